@@ -1,0 +1,26 @@
+// Package sqlsecrets is the root of a module with which a program opens a
+// database by the name of a secret in AWS Secrets Manager instead of a
+// password, and keeps working while the password rotates. It holds no code;
+// import the package of the engine and use [database/sql]:
+//
+//	import _ "github.com/sqlsecrets/sqlsecrets/engines/postgres"
+//
+//	db, err := sql.Open("secretsmanager-postgres", "prod/app/db?sslmode=verify-full")
+//
+// # Map of the packages
+//
+//   - engines/postgres, engines/mysql, engines/mariadb register the drivers
+//     "secretsmanager-postgres", "secretsmanager-mysql" and
+//     "secretsmanager-mariadb"; each has NewConnector and Register for programs
+//     that set options.
+//   - engines/postgres/pgxv5 and engines/mysql/gosqldriver adapt the vendors'
+//     drivers and import no AWS SDK.
+//   - engines holds the process's default caches, one for each location of
+//     secrets.
+//   - driver holds the connector: data source names, the secret's fields, the
+//     refresh after a rejected login, errors, tracing.
+//   - driver/drivertest is the conformance suite of an engine.
+//   - secretcache is the cache of secrets; it can be used without a database.
+//   - secretcache/awssm fetches secrets from the Secrets Manager API.
+//   - secretcache/awssm/awssmtest is an in-process Secrets Manager for tests.
+package sqlsecrets

@@ -1,0 +1,116 @@
+package driver
+
+import (
+	"context"
+	"crypto/tls"
+	sqldriver "database/sql/driver"
+	"fmt"
+	"io"
+	"log/slog"
+)
+
+// An Engine adapts one kind of database and its vendor's driver to a
+// [Connector]. Engines are in packages of their own, as
+// engines/postgres/pgxv5; [github.com/sqlsecrets/sqlsecrets/driver/drivertest]
+// checks one. An Engine is used from several goroutines at once.
+type Engine interface {
+	// Info describes the engine. It is called once for a Connector.
+	Info() Info
+
+	// ParseURL parses what follows "jdbc-secretsmanager:" in a data source name.
+	// It is asked only for URLs whose scheme is one of Info's. Its errors name
+	// the property that is wrong and quote no values.
+	ParseURL(url string) (URL, error)
+
+	// CheckParams checks the engine's parameters, in the vendor's spelling, as
+	// far as that can be done without reading files. Its errors name the
+	// parameter that is unknown or wrong and quote no values.
+	CheckParams(params map[string]string) error
+
+	// Prepare builds the vendor's configuration for an endpoint, without
+	// credentials. A Connector keeps the result for as long as the endpoint
+	// stays the same. Prepare may read files, not dial.
+	Prepare(ep Endpoint) (Login, error)
+
+	// Rejected reports whether err, from Login.Connect, says that the server
+	// refused the user's credentials: not an account that is locked, a database
+	// that is missing or a network that failed, which other credentials do not cure.
+	Rejected(err error) bool
+}
+
+// A Login connects to one endpoint with the credentials of each call. It is
+// used from several goroutines at once.
+type Login interface {
+	// Connect returns the vendor's own connection. It sends user and password to
+	// the server at most once, and never in a second attempt after the server
+	// answered with an error. It ends when ctx does and leaves no socket behind
+	// when it fails. Its errors hold no password in any field.
+	Connect(ctx context.Context, user string, password Password) (sqldriver.Conn, error)
+}
+
+// Info is what a [Connector] has to know about an [Engine].
+type Info struct {
+	Name             string              // for error texts and names of drivers: "postgres"
+	Schemes          []string            // what a JDBC URL of the engine may begin with, before the colon: "postgresql"
+	Accepts          func(s string) bool // whether a secret's "engine" of value s, in lower case, is this engine's
+	Port             int                 // where neither the DSN nor the secret has one
+	Database         string              // likewise; empty is none
+	DatabaseRequired bool                // an empty database is an error
+	MaxLogins        int                 // the default of Options.MaxLogins; 0 = no bound
+}
+
+// A URL is what an [Engine] read out of a JDBC URL.
+type URL struct {
+	SecretID string            // the "user"
+	Host     string            // empty: the secret's; the engine may allow a list of hosts with ports
+	Port     int               // 0: the engine's default where Host is given, else the secret's
+	Database string            // empty: the secret's
+	Params   map[string]string // in the vendor's spelling
+}
+
+// An Endpoint is where a [Login] goes, all but the credentials.
+type Endpoint struct {
+	Host     string // a name or an IP address without brackets, or a list that Engine.ParseURL returned
+	Port     int
+	Database string // may be empty
+	// Params are the engine's parameters as CheckParams accepted them.
+	Params map[string]string
+	// TLS is the caller's configuration, to be cloned and never changed. Not nil:
+	// TLS is required, verified as it says, for the host that is dialled unless it
+	// has a ServerName, except where Params turn TLS off.
+	TLS *tls.Config
+}
+
+// A Password is the password of a secret. Its printed forms never show it.
+type Password struct {
+	// A func, because fmt prints a string field of any type.
+	reveal func() string
+}
+
+// NewPassword returns a Password that reveals s. Tests of an [Engine] need it.
+func NewPassword(s string) Password { return Password{func() string { return s }} }
+
+// Reveal returns the password. Call it on the line that hands it to the vendor's driver.
+func (p Password) Reveal() string {
+	if p.reveal == nil {
+		return ""
+	}
+	return p.reveal()
+}
+
+// String returns a fixed text.
+func (p Password) String() string { return "[redacted]" }
+
+// Format writes a fixed text, whatever the verb.
+func (p Password) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, p.String()) }
+
+// MarshalText returns a fixed text.
+func (p Password) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+
+// LogValue returns a fixed text.
+func (p Password) LogValue() slog.Value { return slog.StringValue(p.String()) }
+
+var (
+	_ fmt.Formatter  = Password{}
+	_ slog.LogValuer = Password{}
+)

@@ -1,0 +1,86 @@
+package driver
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+
+	sqldriver "database/sql/driver"
+)
+
+// Conditions that callers match with [errors.Is].
+var (
+	// ErrAuthFailed says that the server rejected every credential that the
+	// secret offers.
+	ErrAuthFailed = errors.New("credentials rejected")
+	// ErrMalformedSecret says that the secret is not a JSON object, or that a key
+	// is missing or has the wrong type.
+	ErrMalformedSecret = errors.New("malformed secret")
+	// ErrEngineMismatch says that the secret's "engine" or the URL is another
+	// database's.
+	ErrEngineMismatch = errors.New("wrong engine")
+	// ErrBadDSN says that the data source name cannot be used. Its errors do not
+	// quote the data source name, which may hold a password by mistake.
+	ErrBadDSN = errors.New("bad data source name")
+)
+
+// An Error is what every failing call of this package returns.
+type Error struct {
+	Op       string // what was done: "parse data source name", "get secret", "connect"
+	SecretID string // empty if the data source name did not parse
+	Version  string // id of the secret's version that was used last; empty if none was
+	Kind     error  // one of this package's sentinels, or nil
+	Err      error  // the cause, or nil; the vendor's error is in its tree
+}
+
+// Error returns one line without any value of a secret.
+func (e *Error) Error() string {
+	var b strings.Builder
+	b.WriteString(e.Op)
+	if e.SecretID != "" {
+		b.WriteString(" " + strconv.Quote(e.SecretID))
+	}
+	if e.Version != "" {
+		b.WriteString(" (version " + e.Version + ")")
+	}
+	if e.Kind != nil {
+		b.WriteString(": " + e.Kind.Error())
+	}
+	if e.Err != nil {
+		b.WriteString(": " + e.Err.Error())
+	}
+	return b.String()
+}
+
+// Unwrap returns Kind and Err.
+func (e *Error) Unwrap() []error {
+	errs := make([]error, 0, 2)
+	if e.Kind != nil {
+		errs = append(errs, e.Kind)
+	}
+	if e.Err != nil {
+		errs = append(errs, e.Err)
+	}
+	return errs
+}
+
+// notBadConn returns err, or, where it matches [sqldriver.ErrBadConn], an error
+// with the same text that does not: database/sql would connect again, and log
+// in three times with a password that may be wrong.
+func notBadConn(err error) error {
+	if errors.Is(err, sqldriver.ErrBadConn) {
+		return &maskedError{err}
+	}
+	return err
+}
+
+// A maskedError hides from its tree that it matches driver.ErrBadConn.
+type maskedError struct{ err error }
+
+func (e *maskedError) Error() string { return e.err.Error() }
+
+func (e *maskedError) Is(target error) bool {
+	return target != sqldriver.ErrBadConn && errors.Is(e.err, target)
+}
+
+func (e *maskedError) As(target any) bool { return errors.As(e.err, target) }

@@ -1,0 +1,85 @@
+package driver
+
+import (
+	"context"
+	"crypto/tls"
+	"log/slog"
+	"time"
+
+	"github.com/sqlsecrets/sqlsecrets/secretcache"
+)
+
+// DefaultConnectTimeout is the time that one Connect may take where
+// [Options.ConnectTimeout] is zero.
+const DefaultConnectTimeout = 30 * time.Second
+
+// Secrets is where a [Connector] gets secrets from; [*secretcache.Cache]
+// implements it.
+type Secrets interface {
+	// Get returns the version of the secret that bears the stage, possibly from
+	// a cache.
+	Get(ctx context.Context, id, stage string) (*secretcache.Secret, error)
+	// Refresh looks for another version than rejected. It returns without a call
+	// only what was fetched after rejected was, and is never satisfied by a fetch
+	// that began before the call. If the stage still names rejected's version, it
+	// returns that with a nil error. rejected may be nil: then it always fetches.
+	// A stage that names no version is secretcache.ErrNoVersion, an answer and not
+	// a failure.
+	Refresh(ctx context.Context, id, stage string, rejected *secretcache.Secret) (*secretcache.Secret, error)
+}
+
+var _ Secrets = (*secretcache.Cache)(nil)
+
+// A Location says where secrets are kept, as a DSN's region, endpoint and source
+// keys do. Zero fields mean the process's defaults.
+type Location struct {
+	Region   string // AWS region: "us-west-2"
+	Endpoint string // URL of the Secrets Manager API: "https://vpce-….amazonaws.com"
+	Source   string // kind of source: "aws"
+}
+
+// Options change what a [Connector] does. A nil *Options means all defaults; the
+// DSN's keys win over the options. NewConnector copies what it keeps.
+type Options struct {
+	// Secrets is a cache of the caller's. The DSN may then not carry region,
+	// endpoint or source. Nil means SecretsAt.
+	Secrets Secrets
+
+	// SecretsAt returns the cache for a DSN's location; it is called at the first
+	// connect, and again at the next if it failed. It is used when Secrets is nil.
+	// The packages engines/<db> set it to the process's default caches.
+	SecretsAt func(Location) (Secrets, error)
+
+	// ConnectTimeout bounds one Connect: fetching the secret, the login and the
+	// retry together. Zero means DefaultConnectTimeout, negative none. Time spent
+	// waiting in RotationWindow does not count.
+	ConnectTimeout time.Duration
+
+	// FallbackStages are the version stages to try when the server rejects the
+	// current version and the secret did not change: in the middle of a rotation
+	// the database has the new password before the secret's AWSCURRENT does. Nil
+	// means AWSPENDING; empty and not nil means none.
+	FallbackStages []string
+
+	// RotationWindow is how long one Connect may wait for a rotation to finish
+	// when no version that the secret offers is accepted. Zero does not wait.
+	RotationWindow time.Duration
+
+	// MaxLogins bounds the logins in flight with one version of a secret to one
+	// address. Zero means the engine's default: 3 for Oracle, SQL Server and Db2,
+	// which lock accounts, none for the others. Negative means none.
+	MaxLogins int
+
+	// TLS is the configuration for connections to the database, as one with the
+	// certificate authorities of Amazon RDS. It is cloned for each connection and
+	// makes TLS required; the server's name is the host dialled unless it is set
+	// here. Nil means what the DSN says.
+	TLS *tls.Config
+
+	// Logger gets a record for what an operator wants to know: rejected logins,
+	// refreshes, fall-backs. Nil is silent.
+	Logger *slog.Logger
+
+	// Trace has funcs that are called at events. Nil calls none.
+	Trace *Trace
+}

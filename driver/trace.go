@@ -1,0 +1,63 @@
+package driver
+
+import (
+	"context"
+	"time"
+)
+
+// A Trace is a set of funcs that a [Connector] calls as a connect proceeds, as
+// [net/http/httptrace.ClientTrace] is for a request. Each may be nil. They are
+// called from the goroutine that connects, possibly from several at once, and
+// hold it up for as long as they run. What they are given holds no value of a secret.
+type Trace struct {
+	// SecretDone is called when the secret was read, from the cache or not.
+	SecretDone func(ctx context.Context, info SecretInfo)
+	// RefreshDone is called when a look for another version of the secret ended.
+	RefreshDone func(ctx context.Context, info RefreshInfo)
+	// LoginStart is called before credentials are sent to the server.
+	LoginStart func(ctx context.Context, info LoginInfo)
+	// LoginDone is called when the server answered, or the attempt failed.
+	LoginDone func(ctx context.Context, info LoginInfo)
+	// ConnectDone is called at the end of every Connect.
+	ConnectDone func(ctx context.Context, info ConnectInfo)
+}
+
+// SecretInfo describes how a secret was read.
+type SecretInfo struct {
+	SecretID string
+	Stage    string        // version stage asked for
+	Version  string        // id of the version; empty on an error
+	Duration time.Duration // from the call to the answer
+	Err      error
+}
+
+// RefreshInfo describes a look for another version of a secret.
+type RefreshInfo struct {
+	SecretID string
+	Stage    string        // version stage asked for
+	Rejected string        // id of the version that the server rejected; may be empty
+	Version  string        // id of the version found; equal to Rejected if none is newer, empty on an error
+	Duration time.Duration // including the wait until the look was due
+	Err      error
+}
+
+// LoginInfo describes one login.
+type LoginInfo struct {
+	SecretID string
+	Stage    string // version stage that the credentials came from
+	Version  string // id of the version
+	Address  string // host and port dialled
+	// Duration, Rejected and Err are set in LoginDone only.
+	Duration time.Duration
+	Rejected bool  // the server refused the credentials
+	Err      error // nil if the server accepted them
+}
+
+// ConnectInfo describes one whole Connect.
+type ConnectInfo struct {
+	SecretID string
+	Version  string        // id of the version that was used last
+	Logins   int           // how many logins this Connect sent
+	Duration time.Duration // from the call to its end
+	Err      error         // what Connect returned
+}

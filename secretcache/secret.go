@@ -1,0 +1,176 @@
+package secretcache
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// redacted stands where a value would.
+const redacted = "[redacted]"
+
+// A Value is what a [Source] knows of one version of a secret; [NewSecret]
+// makes a [Secret] of it. Its printed forms show ids, and never String or Binary.
+type Value struct {
+	ID        string    // as it was asked for
+	ARN       string    // the full ARN; empty where the source has none
+	Name      string    // the friendly name; empty where the source has none
+	VersionID string    // changes whenever the value does; empty where the source has none
+	Stages    []string  // the version stages that this version bears
+	CreatedAt time.Time // of this version; zero where unknown
+	String    string    // the value, or
+	Binary    []byte    // the value of a binary secret: not nil makes it one
+}
+
+// A Secret is one version of a secret. It is immutable and may be shared. Every
+// printed form of it (fmt, JSON, slog) shows its id and version only; the value
+// comes out at [Secret.Reveal] and [Secret.Bytes].
+type Secret struct {
+	id, arn, name, versionID string
+	stages                   []string
+	createdAt                time.Time
+	// value is a func because fmt prints a string field of any type, also one
+	// that is not exported, but of a func only the address.
+	value func() (s string, binary []byte)
+	// fetch is the number of the fetch of a Cache that brought the secret; zero
+	// for one that no cache has seen.
+	fetch uint64
+}
+
+// NewSecret returns the secret that v describes. It keeps no reference to v's slices.
+func NewSecret(v Value) *Secret {
+	return &Secret{
+		id: v.ID, arn: v.ARN, name: v.Name, versionID: v.VersionID,
+		stages:    slices.Clone(v.Stages),
+		createdAt: v.CreatedAt,
+		value:     valueOf(v.String, slices.Clone(v.Binary)),
+	}
+}
+
+func valueOf(s string, binary []byte) func() (string, []byte) {
+	return func() (string, []byte) { return s, binary }
+}
+
+// ID is the id that the secret was asked for with.
+func (s *Secret) ID() string { return s.id }
+
+// ARN is the secret's full ARN, or empty where the source has none.
+func (s *Secret) ARN() string { return s.arn }
+
+// Name is the secret's friendly name, or empty where the source has none.
+func (s *Secret) Name() string { return s.name }
+
+// VersionID tells this version from the secret's others. A [Cache] gives a
+// secret whose source has no version ids one of its own, good in this process.
+func (s *Secret) VersionID() string { return s.versionID }
+
+// Stages returns a copy of the version stages that the version bore when it was
+// fetched.
+func (s *Secret) Stages() []string { return slices.Clone(s.stages) }
+
+// CreatedAt is when the version was created; zero where the source does not know.
+func (s *Secret) CreatedAt() time.Time { return s.createdAt }
+
+// IsBinary reports whether the value was stored as bytes rather than as text.
+func (s *Secret) IsBinary() bool {
+	_, b := s.reveal()
+	return b != nil
+}
+
+// Reveal returns the value as a string, also that of a binary secret.
+func (s *Secret) Reveal() string {
+	v, b := s.reveal()
+	if b != nil {
+		return string(b)
+	}
+	return v
+}
+
+// Bytes returns a copy of the value as bytes, also that of a text secret.
+func (s *Secret) Bytes() []byte {
+	v, b := s.reveal()
+	if b != nil {
+		return slices.Clone(b)
+	}
+	return []byte(v)
+}
+
+func (s *Secret) reveal() (string, []byte) {
+	if s.value == nil {
+		return "", nil
+	}
+	return s.value()
+}
+
+// WithString returns the same version with another value. A [Hook] uses it.
+func (s *Secret) WithString(v string) *Secret {
+	c := *s
+	c.value = valueOf(v, nil)
+	return &c
+}
+
+// WithBinary returns the same version with another value, of which it keeps a
+// copy. A [Hook] uses it.
+func (s *Secret) WithBinary(v []byte) *Secret {
+	c := *s
+	c.value = valueOf("", append([]byte{}, v...))
+	return &c
+}
+
+// sameAs reports whether t is the same version of the same secret with the same
+// stages, so that one object can stand for both.
+func (s *Secret) sameAs(t *Secret) bool {
+	return s.versionID == t.versionID && s.arn == t.arn && s.name == t.name &&
+		s.createdAt.Equal(t.createdAt) && slices.Equal(s.stages, t.stages)
+}
+
+// String returns the id and the version, never the value.
+func (s Secret) String() string {
+	return "secret " + strconv.Quote(s.id) + " version " + strconv.Quote(s.versionID) + " " + redacted
+}
+
+// Format writes what String returns, whatever the verb.
+func (s Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }
+
+// MarshalJSON returns the ids and the stages, never the value.
+func (s Secret) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		ID        string   `json:"id"`
+		ARN       string   `json:"arn,omitempty"`
+		VersionID string   `json:"versionId,omitempty"`
+		Stages    []string `json:"stages,omitempty"`
+		Value     string   `json:"value"`
+	}{s.id, s.arn, s.versionID, s.stages, redacted})
+}
+
+// LogValue returns the id and the version, never the value.
+func (s Secret) LogValue() slog.Value {
+	return slog.GroupValue(slog.String("id", s.id), slog.String("version", s.versionID))
+}
+
+// Format writes v's id and version, never its value, whatever the verb.
+func (v Value) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, v.describe()) }
+
+// MarshalJSON returns what NewSecret(v) marshals to: never the value.
+func (v Value) MarshalJSON() ([]byte, error) { return NewSecret(v).MarshalJSON() }
+
+// LogValue returns the id and the version, never the value.
+func (v Value) LogValue() slog.Value { return NewSecret(v).LogValue() }
+
+func (v Value) describe() string {
+	return strings.Replace(NewSecret(v).String(), "secret ", "secret value of ", 1)
+}
+
+var (
+	_ fmt.Formatter  = Secret{}
+	_ json.Marshaler = Secret{}
+	_ slog.LogValuer = Secret{}
+	_ fmt.Formatter  = Value{}
+	_ json.Marshaler = Value{}
+	_ slog.LogValuer = Value{}
+)

@@ -1,0 +1,43 @@
+package secretcache
+
+import "context"
+
+// StageCurrent is the version stage that an empty stage means.
+const StageCurrent = "AWSCURRENT"
+
+// A Source fetches secrets from where they are kept. It is called from several
+// goroutines at once, and for one secret and stage by one at a time.
+type Source interface {
+	// Fetch returns the version of the secret that bears the stage; stage is
+	// never empty. It returns soon after ctx ends. Its errors wrap [ErrNotFound],
+	// [ErrNoVersion], [ErrAccessDenied] and [ErrThrottled] where they apply, and
+	// hold nothing of a secret's value.
+	Fetch(ctx context.Context, id, stage string) (*Secret, error)
+}
+
+// SourceFunc makes a [Source] of a func.
+type SourceFunc func(ctx context.Context, id, stage string) (*Secret, error)
+
+// Fetch calls f.
+func (f SourceFunc) Fetch(ctx context.Context, id, stage string) (*Secret, error) {
+	return f(ctx, id, stage)
+}
+
+var _ Source = SourceFunc(nil)
+
+// A BatchSource is a [Source] that can fetch several secrets in one call.
+// [Cache.Prefetch] uses it.
+type BatchSource interface {
+	Source
+	// FetchBatch fetches the current versions of ids, at most BatchSize of them,
+	// and returns one result for each, in their order. An id's error is its own.
+	FetchBatch(ctx context.Context, ids []string) []Result
+	// BatchSize is the largest number of ids in one FetchBatch, at least 1.
+	BatchSize() int
+}
+
+// A Result is what a [BatchSource] found for one id: a secret or an error.
+type Result struct {
+	Secret *Secret
+	Err    error
+}

@@ -18,9 +18,11 @@ type Engine interface {
 	Info() Info
 
 	// ParseURL parses what follows "jdbc-secretsmanager:" in a data source name.
-	// It is asked only for URLs whose scheme is one of Info's. Its errors name
-	// the property that is wrong and quote no values.
-	ParseURL(url string) (URL, error)
+	// It is asked only for URLs whose scheme is one of Info's. Properties for
+	// which own reports true are the Connector's; they go to URL.Params decoded
+	// and otherwise as they are. Its errors name the property that is wrong and
+	// quote no values.
+	ParseURL(url string, own func(property string) bool) (URL, error)
 
 	// CheckParams checks the engine's parameters, in the vendor's spelling, as
 	// far as that can be done without reading files. Its errors name the
@@ -65,7 +67,7 @@ type URL struct {
 	Host     string            // empty: the secret's; the engine may allow a list of hosts with ports
 	Port     int               // 0: the engine's default where Host is given, else the secret's
 	Database string            // empty: the secret's
-	Params   map[string]string // in the vendor's spelling
+	Params   map[string]string // in the vendor's spelling, and the Connector's own
 }
 
 // An Endpoint is where a [Login] goes, all but the credentials.

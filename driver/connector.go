@@ -1,0 +1,565 @@
+package driver
+
+import (
+	"context"
+	sqldriver "database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sqlsecrets/sqlsecrets/internal/backoff"
+	"github.com/sqlsecrets/sqlsecrets/secretcache"
+)
+
+// How long a fall-back stage that the caller may not read is left alone.
+const deniedPause = 10 * time.Minute
+
+// A Connector opens connections to the database that a secret describes. It is
+// for [database/sql.OpenDB], and may be used from several goroutines at once.
+type Connector struct {
+	engine Engine
+	info   Info
+	source *dataSource
+	empty  error // what Connect returns if the data source name is empty
+	o      Options
+	driver sqldriver.Driver
+	guard  *guard
+
+	secrets  atomic.Pointer[Secrets]  // of SecretsAt
+	parsed   atomic.Pointer[target]   // of the secret that was used last
+	prepared atomic.Pointer[prepared] // for the endpoint that was used last
+
+	mu       sync.Mutex
+	search   *search                        // of the fall-back stages, under way, or nil
+	seen     map[string]*secretcache.Secret // by fall-back stage, what it named last
+	silenced map[string]time.Time           // until when a fall-back stage is left alone
+}
+
+var _ sqldriver.Connector = (*Connector)(nil)
+
+// prepared is an engine's configuration for an endpoint.
+type prepared struct {
+	host     string
+	port     int
+	database string
+	login    Login
+}
+
+// NewConnector returns a connector of engine for a data source name; nothing is
+// fetched or dialled yet. Errors are ErrBadDSN and ErrEngineMismatch, and one if
+// opts has neither Secrets nor SecretsAt. Only the empty data source name waits
+// for Connect to be refused, since tools open a driver with it to get at it.
+func NewConnector(engine Engine, dsn string, opts *Options) (*Connector, error) {
+	var o Options
+	if opts != nil {
+		o = *opts
+	}
+	if o.Secrets == nil && o.SecretsAt == nil {
+		return nil, &Error{Op: "make connector", Err: errors.New("options have neither Secrets nor SecretsAt; use the package engines/<db>, which sets them")}
+	}
+	c := &Connector{
+		engine: engine, info: engine.Info(),
+		seen: map[string]*secretcache.Secret{}, silenced: map[string]time.Time{},
+	}
+	if dsn == "" {
+		c.source = &dataSource{}
+		c.empty = badDSN(errors.New("it is empty"))
+	} else {
+		source, err := parseDSN(engine, &c.info, dsn)
+		if err != nil {
+			return nil, err
+		}
+		if o.Secrets != nil && source.location != (Location{}) {
+			return nil, badDSN(errors.New(`parameters "region", "endpoint" and "source" have no effect on Options.Secrets: leave them out, or use Options.SecretsAt`))
+		}
+		c.source = source
+	}
+	c.driver = &Driver{engine: engine, opts: o}
+
+	if o.ConnectTimeout == 0 {
+		o.ConnectTimeout = DefaultConnectTimeout
+	}
+	o.FallbackStages = slices.Clone(o.FallbackStages)
+	if c.source.fallback != nil {
+		o.FallbackStages = c.source.fallback
+	} else if o.FallbackStages == nil {
+		o.FallbackStages = []string{"AWSPENDING"}
+	}
+	if c.source.rotationWindow >= 0 {
+		o.RotationWindow = c.source.rotationWindow
+	}
+	switch {
+	case o.MaxLogins == 0:
+		o.MaxLogins = c.info.MaxLogins
+	case o.MaxLogins < 0:
+		o.MaxLogins = 0
+	}
+	o.TLS = o.TLS.Clone()
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	var trace Trace
+	if o.Trace != nil {
+		trace = *o.Trace
+	}
+	o.Trace = &trace
+	c.o = o
+	c.guard = newGuard(o.MaxLogins)
+	return c, nil
+}
+
+// Driver returns a driver that opens other data source names with the same
+// engine and options.
+func (c *Connector) Driver() sqldriver.Driver { return c.driver }
+
+// String returns the driver and the secret's id, as "secretsmanager-postgres prod/app".
+func (c *Connector) String() string {
+	return "secretsmanager-" + c.info.Name + " " + c.source.secretID
+}
+
+// Format writes what String returns, whatever the verb.
+func (c *Connector) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, c.String()) }
+
+// LogValue returns what String does.
+func (c *Connector) LogValue() slog.Value { return slog.StringValue(c.String()) }
+
+// Connect reads the secret and logs in. If the server rejects the credentials, it
+// looks for a newer version of the secret, once, and logs in with that, or with
+// one of the fall-back stages; each version at most once. It returns the vendor's
+// own connection.
+//
+// Errors are *Error. One for which the server rejected everything is
+// ErrAuthFailed and has the server's error in its tree; none matches
+// [sqldriver.ErrBadConn].
+func (c *Connector) Connect(ctx context.Context) (sqldriver.Conn, error) {
+	if c.empty != nil {
+		return nil, c.empty
+	}
+	start := time.Now()
+	a := attempt{Connector: c}
+	conn, err := a.run(ctx, start)
+	if c.o.Trace.ConnectDone != nil {
+		c.o.Trace.ConnectDone(ctx, ConnectInfo{
+			SecretID: c.source.secretID, Version: a.version, Logins: a.logins, Duration: time.Since(start), Err: err})
+	}
+	if err != nil {
+		return nil, err // a nil interface, whatever the engine returned
+	}
+	return conn, nil
+}
+
+// An attempt is one Connect.
+type attempt struct {
+	*Connector
+	version  string // used last
+	logins   int
+	refusals []refusal // of the versions tried
+}
+
+// A refusal is what the server said to one version.
+type refusal struct {
+	stage, version string
+	err            error
+}
+
+// run tries once, and again until the rotation window is over if every
+// credential is rejected.
+func (a *attempt) run(ctx context.Context, start time.Time) (sqldriver.Conn, error) {
+	conn, err := a.bounded(ctx)
+	end := start.Add(a.o.RotationWindow)
+	for err != nil && a.o.RotationWindow > 0 && errors.Is(err, ErrAuthFailed) {
+		// Callers that wait share the looks at the secret, since the cache spaces them.
+		pause := min(backoff.Jitter(time.Second), time.Until(end))
+		if pause <= 0 {
+			break
+		}
+		if ctxErr := sleep(ctx, pause); ctxErr != nil {
+			return nil, a.rejected(fmt.Errorf("wait for the rotation to finish: %w", ctxErr))
+		}
+		a.refusals = nil
+		conn, err = a.bounded(ctx)
+	}
+	return conn, err
+}
+
+// bounded is try within ConnectTimeout.
+func (a *attempt) bounded(ctx context.Context) (sqldriver.Conn, error) {
+	if a.o.ConnectTimeout < 0 {
+		return a.try(ctx)
+	}
+	ours, cancel := context.WithTimeout(ctx, a.o.ConnectTimeout)
+	defer cancel()
+	conn, err := a.try(ours)
+	if err != nil && ours.Err() != nil && ctx.Err() == nil {
+		if e := (*Error)(nil); errors.As(err, &e) {
+			e.Err = fmt.Errorf("not connected within %v: %w", a.o.ConnectTimeout, e.Err)
+		}
+	}
+	return conn, err
+}
+
+// try logs in with what the secret offers, each version at most once.
+func (a *attempt) try(ctx context.Context) (sqldriver.Conn, error) {
+	secrets, err := a.secretsAt()
+	if err != nil {
+		return nil, a.fail("open secrets for", err)
+	}
+	current, err := a.read(ctx, secrets)
+	if err != nil {
+		return nil, a.fail("get secret", err)
+	}
+	begin := a.guard.first(choice{current, a.source.stage})
+	conn, err := a.login(ctx, begin)
+	if err == nil || !isRefusal(err) {
+		return conn, err
+	}
+	if begin.secret != current {
+		a.guard.unprefer(begin)
+	}
+
+	newest, err := a.refresh(ctx, secrets, a.source.stage, current)
+	if err != nil {
+		return nil, a.rejected(fmt.Errorf("look for a newer version: %w", err))
+	}
+	if !a.tried(newest) {
+		conn, err = a.login(ctx, choice{newest, a.source.stage})
+		if err == nil || !isRefusal(err) {
+			return conn, err
+		}
+	}
+	if len(a.o.FallbackStages) > 0 {
+		if conn, err := a.fallBack(ctx, secrets, newest); conn != nil || err != nil {
+			return conn, err
+		}
+	}
+	return nil, a.rejected(nil)
+}
+
+// secretsAt returns the cache of the data source name's location.
+func (c *Connector) secretsAt() (Secrets, error) {
+	if c.o.Secrets != nil {
+		return c.o.Secrets, nil
+	}
+	if s := c.secrets.Load(); s != nil {
+		return *s, nil
+	}
+	s, err := c.o.SecretsAt(c.source.location)
+	if err != nil {
+		return nil, err
+	}
+	c.secrets.CompareAndSwap(nil, &s)
+	return *c.secrets.Load(), nil
+}
+
+// read returns the version that the stage names, from the cache if it is there.
+func (a *attempt) read(ctx context.Context, secrets Secrets) (s *secretcache.Secret, err error) {
+	start := time.Now()
+	// What was read while the version changed may be older; once more is enough
+	// unless the secret changes again.
+	for range 3 {
+		generation := a.guard.generation()
+		s, err = secrets.Get(ctx, a.source.secretID, a.source.stage)
+		if err != nil || a.guard.observe(generation, s.VersionID()) {
+			break
+		}
+	}
+	if a.o.Trace.SecretDone != nil {
+		info := SecretInfo{SecretID: a.source.secretID, Stage: a.source.stage, Duration: time.Since(start), Err: err}
+		if err == nil {
+			info.Version = s.VersionID()
+		}
+		a.o.Trace.SecretDone(ctx, info)
+	}
+	return s, err
+}
+
+// refresh looks for another version than rejected, which may be nil.
+func (a *attempt) refresh(ctx context.Context, secrets Secrets, stage string, rejected *secretcache.Secret) (*secretcache.Secret, error) {
+	start := time.Now()
+	generation := a.guard.generation()
+	s, err := secrets.Refresh(ctx, a.source.secretID, stage, rejected)
+	info := RefreshInfo{SecretID: a.source.secretID, Stage: stage, Err: err}
+	if rejected != nil {
+		info.Rejected = rejected.VersionID()
+	}
+	if err == nil {
+		info.Version = s.VersionID()
+		if stage == a.source.stage {
+			a.guard.observe(generation, info.Version)
+		}
+	}
+	info.Duration = time.Since(start)
+	if a.o.Trace.RefreshDone != nil {
+		a.o.Trace.RefreshDone(ctx, info)
+	}
+	log := a.o.Logger.With("secret", a.source.secretID, "stage", stage, "rejected", info.Rejected, "duration", info.Duration)
+	switch {
+	case err != nil:
+		log.WarnContext(ctx, "looking for another version of the secret failed", "error", err)
+	case info.Version == info.Rejected:
+		log.WarnContext(ctx, "the secret has no other version than the rejected one", "version", info.Version)
+	default:
+		log.InfoContext(ctx, "the secret has another version than the rejected one", "version", info.Version)
+	}
+	return s, err
+}
+
+// login sends one login with a version, unless the guard says that it was
+// rejected lately. A rejection, of now or then, is *refusedError.
+func (a *attempt) login(ctx context.Context, ch choice) (sqldriver.Conn, error) {
+	a.version = ch.secret.VersionID()
+	t, err := a.target(ch.secret)
+	if err != nil {
+		return nil, a.fail("read secret", err)
+	}
+	lg, err := a.prepare(t)
+	if err != nil {
+		return nil, a.fail("connect with secret", err)
+	}
+	ticket, err := a.guard.enter(ctx, loginKey{t.address, a.version})
+	if err != nil {
+		if p := (*errPaused)(nil); errors.As(err, &p) {
+			return nil, a.refuse(ch, p.rejection)
+		}
+		return nil, a.fail("connect with secret", fmt.Errorf("wait for another login with this version: %w", err))
+	}
+
+	a.logins++
+	info := LoginInfo{SecretID: a.source.secretID, Stage: ch.stage, Version: a.version, Address: t.address}
+	if a.o.Trace.LoginStart != nil {
+		a.o.Trace.LoginStart(ctx, info)
+	}
+	start := time.Now()
+	o := failed // stays if the engine panics
+	defer func() { a.guard.leave(ticket, o, err) }()
+	conn, err := lg.Connect(ctx, t.user, t.password)
+	if err != nil {
+		err = notBadConn(err)
+	}
+	o = outcomeOf(ctx, a.engine, err)
+	info.Duration, info.Rejected, info.Err = time.Since(start), o == rejected, err
+	if a.o.Trace.LoginDone != nil {
+		a.o.Trace.LoginDone(ctx, info)
+	}
+	switch o {
+	case accepted:
+		return conn, nil
+	case rejected:
+		a.o.Logger.WarnContext(ctx, "the server rejected the credentials", "secret", info.SecretID, "stage", info.Stage,
+			"version", info.Version, "address", info.Address, "duration", info.Duration, "error", err)
+		return nil, a.refuse(ch, err)
+	}
+	return nil, a.fail("connect with secret", err)
+}
+
+// target returns what a version says, parsed once.
+func (c *Connector) target(s *secretcache.Secret) (*target, error) {
+	if t := c.parsed.Load(); t != nil && t.secret == s {
+		return t, nil
+	}
+	t, err := parseSecret(s, c.source, &c.info)
+	if err == nil {
+		c.parsed.Store(t)
+	}
+	return t, err
+}
+
+// prepare returns the engine's configuration for t, made once.
+func (c *Connector) prepare(t *target) (Login, error) {
+	if p := c.prepared.Load(); p != nil && p.host == t.host && p.port == t.port && p.database == t.database {
+		return p.login, nil
+	}
+	lg, err := c.engine.Prepare(Endpoint{
+		Host: t.host, Port: t.port, Database: t.database, Params: c.source.params, TLS: c.o.TLS})
+	if err != nil {
+		return nil, notBadConn(err)
+	}
+	c.prepared.Store(&prepared{t.host, t.port, t.database, lg})
+	return lg, nil
+}
+
+// A search is one look through the fall-back stages, for all who need it.
+type search struct {
+	done chan struct{}
+	// Set before done is closed:
+	refusals  []refusal
+	abandoned bool // its caller gave up: somebody else has to search
+}
+
+// fallBack tries the versions of the fall-back stages; current is the stage's
+// version, which was rejected. It returns no connection and a nil error if none
+// was accepted, whatever the reason: the rejection is what matters.
+func (a *attempt) fallBack(ctx context.Context, secrets Secrets, current *secretcache.Secret) (sqldriver.Conn, error) {
+	for {
+		if ch := a.guard.first(choice{current, a.source.stage}); !a.tried(ch.secret) {
+			conn, err := a.login(ctx, ch)
+			if err == nil || !isRefusal(err) {
+				return conn, err
+			}
+			a.guard.unprefer(ch)
+		}
+		a.mu.Lock()
+		s := a.search
+		if s == nil {
+			s = &search{done: make(chan struct{})}
+			a.search = s
+			a.mu.Unlock()
+			return a.lead(ctx, s, secrets, current), nil
+		}
+		a.mu.Unlock()
+		select {
+		case <-s.done:
+		case <-ctx.Done():
+			return nil, a.rejected(fmt.Errorf("wait for a look at the fall-back stages: %w", ctx.Err()))
+		}
+		if s.abandoned {
+			continue
+		}
+		if ch := a.guard.first(choice{current, a.source.stage}); !a.tried(ch.secret) {
+			continue
+		}
+		a.refusals = append(a.refusals, s.refusals...)
+		return nil, nil
+	}
+}
+
+// lead does the search s for those who wait for it.
+func (a *attempt) lead(ctx context.Context, s *search, secrets Secrets, current *secretcache.Secret) sqldriver.Conn {
+	before := len(a.refusals)
+	defer func() {
+		s.refusals = slices.Clone(a.refusals[before:])
+		s.abandoned = ctx.Err() != nil
+		a.mu.Lock()
+		a.search = nil
+		a.mu.Unlock()
+		close(s.done)
+	}()
+	version := a.version
+	defer func() { a.version = version }() // the error names the stage's version
+	for _, stage := range a.o.FallbackStages {
+		ch, ok := a.fallbackVersion(ctx, secrets, stage)
+		if !ok || a.tried(ch.secret) {
+			continue
+		}
+		conn, err := a.login(ctx, ch)
+		if err == nil {
+			version = a.version
+			a.guard.prefer(current.VersionID(), ch)
+			a.o.Logger.InfoContext(ctx, "the server accepted a fall-back version", "secret", a.source.secretID, "stage", stage, "version", a.version)
+			return conn
+		}
+		if !isRefusal(err) {
+			a.refusals = append(a.refusals, refusal{stage, a.version, err})
+		}
+	}
+	return nil
+}
+
+// fallbackVersion returns what a fall-back stage names now, if it is of any use.
+func (a *attempt) fallbackVersion(ctx context.Context, secrets Secrets, stage string) (choice, bool) {
+	a.mu.Lock()
+	seen, until := a.seen[stage], a.silenced[stage]
+	a.mu.Unlock()
+	if stage == a.source.stage || time.Now().Before(until) {
+		return choice{}, false
+	}
+	s, err := a.refresh(ctx, secrets, stage, seen)
+	if err != nil {
+		if errors.Is(err, secretcache.ErrAccessDenied) {
+			a.mu.Lock()
+			a.silenced[stage] = time.Now().Add(deniedPause)
+			a.mu.Unlock()
+		}
+		return choice{}, false
+	}
+	a.mu.Lock()
+	a.seen[stage] = s
+	a.mu.Unlock()
+	// A rotation that failed can leave a stage on a version without a value.
+	return choice{s, stage}, s.Reveal() != ""
+}
+
+// tried reports whether the server, or the guard, refused s in this attempt.
+func (a *attempt) tried(s *secretcache.Secret) bool {
+	return slices.ContainsFunc(a.refusals, func(r refusal) bool { return r.version == s.VersionID() })
+}
+
+// errRefused is the error of login for a version that was rejected.
+var errRefused = errors.New("rejected")
+
+func isRefusal(err error) bool { return err == errRefused }
+
+// refuse notes that a version was rejected with err.
+func (a *attempt) refuse(ch choice, err error) error {
+	a.refusals = append(a.refusals, refusal{ch.stage, ch.secret.VersionID(), err})
+	return errRefused
+}
+
+// rejected returns the error of an attempt in which every version was refused;
+// also is why no other could be looked for, or nil.
+func (a *attempt) rejected(also error) error {
+	return a.wrap("connect with secret", ErrAuthFailed, &rejectedError{slices.Clone(a.refusals), also})
+}
+
+func (a *attempt) fail(op string, err error) error {
+	// Errors of this package come without operation and secret.
+	if e := (*Error)(nil); errors.As(err, &e) && e.Op == "" {
+		return a.wrap(op, e.Kind, e.Err)
+	}
+	return a.wrap(op, nil, err)
+}
+
+func (a *attempt) wrap(op string, kind, err error) error {
+	return &Error{Op: op, SecretID: a.source.secretID, Version: a.version, Kind: kind, Err: err}
+}
+
+// A rejectedError is what the server said to each version.
+type rejectedError struct {
+	refusals []refusal
+	also     error
+}
+
+func (e *rejectedError) Error() string {
+	text := ""
+	for i, r := range e.refusals {
+		if i > 0 {
+			text += "; "
+		}
+		if len(e.refusals) > 1 {
+			text += r.stage + " version " + r.version + ": "
+		}
+		text += r.err.Error()
+	}
+	if e.also != nil {
+		text += "; " + e.also.Error()
+	}
+	return text
+}
+
+func (e *rejectedError) Unwrap() []error {
+	errs := make([]error, 0, len(e.refusals)+1)
+	for _, r := range e.refusals {
+		errs = append(errs, r.err)
+	}
+	if e.also != nil {
+		errs = append(errs, e.also)
+	}
+	return errs
+}
+
+// sleep waits for d, or returns ctx's error.
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

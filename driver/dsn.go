@@ -1,0 +1,356 @@
+package driver
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/sqlsecrets/sqlsecrets/secretcache"
+)
+
+// jdbcPrefix begins a data source name in the form of AWS's JDBC library.
+const jdbcPrefix = "jdbc-secretsmanager:"
+
+// jdbcSchemes are the engines of that form, to tell another engine's URL from
+// one that is misspelt.
+var jdbcSchemes = []string{"postgresql", "redshift", "mysql", "mariadb", "oracle", "sqlserver", "db2"}
+
+// Longest ids by the Secrets Manager API reference: CreateSecret's Name and
+// GetSecretValue's SecretId.
+const (
+	maxNameLen = 512
+	maxIDLen   = 2048
+)
+
+// A dataSource is a parsed data source name.
+type dataSource struct {
+	secretID string
+	location Location
+	stage    string
+
+	// What goes before the secret's fields; zero values do not.
+	host     string
+	port     int
+	database string
+	engine   string
+
+	fields         fields
+	fallback       []string      // nil: not said; empty: none
+	rotationWindow time.Duration // negative: not said
+	params         map[string]string
+}
+
+// fields are the names of the keys in the secret's JSON.
+type fields struct{ host, port, database, username, password string }
+
+var defaultFields = fields{"host", "port", "dbname", "username", "password"}
+
+// ownKeys are the DSN keys that this package reads; all others are the engine's.
+var ownKeys = map[string]func(d *dataSource, value string) error{
+	"host": func(d *dataSource, v string) (err error) {
+		d.host, err = checkHost(v)
+		return err
+	},
+	"port": func(d *dataSource, v string) (err error) {
+		d.port, err = parsePort(v)
+		return err
+	},
+	"dbname":         func(d *dataSource, v string) error { return setText(&d.database, v) },
+	"engine":         func(d *dataSource, v string) error { return setText(&d.engine, v) },
+	"hostKey":        func(d *dataSource, v string) error { return setText(&d.fields.host, v) },
+	"portKey":        func(d *dataSource, v string) error { return setText(&d.fields.port, v) },
+	"dbnameKey":      func(d *dataSource, v string) error { return setText(&d.fields.database, v) },
+	"usernameKey":    func(d *dataSource, v string) error { return setText(&d.fields.username, v) },
+	"passwordKey":    func(d *dataSource, v string) error { return setText(&d.fields.password, v) },
+	"stage":          func(d *dataSource, v string) error { return setText(&d.stage, v) },
+	"source":         func(d *dataSource, v string) error { return setText(&d.location.Source, v) },
+	"region":         setRegion,
+	"endpoint":       setEndpoint,
+	"fallback":       setFallback,
+	"rotationWindow": setRotationWindow,
+}
+
+// refusedKeys would override what comes from the secret, by any vendor's name.
+// They are looked up in lower case without spaces and underscores.
+var refusedKeys = map[string]bool{
+	"user": true, "uid": true, "username": true, "userid": true,
+	"password": true, "pwd": true, "changepassword": true, "passfile": true,
+	"service": true, "servicefile": true, "servicename": true, "sid": true,
+	"database": true, "server": true, "connstr": true, "failoverpartner": true,
+}
+
+// parseDSN parses a data source name for an engine. Its errors quote nothing of
+// it but the names of parameters: somebody will pass postgres://user:password@host.
+func parseDSN(engine Engine, info *Info, dsn string) (*dataSource, error) {
+	d := &dataSource{stage: secretcache.StageCurrent, fields: defaultFields, rotationWindow: -1}
+	var err error
+	if rest, ok := strings.CutPrefix(dsn, jdbcPrefix); ok {
+		err = d.parseJDBC(engine, info, rest)
+	} else {
+		err = d.parseBare(dsn)
+	}
+	if err == nil {
+		err = d.check(engine, info)
+	}
+	if err != nil {
+		if errors.Is(err, ErrEngineMismatch) {
+			return nil, err
+		}
+		return nil, badDSN(err)
+	}
+	return d, nil
+}
+
+func badDSN(err error) error {
+	return &Error{Op: "parse data source name", Kind: ErrBadDSN, Err: err}
+}
+
+func (d *dataSource) parseBare(dsn string) error {
+	if lower := strings.ToLower(dsn); strings.HasPrefix(lower, "jdbc:") || strings.HasPrefix(lower, jdbcPrefix) {
+		return errors.New(`it is another driver's URL; one for a secret begins with "jdbc-secretsmanager:"`)
+	}
+	id, query, hasQuery := strings.Cut(dsn, "?")
+	if err := checkID(id); err != nil {
+		return err // before any error that quotes the name of a parameter
+	}
+	d.secretID = id
+	if !hasQuery || query == "" {
+		return nil
+	}
+	seen := map[string]bool{}
+	for pair := range strings.SplitSeq(query, "&") {
+		key, raw, ok := strings.Cut(pair, "=")
+		if !ok || key == "" {
+			return errors.New(`a parameter is not of the form key=value; write "%26" for "&" in a value`)
+		}
+		if !isKey(key) {
+			return errors.New("a parameter's name has a character that none has")
+		}
+		value, err := url.PathUnescape(raw) // unlike QueryUnescape it leaves "+" alone
+		if err != nil {
+			// The cause quotes the value.
+			return fmt.Errorf(`parameter %q: "%%" is not followed by two hexadecimal digits; write "%%25" for "%%"`, key)
+		}
+		if seen[key] {
+			return fmt.Errorf("parameter %q is given twice", key)
+		}
+		seen[key] = true
+		if err := d.set(key, value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// isKey reports whether s may be the name of a parameter, so that an error may
+// quote it: the rest of a password that holds "?" or "&" should not pass.
+func isKey(s string) bool {
+	return len(s) <= 64 && strings.IndexFunc(s, func(r rune) bool {
+		return r != '_' && r != '-' && r != '.' && r != ' ' && !isAlnum(r)
+	}) < 0
+}
+
+func isAlnum(r rune) bool {
+	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9'
+}
+
+func (d *dataSource) parseJDBC(engine Engine, info *Info, rest string) error {
+	scheme, _, ok := strings.Cut(rest, ":")
+	switch {
+	case ok && slices.Contains(info.Schemes, scheme):
+	case ok && slices.Contains(jdbcSchemes, scheme):
+		return &Error{Op: "parse data source name", Kind: ErrEngineMismatch,
+			Err: fmt.Errorf("the URL is for %s, the driver for %s", scheme, info.Name)}
+	default:
+		return fmt.Errorf("what follows %q is none of %q", jdbcPrefix, info.Schemes)
+	}
+	u, err := engine.ParseURL(rest, func(key string) bool {
+		_, own := ownKeys[key]
+		return own
+	})
+	if err != nil {
+		return err
+	}
+	if u.SecretID == "" {
+		return errors.New(`the URL has no "user"; it is the id of the secret`)
+	}
+	if err := checkID(u.SecretID); err != nil {
+		return err
+	}
+	d.secretID = u.SecretID
+	for _, key := range slices.Sorted(maps.Keys(u.Params)) {
+		switch key {
+		case "host", "port", "dbname", "engine":
+			return fmt.Errorf("parameter %q is not for a JDBC URL, which has a place for it", key)
+		}
+		if err := d.set(key, u.Params[key]); err != nil {
+			return err
+		}
+	}
+	d.host, d.port, d.database = u.Host, u.Port, u.Database
+	if d.host != "" && d.port == 0 {
+		d.port = info.Port
+	}
+	return nil
+}
+
+// set takes one parameter. Only the engine's have values that may be empty.
+func (d *dataSource) set(key, value string) error {
+	if i := strings.IndexFunc(value, unicode.IsControl); i >= 0 {
+		return fmt.Errorf("parameter %q: a control character", key)
+	}
+	if set, ok := ownKeys[key]; ok {
+		if value == "" {
+			return fmt.Errorf("parameter %q is empty", key)
+		}
+		if err := set(d, value); err != nil {
+			return fmt.Errorf("parameter %q: %w", key, err)
+		}
+		return nil
+	}
+	for own := range ownKeys {
+		if strings.EqualFold(own, key) {
+			return fmt.Errorf("parameter %q is spelt %q", key, own)
+		}
+	}
+	if refusedKeys[strings.NewReplacer(" ", "", "_", "", "-", "").Replace(strings.ToLower(key))] {
+		hint := "the secret has it"
+		if strings.EqualFold(key, "database") {
+			hint = `it is spelt "dbname"`
+		} else if strings.EqualFold(key, "server") {
+			hint = `it is spelt "host"`
+		}
+		return fmt.Errorf("parameter %q is not allowed: %s", key, hint)
+	}
+	if d.params == nil {
+		d.params = map[string]string{}
+	}
+	d.params[key] = value
+	return nil
+}
+
+// check completes what both forms have in common.
+func (d *dataSource) check(engine Engine, info *Info) error {
+	if region := d.location.Region; region != "" && strings.HasPrefix(d.secretID, "arn:") {
+		// The replica in the region asked for differs from the ARN in nothing else.
+		part := splitARN(d.secretID)
+		part[3] = region
+		d.secretID = strings.Join(part, ":")
+	}
+	if d.engine != "" && !info.Accepts(strings.ToLower(d.engine)) {
+		return &Error{Op: "parse data source name", Kind: ErrEngineMismatch,
+			Err: fmt.Errorf(`parameter "engine" names another database than the driver for %s`, info.Name)}
+	}
+	return engine.CheckParams(d.params)
+}
+
+// checkID checks the id of a secret. Its errors do not quote it.
+func checkID(id string) error {
+	arn := strings.HasPrefix(id, "arn:")
+	lower := strings.ToLower(id)
+	switch {
+	case id == "":
+		return errors.New("it has no secret id")
+	case arn && len(id) > maxIDLen, !arn && len(id) > maxNameLen:
+		return fmt.Errorf("the secret id is longer than %d characters (an ARN: %d)", maxNameLen, maxIDLen)
+	case strings.Contains(id, "://"):
+		return errors.New("it is a database's URL; give the name or ARN of a secret that holds the credentials")
+	case strings.Contains(lower, "password=") || strings.Contains(lower, "pwd="):
+		return errors.New("it is a database's connection string; give the name or ARN of a secret that holds the credentials")
+	}
+	for _, r := range id {
+		if !isAlnum(r) && !strings.ContainsRune("/_+=.@-!", r) && (r != ':' || !arn) {
+			return errors.New(`the secret id has a character that none has; it is a name of letters, digits and "/_+=.@-!", or an ARN`)
+		}
+	}
+	if part := splitARN(id); arn && (len(part) < 7 || part[2] != "secretsmanager" || part[5] != "secret" || slices.Contains(part, "")) {
+		return errors.New("the ARN is not a secret's; one is arn:aws:secretsmanager:<region>:<account>:secret:<name>")
+	}
+	return nil
+}
+
+// splitARN splits arn:partition:secretsmanager:region:account:secret:name.
+func splitARN(arn string) []string { return strings.SplitN(arn, ":", 7) }
+
+func setText(to *string, v string) error {
+	*to = v
+	return nil
+}
+
+func setRegion(d *dataSource, v string) error {
+	if strings.IndexFunc(v, func(r rune) bool { return r != '-' && !isAlnum(r) }) >= 0 {
+		return errors.New("it is not the name of a region, as us-west-2 is")
+	}
+	d.location.Region = v
+	return nil
+}
+
+func setEndpoint(d *dataSource, v string) error {
+	u, err := url.Parse(v)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil {
+		// The cause quotes the value.
+		return errors.New("it is not a URL of the form https://host[:port]")
+	}
+	d.location.Endpoint = v
+	return nil
+}
+
+func setFallback(d *dataSource, v string) error {
+	d.fallback = []string{}
+	if v == "none" {
+		return nil
+	}
+	for stage := range strings.SplitSeq(v, ",") {
+		if stage == "" || stage == "none" || slices.Contains(d.fallback, stage) {
+			return errors.New(`it is neither "none" nor a list of different version stages with commas between`)
+		}
+		d.fallback = append(d.fallback, stage)
+	}
+	return nil
+}
+
+func setRotationWindow(d *dataSource, v string) error {
+	w, err := time.ParseDuration(v)
+	if err != nil || w < 0 {
+		return errors.New(`it is not a duration as "30s" or "2m" is`)
+	}
+	d.rotationWindow = w
+	return nil
+}
+
+// checkHost returns a host name, or an IP address without brackets.
+func checkHost(s string) (string, error) {
+	if strings.HasPrefix(s, "[") && strings.HasSuffix(s, "]") {
+		s = s[1 : len(s)-1]
+		if !strings.Contains(s, ":") {
+			return "", errors.New("it has brackets, but is no IPv6 address")
+		}
+	}
+	if strings.Contains(s, ":") {
+		if a, err := netip.ParseAddr(s); err == nil {
+			return a.String(), nil
+		}
+		return "", errors.New("it is neither a host name nor an IP address; a port has a key of its own")
+	}
+	if s == "" || len(s) > 255 || strings.HasPrefix(s, "-") || strings.IndexFunc(s, func(r rune) bool {
+		return r != '.' && r != '-' && r != '_' && !isAlnum(r)
+	}) >= 0 {
+		return "", errors.New("it is neither a host name nor an IP address")
+	}
+	return s, nil
+}
+
+func parsePort(s string) (int, error) {
+	n, err := strconv.ParseUint(s, 10, 16)
+	if err != nil || n == 0 {
+		return 0, errors.New("it is not a port number from 1 to 65535")
+	}
+	return int(n), nil
+}

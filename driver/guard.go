@@ -1,0 +1,300 @@
+package driver
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/sqlsecrets/sqlsecrets/internal/backoff"
+	"github.com/sqlsecrets/sqlsecrets/secretcache"
+)
+
+const (
+	// Pause after a rejected login before one more with the same version is
+	// sent, doubling from the first to the second.
+	pauseBase, pauseMax = time.Second, 5 * time.Minute
+	// How many versions and addresses the guard remembers; more only for those
+	// with logins in flight.
+	maxRemembered = 32
+)
+
+// A guard keeps a Connector from locking accounts: it decides whether a login
+// with a version of the secret may be sent to an address. No lock is held while
+// a login is under way.
+type guard struct {
+	maxLogins int // in flight with one version; 0 = no bound
+
+	mu      sync.Mutex
+	records map[loginKey]*record
+	// current is the version that the stage named when it was last read, and
+	// changes how often that has been another one than before.
+	current string
+	changes uint64
+	// preferred is a version of a fall-back stage that the server accepted while
+	// current was rejected. It goes before current until that changes.
+	preferred *choice
+}
+
+// A loginKey is what the guard tells apart.
+type loginKey struct{ address, version string }
+
+// A choice is a secret and the stage that it came from.
+type choice struct {
+	secret *secretcache.Secret
+	stage  string
+}
+
+// A record is what is known of the logins with one version to one address.
+// guard.mu guards it.
+type record struct {
+	accepted bool // the last login that was judged was accepted
+	inFlight int
+	started  uint64        // number of the login that was started last
+	judge    *judge        // the login that others wait for, or nil
+	freed    chan struct{} // closed when a login ends, for those over maxLogins; or nil
+
+	rejection error           // the first rejection since the last acceptance, or nil
+	rejected  uint64          // started when the last rejection was received
+	pause     backoff.Backoff // until a probe may be sent
+	probing   bool            // a probe is under way
+}
+
+// A judge is the first login with a version: others wait for what it says.
+type judge struct {
+	done chan struct{}
+	// free is set before done is closed: the login failed for another reason than
+	// its credentials or its caller, so those who waited need not wait for another.
+	free bool
+}
+
+// A ticket is the permission to send one login. It has to be given back.
+type ticket struct {
+	record *record
+	number uint64
+	judge  *judge // not nil: others wait for this login
+	probe  bool
+}
+
+// An outcome is how a login ended.
+type outcome int
+
+const (
+	failed    outcome = iota // for a reason that says nothing of the credentials
+	abandoned                // because its caller gave up
+	accepted
+	rejected
+)
+
+func newGuard(maxLogins int) *guard {
+	return &guard{maxLogins: maxLogins, records: map[loginKey]*record{}}
+}
+
+// errPaused is the error of enter when the version was rejected lately.
+type errPaused struct{ rejection error }
+
+func (e *errPaused) Error() string { return e.rejection.Error() }
+
+// enter waits until a login may be sent, or ctx ends. A version that was rejected
+// and is not to be tried yet is *errPaused.
+func (g *guard) enter(ctx context.Context, k loginKey) (ticket, error) {
+	free := false // has waited for a judge that could not say
+	for {
+		g.mu.Lock()
+		r := g.record(k)
+		now := time.Now()
+		var wait <-chan struct{}
+		var waited *judge
+		t := ticket{record: r}
+		switch {
+		case r.rejection != nil:
+			if r.probing || r.pause.Wait(now) > 0 {
+				err := r.rejection
+				g.mu.Unlock()
+				return ticket{}, &errPaused{err}
+			}
+			t.probe = true
+		case !r.accepted && r.judge != nil && !free:
+			waited = r.judge
+			wait = r.judge.done
+		case !r.accepted && r.judge == nil && !free:
+			t.judge = &judge{done: make(chan struct{})}
+		}
+		if wait == nil && g.maxLogins > 0 && r.inFlight >= g.maxLogins {
+			if r.freed == nil {
+				r.freed = make(chan struct{})
+			}
+			wait = r.freed
+		}
+		if wait == nil {
+			r.inFlight++
+			r.started++
+			t.number = r.started
+			r.probing = r.probing || t.probe
+			if t.judge != nil {
+				r.judge = t.judge
+			}
+			g.mu.Unlock()
+			return t, nil
+		}
+		g.mu.Unlock()
+		select {
+		case <-wait:
+			free = free || waited != nil && waited.free
+		case <-ctx.Done():
+			return ticket{}, ctx.Err()
+		}
+	}
+}
+
+// leave gives a ticket back with the outcome of the login; err is the rejection.
+func (g *guard) leave(t ticket, o outcome, err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	r := t.record
+	r.inFlight--
+	if r.freed != nil {
+		close(r.freed)
+		r.freed = nil
+	}
+	if t.probe {
+		r.probing = false
+	}
+	switch o {
+	case accepted:
+		// A login that was sent before a rejection was received says nothing of
+		// what the server thinks since.
+		if r.rejection == nil || t.number > r.rejected {
+			r.clear()
+			r.accepted = true
+		}
+	case rejected:
+		r.accepted = false
+		r.rejected = r.started
+		if r.rejection == nil {
+			r.rejection = err
+		}
+		if t.probe || r.pause.Due().IsZero() {
+			r.pause.Fail(time.Now(), pauseBase, pauseMax)
+		}
+	}
+	if t.judge != nil {
+		t.judge.free = o == failed
+		if r.judge == t.judge {
+			r.judge = nil
+		}
+		close(t.judge.done)
+	}
+}
+
+// clear forgets a rejection.
+func (r *record) clear() {
+	r.rejection = nil
+	r.pause = backoff.Backoff{}
+}
+
+// record returns the record of k. g.mu is held.
+func (g *guard) record(k loginKey) *record {
+	r := g.records[k]
+	if r == nil {
+		if len(g.records) >= maxRemembered {
+			g.forget()
+		}
+		r = &record{}
+		g.records[k] = r
+	}
+	return r
+}
+
+// forget drops records that nothing is lost with: those of accepted versions and
+// those whose pause is over longest, but none with a login in flight.
+func (g *guard) forget() {
+	var oldest loginKey
+	var due time.Time
+	found := false
+	for k, r := range g.records {
+		if r.inFlight == 0 && k.version != g.current && (!found || r.pause.Due().Before(due)) {
+			oldest, due, found = k, r.pause.Due(), true
+		}
+	}
+	if found {
+		delete(g.records, oldest)
+	}
+}
+
+// generation returns a number that grows when observe sees another version.
+func (g *guard) generation() uint64 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.changes
+}
+
+// observe notes which version the stage names. The generation is of before the
+// secret was read: observe reports false, and notes nothing, if the version has
+// changed since, for then what was read may be older.
+//
+// A version that the stage names anew, also an older one that it names again,
+// begins with a clean record: whoever moved the stage says that it is good.
+func (g *guard) observe(generation uint64, version string) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if version == g.current {
+		return true
+	}
+	if generation != g.changes {
+		return false
+	}
+	if g.current != "" {
+		for k, r := range g.records {
+			if k.version == version {
+				r.clear()
+			}
+		}
+		g.preferred = nil
+	}
+	g.current = version
+	g.changes++
+	return true
+}
+
+// prefer makes later connects begin with a version of a fall-back stage, for as
+// long as the stage names the version current.
+func (g *guard) prefer(current string, c choice) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.current == current {
+		g.preferred = &c
+	}
+}
+
+// unprefer undoes prefer: the server has rejected the version.
+func (g *guard) unprefer(c choice) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.preferred != nil && g.preferred.secret.VersionID() == c.secret.VersionID() {
+		g.preferred = nil
+	}
+}
+
+// first returns the version to begin with: the preferred one, or c.
+func (g *guard) first(c choice) choice {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.preferred != nil && g.current == c.secret.VersionID() {
+		return *g.preferred
+	}
+	return c
+}
+
+// outcomeOf classifies a login's error. ctx is the caller's.
+func outcomeOf(ctx context.Context, engine Engine, err error) outcome {
+	switch {
+	case err == nil:
+		return accepted
+	case engine.Rejected(err):
+		return rejected
+	case ctx.Err() != nil || errors.Is(err, context.Canceled):
+		return abandoned
+	}
+	return failed
+}

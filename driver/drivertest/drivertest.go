@@ -1,0 +1,365 @@
+// Package drivertest checks that a [driver.Engine] keeps its promises, against a
+// server, or a stand-in for one, that checks passwords.
+package drivertest
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sqlsecrets/sqlsecrets/driver"
+	"github.com/sqlsecrets/sqlsecrets/secretcache"
+)
+
+// A Server is a database server and what the suite has to do to it. Its logins
+// go to users that the suite makes, with names that begin with "dt_".
+type Server struct {
+	Engine   driver.Engine
+	Host     string // where it listens
+	Port     int
+	Database string // one that exists
+	Query    string // a query with one row and column: "SELECT 1"
+	Params   string // engine parameters that every data source name needs: "sslmode=disable"; may be empty
+	ConnType string // the vendor's connection type, as %T prints it: "*stdlib.Conn"
+
+	// SetPassword gives a user a password, and creates the user if there is none,
+	// with the right to log in to Database.
+	SetPassword func(tb testing.TB, user, password string)
+	// Logins returns how many logins of a user the server accepted and rejected.
+	Logins func(tb testing.TB, user string) (accepted, rejected int)
+
+	// Engine parameters that ask for TLS, each with what is expected of it, where
+	// the server speaks TLS. An empty one is not checked.
+	TLSVerified         string // succeeds
+	TLSWrongName        string // fails: the certificate is for another name
+	TLSUnknownAuthority string // fails: the certificate's authority is not trusted
+
+	// HostIPv6 is an IPv6 address of the server; empty is not checked.
+	HostIPv6 string
+	// NoDatabaseCheck skips the login to a database that does not exist, for a
+	// server that does not look at the database's name.
+	NoDatabaseCheck bool
+}
+
+// Passwords are passwords that some protocol, data source name or connection
+// string has gone wrong over.
+var Passwords = []string{
+	"plain-Password-1",
+	" !\"#$%&'()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNO",
+	"PQRSTUVWXYZ[\\]^_`abcdefghijklmnopqrstuvwxyz{|}~",
+	" leading and trailing space ",
+	"a b:?#%&;='\"\\/@+{}[] sslmode=disable",
+	"';--}{;PWD=other;ENCRYPT=no;",
+	"100%25%zz%",
+	"pässwörd-€-😀-密码",
+}
+
+// Run runs the suite. Each check is a subtest.
+func Run(t *testing.T, s Server) {
+	t.Run("accept", s.accept)
+	t.Run("raw connection is the vendor's", s.raw)
+	t.Run("rejected password", s.reject)
+	t.Run("unknown user", s.unknownUser)
+	t.Run("rotation", s.rotate)
+	t.Run("awkward passwords", s.passwords)
+	t.Run("unknown host", s.unknownHost)
+	t.Run("server that does not answer", s.silentServer)
+	t.Run("no socket outlives a rejected login", s.sockets)
+	if !s.NoDatabaseCheck {
+		t.Run("wrong database", s.wrongDatabase)
+	}
+	if s.HostIPv6 != "" {
+		t.Run("IPv6", s.ipv6)
+	}
+	for _, c := range []struct {
+		name, params string
+		ok           bool
+	}{
+		{"TLS verified", s.TLSVerified, true},
+		{"TLS refused for a wrong name", s.TLSWrongName, false},
+		{"TLS refused for an unknown authority", s.TLSUnknownAuthority, false},
+	} {
+		if c.params != "" {
+			t.Run(c.name, func(t *testing.T) { s.tls(t, c.params, c.ok) })
+		}
+	}
+}
+
+// A client is a database opened with a secret of its own.
+type client struct {
+	*sql.DB
+	store *store
+	user  string
+}
+
+// open makes a user with a password and opens the database with a secret of
+// theirs; overrides change the secret's fields.
+func (s Server) open(t *testing.T, password string, params string, overrides map[string]any) *client {
+	t.Helper()
+	user := "dt_" + strconv.FormatInt(time.Now().UnixNano(), 36)
+	s.SetPassword(t, user, password)
+	return s.connect(t, user, password, params, overrides)
+}
+
+func (s Server) connect(t *testing.T, user, password, params string, overrides map[string]any) *client {
+	t.Helper()
+	st := &store{fields: map[string]any{
+		"host": s.Host, "port": s.Port, "dbname": s.Database, "username": user, "password": password}}
+	for k, v := range overrides {
+		st.fields[k] = v
+	}
+	cache := secretcache.New(st, nil)
+	dsn := "drivertest/" + user
+	if all := strings.Trim(s.Params+"&"+params, "&"); all != "" {
+		dsn += "?" + all
+	}
+	connector, err := driver.NewConnector(s.Engine, dsn, &driver.Options{Secrets: cache, FallbackStages: []string{}})
+	if err != nil {
+		t.Fatalf("NewConnector(%q): %v", dsn, err)
+	}
+	db := sql.OpenDB(connector)
+	db.SetMaxIdleConns(-1) // every query logs in
+	t.Cleanup(func() {
+		if err := errors.Join(db.Close(), cache.Close()); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	})
+	return &client{db, st, user}
+}
+
+// query runs the query within a generous time.
+func (s Server) query(t *testing.T, db *client) error {
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	var v any
+	return db.QueryRowContext(ctx, s.Query).Scan(&v)
+}
+
+func (s Server) mustQuery(t *testing.T, db *client) {
+	t.Helper()
+	if err := s.query(t, db); err != nil {
+		t.Fatalf("query: %v", err)
+	}
+}
+
+// wantRejected checks the error of a rejected login.
+func (s Server) wantRejected(t *testing.T, db *client, err error) {
+	t.Helper()
+	if !errors.Is(err, driver.ErrAuthFailed) {
+		t.Fatalf("query = %v, want ErrAuthFailed", err)
+	}
+	if !s.Engine.Rejected(err) {
+		t.Errorf("the server's error is not in the tree of %#v", err)
+	}
+	db.noPassword(t, err)
+}
+
+// noPassword checks that an error does not show a password that the secret had.
+func (c *client) noPassword(t *testing.T, err error) {
+	t.Helper()
+	for _, p := range c.store.passwords() {
+		for _, text := range []string{err.Error(), fmt.Sprintf("%+v", err), fmt.Sprintf("%#v", err)} {
+			if strings.Contains(text, p) {
+				t.Error("an error shows the password")
+			}
+		}
+	}
+}
+
+func (s Server) accept(t *testing.T) {
+	db := s.open(t, Passwords[0], "", nil)
+	for range 3 {
+		s.mustQuery(t, db)
+	}
+	if got := db.store.fetches(); got != 1 {
+		t.Errorf("secret fetched %d times for three connections, want 1", got)
+	}
+	if ok, bad := s.Logins(t, db.user); ok != 3 || bad != 0 {
+		t.Errorf("server accepted %d logins and rejected %d, want 3 and 0", ok, bad)
+	}
+}
+
+func (s Server) raw(t *testing.T) {
+	db := s.open(t, Passwords[0], "", nil)
+	conn, err := db.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	err = conn.Raw(func(c any) error {
+		if got := fmt.Sprintf("%T", c); got != s.ConnType {
+			t.Errorf("Raw yields a %s, want %s", got, s.ConnType)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Errorf("Raw: %v", err)
+	}
+}
+
+func (s Server) reject(t *testing.T) {
+	db := s.open(t, Passwords[0], "", map[string]any{"password": "not-" + Passwords[0]})
+	s.wantRejected(t, db, s.query(t, db))
+	if got := db.store.fetches(); got != 2 {
+		t.Errorf("secret fetched %d times, want 2: once, and once for a newer version", got)
+	}
+	if ok, bad := s.Logins(t, db.user); ok != 0 || bad != 1 {
+		t.Errorf("server accepted %d logins and rejected %d, want 0 and 1", ok, bad)
+	}
+}
+
+func (s Server) unknownUser(t *testing.T) {
+	db := s.connect(t, "dt_nobody", "whatever-it-is", "", nil)
+	s.wantRejected(t, db, s.query(t, db))
+}
+
+func (s Server) rotate(t *testing.T) {
+	db := s.open(t, Passwords[0], "", nil)
+	s.mustQuery(t, db)
+	s.SetPassword(t, db.user, "rotated-Password-2")
+	db.store.set("password", "rotated-Password-2")
+	for range 3 {
+		s.mustQuery(t, db)
+	}
+	if got := db.store.fetches(); got != 2 {
+		t.Errorf("secret fetched %d times, want 2", got)
+	}
+	if ok, bad := s.Logins(t, db.user); ok != 4 || bad != 1 {
+		t.Errorf("server accepted %d logins and rejected %d, want 4 and 1", ok, bad)
+	}
+}
+
+func (s Server) passwords(t *testing.T) {
+	for i, p := range Passwords {
+		t.Run(strconv.Itoa(i), func(t *testing.T) {
+			db := s.open(t, p, "", nil)
+			if err := s.query(t, db); err != nil {
+				t.Errorf("password %q: %v", p, err)
+			}
+		})
+	}
+}
+
+func (s Server) wrongDatabase(t *testing.T) {
+	db := s.open(t, Passwords[0], "dbname=no_such_database", nil)
+	s.wantOther(t, db, s.query(t, db))
+}
+
+func (s Server) unknownHost(t *testing.T) {
+	db := s.connect(t, "dt_nobody", Passwords[0], "host=no-such-host.invalid", nil)
+	s.wantOther(t, db, s.query(t, db))
+}
+
+// wantOther checks an error that has nothing to do with credentials: it is
+// neither ErrAuthFailed nor a reason to read the secret again.
+func (s Server) wantOther(t *testing.T, db *client, err error) {
+	t.Helper()
+	if err == nil || errors.Is(err, driver.ErrAuthFailed) {
+		t.Fatalf("query = %v, want an error other than ErrAuthFailed", err)
+	}
+	db.noPassword(t, err)
+	if got := db.store.fetches(); got != 1 {
+		t.Errorf("secret fetched %d times, want 1", got)
+	}
+}
+
+func (s Server) ipv6(t *testing.T) {
+	db := s.open(t, Passwords[0], "", map[string]any{"host": s.HostIPv6})
+	s.mustQuery(t, db)
+}
+
+func (s Server) tls(t *testing.T, params string, ok bool) {
+	db := s.open(t, Passwords[0], params, nil)
+	err := s.query(t, db)
+	if ok && err != nil {
+		t.Errorf("query with %s: %v", params, err)
+	}
+	if !ok {
+		if err == nil {
+			t.Fatalf("query with %s succeeded", params)
+		}
+		s.wantOther(t, db, err)
+		if accepted, rejected := s.Logins(t, db.user); accepted+rejected != 0 {
+			t.Errorf("the server saw %d logins, want none", accepted+rejected)
+		}
+	}
+}
+
+// silentServer connects to a listener that accepts and says nothing.
+func (s Server) silentServer(t *testing.T) {
+	l := listen(t)
+	closed := make(chan error, 1)
+	go func() {
+		c, err := l.Accept()
+		if err != nil {
+			closed <- err
+			return
+		}
+		defer c.Close()
+		_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
+		for err == nil { // whatever the client says, until it hangs up
+			_, err = c.Read(make([]byte, 4096))
+		}
+		closed <- err
+	}()
+	db := s.connect(t, "dt_nobody", Passwords[0], "", map[string]any{"port": l.Addr().(*net.TCPAddr).Port})
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	start := time.Now()
+	err := db.PingContext(ctx)
+	if !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Ping = %v, want the context's error", err)
+	}
+	if d := time.Since(start); d > 5*time.Second {
+		t.Errorf("Ping with a deadline of 200ms took %v", d)
+	}
+	if err := <-closed; isTimeout(err) {
+		t.Error("the connection is still open 10 s later")
+	}
+}
+
+// sockets counts the connections that stay open after rejected logins.
+func (s Server) sockets(t *testing.T) {
+	p := newProxy(t, net.JoinHostPort(s.Host, strconv.Itoa(s.Port)))
+	for range 3 { // each with a connector of its own, which has to log in
+		db := s.open(t, Passwords[0], "", map[string]any{"port": p.port, "password": "not-" + Passwords[0]})
+		s.wantRejected(t, db, s.query(t, db))
+	}
+	if dialled := p.dialled(); dialled < 3 {
+		t.Errorf("%d connections were dialled, want at least 3", dialled)
+	}
+	if open := p.waitClosed(5 * time.Second); open != 0 {
+		t.Errorf("%d connections are still open after their logins were rejected", open)
+	}
+}
+
+func isTimeout(err error) bool {
+	var n net.Error
+	return errors.As(err, &n) && n.Timeout()
+}
+
+func listen(t *testing.T) net.Listener {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	return l
+}
+
+// value returns the fields as a secret's JSON.
+func value(fields map[string]any) string {
+	b, err := json.Marshal(fields)
+	if err != nil {
+		panic(err) // the fields are strings and numbers
+	}
+	return string(b)
+}

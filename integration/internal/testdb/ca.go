@@ -1,0 +1,137 @@
+package testdb
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+)
+
+// A CA is a certificate authority of this test run.
+type CA struct {
+	Pool *x509.CertPool // the authority's certificate; not to be changed
+	File string         // the same as a PEM file
+
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+}
+
+// UnknownCA returns an authority that signed no server's certificate.
+func UnknownCA(tb testing.TB) *CA {
+	tb.Helper()
+	ca, err := unknownCA()
+	if err != nil {
+		tb.Fatalf("make a certificate authority: %v", err)
+	}
+	return ca
+}
+
+// The authorities of the process, made when first asked for.
+var (
+	serverCA  = sync.OnceValues(func() (*CA, error) { return newCA("server") })
+	unknownCA = sync.OnceValues(func() (*CA, error) { return newCA("unknown") })
+
+	certificates struct {
+		mu  sync.Mutex // guards dir
+		dir string     // "" until there is a certificate
+	}
+)
+
+func newCA(name string) (*CA, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	template := certificate("testdb " + name + " authority")
+	template.IsCA = true
+	template.BasicConstraintsValid = true
+	template.KeyUsage = x509.KeyUsageCertSign
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		return nil, err
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := certificateDir()
+	if err != nil {
+		return nil, err
+	}
+	ca := &CA{Pool: x509.NewCertPool(), File: filepath.Join(dir, name+".pem"), cert: cert, key: key}
+	ca.Pool.AddCert(cert)
+	return ca, os.WriteFile(ca.File, pemBlock("CERTIFICATE", der), 0o644)
+}
+
+// issue returns a server's certificate and key, in PEM.
+func (ca *CA) issue(names []string) (cert, key []byte, err error) {
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, nil, err
+	}
+	template := certificate("testdb server")
+	template.KeyUsage = x509.KeyUsageDigitalSignature
+	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+	for _, name := range names {
+		if ip := net.ParseIP(name); ip != nil {
+			template.IPAddresses = append(template.IPAddresses, ip)
+		} else {
+			template.DNSNames = append(template.DNSNames, name)
+		}
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, ca.cert, private.Public(), ca.key)
+	if err != nil {
+		return nil, nil, err
+	}
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		return nil, nil, err
+	}
+	return pemBlock("CERTIFICATE", der), pemBlock("PRIVATE KEY", pkcs8), nil
+}
+
+func certificate(name string) *x509.Certificate {
+	now := time.Now()
+	return &x509.Certificate{
+		SerialNumber: big.NewInt(now.UnixNano()),
+		Subject:      pkix.Name{CommonName: name},
+		NotBefore:    now.Add(-time.Hour), // clocks of containers in a virtual machine
+		NotAfter:     now.Add(24 * time.Hour),
+	}
+}
+
+func pemBlock(typ string, der []byte) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: typ, Bytes: der})
+}
+
+// certificateDir returns the folder of the authorities' files.
+func certificateDir() (string, error) {
+	certificates.mu.Lock()
+	defer certificates.mu.Unlock()
+	if certificates.dir == "" {
+		dir, err := os.MkdirTemp("", "testdb-")
+		if err != nil {
+			return "", err
+		}
+		certificates.dir = dir
+	}
+	return certificates.dir, nil
+}
+
+func removeCertificates() error {
+	certificates.mu.Lock()
+	defer certificates.mu.Unlock()
+	if certificates.dir == "" {
+		return nil
+	}
+	return os.RemoveAll(certificates.dir)
+}

@@ -1,0 +1,221 @@
+package testdb
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"github.com/moby/moby/api/pkg/authconfig"
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/network"
+	"github.com/moby/moby/client"
+	"github.com/testcontainers/testcontainers-go"
+	"github.com/testcontainers/testcontainers-go/log"
+)
+
+const (
+	loopback = "127.0.0.1"
+
+	certFile = "/testdb/server.crt" // in the container
+	keyFile  = "/testdb/server.key"
+
+	pullTimeout = 10 * time.Minute
+)
+
+// request describes a container.
+type request struct {
+	image      string
+	port       string // in the container, such as "5432/tcp"
+	env        map[string]string
+	entrypoint []string // nil means the image's
+	cmd        []string
+	files      map[string][]byte // by their path in the container
+}
+
+// haveImage reports why no container of the image could be started, if so. It
+// pulls the image if it is not here, at one attempt.
+func haveImage(image string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), pullTimeout)
+	defer cancel()
+	cli, err := dockerClient(ctx)
+	if err != nil {
+		return err
+	}
+	defer cli.Close()
+	if err := pull(ctx, cli, image); err != nil {
+		return err
+	}
+	if !testcontainers.ReadConfig().RyukDisabled {
+		if err := pull(ctx, cli, testcontainers.ReaperDefaultImage); err != nil {
+			return fmt.Errorf("%w; TESTCONTAINERS_RYUK_DISABLED=true does without", err)
+		}
+	}
+	return nil
+}
+
+var silence = sync.OnceFunc(func() { log.SetDefault(log.NewNoopLogger()) })
+
+func dockerClient(ctx context.Context) (*testcontainers.DockerClient, error) {
+	silence()
+	pingCtx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	cli, err := testcontainers.NewDockerClientWithOpts(pingCtx)
+	if err != nil {
+		return nil, fmt.Errorf("no Docker daemon: %w", err)
+	}
+	if _, err := cli.Ping(pingCtx, client.PingOptions{}); err != nil {
+		cli.Close()
+		return nil, fmt.Errorf("no Docker daemon answers: %w", err)
+	}
+	// testcontainers takes the default socket if DOCKER_HOST does not answer.
+	if want := os.Getenv("DOCKER_HOST"); want != "" && want != cli.DaemonHost() {
+		cli.Close()
+		return nil, fmt.Errorf("no Docker daemon answers at DOCKER_HOST, %s", want)
+	}
+	if !here(cli.DaemonHost()) {
+		cli.Close()
+		return nil, fmt.Errorf("no Docker daemon on this machine, but at %s, and servers listen on loopback", cli.DaemonHost())
+	}
+	return cli, nil
+}
+
+// here reports whether a daemon's address is one of this machine.
+func here(daemon string) bool {
+	u, err := url.Parse(daemon)
+	if err != nil {
+		return false
+	}
+	if u.Scheme == "unix" || u.Scheme == "npipe" || u.Hostname() == "localhost" {
+		return true
+	}
+	ip, err := netip.ParseAddr(u.Hostname())
+	return err == nil && ip.IsLoopback()
+}
+
+// pull pulls an image unless it is here.
+func pull(ctx context.Context, cli *testcontainers.DockerClient, image string) error {
+	_, err := cli.ImageInspect(ctx, image)
+	if err == nil {
+		return nil
+	}
+	if !errdefs.IsNotFound(err) {
+		return fmt.Errorf("look for image %q: %w", image, err)
+	}
+	var opts client.ImagePullOptions
+	if _, auth, err := testcontainers.DockerImageAuth(ctx, image); err == nil { // an error means nothing is configured
+		if opts.RegistryAuth, err = authconfig.Encode(auth); err != nil {
+			return fmt.Errorf("credentials for image %q: %w", image, err)
+		}
+	}
+	res, err := cli.ImagePull(ctx, image, opts)
+	if err == nil {
+		err = res.Wait(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("image %q is not here and cannot be pulled: %w", image, err)
+	}
+	return nil
+}
+
+// startContainer starts a container whose port is published on loopback, and
+// returns that port. The container is returned even with an error, or is nil.
+func startContainer(ctx context.Context, r request) (*testcontainers.DockerContainer, int, error) {
+	inner, err := network.ParsePort(r.port)
+	if err != nil {
+		return nil, 0, err
+	}
+	for attempt := 1; ; attempt++ {
+		port, err := freePort()
+		if err != nil {
+			return nil, 0, err
+		}
+		opts := []testcontainers.ContainerCustomizer{
+			testcontainers.WithExposedPorts(r.port),
+			testcontainers.WithEnv(r.env),
+			testcontainers.WithCmd(r.cmd...),
+			// A port that Docker chooses is another one after a restart.
+			testcontainers.WithHostConfigModifier(func(c *container.HostConfig) {
+				c.PortBindings = network.PortMap{inner: {{
+					HostIP:   netip.MustParseAddr(loopback),
+					HostPort: strconv.Itoa(port),
+				}}}
+			}),
+		}
+		if r.entrypoint != nil {
+			opts = append(opts, testcontainers.WithEntrypoint(r.entrypoint...))
+		}
+		for path, content := range r.files {
+			opts = append(opts, testcontainers.WithFiles(testcontainers.ContainerFile{
+				Reader:            bytes.NewReader(content),
+				ContainerFilePath: path,
+				FileMode:          0o644, // readable by whichever user runs the server
+			}))
+		}
+		ctr, err := testcontainers.Run(ctx, r.image, opts...)
+		if err == nil || attempt == 5 || !portTaken(err) {
+			return ctr, port, err
+		}
+		if err := testcontainers.TerminateContainer(ctr); err != nil {
+			return ctr, port, err
+		}
+	}
+}
+
+func portTaken(err error) bool {
+	return strings.Contains(err.Error(), "port is already allocated") || strings.Contains(err.Error(), "address already in use")
+}
+
+// freePort returns a port of loopback that nobody listens on. It is none that
+// the kernel gives to clients where that is known: while the server restarts,
+// somebody's outgoing connection might take its port, and a client that dials
+// it over and over might even reach itself.
+func freePort() (int, error) {
+	const low = 20000
+	high := low
+	if b, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range"); err == nil {
+		if f := strings.Fields(string(b)); len(f) == 2 {
+			high, _ = strconv.Atoi(f[0]) // not a number: 0, as if unknown
+		}
+	}
+	for range 100 {
+		port := 0
+		if high-low >= 1000 {
+			port = low + rand.IntN(high-low)
+		}
+		ln, err := net.Listen("tcp", joinHostPort(port))
+		if err != nil {
+			continue
+		}
+		port = ln.Addr().(*net.TCPAddr).Port
+		return port, ln.Close()
+	}
+	return 0, fmt.Errorf("no free port on %s", loopback)
+}
+
+// logTail returns the last lines that a container printed.
+func logTail(ctr *testcontainers.DockerContainer) string {
+	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
+	defer cancel()
+	rc, err := ctr.Logs(ctx)
+	if err != nil {
+		return err.Error()
+	}
+	defer rc.Close()
+	b, err := io.ReadAll(rc)
+	if err != nil {
+		return err.Error()
+	}
+	lines := strings.Split(strings.TrimSpace(string(b)), "\n")
+	return strings.Join(lines[max(0, len(lines)-30):], "\n")
+}

@@ -1,0 +1,265 @@
+package testdb
+
+import (
+	"context"
+	"crypto/tls"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/testcontainers/testcontainers-go"
+)
+
+const (
+	adminPassword = "testdb-admin" // of servers on loopback that live for one test run
+	database      = "app"
+)
+
+// A Server is a test's view of a database server, which other tests may share.
+// Methods that return no error end the test if they fail, and so belong on the
+// test's own goroutine; the others may be called from any.
+type Server struct {
+	Host string // 127.0.0.1
+	Port int    // as reached from the test; it stays the same over a restart
+
+	User, Password string // of the administrator
+	Database       string // where users of CreateUser may do as they like
+
+	// CA signed the server's certificate. Nil if the server has no TLS.
+	CA *CA
+
+	tb   testing.TB
+	in   *instance
+	base map[string]tally // what the log told when the test got the server
+}
+
+// Admin returns a pool of the administrator's connections. It belongs to the
+// server: the caller does not close it.
+func (s *Server) Admin() *sql.DB { return s.in.db }
+
+// CreateUser creates a user that may log in from anywhere and do as it likes in
+// Database. The user is dropped when the test ends, with all that it owns there.
+func (s *Server) CreateUser(name, password string) {
+	s.tb.Helper()
+	if strings.ContainsFunc(name, func(r rune) bool { return r < ' ' }) {
+		s.tb.Fatalf("create user %q: a name of control characters makes the log ambiguous", name)
+	}
+	ctx, cancel := context.WithTimeout(s.tb.Context(), callTimeout)
+	defer cancel()
+	if err := s.in.engine.createUser(ctx, s.in.db, name, password); err != nil {
+		s.tb.Fatalf("create user %q: %v", name, err)
+	}
+	s.tb.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
+		defer cancel()
+		if err := s.in.engine.dropUser(ctx, s.in.db, name); err != nil {
+			s.tb.Errorf("drop user %q: %v", name, err)
+		}
+	})
+}
+
+// SetPassword gives a user of CreateUser another password. Sessions live on.
+func (s *Server) SetPassword(ctx context.Context, name, password string) error {
+	if err := s.in.engine.setPassword(ctx, s.in.db, name, password); err != nil {
+		return fmt.Errorf("set password of user %q: %w", name, err)
+	}
+	return nil
+}
+
+// DropUser drops a user, with all that it owns in Database, if there is such a
+// user. Its sessions live on.
+func (s *Server) DropUser(ctx context.Context, name string) error {
+	if err := s.in.engine.dropUser(ctx, s.in.db, name); err != nil {
+		return fmt.Errorf("drop user %q: %w", name, err)
+	}
+	return nil
+}
+
+// Restart stops the server, which ends all sessions, and starts it again with
+// its data and port. It returns when the server takes logins. Until then a client
+// is refused or, where Docker's proxy is there but the server is not, cut off.
+func (s *Server) Restart(ctx context.Context) error {
+	if err := s.in.restart(ctx); err != nil {
+		return fmt.Errorf("restart server: %w", err)
+	}
+	return nil
+}
+
+// Logins returns how many logins of user the server has accepted since the test
+// got the server, by the server's own log. Every login that was over for the
+// client when Logins was called is counted, if the session came about: not one
+// whose password was right but whose database does not exist. Logins of the
+// administrator, and of other superusers of MySQL and MariaDB, are not counted.
+func (s *Server) Logins(user string) int {
+	s.tb.Helper()
+	return s.tallies(user)[user].accepted - s.base[user].accepted
+}
+
+// RejectedLogins returns how many logins of user the server has rejected since
+// the test got the server, by the server's own log, for the user's name or
+// password: not those of a locked account, for a database that does not exist,
+// by pg_hba.conf or for too many connections.
+func (s *Server) RejectedLogins(user string) int {
+	s.tb.Helper()
+	return s.tallies(user)[user].rejected - s.base[user].rejected
+}
+
+func (s *Server) tallies(user string) map[string]tally {
+	s.tb.Helper()
+	ctx, cancel := context.WithTimeout(s.tb.Context(), callTimeout)
+	defer cancel()
+	t, err := s.in.engine.logins(ctx, s.in.db, user)
+	if err != nil {
+		s.tb.Fatalf("read the server's log: %v", err)
+	}
+	return t
+}
+
+// Sessions returns the server's ids of the user's sessions: pg_backend_pid() of
+// PostgreSQL, CONNECTION_ID() of MySQL and MariaDB. A session that its client
+// closed may be listed a moment longer.
+func (s *Server) Sessions(user string) []int64 {
+	s.tb.Helper()
+	ctx, cancel := context.WithTimeout(s.tb.Context(), callTimeout)
+	defer cancel()
+	ids, err := s.in.engine.sessions(ctx, s.in.db, user)
+	if err != nil {
+		s.tb.Fatalf("list sessions of user %q: %v", user, err)
+	}
+	return ids
+}
+
+// WaitSessions waits until the server lists n sessions of the user, and ends the
+// test if it does not come to that.
+func (s *Server) WaitSessions(user string, n int) {
+	s.tb.Helper()
+	ctx, cancel := context.WithTimeout(s.tb.Context(), callTimeout)
+	defer cancel()
+	var got int
+	err := poll(ctx, 10*time.Millisecond, func() (bool, error) {
+		ids, err := s.in.engine.sessions(ctx, s.in.db, user)
+		got = len(ids)
+		return got == n, err
+	})
+	if err != nil {
+		s.tb.Fatalf("user %q has %d sessions, want %d: %v", user, got, n, err)
+	}
+}
+
+// tally counts a user's logins.
+type tally struct{ accepted, rejected int }
+
+// engine is what differs between the servers. db is the administrator's.
+type engine interface {
+	admin() string // the administrator's name
+
+	// request describes the container of a server.
+	request(o Options) request
+
+	// open returns the administrator's pool, without connecting. The TLS
+	// configuration is nil for plaintext.
+	open(port int, tlsConfig *tls.Config) (*sql.DB, error)
+
+	createUser(ctx context.Context, db *sql.DB, name, password string) error
+	setPassword(ctx context.Context, db *sql.DB, name, password string) error
+	dropUser(ctx context.Context, db *sql.DB, name string) error
+	sessions(ctx context.Context, db *sql.DB, user string) ([]int64, error)
+
+	// logins reads the logins of all users from the server's log. It waits
+	// until those of user that were over when it was called are in the log;
+	// user "" waits for nobody's.
+	logins(ctx context.Context, db *sql.DB, user string) (map[string]tally, error)
+}
+
+// An instance is a running server.
+type instance struct {
+	engine    engine
+	container *testcontainers.DockerContainer
+	port      int
+	ca        *CA
+	db        *sql.DB
+}
+
+// startInstance starts a server and returns when it takes logins. The instance
+// is not nil even if it fails, and has to be ended.
+func startInstance(k *kind, o Options) (*instance, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+
+	in := &instance{engine: k.engine}
+	r := k.engine.request(o)
+	r.image = k.image()
+	var tlsConfig *tls.Config
+	if o.TLS {
+		ca, err := serverCA()
+		if err != nil {
+			return in, err
+		}
+		cert, key, err := ca.issue(o.Names)
+		if err != nil {
+			return in, err
+		}
+		r.files = map[string][]byte{certFile: cert, keyFile: key}
+		in.ca = ca
+		tlsConfig = &tls.Config{RootCAs: ca.Pool, ServerName: o.Names[0]}
+	}
+
+	var err error
+	if in.container, in.port, err = startContainer(ctx, r); err != nil {
+		return in, err
+	}
+	if in.db, err = k.engine.open(in.port, tlsConfig); err != nil {
+		return in, err
+	}
+	return in, in.ready(ctx)
+}
+
+// ready waits until the server takes the administrator's login.
+func (in *instance) ready(ctx context.Context) error {
+	var last error
+	err := poll(ctx, 25*time.Millisecond, func() (bool, error) {
+		pingCtx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
+		if last = in.db.PingContext(pingCtx); last == nil {
+			return true, nil
+		}
+		state, err := in.container.State(ctx)
+		if err != nil {
+			return false, err
+		}
+		if !state.Running {
+			return false, fmt.Errorf("the container ended with status %d", state.ExitCode)
+		}
+		return false, nil
+	})
+	if err != nil {
+		return fmt.Errorf("%w; the last login: %v; the container's log ends:\n%s", err, last, logTail(in.container))
+	}
+	return nil
+}
+
+func (in *instance) restart(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	grace := 30 * time.Second
+	if err := in.container.Stop(ctx, &grace); err != nil {
+		return err
+	}
+	if err := in.container.Start(ctx); err != nil {
+		return err
+	}
+	return in.ready(ctx)
+}
+
+func (in *instance) end() error {
+	var errs []error
+	if in.db != nil {
+		errs = append(errs, in.db.Close())
+	}
+	// The data goes with it: nothing to stop in good order.
+	errs = append(errs, testcontainers.TerminateContainer(in.container, testcontainers.StopTimeout(0)))
+	return errors.Join(errs...)
+}

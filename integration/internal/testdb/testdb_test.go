@@ -1,0 +1,445 @@
+package testdb_test
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	gomysql "github.com/go-sql-driver/mysql"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+
+	"github.com/sqlsecrets/sqlsecrets/integration/internal/testdb"
+)
+
+func TestMain(m *testing.M) { os.Exit(testdb.Main(m)) }
+
+// product is a database and the vendor's driver for it.
+type product struct {
+	name   string
+	server func(testing.TB, testdb.Options) *testdb.Server
+
+	// open does not connect. A nil TLS configuration means plaintext.
+	open func(s *testdb.Server, database, user, password string, tlsConfig *tls.Config) *sql.DB
+
+	session string // a query for the session's id
+}
+
+var products = []product{
+	{"postgres", testdb.Postgres, openPostgres, "SELECT pg_backend_pid()"},
+	{"mariadb", testdb.MariaDB, openMySQL, "SELECT CONNECTION_ID()"},
+	{"mysql", testdb.MySQL, openMySQL, "SELECT CONNECTION_ID()"},
+}
+
+func openPostgres(s *testdb.Server, database, user, password string, tlsConfig *tls.Config) *sql.DB {
+	cfg, err := pgx.ParseConfig(fmt.Sprintf("host=%s port=%d user=u password=p dbname=d sslmode=disable", s.Host, s.Port))
+	if err != nil {
+		panic(err)
+	}
+	cfg.Database, cfg.User, cfg.Password, cfg.TLSConfig = database, user, password, tlsConfig
+	return stdlib.OpenDB(*cfg)
+}
+
+func openMySQL(s *testdb.Server, database, user, password string, tlsConfig *tls.Config) *sql.DB {
+	cfg := gomysql.NewConfig()
+	cfg.Net, cfg.Addr = "tcp", net.JoinHostPort(s.Host, fmt.Sprint(s.Port))
+	cfg.DBName, cfg.User, cfg.Passwd, cfg.TLS = database, user, password, tlsConfig
+	cfg.Logger = log.New(io.Discard, "", 0)
+	c, err := gomysql.NewConnector(cfg)
+	if err != nil {
+		panic(err)
+	}
+	return sql.OpenDB(c)
+}
+
+// login logs in once and leaves again.
+func (p product) login(ctx context.Context, s *testdb.Server, database, user, password string, tlsConfig *tls.Config) error {
+	db := p.open(s, database, user, password, tlsConfig)
+	conn, err := db.Conn(ctx)
+	if err == nil {
+		err = conn.Close()
+	}
+	return errors.Join(err, db.Close())
+}
+
+// verify is what sslmode=verify-full makes of an authority.
+func verify(ca *testdb.CA, name string) *tls.Config {
+	return &tls.Config{RootCAs: ca.Pool, ServerName: name}
+}
+
+// each runs a test against each product, without TLS and with it.
+func each(t *testing.T, f func(t *testing.T, p product, s *testdb.Server, tlsConfig *tls.Config)) {
+	for _, p := range products {
+		t.Run(p.name, func(t *testing.T) {
+			t.Run("plain", func(t *testing.T) { f(t, p, p.server(t, testdb.Options{}), nil) })
+			t.Run("tls", func(t *testing.T) {
+				s := p.server(t, testdb.Options{TLS: true})
+				f(t, p, s, verify(s.CA, "localhost"))
+			})
+		})
+	}
+}
+
+func wantLogins(t *testing.T, s *testdb.Server, user string, accepted, rejected int) {
+	t.Helper()
+	if got := s.Logins(user); got != accepted {
+		t.Errorf("Logins(%q) = %d, want %d", user, got, accepted)
+	}
+	if got := s.RejectedLogins(user); got != rejected {
+		t.Errorf("RejectedLogins(%q) = %d, want %d", user, got, rejected)
+	}
+}
+
+func TestLoginsAreCounted(t *testing.T) {
+	each(t, func(t *testing.T, p product, s *testdb.Server, tlsConfig *tls.Config) {
+		ctx := t.Context()
+		const user, password = `o'hara "x" as\on @h`, `p'%s"w\ d;`
+		s.CreateUser(user, password)
+		wantLogins(t, s, user, 0, 0)
+
+		const accepted, wrong, nobodies = 3, 2, 4
+		for range accepted {
+			if err := p.login(ctx, s, s.Database, user, password, tlsConfig); err != nil {
+				t.Fatal(err)
+			}
+			// Something that only looks like a rejected login in the log.
+			if _, err := s.Admin().ExecContext(ctx, `SELECT 'Access denied for user ''x''@''h'' (using password: YES)', 'FATAL: password authentication failed for user "x"'`); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range wrong {
+			if err := p.login(ctx, s, s.Database, user, "wrong", tlsConfig); err == nil {
+				t.Fatal("a wrong password was accepted")
+			}
+		}
+		for range nobodies {
+			if err := p.login(ctx, s, s.Database, "nobody", password, tlsConfig); err == nil {
+				t.Fatal("a user that does not exist was accepted")
+			}
+		}
+		wantLogins(t, s, user, accepted, wrong)
+		wantLogins(t, s, "nobody", 0, nobodies)
+		wantLogins(t, s, "x", 0, 0)
+
+		if err := s.SetPassword(ctx, user, "another"); err != nil {
+			t.Fatal(err)
+		}
+		if err := p.login(ctx, s, s.Database, user, password, tlsConfig); err == nil {
+			t.Fatal("the old password was accepted")
+		}
+		if err := p.login(ctx, s, s.Database, user, "another", tlsConfig); err != nil {
+			t.Fatal(err)
+		}
+		wantLogins(t, s, user, accepted+1, wrong+1)
+
+		if err := s.DropUser(ctx, user); err != nil {
+			t.Fatal(err)
+		}
+		if err := p.login(ctx, s, s.Database, user, "another", tlsConfig); err == nil {
+			t.Fatal("a dropped user was accepted")
+		}
+		wantLogins(t, s, user, accepted+1, wrong+2)
+	})
+}
+
+func TestLoginsAreCountedOnceTheClientKnows(t *testing.T) {
+	each(t, func(t *testing.T, p product, s *testdb.Server, tlsConfig *tls.Config) {
+		s.CreateUser("swarm", "secret")
+		const clients, each = 8, 6
+		for round := 1; round <= 3; round++ {
+			var wg sync.WaitGroup
+			for range clients {
+				wg.Go(func() {
+					for i := range each {
+						password := "secret"
+						if i%3 == 0 {
+							password = "wrong"
+						}
+						if err := p.login(t.Context(), s, s.Database, "swarm", password, tlsConfig); (err != nil) != (i%3 == 0) {
+							t.Errorf("login with %q: %v", password, err)
+						}
+					}
+				})
+			}
+			wg.Wait()
+			wantLogins(t, s, "swarm", round*clients*each*2/3, round*clients*each/3)
+		}
+	})
+}
+
+func TestWhatIsNeitherAcceptedNorRejected(t *testing.T) {
+	each(t, func(t *testing.T, p product, s *testdb.Server, tlsConfig *tls.Config) {
+		ctx := t.Context()
+		s.CreateUser("outcast", "secret")
+
+		if err := p.login(ctx, s, "no_such_database", "outcast", "secret", tlsConfig); err == nil {
+			t.Error("a login to a database that does not exist was accepted")
+		}
+		if tlsConfig != nil {
+			untrusting := verify(testdb.UnknownCA(t), "localhost")
+			if err := p.login(ctx, s, s.Database, "outcast", "secret", untrusting); err == nil {
+				t.Error("an unknown authority was trusted")
+			}
+		}
+		if p.name == "mariadb" || p.name == "mysql" {
+			if _, err := s.Admin().ExecContext(ctx, "ALTER USER outcast ACCOUNT LOCK"); err != nil {
+				t.Fatal(err)
+			}
+			if err := p.login(ctx, s, s.Database, "outcast", "secret", tlsConfig); err == nil {
+				t.Error("a locked account was accepted")
+			}
+		}
+		conn, err := net.Dial("tcp", net.JoinHostPort(s.Host, fmt.Sprint(s.Port)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn.Close()
+		wantLogins(t, s, "outcast", 0, 0)
+	})
+}
+
+func TestRoleThatMayNotLogInIsRejected(t *testing.T) {
+	s := testdb.Postgres(t, testdb.Options{})
+	s.CreateUser("pensioner", "secret")
+	if _, err := s.Admin().ExecContext(t.Context(), "ALTER ROLE pensioner NOLOGIN"); err != nil {
+		t.Fatal(err)
+	}
+	if err := products[0].login(t.Context(), s, s.Database, "pensioner", "secret", nil); err == nil {
+		t.Error("a role with NOLOGIN was accepted")
+	}
+	wantLogins(t, s, "pensioner", 0, 1)
+}
+
+func TestCountBeginsWithTheTest(t *testing.T) {
+	each(t, func(t *testing.T, p product, s *testdb.Server, tlsConfig *tls.Config) {
+		s.CreateUser("again", "secret")
+		if err := p.login(t.Context(), s, s.Database, "again", "secret", tlsConfig); err != nil {
+			t.Fatal(err)
+		}
+		again := p.server(t, testdb.Options{TLS: tlsConfig != nil})
+		if again.Port != s.Port {
+			t.Errorf("the same options gave servers on ports %d and %d", s.Port, again.Port)
+		}
+		wantLogins(t, s, "again", 1, 0)
+		wantLogins(t, again, "again", 0, 0)
+	})
+}
+
+func TestRestartKeepsPortDataAndCount(t *testing.T) {
+	each(t, func(t *testing.T, p product, s *testdb.Server, tlsConfig *tls.Config) {
+		ctx := t.Context()
+		s.CreateUser("survivor", "secret")
+		db := p.open(s, s.Database, "survivor", "secret", tlsConfig)
+		defer db.Close()
+		if _, err := db.ExecContext(ctx, "CREATE TABLE kept (n int)"); err != nil {
+			t.Fatal(err)
+		}
+		defer db.ExecContext(context.Background(), "DROP TABLE kept")
+		if _, err := db.ExecContext(ctx, "INSERT INTO kept VALUES (42)"); err != nil {
+			t.Fatal(err)
+		}
+		before := s.Sessions("survivor")
+		if len(before) != 1 {
+			t.Errorf("sessions before the restart: %v, want one", before)
+		}
+
+		start := time.Now()
+		if err := s.Restart(ctx); err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("restart took %v", time.Since(start).Round(time.Millisecond))
+
+		if ids := s.Sessions("survivor"); len(ids) != 0 {
+			t.Errorf("sessions after the restart: %v, want none", ids)
+		}
+		if err := p.login(ctx, s, s.Database, "survivor", "wrong", tlsConfig); err == nil {
+			t.Error("a wrong password was accepted")
+		}
+		fresh := p.open(s, s.Database, "survivor", "secret", tlsConfig)
+		defer fresh.Close()
+		var n int
+		if err := fresh.QueryRowContext(ctx, "SELECT n FROM kept").Scan(&n); err != nil || n != 42 {
+			t.Errorf("after the restart: %d, %v, want 42", n, err)
+		}
+		wantLogins(t, s, "survivor", 2, 1)
+	})
+}
+
+func TestSessions(t *testing.T) {
+	each(t, func(t *testing.T, p product, s *testdb.Server, tlsConfig *tls.Config) {
+		ctx := t.Context()
+		s.CreateUser("guest", "secret")
+		s.WaitSessions("guest", 0)
+		db := p.open(s, s.Database, "guest", "secret", tlsConfig)
+		defer db.Close()
+		var want []int64
+		for range 3 {
+			conn, err := db.Conn(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			var id int64
+			if err := conn.QueryRowContext(ctx, p.session).Scan(&id); err != nil {
+				t.Fatal(err)
+			}
+			want = append(want, id)
+		}
+		slices.Sort(want)
+		if got := s.Sessions("guest"); !slices.Equal(got, want) {
+			t.Errorf("Sessions = %v, want %v", got, want)
+		}
+		if err := s.SetPassword(ctx, "guest", "another"); err != nil {
+			t.Fatal(err)
+		}
+		if got := s.Sessions("guest"); !slices.Equal(got, want) {
+			t.Errorf("Sessions after a change of password = %v, want %v", got, want)
+		}
+	})
+}
+
+func TestSessionsEndWithTheirConnections(t *testing.T) {
+	each(t, func(t *testing.T, p product, s *testdb.Server, tlsConfig *tls.Config) {
+		s.CreateUser("visitor", "secret")
+		db := p.open(s, s.Database, "visitor", "secret", tlsConfig)
+		if err := db.PingContext(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		s.WaitSessions("visitor", 1)
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+		s.WaitSessions("visitor", 0)
+	})
+}
+
+func TestTLS(t *testing.T) {
+	for _, p := range products {
+		t.Run(p.name, func(t *testing.T) {
+			trusted := p.server(t, testdb.Options{TLS: true})
+			other := p.server(t, testdb.Options{TLS: true, Names: []string{"db.example.com"}})
+			plain := p.server(t, testdb.Options{})
+			if plain.CA != nil {
+				t.Error("a server without TLS has an authority")
+			}
+
+			fromFile := x509.NewCertPool()
+			pem, err := os.ReadFile(trusted.CA.File)
+			if err != nil || !fromFile.AppendCertsFromPEM(pem) {
+				t.Fatalf("read %s: %v", trusted.CA.File, err)
+			}
+			unknown := testdb.UnknownCA(t)
+
+			isUnknownAuthority := func(err error) bool { return errors.As(err, new(x509.UnknownAuthorityError)) }
+			isWrongName := func(err error) bool { return errors.As(err, new(x509.HostnameError)) }
+			isRefused := func(err error) bool {
+				return errors.Is(err, gomysql.ErrNoTLS) || err != nil && strings.Contains(err.Error(), "server refused TLS connection")
+			}
+			isNil := func(err error) bool { return err == nil }
+			for _, test := range []struct {
+				name      string
+				server    *testdb.Server
+				tlsConfig *tls.Config
+				want      func(error) bool
+			}{
+				{"localhost", trusted, verify(trusted.CA, "localhost"), isNil},
+				{"address", trusted, verify(trusted.CA, "127.0.0.1"), isNil},
+				{"authority from its file", trusted, &tls.Config{RootCAs: fromFile, ServerName: "localhost"}, isNil},
+				{"plaintext", trusted, nil, isNil},
+				{"unknown authority", trusted, verify(unknown, "localhost"), isUnknownAuthority},
+				{"other name", trusted, verify(trusted.CA, "db.example.com"), isWrongName},
+				{"given name", other, verify(other.CA, "db.example.com"), isNil},
+				{"not the given name", other, verify(other.CA, "localhost"), isWrongName},
+				{"server without TLS", plain, verify(trusted.CA, "localhost"), isRefused},
+			} {
+				t.Run(test.name, func(t *testing.T) {
+					s := test.server
+					err := p.login(t.Context(), s, s.Database, s.User, s.Password, test.tlsConfig)
+					if !test.want(err) {
+						t.Errorf("login: %v", err)
+					}
+				})
+			}
+		})
+	}
+}
+
+func TestPrivateServer(t *testing.T) {
+	for _, p := range products {
+		t.Run(p.name, func(t *testing.T) {
+			shared := p.server(t, testdb.Options{})
+			var private *testdb.Server
+			t.Run("in use", func(t *testing.T) {
+				private = p.server(t, testdb.Options{Private: true})
+				if private.Port == shared.Port {
+					t.Error("a private server is the shared one")
+				}
+				if err := p.login(t.Context(), private, private.Database, private.User, private.Password, nil); err != nil {
+					t.Error(err)
+				}
+			})
+			if err := p.login(t.Context(), private, private.Database, private.User, private.Password, nil); err == nil {
+				t.Error("a private server outlives its test")
+			}
+		})
+	}
+}
+
+// TestAsk is no test of its own: TestMissing runs it in another process.
+func TestAsk(t *testing.T) {
+	if os.Getenv("TESTDB_ASK") == "" {
+		t.Skip("run by TestMissing")
+	}
+	t.Run("one", func(t *testing.T) { testdb.Postgres(t, testdb.Options{}) })
+	t.Run("two", func(t *testing.T) { testdb.Postgres(t, testdb.Options{TLS: true}) })
+}
+
+func TestMissing(t *testing.T) {
+	const noImage = "SQLSECRETS_POSTGRES_IMAGE=127.0.0.1:1/no/such-image:0"
+	const noDocker = "DOCKER_HOST=tcp://127.0.0.1:1"
+	for _, test := range []struct {
+		name string
+		env  []string
+		code int
+		want string // said once
+	}{
+		{"image", []string{noImage, "SQLSECRETS_REQUIRE="}, 0, `no PostgreSQL: `},
+		{"image that is required", []string{noImage, "SQLSECRETS_REQUIRE=mariadb, postgres"}, 1, ""},
+		{"image of another engine is required", []string{noImage, "SQLSECRETS_REQUIRE=mariadb"}, 0, `no PostgreSQL: `},
+		{"Docker", []string{noDocker, "SQLSECRETS_REQUIRE="}, 0, `no PostgreSQL: no Docker daemon`},
+		{"Docker that is required", []string{noDocker, "SQLSECRETS_REQUIRE=postgres"}, 1, ""},
+		{"engine", []string{noImage, "SQLSECRETS_REQUIRE=postgresql"}, 2, `unknown engine "postgresql"`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			exe, err := os.Executable()
+			if err != nil {
+				t.Fatal(err)
+			}
+			cmd := exec.CommandContext(ctx, exe, "-test.run=^TestAsk$", "-test.v")
+			cmd.Env = append(os.Environ(), append(test.env, "TESTDB_ASK=1")...)
+			out, _ := cmd.CombinedOutput()
+			if code := cmd.ProcessState.ExitCode(); code != test.code {
+				t.Errorf("exit code %d, want %d", code, test.code)
+			}
+			if test.want != "" && strings.Count(string(out), test.want) != 1 {
+				t.Errorf("the output has %q %d times, want once", test.want, strings.Count(string(out), test.want))
+			}
+			t.Logf("%s", out)
+		})
+	}
+}

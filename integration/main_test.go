@@ -1,0 +1,277 @@
+// Package integration_test runs the drivers against real database servers, which
+// package testdb starts in containers, and an in-process Secrets Manager.
+package integration_test
+
+import (
+	"context"
+	"crypto/tls"
+	"database/sql"
+	sqldriver "database/sql/driver"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	gomysql "github.com/go-sql-driver/mysql"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/stdlib"
+
+	"github.com/sqlsecrets/sqlsecrets/driver"
+	"github.com/sqlsecrets/sqlsecrets/engines/mariadb"
+	"github.com/sqlsecrets/sqlsecrets/engines/mysql"
+	"github.com/sqlsecrets/sqlsecrets/engines/mysql/gosqldriver"
+	"github.com/sqlsecrets/sqlsecrets/engines/postgres"
+	"github.com/sqlsecrets/sqlsecrets/engines/postgres/pgxv5"
+	"github.com/sqlsecrets/sqlsecrets/integration/internal/testdb"
+	"github.com/sqlsecrets/sqlsecrets/secretcache"
+	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm/awssmtest"
+)
+
+func TestMain(m *testing.M) {
+	// The default source signs its requests with whatever the SDK finds; these go
+	// to servers in this process.
+	for k, v := range map[string]string{
+		"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "example", "AWS_EC2_METADATA_DISABLED": "true",
+		"AWS_CONFIG_FILE": os.DevNull, "AWS_SHARED_CREDENTIALS_FILE": os.DevNull,
+	} {
+		_ = os.Setenv(k, v) // fails for malformed names only
+	}
+	os.Exit(testdb.Main(m))
+}
+
+// An engine is one of the databases that the suites run on.
+type engine struct {
+	name         string
+	scheme       string // of a JDBC URL
+	driverName   string
+	start        func(testing.TB, testdb.Options) *testdb.Server
+	newConnector func(string, *driver.Options) (*driver.Connector, error)
+	adapter      driver.Engine
+	connType     string                                    // of the vendor's connection
+	vendorError  func(error) bool                          // errors.As finds the vendor's error
+	vendor       func(e *env) (sqldriver.Connector, error) // the vendor's own, for the current password
+	cipher       string                                    // a query of two columns; the second is empty without TLS
+	noTLS        string                                    // a parameter that turns TLS off
+	verify       func(t testing.TB, ca *testdb.CA) string  // parameters that ask for verification
+}
+
+var engines = []*engine{
+	{
+		name: "postgres", scheme: "postgresql", driverName: postgres.DriverName, start: testdb.Postgres,
+		newConnector: postgres.NewConnector, adapter: pgxv5.Engine{}, connType: "*stdlib.Conn",
+		vendorError: as[*pgconn.PgError], vendor: pgxConnector,
+		cipher: "SELECT 'ssl', CASE WHEN ssl THEN cipher ELSE '' END FROM pg_stat_ssl WHERE pid = pg_backend_pid()",
+		noTLS:  "sslmode=disable",
+		verify: func(_ testing.TB, ca *testdb.CA) string { return "sslmode=verify-full&sslrootcert=" + ca.File },
+	},
+	{
+		name: "mariadb", scheme: "mariadb", driverName: mariadb.DriverName, start: testdb.MariaDB,
+		newConnector: mariadb.NewConnector, adapter: gosqldriver.Engine{MariaDB: true}, connType: "*mysql.mysqlConn",
+		vendorError: as[*gomysql.MySQLError], vendor: mysqlConnector,
+		cipher: "SHOW SESSION STATUS LIKE 'Ssl_cipher'", noTLS: "tls=false", verify: mysqlVerify,
+	},
+	{
+		name: "mysql", scheme: "mysql", driverName: mysql.DriverName, start: testdb.MySQL,
+		newConnector: mysql.NewConnector, adapter: gosqldriver.Engine{}, connType: "*mysql.mysqlConn",
+		vendorError: as[*gomysql.MySQLError], vendor: mysqlConnector,
+		cipher: "SHOW SESSION STATUS LIKE 'Ssl_cipher'", noTLS: "tls=false", verify: mysqlVerify,
+	},
+}
+
+// forEach runs a test on each engine.
+func forEach(t *testing.T, f func(t *testing.T, e *engine)) {
+	for _, e := range engines {
+		t.Run(e.name, func(t *testing.T) { f(t, e) })
+	}
+}
+
+func as[E error](err error) bool {
+	var target E
+	return errors.As(err, &target)
+}
+
+func pgxConnector(e *env) (sqldriver.Connector, error) {
+	cfg, err := pgx.ParseConfig(fmt.Sprintf("host=%s port=%d dbname=%s sslmode=disable", e.Host, e.Port, e.Database))
+	if err != nil {
+		return nil, err
+	}
+	cfg.User, cfg.Password = e.credentials()
+	return stdlib.GetConnector(*cfg), nil
+}
+
+func mysqlConnector(e *env) (sqldriver.Connector, error) {
+	cfg := gomysql.NewConfig()
+	cfg.Net, cfg.Addr, cfg.DBName = "tcp", net.JoinHostPort(e.Host, strconv.Itoa(e.Port)), e.Database
+	cfg.User, cfg.Passwd = e.credentials()
+	return gomysql.NewConnector(cfg)
+}
+
+// mysqlVerify registers the authority under a name of its own, as the vendor wants it.
+func mysqlVerify(t testing.TB, ca *testdb.CA) string {
+	t.Helper()
+	name := "ca" + strconv.FormatInt(time.Now().UnixNano(), 36)
+	if err := gomysql.RegisterTLSConfig(name, &tls.Config{RootCAs: ca.Pool, MinVersion: tls.VersionTLS12}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { gomysql.DeregisterTLSConfig(name) })
+	return "tls=" + name
+}
+
+// An env is a server with a user, and a Secrets Manager with the user's secret.
+type env struct {
+	*testdb.Server
+	engine *engine
+	sm     *awssmtest.Server
+	id     string // of the secret
+
+	mu             sync.Mutex
+	user, password string
+	rotations      int
+}
+
+func newEnv(t testing.TB, e *engine, o testdb.Options) *env {
+	t.Helper()
+	v := &env{Server: e.start(t, o), engine: e, sm: awssmtest.NewServer(t)}
+	v.user = "u" + strconv.FormatInt(time.Now().UnixNano(), 36)
+	v.password = "first password of " + v.user
+	v.id = "prod/" + v.user
+	v.CreateUser(v.user, v.password)
+	v.sm.Put(v.id, v.secret(v.user, v.password))
+	return v
+}
+
+// credentials returns what the current version of the secret says.
+func (v *env) credentials() (user, password string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.user, v.password
+}
+
+// secret returns the JSON of a version.
+func (v *env) secret(user, password string) string {
+	b, err := json.Marshal(map[string]any{
+		"engine": v.engine.name, "host": v.Host, "port": v.Port, "dbname": v.Database, "username": user, "password": password})
+	if err != nil {
+		panic(err) // a map of strings and a number
+	}
+	return string(b)
+}
+
+// rotate rotates the secret as AWS's rotation function for a single user does:
+// the database's password changes first. pause is called between the steps.
+func (v *env) rotate(ctx context.Context, pause func()) error {
+	v.mu.Lock()
+	v.rotations++
+	user, next := v.user, fmt.Sprintf("password %d of %s", v.rotations, v.user)
+	v.mu.Unlock()
+	pending := v.sm.PutStage(v.id, v.secret(user, next), "AWSPENDING")
+	pause()
+	if err := v.SetPassword(ctx, user, next); err != nil {
+		return err
+	}
+	pause()
+	v.sm.MoveStage(v.id, "AWSCURRENT", pending)
+	v.mu.Lock()
+	v.password = next
+	v.mu.Unlock()
+	return nil
+}
+
+// cache returns a cache of the Secrets Manager.
+func (v *env) cache(t testing.TB, o *secretcache.Options) *secretcache.Cache {
+	t.Helper()
+	c := secretcache.New(v.sm.Source(), o)
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+// open opens the database by the secret's name, with params and options.
+func (v *env) open(t testing.TB, params string, o *driver.Options) *sql.DB {
+	t.Helper()
+	c := v.connector(t, params, o)
+	db := sql.OpenDB(c)
+	t.Cleanup(func() { _ = db.Close() })
+	return db
+}
+
+func (v *env) connector(t testing.TB, params string, o *driver.Options) *driver.Connector {
+	t.Helper()
+	if o == nil {
+		o = &driver.Options{}
+	}
+	if o.Secrets == nil {
+		o.Secrets = v.cache(t, nil)
+	}
+	dsn := v.id
+	if params != "" {
+		dsn += "?" + params
+	}
+	c, err := v.engine.newConnector(dsn, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// fetches returns how often the secret was asked for.
+func (v *env) fetches() int { return v.sm.Calls("GetSecretValue") }
+
+func mustPing(t testing.TB, db *sql.DB) {
+	t.Helper()
+	if err := db.PingContext(t.Context()); err != nil {
+		t.Fatalf("Ping: %v", err)
+	}
+}
+
+// connect opens and closes one connection.
+func connect(ctx context.Context, c sqldriver.Connector) error {
+	conn, err := c.Connect(ctx)
+	if err != nil {
+		return err
+	}
+	return conn.Close()
+}
+
+// A watcher follows the logins of a connector. It fails the test if one begins
+// with a version after a rejection of that version was received.
+type watcher struct {
+	t        testing.TB
+	mu       sync.Mutex
+	rejected map[string]bool
+	logins   int
+	rejects  int
+}
+
+func watch(t testing.TB) (*watcher, *driver.Trace) {
+	w := &watcher{t: t, rejected: map[string]bool{}}
+	return w, &driver.Trace{
+		LoginStart: func(_ context.Context, i driver.LoginInfo) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.logins++
+			if w.rejected[i.Version] {
+				w.t.Errorf("a login began with version %s after its rejection was received", i.Version)
+			}
+		},
+		LoginDone: func(_ context.Context, i driver.LoginInfo) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			if i.Rejected {
+				w.rejects++
+				w.rejected[i.Version] = true
+			}
+		},
+	}
+}
+
+func (w *watcher) counts() (logins, rejects int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.logins, w.rejects
+}

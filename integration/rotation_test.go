@@ -1,0 +1,205 @@
+package integration_test
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/sqlsecrets/sqlsecrets/driver"
+	"github.com/sqlsecrets/sqlsecrets/integration/internal/testdb"
+)
+
+func noPause() {}
+
+// TestNextConnectionAfterRotation: one rejected login and one more call of
+// GetSecretValue, however the next connections come.
+func TestNextConnectionAfterRotation(t *testing.T) {
+	forEach(t, func(t *testing.T, e *engine) {
+		for _, c := range []struct {
+			name     string
+			connects int
+			together bool
+		}{
+			{"one", 1, false},
+			{"200 sequential", 200, false},
+			{"200 together", 200, true},
+		} {
+			t.Run(c.name, func(t *testing.T) {
+				v := newEnv(t, e, testdb.Options{})
+				w, trace := watch(t)
+				// Fall-back stages would be looked at by connects that find no newer
+				// version; here they always do, so none is asked for.
+				connector := v.connector(t, "", &driver.Options{Trace: trace})
+				if err := connect(t.Context(), connector); err != nil {
+					t.Fatal(err)
+				}
+				if err := v.rotate(t.Context(), noPause); err != nil {
+					t.Fatal(err)
+				}
+				before := v.fetches()
+				errs := make(chan error, c.connects)
+				var wg sync.WaitGroup
+				limit := make(chan struct{}, 60) // below the server's max_connections
+				for range c.connects {
+					once := func() {
+						limit <- struct{}{}
+						errs <- connect(t.Context(), connector)
+						<-limit
+					}
+					if c.together {
+						wg.Go(once)
+					} else {
+						once()
+					}
+				}
+				wg.Wait()
+				close(errs)
+				for err := range errs {
+					if err != nil {
+						t.Errorf("Connect: %v", err)
+					}
+				}
+				if got := v.fetches() - before; got != 1 {
+					t.Errorf("%d calls of GetSecretValue, want 1", got)
+				}
+				_, rejects := w.counts()
+				server := v.RejectedLogins(v.user)
+				if server != rejects {
+					t.Errorf("the server rejected %d logins, the trace says %d", server, rejects)
+				}
+				if !c.together && rejects != 1 {
+					t.Errorf("%d logins rejected, want 1", rejects)
+				}
+				t.Logf("%d connects: %d logins rejected", c.connects, rejects)
+			})
+		}
+	})
+}
+
+// TestRotationsUnderLoad rotates 50 times under 16 workers.
+func TestRotationsUnderLoad(t *testing.T) {
+	const rotations, workers = 50, 16
+	forEach(t, func(t *testing.T, e *engine) {
+		v := newEnv(t, e, testdb.Options{})
+		w, trace := watch(t)
+		db := v.open(t, "", &driver.Options{Trace: trace})
+		db.SetMaxOpenConns(workers)
+		db.SetConnMaxLifetime(20 * time.Millisecond)
+
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		var queries, failed atomic.Int64
+		var wg sync.WaitGroup
+		for range workers {
+			wg.Go(func() {
+				for ctx.Err() == nil {
+					var n int
+					err := db.QueryRowContext(ctx, "SELECT 1").Scan(&n)
+					if ctx.Err() != nil {
+						return
+					}
+					queries.Add(1)
+					if err != nil {
+						failed.Add(1)
+						t.Errorf("query: %v", err)
+					}
+				}
+			})
+		}
+		before := v.fetches()
+		for range rotations {
+			if err := v.rotate(t.Context(), func() { time.Sleep(30 * time.Millisecond) }); err != nil {
+				t.Error(err)
+				break
+			}
+			time.Sleep(60 * time.Millisecond)
+		}
+		stop()
+		wg.Wait()
+		logins, rejects := w.counts()
+		t.Logf("%d rotations: %d queries, %d failed; %d logins, %d rejected; %d calls of GetSecretValue",
+			rotations, queries.Load(), failed.Load(), logins, rejects, v.fetches()-before)
+		if rejects == 0 {
+			t.Error("no login was rejected: the load did not cross a rotation")
+		}
+	})
+}
+
+// TestAlternatingUsers: the user changes with the password, and the former one
+// stays valid until the next rotation.
+func TestAlternatingUsers(t *testing.T) {
+	forEach(t, func(t *testing.T, e *engine) {
+		v := newEnv(t, e, testdb.Options{})
+		clone := v.user + "_clone"
+		v.CreateUser(clone, "not yet")
+		cache := v.cache(t, nil)
+		db := v.open(t, "", &driver.Options{Secrets: cache})
+		db.SetMaxIdleConns(-1)
+		users := [2]string{v.user, clone}
+		for i := 1; i <= 4; i++ {
+			user, password := users[i%2], fmt.Sprintf("alternating %d", i)
+			pending := v.sm.PutStage(v.id, v.secret(user, password), "AWSPENDING")
+			if err := v.SetPassword(t.Context(), user, password); err != nil {
+				t.Fatal(err)
+			}
+			v.sm.MoveStage(v.id, "AWSCURRENT", pending)
+
+			// The cached user's password is good until it is its turn again.
+			if got, want := loggedInAs(t, db), users[(i+1)%2]; got != want && i == 1 {
+				t.Errorf("after rotation %d the user is %q, want the cached %q", i, got, want)
+			}
+			cache.Invalidate(v.id)
+			if got := loggedInAs(t, db); got != user {
+				t.Errorf("after rotation %d and Invalidate the user is %q, want %q", i, got, user)
+			}
+		}
+		if got := v.RejectedLogins(v.user) + v.RejectedLogins(clone); got != 0 {
+			t.Errorf("%d logins rejected, want none", got)
+		}
+	})
+}
+
+func loggedInAs(t *testing.T, db *sql.DB) string {
+	t.Helper()
+	var user string
+	if err := db.QueryRowContext(t.Context(), "SELECT CURRENT_USER").Scan(&user); err != nil {
+		t.Fatal(err)
+	}
+	for i, r := range user { // user@host in MySQL and MariaDB
+		if r == '@' {
+			return user[:i]
+		}
+	}
+	return user
+}
+
+// TestServerRestart: a server that restarts is no reason to read the secret.
+func TestServerRestart(t *testing.T) {
+	forEach(t, func(t *testing.T, e *engine) {
+		v := newEnv(t, e, testdb.Options{Private: true})
+		db := v.open(t, "", nil)
+		mustPing(t, db)
+		before := v.fetches()
+		if err := v.Restart(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		mustPing(t, db)
+		if err := v.rotate(t.Context(), noPause); err != nil {
+			t.Fatal(err)
+		}
+		if got := v.fetches() - before; got != 0 {
+			t.Errorf("%d calls of GetSecretValue over a restart, want none", got)
+		}
+		mustPing(t, db) // the connection lives on
+		db.SetMaxIdleConns(-1)
+		mustPing(t, db)
+		mustPing(t, db)
+		if got := v.fetches() - before; got != 1 {
+			t.Errorf("%d calls of GetSecretValue after a rotation, want 1", got)
+		}
+	})
+}

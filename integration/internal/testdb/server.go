@@ -91,8 +91,8 @@ func (s *Server) Restart(ctx context.Context) error {
 // Logins returns how many logins of user the server has accepted since the test
 // got the server, by the server's own log. Every login that was over for the
 // client when Logins was called is counted, if the session came about: not one
-// whose password was right but whose database does not exist. Logins of the
-// administrator, and of other superusers of MySQL and MariaDB, are not counted.
+// whose password was right but whose database does not exist. It cannot count a
+// superuser of MySQL or MariaDB, such as the administrator.
 func (s *Server) Logins(user string) int {
 	s.tb.Helper()
 	return s.tallies(user)[user].accepted - s.base[user].accepted

@@ -177,6 +177,19 @@ func TestLoginsAreCountedOnceTheClientKnows(t *testing.T) {
 			wg.Wait()
 			wantLogins(t, s, "swarm", round*clients*each*2/3, round*clients*each/3)
 		}
+
+		// Asked as soon as the client is in, and while it is.
+		s.CreateUser("eager", "secret")
+		db := p.open(s, s.Database, "eager", "secret", tlsConfig)
+		defer db.Close()
+		for i := range 30 {
+			conn, err := db.Conn(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			wantLogins(t, s, "eager", i+1, 0)
+		}
 	})
 }
 

@@ -1,0 +1,156 @@
+package gosqldriver
+
+import (
+	"context"
+	sqldriver "database/sql/driver"
+	"errors"
+	"fmt"
+	"log"
+	"maps"
+	"net"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	gomysql "github.com/go-sql-driver/mysql"
+
+	"github.com/sqlsecrets/sqlsecrets/driver"
+	"github.com/sqlsecrets/sqlsecrets/internal/jdbcurl"
+)
+
+// A login connects to one server.
+type login struct {
+	configure func(*gomysql.Config) error
+	config    *gomysql.Config // without credentials; not changed
+}
+
+// Prepare has the driver parse the parameters, with the address in front of them,
+// from which it takes the name that a certificate has to have. What they name has to
+// be registered and there by now: TLS configurations, public keys, time zones.
+func (e Engine) Prepare(ep driver.Endpoint) (driver.Login, error) {
+	if err := e.CheckParams(ep.Params); err != nil {
+		return nil, err
+	}
+	if err := jdbcurl.CheckHost(ep.Host); err != nil {
+		return nil, err
+	}
+	if ep.Port < 1 || ep.Port > 65535 {
+		return nil, errors.New("the port is not a number from 1 to 65535")
+	}
+	mode := "preferred"
+	if v, ok := ep.Params["tls"]; ok {
+		mode = tlsMode(v)
+	}
+	config, err := parse(ep, mode)
+	if err != nil {
+		return nil, err
+	}
+	if ep.TLS != nil {
+		switch mode {
+		case "true", "skip-verify", "preferred":
+			config.TLS = ep.TLS.Clone()
+			if config.TLS.ServerName == "" {
+				config.TLS.ServerName, _, _ = strings.Cut(ep.Host, "%") // not an IPv6 zone
+			}
+			if mode == "true" {
+				config.TLS.InsecureSkipVerify = false
+			}
+			config.AllowFallbackToPlaintext = false
+		case "false":
+		default:
+			return nil, errors.New(`parameter "tls" names a configuration, and driver.Options.TLS is another`)
+		}
+	}
+	if config.AllowCleartextPasswords && (config.TLS == nil || config.AllowFallbackToPlaintext) {
+		return nil, errCleartext
+	}
+	if l, ok := config.Logger.(*log.Logger); ok && l.Writer() == os.Stderr && l.Prefix() == "[mysql] " {
+		config.Logger = &gomysql.NopLogger{} // nobody has called SetLogger
+	}
+	return &login{e.Configure, config}, nil
+}
+
+// parse has the driver parse a data source name with everything but credentials.
+func parse(ep driver.Endpoint, tlsMode string) (*gomysql.Config, error) {
+	params := maps.Clone(ep.Params)
+	if params == nil {
+		params = map[string]string{}
+	}
+	params["tls"] = tlsMode
+	if loc := params["loc"]; loc != "" {
+		// The driver's error would quote it and not say where it is from.
+		if _, err := time.LoadLocation(loc); err != nil {
+			return nil, errors.New(`parameter "loc": no time zone of that name is installed`)
+		}
+	}
+	addr := net.JoinHostPort(ep.Host, strconv.Itoa(ep.Port))
+	config, err := gomysql.ParseDSN("tcp(" + addr + ")/" + url.PathEscape(ep.Database) + "?" + query(params))
+	if err != nil {
+		// What is left to fail is a registry, and the driver's errors quote values.
+		switch text := err.Error(); {
+		case strings.Contains(text, "unknown config name"):
+			err = errors.New(`parameter "tls": it is none of true, false, skip-verify and preferred, and RegisterTLSConfig was not called with it`)
+		case strings.Contains(text, "unknown server pub key"):
+			err = errors.New(`parameter "serverPubKey": RegisterServerPubKey was not called with it`)
+		case strings.Contains(text, "unsafe collations"):
+			err = errors.New(`parameter "interpolateParams" cannot be used with that collation`)
+		default:
+			err = errors.New("go-sql-driver/mysql does not take the parameters")
+		}
+		return nil, err
+	}
+	if config.Net != "tcp" || config.Addr != addr || config.DBName != ep.Database || config.User != "" || config.Passwd != "" {
+		return nil, errors.New("go-sql-driver/mysql reads another address or database out of the parameters")
+	}
+	return config, nil
+}
+
+// Connect has the driver connect once. Of the addresses of a host it takes the first
+// that answers; a login goes to no second one. A server may ask for another
+// authentication method, once, in which the same login goes on.
+func (l *login) Connect(ctx context.Context, user string, password driver.Password) (sqldriver.Conn, error) {
+	config := l.config
+	if l.configure != nil {
+		config = config.Clone()
+		if err := l.configure(config); err != nil {
+			return nil, fmt.Errorf("configure the connection: %w", err)
+		}
+	}
+	// NewConnector copies what is behind the pointers. The connector is for this
+	// connection alone: once a server without TLS has been seen, it uses TLS no more.
+	c := *config
+	c.User = user
+	c.Passwd = password.Reveal()
+	connector, err := gomysql.NewConnector(&c)
+	if err != nil {
+		return nil, fmt.Errorf("configure the connection: %w", err)
+	}
+	conn, err := connector.Connect(ctx)
+	if err != nil {
+		if end := ctx.Err(); end != nil && !errors.Is(err, end) {
+			err = fmt.Errorf("%w: %w", end, err)
+		}
+		return nil, fmt.Errorf("connect to %s: %w", c.Addr, err)
+	}
+	return conn, nil
+}
+
+// Error numbers of
+// https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html
+// and https://mariadb.com/kb/en/mariadb-error-code-reference/
+const (
+	accessDenied           = 1045 // ER_ACCESS_DENIED_ERROR
+	accessDeniedNoPassword = 1698 // ER_ACCESS_DENIED_NO_PASSWORD_ERROR
+)
+
+// Rejected reports whether the server refused the credentials, which it says with
+// error 1045 or 1698. It uses 1045 also for a user that does not exist, one that may
+// not connect from this host, and one that has to use TLS. Not rejected: an account
+// that is locked (3118, MariaDB 4151, and 3955 for a while), a password that has
+// expired (1862) or one whose user lacks something else (4150, 1044, 1049).
+func (e Engine) Rejected(err error) bool {
+	var me *gomysql.MySQLError
+	return errors.As(err, &me) && (me.Number == accessDenied || me.Number == accessDeniedNoPassword)
+}

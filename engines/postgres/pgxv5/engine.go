@@ -1,0 +1,72 @@
+// Package pgxv5 adapts [github.com/jackc/pgx/v5] to a [driver.Connector], for
+// PostgreSQL and what speaks its protocol. A connection is pgx's own:
+// [database/sql.Conn.Raw] yields a [*github.com/jackc/pgx/v5/stdlib.Conn].
+//
+// What a data source name, a secret and [driver.Options] say is all that counts:
+// unlike pgx alone, an [Engine] takes nothing from PG* environment variables,
+// ~/.pgpass, ~/.pg_service.conf and ~/.postgresql. The operating system's
+// certificate authorities are the ones that verify a server, unless sslrootcert
+// or Options.TLS name others.
+//
+// # TLS
+//
+// If neither sslmode nor Options.TLS says anything, TLS is used if the server
+// offers it, without verification: like sslmode=prefer, except that a login is
+// never repeated in clear text. Only a server that answers the request for TLS
+// with a plain no is logged in to without. That keeps out who listens, not who
+// can change what is sent: ask for sslmode=verify-full in production.
+//
+// sslmode is disable, prefer, require, verify-ca or verify-full. allow is refused,
+// since it begins with a login in clear text. With Options.TLS every sslmode but
+// disable means TLS as that configuration says; verify-ca and verify-full verify
+// even if it has InsecureSkipVerify.
+//
+// # Several hosts
+//
+// A JDBC URL may have a list of hosts. They are tried in order, and a host's
+// addresses likewise, with one login each, until one is up and is what
+// target_session_attrs asks for. A server's error ends the search, above all
+// rejected credentials, which the next host would only reject again; but not
+// 57P03 (starting up or shutting down), which a server sends before it looks at
+// credentials. libpq does the same, see
+// https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-MULTIPLE-HOSTS.
+// A host that does not answer gets its share of the time that is left, but not
+// less than 2 s.
+package pgxv5
+
+import (
+	"github.com/jackc/pgx/v5"
+
+	"github.com/sqlsecrets/sqlsecrets/driver"
+)
+
+// An Engine connects to PostgreSQL. The zero Engine is ready.
+//
+// An engine for a server with other rules embeds it and defines the methods that
+// differ, as Info and Rejected: they do not call each other.
+type Engine struct {
+	// Configure changes the configuration of one connection before it is made:
+	// dialer, tracer, query mode, protocol limits. It gets a copy of its own,
+	// without user and password, for each host that is tried; it may be called
+	// from several goroutines at once. User, Password, Fallbacks and, as the
+	// addresses of a host are tried one by one, changes of Port have no effect.
+	// An error ends the connect. A tracer that is set here sees what pgx shows it,
+	// the password included. Nil changes nothing.
+	Configure func(*pgx.ConnConfig) error
+}
+
+var _ driver.Engine = Engine{}
+
+// Info describes PostgreSQL.
+func (e Engine) Info() driver.Info {
+	return driver.Info{
+		Name: "postgres",
+		// pgjdbc knows the first only; the second is what Go programs are used to.
+		Schemes: []string{"postgresql", "postgres"},
+		Accepts: func(s string) bool {
+			return s == "postgres" || s == "postgresql" || s == "aurora-postgresql"
+		},
+		Port:     5432,
+		Database: "postgres",
+	}
+}

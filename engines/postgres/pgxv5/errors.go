@@ -1,0 +1,167 @@
+package pgxv5
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// A connectError stands for a *pgconn.ConnectError, whose Config field has the
+// password. It has its text and what is inside it.
+type connectError struct {
+	prefix string
+	errs   []error // one for each address that was tried; none is empty of causes
+}
+
+func newConnectError(user, database string, errs []error) *connectError {
+	return &connectError{fmt.Sprintf("failed to connect to `user=%s database=%s`:", user, database), errs}
+}
+
+// Error returns what pgx would have for the same errors.
+func (e *connectError) Error() string {
+	details := errors.Join(e.errs...).Error()
+	if strings.Contains(details, "\n") {
+		return e.prefix + "\n\t" + strings.ReplaceAll(details, "\n", "\n\t")
+	}
+	return e.prefix + " " + details
+}
+
+func (e *connectError) Unwrap() []error { return e.errs }
+
+// inner returns the errors in one of pgx's without the configuration around them.
+func inner(err error) []error {
+	if ce, ok := err.(*pgconn.ConnectError); ok {
+		err = ce.Unwrap()
+		if joined, ok := err.(interface{ Unwrap() []error }); ok {
+			return joined.Unwrap()
+		}
+	}
+	return []error{clean(err)}
+}
+
+// clean drops, for its text, an error that has a connection's configuration or
+// string in its tree, as one of the caller's hooks may.
+func clean(err error) error {
+	var ce *pgconn.ConnectError
+	var pe *pgconn.ParseConfigError
+	if errors.As(err, &ce) || errors.As(err, &pe) {
+		return errors.New(err.Error())
+	}
+	return err
+}
+
+// A configureError is one of Engine.Configure.
+type configureError struct{ err error }
+
+func (e *configureError) Error() string { return "configure the connection: " + e.err.Error() }
+func (e *configureError) Unwrap() error { return e.err }
+
+// parseError stands for a *pgconn.ParseConfigError, which quotes the connection
+// string. That has no password here, but what is wrong is said better without it.
+func parseError(err error) error {
+	if pe, ok := err.(*pgconn.ParseConfigError); ok && pe.Unwrap() != nil {
+		err = pe.Unwrap() // what is left to fail is reading files
+	} else if _, msg, ok := strings.Cut(err.Error(), "`: "); ok {
+		err = errors.New(msg)
+	}
+	return fmt.Errorf("parameters that pgx does not take: %w", err)
+}
+
+// refusedTLS reports whether the server answered the request for TLS with
+// something other than yes. pgx has no type for that, only a text at the end of
+// the chain (startTLS in pgconn.go); answers other than no are sorted out by
+// refusesTLS.
+func refusedTLS(err error) bool {
+	for next := err; next != nil; next = errors.Unwrap(next) {
+		if _, ok := next.(*pgconn.ConnectError); !ok {
+			err = next
+		}
+		if joined, ok := next.(interface{ Unwrap() []error }); ok {
+			if errs := joined.Unwrap(); len(errs) == 1 {
+				return refusedTLS(errs[0])
+			}
+			return false
+		}
+	}
+	return err != nil && err.Error() == "server refused TLS connection"
+}
+
+// serverErrors calls yield for each error of a server in a tree until it returns
+// false, which serverErrors then does too.
+func serverErrors(err error, yield func(*pgconn.PgError) bool) bool {
+	if pg, ok := err.(*pgconn.PgError); ok {
+		return yield(pg)
+	}
+	switch err := err.(type) {
+	case interface{ Unwrap() error }:
+		if next := err.Unwrap(); next != nil {
+			return serverErrors(next, yield)
+		}
+	case interface{ Unwrap() []error }:
+		for _, next := range err.Unwrap() {
+			if next != nil && !serverErrors(next, yield) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// SQLSTATEs of https://www.postgresql.org/docs/current/errcodes-appendix.html
+const (
+	protocolViolation    = "08P01"
+	invalidAuthorization = "28000"
+	invalidPassword      = "28P01"
+	cannotConnectNow     = "57P03"
+)
+
+// Rejected reports whether the server refused the credentials:
+//
+//   - 28P01, whatever the text, which the server localises;
+//   - 28000 from the server's routine InitializeSessionUserId, which has found no
+//     such role or one that may not log in: of two alternating users this may be
+//     the one that is not there yet, or no more. 28000 from elsewhere is about the
+//     host or the method (pg_hba.conf), which no other password cures;
+//   - from proxies, which name no routine, by their whole text: RDS Proxy's 28000 and
+//     PgBouncer's 08P01, and PostgreSQL's texts that PgBouncer hands on.
+func (e Engine) Rejected(err error) bool {
+	return err != nil && !serverErrors(err, func(pg *pgconn.PgError) bool { return !rejected(pg) })
+}
+
+func rejected(pg *pgconn.PgError) bool {
+	switch pg.Code {
+	case invalidPassword:
+		return true
+	case invalidAuthorization:
+		switch pg.Routine {
+		case "InitializeSessionUserId":
+			return true
+		case "":
+			return rdsProxy.MatchString(pg.Message) || role.MatchString(pg.Message)
+		}
+	case protocolViolation:
+		return pg.Routine == "" && (pgBouncer.MatchString(pg.Message) || role.MatchString(pg.Message))
+	}
+	return false
+}
+
+var (
+	// https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/rds-proxy.troubleshooting.html
+	// spells its own name in two ways. Not here: its texts about IAM tokens.
+	rdsProxy = regexp.MustCompile(`^This RDS [Pp]roxy has no credentials for the role .+?\. Check the credentials for this role and try again\.?$` +
+		`|^The password that was provided for the role .+ is wrong\.?$`)
+
+	// client.c of PgBouncer 1.7 to 1.25, which has no other code for them; the user's
+	// name came with it until 1.12. With auth_query a rotated password becomes
+	// one of these, and, if the user is gone, the last.
+	pgBouncer = regexp.MustCompile(`^(password authentication failed|SASL authentication failed|` +
+		`empty password returned by client|no such user(: .+)?)$`)
+
+	// What PostgreSQL says to PgBouncer, which hands it to the client: until 1.19 as
+	// 08P01, then with the server's code. Never with its routine.
+	role = regexp.MustCompile(`^password authentication failed for user ".+"$` +
+		`|^role ".+" (does not exist|is not permitted to log in)$`)
+)

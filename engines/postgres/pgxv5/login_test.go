@@ -1,0 +1,550 @@
+package pgxv5_test
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/sqlsecrets/sqlsecrets/driver"
+	"github.com/sqlsecrets/sqlsecrets/engines/postgres/pgxv5"
+)
+
+func TestConnect(t *testing.T) {
+	s := (&server{check: wrongPassword}).start(t)
+	conn, err := connect(t, pgxv5.Engine{}, s.endpoint("application_name", "a b'\\", "search_path", "x"), goodPassword)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := conn.Conn().PgConn().ParameterStatus("client_encoding"); got != "UTF8" {
+		t.Errorf("client_encoding is %q", got)
+	}
+	if err := conn.Close(); err != nil {
+		t.Error(err)
+	}
+	s.closed(t)
+	got := s.seen()
+	if len(got) != 1 {
+		t.Fatalf("the server saw %d logins, want 1", len(got))
+	}
+	want := login{User: "app_user", Password: goodPassword, Database: "app"}
+	if l := got[0]; l.User != want.User || l.Password != want.Password || l.Database != want.Database || l.TLS {
+		t.Errorf("the server saw %+v, want %+v", l, want)
+	}
+	wantParams := pairs("user", "app_user", "database", "app", "application_name", "a b'\\", "search_path", "x")
+	if fmt.Sprint(got[0].Params) != fmt.Sprint(wantParams) {
+		t.Errorf("startup parameters %q, want %q", got[0].Params, wantParams)
+	}
+}
+
+func TestEveryCharacter(t *testing.T) {
+	all := make([]rune, 0, 400)
+	for r := rune(1); r < 0x180; r++ {
+		all = append(all, r)
+	}
+	all = append(all, '€', '😀', '密')
+	s := (&server{}).start(t)
+	l, err := pgxv5.Engine{}.Prepare(s.endpoint())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{string(all), " ", "", `\`, `'`, " sslmode=disable host=evil "} {
+		conn, err := l.Connect(t.Context(), "u"+text, driver.NewPassword(text))
+		if err != nil {
+			t.Fatalf("password %q: %v", text, err)
+		}
+		_ = conn.Close()
+		seen := s.seen()
+		if got := seen[len(seen)-1]; got.Password != text || got.User != "u"+text {
+			t.Errorf("the server got user %q and password %q, want %q", got.User, got.Password, text)
+		}
+	}
+}
+
+// A login that a server refuses is not repeated: not in clear text, as pgx's own
+// sslmode=prefer does, and not at another address of the host.
+func TestOneLoginPerConnect(t *testing.T) {
+	certs := newCertificates(t, "localhost")
+	for _, code := range []string{"28000", "28P01", "08P01", "53300", "57P03", "3D000", "42501", "XX000"} {
+		for _, tlsOn := range []bool{true, false} {
+			for _, when := range []string{"before the password", "after it"} {
+				t.Run(fmt.Sprintf("%s/tls=%t/%s", code, tlsOn, when), func(t *testing.T) {
+					s := &server{check: func(login) *pgErr { return pgError(code, "", "no") }}
+					if tlsOn {
+						s.tls = certs.Server
+					}
+					s.start(t)
+					e := pgxv5.Engine{Configure: func(c *pgx.ConnConfig) error {
+						c.LookupFunc = func(context.Context, string) ([]string, error) {
+							return []string{"127.0.0.1", "127.0.0.1", "127.0.0.1"}, nil
+						}
+						if when == "before the password" {
+							c.RequireAuth = "scram-sha-256" // pgx hangs up at the request for a password
+						}
+						return nil
+					}}
+					_, err := connect(t, e, s.endpoint(), goodPassword)
+					s.closed(t)
+					if err == nil {
+						t.Fatal("Connect succeeded")
+					}
+					got := s.seen()
+					if when == "before the password" {
+						if len(got) != 0 {
+							t.Errorf("the server saw %d passwords, want none", len(got))
+						}
+						return
+					}
+					want := 1
+					if code == "57P03" {
+						want = 3 // goes on, as libpq does
+					}
+					if len(got) != want {
+						t.Errorf("the server saw %d logins, want %d", len(got), want)
+					}
+					for _, l := range got {
+						if l.TLS != tlsOn {
+							t.Errorf("login with TLS %t, want %t", l.TLS, tlsOn)
+						}
+					}
+					var pg *pgconn.PgError
+					if !errors.As(err, &pg) || pg.Code != code {
+						t.Errorf("error %v, want one with the server's", err)
+					}
+				})
+			}
+		}
+	}
+}
+
+func TestTLS(t *testing.T) {
+	certs := newCertificates(t, "localhost", "127.0.0.1")
+	others := newCertificates(t, "localhost", "127.0.0.1")
+	verify := []string{"sslrootcert", certs.File, "sslmode"}
+	for _, c := range []struct {
+		name   string
+		server server
+		params []string
+		tls    *tls.Config
+		host   string // "" is the address
+		want   string // "tls", "plain" or part of an error
+		dials  int    // 0: not checked
+	}{
+		{"default, available", server{tls: certs.Server}, nil, nil, "", "tls", 1},
+		{"default, not available", server{}, nil, nil, "", "plain", 2},
+		{"prefer, available", server{tls: certs.Server}, pairsOf("sslmode", "prefer"), nil, "", "tls", 1},
+		{"prefer, not available", server{}, pairsOf("sslmode", "prefer"), nil, "", "plain", 2},
+		{"default, error for an answer", server{answer: 'E'}, nil, nil, "", "refused TLS, but not when asked again", 2},
+		{"default, nonsense for an answer", server{answer: 'X'}, nil, nil, "", "refused TLS, but not when asked again", 2},
+		{"default, hangs up", server{hangUp: atConnect}, nil, nil, "", "tls error", 1},
+		{"default, hangs up after TLS", server{tls: certs.Server, hangUp: atStartup}, nil, nil, "", "failed to receive message", 1},
+		{"default, broken TLS", server{tls: &tls.Config{}}, nil, nil, "", "tls", 1},
+		{"disable", server{tls: certs.Server}, pairsOf("sslmode", "disable"), nil, "", "plain", 1},
+		{"require", server{tls: certs.Server}, pairsOf("sslmode", "require"), nil, "", "tls", 1},
+		{"require, not available", server{}, pairsOf("sslmode", "require"), nil, "", "server refused TLS connection", 1},
+		{"require with an authority verifies it", server{tls: others.Server}, append(verify, "require"), nil, "", "unknown authority", 1},
+		{"verify-full, address", server{tls: certs.Server}, append(verify, "verify-full"), nil, "", "tls", 1},
+		{"verify-full, name", server{tls: certs.Server}, append(verify, "verify-full"), nil, "localhost", "tls", 1},
+		{"verify-full, wrong name", server{tls: certs.Server}, append(verify, "verify-full"), nil, "other.test", "valid for localhost, not other.test", 1},
+		{"verify-full, wrong authority", server{tls: others.Server}, append(verify, "verify-full"), nil, "localhost", "unknown authority", 1},
+		{"verify-full, system's authorities", server{tls: certs.Server}, pairsOf("sslmode", "verify-full"), nil, "localhost", "unknown authority", 1},
+		{"verify-full, not available", server{}, append(verify, "verify-full"), nil, "localhost", "server refused TLS connection", 1},
+		{"verify-ca, wrong name", server{tls: certs.Server}, append(verify, "verify-ca"), nil, "other.test", "tls", 1},
+		{"verify-ca, wrong authority", server{tls: others.Server}, append(verify, "verify-ca"), nil, "other.test", "unknown authority", 1},
+		{"system, no mode", server{tls: certs.Server}, pairsOf("sslrootcert", "system"), nil, "localhost", "unknown authority", 1},
+		{"system, no mode, not available", server{}, pairsOf("sslrootcert", "system"), nil, "localhost", "server refused TLS connection", 1},
+		{"options", server{tls: certs.Server}, nil, &tls.Config{RootCAs: certs.Pool}, "localhost", "tls", 1},
+		{"options, wrong name", server{tls: certs.Server}, nil, &tls.Config{RootCAs: certs.Pool}, "other.test", "not other.test", 1},
+		{"options, another server name", server{tls: certs.Server}, nil, &tls.Config{RootCAs: certs.Pool, ServerName: "localhost"}, "other.test", "tls", 1},
+		{"options, wrong authority", server{tls: others.Server}, nil, &tls.Config{RootCAs: certs.Pool}, "localhost", "unknown authority", 1},
+		{"options, not available", server{}, nil, &tls.Config{RootCAs: certs.Pool}, "localhost", "server refused TLS connection", 1},
+		{"options, prefer, not available", server{}, pairsOf("sslmode", "prefer"), &tls.Config{RootCAs: certs.Pool}, "localhost", "server refused TLS connection", 1},
+		{"options, disable", server{tls: certs.Server}, pairsOf("sslmode", "disable"), &tls.Config{RootCAs: certs.Pool}, "localhost", "plain", 1},
+		{"options, require", server{tls: others.Server}, pairsOf("sslmode", "require"), &tls.Config{RootCAs: certs.Pool}, "localhost", "unknown authority", 1},
+		{"options without verification", server{tls: others.Server}, nil, &tls.Config{InsecureSkipVerify: true}, "localhost", "tls", 1},
+		{"options without verification, verify-full", server{tls: others.Server}, pairsOf("sslmode", "verify-full"), &tls.Config{InsecureSkipVerify: true, RootCAs: certs.Pool}, "localhost", "unknown authority", 1},
+		{"options without verification, verify-ca", server{tls: others.Server}, pairsOf("sslmode", "verify-ca"), &tls.Config{InsecureSkipVerify: true, RootCAs: certs.Pool}, "localhost", "unknown authority", 1},
+		{"options, parameter's authority", server{tls: certs.Server}, append(verify, "verify-full"), &tls.Config{}, "localhost", "tls", 1},
+		{"client certificate required, not available", server{}, pairsOf("sslcertmode", "require"), nil, "", "server refused TLS connection", 1},
+		{"channel binding required, not available", server{}, pairsOf("channel_binding", "require"), nil, "", "server refused TLS connection", 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := &c.server
+			s.start(t)
+			ep := s.endpoint(c.params...)
+			ep.TLS = c.tls
+			if c.host != "" {
+				ep.Host = c.host
+			}
+			e := pgxv5.Engine{Configure: func(config *pgx.ConnConfig) error {
+				config.LookupFunc = func(context.Context, string) ([]string, error) { return []string{s.Host}, nil }
+				return nil
+			}}
+			conn, err := connect(t, e, ep, goodPassword)
+			got := "plain"
+			if err != nil {
+				got = err.Error()
+			} else {
+				if s.seen()[0].TLS {
+					got = "tls"
+				}
+				_ = conn.Close()
+			}
+			if !strings.Contains(got, c.want) {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+			s.closed(t)
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if c.dials != 0 && s.dials != c.dials {
+				t.Errorf("%d connections, want %d", s.dials, c.dials)
+			}
+			if err != nil && len(s.logins) != 0 {
+				t.Errorf("the server saw %d logins before %v", len(s.logins), err)
+			}
+		})
+	}
+}
+
+func pairsOf(kv ...string) []string { return kv }
+
+// An error of verification is crypto/tls's own, and the configuration is cloned.
+func TestTLSVerificationError(t *testing.T) {
+	certs := newCertificates(t, "localhost")
+	s := (&server{tls: certs.Server}).start(t)
+	ep := s.endpoint()
+	ep.TLS = &tls.Config{RootCAs: certs.Pool}
+	_, err := connect(t, pgxv5.Engine{}, ep, goodPassword)
+	var name x509.HostnameError
+	if !errors.As(err, &name) {
+		t.Errorf("Connect = %v, want an x509.HostnameError", err)
+	}
+	if ep.TLS.ServerName != "" {
+		t.Errorf("the caller's configuration has ServerName %q now", ep.TLS.ServerName)
+	}
+	s.closed(t)
+}
+
+// down returns an address where nobody listens.
+func down(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = l.Close()
+	return l.Addr().String()
+}
+
+func TestSeveralHosts(t *testing.T) {
+	ok := func() *server { return (&server{check: wrongPassword}).start(t) }
+	standby := func() *server { return (&server{standby: true}).start(t) }
+	fails := func(code string) *server {
+		return (&server{check: func(login) *pgErr { return pgError(code, "x", "no") }}).start(t)
+	}
+	for _, c := range []struct {
+		name   string
+		hosts  []*server // nil is down
+		params []string
+		want   int   // index of the server that the connection is to; -1 is an error
+		logins []int // at each
+	}{
+		{"first", []*server{ok(), ok()}, nil, 0, []int{1, 0}},
+		{"first is down", []*server{nil, ok()}, nil, 1, []int{0, 1}},
+		{"first hangs up", []*server{(&server{hangUp: atConnect}).start(t), ok()}, nil, 1, []int{0, 1}},
+		{"first hangs up after the password", []*server{(&server{hangUp: atPassword}).start(t), ok()}, nil, 1, []int{1, 1}},
+		{"first starts up", []*server{fails("57P03"), ok()}, nil, 1, []int{1, 1}},
+		{"first rejects", []*server{fails("28P01"), ok()}, nil, -1, []int{1, 0}},
+		{"first rejects without a routine", []*server{fails("28000"), ok()}, nil, -1, []int{1, 0}},
+		{"first is full", []*server{fails("53300"), ok()}, nil, -1, []int{1, 0}},
+		{"all down", []*server{nil, nil}, nil, -1, []int{0, 0}},
+		{"read-write", []*server{standby(), ok()}, pairsOf("target_session_attrs", "read-write"), 1, []int{1, 1}},
+		{"read-only", []*server{ok(), standby()}, pairsOf("target_session_attrs", "read-only"), 1, []int{1, 1}},
+		{"primary", []*server{standby(), ok()}, pairsOf("target_session_attrs", "primary"), 1, []int{1, 1}},
+		{"standby", []*server{ok(), standby()}, pairsOf("target_session_attrs", "standby"), 1, []int{1, 1}},
+		{"no standby", []*server{ok(), ok()}, pairsOf("target_session_attrs", "standby"), -1, []int{1, 1}},
+		{"prefer-standby", []*server{ok(), standby()}, pairsOf("target_session_attrs", "prefer-standby"), 1, []int{1, 1}},
+		{"prefer-standby, none", []*server{ok(), ok(), nil}, pairsOf("target_session_attrs", "prefer-standby"), 0, []int{1, 1, 0}},
+		{"prefer-standby, second rejects", []*server{ok(), fails("28P01")}, pairsOf("target_session_attrs", "prefer-standby"), -1, []int{1, 1}},
+		{"any", []*server{standby(), ok()}, pairsOf("target_session_attrs", "any"), 0, []int{1, 0}},
+		{"server fails in the check", []*server{(&server{hangUp: atQuery}).start(t), ok()}, pairsOf("target_session_attrs", "read-write"), 1, []int{1, 1}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var hosts []string
+			for _, s := range c.hosts {
+				host := down(t)
+				if s != nil {
+					host = fmt.Sprintf("%s:%d", s.Host, s.Port)
+				}
+				hosts = append(hosts, host)
+			}
+			u, err := pgxv5.Engine{}.ParseURL("postgresql://"+strings.Join(hosts, ",")+"/app?user=id", notOwn)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ep := driver.Endpoint{Host: u.Host, Port: 5432, Database: u.Database, Params: pairs(c.params...)}
+			conn, err := connect(t, pgxv5.Engine{}, ep, goodPassword)
+			if c.want < 0 {
+				if err == nil {
+					t.Error("Connect succeeded")
+				}
+			} else if err != nil {
+				t.Error(err)
+			} else if got := conn.Conn().PgConn().Conn().RemoteAddr().String(); got != hosts[c.want] {
+				t.Errorf("connected to %s, want %s", got, hosts[c.want])
+			}
+			if conn != nil {
+				_ = conn.Close()
+			}
+			for i, s := range c.hosts {
+				if s == nil {
+					continue
+				}
+				s.closed(t)
+				if got := len(s.seen()); got != c.logins[i] {
+					t.Errorf("host %d saw %d logins, want %d", i, got, c.logins[i])
+				}
+			}
+			var ce *pgconn.ConnectError
+			if errors.As(err, &ce) {
+				t.Error("a *pgconn.ConnectError is in the tree")
+			}
+			noPassword(t, err, goodPassword)
+		})
+	}
+}
+
+// Each host of a list is verified by its own name.
+func TestSeveralHostsTLS(t *testing.T) {
+	certs := newCertificates(t, "b.test")
+	a, b := (&server{tls: certs.Server}).start(t), (&server{tls: certs.Server}).start(t)
+	e := pgxv5.Engine{Configure: func(c *pgx.ConnConfig) error {
+		c.LookupFunc = func(context.Context, string) ([]string, error) { return []string{"127.0.0.1"}, nil }
+		return nil
+	}}
+	ep := driver.Endpoint{
+		Host: fmt.Sprintf("a.test:%d,b.test:%d", a.Port, b.Port), Port: 5432,
+		Params: pairs("sslmode", "verify-full", "sslrootcert", certs.File),
+	}
+	conn, err := connect(t, e, ep, goodPassword)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = conn.Close()
+	a.closed(t)
+	b.closed(t)
+	if len(a.seen()) != 0 || len(b.seen()) != 1 {
+		t.Errorf("logins: %d and %d, want 0 and 1", len(a.seen()), len(b.seen()))
+	}
+}
+
+func TestIPv6(t *testing.T) {
+	hasIPv6(t)
+	certs := newCertificates(t, "::1")
+	s := (&server{tls: certs.Server}).start(t, "[::1]:0")
+	for _, host := range []string{"::1", fmt.Sprintf("%s,[::1]:%d", down(t), s.Port), fmt.Sprintf("[::1]:%d,[::1]", s.Port)} {
+		ep := s.endpoint("sslmode", "verify-full", "sslrootcert", certs.File)
+		ep.Host = host
+		conn, err := connect(t, pgxv5.Engine{}, ep, goodPassword)
+		if err != nil {
+			t.Errorf("host %s: %v", host, err)
+			continue
+		}
+		_ = conn.Close()
+	}
+	s.closed(t)
+}
+
+// A context that ends ends the login, at whatever point, and closes the socket.
+func TestContextEnds(t *testing.T) {
+	certs := newCertificates(t, "localhost")
+	for _, tlsOn := range []bool{false, true} {
+		for _, at := range []step{atConnect, atStartup, atPassword, atQuery} {
+			for _, cancel := range []bool{false, true} {
+				t.Run(fmt.Sprintf("tls=%t/step %d/cancel=%t", tlsOn, at, cancel), func(t *testing.T) {
+					s := &server{hang: at}
+					if tlsOn {
+						s.tls = certs.Server
+					}
+					s.start(t)
+					ep := s.endpoint("target_session_attrs", "read-write")
+					ctx, end := context.WithTimeout(t.Context(), 100*time.Millisecond)
+					want := context.DeadlineExceeded
+					if cancel {
+						ctx, end = context.WithCancel(t.Context())
+						time.AfterFunc(100*time.Millisecond, end)
+						want = context.Canceled
+					}
+					defer end()
+					start := time.Now()
+					_, err := connectContext(ctx, t, pgxv5.Engine{}, ep, canary)
+					if !errors.Is(err, want) {
+						t.Errorf("Connect = %v, want %v in the tree", err, want)
+					}
+					if d := time.Since(start); d > 3*time.Second {
+						t.Errorf("Connect took %v", d)
+					}
+					noPassword(t, err, canary)
+					s.closed(t)
+				})
+			}
+		}
+	}
+}
+
+func TestContextHasEnded(t *testing.T) {
+	s := (&server{}).start(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := connectContext(ctx, t, pgxv5.Engine{}, s.endpoint(), goodPassword)
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("Connect = %v, want context.Canceled", err)
+	}
+	s.closed(t)
+}
+
+// connect_timeout ends the wait for one host, not the search.
+func TestConnectTimeoutIsPerHost(t *testing.T) {
+	silent, ok := (&server{hang: atConnect}).start(t), (&server{}).start(t)
+	ep := ok.endpoint("connect_timeout", "1")
+	ep.Host = fmt.Sprintf("127.0.0.1:%d,127.0.0.1:%d", silent.Port, ok.Port)
+	conn, err := connect(t, pgxv5.Engine{}, ep, goodPassword)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = conn.Close()
+	silent.closed(t)
+	ok.closed(t)
+}
+
+// A host that drops packets leaves time for the next.
+func TestUnreachableHostGetsItsShare(t *testing.T) {
+	s := (&server{}).start(t)
+	var share time.Duration
+	e := pgxv5.Engine{Configure: func(c *pgx.ConnConfig) error {
+		dial := c.DialFunc
+		c.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			if strings.HasPrefix(addr, "192.0.2.1:") { // TEST-NET-1
+				deadline, _ := ctx.Deadline()
+				share = time.Until(deadline)
+				return nil, &net.OpError{Op: "dial", Net: network, Err: context.DeadlineExceeded}
+			}
+			return dial(ctx, network, addr)
+		}
+		return nil
+	}}
+	ep := s.endpoint()
+	ep.Host = fmt.Sprintf("192.0.2.1:5432,127.0.0.1:%d", s.Port)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	conn, err := connectContext(ctx, t, e, ep, goodPassword)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = conn.Close()
+	if share <= 14*time.Second || share > 15*time.Second {
+		t.Errorf("the first of two hosts had %v of 30s, want 15s", share)
+	}
+}
+
+func TestConfigure(t *testing.T) {
+	s := (&server{check: wrongPassword}).start(t)
+	calls := 0
+	e := pgxv5.Engine{Configure: func(c *pgx.ConnConfig) error {
+		calls++
+		if c.User != "" || c.Password != "" {
+			t.Errorf("Configure sees user %q and a password of %d bytes, want none", c.User, len(c.Password))
+		}
+		if c.Host != s.Host || int(c.Port) != s.Port || c.Database != "app" {
+			t.Errorf("Configure sees %s:%d/%s", c.Host, c.Port, c.Database)
+		}
+		c.RuntimeParams["application_name"] = fmt.Sprintf("call %d", calls)
+		c.User, c.Password = "mallory", "another"
+		c.Fallbacks = []*pgconn.FallbackConfig{{Host: s.Host, Port: uint16(s.Port)}}
+		c.DefaultQueryExecMode = pgx.QueryExecModeSimpleProtocol
+		return nil
+	}}
+	l, err := e.Prepare(s.endpoint())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 2 {
+		conn, err := l.Connect(t.Context(), "app_user", driver.NewPassword(goodPassword))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = conn.Close()
+		if got, want := s.seen()[i].Params["application_name"], fmt.Sprintf("call %d", i+1); got != want {
+			t.Errorf("application_name is %q, want %q", got, want)
+		}
+	}
+	if _, err := l.Connect(t.Context(), "app_user", driver.NewPassword("wrong")); !e.Rejected(err) {
+		t.Errorf("Connect = %v, want a rejected login", err)
+	}
+	if got := len(s.seen()); got != 3 {
+		t.Errorf("the server saw %d logins, want 3: Fallbacks are not used", got)
+	}
+	s.closed(t)
+}
+
+func TestConfigureFails(t *testing.T) {
+	s := (&server{}).start(t)
+	cause := errors.New("no tunnel")
+	calls := 0
+	e := pgxv5.Engine{Configure: func(c *pgx.ConnConfig) error {
+		calls++
+		// An error that holds a configuration, from another use of pgx.
+		_, err := pgconn.ParseConfig("sslmode=" + canary)
+		return errors.Join(cause, err)
+	}}
+	ep := s.endpoint()
+	ep.Host += fmt.Sprintf(":%d,other", s.Port)
+	_, err := connect(t, e, ep, goodPassword)
+	if err == nil || !strings.Contains(err.Error(), "no tunnel") || calls != 1 {
+		t.Errorf("Connect = %v after %d calls, want Configure's error after one", err, calls)
+	}
+	var pe *pgconn.ParseConfigError
+	if errors.As(err, &pe) {
+		t.Error("a *pgconn.ParseConfigError is in the tree")
+	}
+	e.Configure = func(*pgx.ConnConfig) error { return cause }
+	if _, err := connect(t, e, ep, goodPassword); !errors.Is(err, cause) {
+		t.Errorf("Connect = %v, want %v in the tree", err, cause)
+	}
+}
+
+func TestPrepareFails(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		ep   driver.Endpoint
+		want string
+	}{
+		{"parameter", driver.Endpoint{Host: "h", Port: 1, Params: pairs("sslMode", "verify-full")}, `"sslMode"`},
+		{"authorities", driver.Endpoint{Host: "h", Port: 1, Params: pairs("sslmode", "verify-full", "sslrootcert", "/no/such/file")}, "unable to read CA file"},
+		{"not a certificate", driver.Endpoint{Host: "h", Port: 1, Params: pairs("sslmode", "verify-full", "sslrootcert", "login_test.go")}, "unable to add CA"},
+		{"no host", driver.Endpoint{Port: 1}, "host"},
+		{"socket", driver.Endpoint{Host: "/var/run/postgresql", Port: 1}, "host"},
+		{"injection", driver.Endpoint{Host: "h' sslmode='disable", Port: 1}, "host"},
+		{"list with an empty host", driver.Endpoint{Host: "h,", Port: 1}, "host"},
+		{"port", driver.Endpoint{Host: "h", Port: 65536}, "port"},
+		{"no port", driver.Endpoint{Host: "h"}, "port"},
+		{"NUL", driver.Endpoint{Host: "h", Port: 1, Database: "a\x00user\x00postgres"}, "NUL"},
+	} {
+		l, err := pgxv5.Engine{}.Prepare(c.ep)
+		if err == nil || !strings.Contains(err.Error(), c.want) || l != nil {
+			t.Errorf("%s: Prepare = %v, %v, want an error with %q", c.name, l, err, c.want)
+		}
+		var pe *pgconn.ParseConfigError
+		if errors.As(err, &pe) {
+			t.Errorf("%s: a *pgconn.ParseConfigError is in the tree", c.name)
+		}
+	}
+}

@@ -1,0 +1,235 @@
+// Package jdbcurl reads what the JDBC URLs of several databases have in common,
+//
+//	scheme://host:port,host:port/database?name=value&name=value
+//
+// and helps with the names of parameters. Its errors never quote a host, a value
+// or the rest of a URL, and a parameter's name only if it looks like one: what is
+// wrong with a URL may be that a password is in it.
+package jdbcurl
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+)
+
+// A URL is a JDBC URL in its parts, none of them decoded.
+type URL struct {
+	// HasAuthority says whether "//" follows the scheme. If not, what comes
+	// before the query is in Path.
+	HasAuthority bool
+	Authority    string
+	Path         string // without the slash before it
+	Query        string // without the question mark
+}
+
+// Split splits a URL that begins with a scheme, whatever that is: at the first
+// ":", then at the first "?", then what is between at the first "/". A "#" has no
+// meaning.
+func Split(url string) URL {
+	_, rest, _ := strings.Cut(url, ":")
+	var u URL
+	rest, u.Query, _ = strings.Cut(rest, "?")
+	if rest, u.HasAuthority = strings.CutPrefix(rest, "//"); u.HasAuthority {
+		u.Authority, u.Path, _ = strings.Cut(rest, "/")
+	} else {
+		u.Path = rest
+	}
+	return u
+}
+
+// A Property is a name and its decoded value.
+type Property struct {
+	Name, Value string
+	Bare        bool // it has no "="; the value is empty
+}
+
+// Properties splits a query. It refuses a name that is given twice, and empty
+// ones; empty pairs between two "&" are skipped.
+func Properties(query string) ([]Property, error) {
+	var ps []Property
+	seen := map[string]bool{}
+	for pair := range strings.SplitSeq(query, "&") {
+		if pair == "" {
+			continue
+		}
+		name, raw, ok := strings.Cut(pair, "=")
+		if !IsName(name) {
+			return nil, errors.New(`a property has a name that none has; write "%26" for "&" in a value`)
+		}
+		if seen[name] {
+			return nil, fmt.Errorf("property %q is given twice", name)
+		}
+		seen[name] = true
+		value, err := Unescape(raw)
+		if err != nil {
+			return nil, fmt.Errorf("property %q: %w", name, err)
+		}
+		ps = append(ps, Property{name, value, !ok})
+	}
+	return ps, nil
+}
+
+// IsName reports whether s may be the name of a parameter, so that an error may
+// quote it.
+func IsName(s string) bool {
+	return s != "" && len(s) <= 64 && strings.IndexFunc(s, func(r rune) bool {
+		return !(r == '_' || r == '.' || r == '-' || r == '@' || r == '$' ||
+			'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9')
+	}) < 0
+}
+
+// Unescape decodes "%41" to "A". A "+" stays one. NUL is refused, in which the
+// protocols of databases end a string.
+func Unescape(s string) (string, error) {
+	if strings.IndexByte(s, 0) >= 0 {
+		return "", errors.New("a NUL character")
+	}
+	if strings.IndexByte(s, '%') < 0 {
+		return s, nil
+	}
+	b := make([]byte, 0, len(s))
+	for i := 0; i < len(s); i++ {
+		if s[i] != '%' {
+			b = append(b, s[i])
+			continue
+		}
+		if i+2 >= len(s) || !isHex(s[i+1]) || !isHex(s[i+2]) {
+			return "", errors.New(`"%" is not followed by two hexadecimal digits; write "%25" for "%"`)
+		}
+		c, _ := strconv.ParseUint(s[i+1:i+3], 16, 8)
+		if c == 0 {
+			return "", errors.New("a NUL character")
+		}
+		b = append(b, byte(c))
+		i += 2
+	}
+	return string(b), nil
+}
+
+func isHex(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
+}
+
+// SplitHostPort splits "host", "host:port", "[::1]", "[::1]:port" and ":port".
+// The host comes back without brackets, the port as 0 where there is none. The
+// host is checked as by [CheckHost].
+func SplitHostPort(s string) (host string, port int, err error) {
+	host, number, hasPort := s, "", false
+	if strings.HasPrefix(s, "[") {
+		end := strings.IndexByte(s, ']')
+		if end < 0 {
+			return "", 0, errors.New(`the host has a "[" without a "]"`)
+		}
+		host = s[1:end]
+		if number, hasPort = strings.CutPrefix(s[end+1:], ":"); !hasPort && number != "" {
+			return "", 0, errors.New(`something other than a port follows the "]" of the host`)
+		}
+		if strings.IndexByte(host, ':') < 0 {
+			return "", 0, errors.New("the host has brackets and is no IPv6 address")
+		}
+	} else if i := strings.LastIndexByte(s, ':'); i >= 0 {
+		host, number, hasPort = s[:i], s[i+1:], true
+		if strings.IndexByte(host, ':') >= 0 {
+			return "", 0, errors.New("the host is neither a name nor an IP address; an IPv6 address is in brackets")
+		}
+	}
+	if hasPort {
+		n, err := strconv.ParseUint(number, 10, 16)
+		if err != nil || n == 0 {
+			return "", 0, errors.New("the port is not a number from 1 to 65535")
+		}
+		port = int(n)
+	}
+	if host != "" {
+		if err := CheckHost(host); err != nil {
+			return "", 0, err
+		}
+	}
+	return host, port, nil
+}
+
+// CheckHost checks that a host is a name or an IP address without brackets. A
+// name is letters, digits, "-", "_" and ".": nothing in which a URL, a
+// connection string or a list of hosts sees anything else.
+func CheckHost(host string) error {
+	if strings.IndexByte(host, ':') >= 0 {
+		if _, err := netip.ParseAddr(host); err != nil {
+			return errors.New("the host is neither a name nor an IP address") // the cause quotes it
+		}
+		return nil
+	}
+	if host == "" || len(host) > 255 || host[0] == '-' || strings.IndexFunc(host, func(r rune) bool {
+		return !(r == '.' || r == '-' || r == '_' ||
+			'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9')
+	}) >= 0 {
+		if strings.IndexByte(host, '@') >= 0 {
+			return errors.New("the URL has credentials before its host; the secret has them")
+		}
+		return errors.New("the host is neither a name nor an IP address")
+	}
+	return nil
+}
+
+// Suggest returns the name of known that one who wrote name may have meant, or "".
+func Suggest(name string, known []string) string {
+	plain := plainName(name)
+	best, distance := "", 3
+	if len(plain) < 6 {
+		distance = 2
+	}
+	for _, k := range known {
+		p := plainName(k)
+		if p == plain {
+			return k
+		}
+		if d := editDistance(plain, p); d < distance {
+			best, distance = k, d
+		}
+	}
+	return best
+}
+
+// plainName leaves out what people get wrong first: case, "_" and "-".
+func plainName(s string) string {
+	return strings.NewReplacer("_", "", "-", "").Replace(strings.ToLower(s))
+}
+
+// editDistance counts the letters to insert, delete or replace.
+func editDistance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			d := diagonal
+			if a[i] != b[j] {
+				d = 1 + min(diagonal, row[j], row[j+1])
+			}
+			diagonal, row[j+1] = row[j+1], d
+		}
+	}
+	return row[len(b)]
+}
+
+// CheckCredentials refuses properties that would say as whom to connect, by any
+// driver's name for them, all but "user".
+func CheckCredentials(ps []Property) error {
+	for _, p := range ps {
+		switch plainName(p.Name) {
+		case "user":
+			if p.Name != "user" {
+				return fmt.Errorf(`property %q is spelt "user"`, p.Name)
+			}
+		case "username", "userid", "uid", "password", "pwd", "passfile",
+			"password1", "password2", "password3", "service", "servicefile":
+			return fmt.Errorf("property %q is not allowed: the secret has it", p.Name)
+		}
+	}
+	return nil
+}

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"math"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -41,7 +43,7 @@ type Cache struct {
 	cancel context.CancelFunc
 
 	// entries holds the entries with a value, under every key that is known for
-	// them: key to *entry. It is read without a lock and written under mu.
+	// them: key.slot to *entry. It is read without a lock and written under mu.
 	entries sync.Map
 	// inserts counts secrets stored for the first time; see stamp.
 	inserts atomic.Int64
@@ -58,33 +60,59 @@ type Cache struct {
 // A key is how callers name a secret's version. There may be several for one.
 type key struct{ id, stage string }
 
+// slot is k as a key of Cache.entries: for AWSCURRENT the id alone, which takes
+// less time to look up and less memory.
+func (k key) slot() any {
+	if k.stage == StageCurrent {
+		return k.id
+	}
+	return k
+}
+
 // An entry is what is known of one secret and stage.
 type entry struct {
+	stage string
 	state atomic.Pointer[state] // nil without a value; stored under Cache.mu
 	used  atomic.Int64          // stamp of the last use
 
 	// Guarded by Cache.mu:
-	keys   []key   // under which it is found
-	flight *flight // the fetch under way, or nil
-	err    error   // why the last fetch brought no value; nil if it did
-	fails  backoff // fetches that failed
-	looks  backoff // looks for a newer version that found none
-	after  uint64  // fetches up to this number are outdated by Invalidate
+	ids    []string // under which it is found
+	flight *flight  // the fetch under way, or nil
+	err    error    // why the last fetch brought no value; nil if it did
+	fails  *backoff // after fetches that failed
+	looks  *backoff // after looks for a newer version that found none
+	after  uint64   // fetches up to this number are outdated by Invalidate
+}
+
+// An origin is where a secret comes from.
+type origin struct {
+	cache *Cache
+	fetch uint64 // number of the fetch that last brought or confirmed it; guarded by cache.mu
+}
+
+// newerThan reports whether s, of a cache whose mu is held, is another version
+// than rejected and was fetched after that was. It cannot tell of what another
+// cache fetched.
+func (s *Secret) newerThan(rejected *Secret) bool {
+	return s.versionID != rejected.versionID && rejected.origin != nil &&
+		rejected.origin.cache == s.origin.cache && s.origin.fetch > rejected.origin.fetch
 }
 
 // A state is a value and its age. It is immutable.
 type state struct {
 	secret  *Secret
-	fetch   uint64    // number of the fetch that last brought or confirmed it
-	fetched time.Time // with monotonic clock
-	wall    int64     // the same as Unix nanoseconds
-	ttl     time.Duration
+	fetched time.Time     // with monotonic clock
+	ttl     time.Duration // or outdated
 }
+
+// outdated is the ttl of what is never fresh, not even before it was fetched, as
+// who read the clock earlier may see it.
+const outdated = time.Duration(math.MinInt64)
 
 // age is the larger of monotonic and wall time: the monotonic clock stands still
 // while a machine (a Lambda, a laptop) is frozen.
 func (s *state) age(now time.Time) time.Duration {
-	return max(now.Sub(s.fetched), time.Duration(now.UnixNano()-s.wall))
+	return max(now.Sub(s.fetched), time.Duration(now.UnixNano()-s.fetched.UnixNano()))
 }
 
 func (s *state) fresh(now time.Time) bool { return s.age(now) < s.ttl }
@@ -93,13 +121,16 @@ func (s *state) fresh(now time.Time) bool { return s.age(now) < s.ttl }
 type flight struct {
 	number   uint64
 	entry    *entry
-	key      key  // one of the entry's
-	look     bool // a Refresh for a version other than the cached one started it
+	key      key     // one of the entry's
+	rejected *Secret // of the Refresh that started it, or nil
 	start    time.Time
+	suspects []string // ids that Invalidate named while the secret's were unknown; guarded by Cache.mu
+
 	done     chan struct{}
 	secret   *Secret
 	err      error
 	timedOut bool // it ended at FetchTimeout
+	outdated bool // Invalidate came while it was under way
 }
 
 // A counter has a cache line of its own.
@@ -129,11 +160,12 @@ func New(src Source, opts *Options) *Cache {
 // waiting while it is younger than twice its TTL.
 //
 // Errors are the source's, ErrClosed, or ctx's. A fetch that failed is not
-// repeated for 1 s, then 2 s, up to 60 s; until then Get returns its error. It
-// outlives the ctx of the callers that wait for it.
+// repeated for 1 s, then 2 s, up to 60 s; until then Get returns its error. For one
+// that ended at FetchTimeout, this counts from its start. A fetch outlives the ctx
+// of the callers that wait for it.
 func (c *Cache) Get(ctx context.Context, id, stage string) (*Secret, error) {
 	k := keyOf(id, stage)
-	if v, ok := c.entries.Load(k); ok {
+	if v, ok := c.entries.Load(k.slot()); ok {
 		e := v.(*entry)
 		if st := e.state.Load(); st != nil {
 			if now := time.Now(); st.fresh(now) {
@@ -155,8 +187,8 @@ func keyOf(id, stage string) key {
 
 // getSlow is Get when there is no fresh value.
 func (c *Cache) getSlow(ctx context.Context, k key) (*Secret, error) {
-	var again bool // a fetch is due whatever its backoff says
-	var called uint64
+	var called uint64 // number of the last fetch that began before this call
+	var again bool    // a fetch is due whatever its backoff says
 	for first := true; ; first = false {
 		c.mu.Lock()
 		if c.closed {
@@ -177,10 +209,9 @@ func (c *Cache) getSlow(ctx context.Context, k key) (*Secret, error) {
 		}
 		f := e.flight
 		if f == nil && (again || e.fails.wait(now) <= 0) {
-			f = c.launch(e, k, false)
+			f = c.launch(e, k, nil)
 		}
-		outdated := f != nil && f.number <= e.after
-		wait := c.patience(ctx, st, e, now)
+		wait := c.patience(ctx, e, now)
 		if f == nil || wait == 0 {
 			if st == nil || !c.servable(st, now) {
 				c.stats.Misses++
@@ -195,29 +226,31 @@ func (c *Cache) getSlow(ctx context.Context, k key) (*Secret, error) {
 		}
 		c.mu.Unlock()
 
-		err := await(ctx, f.done, wait)
+		err := c.await(ctx, f.done, wait)
 		switch {
 		case errors.Is(err, errPatience):
-			c.countStale()
-			c.use(e, time.Now())
-			return c.out(st.secret)
+			return c.outStale(e, st)
 		case err != nil:
 			c.countMiss()
 			return nil, fmt.Errorf("wait for secret %q: %w", k.id, err)
-		case outdated:
-			// It began before Invalidate; another one is due.
+		case f.outdated && f.number <= called:
+			// It began before Invalidate, and that may have been before this call.
 		case f.err == nil:
 			c.countMiss()
 			c.use(e, time.Now())
 			return c.out(f.secret)
-		case f.timedOut && f.number <= called && !again:
-			// It hung since before this call, which may have better luck.
-			again = true
 		default:
 			// Old is better than down, unless StopOn took the value away.
-			if st := e.state.Load(); st != nil && c.servable(st, time.Now()) {
-				c.countStale()
-				return c.out(st.secret)
+			if v, ok := c.entries.Load(k.slot()); ok {
+				e := v.(*entry)
+				if st := e.state.Load(); st != nil && c.servable(st, time.Now()) {
+					return c.outStale(e, st)
+				}
+			}
+			if f.timedOut && f.number <= called && !again {
+				// It hung since before this call, which may have better luck.
+				again = true
+				continue
 			}
 			c.countMiss()
 			return nil, f.err
@@ -225,12 +258,15 @@ func (c *Cache) getSlow(ctx context.Context, k key) (*Secret, error) {
 	}
 }
 
-// patience returns how long a Get that found st, which is not fresh, waits for
-// the fetch in flight: zero not at all, forever if it cannot be answered otherwise.
-func (c *Cache) patience(ctx context.Context, st *state, e *entry, now time.Time) time.Duration {
+// patience returns how long a Get that found no fresh value waits for the fetch
+// in flight: zero not at all, forever if it cannot be answered otherwise. c.mu is held.
+func (c *Cache) patience(ctx context.Context, e *entry, now time.Time) time.Duration {
+	st := e.state.Load()
 	switch {
-	case st == nil || c.o.TTL < 0 || st.fetch <= e.after || !c.servable(st, now):
+	case st == nil || c.o.TTL < 0 || !c.servable(st, now):
 		return forever
+	case st.secret.origin.fetch <= e.after && e.err == nil:
+		return forever // Invalidate asked for a new one, and no fetch since has failed
 	case st.age(now)/2 < c.o.TTL:
 		return 0
 	}
@@ -251,8 +287,9 @@ var errPatience = errors.New("waited long enough")
 
 const forever = time.Duration(1<<63 - 1)
 
-// await returns nil when done is closed, ctx's error, or errPatience after d.
-func await(ctx context.Context, done <-chan struct{}, d time.Duration) error {
+// await returns nil when done is closed, ctx's error, ErrClosed, or errPatience
+// after d.
+func (c *Cache) await(ctx context.Context, done <-chan struct{}, d time.Duration) error {
 	var after <-chan time.Time
 	if d != forever {
 		t := time.NewTimer(d)
@@ -264,6 +301,8 @@ func await(ctx context.Context, done <-chan struct{}, d time.Duration) error {
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
+	case <-c.ctx.Done():
+		return ErrClosed
 	case <-after:
 		return errPatience
 	}
@@ -281,7 +320,7 @@ func await(ctx context.Context, done <-chan struct{}, d time.Duration) error {
 // ctx's deadline, and returns what the last one said otherwise.
 func (c *Cache) Refresh(ctx context.Context, id, stage string, rejected *Secret) (*Secret, error) {
 	k := keyOf(id, stage)
-	var called uint64
+	var called uint64 // number of the last fetch that began before this call
 	for first := true; ; first = false {
 		c.mu.Lock()
 		if c.closed {
@@ -294,67 +333,72 @@ func (c *Cache) Refresh(ctx context.Context, id, stage string, rejected *Secret)
 		now := time.Now()
 		e := c.entry(k)
 		st := e.state.Load()
-		if rejected != nil && st != nil && st.secret.versionID != rejected.versionID && rejected.fetch != 0 &&
-			st.fetch > rejected.fetch && st.fetch > e.after {
+		if rejected != nil && st != nil && st.secret.newerThan(rejected) && st.secret.origin.fetch > e.after &&
+			!errors.Is(e.err, ErrNoVersion) {
 			c.mu.Unlock()
 			c.use(e, now)
 			return c.out(st.secret)
 		}
 		f := e.flight
 		if f == nil {
-			// With a foreign rejected, or none, the last look cannot answer.
-			if due := e.lookDue(now); due > 0 && rejected != nil && rejected.fetch != 0 {
-				err := e.err
+			// The last look answers for rejected only if it failed or found that.
+			err := e.err
+			answers := rejected != nil && (err != nil || st != nil && st.secret.versionID == rejected.versionID)
+			if due := e.lookDue(now); answers && due > 0 {
 				c.mu.Unlock()
 				deadline, bounded := ctx.Deadline()
-				if due > lookWait || bounded && deadline.Before(now.Add(due)) {
-					if err != nil || st == nil {
-						return nil, err
+				switch {
+				case due <= lookWait && !(bounded && deadline.Before(now.Add(due))):
+					if err := c.await(ctx, nil, due); !errors.Is(err, errPatience) {
+						return nil, fmt.Errorf("wait to refresh secret %q: %w", k.id, err)
 					}
+					continue
+				case err != nil:
+					return nil, err
+				default:
 					return c.out(st.secret)
 				}
-				if err := await(ctx, nil, due); !errors.Is(err, errPatience) {
-					return nil, fmt.Errorf("wait to refresh secret %q: %w", k.id, err)
-				}
-				continue
 			}
-			f = c.launch(e, k, rejected != nil)
+			f = c.launch(e, k, rejected)
 		}
 		c.mu.Unlock()
 
-		if err := await(ctx, f.done, forever); err != nil {
+		if err := c.await(ctx, f.done, forever); err != nil {
 			return nil, fmt.Errorf("wait to refresh secret %q: %w", k.id, err)
 		}
-		if f.number > called {
-			if f.err != nil {
-				return nil, f.err
-			}
-			return c.out(f.secret)
+		if f.number <= called {
+			continue
 		}
+		if f.err != nil {
+			return nil, f.err
+		}
+		return c.out(f.secret)
 	}
 }
 
 // lookDue returns how long it is until a look for a newer version is due.
 func (e *entry) lookDue(now time.Time) time.Duration {
-	due := e.looks.wait(now)
 	if e.err != nil && !errors.Is(e.err, ErrNoVersion) {
-		due = max(due, e.fails.wait(now))
+		return e.fails.wait(now)
 	}
-	return due
+	return e.looks.wait(now)
 }
 
 // Prefetch fetches the current versions of those ids that are not cached, in
 // batches where the source is a [BatchSource], and waits for them. Its error
 // joins those of all ids that could not be fetched, each with its id.
 func (c *Cache) Prefetch(ctx context.Context, ids ...string) error {
-	var errs []error
-	flights := map[string]*flight{}
-	var batch []*flight
-	size := 1
 	src, _ := c.src.(BatchSource)
+	size := 1
 	if src != nil {
 		size = max(1, src.BatchSize())
 	}
+	var errs []error
+	var own []*flight
+	waits := map[*entry]bool{}
+	var asked []string // of which flights[i] is to bring asked[i]
+	var flights []*flight
+
 	c.mu.Lock()
 	if c.closed {
 		c.mu.Unlock()
@@ -363,28 +407,23 @@ func (c *Cache) Prefetch(ctx context.Context, ids ...string) error {
 	now := time.Now()
 	for _, id := range ids {
 		k := keyOf(id, "")
-		if _, ok := flights[id]; ok {
-			continue
-		}
 		e := c.entry(k)
-		if st := e.state.Load(); st != nil && st.fresh(now) {
+		if st := e.state.Load(); waits[e] || st != nil && st.fresh(now) {
 			continue
 		}
-		f := e.flight
-		switch {
-		case f != nil:
-		case e.fails.wait(now) > 0:
-			errs = append(errs, fmt.Errorf("%q: %w", id, e.err))
-			continue
-		default:
-			f = c.newFlight(e, k, false)
-			batch = append(batch, f)
+		waits[e] = true
+		if e.flight == nil {
+			if e.fails.wait(now) > 0 {
+				errs = append(errs, fmt.Errorf("prefetch secret %q: %w", id, e.err))
+				continue
+			}
+			own = append(own, c.newFlight(e, k, nil))
 		}
-		flights[id] = f
+		asked, flights = append(asked, id), append(flights, e.flight)
 	}
 	c.mu.Unlock()
 
-	for chunk := range slices.Chunk(batch, size) {
+	for chunk := range slices.Chunk(own, size) {
 		if len(chunk) == 1 {
 			go c.fly(chunk, c.fetchOne)
 		} else {
@@ -393,12 +432,12 @@ func (c *Cache) Prefetch(ctx context.Context, ids ...string) error {
 			})
 		}
 	}
-	for id, f := range flights {
-		if err := await(ctx, f.done, forever); err != nil {
+	for i, f := range flights {
+		if err := c.await(ctx, f.done, forever); err != nil {
 			return errors.Join(append(errs, fmt.Errorf("prefetch secrets: %w", err))...)
 		}
 		if f.err != nil {
-			errs = append(errs, fmt.Errorf("%q: %w", id, f.err))
+			errs = append(errs, fmt.Errorf("prefetch secret %q: %w", asked[i], f.err))
 		}
 	}
 	return errors.Join(errs...)
@@ -406,28 +445,33 @@ func (c *Cache) Prefetch(ctx context.Context, ids ...string) error {
 
 // Invalidate makes the next Get of a secret fetch it, all stages of it, whether
 // id is the id it was asked for with, its name or its ARN. Fetches under way do
-// not count. If the source fails, the secret is served as before.
+// not count, and no backoff delays that fetch. If it fails, the secret is served
+// as before.
 func (c *Cache) Invalidate(id string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for e := range c.live {
 		st := e.state.Load()
-		named := func(k key) bool { return k.id == id }
-		if st.secret.arn != id && st.secret.name != id && !slices.ContainsFunc(e.keys, named) {
-			continue
+		if st.secret.arn == id || st.secret.name == id || slices.Contains(e.ids, id) {
+			old := *st
+			old.ttl = outdated
+			e.state.Store(&old)
+			e.outdate(c.fetchNo)
 		}
-		e.after = c.fetchNo
-		old := *st
-		old.ttl = -1
-		e.state.Store(&old)
-		e.looks = backoff{}
 	}
 	for k, e := range c.pending {
 		if k.id == id {
-			e.after = c.fetchNo
-			e.looks, e.fails = backoff{}, backoff{}
+			e.outdate(c.fetchNo)
+		} else if e.flight != nil {
+			e.flight.suspects = append(e.flight.suspects, id)
 		}
 	}
+}
+
+// outdate makes fetches up to number not count. c.mu is held.
+func (e *entry) outdate(number uint64) {
+	e.after = max(e.after, number)
+	e.err, e.fails, e.looks = nil, nil, nil
 }
 
 // Stats returns the counts.
@@ -451,24 +495,11 @@ func (c *Cache) Close() error {
 	c.cancel()
 	c.entries.Clear()
 	for e := range c.live {
-		c.abort(e)
-	}
-	for _, e := range c.pending {
-		c.abort(e)
+		e.state.Store(nil) // a flight may hold e a while longer
 	}
 	clear(c.live)
 	clear(c.pending)
 	return nil
-}
-
-// abort forgets e's value and ends its flight. c.mu is held.
-func (c *Cache) abort(e *entry) {
-	e.state.Store(nil)
-	if f := e.flight; f != nil {
-		f.err = ErrClosed
-		e.flight = nil
-		close(f.done)
-	}
 }
 
 // out is what a caller gets of a stored secret.
@@ -477,6 +508,15 @@ func (c *Cache) out(s *Secret) (*Secret, error) {
 		return s, nil
 	}
 	return hooked(c.o.Hook.Get, s)
+}
+
+// outStale is out for a Get that waited for something newer than st.
+func (c *Cache) outStale(e *entry, st *state) (*Secret, error) {
+	c.use(e, time.Now())
+	c.mu.Lock()
+	c.stats.StaleHits++
+	c.mu.Unlock()
+	return c.out(st.secret)
 }
 
 // hooked returns s with the value that a method of a Hook makes of it.
@@ -495,88 +535,108 @@ func hooked(method func(*Secret) (*Secret, error), s *Secret) (*Secret, error) {
 
 // entry returns the entry of k, which it makes if there is none. c.mu is held.
 func (c *Cache) entry(k key) *entry {
-	if v, ok := c.entries.Load(k); ok {
+	if v, ok := c.entries.Load(k.slot()); ok {
 		return v.(*entry)
 	}
 	e := c.pending[k]
 	if e == nil {
 		c.boundPending()
-		e = &entry{keys: []key{k}}
+		e = &entry{stage: k.stage, ids: []string{k.id}}
 		c.pending[k] = e
 	}
 	return e
 }
 
-// boundPending keeps the number of entries that fail below MaxSize. c.mu is held.
+// boundPending makes room for one more entry that fails: there are MaxSize at most.
+// It forgets the one that is due first. c.mu is held.
 func (c *Cache) boundPending() {
 	if len(c.pending) < c.o.MaxSize {
 		return
 	}
-	var oldest key
-	var at time.Time
+	var victim key
+	now, least := time.Now(), forever
 	for k, e := range c.pending {
-		if e.flight == nil && (at.IsZero() || e.fails.at.Before(at)) {
-			oldest, at = k, e.fails.at
+		if wait := e.fails.wait(now); e.flight == nil && wait < least {
+			victim, least = k, wait
 		}
 	}
-	delete(c.pending, oldest) // none if all are being fetched: then callers bound them
+	delete(c.pending, victim) // none if all are being fetched: then callers bound them
 }
 
-// launch starts a fetch of one secret. c.mu is held.
-func (c *Cache) launch(e *entry, k key, look bool) *flight {
-	f := c.newFlight(e, k, look)
+// launch starts a fetch of one secret, for a Refresh if rejected is not nil. c.mu
+// is held.
+func (c *Cache) launch(e *entry, k key, rejected *Secret) *flight {
+	f := c.newFlight(e, k, rejected)
 	go c.fly([]*flight{f}, c.fetchOne)
 	return f
 }
 
-func (c *Cache) newFlight(e *entry, k key, look bool) *flight {
+func (c *Cache) newFlight(e *entry, k key, rejected *Secret) *flight {
 	c.fetchNo++
 	c.stats.Fetches++
-	f := &flight{number: c.fetchNo, entry: e, key: k, look: look, start: time.Now(), done: make(chan struct{})}
-	e.flight = f
-	return f
+	e.flight = &flight{
+		number: c.fetchNo, entry: e, key: k, rejected: rejected,
+		start: time.Now(), done: make(chan struct{}),
+	}
+	return e.flight
 }
 
 // fly fetches the secrets of flights, in one call, and lands them.
 func (c *Cache) fly(flights []*flight, fetch func(context.Context, []*flight) []Result) {
-	results := make([]Result, len(flights))
-	for i := range results {
-		results[i].Err = errNoAnswer // stays if the source panics or ends its goroutine
-	}
-	timedOut := false
-	defer func() {
-		for i, f := range flights {
-			c.land(f, results[i], timedOut)
-		}
-	}()
 	select {
 	case c.slots <- struct{}{}:
 	case <-c.ctx.Done():
-		return // Close has ended the flights
+		return // nobody waits any more
 	}
-	for _, f := range flights {
-		if c.o.Trace.FetchStart != nil {
-			c.o.Trace.FetchStart(FetchInfo{ID: f.key.id, Stage: f.key.stage})
-		}
-	}
+	free := sync.OnceFunc(func() { <-c.slots })
+	defer free()
 	ctx, cancel := context.WithTimeout(c.ctx, c.o.FetchTimeout)
 	defer cancel()
 	// A source that ignores its context must not hold up those who wait.
-	free := sync.OnceFunc(func() { <-c.slots })
-	defer free()
-	abandon := time.AfterFunc(c.o.FetchTimeout+abandonAfter, func() {
+	abandon := time.AfterFunc(max(c.o.FetchTimeout, c.o.FetchTimeout+abandonAfter), func() {
 		free()
 		for _, f := range flights {
 			c.land(f, Result{Err: fmt.Errorf("no answer within %v: %w", c.o.FetchTimeout, context.DeadlineExceeded)}, true)
 		}
 	})
 	defer abandon.Stop()
-	copy(results, fetch(ctx, flights))
-	timedOut = ctx.Err() != nil
+
+	results := make([]Result, len(flights))
+	for i := range results {
+		results[i].Err = errNoAnswer // stays if the source panics or ends its goroutine
+	}
+	defer func() {
+		p := recover()
+		for i, f := range flights {
+			if p != nil && results[i].Err == errNoAnswer {
+				results[i].Err = panicError(p)
+			}
+			c.land(f, results[i], ctx.Err() != nil)
+		}
+	}()
+	for _, f := range flights {
+		if c.o.Trace.FetchStart != nil {
+			c.o.Trace.FetchStart(FetchInfo{ID: f.key.id, Stage: f.key.stage})
+		}
+	}
+	for i, r := range fetch(ctx, flights) {
+		if i < len(flights) {
+			results[i] = c.in(flights[i], r)
+		}
+	}
 }
 
 // errNoAnswer is the error of a source that keeps none of its promises.
 var errNoAnswer = errors.New("the source returned neither a secret nor an error")
+
+// panicError is the error of a source, or a hook, that panicked with p: what is
+// cached outlives their bugs. What p prints may hold a secret.
+func panicError(p any) error {
+	if err, ok := p.(runtime.Error); ok {
+		return fmt.Errorf("panic in the source: %w", err)
+	}
+	return fmt.Errorf("panic in the source with a value of type %T", p)
+}
 
 func (c *Cache) fetchOne(ctx context.Context, fs []*flight) []Result {
 	s, err := c.src.Fetch(ctx, fs[0].key.id, fs[0].key.stage)
@@ -591,154 +651,183 @@ func fetchBatch(ctx context.Context, src BatchSource, fs []*flight) []Result {
 	return src.FetchBatch(ctx, ids)
 }
 
-// land ends a flight with what the source said, unless it has ended before.
+// land ends a flight with what in returned, unless it was given up before.
 func (c *Cache) land(f *flight, r Result, timedOut bool) {
-	s, err := r.Secret, r.Err
-	if s == nil && err == nil {
-		err = errNoAnswer
-	}
-	if err == nil {
-		s, err = c.in(f, s)
-	}
+	stop := r.Err != nil && c.o.StopOn != nil && c.o.StopOn(r.Err)
+	now := time.Now()
+	info := FetchInfo{ID: f.key.id, Stage: f.key.stage, Duration: now.Sub(f.start)}
 
 	c.mu.Lock()
 	e := f.entry
 	if e.flight != f {
 		c.mu.Unlock()
-		return // it has ended before, or the cache is closed
+		return
 	}
 	e.flight = nil
-	now := time.Now()
-	info := FetchInfo{ID: f.key.id, Stage: f.key.stage, Duration: now.Sub(f.start), Err: err}
-	if err == nil {
-		info.VersionID = s.versionID
-		info.Changed = c.install(e, f, s, now)
-		f.secret = s
-	} else {
-		c.stats.Errors++
-		e.err = err
-		e.fails.fail(now, failBase, failMax)
-		if errors.Is(err, ErrNoVersion) && f.look {
-			e.looks.fail(now, lookBase, lookMax)
-		}
-		if st := e.state.Load(); st != nil {
-			if c.o.StopOn != nil && c.o.StopOn(err) {
-				c.drop(e)
-				c.pending[f.key] = e
-				e.keys = []key{f.key}
-			} else if c.o.MaxStale >= 0 {
-				info.StaleUntil = st.fetched.Add(max(c.o.TTL, 0) + c.o.MaxStale)
-			}
-		}
-		f.err = err
+	switch {
+	case c.closed:
+		f.err = ErrClosed
+	case r.Err == nil:
+		info.Changed = c.install(f, r.Secret, now)
+		info.VersionID = f.secret.versionID
+	default:
+		f.err = r.Err
 		f.timedOut = timedOut
+		f.outdated = f.number <= e.after
+		info.StaleUntil = c.fail(f, stop, now)
 	}
 	c.mu.Unlock()
+	info.Err = f.err
 	if c.o.Trace.FetchDone != nil {
 		c.o.Trace.FetchDone(info)
 	}
 	close(f.done)
 }
 
+// fail notes that the fetch f failed; stop is what StopOn says. It returns until
+// when the entry's value, if it has one, will be served. c.mu is held.
+func (c *Cache) fail(f *flight, stop bool, now time.Time) (staleUntil time.Time) {
+	e := f.entry
+	c.stats.Errors++
+	if !f.outdated { // else it says nothing of the fetch that Invalidate asked for
+		e.err = f.err
+		since := now
+		if f.timedOut {
+			since = f.start // a pause long enough, and a context's error is not to be kept
+		}
+		e.fails = e.fails.next(since, failBase, failMax)
+		if f.rejected != nil && errors.Is(f.err, ErrNoVersion) {
+			e.looks = e.looks.next(now, lookBase, lookMax)
+		}
+	}
+	st := e.state.Load()
+	switch {
+	case st == nil:
+	case stop:
+		c.drop(e)
+		e.ids = []string{f.key.id}
+		c.boundPending()
+		c.pending[f.key] = e
+	case c.o.MaxStale >= 0:
+		staleUntil = st.fetched.Add(max(c.o.TTL, 0)).Add(c.o.MaxStale)
+	}
+	c.evict(nil)
+	return staleUntil
+}
+
 // in is what is stored of a secret that was fetched: the one that is cached, if
 // it is the same, or what the hook makes of it.
-func (c *Cache) in(f *flight, s *Secret) (*Secret, error) {
-	own := *s
-	own.fetch = f.number
+func (c *Cache) in(f *flight, r Result) Result {
+	switch {
+	case r.Err != nil:
+		return Result{Err: r.Err}
+	case r.Secret == nil:
+		return Result{Err: errNoAnswer}
+	}
+	own := *r.Secret
+	own.origin = &origin{c, f.number}
 	if own.id == "" {
 		own.id = f.key.id
 	}
+	if own.name == own.id {
+		own.name = own.id // one string in memory
+	}
 	if own.versionID == "" {
-		// The value keyed with a number of this process: equal for equal values,
-		// and of no use to who reads it in a log.
-		own.versionID = "~" + strconv.FormatUint(maphash.String(c.seed, own.Reveal()), 36)
+		// The value keyed with a number of this process: equal for equal values of
+		// one id, and of no use to who reads it in a log.
+		own.versionID = "~" + strconv.FormatUint(maphash.Comparable(c.seed, [2]string{own.id, own.Reveal()}), 36)
 	}
 	if st := f.entry.state.Load(); st != nil && st.secret.sameAs(&own) &&
 		(c.o.Hook != nil || st.secret.Reveal() == own.Reveal()) {
-		return st.secret, nil
+		return Result{Secret: st.secret}
 	}
 	if c.o.Hook == nil {
-		return &own, nil
+		return Result{Secret: &own}
 	}
-	return hooked(c.o.Hook.Put, &own)
+	s, err := hooked(c.o.Hook.Put, &own)
+	return Result{s, err}
 }
 
-// install stores what the fetch f of e brought and reports whether it is another
-// version than e had. c.mu is held.
-func (c *Cache) install(e *entry, f *flight, s *Secret, now time.Time) (changed bool) {
-	old := e.state.Load()
-	t := e
-	if arn := (key{s.arn, f.key.stage}); strings.HasPrefix(s.arn, "arn:") {
-		if old != nil && old.secret.arn != s.arn && len(e.keys) > 1 {
-			// The id names another secret now; the one it named keeps its other keys.
-			c.unlink(e, f.key)
-			t = &entry{keys: []key{f.key}}
-		}
-		if v, ok := c.entries.Load(arn); ok && v.(*entry) != t {
-			// The secret is cached already, by its ARN: one entry for both.
-			keys := t.keys
-			if t == e {
-				c.drop(e)
-				delete(c.pending, f.key)
-			}
-			t = v.(*entry)
-			for _, k := range keys {
-				c.link(t, k)
-			}
-		} else if !ok {
-			t.keys = append(t.keys, arn)
+// install stores what the fetch f brought, and reports whether it is another
+// version than was cached. c.mu is held.
+func (c *Cache) install(f *flight, s *Secret, now time.Time) (changed bool) {
+	e := c.home(f, s)
+	if slices.Contains(f.suspects, s.arn) || slices.Contains(f.suspects, s.name) {
+		e.after = max(e.after, f.number)
+	}
+	f.outdated = f.number <= e.after
+	f.secret = s
+	for _, id := range e.ids {
+		k := key{id, e.stage}
+		c.entries.Store(k.slot(), e)
+		// Another id's fetch may be under way: it lands in its own entry, and then here.
+		if p := c.pending[k]; p == f.entry || p != nil && p.flight == nil {
+			delete(c.pending, k)
 		}
 	}
-	prev := t.state.Load()
-	if prev != nil && prev.fetch > f.number {
-		return false // a fetch that began later has landed before
+	prev := e.state.Load()
+	if prev != nil && prev.secret.origin.fetch > f.number {
+		// A fetch that began later, by another id, has landed before.
+		f.secret = prev.secret
+		return false
 	}
-	ttl := time.Duration(-1)
-	if c.o.TTL > 0 {
+	s.origin.fetch = f.number
+	ttl := outdated
+	if c.o.TTL > 0 && !f.outdated {
 		ttl = c.o.TTL - rand.N(c.o.TTL/2+1)
 	}
-	if f.number <= t.after {
-		ttl = -1 // Invalidate came while it was under way
-	}
 	changed = prev == nil || prev.secret.versionID != s.versionID
-	t.err, t.fails = nil, backoff{}
-	if changed {
-		t.looks = backoff{}
-	} else if f.look {
-		t.looks.fail(now, lookBase, lookMax)
+	e.err, e.fails = nil, nil
+	if f.rejected != nil && f.rejected.versionID == s.versionID {
+		e.looks = e.looks.next(now, lookBase, lookMax)
+	} else if changed {
+		e.looks = nil
 	}
-	t.state.Store(&state{secret: s, fetch: f.number, fetched: now, wall: now.UnixNano(), ttl: ttl})
-	if _, ok := c.live[t]; !ok {
-		c.live[t] = struct{}{}
+	e.state.Store(&state{secret: s, fetched: now, ttl: ttl})
+	if _, ok := c.live[e]; !ok {
+		c.live[e] = struct{}{}
 		c.inserts.Add(1)
 	}
-	for _, k := range t.keys {
-		delete(c.pending, k)
-		c.entries.Store(k, t)
-	}
-	t.used.Store(c.stamp(now))
-	c.evict(t)
+	e.used.Store(c.stamp(now))
+	c.evict(e)
 	return changed
 }
 
-// link makes e found under k as well. c.mu is held.
-func (c *Cache) link(e *entry, k key) {
-	if !slices.Contains(e.keys, k) {
-		e.keys = append(e.keys, k)
+// home returns the entry that s, which f brought, belongs to: f's, or the one that
+// has the secret already, by its ARN. There is one entry for both. c.mu is held.
+func (c *Cache) home(f *flight, s *Secret) *entry {
+	e := f.entry
+	if !strings.HasPrefix(s.arn, "arn:") {
+		return e
 	}
-	c.entries.Store(k, e)
-}
-
-// unlink makes e no longer found under k. c.mu is held.
-func (c *Cache) unlink(e *entry, k key) {
-	e.keys = slices.DeleteFunc(slices.Clone(e.keys), func(o key) bool { return o == k })
-	c.entries.Delete(k)
+	if old := e.state.Load(); old != nil && old.secret.arn != s.arn && len(e.ids) > 1 {
+		// The id names another secret now; the one that it named keeps its other ids.
+		c.entries.Delete(f.key.slot())
+		e.ids = slices.DeleteFunc(e.ids, func(id string) bool { return id == f.key.id })
+		e = &entry{stage: e.stage, ids: []string{f.key.id}, after: e.after}
+	}
+	v, ok := c.entries.Load(key{s.arn, e.stage}.slot())
+	if !ok || v.(*entry) == e {
+		if !slices.Contains(e.ids, s.arn) {
+			e.ids = append(e.ids, s.arn)
+		}
+		return e
+	}
+	first := v.(*entry)
+	first.after = max(first.after, e.after)
+	c.drop(e)
+	for _, id := range e.ids {
+		if !slices.Contains(first.ids, id) {
+			first.ids = append(first.ids, id)
+		}
+	}
+	return first
 }
 
 // drop forgets e and its value. c.mu is held.
 func (c *Cache) drop(e *entry) {
-	for _, k := range e.keys {
-		c.entries.Delete(k)
+	for _, id := range e.ids {
+		c.entries.Delete(key{id, e.stage}.slot())
 	}
 	delete(c.live, e)
 	e.state.Store(nil)
@@ -781,12 +870,6 @@ func (c *Cache) countHit() {
 	var x byte
 	h := uint64(uintptr(unsafe.Pointer(&x))>>11) * 0x9E3779B97F4A7C15
 	c.hits[h>>59].n.Add(1)
-}
-
-func (c *Cache) countStale() {
-	c.mu.Lock()
-	c.stats.StaleHits++
-	c.mu.Unlock()
 }
 
 func (c *Cache) countMiss() {

@@ -33,8 +33,8 @@ type Options struct {
 	// with whatever error. Zero means DefaultMaxStale (24 h); negative never.
 	MaxStale time.Duration
 
-	// FetchTimeout bounds one Fetch of the source, not counting the wait for one
-	// of MaxFetches. Zero or negative means DefaultFetchTimeout (10 s).
+	// FetchTimeout bounds one Fetch of the source, with Hook.Put, not counting the
+	// wait for one of MaxFetches. Zero or negative means DefaultFetchTimeout (10 s).
 	FetchTimeout time.Duration
 
 	// MaxFetches is how many fetches may be under way at once; others wait for
@@ -43,7 +43,7 @@ type Options struct {
 
 	// StopOn reports whether an error of the source ends serving the cached secret
 	// at once, as for example ErrAccessDenied may for who revokes access by policy.
-	// Nil: none does.
+	// It is called without locks held. Nil: none does.
 	StopOn func(error) bool
 
 	// Hook sees every secret before it is stored and after it is read. Nil: none.
@@ -129,26 +129,29 @@ func withDefaults(opts *Options) Options {
 	return o
 }
 
-// A backoff spaces attempts that do not succeed. The zero value allows one at once.
+// A backoff spaces attempts that do not succeed. Nil allows one at once.
 type backoff struct {
 	n  int       // attempts without success
 	at time.Time // when the next is due
 }
 
-// fail notes an attempt without success: the next is due after base, doubled for
-// each before it, max at most, less up to a quarter.
-func (b *backoff) fail(now time.Time, base, max time.Duration) {
-	d := max
-	if b.n < 16 && base<<b.n < max {
-		d = base << b.n
+// next returns the backoff after one more attempt without success: base, doubled
+// for each before it and limit at most, less up to a quarter, but base at least.
+func (b *backoff) next(now time.Time, base, limit time.Duration) *backoff {
+	n := 0
+	if b != nil {
+		n = b.n
 	}
-	b.n++
-	b.at = now.Add(d - rand.N(d/4+1))
+	d := limit
+	if n < 16 && base<<n < limit {
+		d = base << n
+	}
+	return &backoff{n + 1, now.Add(max(base, d-rand.N(d/4+1)))}
 }
 
 // wait returns how long it is until the next attempt is due; at most zero if it is.
 func (b *backoff) wait(now time.Time) time.Duration {
-	if b.n == 0 {
+	if b == nil {
 		return 0
 	}
 	return b.at.Sub(now)

@@ -1,6 +1,7 @@
 package secretcache
 
 import (
+	"encoding"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -15,7 +16,9 @@ import (
 const redacted = "[redacted]"
 
 // A Value is what a [Source] knows of one version of a secret; [NewSecret]
-// makes a [Secret] of it. Its printed forms show ids, and never String or Binary.
+// makes a [Secret] of it. Its printed forms (fmt, JSON, XML, gob, slog) show ids,
+// and never String or Binary; but fmt calls no methods inside an unexported field
+// and for %p and a misused %w, so keep no Value. A Secret is safe everywhere.
 type Value struct {
 	ID        string    // as it was asked for
 	ARN       string    // the full ARN; empty where the source has none
@@ -28,8 +31,8 @@ type Value struct {
 }
 
 // A Secret is one version of a secret. It is immutable and may be shared. Every
-// printed form of it (fmt, JSON, slog) shows its id and version only; the value
-// comes out at [Secret.Reveal] and [Secret.Bytes].
+// printed form of it (fmt, JSON, XML, slog) shows its ids and stages only; the
+// value comes out at [Secret.Reveal] and [Secret.Bytes].
 type Secret struct {
 	id, arn, name, versionID string
 	stages                   []string
@@ -37,24 +40,30 @@ type Secret struct {
 	// value is a func because fmt prints a string field of any type, also one
 	// that is not exported, but of a func only the address.
 	value func() (s string, binary []byte)
-	// fetch is the number of the fetch of a Cache that brought the secret; zero
-	// for one that no cache has seen.
-	fetch uint64
+	// origin is nil for a secret that no Cache has seen. Copies share it.
+	origin *origin
 }
 
 // NewSecret returns the secret that v describes. It keeps no reference to v's slices.
 func NewSecret(v Value) *Secret {
-	return &Secret{
+	s := &Secret{
 		id: v.ID, arn: v.ARN, name: v.Name, versionID: v.VersionID,
 		stages:    slices.Clone(v.Stages),
 		createdAt: v.CreatedAt,
-		value:     valueOf(v.String, slices.Clone(v.Binary)),
+		value:     text(v.String),
 	}
+	if v.Binary != nil {
+		s.value = binary(slices.Clone(v.Binary))
+	}
+	if i := slices.Index(s.stages, StageCurrent); i >= 0 {
+		s.stages[i] = StageCurrent // one string in memory for all secrets
+	}
+	return s
 }
 
-func valueOf(s string, binary []byte) func() (string, []byte) {
-	return func() (string, []byte) { return s, binary }
-}
+func text(v string) func() (string, []byte) { return func() (string, []byte) { return v, nil } }
+
+func binary(v []byte) func() (string, []byte) { return func() (string, []byte) { return "", v } }
 
 // ID is the id that the secret was asked for with.
 func (s *Secret) ID() string { return s.id }
@@ -110,7 +119,7 @@ func (s *Secret) reveal() (string, []byte) {
 // WithString returns the same version with another value. A [Hook] uses it.
 func (s *Secret) WithString(v string) *Secret {
 	c := *s
-	c.value = valueOf(v, nil)
+	c.value = text(v)
 	return &c
 }
 
@@ -118,7 +127,7 @@ func (s *Secret) WithString(v string) *Secret {
 // copy. A [Hook] uses it.
 func (s *Secret) WithBinary(v []byte) *Secret {
 	c := *s
-	c.value = valueOf("", append([]byte{}, v...))
+	c.value = binary(append([]byte{}, v...))
 	return &c
 }
 
@@ -148,6 +157,9 @@ func (s Secret) MarshalJSON() ([]byte, error) {
 	}{s.id, s.arn, s.versionID, s.stages, redacted})
 }
 
+// MarshalText returns what String returns. XML, YAML and map keys use it.
+func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
 // LogValue returns the id and the version, never the value.
 func (s Secret) LogValue() slog.Value {
 	return slog.GroupValue(slog.String("id", s.id), slog.String("version", s.versionID))
@@ -159,6 +171,12 @@ func (v Value) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, v.describe
 // MarshalJSON returns what NewSecret(v) marshals to: never the value.
 func (v Value) MarshalJSON() ([]byte, error) { return NewSecret(v).MarshalJSON() }
 
+// MarshalText returns what Format writes. XML, YAML and map keys use it.
+func (v Value) MarshalText() ([]byte, error) { return []byte(v.describe()), nil }
+
+// GobEncode returns what Format writes: a Value is not to be stored.
+func (v Value) GobEncode() ([]byte, error) { return v.MarshalText() }
+
 // LogValue returns the id and the version, never the value.
 func (v Value) LogValue() slog.Value { return NewSecret(v).LogValue() }
 
@@ -167,10 +185,12 @@ func (v Value) describe() string {
 }
 
 var (
-	_ fmt.Formatter  = Secret{}
-	_ json.Marshaler = Secret{}
-	_ slog.LogValuer = Secret{}
-	_ fmt.Formatter  = Value{}
-	_ json.Marshaler = Value{}
-	_ slog.LogValuer = Value{}
+	_ fmt.Formatter          = Secret{}
+	_ json.Marshaler         = Secret{}
+	_ encoding.TextMarshaler = Secret{}
+	_ slog.LogValuer         = Secret{}
+	_ fmt.Formatter          = Value{}
+	_ json.Marshaler         = Value{}
+	_ encoding.TextMarshaler = Value{}
+	_ slog.LogValuer         = Value{}
 )

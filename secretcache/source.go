@@ -6,7 +6,8 @@ import "context"
 const StageCurrent = "AWSCURRENT"
 
 // A Source fetches secrets from where they are kept. It is called from several
-// goroutines at once, and for one secret and stage by one at a time.
+// goroutines at once, but not for one id and stage unless a call was given up. If
+// it panics, the fetch fails.
 type Source interface {
 	// Fetch returns the version of the secret that bears the stage; stage is
 	// never empty. It returns soon after ctx ends. Its errors wrap [ErrNotFound],

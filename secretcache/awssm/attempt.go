@@ -1,0 +1,324 @@
+package awssm
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+
+	"github.com/sqlsecrets/sqlsecrets/secretcache"
+)
+
+const (
+	opGet   = "GetSecretValue"
+	opBatch = "BatchGetSecretValue"
+
+	// Pause before the second attempt, less up to half; doubled before the third.
+	pauseBase, pauseThrottled = 50 * time.Millisecond, 200 * time.Millisecond
+	pauseMax                  = time.Second
+	// firstMin is the least time that the first of two attempts gets.
+	firstMin = 250 * time.Millisecond
+	// attemptMin is the time with which another attempt is worth starting.
+	attemptMin = 50 * time.Millisecond
+)
+
+// A callFunc makes one call of the API through p's client.
+type callFunc func(ctx context.Context, p *place) error
+
+// A class is what a failed attempt means for the next one.
+type class int
+
+const (
+	local       class = iota // nothing was sent, or by a Client that retries itself: final
+	refused                  // the service answered that it will not: final
+	throttled                // it will not now
+	unavailable              // no answer, or one that says the service is broken
+	unreachable              // the same, and it will not change soon
+	behind                   // a replica answered, with an old version
+	ended                    // the caller's context ended
+)
+
+// A failure is why a region brought nothing.
+type failure struct {
+	class
+	kind     error // a sentinel of secretcache, or nil
+	cause    *cause
+	retry    bool // another attempt in this region may work
+	attempts int
+	prev     *failure // the last attempt's, if the context ended after it
+}
+
+// next reports whether another region may be asked instead of the first one.
+func (f *failure) next() bool {
+	return f.class == unavailable || f.class == unreachable
+}
+
+// do makes a call in the route's region, and where that does not answer in the
+// fall-back ones.
+func (s *Source) do(ctx context.Context, op, id string, rt route, call callFunc) *Error {
+	if s.o.Client != nil {
+		p := &place{client: s.o.Client, region: rt.region, first: true}
+		f := s.try(ctx, p, time.Time{}, s.maxAttempts(nil), nil, call)
+		return f.in(op, id, rt.region)
+	}
+
+	order, probe := s.failover.order(rt.region, s.o.Regions)
+	probeFailed := false
+	if probe {
+		defer func() { s.failover.probed(rt.region, probeFailed) }()
+	}
+	var primary *failure
+	var others []*Error // of fall-back regions
+	for i, region := range order {
+		p := s.place(rt, region)
+		attempts := s.maxAttempts(rt.cfg)
+		var stay func() bool
+		if p.first && len(order) > 1 {
+			if probe {
+				attempts = 1
+			} else if i == 0 {
+				// Another fetch may have found out meanwhile that this one is down.
+				stay = func() bool { return !s.failover.moved(rt.region, region) }
+			}
+		}
+		f := s.try(ctx, p, shareEnd(ctx, len(order)-i), attempts, stay, call)
+		switch {
+		case f == nil:
+			s.failover.worked(rt.region, region)
+			return nil
+		case f.class == ended:
+			if f.prev == nil {
+				f.prev = primary
+			}
+			return f.in(op, id, region).and(others)
+		case p.first && !f.next():
+			if f.class == refused || f.class == throttled {
+				s.failover.worked(rt.region, region)
+			}
+			return f.in(op, id, region)
+		case p.first:
+			primary, probeFailed = f, true
+		case f.class == local:
+			return f.in(op, id, region)
+		case f.class == refused && errors.Is(f.kind, secretcache.ErrNoVersion):
+			// The secret is replicated here, and that is what it looks like.
+			s.failover.worked(rt.region, region)
+			return f.in(op, id, region)
+		default:
+			others = append(others, f.in(op, id, region))
+		}
+	}
+	return primary.in(op, id, rt.region).and(others)
+}
+
+// shareEnd is when a region's share of the time is over, with left regions to go
+// including it; the zero time if only the context ends it.
+func shareEnd(ctx context.Context, left int) time.Time {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return time.Time{}
+	}
+	rest := time.Until(deadline)
+	if n := min(time.Duration(left), rest/minShare); n > 1 {
+		return time.Now().Add(rest / n)
+	}
+	return time.Time{}
+}
+
+// try makes attempts in one region until one works, is final, or they are used
+// up. stay, if not nil, is asked before each but the first.
+func (s *Source) try(ctx context.Context, p *place, end time.Time, most int, stay func() bool, call callFunc) *failure {
+	var prev *failure
+	for n := 1; ; n++ {
+		f := s.attempt(ctx, p, s.timeout(ctx, end, n), call)
+		if f == nil {
+			return nil
+		}
+		f.attempts = n
+		if f.class == ended {
+			f.prev = prev
+			return f
+		}
+		if !f.retry || n >= most || stay != nil && !stay() {
+			return f
+		}
+		pause := f.pause(n)
+		if left, bounded := remaining(ctx, end); bounded && left-pause < attemptMin {
+			return f
+		}
+		if !sleep(ctx, pause) {
+			return &failure{class: ended, cause: causeOf(ctx.Err()), prev: f, attempts: n}
+		}
+		prev = f
+	}
+}
+
+// pause is the time before the attempt after the nth.
+func (f *failure) pause(n int) time.Duration {
+	base := pauseBase
+	switch {
+	case f.cause.timeout:
+		return 0 // it has waited long enough
+	case f.class == throttled:
+		base = pauseThrottled
+	}
+	d := min(base<<min(n-1, 10), pauseMax)
+	return d - rand.N(d/2)
+}
+
+// remaining returns the time until the context or the region's share ends.
+func remaining(ctx context.Context, end time.Time) (left time.Duration, bounded bool) {
+	deadline, ok := ctx.Deadline()
+	if !end.IsZero() && (!ok || end.Before(deadline)) {
+		deadline, ok = end, true
+	}
+	return time.Until(deadline), ok
+}
+
+// timeout returns how long the nth attempt may take; zero if only the context
+// ends it, so that its end is reported as the context's.
+func (s *Source) timeout(ctx context.Context, end time.Time, n int) time.Duration {
+	t := s.o.AttemptTimeout
+	left, bounded := remaining(ctx, end)
+	switch {
+	case !bounded:
+		return max(t, 0)
+	case t > 0 && n == 1 && left/2 < t:
+		t = max(left/2, firstMin)
+	}
+	if t > 0 && t < left {
+		return t
+	}
+	if end.IsZero() {
+		return 0
+	}
+	return max(left, 1)
+}
+
+func (s *Source) maxAttempts(cfg *aws.Config) int {
+	switch n := s.o.MaxAttempts; {
+	case n > 0:
+		return n
+	case n < 0:
+		return 1
+	case cfg != nil && cfg.RetryMaxAttempts > 0:
+		return cfg.RetryMaxAttempts
+	}
+	return DefaultMaxAttempts
+}
+
+// sleep returns false if ctx ended before d was over.
+func sleep(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// An attempt travels in the context of a call to the middleware of our clients,
+// which bounds the time from sending the request to the end of the answer. The
+// SDK runs it in the goroutine that makes the call.
+type attempt struct {
+	timeout  time.Duration // zero: none
+	sent     bool          // the request was signed and is on its way
+	timedOut bool
+	client   *http.Client // that sent it, if it was one of ours
+}
+
+type attemptKey struct{}
+
+// attempt makes one call.
+func (s *Source) attempt(ctx context.Context, p *place, timeout time.Duration, call callFunc) *failure {
+	if err := ctx.Err(); err != nil {
+		return &failure{class: ended, cause: causeOf(err)}
+	}
+	at := &attempt{timeout: timeout}
+	actx := context.WithValue(ctx, attemptKey{}, at)
+	if p.transport == nil && timeout > 0 {
+		var cancel context.CancelFunc
+		actx, cancel = context.WithTimeout(actx, timeout)
+		defer cancel()
+	}
+	err := call(actx, p)
+	if err == nil {
+		return nil
+	}
+	if p.transport == nil {
+		at.timedOut = timeout > 0 && actx.Err() != nil && ctx.Err() == nil
+	}
+
+	f := s.classify(ctx, p, at, err)
+	if at.timedOut || f.class == ended && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		p.transport.renew(at.client)
+	}
+	return f
+}
+
+// retryStatus are the statuses after which the SDK retries too.
+var retryStatus = []int{
+	http.StatusInternalServerError, http.StatusBadGateway,
+	http.StatusServiceUnavailable, http.StatusGatewayTimeout,
+}
+
+// classify says what an error of a call means.
+func (s *Source) classify(ctx context.Context, p *place, at *attempt, err error) *failure {
+	if errors.Is(err, ErrReplicaBehind) {
+		return &failure{class: behind, cause: causeOf(ErrReplicaBehind)}
+	}
+	unsent := p.transport != nil && !at.sent
+	c := clean(err, unsent)
+	switch {
+	case c.api == nil && ctx.Err() != nil:
+		return &failure{class: ended, cause: causeOf(ctx.Err())}
+	case c.api == nil && at.timedOut:
+		c = causeOf(&timeoutError{at.timeout})
+		c.timeout = true
+		return &failure{class: unavailable, cause: c, retry: true}
+	case unsent:
+		// Credentials, the endpoint: no answer of Secrets Manager, whatever is inside.
+		return &failure{class: local, cause: c}
+	}
+
+	f := &failure{cause: c}
+	switch {
+	case c.throttled():
+		f.class, f.kind, f.retry = throttled, secretcache.ErrThrottled, true
+		if c.status >= 500 {
+			f.class = unavailable
+		}
+	case c.api != nil && (c.status >= 500 || c.api.ErrorCode() == "InternalServiceError"):
+		f.class, f.retry = unavailable, c.status == 0 || slices.Contains(retryStatus, c.status)
+	case c.api != nil:
+		f.class, f.kind = refused, kindOf(c.api)
+		_, f.retry = retry.DefaultRetryableErrorCodes[c.api.ErrorCode()]
+		f.retry = f.retry || c.skewed
+	case c.status >= 500:
+		f.class, f.retry = unavailable, slices.Contains(retryStatus, c.status)
+	case c.status >= 300:
+		f.class = refused // by whoever is in between
+	case c.unreadable:
+		f.class, f.retry = unavailable, true
+	case c.permanent:
+		f.class = unreachable
+	case c.transport:
+		f.class, f.retry = unavailable, true
+	default:
+		f.class = local
+	}
+	if p.transport == nil {
+		f.retry = false // the Client has its own retries
+	}
+	return f
+}

@@ -1,0 +1,251 @@
+package awssm
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+	"github.com/aws/smithy-go/middleware"
+)
+
+const (
+	// loadTimeout bounds loading the SDK's configuration, which reads files.
+	loadTimeout = 10 * time.Second
+	// credentialTimeout bounds one HTTP request of a credential provider (security
+	// token service, single sign-on) of the configuration that a Source loads. The
+	// SDK has no bound, and goes on after the fetch that wanted the credentials was
+	// given up: one request that hangs would block all fetches for good.
+	credentialTimeout = 5 * time.Second
+	// idleTimeout is how long a connection is kept for the next request.
+	idleTimeout = 250 * time.Millisecond
+)
+
+// A load is one loading of the SDK's configuration. Its results are set before
+// done is closed.
+type load struct {
+	done chan struct{}
+	cfg  *aws.Config
+	err  error
+}
+
+// config returns the SDK's configuration, which it loads if that has not worked
+// yet. Callers wait for one loading together, each until its own context ends.
+// region is where the first secret is; see loadConfig.
+func (s *Source) config(ctx context.Context, region string) (*aws.Config, *failure) {
+	if err := ctx.Err(); err != nil {
+		return nil, &failure{class: ended, cause: causeOf(err)}
+	}
+	if s.o.Config != nil {
+		return s.o.Config, nil
+	}
+	s.mu.Lock()
+	if s.cfg != nil {
+		defer s.mu.Unlock()
+		return s.cfg, nil
+	}
+	l := s.loading
+	if l == nil {
+		l = &load{done: make(chan struct{})}
+		s.loading = l
+		// It is not the caller's alone, so it outlives its context.
+		lctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), loadTimeout)
+		go func() {
+			defer cancel()
+			cfg, err := s.loadConfig(lctx, region)
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if err == nil {
+				s.cfg = &cfg
+			}
+			l.cfg, l.err, s.loading = &cfg, err, nil
+			close(l.done)
+		}()
+	}
+	s.mu.Unlock()
+
+	select {
+	case <-l.done:
+	case <-ctx.Done():
+		return nil, &failure{class: ended, cause: causeOf(ctx.Err())}
+	}
+	if l.err != nil {
+		c := cleanLocal(l.err)
+		c.text = "load the SDK's configuration: " + c.text
+		return nil, &failure{class: local, cause: c}
+	}
+	return l.cfg, nil
+}
+
+// loadConfig loads the SDK's default configuration. Its Region is that of the
+// chain, which may be empty; its credential providers, which need one to call
+// the security token service, then have the given one.
+func (s *Source) loadConfig(ctx context.Context, region string) (aws.Config, error) {
+	options := []func(*config.LoadOptions) error{
+		config.WithHTTPClient(awshttp.NewBuildableClient().WithTimeout(credentialTimeout)),
+	}
+	for _, r := range []string{s.o.Region, envRegion()} {
+		if r != "" {
+			options = append(options, config.WithRegion(r))
+			break
+		}
+	}
+	cfg, err := config.LoadDefaultConfig(ctx, options...)
+	if err != nil || cfg.Region != "" {
+		return cfg, err
+	}
+	if region == "" {
+		region = first(s.o.Regions)
+	}
+	if region != "" {
+		cfg, err = config.LoadDefaultConfig(ctx, append(options, config.WithRegion(region))...)
+		cfg.Region = ""
+	}
+	return cfg, err
+}
+
+// A regional is a region's client.
+type regional struct {
+	client    Client
+	transport *transport
+}
+
+// place returns the region's client, which it makes if there is none yet.
+func (s *Source) place(rt route, region string) *place {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.clients[region]
+	if c == nil {
+		c = s.newRegional(rt.cfg, region)
+		s.clients[region] = c
+	}
+	return &place{client: c.client, transport: c.transport, region: region, first: region == rt.region}
+}
+
+func (s *Source) newRegional(cfg *aws.Config, region string) *regional {
+	r := &regional{}
+	r.client = secretsmanager.NewFromConfig(*cfg, func(o *secretsmanager.Options) {
+		o.Region = region
+		if s.o.Endpoint != "" {
+			o.BaseEndpoint = aws.String(s.o.Endpoint)
+		}
+		// Retries are ours. A clock that is wrong is noticed all the same.
+		o.Retryer, o.RetryMaxAttempts = aws.NopRetryer{}, 0
+		o.ClientLogMode &^= aws.LogResponseWithBody | aws.LogRequestWithBody
+		// The time out of the configuration that we load is for credentials only.
+		r.transport = newTransport(o.HTTPClient, s.o.AttemptTimeout, s.o.Config != nil)
+		o.HTTPClient = r.transport
+		o.APIOptions = append(o.APIOptions[:len(o.APIOptions):len(o.APIOptions)],
+			awsmiddleware.AddUserAgentKeyValue("sqlsecrets", version()), addAttempt)
+	})
+	return r
+}
+
+// addAttempt adds the middleware that bounds an attempt. It comes last before the
+// request is sent, after the credentials were fetched and the request was signed.
+func addAttempt(stack *middleware.Stack) error {
+	return stack.Finalize.Add(middleware.FinalizeMiddlewareFunc("sqlsecrets:Attempt", handleAttempt), middleware.After)
+}
+
+func handleAttempt(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (
+	middleware.FinalizeOutput, middleware.Metadata, error,
+) {
+	at, ok := ctx.Value(attemptKey{}).(*attempt)
+	if !ok {
+		return next.HandleFinalize(ctx, in)
+	}
+	at.sent = true
+	actx := ctx
+	if at.timeout > 0 {
+		var cancel context.CancelFunc
+		actx, cancel = context.WithTimeout(ctx, at.timeout)
+		defer cancel()
+	}
+	out, md, err := next.HandleFinalize(actx, in)
+	if err != nil {
+		at.timedOut = actx.Err() != nil && ctx.Err() == nil
+		// Here already, so that neither the SDK's tracing nor its metrics see a body.
+		err = clean(err, false)
+	}
+	return out, md, err
+}
+
+// A transport is the HTTP client of a region's client. It can leave its
+// connections behind, so that the attempt after one that hung does not take the
+// same connection again (HTTP/2) or another one to the same dead server.
+type transport struct {
+	// fixed is an HTTP client of the caller's, used as it is; then the rest is not set.
+	fixed aws.HTTPClient
+	fresh func() *http.Client
+	now   atomic.Pointer[http.Client]
+}
+
+// newTransport makes a transport of the HTTP client that the SDK would use.
+func newTransport(c aws.HTTPClient, dial time.Duration, keepTimeout bool) *transport {
+	b, ok := c.(*awshttp.BuildableClient)
+	if !ok {
+		return &transport{fixed: c}
+	}
+	base := b.GetTransport()
+	base.IdleConnTimeout = idleTimeout
+	if dial > 0 {
+		// A connection that nobody waits for any more is not dialled for long.
+		base.TLSHandshakeTimeout = min(base.TLSHandshakeTimeout, dial)
+		if d := base.DialContext; d != nil {
+			base.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+				ctx, cancel := context.WithTimeout(ctx, dial)
+				defer cancel()
+				return d(ctx, network, addr)
+			}
+		}
+	}
+	var timeout time.Duration
+	if keepTimeout {
+		timeout = b.GetTimeout()
+	}
+	t := &transport{fresh: func() *http.Client {
+		return &http.Client{
+			Transport: base.Clone(),
+			Timeout:   timeout,
+			// The API does not redirect, and a signed request goes nowhere else.
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		}
+	}}
+	t.now.Store(t.fresh())
+	return t
+}
+
+// Do sends the request.
+func (t *transport) Do(req *http.Request) (*http.Response, error) {
+	if t.fixed != nil {
+		return t.fixed.Do(req)
+	}
+	c := t.now.Load()
+	if at, ok := req.Context().Value(attemptKey{}).(*attempt); ok {
+		at.client = c
+	}
+	return c.Do(req)
+}
+
+// renew leaves the connections of the HTTP client that hung. Requests that are
+// under way on them go on; then they are closed. If several attempts hung, the
+// first that reports it does it for all.
+func (t *transport) renew(hung *http.Client) {
+	switch {
+	case t == nil:
+	case t.fixed != nil:
+		if c, ok := t.fixed.(interface{ CloseIdleConnections() }); ok {
+			c.CloseIdleConnections()
+		}
+	case hung != nil:
+		if t.now.CompareAndSwap(hung, t.fresh()) {
+			hung.CloseIdleConnections()
+		}
+	}
+}

@@ -1,0 +1,512 @@
+package awssm
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager/types"
+	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"github.com/sqlsecrets/sqlsecrets/secretcache"
+)
+
+// ErrReplicaBehind says that the first region did not answer and a fall-back
+// region has an older version than this [Source] has returned before.
+var ErrReplicaBehind = errors.New("replica is behind: it has an older version than was fetched before")
+
+// An Error is what every method of a [Source] returns. It holds nothing of a
+// secret's value.
+type Error struct {
+	Op       string // the operation of the API: "GetSecretValue", "BatchGetSecretValue"
+	SecretID string // as it was asked for; empty if it is not a secret's id
+	Region   string // that was asked; empty if it is not known
+	Kind     error  // the sentinel of secretcache that applies, or nil
+	Err      error  // the cause, of which errors.As finds the parts
+}
+
+// Error says what was done to which secret, and why it failed.
+func (e *Error) Error() string {
+	var b strings.Builder
+	b.WriteString(e.Op)
+	if e.SecretID != "" {
+		b.WriteString(" " + strconv.Quote(e.SecretID))
+	}
+	if e.Region != "" {
+		b.WriteString(" in " + e.Region)
+	}
+	b.WriteString(": " + e.reason())
+	return b.String()
+}
+
+func (e *Error) reason() string {
+	switch {
+	case e.Kind == nil:
+		return e.Err.Error()
+	case e.Err == nil:
+		return e.Kind.Error()
+	}
+	return e.Kind.Error() + ": " + e.Err.Error()
+}
+
+// Unwrap returns the sentinel and the cause.
+func (e *Error) Unwrap() []error {
+	if e.Kind == nil {
+		return []error{e.Err}
+	}
+	return []error{e.Kind, e.Err}
+}
+
+// in returns the error of a failure, nil for nil.
+func (f *failure) in(op, id, region string) *Error {
+	if f == nil {
+		return nil
+	}
+	if checkID(id) != nil {
+		id = ""
+	}
+	e := &Error{Op: op, SecretID: id, Region: region, Kind: f.kind}
+	if f.attempts > 1 && f.class != ended {
+		e.Err = f.cause.with(f.cause.text + " (" + strconv.Itoa(f.attempts) + " attempts)")
+	} else {
+		e.Err = f.cause
+	}
+	if f.prev != nil {
+		e.Err = f.cause.with(f.cause.text+"; before that: "+f.prev.reason(), f.prev.kind, f.prev.cause)
+	}
+	return e
+}
+
+func (f *failure) reason() string {
+	if f.kind != nil {
+		return f.kind.Error() + ": " + f.cause.text
+	}
+	return f.cause.text
+}
+
+// and adds what fall-back regions said. It is in the text only: a secret that a
+// replica does not have may well exist.
+func (e *Error) and(others []*Error) *Error {
+	c, ok := e.Err.(*cause)
+	if !ok || len(others) == 0 {
+		return e
+	}
+	text := c.text
+	var keep error
+	for _, o := range others {
+		text += "; in " + o.Region + ": " + o.reason()
+		if errors.Is(o, ErrReplicaBehind) {
+			keep = ErrReplicaBehind
+		}
+	}
+	e.Err = c.with(text, keep)
+	return e
+}
+
+// A cause is what is kept of an error of the SDK: a text, and those parts of its
+// tree that callers may match. The tree itself may hold the answer's body (the
+// snapshot of one that did not parse, the buffer of the connection that
+// http.Response.Body still points to) and the signed request.
+type cause struct {
+	text string
+	errs []error
+
+	api        smithy.APIError // the service's answer, or nil
+	status     int             // of the answer; zero without one
+	unreadable bool            // there was an answer, but it made no sense
+	transport  bool            // the request could not be sent, or was not answered
+	permanent  bool            // the same, and another attempt will not help
+	timeout    bool            // the attempt took too long
+	skewed     bool            // our clock was wrong; the SDK has corrected it
+}
+
+func (c *cause) Error() string   { return c.text }
+func (c *cause) Unwrap() []error { return c.errs }
+
+// with returns a copy with another text and more errors to match; nil ones are left out.
+func (c *cause) with(text string, more ...error) *cause {
+	d := *c
+	d.text = text
+	d.errs = slices.Clone(c.errs)
+	for _, err := range more {
+		if err != nil {
+			d.errs = append(d.errs, err)
+		}
+	}
+	return &d
+}
+
+// causeOf makes a cause of an error that may be kept as it is.
+func causeOf(err error) *cause { return &cause{text: err.Error(), errs: []error{err}} }
+
+func (c *cause) throttled() bool {
+	if c.status == http.StatusTooManyRequests {
+		return true
+	}
+	if c.api == nil {
+		return false
+	}
+	_, ok := retry.DefaultThrottleErrorCodes[c.api.ErrorCode()]
+	return ok
+}
+
+// errEmptyAnswer stands for a successful answer without a secret in it.
+var errEmptyAnswer = &cause{text: "answer could not be read: it names no secret", unreadable: true}
+
+// timeoutError says that an attempt took longer than it may. It is a [net.Error],
+// and not context.DeadlineExceeded: the caller's context has not ended.
+type timeoutError struct{ after time.Duration }
+
+func (e *timeoutError) Error() string {
+	return "no answer within " + e.after.Round(time.Millisecond).String()
+}
+func (e *timeoutError) Timeout() bool   { return true }
+func (e *timeoutError) Temporary() bool { return true }
+
+var _ net.Error = (*timeoutError)(nil)
+
+// kindOf returns the sentinel for an error of the service. Its exceptions and
+// texts: API reference of GetSecretValue, and the service's own answers.
+func kindOf(api smithy.APIError) error {
+	text := strings.ToLower(api.ErrorMessage())
+	switch api.ErrorCode() {
+	case "ResourceNotFoundException":
+		// One exception for two conditions: "Secrets Manager can't find the specified
+		// secret." and "Secrets Manager can't find the specified secret value for
+		// staging label: AWSPENDING".
+		if strings.Contains(text, "specified secret value") || strings.Contains(text, "staging label") {
+			return secretcache.ErrNoVersion
+		}
+		return secretcache.ErrNotFound
+	case "InvalidRequestException":
+		// "You can't perform this operation on the secret because it was marked for
+		// deletion.", "… that's currently marked deleted."
+		if strings.Contains(text, "marked for deletion") || strings.Contains(text, "marked deleted") ||
+			strings.Contains(text, "was deleted") || strings.Contains(text, "scheduled for deletion") {
+			return secretcache.ErrNotFound
+		}
+	case "AccessDeniedException", "AccessDenied",
+		// "Secrets Manager can't decrypt the protected secret text using the provided
+		// KMS key": a grant or a policy is missing, or the key is disabled. (That the
+		// caller lacks kms:Decrypt is AccessDeniedException "Access to KMS is not
+		// allowed".)
+		"DecryptionFailure":
+		return secretcache.ErrAccessDenied
+	}
+	return nil
+}
+
+// clean returns what may be kept of an error of a call. unsent says that the
+// request was not sent.
+func clean(err error, unsent bool) *cause {
+	var c *cause
+	var op *smithy.OperationError
+	isOp := errors.As(err, &op)
+	if errors.As(err, &c) {
+		// Our middleware has seen it. Add what the SDK found out after that.
+		c = c.with(c.text)
+	} else if isOp && (unsent || nested(op) || !answered(op.Err)) {
+		c = cleanLocal(op.Err)
+	} else {
+		c = cleanAnswer(err)
+	}
+	var again interface{ RetryableError() bool }
+	c.skewed = errors.As(err, &again) && again.RetryableError()
+	if isOp {
+		inner := errors.Join(c.errs...)
+		if len(c.errs) == 1 {
+			inner = c.errs[0]
+		}
+		if inner == nil {
+			inner = errors.New(c.text)
+		}
+		c.errs = []error{&smithy.OperationError{ServiceID: op.ServiceID, OperationName: op.OperationName, Err: inner}}
+	}
+	return c
+}
+
+// nested reports whether an operation failed because of another one: that of the
+// security token service, say, which should have brought the credentials.
+func nested(op *smithy.OperationError) bool {
+	var inner *smithy.OperationError
+	return errors.As(op.Err, &inner)
+}
+
+// answered reports whether an error came of a request that was sent.
+func answered(err error) bool {
+	var (
+		re *smithyhttp.ResponseError
+		de *smithy.DeserializationError
+		se *smithyhttp.RequestSendError
+		ce *smithy.CanceledError
+		ae smithy.APIError
+	)
+	return errors.As(err, &re) || errors.As(err, &de) || errors.As(err, &se) || errors.As(err, &ce) || errors.As(err, &ae)
+}
+
+// cleanLocal is for errors that arose before the request was sent: of credential
+// providers, the endpoint rules, the signer. They know no secret; their text says
+// what to do, and is kept. (Unless it quotes an answer that a credential provider
+// could not read.)
+func cleanLocal(err error) *cause {
+	c := &cause{text: limit(err.Error())}
+	var de *smithy.DeserializationError
+	if errors.As(err, &de) {
+		c.text = "an answer to a request for credentials could not be read"
+	}
+	// The SDK quotes what a credential_process printed: credentials, but for a comma.
+	if before, _, ok := strings.Cut(c.text, "parse failed of process output:"); ok {
+		c.text = before + "the output of credential_process is not the JSON it should be"
+	}
+	var api smithy.APIError
+	if errors.As(err, &api) {
+		c.errs = append(c.errs, cleanAPI(api))
+	}
+	if t := cleanTransport(err); t != nil {
+		c.errs = append(c.errs, t)
+	}
+	return c
+}
+
+// cleanAnswer is for errors of a request that was sent, and of an Options.Client.
+func cleanAnswer(err error) *cause {
+	c := &cause{}
+	var api smithy.APIError
+	var de *smithy.DeserializationError
+	var se *smithyhttp.RequestSendError
+	var ce *smithy.CanceledError
+	var re *smithyhttp.ResponseError
+	if errors.As(err, &re) && re.Response != nil && re.Response.Response != nil {
+		c.status = re.Response.StatusCode
+	}
+
+	var inner error
+	switch {
+	case errors.As(err, &api):
+		c.api = cleanAPI(api)
+		inner = c.api
+		c.text = c.api.ErrorCode()
+		if m := c.api.ErrorMessage(); m != "" {
+			c.text += ": " + m
+		}
+	case errors.As(err, &de):
+		c.unreadable, c.text = true, "answer could not be read"
+		// The end of a body is not that of the connection.
+		if inner = cleanTransport(de.Err); errors.Is(inner, errNoAnswer) {
+			inner = nil
+		}
+		if inner != nil {
+			c.text += ": " + inner.Error()
+		}
+	case errors.As(err, &se), errors.As(err, &ce):
+		c.transport, c.text = true, "request could not be sent or was not answered"
+		if inner = cleanTransport(err); inner != nil {
+			c.text = inner.Error()
+			c.permanent = permanent(inner)
+		}
+	case c.status != 0:
+		c.text = "answer could not be read"
+		c.unreadable = true
+	default:
+		// A Client's own error.
+		return causeOf(err)
+	}
+	if c.status >= 300 && c.api == nil {
+		c.text = "status " + strconv.Itoa(c.status) + ", " + c.text
+	}
+
+	if c.status != 0 {
+		inner = cleanResponse(err, re, inner, c.text)
+	}
+	if inner != nil {
+		c.errs = []error{inner}
+	}
+	return c
+}
+
+// cleanResponse rebuilds the SDK's error of a response without its body and its
+// request.
+func cleanResponse(err error, re *smithyhttp.ResponseError, inner error, text string) error {
+	from := re.Response.Response
+	if inner == nil {
+		inner = errors.New(text)
+	}
+	r := &smithyhttp.ResponseError{
+		Response: &smithyhttp.Response{Response: &http.Response{
+			Status: strconv.Itoa(from.StatusCode) + " " + http.StatusText(from.StatusCode), StatusCode: from.StatusCode,
+			Proto: from.Proto, ProtoMajor: from.ProtoMajor, ProtoMinor: from.ProtoMinor,
+			Header: http.Header{}, Body: http.NoBody,
+		}},
+		Err: inner,
+	}
+	for _, h := range []string{"Date", "Content-Type", "Retry-After", "X-Amzn-Requestid"} {
+		if v := from.Header.Get(h); v != "" {
+			r.Response.Header.Set(h, limit(v))
+		}
+	}
+	var are *awshttp.ResponseError
+	if errors.As(err, &are) {
+		return &awshttp.ResponseError{ResponseError: r, RequestID: limit(are.RequestID)}
+	}
+	return r
+}
+
+// cleanAPI returns a copy of a service's error. Of types that are not the
+// service's only code and text are kept.
+func cleanAPI(e smithy.APIError) smithy.APIError {
+	text := limit(e.ErrorMessage())
+	switch e := e.(type) {
+	case *types.DecryptionFailure:
+		return &types.DecryptionFailure{Message: &text, ErrorCodeOverride: e.ErrorCodeOverride}
+	case *types.InternalServiceError:
+		return &types.InternalServiceError{Message: &text, ErrorCodeOverride: e.ErrorCodeOverride}
+	case *types.InvalidNextTokenException:
+		return &types.InvalidNextTokenException{Message: &text, ErrorCodeOverride: e.ErrorCodeOverride}
+	case *types.InvalidParameterException:
+		return &types.InvalidParameterException{Message: &text, ErrorCodeOverride: e.ErrorCodeOverride}
+	case *types.InvalidRequestException:
+		return &types.InvalidRequestException{Message: &text, ErrorCodeOverride: e.ErrorCodeOverride}
+	case *types.LimitExceededException:
+		return &types.LimitExceededException{Message: &text, ErrorCodeOverride: e.ErrorCodeOverride}
+	case *types.ResourceNotFoundException:
+		return &types.ResourceNotFoundException{Message: &text, ErrorCodeOverride: e.ErrorCodeOverride}
+	}
+	return &smithy.GenericAPIError{Code: limit(e.ErrorCode()), Message: text, Fault: e.ErrorFault()}
+}
+
+// apiError makes the error that a call would have returned of the code and text
+// that BatchGetSecretValue has for one id.
+func apiError(code, text string) smithy.APIError {
+	switch code {
+	case "ResourceNotFoundException":
+		return &types.ResourceNotFoundException{Message: &text}
+	case "InvalidRequestException":
+		return &types.InvalidRequestException{Message: &text}
+	case "InvalidParameterException":
+		return &types.InvalidParameterException{Message: &text}
+	case "DecryptionFailure":
+		return &types.DecryptionFailure{Message: &text}
+	case "InternalServiceError":
+		return &types.InternalServiceError{Message: &text}
+	}
+	return &smithy.GenericAPIError{Code: code, Message: text}
+}
+
+// cleanTransport finds the network's error in err and returns it
+// without what other errors around it and in it may quote of an answer, as
+// net/http does of one that is not HTTP. It returns nil if there is none.
+func cleanTransport(err error) error {
+	if err == nil {
+		return nil
+	}
+	// This very error, not one around it: the tree is taken apart here.
+	switch err {
+	case net.ErrClosed, os.ErrDeadlineExceeded, io.ErrUnexpectedEOF, errGotHTTP, errNotHTTP, errNoAnswer:
+		return err
+	case io.EOF:
+		return errNoAnswer
+	case context.DeadlineExceeded:
+		// Somebody's context, but not the caller's, which is looked at elsewhere.
+		return os.ErrDeadlineExceeded
+	}
+	switch e := err.(type) {
+	case *net.OpError:
+		c := &net.OpError{Op: e.Op, Net: e.Net, Source: e.Source, Addr: e.Addr, Err: cleanTransport(e.Err)}
+		if c.Err == nil {
+			c.Err = unknown(e.Err)
+		}
+		return c
+	case *net.DNSError:
+		return &net.DNSError{Err: e.Err, Name: e.Name, Server: e.Server, IsTimeout: e.IsTimeout, IsTemporary: e.IsTemporary, IsNotFound: e.IsNotFound}
+	case *os.SyscallError:
+		return e
+	case syscall.Errno, *net.AddrError, *net.ParseError, net.UnknownNetworkError,
+		x509.UnknownAuthorityError, x509.HostnameError, x509.CertificateInvalidError, x509.SystemRootsError,
+		*tls.CertificateVerificationError, tls.AlertError:
+		return err
+	case tls.RecordHeaderError:
+		return tls.RecordHeaderError{Msg: e.Msg}
+	case *url.Error:
+		if inner := cleanTransport(e.Err); inner != nil {
+			return inner
+		}
+		if e.Timeout() {
+			return os.ErrDeadlineExceeded
+		}
+		return unknown(e.Err)
+	case interface{ Unwrap() error }:
+		if inner := cleanTransport(e.Unwrap()); inner != nil {
+			return inner
+		}
+	case interface{ Unwrap() []error }:
+		for _, inner := range e.Unwrap() {
+			if t := cleanTransport(inner); t != nil {
+				return t
+			}
+		}
+		return nil
+	}
+	switch text := err.Error(); {
+	case text == errGotHTTP.Error():
+		return errGotHTTP
+	case strings.HasPrefix(text, "malformed "), strings.HasPrefix(text, "net/http: HTTP/1.x transport connection broken"):
+		return errNotHTTP
+	}
+	return nil
+}
+
+var (
+	// errGotHTTP is net/http's text for an endpoint whose scheme is wrong.
+	errGotHTTP = errors.New("http: server gave HTTP response to HTTPS client")
+	// errNotHTTP stands for what net/http says of an answer that is not HTTP: it quotes it.
+	errNotHTTP  = errors.New("connection broken: the answer is not HTTP")
+	errNoAnswer = fmt.Errorf("connection closed before the answer: %w", io.EOF)
+)
+
+// unknown names an error that may quote anything by its type.
+func unknown(err error) error { return fmt.Errorf("connection failed (%T)", err) }
+
+// permanent reports whether the same request would fail the same way.
+func permanent(err error) bool {
+	var dns *net.DNSError
+	if errors.As(err, &dns) {
+		return dns.IsNotFound && !dns.IsTemporary
+	}
+	var (
+		authority x509.UnknownAuthorityError
+		name      x509.HostnameError
+		invalid   x509.CertificateInvalidError
+	)
+	return errors.As(err, &authority) || errors.As(err, &name) || errors.As(err, &invalid) || errors.Is(err, errGotHTTP)
+}
+
+// limit makes a text of somebody else's fit for a line of a log. It copies it.
+func limit(s string) string {
+	const most = 600
+	cut := ""
+	if len(s) > most {
+		s, cut = s[:most], "…"
+	}
+	s = strings.ToValidUTF8(s, "")
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, strings.Clone(s)) + cut
+}

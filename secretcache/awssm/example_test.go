@@ -1,0 +1,43 @@
+package awssm_test
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/config"
+
+	"github.com/sqlsecrets/sqlsecrets/secretcache"
+	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm"
+)
+
+func ExampleNew() {
+	// Regions, credentials and endpoints come from the SDK's default configuration.
+	cache := secretcache.New(awssm.New(), nil)
+	defer cache.Close()
+
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	secret, err := cache.Get(ctx, "prod/app/db", secretcache.StageCurrent)
+	if err != nil {
+		fmt.Println(err) // GetSecretValue "prod/app/db" in us-west-2: secret not found: …
+		return
+	}
+	fmt.Println(secret.ARN(), secret.VersionID()) // and secret.Reveal()
+}
+
+func ExampleNew_replicas() {
+	ctx := context.Background()
+	cfg, err := config.LoadDefaultConfig(ctx, config.WithSharedConfigProfile("app"))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	source := awssm.New(func(o *awssm.Options) {
+		o.Config = &cfg
+		o.Region = "us-west-2"
+		o.Regions = []string{"us-east-1"} // to which the secrets are replicated
+	})
+	secret, err := source.Fetch(ctx, "prod/app/db", secretcache.StageCurrent)
+	fmt.Println(secret, err)
+}

@@ -1,0 +1,274 @@
+package awssm
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/arn"
+)
+
+var (
+	errNoRegion = errors.New("no AWS region: set Options.Region (region= in a data source name), " +
+		RegionEnv + ", AWS_REGION or the region of the shared config file's profile, or name the secret by its ARN")
+	errInvalidRegion = errors.New("region is not an AWS region's name like us-west-2")
+	errNoID          = errors.New("secret id is empty")
+	errLongID        = errors.New("secret id is longer than 2048 characters")
+	errIDChars       = errors.New("secret id is no name and no ARN: a name has letters, digits and /_+=.@-! only")
+	errIDARN         = errors.New("secret id is not an ARN like arn:aws:secretsmanager:region:account:secret:name")
+)
+
+// checkID says what is wrong with a secret's id. An id with characters that no
+// name has is quoted nowhere: it may be a URL with a password. The characters are
+// those of the API's parameter Name of CreateSecret and of an ARN.
+func checkID(id string) error {
+	switch {
+	case id == "":
+		return errNoID
+	case len(id) > 2048:
+		return errLongID
+	}
+	isARN := strings.HasPrefix(id, "arn:")
+	for _, c := range []byte(id) {
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9',
+			strings.IndexByte("/_+=.@-!", c) >= 0, isARN && c == ':':
+		default:
+			return errIDChars
+		}
+	}
+	if isARN {
+		a, err := arn.Parse(id)
+		if err != nil || a.Service != "secretsmanager" || !strings.HasPrefix(a.Resource, "secret:") {
+			return errIDARN
+		}
+		if !validRegion(a.Region) {
+			return errInvalidRegion
+		}
+	}
+	return nil
+}
+
+// validRegion keeps what is not a host label out of host names.
+func validRegion(r string) bool {
+	if r == "" || len(r) > 63 || r[0] == '-' || r[len(r)-1] == '-' {
+		return false
+	}
+	for _, c := range []byte(r) {
+		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' {
+			return false
+		}
+	}
+	return true
+}
+
+// arnRegion returns the region of an ARN, or "" for a name.
+func arnRegion(id string) string {
+	a, err := arn.Parse(id)
+	if err != nil {
+		return ""
+	}
+	return a.Region
+}
+
+// inRegion returns an ARN with another region; a name as it is.
+func inRegion(id, region string) string {
+	a, err := arn.Parse(id)
+	if err != nil || region == "" || a.Region == region {
+		return id
+	}
+	a.Region = region
+	return a.String()
+}
+
+// A route is where a secret is looked for first.
+type route struct {
+	cfg    *aws.Config // nil with Options.Client
+	region string      // "" with Options.Client and a name
+}
+
+// arn returns the ARN of an answer in the route's region, a copy.
+func (rt route) arn(p *string) string { return inRegion(str(p), rt.region) }
+
+// route finds the first region of a secret. Without an error its id is valid.
+func (s *Source) route(ctx context.Context, id string) (route, *failure) {
+	if err := checkID(id); err != nil {
+		return route{}, &failure{class: local, cause: &cause{text: err.Error()}}
+	}
+	region := arnRegion(id)
+	if s.o.Client != nil {
+		return route{region: region}, nil
+	}
+	if s.optErr != nil {
+		return route{}, &failure{class: local, cause: &cause{text: s.optErr.Error()}}
+	}
+	cfg, err := s.config(ctx, region)
+	if err != nil {
+		return route{region: region}, err
+	}
+	for _, r := range []string{s.o.Region, envRegion(), cfg.Region, first(s.o.Regions)} {
+		if region == "" {
+			region = r
+		}
+	}
+	switch {
+	case region == "":
+		return route{}, &failure{class: local, cause: &cause{text: errNoRegion.Error()}}
+	case !validRegion(region):
+		return route{}, &failure{class: local, cause: &cause{text: errInvalidRegion.Error()}}
+	}
+	return route{cfg: cfg, region: region}, nil
+}
+
+func first(s []string) string {
+	if len(s) == 0 {
+		return ""
+	}
+	return s[0]
+}
+
+// A place is a region and the client that calls it.
+type place struct {
+	client Client
+	region string
+	first  bool // it is the route's own region, no replica's
+	// transport is the client's; nil for Options.Client.
+	transport *transport
+}
+
+// id returns the id by which the secret is known in this region.
+func (p *place) id(id string) string {
+	if p.first {
+		return id
+	}
+	return inRegion(id, p.region)
+}
+
+const (
+	// stickFor is how long a fall-back region is used before the first one is tried
+	// again.
+	stickFor = 30 * time.Second
+	// minShare is the least time that a region gets while others wait for theirs.
+	minShare = 2 * time.Second
+)
+
+// failovers remembers, by first region, which fall-back region is in use.
+type failovers struct {
+	mu sync.Mutex
+	in map[string]*failover
+}
+
+type failover struct {
+	region  string
+	until   time.Time // when the first region is due to be probed
+	probing bool      // a fetch is doing it
+}
+
+// order returns the regions to try. If probe, the caller is the one that probes
+// the first region and must call probed when it is through.
+func (f *failovers) order(primary string, regions []string) (order []string, probe bool) {
+	order = append(order, primary)
+	f.mu.Lock()
+	if fo := f.in[primary]; fo != nil {
+		if probe = !fo.probing && !time.Now().Before(fo.until); probe {
+			fo.probing = true
+			order = append(order, fo.region)
+		} else {
+			order = []string{fo.region, primary}
+		}
+	}
+	f.mu.Unlock()
+next:
+	for _, r := range regions {
+		for _, o := range order {
+			if o == r {
+				continue next
+			}
+		}
+		order = append(order, r)
+	}
+	return order, probe
+}
+
+// moved reports whether another region than r is in use instead of primary.
+func (f *failovers) moved(primary, r string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	fo := f.in[primary]
+	return fo != nil && fo.region != r
+}
+
+// worked notes that r answered. The first region ends the failover; another one
+// begins it, or replaces a region that did not answer.
+func (f *failovers) worked(primary, r string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	fo := f.in[primary]
+	switch {
+	case r == primary:
+		delete(f.in, primary)
+	case fo == nil:
+		if f.in == nil {
+			f.in = map[string]*failover{}
+		}
+		f.in[primary] = &failover{region: r, until: time.Now().Add(stickFor)}
+	default:
+		fo.region = r
+	}
+}
+
+// probed ends a probe. failed says that the first region was asked and did not
+// answer; else, as when the caller gave up, the next fetch may probe.
+func (f *failovers) probed(primary string, failed bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if fo := f.in[primary]; fo != nil {
+		fo.probing = false
+		if failed {
+			fo.until = time.Now().Add(stickFor)
+		}
+	}
+}
+
+// versions remembers when the version was created that was returned last for an
+// id and stage, so that a replica that is behind does not bring an older one back.
+type versions struct {
+	mu sync.Mutex
+	at map[versionKey]time.Time
+}
+
+type versionKey struct{ id, stage string }
+
+// maxVersions bounds the memory; forgetting one costs no more than the protection
+// until it is fetched again.
+const maxVersions = 10_000
+
+// current reports whether an answer may be returned, and remembers it. The first
+// region's always may, also if it is older: the stage was moved back.
+func (s *Source) current(id, stage string, created time.Time, p *place) bool {
+	if len(s.o.Regions) == 0 || s.o.Client != nil {
+		return true
+	}
+	k := versionKey{id, stage}
+	v := &s.seen
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	last, known := v.at[k]
+	if !p.first && known && created.Before(last) {
+		return false
+	}
+	if v.at == nil {
+		v.at = map[versionKey]time.Time{}
+	}
+	if !known && len(v.at) >= maxVersions {
+		for old := range v.at {
+			delete(v.at, old)
+			break
+		}
+	}
+	v.at[k] = created
+	return true
+}

@@ -1,0 +1,146 @@
+package secretcache_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"log"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/sqlsecrets/sqlsecrets/secretcache"
+)
+
+func Example() {
+	source := secretcache.SourceFunc(func(ctx context.Context, id, stage string) (*secretcache.Secret, error) {
+		fmt.Println("fetch", id, stage)
+		return secretcache.NewSecret(secretcache.Value{ID: id, VersionID: "v1", String: `{"username":"app","password":"hunter2"}`}), nil
+	})
+	cache := secretcache.New(source, nil)
+	defer cache.Close()
+
+	for range 3 {
+		secret, err := cache.Get(context.Background(), "prod/app", "")
+		if err != nil {
+			log.Fatal(err)
+		}
+		var credentials struct{ Username, Password string }
+		if err := json.Unmarshal([]byte(secret.Reveal()), &credentials); err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println("user", credentials.Username, "of version", secret.VersionID())
+	}
+	// Output:
+	// fetch prod/app AWSCURRENT
+	// user app of version v1
+	// user app of version v1
+	// user app of version v1
+}
+
+// A server rejects the credentials of a cached secret, because it was rotated.
+func ExampleCache_Refresh() {
+	version := "v1"
+	cache := secretcache.New(secretcache.SourceFunc(func(_ context.Context, id, stage string) (*secretcache.Secret, error) {
+		return secretcache.NewSecret(secretcache.Value{ID: id, VersionID: version, String: "password of " + version}), nil
+	}), nil)
+	defer cache.Close()
+	login := func(s *secretcache.Secret) bool { return s.Reveal() == "password of "+version }
+
+	ctx := context.Background()
+	secret, err := cache.Get(ctx, "prod/app", "")
+	if err != nil {
+		log.Fatal(err)
+	}
+	version = "v2" // the rotation
+
+	if !login(secret) {
+		newer, err := cache.Refresh(ctx, "prod/app", "", secret)
+		switch {
+		case err != nil:
+			log.Fatal(err)
+		case newer.VersionID() == secret.VersionID():
+			fmt.Println("rejected, and there is no other version")
+		default:
+			fmt.Println(newer.VersionID(), "accepted:", login(newer))
+		}
+	}
+	// Output: v2 accepted: true
+}
+
+func ExampleOptions() {
+	secretcache.New(secretcache.SourceFunc(nil), &secretcache.Options{
+		TTL:      15 * time.Minute, // look for a new version this often
+		MaxStale: 2 * time.Hour,    // and do without one for so long when the source is down
+		Trace: &secretcache.Trace{FetchDone: func(i secretcache.FetchInfo) {
+			if i.Err != nil {
+				slog.Warn("secret not fetched", "id", i.ID, "error", i.Err, "served until", i.StaleUntil)
+			}
+		}},
+	})
+}
+
+func ExampleSecret() {
+	secret := secretcache.NewSecret(secretcache.Value{ID: "prod/app", VersionID: "v1", String: "hunter2"})
+
+	fmt.Printf("%v\n%+v\n", secret, []any{secret})
+	_ = json.NewEncoder(os.Stdout).Encode(map[string]any{"secret": secret})
+	slog.New(slog.NewTextHandler(os.Stdout, timeless)).Info("read", "secret", secret)
+	fmt.Println(secret.Reveal())
+	// Output:
+	// secret "prod/app" version "v1" [redacted]
+	// [secret "prod/app" version "v1" [redacted]]
+	// {"secret":{"id":"prod/app","versionId":"v1","value":"[redacted]"}}
+	// level=INFO msg=read secret.id=prod/app secret.version=v1
+	// hunter2
+}
+
+// sealed keeps secrets encrypted with a key that lives as long as the process.
+type sealed struct{ aead cipher.AEAD }
+
+func (h sealed) Put(s *secretcache.Secret) (*secretcache.Secret, error) {
+	return s.WithBinary(h.aead.Seal(nil, nil, s.Bytes(), nil)), nil
+}
+
+func (h sealed) Get(s *secretcache.Secret) (*secretcache.Secret, error) {
+	plain, err := h.aead.Open(nil, nil, s.Bytes(), nil)
+	return s.WithString(string(plain)), err
+}
+
+func ExampleHook() {
+	key := make([]byte, 32)
+	_, _ = rand.Read(key) // never fails
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		log.Fatal(err)
+	}
+	aead, err := cipher.NewGCMWithRandomNonce(block)
+	if err != nil {
+		log.Fatal(err)
+	}
+	hook := sealed{aead}
+
+	secret := secretcache.NewSecret(secretcache.Value{ID: "prod/app", String: "hunter2"})
+	stored, err := hook.Put(secret)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("stored in clear:", bytes.Contains(stored.Bytes(), []byte("hunter2")))
+
+	cache := secretcache.New(secretcache.SourceFunc(func(context.Context, string, string) (*secretcache.Secret, error) {
+		return secret, nil
+	}), &secretcache.Options{Hook: hook})
+	defer cache.Close()
+	got, err := cache.Get(context.Background(), "prod/app", "")
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("read:", got.Reveal())
+	// Output:
+	// stored in clear: false
+	// read: hunter2
+}

@@ -1,0 +1,218 @@
+package secretcache_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sqlsecrets/sqlsecrets/secretcache"
+)
+
+const (
+	current  = secretcache.StageCurrent
+	previous = "AWSPREVIOUS"
+	pending  = "AWSPENDING"
+)
+
+// arn is the ARN that a fake gives a secret of this name.
+func arn(name string) string {
+	return "arn:aws:secretsmanager:eu-central-1:123456789012:secret:" + name + "-a1b2c3"
+}
+
+// A call is one fetch that a fake saw.
+type call struct{ id, stage string }
+
+// A fake is a Source that keeps secrets by name. What a fetch returns is decided
+// when it begins, as by a server whose answer is slow on its way. It fails the
+// test if it is never called, and if it is called as a Source must not be.
+type fake struct {
+	tb testing.TB
+
+	mu      sync.Mutex
+	secrets map[string]map[string]secretcache.Value // by name and stage
+	err     error                                   // of every fetch
+	wait    time.Duration                           // how long a fetch takes
+	hang    bool                                    // it does not answer before its context ends
+	deaf    chan struct{}                           // not nil: it heeds no context and ends when this is closed
+	calls   []call
+	times   []time.Time
+	busy    map[call]bool
+	given   bool // a fetch was given up by the cache; two of one secret may overlap
+}
+
+func newFake(tb testing.TB) *fake {
+	tb.Helper()
+	f := &fake{tb: tb, secrets: map[string]map[string]secretcache.Value{}, busy: map[call]bool{}}
+	tb.Cleanup(func() {
+		if f.count() == 0 {
+			tb.Error("the source was never called")
+		}
+	})
+	return f
+}
+
+// put makes version of the secret bear the stage; its value is "value of version".
+func (f *fake) put(name, stage, version string) {
+	f.set(name, stage, secretcache.Value{
+		ARN: arn(name), Name: name, VersionID: version, Stages: []string{stage}, String: "value of " + version,
+	})
+}
+
+func (f *fake) set(name, stage string, v secretcache.Value) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.secrets[name] == nil {
+		f.secrets[name] = map[string]secretcache.Value{}
+	}
+	f.secrets[name][stage] = v
+}
+
+// change changes how fetches that begin from now on go.
+func (f *fake) change(how func(*fake)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	how(f)
+}
+
+func (f *fake) fail(err error) { f.change(func(f *fake) { f.err = err }) }
+
+func (f *fake) delay(d time.Duration) { f.change(func(f *fake) { f.wait = d }) }
+
+// count is how many fetches began.
+func (f *fake) count() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.calls)
+}
+
+func (f *fake) Fetch(ctx context.Context, id, stage string) (*secretcache.Secret, error) {
+	this := call{id, stage}
+	f.mu.Lock()
+	f.calls = append(f.calls, this)
+	f.times = append(f.times, time.Now())
+	if stage == "" {
+		f.tb.Error("fetch of an empty stage")
+	}
+	if _, ok := ctx.Deadline(); !ok {
+		f.tb.Error("fetch without a deadline")
+	}
+	if f.busy[this] && !f.given {
+		f.tb.Errorf("two fetches of %v at once", this)
+	}
+	f.busy[this] = true
+	s, err := f.answer(id, stage)
+	wait, hang, deaf := f.wait, f.hang, f.deaf
+	f.mu.Unlock()
+
+	defer f.change(func(f *fake) { delete(f.busy, this) })
+	switch {
+	case deaf != nil:
+		<-deaf
+	case hang:
+		<-ctx.Done()
+		return nil, ctx.Err()
+	case wait > 0:
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	return s, err
+}
+
+// answer is what the secrets say now. f.mu is held.
+func (f *fake) answer(id, stage string) (*secretcache.Secret, error) {
+	if f.err != nil {
+		return nil, f.err
+	}
+	for name, stages := range f.secrets {
+		// An ARN may lack the suffix; a source may give no ARN.
+		partial := strings.HasPrefix(id, "arn:") && strings.HasPrefix(arn(name), id)
+		if id != name && !partial && id != stages[current].ARN {
+			continue
+		}
+		v, ok := stages[stage]
+		if !ok {
+			return nil, fmt.Errorf("secret %q stage %q: %w", id, stage, secretcache.ErrNoVersion)
+		}
+		v.ID = id
+		return secretcache.NewSecret(v), nil
+	}
+	return nil, fmt.Errorf("secret %q: %w", id, secretcache.ErrNotFound)
+}
+
+// errDown is the error of a source that does not work.
+var errDown = errors.New("source is down")
+
+// newCache returns a cache that is closed when the test ends.
+func newCache(t *testing.T, src secretcache.Source, opts *secretcache.Options) *secretcache.Cache {
+	c := secretcache.New(src, opts)
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+// want calls Get and checks the version.
+func want(t *testing.T, c *secretcache.Cache, id, stage, version string) *secretcache.Secret {
+	t.Helper()
+	s, err := c.Get(t.Context(), id, stage)
+	if err != nil {
+		t.Errorf("Get(%q, %q): %v, want version %q", id, stage, err, version)
+	} else if s.VersionID() != version {
+		t.Errorf("Get(%q, %q) = version %q, want %q", id, stage, s.VersionID(), version)
+	}
+	return s
+}
+
+// wantErr calls Get and checks that it returns target.
+func wantErr(t *testing.T, c *secretcache.Cache, id, stage string, target error) {
+	t.Helper()
+	if s, err := c.Get(t.Context(), id, stage); !errors.Is(err, target) || s != nil {
+		t.Errorf("Get(%q, %q) = %v, %v, want %v", id, stage, s, err, target)
+	}
+}
+
+// wantRefresh calls Refresh and checks the version.
+func wantRefresh(t *testing.T, c *secretcache.Cache, id, stage string, rejected *secretcache.Secret, version string) *secretcache.Secret {
+	t.Helper()
+	s, err := c.Refresh(t.Context(), id, stage, rejected)
+	if err != nil {
+		t.Errorf("Refresh(%q, %q, %v): %v, want version %q", id, stage, rejected, err, version)
+	} else if s.VersionID() != version {
+		t.Errorf("Refresh(%q, %q, %v) = version %q, want %q", id, stage, rejected, s.VersionID(), version)
+	}
+	return s
+}
+
+// wantCalls checks how many fetches began, in a synctest bubble.
+func wantCalls(t *testing.T, f *fake, n int) {
+	t.Helper()
+	synctest.Wait() // a renewal begins in the background
+	if got := f.count(); got != n {
+		t.Errorf("the source was called %d times, want %d", got, n)
+	}
+}
+
+// took checks how long f takes.
+func took(t *testing.T, want time.Duration, f func()) {
+	t.Helper()
+	start := time.Now()
+	f()
+	if got := time.Since(start); got != want {
+		t.Errorf("it took %v, want %v", got, want)
+	}
+}
+
+// together calls f n times at once and waits for all calls.
+func together(n int, f func(i int)) {
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() { f(i) })
+	}
+	wg.Wait()
+}

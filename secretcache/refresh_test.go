@@ -1,0 +1,499 @@
+package secretcache_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sqlsecrets/sqlsecrets/secretcache"
+)
+
+func TestRefreshBringsTheNewVersion(t *testing.T) { // checklist 24, 26
+	synctest.Test(t, func(t *testing.T) {
+		src := newFake(t)
+		src.put("a", current, "v1")
+		c := newCache(t, src, nil)
+		v1 := want(t, c, "a", "", "v1")
+		src.put("a", current, "v2")
+		want(t, c, "a", "", "v1")
+		took(t, 0, func() { wantRefresh(t, c, "a", "", v1, "v2") })
+		want(t, c, "a", "", "v2")
+		wantCalls(t, src, 2)
+
+		// Who comes later with v1 needs no call: v2 was fetched after it.
+		time.Sleep(time.Minute)
+		wantRefresh(t, c, "a", "", v1, "v2")
+		wantRefresh(t, c, arn("a"), "", v1, "v2")
+		wantCalls(t, src, 2)
+
+		// It counts as a fetch for the TTL.
+		time.Sleep(time.Hour/2 - 2*time.Minute)
+		want(t, c, "a", "", "v2")
+		wantCalls(t, src, 2)
+	})
+}
+
+func TestRefreshOfAllTogetherIsOneCall(t *testing.T) { // design rule 4
+	for _, delay := range []time.Duration{0, second} {
+		t.Run(delay.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				src := newFake(t)
+				src.put("a", current, "v1")
+				c := newCache(t, src, nil)
+				v1 := want(t, c, "a", "", "v1")
+				src.put("a", current, "v2")
+				src.delay(delay)
+				took(t, delay, func() {
+					together(200, func(i int) {
+						wantRefresh(t, c, []string{"a", arn("a")}[i%2], "", v1, "v2")
+					})
+				})
+				wantCalls(t, src, 2)
+			})
+		})
+	}
+}
+
+func TestRefreshOfThoseWhoComeDuringTheLookIsOneCall(t *testing.T) { // design rule 4
+	synctest.Test(t, func(t *testing.T) {
+		src := newFake(t)
+		src.put("a", current, "v1")
+		c := newCache(t, src, nil)
+		v1 := want(t, c, "a", "", "v1")
+		src.put("a", current, "v2")
+		src.delay(10 * second)
+		took(t, 10*second, func() {
+			together(9, func(i int) {
+				time.Sleep(time.Duration(i) * second)
+				wantRefresh(t, c, "a", "", v1, "v2")
+			})
+		})
+		wantCalls(t, src, 2)
+	})
+}
+
+func TestRefreshIsNotSatisfiedByAnOlderFetch(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		rejected bool
+	}{{"rejected", true}, {"nil", false}} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				src := newFake(t)
+				src.put("a", current, "v1")
+				c := newCache(t, src, &secretcache.Options{TTL: time.Minute})
+				var rejected *secretcache.Secret
+				if s := want(t, c, "a", "", "v1"); tt.rejected {
+					rejected = s
+				}
+				time.Sleep(time.Minute)
+				src.delay(2 * second)
+				want(t, c, "a", "", "v1") // its renewal will bring v1
+				synctest.Wait()
+				src.put("a", current, "v2")
+				took(t, 4*second, func() {
+					together(100, func(int) { wantRefresh(t, c, "a", "", rejected, "v2") })
+				})
+				wantCalls(t, src, 3)
+			})
+		})
+	}
+}
+
+func TestRefreshOfNilAlwaysFetches(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := newFake(t)
+		src.put("a", current, "v1")
+		c := newCache(t, src, nil)
+		for range 5 {
+			took(t, 0, func() { wantRefresh(t, c, "a", "", nil, "v1") })
+		}
+		wantCalls(t, src, 5)
+		for _, err := range []error{errDown, secretcache.ErrNoVersion} {
+			src.fail(err)
+			for range 3 { // no backoff delays it
+				if s, got := c.Refresh(t.Context(), "a", "", nil); !errors.Is(got, err) || s != nil {
+					t.Errorf("Refresh() = %v, %v, want %v", s, got, err)
+				}
+			}
+		}
+		wantCalls(t, src, 11)
+		// A fetch that began before the call does not do, a later one does for all.
+		src.fail(nil)
+		src.delay(second)
+		go wantRefresh(t, c, "a", "", nil, "v1")
+		synctest.Wait()
+		src.put("a", current, "v2")
+		took(t, 2*second, func() { together(100, func(int) { wantRefresh(t, c, "a", "", nil, "v2") }) })
+		wantCalls(t, src, 13)
+	})
+}
+
+func TestRefreshUnchangedReturnsTheSame(t *testing.T) { // checklist 16, 26
+	synctest.Test(t, func(t *testing.T) {
+		src := newFake(t)
+		src.put("a", current, "v1")
+		c := newCache(t, src, nil)
+		v1 := want(t, c, "a", "", "v1")
+		if got := wantRefresh(t, c, "a", "", v1, "v1"); got != v1 {
+			t.Error("the same version is another object")
+		}
+		wantCalls(t, src, 2)
+	})
+}
+
+func TestRefreshWaitsForTheNextLook(t *testing.T) { // checklist 26; design rule 4
+	for _, tt := range []struct {
+		name     string
+		deadline time.Duration // 0 is none
+		version  string
+		took     time.Duration
+		calls    int
+	}{
+		{"no deadline", 0, "v2", second, 3},
+		{"long deadline", 2 * second, "v2", second, 3},
+		{"short deadline", second / 2, "v1", 0, 2},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				src := newFake(t)
+				src.put("a", current, "v1")
+				c := newCache(t, src, nil)
+				v1 := want(t, c, "a", "", "v1")
+				wantRefresh(t, c, "a", "", v1, "v1")
+				src.put("a", current, "v2")
+				took(t, tt.took, func() {
+					together(100, func(int) {
+						ctx, cancel := context.WithCancel(t.Context())
+						if tt.deadline > 0 {
+							ctx, cancel = context.WithTimeout(ctx, tt.deadline)
+						}
+						defer cancel()
+						s, err := c.Refresh(ctx, "a", "", v1)
+						if err != nil || s.VersionID() != tt.version {
+							t.Errorf("Refresh() = %v, %v, want %q", s, err, tt.version)
+						}
+					})
+				})
+				wantCalls(t, src, tt.calls)
+			})
+		})
+	}
+}
+
+func TestRefreshThatWaitsLeavesWhenCancelled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := newFake(t)
+		src.put("a", current, "v1")
+		c := newCache(t, src, nil)
+		v1 := want(t, c, "a", "", "v1")
+		wantRefresh(t, c, "a", "", v1, "v1")
+		for _, during := range []string{"backoff", "fetch"} {
+			src.delay(5 * second)
+			ctx, cancel := context.WithCancel(t.Context())
+			time.AfterFunc(second/2, cancel)
+			took(t, second/2, func() {
+				if s, err := c.Refresh(ctx, "a", "", v1); !errors.Is(err, context.Canceled) || s != nil {
+					t.Errorf("during %s: Refresh() = %v, %v, want the context's error", during, s, err)
+				}
+			})
+			time.Sleep(second / 2)
+		}
+	})
+}
+
+// impatient is a context that ends before any backoff does.
+func impatient(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func TestLooksBackOff(t *testing.T) { // design rule 4
+	const step = 10 * time.Millisecond
+	synctest.Test(t, func(t *testing.T) {
+		pauses := map[string]bool{}
+		for range 5 {
+			src := newFake(t)
+			src.put("a", current, "v1")
+			c := newCache(t, src, nil)
+			v1 := wantRefresh(t, c, "a", "", nil, "v1")
+			for src.count() < 11 {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+				if s, err := c.Refresh(ctx, "a", "", v1); err != nil || s != v1 {
+					t.Fatalf("Refresh() = %v, %v, want the same", s, err)
+				}
+				cancel()
+				time.Sleep(step)
+			}
+			pauses[fmt.Sprint(wantBackoff(t, src.times[1:], second, 30*second, step))] = true
+
+			// Another version ends it.
+			src.put("a", current, "v2")
+			time.Sleep(30 * second)
+			v2 := wantRefresh(t, c, "a", "", v1, "v2")
+			took(t, 0, func() { wantRefresh(t, c, "a", "", v2, "v2") })
+			src.put("a", current, "v3")
+			took(t, second, func() { wantRefresh(t, c, "a", "", v2, "v3") })
+		}
+		if len(pauses) < 5 {
+			t.Errorf("caches look together: %v", pauses)
+		}
+	})
+}
+
+func TestRefreshOfAnEvictedSecretBacksOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := newFake(t)
+		src.put("a", current, "v1")
+		src.put("b", current, "b1")
+		c := newCache(t, src, &secretcache.Options{MaxSize: 1})
+		v1 := want(t, c, "a", "", "v1")
+		want(t, c, "b", "", "b1")
+		wantRefresh(t, c, "a", "", v1, "v1") // a look that found none, though nothing was cached
+		wantCalls(t, src, 3)
+		if s, err := c.Refresh(impatient(t), "a", "", v1); err != nil || s.VersionID() != "v1" {
+			t.Errorf("Refresh() = %v, %v, want v1", s, err)
+		}
+		wantCalls(t, src, 3)
+	})
+}
+
+func TestRefreshAfterALongPauseOfLooks(t *testing.T) { // design rule 4
+	synctest.Test(t, func(t *testing.T) {
+		src := newFake(t)
+		src.put("a", current, "v1")
+		c := newCache(t, src, nil)
+		v1 := want(t, c, "a", "", "v1")
+		for range 6 {
+			wantRefresh(t, c, "a", "", v1, "v1")
+			time.Sleep(30 * second)
+		}
+		wantRefresh(t, c, "a", "", v1, "v1")
+		src.put("a", current, "v2")
+		before := src.count()
+		took(t, 0, func() { wantRefresh(t, c, "a", "", v1, "v1") }) // far from due: no wait
+		wantCalls(t, src, before)
+		// Who reads the new version by another way ends the pause for all.
+		c.Invalidate("a")
+		want(t, c, "a", "", "v2")
+		took(t, 0, func() { wantRefresh(t, c, "a", "", v1, "v2") })
+		wantCalls(t, src, before+1)
+	})
+}
+
+func TestRefreshOfAnOlderVersionFindsIt(t *testing.T) { // rotation trace T7: a rollback
+	synctest.Test(t, func(t *testing.T) {
+		src := newFake(t)
+		src.put("a", current, "v1")
+		c := newCache(t, src, nil)
+		v1 := want(t, c, "a", "", "v1")
+		src.put("a", current, "v2")
+		v2 := wantRefresh(t, c, "a", "", v1, "v2")
+		src.put("a", current, "v1")
+		again := wantRefresh(t, c, "a", "", v2, "v1")
+		if again == v1 {
+			t.Error("the version that came back counts as fetched before the other")
+		}
+		// v1 of before was fetched before v2: what is cached is no answer for it.
+		wantCalls(t, src, 3)
+		wantRefresh(t, c, "a", "", v1, "v1")
+		wantCalls(t, src, 4)
+		wantRefresh(t, c, "a", "", v2, "v1")
+		wantCalls(t, src, 4)
+	})
+}
+
+// A secret that no cache fetched, or another one, cannot be compared in age.
+func TestRefreshOfAForeignSecretFetches(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := newFake(t)
+		src.put("a", current, "v1")
+		other := newCache(t, src, nil)
+		foreign := map[string]*secretcache.Secret{
+			"made":         secretcache.NewSecret(secretcache.Value{ID: "a", VersionID: "v1"}),
+			"of a cache":   want(t, other, "a", "", "v1"),
+			"of a younger": nil,
+		}
+		src.put("a", current, "v2")
+		for range 5 {
+			wantRefresh(t, other, "a", "", nil, "v2")
+		}
+		foreign["of a younger"] = want(t, other, "a", "", "v2")
+		for name, rejected := range foreign {
+			src.put("a", current, "v3")
+			c := newCache(t, src, nil)
+			for range 10 { // its count of fetches says nothing of the other's
+				wantRefresh(t, c, "a", "", nil, "v3")
+			}
+			src.put("a", current, "v4")
+			before := src.count()
+			if s, err := c.Refresh(t.Context(), "a", "", rejected); err != nil || s.VersionID() != "v4" {
+				t.Errorf("%s: Refresh() = %v, %v, want v4", name, s, err)
+			}
+			wantCalls(t, src, before+1)
+		}
+		// But what is the same version backs off.
+		made := secretcache.NewSecret(secretcache.Value{ID: "a", VersionID: "v4"})
+		wantRefresh(t, other, "a", "", made, "v4")
+		before := src.count()
+		if s, err := other.Refresh(impatient(t), "a", "", made); err != nil || s.VersionID() != "v4" {
+			t.Errorf("Refresh() = %v, %v, want v4", s, err)
+		}
+		wantCalls(t, src, before)
+		if _, err := other.Refresh(impatient(t), "a", "", foreign["made"]); err != nil { // and what is another does not
+			t.Error(err)
+		}
+		wantCalls(t, src, before+1)
+	})
+}
+
+// What a fall-back stage named before the last look at the rejected version is
+// not news.
+func TestRefreshOfAnotherStageIsNotStale(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := newFake(t)
+		src.put("a", current, "v1")
+		src.put("a", pending, "v2")
+		c := newCache(t, src, nil)
+		v1 := want(t, c, "a", "", "v1")
+		wantRefresh(t, c, "a", "", v1, "v1")
+		together(100, func(int) { wantRefresh(t, c, "a", pending, v1, "v2") })
+		wantCalls(t, src, 3)
+
+		time.Sleep(time.Hour / 4) // another rotation, while v1 is still current
+		src.put("a", pending, "v3")
+		wantRefresh(t, c, "a", "", v1, "v1")
+		together(100, func(int) { wantRefresh(t, c, "a", pending, v1, "v3") })
+		wantCalls(t, src, 5)
+	})
+}
+
+func TestRefreshOfAStageWithoutVersion(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := newFake(t)
+		src.put("a", current, "v1")
+		c := newCache(t, src, nil)
+		v1 := want(t, c, "a", "", "v1")
+		refresh := func(ctx context.Context, rejected *secretcache.Secret) {
+			t.Helper()
+			s, err := c.Refresh(ctx, "a", pending, rejected)
+			if !errors.Is(err, secretcache.ErrNoVersion) || s != nil {
+				t.Errorf("Refresh() = %v, %v, want ErrNoVersion", s, err)
+			}
+		}
+		refresh(t.Context(), v1)
+		refresh(impatient(t), v1) // the look found none: it backs off
+		wantCalls(t, src, 2)
+		took(t, second, func() { refresh(t.Context(), v1) })
+		wantCalls(t, src, 3)
+
+		// As an answer it is newer than a version that was there before.
+		src.put("a", pending, "v2")
+		time.Sleep(time.Minute)
+		v2 := wantRefresh(t, c, "a", pending, v1, "v2")
+		src.change(func(f *fake) { delete(f.secrets["a"], pending) })
+		refresh(t.Context(), v2)
+		refresh(impatient(t), v1)
+		refresh(impatient(t), v2)
+		wantCalls(t, src, 5)
+	})
+}
+
+func TestRefreshThatFailsKeepsTheSecret(t *testing.T) { // checklist 25, 27
+	synctest.Test(t, func(t *testing.T) {
+		src := newFake(t)
+		src.put("a", current, "v1")
+		c := newCache(t, src, nil)
+		v1 := want(t, c, "a", "", "v1")
+		src.fail(errDown)
+		refresh := func(ctx context.Context) {
+			t.Helper()
+			if s, err := c.Refresh(ctx, "a", "", v1); !errors.Is(err, errDown) || s != nil {
+				t.Errorf("Refresh() = %v, %v, want %v", s, err, errDown)
+			}
+		}
+		refresh(t.Context())
+		wantCalls(t, src, 2)
+		want(t, c, "a", "", "v1")
+		refresh(impatient(t)) // it backs off
+		wantCalls(t, src, 2)
+		took(t, second, func() { refresh(t.Context()) }) // and waits for what is due soon
+		wantCalls(t, src, 3)
+		took(t, 0, func() { refresh(t.Context()) }) // but not for what is not
+		wantCalls(t, src, 3)
+		want(t, c, "a", "", "v1")
+		src.fail(nil)
+		src.put("a", current, "v2")
+		time.Sleep(2 * second)
+		wantRefresh(t, c, "a", "", v1, "v2")
+		want(t, c, "a", "", "v2")
+	})
+}
+
+// A fetch that fails between two looks does not answer for longer than its own backoff.
+func TestRefreshAfterAFailureInALongPauseOfLooks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := newFake(t)
+		src.put("a", current, "v1")
+		c := newCache(t, src, &secretcache.Options{TTL: -1})
+		v1 := want(t, c, "a", "", "v1")
+		for range 6 {
+			time.Sleep(30 * second)
+			wantRefresh(t, c, "a", "", v1, "v1")
+		}
+		src.fail(errDown)
+		want(t, c, "a", "", "v1")
+		src.fail(nil)
+		src.put("a", current, "v2")
+		took(t, second, func() { wantRefresh(t, c, "a", "", v1, "v2") })
+	})
+}
+
+func TestRefreshThatJoinsAHungFetchIsGivenItsOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := newFake(t)
+		src.put("a", current, "v1")
+		c := secretcache.New(src, &secretcache.Options{FetchTimeout: 2 * second, TTL: time.Minute})
+		v1 := want(t, c, "a", "", "v1")
+		time.Sleep(time.Minute)
+		src.change(func(f *fake) { f.hang = true })
+		want(t, c, "a", "", "v1")
+		time.Sleep(second)
+		src.change(func(f *fake) { f.hang = false })
+		src.put("a", current, "v2")
+		took(t, second, func() { together(100, func(int) { wantRefresh(t, c, "a", "", v1, "v2") }) })
+		wantCalls(t, src, 3)
+	})
+}
+
+func TestRefreshOfWhatIsNotCached(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := newFake(t)
+		src.put("a", current, "v1")
+		src.put("a", previous, "v0")
+		c := newCache(t, src, nil)
+		wantRefresh(t, c, "a", "", nil, "v1")
+		want(t, c, "a", "", "v1")
+		wantRefresh(t, c, "a", previous, want(t, c, "a", "", "v1"), "v0")
+		want(t, c, "a", previous, "v0")
+		wantCalls(t, src, 2)
+	})
+}
+
+func TestRefreshAfterInvalidateFetches(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := newFake(t)
+		src.put("a", current, "v1")
+		c := newCache(t, src, nil)
+		v1 := want(t, c, "a", "", "v1")
+		src.put("a", current, "v2")
+		wantRefresh(t, c, "a", "", v1, "v2")
+		src.put("a", current, "v3")
+		c.Invalidate("a")
+		wantRefresh(t, c, "a", "", v1, "v3")
+	})
+}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,8 +17,13 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
-// How long a fall-back stage that the caller may not read is left alone.
-const deniedPause = 10 * time.Minute
+const (
+	// How long a fall-back stage that the caller may not read is left alone.
+	deniedPause = 10 * time.Minute
+	// Looks at a fall-back stage that helped nobody: from the first to the second,
+	// doubling. A search waits for the next look if it is due within lookWait.
+	lookBase, lookMax, lookWait = time.Second, 30 * time.Second, time.Second
+)
 
 // A Connector opens connections to the database that a secret describes. It is
 // for [database/sql.OpenDB], and may be used from several goroutines at once.
@@ -27,17 +33,16 @@ type Connector struct {
 	source *dataSource
 	empty  error // what Connect returns if the data source name is empty
 	o      Options
-	driver sqldriver.Driver
+	driver *Driver
 	guard  *guard
 
 	secrets  atomic.Pointer[Secrets]  // of SecretsAt
 	parsed   atomic.Pointer[target]   // of the secret that was used last
 	prepared atomic.Pointer[prepared] // for the endpoint that was used last
 
-	mu       sync.Mutex
-	search   *search                        // of the fall-back stages, under way, or nil
-	seen     map[string]*secretcache.Secret // by fall-back stage, what it named last
-	silenced map[string]time.Time           // until when a fall-back stage is left alone
+	mu     sync.Mutex
+	search *search           // of the fall-back stages, under way, or nil
+	idle   map[string]idling // by fall-back stage
 }
 
 var _ sqldriver.Connector = (*Connector)(nil)
@@ -55,16 +60,13 @@ type prepared struct {
 // opts has neither Secrets nor SecretsAt. Only the empty data source name waits
 // for Connect to be refused, since tools open a driver with it to get at it.
 func NewConnector(engine Engine, dsn string, opts *Options) (*Connector, error) {
-	var o Options
-	if opts != nil {
-		o = *opts
-	}
+	o := opts.clone()
 	if o.Secrets == nil && o.SecretsAt == nil {
 		return nil, &Error{Op: "make connector", Err: errors.New("options have neither Secrets nor SecretsAt; use the package engines/<db>, which sets them")}
 	}
 	c := &Connector{
-		engine: engine, info: engine.Info(),
-		seen: map[string]*secretcache.Secret{}, silenced: map[string]time.Time{},
+		engine: engine, info: engine.Info(), driver: &Driver{engine: engine, opts: o},
+		idle: map[string]idling{},
 	}
 	if dsn == "" {
 		c.source = &dataSource{}
@@ -79,12 +81,10 @@ func NewConnector(engine Engine, dsn string, opts *Options) (*Connector, error) 
 		}
 		c.source = source
 	}
-	c.driver = &Driver{engine: engine, opts: o}
 
 	if o.ConnectTimeout == 0 {
 		o.ConnectTimeout = DefaultConnectTimeout
 	}
-	o.FallbackStages = slices.Clone(o.FallbackStages)
 	if c.source.fallback != nil {
 		o.FallbackStages = c.source.fallback
 	} else if o.FallbackStages == nil {
@@ -99,15 +99,12 @@ func NewConnector(engine Engine, dsn string, opts *Options) (*Connector, error) 
 	case o.MaxLogins < 0:
 		o.MaxLogins = 0
 	}
-	o.TLS = o.TLS.Clone()
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	var trace Trace
-	if o.Trace != nil {
-		trace = *o.Trace
+	if o.Trace == nil {
+		o.Trace = &Trace{}
 	}
-	o.Trace = &trace
 	c.o = o
 	c.guard = newGuard(o.MaxLogins)
 	return c, nil
@@ -119,7 +116,7 @@ func (c *Connector) Driver() sqldriver.Driver { return c.driver }
 
 // String returns the driver and the secret's id, as "secretsmanager-postgres prod/app".
 func (c *Connector) String() string {
-	return "secretsmanager-" + c.info.Name + " " + c.source.secretID
+	return strings.TrimSpace(defaultName(c.info) + " " + c.source.secretID)
 }
 
 // Format writes what String returns, whatever the verb.
@@ -147,10 +144,7 @@ func (c *Connector) Connect(ctx context.Context) (sqldriver.Conn, error) {
 		c.o.Trace.ConnectDone(ctx, ConnectInfo{
 			SecretID: c.source.secretID, Version: a.version, Logins: a.logins, Duration: time.Since(start), Err: err})
 	}
-	if err != nil {
-		return nil, err // a nil interface, whatever the engine returned
-	}
-	return conn, nil
+	return conn, err
 }
 
 // An attempt is one Connect.
@@ -222,9 +216,10 @@ func (a *attempt) try(ctx context.Context) (sqldriver.Conn, error) {
 		a.guard.unprefer(begin)
 	}
 
-	newest, err := a.refresh(ctx, secrets, a.source.stage, current)
-	if err != nil {
-		return nil, a.rejected(fmt.Errorf("look for a newer version: %w", err))
+	newest, lookErr := a.refresh(ctx, secrets, a.source.stage, current)
+	if lookErr != nil {
+		lookErr = fmt.Errorf("look for a newer version: %w", lookErr)
+		newest = current // which is still to be tried if a preferred version went first
 	}
 	if !a.tried(newest) {
 		conn, err = a.login(ctx, choice{newest, a.source.stage})
@@ -232,12 +227,12 @@ func (a *attempt) try(ctx context.Context) (sqldriver.Conn, error) {
 			return conn, err
 		}
 	}
-	if len(a.o.FallbackStages) > 0 {
+	if lookErr == nil && len(a.o.FallbackStages) > 0 {
 		if conn, err := a.fallBack(ctx, secrets, newest); conn != nil || err != nil {
 			return conn, err
 		}
 	}
-	return nil, a.rejected(nil)
+	return nil, a.rejected(lookErr)
 }
 
 // secretsAt returns the cache of the data source name's location.
@@ -251,6 +246,9 @@ func (c *Connector) secretsAt() (Secrets, error) {
 	s, err := c.o.SecretsAt(c.source.location)
 	if err != nil {
 		return nil, err
+	}
+	if s == nil {
+		return nil, errors.New("options' SecretsAt returned neither secrets nor an error")
 	}
 	c.secrets.CompareAndSwap(nil, &s)
 	return *c.secrets.Load(), nil
@@ -299,6 +297,8 @@ func (a *attempt) refresh(ctx context.Context, secrets Secrets, stage string, re
 	}
 	log := a.o.Logger.With("secret", a.source.secretID, "stage", stage, "rejected", info.Rejected, "duration", info.Duration)
 	switch {
+	case errors.Is(err, secretcache.ErrNoVersion):
+		log.InfoContext(ctx, "no version of the secret has the stage")
 	case err != nil:
 		log.WarnContext(ctx, "looking for another version of the secret failed", "error", err)
 	case info.Version == info.Rejected:
@@ -321,27 +321,18 @@ func (a *attempt) login(ctx context.Context, ch choice) (sqldriver.Conn, error) 
 	if err != nil {
 		return nil, a.fail("connect with secret", err)
 	}
-	ticket, err := a.guard.enter(ctx, loginKey{t.address, a.version})
+	tk, rejection, err := a.guard.enter(ctx, loginKey{t.address, a.version})
 	if err != nil {
-		if p := (*errPaused)(nil); errors.As(err, &p) {
-			return nil, a.refuse(ch, p.rejection)
-		}
-		return nil, a.fail("connect with secret", fmt.Errorf("wait for another login with this version: %w", err))
+		return nil, a.fail("connect with secret", fmt.Errorf("wait to log in: %w", err))
+	}
+	if rejection != nil {
+		return nil, a.refuse(ch, rejection)
 	}
 
 	a.logins++
 	info := LoginInfo{SecretID: a.source.secretID, Stage: ch.stage, Version: a.version, Address: t.address}
-	if a.o.Trace.LoginStart != nil {
-		a.o.Trace.LoginStart(ctx, info)
-	}
 	start := time.Now()
-	o := failed // stays if the engine panics
-	defer func() { a.guard.leave(ticket, o, err) }()
-	conn, err := lg.Connect(ctx, t.user, t.password)
-	if err != nil {
-		err = notBadConn(err)
-	}
-	o = outcomeOf(ctx, a.engine, err)
+	conn, o, err := a.send(ctx, tk, lg, t, info)
 	info.Duration, info.Rejected, info.Err = time.Since(start), o == rejected, err
 	if a.o.Trace.LoginDone != nil {
 		a.o.Trace.LoginDone(ctx, info)
@@ -355,6 +346,20 @@ func (a *attempt) login(ctx context.Context, ch choice) (sqldriver.Conn, error) 
 		return nil, a.refuse(ch, err)
 	}
 	return nil, a.fail("connect with secret", err)
+}
+
+// send sends one login and gives the ticket back: when it returns, all know how
+// the login ended.
+func (a *attempt) send(ctx context.Context, tk ticket, lg Login, t *target, info LoginInfo) (conn sqldriver.Conn, o outcome, err error) {
+	defer func() { a.guard.leave(tk, o, err) }() // o is failed if the engine panics
+	if a.o.Trace.LoginStart != nil {
+		a.o.Trace.LoginStart(ctx, info)
+	}
+	conn, err = lg.Connect(ctx, t.user, t.password)
+	if conn == nil && err == nil {
+		err = errors.New("the engine returned neither a connection nor an error")
+	}
+	return conn, outcomeOf(ctx, a.engine, err), err
 }
 
 // target returns what a version says, parsed once.
@@ -377,7 +382,7 @@ func (c *Connector) prepare(t *target) (Login, error) {
 	lg, err := c.engine.Prepare(Endpoint{
 		Host: t.host, Port: t.port, Database: t.database, Params: c.source.params, TLS: c.o.TLS})
 	if err != nil {
-		return nil, notBadConn(err)
+		return nil, err
 	}
 	c.prepared.Store(&prepared{t.host, t.port, t.database, lg})
 	return lg, nil
@@ -385,8 +390,10 @@ func (c *Connector) prepare(t *target) (Login, error) {
 
 // A search is one look through the fall-back stages, for all who need it.
 type search struct {
-	done chan struct{}
+	version string // which the stage names; the server rejected it
+	done    chan struct{}
 	// Set before done is closed:
+	found     *choice // what the server accepted, or nil
 	refusals  []refusal
 	abandoned bool // its caller gave up: somebody else has to search
 }
@@ -395,8 +402,9 @@ type search struct {
 // version, which was rejected. It returns no connection and a nil error if none
 // was accepted, whatever the reason: the rejection is what matters.
 func (a *attempt) fallBack(ctx context.Context, secrets Secrets, current *secretcache.Secret) (sqldriver.Conn, error) {
+	ch := a.guard.first(choice{current, a.source.stage})
 	for {
-		if ch := a.guard.first(choice{current, a.source.stage}); !a.tried(ch.secret) {
+		if !a.tried(ch.secret) {
 			conn, err := a.login(ctx, ch)
 			if err == nil || !isRefusal(err) {
 				return conn, err
@@ -406,10 +414,10 @@ func (a *attempt) fallBack(ctx context.Context, secrets Secrets, current *secret
 		a.mu.Lock()
 		s := a.search
 		if s == nil {
-			s = &search{done: make(chan struct{})}
+			s = &search{version: current.VersionID(), done: make(chan struct{})}
 			a.search = s
 			a.mu.Unlock()
-			return a.lead(ctx, s, secrets, current), nil
+			return a.lead(ctx, s, secrets), nil
 		}
 		a.mu.Unlock()
 		select {
@@ -417,21 +425,23 @@ func (a *attempt) fallBack(ctx context.Context, secrets Secrets, current *secret
 		case <-ctx.Done():
 			return nil, a.rejected(fmt.Errorf("wait for a look at the fall-back stages: %w", ctx.Err()))
 		}
-		if s.abandoned {
-			continue
+		switch {
+		case s.found != nil:
+			ch = *s.found
+		case !s.abandoned && s.version == current.VersionID():
+			a.refusals = append(a.refusals, s.refusals...)
+			return nil, nil
 		}
-		if ch := a.guard.first(choice{current, a.source.stage}); !a.tried(ch.secret) {
-			continue
-		}
-		a.refusals = append(a.refusals, s.refusals...)
-		return nil, nil
 	}
 }
 
 // lead does the search s for those who wait for it.
-func (a *attempt) lead(ctx context.Context, s *search, secrets Secrets, current *secretcache.Secret) sqldriver.Conn {
-	before := len(a.refusals)
+func (a *attempt) lead(ctx context.Context, s *search, secrets Secrets) (conn sqldriver.Conn) {
+	version, before := a.version, len(a.refusals)
 	defer func() {
+		if conn == nil {
+			a.version = version // the error names the stage's version
+		}
 		s.refusals = slices.Clone(a.refusals[before:])
 		s.abandoned = ctx.Err() != nil
 		a.mu.Lock()
@@ -439,49 +449,81 @@ func (a *attempt) lead(ctx context.Context, s *search, secrets Secrets, current 
 		a.mu.Unlock()
 		close(s.done)
 	}()
-	version := a.version
-	defer func() { a.version = version }() // the error names the stage's version
 	for _, stage := range a.o.FallbackStages {
-		ch, ok := a.fallbackVersion(ctx, secrets, stage)
-		if !ok || a.tried(ch.secret) {
+		if stage == a.source.stage || !a.lookDue(ctx, stage, s.version) {
 			continue
 		}
-		conn, err := a.login(ctx, ch)
-		if err == nil {
-			version = a.version
-			a.guard.prefer(current.VersionID(), ch)
-			a.o.Logger.InfoContext(ctx, "the server accepted a fall-back version", "secret", a.source.secretID, "stage", stage, "version", a.version)
-			return conn
+		secret, err := a.refresh(ctx, secrets, stage, nil)
+		// A rotation that failed can leave a stage on a version without a value.
+		if err == nil && secret.Reveal() != "" && !a.tried(secret) {
+			ch := choice{secret, stage}
+			if conn, err = a.login(ctx, ch); err == nil {
+				s.found = &ch
+				a.guard.prefer(s.version, ch)
+				a.rest(stage, idling{})
+				a.o.Logger.InfoContext(ctx, "the server accepted a fall-back version", "secret", a.source.secretID, "stage", stage, "version", a.version)
+				return conn
+			}
+			if e := (*Error)(nil); errors.As(err, &e) {
+				// Its kind is not what is wrong with the stage's version.
+				a.refusals = append(a.refusals, refusal{stage, a.version, e.plain()})
+			}
 		}
-		if !isRefusal(err) {
-			a.refusals = append(a.refusals, refusal{stage, a.version, err})
+		if ctx.Err() == nil {
+			a.lookedInVain(stage, s.version, errors.Is(err, secretcache.ErrAccessDenied))
 		}
 	}
 	return nil
 }
 
-// fallbackVersion returns what a fall-back stage names now, if it is of any use.
-func (a *attempt) fallbackVersion(ctx context.Context, secrets Secrets, stage string) (choice, bool) {
+// idling says for how long a fall-back stage that helped nobody is left alone.
+type idling struct {
+	version string // of the stage that was rejected: a look for another one is due at once
+	looks   backoff.Backoff
+	denied  time.Time // the caller may not read the stage: until then it is left alone
+}
+
+// lookDue reports whether a fall-back stage is to be looked at. It waits if that
+// is so within lookWait and ctx allows.
+func (a *attempt) lookDue(ctx context.Context, stage, version string) bool {
 	a.mu.Lock()
-	seen, until := a.seen[stage], a.silenced[stage]
+	i := a.idle[stage]
 	a.mu.Unlock()
-	if stage == a.source.stage || time.Now().Before(until) {
-		return choice{}, false
+	now := time.Now()
+	if now.Before(i.denied) {
+		return false
 	}
-	s, err := a.refresh(ctx, secrets, stage, seen)
-	if err != nil {
-		if errors.Is(err, secretcache.ErrAccessDenied) {
-			a.mu.Lock()
-			a.silenced[stage] = time.Now().Add(deniedPause)
-			a.mu.Unlock()
-		}
-		return choice{}, false
+	wait := i.looks.Wait(now)
+	if wait == 0 || i.version != version {
+		return true
 	}
+	if deadline, ok := ctx.Deadline(); wait > lookWait || ok && deadline.Before(now.Add(wait)) {
+		return false
+	}
+	return sleep(ctx, wait) == nil
+}
+
+// lookedInVain notes that a look at a fall-back stage brought nothing that the
+// server accepts.
+func (a *attempt) lookedInVain(stage, version string, denied bool) {
 	a.mu.Lock()
-	a.seen[stage] = s
+	i := a.idle[stage]
 	a.mu.Unlock()
-	// A rotation that failed can leave a stage on a version without a value.
-	return choice{s, stage}, s.Reveal() != ""
+	now := time.Now()
+	if i.version != version {
+		i = idling{version: version}
+	}
+	i.looks.Fail(now, lookBase, lookMax)
+	if denied {
+		i.denied = now.Add(deniedPause)
+	}
+	a.rest(stage, i)
+}
+
+func (a *attempt) rest(stage string, i idling) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.idle[stage] = i
 }
 
 // tried reports whether the server, or the guard, refused s in this attempt.
@@ -515,7 +557,7 @@ func (a *attempt) fail(op string, err error) error {
 }
 
 func (a *attempt) wrap(op string, kind, err error) error {
-	return &Error{Op: op, SecretID: a.source.secretID, Version: a.version, Kind: kind, Err: err}
+	return &Error{Op: op, SecretID: a.source.secretID, Version: a.version, Kind: kind, Err: notBadConn(err)}
 }
 
 // A rejectedError is what the server said to each version.

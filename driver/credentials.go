@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
@@ -30,7 +31,15 @@ type target struct {
 // neither says is the engine's default. Errors name keys and never values.
 func parseSecret(s *secretcache.Secret, d *dataSource, info *Info) (*target, error) {
 	var m map[string]any
-	dec := json.NewDecoder(bytes.NewReader(s.Bytes()))
+	value := s.Bytes()
+	switch {
+	case bytes.HasPrefix(value, []byte("\ufeff")):
+		return nil, malformed(errors.New("it begins with a byte order mark; store it without"))
+	case !utf8.Valid(value):
+		// The decoder would replace what is invalid, also in the password.
+		return nil, malformed(errors.New("it is not text in UTF-8"))
+	}
+	dec := json.NewDecoder(bytes.NewReader(value))
 	dec.UseNumber()
 	// The causes are dropped: they quote the value.
 	if dec.Decode(&m) != nil || m == nil {
@@ -47,8 +56,7 @@ func parseSecret(s *secretcache.Secret, d *dataSource, info *Info) (*target, err
 			return nil, malformed(err)
 		}
 		if engine != "" && !info.Accepts(strings.ToLower(engine)) {
-			return nil, &Error{Kind: ErrEngineMismatch, Err: fmt.Errorf(
-				`key "engine" names another database than the driver for %s; "engine=%s" in the data source name overrides it`, info.Name, info.Name)}
+			return nil, mismatch(`key "engine" names another database than the driver for %s; "engine=%s" in the data source name overrides it`, info.Name, info.Name)
 		}
 	}
 	if t.host == "" {
@@ -79,6 +87,10 @@ func parseSecret(s *secretcache.Secret, d *dataSource, info *Info) (*target, err
 		if t.database, err = text(m, d.fields.database); err != nil {
 			return nil, malformed(err)
 		}
+		// As AWS's JDBC library does: what would be parameters in a URL is hardly a name.
+		if strings.ContainsAny(t.database, "?#&;/") {
+			return nil, malformed(fmt.Errorf(`key %q holds one of "?#&;/"; if it is the database's name, give it as "dbname" in the data source name`, d.fields.database))
+		}
 		if t.database == "" {
 			t.database = info.Database
 		}
@@ -87,7 +99,10 @@ func parseSecret(s *secretcache.Secret, d *dataSource, info *Info) (*target, err
 		}
 	}
 	var err error
-	if t.user, err = required(m, d.fields.username); err != nil {
+	if t.user, err = required(m, d.fields.username); err == nil {
+		_, err = text(m, d.fields.username)
+	}
+	if err != nil {
 		return nil, malformed(err)
 	}
 	password, err := required(m, d.fields.password)
@@ -119,8 +134,8 @@ func text(m map[string]any, key string) (string, error) {
 	}
 }
 
-// required returns a string that has to be there. Only the password may hold
-// control characters other than NUL.
+// required returns a string that has to be there. It may hold control characters
+// other than NUL, as a password does.
 func required(m map[string]any, key string) (string, error) {
 	v, ok := m[key].(string)
 	switch {

@@ -22,11 +22,7 @@ var (
 // Register makes engine available to [database/sql.Open] under a name. Like
 // [database/sql.Register] it panics if the name is taken.
 func Register(name string, engine Engine, opts *Options) {
-	d := &Driver{engine: engine}
-	if opts != nil {
-		d.opts = *opts
-	}
-	sql.Register(name, d)
+	sql.Register(name, &Driver{engine: engine, opts: opts.clone()})
 }
 
 // OpenConnector is [NewConnector] with the driver's engine and options.
@@ -48,7 +44,10 @@ func (d *Driver) Open(dsn string) (sqldriver.Conn, error) {
 	return c.Connect(context.Background())
 }
 
-// Format writes the driver's name, whatever the verb.
-func (d *Driver) Format(f fmt.State, _ rune) {
-	_, _ = io.WriteString(f, "secretsmanager-"+d.engine.Info().Name)
-}
+// String returns the driver's default name, as "secretsmanager-postgres".
+func (d *Driver) String() string { return defaultName(d.engine.Info()) }
+
+func defaultName(info Info) string { return "secretsmanager-" + info.Name }
+
+// Format writes what String returns, whatever the verb.
+func (d *Driver) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, d.String()) }

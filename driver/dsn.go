@@ -82,8 +82,10 @@ var ownKeys = map[string]func(d *dataSource, value string) error{
 var refusedKeys = map[string]bool{
 	"user": true, "uid": true, "username": true, "userid": true,
 	"password": true, "pwd": true, "changepassword": true, "passfile": true,
-	"service": true, "servicefile": true, "servicename": true, "sid": true,
-	"database": true, "server": true, "connstr": true, "failoverpartner": true,
+	"service": true, "servicefile": true, "servicename": true, "sid": true, "connstr": true,
+	"database": true, "initialcatalog": true,
+	"server": true, "datasource": true, "address": true, "addr": true, "networkaddress": true,
+	"hostname": true, "hostaddr": true, "failoverpartner": true,
 }
 
 // parseDSN parses a data source name for an engine. Its errors quote nothing of
@@ -100,16 +102,22 @@ func parseDSN(engine Engine, info *Info, dsn string) (*dataSource, error) {
 		err = d.check(engine, info)
 	}
 	if err != nil {
-		if errors.Is(err, ErrEngineMismatch) {
-			return nil, err
-		}
 		return nil, badDSN(err)
 	}
 	return d, nil
 }
 
+// badDSN returns an error of kind ErrBadDSN unless err has one.
 func badDSN(err error) error {
-	return &Error{Op: "parse data source name", Kind: ErrBadDSN, Err: err}
+	kind := ErrBadDSN
+	if e := (*Error)(nil); errors.As(err, &e) {
+		kind, err = e.Kind, e.Err
+	}
+	return &Error{Op: "parse data source name", Kind: kind, Err: err}
+}
+
+func mismatch(format string, args ...any) error {
+	return &Error{Kind: ErrEngineMismatch, Err: fmt.Errorf(format, args...)}
 }
 
 func (d *dataSource) parseBare(dsn string) error {
@@ -166,8 +174,7 @@ func (d *dataSource) parseJDBC(engine Engine, info *Info, rest string) error {
 	switch {
 	case ok && slices.Contains(info.Schemes, scheme):
 	case ok && slices.Contains(jdbcSchemes, scheme):
-		return &Error{Op: "parse data source name", Kind: ErrEngineMismatch,
-			Err: fmt.Errorf("the URL is for %s, the driver for %s", scheme, info.Name)}
+		return mismatch("the URL is for %s, the driver for %s", scheme, info.Name)
 	default:
 		return fmt.Errorf("what follows %q is none of %q", jdbcPrefix, info.Schemes)
 	}
@@ -203,8 +210,8 @@ func (d *dataSource) parseJDBC(engine Engine, info *Info, rest string) error {
 
 // set takes one parameter. Only the engine's have values that may be empty.
 func (d *dataSource) set(key, value string) error {
-	if i := strings.IndexFunc(value, unicode.IsControl); i >= 0 {
-		return fmt.Errorf("parameter %q: a control character", key)
+	if strings.IndexFunc(value, unicode.IsControl) >= 0 {
+		return fmt.Errorf("parameter %q holds a control character", key)
 	}
 	if set, ok := ownKeys[key]; ok {
 		if value == "" {
@@ -221,13 +228,7 @@ func (d *dataSource) set(key, value string) error {
 		}
 	}
 	if refusedKeys[strings.NewReplacer(" ", "", "_", "", "-", "").Replace(strings.ToLower(key))] {
-		hint := "the secret has it"
-		if strings.EqualFold(key, "database") {
-			hint = `it is spelt "dbname"`
-		} else if strings.EqualFold(key, "server") {
-			hint = `it is spelt "host"`
-		}
-		return fmt.Errorf("parameter %q is not allowed: %s", key, hint)
+		return fmt.Errorf(`parameter %q is not allowed: the secret says where to connect and as whom; "host", "port" and "dbname" go before it`, key)
 	}
 	if d.params == nil {
 		d.params = map[string]string{}
@@ -245,8 +246,7 @@ func (d *dataSource) check(engine Engine, info *Info) error {
 		d.secretID = strings.Join(part, ":")
 	}
 	if d.engine != "" && !info.Accepts(strings.ToLower(d.engine)) {
-		return &Error{Op: "parse data source name", Kind: ErrEngineMismatch,
-			Err: fmt.Errorf(`parameter "engine" names another database than the driver for %s`, info.Name)}
+		return mismatch(`parameter "engine" names another database than the driver for %s`, info.Name)
 	}
 	return engine.CheckParams(d.params)
 }
@@ -334,18 +334,19 @@ func checkHost(s string) (string, error) {
 		}
 	}
 	if strings.Contains(s, ":") {
-		if a, err := netip.ParseAddr(s); err == nil {
+		a, err := netip.ParseAddr(s)
+		if err == nil && strings.IndexFunc(a.Zone(), notInHost) < 0 {
 			return a.String(), nil
 		}
 		return "", errors.New("it is neither a host name nor an IP address; a port has a key of its own")
 	}
-	if s == "" || len(s) > 255 || strings.HasPrefix(s, "-") || strings.IndexFunc(s, func(r rune) bool {
-		return r != '.' && r != '-' && r != '_' && !isAlnum(r)
-	}) >= 0 {
+	if s == "" || len(s) > 255 || strings.HasPrefix(s, "-") || strings.IndexFunc(s, notInHost) >= 0 {
 		return "", errors.New("it is neither a host name nor an IP address")
 	}
 	return s, nil
 }
+
+func notInHost(r rune) bool { return r != '.' && r != '-' && r != '_' && !isAlnum(r) }
 
 func parsePort(s string) (int, error) {
 	n, err := strconv.ParseUint(s, 10, 16)

@@ -1,11 +1,11 @@
 package driver
 
 import (
+	sqldriver "database/sql/driver"
 	"errors"
+	"fmt"
 	"strconv"
 	"strings"
-
-	sqldriver "database/sql/driver"
 )
 
 // Conditions that callers match with [errors.Is].
@@ -62,6 +62,14 @@ func (e *Error) Unwrap() []error {
 		errs = append(errs, e.Err)
 	}
 	return errs
+}
+
+// plain returns what e says without operation and secret, and matches Err only.
+func (e *Error) plain() error {
+	if e.Kind == nil {
+		return e.Err
+	}
+	return fmt.Errorf("%v: %w", e.Kind, e.Err)
 }
 
 // notBadConn returns err, or, where it matches [sqldriver.ErrBadConn], an error

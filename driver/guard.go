@@ -48,16 +48,16 @@ type choice struct {
 // A record is what is known of the logins with one version to one address.
 // guard.mu guards it.
 type record struct {
-	accepted bool // the last login that was judged was accepted
+	accepted bool // a login was, and no other rejected since
 	inFlight int
 	started  uint64        // number of the login that was started last
 	judge    *judge        // the login that others wait for, or nil
 	freed    chan struct{} // closed when a login ends, for those over maxLogins; or nil
 
 	rejection error           // the first rejection since the last acceptance, or nil
-	rejected  uint64          // started when the last rejection was received
+	rejected  uint64          // started when that was received: what follows are probes
 	pause     backoff.Backoff // until a probe may be sent
-	probing   bool            // a probe is under way
+	probe     uint64          // number of the probe that is under way, or 0
 }
 
 // A judge is the first login with a version: others wait for what it says.
@@ -73,7 +73,6 @@ type ticket struct {
 	record *record
 	number uint64
 	judge  *judge // not nil: others wait for this login
-	probe  bool
 }
 
 // An outcome is how a login ended.
@@ -90,16 +89,14 @@ func newGuard(maxLogins int) *guard {
 	return &guard{maxLogins: maxLogins, records: map[loginKey]*record{}}
 }
 
-// errPaused is the error of enter when the version was rejected lately.
-type errPaused struct{ rejection error }
-
-func (e *errPaused) Error() string { return e.rejection.Error() }
-
-// enter waits until a login may be sent, or ctx ends. A version that was rejected
-// and is not to be tried yet is *errPaused.
-func (g *guard) enter(ctx context.Context, k loginKey) (ticket, error) {
+// enter waits until a login may be sent, or ctx ends. For a version that was
+// rejected, and is not to be tried yet, it returns the rejection.
+func (g *guard) enter(ctx context.Context, k loginKey) (t ticket, rejection, err error) {
 	free := false // has waited for a judge that could not say
 	for {
+		if err := ctx.Err(); err != nil {
+			return ticket{}, nil, err
+		}
 		g.mu.Lock()
 		r := g.record(k)
 		now := time.Now()
@@ -108,12 +105,11 @@ func (g *guard) enter(ctx context.Context, k loginKey) (ticket, error) {
 		t := ticket{record: r}
 		switch {
 		case r.rejection != nil:
-			if r.probing || r.pause.Wait(now) > 0 {
-				err := r.rejection
+			if r.probe != 0 || r.pause.Wait(now) > 0 {
+				rejection := r.rejection
 				g.mu.Unlock()
-				return ticket{}, &errPaused{err}
+				return ticket{}, rejection, nil
 			}
-			t.probe = true
 		case !r.accepted && r.judge != nil && !free:
 			waited = r.judge
 			wait = r.judge.done
@@ -130,19 +126,21 @@ func (g *guard) enter(ctx context.Context, k loginKey) (ticket, error) {
 			r.inFlight++
 			r.started++
 			t.number = r.started
-			r.probing = r.probing || t.probe
+			if r.rejection != nil {
+				r.probe = t.number
+			}
 			if t.judge != nil {
 				r.judge = t.judge
 			}
 			g.mu.Unlock()
-			return t, nil
+			return t, nil, nil
 		}
 		g.mu.Unlock()
 		select {
 		case <-wait:
 			free = free || waited != nil && waited.free
 		case <-ctx.Done():
-			return ticket{}, ctx.Err()
+			return ticket{}, nil, ctx.Err()
 		}
 	}
 }
@@ -157,24 +155,23 @@ func (g *guard) leave(t ticket, o outcome, err error) {
 		close(r.freed)
 		r.freed = nil
 	}
-	if t.probe {
-		r.probing = false
+	probe := r.probe == t.number
+	if probe {
+		r.probe = 0
 	}
 	switch o {
 	case accepted:
-		// A login that was sent before a rejection was received says nothing of
+		// A login that was sent before the rejection was received says nothing of
 		// what the server thinks since.
 		if r.rejection == nil || t.number > r.rejected {
 			r.clear()
 			r.accepted = true
 		}
 	case rejected:
-		r.accepted = false
-		r.rejected = r.started
 		if r.rejection == nil {
-			r.rejection = err
-		}
-		if t.probe || r.pause.Due().IsZero() {
+			r.rejection, r.rejected = err, r.started
+			r.pause.Fail(time.Now(), pauseBase, pauseMax)
+		} else if probe {
 			r.pause.Fail(time.Now(), pauseBase, pauseMax)
 		}
 	}
@@ -187,10 +184,9 @@ func (g *guard) leave(t ticket, o outcome, err error) {
 	}
 }
 
-// clear forgets a rejection.
+// clear forgets what the server said. Logins in flight go on.
 func (r *record) clear() {
-	r.rejection = nil
-	r.pause = backoff.Backoff{}
+	r.accepted, r.rejection, r.pause, r.probe = false, nil, backoff.Backoff{}, 0
 }
 
 // record returns the record of k. g.mu is held.

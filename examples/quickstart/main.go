@@ -149,7 +149,7 @@ func query(ctx context.Context, db *sql.DB, log *timeline, s *summary) {
 
 // tracer tells and counts what the connector does.
 func tracer(log *timeline, s *summary) *driver.Trace {
-	var last sync.Map // last version that was accepted
+	var last sync.Map // what was said last, to say it once
 	return &driver.Trace{
 		LoginDone: func(_ context.Context, i driver.LoginInfo) {
 			switch {
@@ -165,12 +165,13 @@ func tracer(log *timeline, s *summary) *driver.Trace {
 		},
 		RefreshDone: func(_ context.Context, i driver.RefreshInfo) {
 			atomic.AddInt64(&s.looked, 1)
-			switch {
-			case i.Err != nil:
+			// Connects share the looks; one line says it for all of them.
+			if old, _ := last.Swap(i.Stage, i.Version); i.Err == nil && old == i.Version {
+				return
+			}
+			if i.Err != nil {
 				log.say("  looked at %s: %v", i.Stage, i.Err)
-			case i.Version == i.Rejected:
-				log.say("  looked at %s: still version %s", i.Stage, short(i.Version))
-			default:
+			} else {
 				log.say("  looked at %s: version %s", i.Stage, short(i.Version))
 			}
 		},
@@ -183,7 +184,7 @@ func (s *summary) print(out io.Writer) {
 %10d queries
 %10d logins accepted
 %10d logins rejected
-%10d looks for another version
+%10d looks for another version, all connects together
 %10d calls of GetSecretValue
 %10d failed queries
 `, s.rotations, s.queries, s.accepted, s.rejected, s.looked, s.apiCalls, s.failed)

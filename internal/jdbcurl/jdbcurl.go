@@ -117,6 +117,9 @@ func isHex(c byte) bool {
 // The host comes back without brackets, the port as 0 where there is none. The
 // host is checked as by [CheckHost].
 func SplitHostPort(s string) (host string, port int, err error) {
+	if strings.IndexByte(s, '@') >= 0 {
+		return "", 0, errors.New("the URL has credentials before its host; the secret has them")
+	}
 	host, number, hasPort := s, "", false
 	if strings.HasPrefix(s, "[") {
 		end := strings.IndexByte(s, ']')
@@ -165,9 +168,6 @@ func CheckHost(host string) error {
 		return !(r == '.' || r == '-' || r == '_' ||
 			'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9')
 	}) >= 0 {
-		if strings.IndexByte(host, '@') >= 0 {
-			return errors.New("the URL has credentials before its host; the secret has them")
-		}
 		return errors.New("the host is neither a name nor an IP address")
 	}
 	return nil

@@ -10,10 +10,13 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"io"
+	"maps"
 	"math/big"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -40,10 +43,11 @@ type server struct {
 	Port int
 
 	mu      sync.Mutex
-	dials   int
+	changed sync.Cond
+	dialled map[string]bool // by the client's address
+	open    int             // how many of them are
 	logins  []login
 	cancels int
-	open    sync.WaitGroup // connections
 }
 
 // A login is one that a server saw.
@@ -86,27 +90,31 @@ func (s *server) start(tb testing.TB, addr ...string) *server {
 	}
 	a := l.Addr().(*net.TCPAddr)
 	s.Host, s.Port = a.IP.String(), a.Port
-	var accepting sync.WaitGroup
-	accepting.Go(func() {
+	s.changed.L, s.dialled = &s.mu, map[string]bool{}
+	go func() {
 		for {
 			c, err := l.Accept()
 			if err != nil {
 				return
 			}
-			s.mu.Lock()
-			s.dials++
-			s.mu.Unlock()
-			s.open.Go(func() {
-				defer c.Close()
+			s.count(c, 1)
+			go func() {
 				s.serve(c)
-			})
+				_ = c.Close()
+				s.count(c, -1)
+			}()
 		}
-	})
-	tb.Cleanup(func() {
-		_ = l.Close()
-		accepting.Wait()
-	})
+	}()
+	tb.Cleanup(func() { _ = l.Close() })
 	return s
+}
+
+func (s *server) count(c net.Conn, n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.dialled[c.RemoteAddr().String()] = true
+	s.open += n
+	s.changed.Broadcast()
 }
 
 func (s *server) serve(c net.Conn) {
@@ -226,15 +234,32 @@ func (s *server) seen() []login {
 // closed waits until the clients have closed all connections.
 func (s *server) closed(tb testing.TB) {
 	tb.Helper()
-	done := make(chan struct{})
-	go func() { s.open.Wait(); close(done) }()
-	select {
-	case <-done:
-	case <-time.After(10 * time.Second):
-		tb.Error("a connection is still open")
+	// Connections are accepted in order: after this one, all are known.
+	last, err := net.Dial("tcp", net.JoinHostPort(s.Host, strconv.Itoa(s.Port)))
+	if err != nil {
+		tb.Fatal(err)
 	}
+	late := false
+	timer := time.AfterFunc(10*time.Second, func() {
+		s.mu.Lock()
+		late = true
+		s.mu.Unlock()
+		s.changed.Broadcast()
+	})
+	defer timer.Stop()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	for !s.dialled[last.LocalAddr().String()] && !late {
+		s.changed.Wait()
+	}
+	_ = last.Close()
+	for s.open > 0 && !late {
+		s.changed.Wait()
+	}
+	delete(s.dialled, last.LocalAddr().String())
+	if late {
+		tb.Errorf("%d connections are still open", s.open)
+	}
 	if s.cancels > 0 {
 		tb.Errorf("the server got %d requests to cancel", s.cancels)
 	}
@@ -341,3 +366,5 @@ func hasIPv6(tb testing.TB) {
 	}
 	_ = l.Close()
 }
+
+func sortedKeys(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }

@@ -1,0 +1,463 @@
+package driver_test
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	sqldriver "database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sqlsecrets/sqlsecrets/driver"
+	"github.com/sqlsecrets/sqlsecrets/secretcache"
+)
+
+func TestContextEndsConnect(t *testing.T) {
+	hangs := func(ctx context.Context, _ string) error { <-ctx.Done(); return ctx.Err() }
+	for _, test := range []struct {
+		name  string
+		setup func(b *bench, dsn *string)
+	}{
+		{"the source hangs", func(b *bench, _ *string) { b.store.fault = hangs }},
+		{"the login hangs", func(b *bench, _ *string) { b.db.fault = hang }},
+		{"the refresh hangs", func(b *bench, _ *string) {
+			b.db.users["app"] = "other"
+			first := true
+			b.store.fault = func(ctx context.Context, _ string) error {
+				if first {
+					first = false
+					return nil
+				}
+				return hangs(ctx, "")
+			}
+		}},
+		{"the look at a fall-back stage hangs", func(b *bench, _ *string) {
+			b.db.users["app"] = "other"
+			b.store.fault = func(ctx context.Context, stage string) error {
+				if stage != "AWSCURRENT" {
+					return hangs(ctx, "")
+				}
+				return nil
+			}
+		}},
+		{"waiting for another login", func(b *bench, _ *string) {
+			b.db.fault = hang
+			b.opts.MaxLogins = 1
+		}},
+		{"waiting for the rotation", func(b *bench, dsn *string) {
+			*dsn = "prod/app?rotationWindow=1h"
+			b.db.users["app"] = "other"
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t, test.setup)
+				ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+				defer cancel()
+				start := time.Now()
+				for _, err := range b.together(ctx, 3) {
+					if !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, driver.ErrAuthFailed) {
+						t.Errorf("got %v, want the context's error", err)
+					}
+				}
+				if d := time.Since(start); d > 200*time.Millisecond {
+					t.Errorf("took %v, want 200ms", d)
+				}
+				// A context error is not remembered.
+				b.store.setFault(nil)
+				b.db.setFault(nil)
+				b.db.set("app", "pw1")
+				time.Sleep(2 * time.Second)
+				if err := b.ping(t.Context()); err != nil {
+					t.Errorf("afterwards: %v", err)
+				}
+			})
+		})
+	}
+}
+
+func TestContextThatHasEndedSendsNoLogin(t *testing.T) {
+	b := newBench(t)
+	if err := b.ping(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := b.ping(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want %v", err, context.Canceled)
+	}
+	if all, _ := b.db.count(); all != 1 {
+		t.Errorf("%d logins, want 1", all)
+	}
+}
+
+func TestConnectTimeout(t *testing.T) {
+	for _, test := range []struct {
+		option, want time.Duration
+	}{
+		{0, 30 * time.Second}, {5 * time.Second, 5 * time.Second}, {-1, time.Hour},
+	} {
+		t.Run(fmt.Sprint(test.option), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t, func(b *bench, _ *string) {
+					b.opts.ConnectTimeout = test.option
+					b.db.fault = hang
+				})
+				ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+				defer cancel()
+				start := time.Now()
+				err := b.ping(ctx)
+				if !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("got %v, want %v", err, context.DeadlineExceeded)
+				}
+				if d := time.Since(start); d != test.want {
+					t.Errorf("took %v, want %v", d, test.want)
+				}
+				if ours := strings.Contains(err.Error(), fmt.Sprintf("not connected within %v", test.want)); ours != (test.want < time.Hour) {
+					t.Errorf("error %q, says whose timeout it was: %t", err, ours)
+				}
+			})
+		})
+	}
+}
+
+// The timeout covers secret, login and retry together.
+func TestConnectTimeoutCoversTheRetry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, func(b *bench, _ *string) {
+			b.opts.ConnectTimeout = 10 * time.Second
+			b.store.latency = 4 * time.Second
+			b.db.latency = func(int) time.Duration { return 4 * time.Second }
+			b.db.users["app"] = "other"
+		})
+		start := time.Now()
+		isAuthFailed(t, b.ping(t.Context()), "v1")
+		if d := time.Since(start); d != 10*time.Second {
+			t.Errorf("took %v, want 10s", d)
+		}
+	})
+}
+
+func TestErrors(t *testing.T) {
+	network := &net.OpError{Op: "read", Net: "tcp", Err: io.ErrUnexpectedEOF}
+	for _, test := range []struct {
+		name  string
+		setup func(b *bench, dsn *string)
+		is    []error
+		text  string
+	}{
+		{"bad connection", func(b *bench, _ *string) { b.db.fault = always(sqldriver.ErrBadConn) }, nil,
+			`connect with secret "prod/app" (version v1): driver: bad connection`},
+		{"bad connection, wrapped", func(b *bench, _ *string) {
+			b.db.fault = always(errors.Join(fmt.Errorf("handshake: %w", sqldriver.ErrBadConn), network))
+		}, []error{network, io.ErrUnexpectedEOF}, ""},
+		{"bad connection and rejected", func(b *bench, _ *string) {
+			b.db.fault = always(fmt.Errorf("%w: %w", sqldriver.ErrBadConn, &vendorError{codeRejected, "access denied"}))
+		}, []error{driver.ErrAuthFailed}, ""},
+		{"bad connection from the source", func(b *bench, _ *string) {
+			b.store.fault = func(context.Context, string) error {
+				return fmt.Errorf("%w: %w", sqldriver.ErrBadConn, io.ErrClosedPipe)
+			}
+		}, []error{io.ErrClosedPipe}, ""},
+		{"bad connection from Prepare", func(b *bench, _ *string) {
+			b.engine.prepare = func(driver.Endpoint) error { return sqldriver.ErrBadConn }
+		}, nil, ""},
+		{"bad connection from SecretsAt", func(b *bench, _ *string) {
+			b.opts.Secrets = noSecrets{sqldriver.ErrBadConn}
+		}, nil, ""},
+		{"bad connection of the fall-back", func(b *bench, _ *string) {
+			b.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
+			b.db.fault = func(_ context.Context, l *login) error {
+				if l.password == "pw2" {
+					return sqldriver.ErrBadConn
+				}
+				return &vendorError{codeRejected, "access denied"}
+			}
+		}, []error{driver.ErrAuthFailed}, ""},
+		{"not found", func(b *bench, _ *string) {
+			b.store.fault = func(context.Context, string) error { return secretcache.ErrNotFound }
+		}, []error{secretcache.ErrNotFound}, `get secret "prod/app": secret not found`},
+		{"malformed", func(b *bench, _ *string) { b.store.put("v1", `{"host":"h"}`, "AWSCURRENT") },
+			[]error{driver.ErrMalformedSecret}, `read secret "prod/app" (version v1): malformed secret: key "username" is missing`},
+		{"network", func(b *bench, _ *string) { b.db.fault = always(network) }, []error{network, io.ErrUnexpectedEOF},
+			`connect with secret "prod/app" (version v1): read tcp: unexpected EOF`},
+		{"rejected", func(b *bench, _ *string) { b.db.users["app"] = "other" }, []error{driver.ErrAuthFailed},
+			`connect with secret "prod/app" (version v1): credentials rejected: vendor: access denied for user app (1045)`},
+		{"no connection and no error", func(b *bench, _ *string) { b.opts.Secrets = nil }, nil, "neither"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			b := newBench(t, test.setup)
+			if test.text == "neither" {
+				c, err := driver.NewConnector(silentEngine{b.engine}, "prod/app", &b.opts)
+				if err != nil {
+					t.Fatal(err)
+				}
+				b.Connector = c
+			}
+			err := b.ping(t.Context())
+			var e *driver.Error
+			if !errors.As(err, &e) || e != err || e.SecretID != "prod/app" {
+				t.Fatalf("got %#v, want a *driver.Error for the secret", err)
+			}
+			if inner := (*driver.Error)(nil); errors.As(e.Err, &inner) {
+				t.Errorf("%v has a *driver.Error within", err)
+			}
+			for _, want := range test.is {
+				if !errors.Is(err, want) {
+					t.Errorf("%v does not match %v", err, want)
+				}
+			}
+			if errors.Is(err, sqldriver.ErrBadConn) {
+				t.Errorf("%v matches driver.ErrBadConn", err)
+			}
+			for e := range tree(err) {
+				if e == sqldriver.ErrBadConn {
+					t.Errorf("%v has driver.ErrBadConn in its tree", err)
+				}
+			}
+			if !strings.Contains(err.Error(), test.text) {
+				t.Errorf("got %q, want %q", err, test.text)
+			}
+			// database/sql connects three times for ErrBadConn.
+			all, _ := b.db.count()
+			db := sql.OpenDB(b.Connector)
+			defer db.Close()
+			if err := db.PingContext(t.Context()); err == nil {
+				t.Error("Ping succeeds")
+			}
+			if n, _ := b.db.count(); n > all+2 {
+				t.Errorf("database/sql sent %d logins", n-all)
+			}
+		})
+	}
+}
+
+type noSecrets struct{ err error }
+
+func (s noSecrets) Get(context.Context, string, string) (*secretcache.Secret, error) {
+	return nil, s.err
+}
+
+func (s noSecrets) Refresh(context.Context, string, string, *secretcache.Secret) (*secretcache.Secret, error) {
+	return nil, s.err
+}
+
+// A silentEngine's logins return neither a connection nor an error.
+type silentEngine struct{ driver.Engine }
+
+func (silentEngine) Prepare(driver.Endpoint) (driver.Login, error) { return silentLogin{}, nil }
+
+type silentLogin struct{}
+
+func (silentLogin) Connect(context.Context, string, driver.Password) (sqldriver.Conn, error) {
+	return nil, nil
+}
+
+func TestErrorText(t *testing.T) {
+	for _, test := range []struct {
+		err  driver.Error
+		want string
+	}{
+		{driver.Error{Op: "x"}, `x`},
+		{driver.Error{Op: "x", SecretID: "s"}, `x "s"`},
+		{driver.Error{Op: "x", SecretID: "s", Version: "v", Kind: driver.ErrAuthFailed, Err: io.EOF}, `x "s" (version v): credentials rejected: EOF`},
+		{driver.Error{Op: "x", Kind: driver.ErrBadDSN}, `x: bad data source name`},
+	} {
+		if got := test.err.Error(); got != test.want {
+			t.Errorf("got %q, want %q", got, test.want)
+		}
+		for e := range tree(&test.err) {
+			if e == nil {
+				t.Errorf("%+v: nil in the tree", test.err)
+			}
+		}
+	}
+}
+
+// The trace and the log tell what happened, in order.
+func TestTraceAndLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var events []string
+		add := func(format string, args ...any) { events = append(events, fmt.Sprintf(format, args...)) }
+		var log bytes.Buffer
+		b := newBench(t, func(b *bench, _ *string) {
+			b.db.latency = func(int) time.Duration { return 2 * time.Millisecond }
+			b.opts.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+				if a.Key == slog.TimeKey {
+					return slog.Attr{}
+				}
+				return a
+			}}))
+			b.opts.Trace = &driver.Trace{
+				SecretDone: func(_ context.Context, i driver.SecretInfo) { add("secret %s %s %v", i.Stage, i.Version, i.Err) },
+				RefreshDone: func(_ context.Context, i driver.RefreshInfo) {
+					add("refresh %s %q to %q %t", i.Stage, i.Rejected, i.Version, i.Err == nil)
+				},
+				LoginStart: func(_ context.Context, i driver.LoginInfo) { add("start %s %s %s", i.Stage, i.Version, i.Address) },
+				LoginDone: func(_ context.Context, i driver.LoginInfo) {
+					add("done %s %s %v %t %t", i.Stage, i.Version, i.Duration, i.Rejected, i.Err == nil)
+				},
+				ConnectDone: func(_ context.Context, i driver.ConnectInfo) {
+					add("connect %s %s %d %v %t", i.SecretID, i.Version, i.Logins, i.Duration, i.Err == nil)
+				},
+			}
+			b.db.users["app"] = "pw2"
+			b.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
+		})
+		if err := b.ping(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		want := []string{
+			`secret AWSCURRENT v1 <nil>`,
+			`start AWSCURRENT v1 db.example.com:3306`,
+			`done AWSCURRENT v1 2ms true false`,
+			`refresh AWSCURRENT "v1" to "v1" true`,
+			`refresh AWSPENDING "" to "v2" true`,
+			`start AWSPENDING v2 db.example.com:3306`,
+			`done AWSPENDING v2 2ms false true`,
+			`connect prod/app v2 2 4ms true`,
+		}
+		if got := strings.Join(events, "\n"); got != strings.Join(want, "\n") {
+			t.Errorf("got\n%s\nwant\n%s", got, strings.Join(want, "\n"))
+		}
+		for _, want := range []string{
+			`level=WARN msg="the server rejected the credentials" secret=prod/app stage=AWSCURRENT version=v1 address=db.example.com:3306 duration=2ms error="vendor: access denied`,
+			`level=WARN msg="the secret has no other version than the rejected one" secret=prod/app`,
+			`level=INFO msg="the server accepted a fall-back version" secret=prod/app stage=AWSPENDING version=v2`,
+		} {
+			if !strings.Contains(log.String(), want) {
+				t.Errorf("the log has no %s:\n%s", want, log.String())
+			}
+		}
+		// While a version is in its pause no login is traced.
+		b.db.set("app", "other")
+		if err := b.ping(t.Context()); err == nil {
+			t.Fatal("connected")
+		}
+		events = nil
+		short, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		if err := b.ping(short); err == nil {
+			t.Fatal("connected")
+		}
+		for _, e := range events {
+			if strings.HasPrefix(e, "start") {
+				t.Errorf("a login was sent within the pause: %q", events)
+			}
+		}
+	})
+}
+
+// When LoginDone is called the guard knows the outcome: who connects from
+// within, or after it, sends no login with a version that was rejected.
+func TestGuardKnowsBeforeLoginDone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var inner error
+		var b *bench
+		b = newBench(t, func(b2 *bench, _ *string) {
+			b2.db.users["app"] = "other"
+			b2.opts.Trace = &driver.Trace{LoginDone: func(ctx context.Context, i driver.LoginInfo) {
+				ctx, cancel := context.WithTimeout(ctx, time.Millisecond)
+				defer cancel()
+				inner = b.ping(ctx)
+			}}
+		})
+		isAuthFailed(t, b.ping(t.Context()), "v1")
+		isAuthFailed(t, inner, "v1")
+		if all, _ := b.db.count(); all != 1 {
+			t.Errorf("%d logins, want 1", all)
+		}
+	})
+}
+
+// A secret that moved takes effect as a whole.
+func TestWholeTupleIsReplaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		if err := b.ping(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		b.db.set("app", "closed")
+		b.db.set("app2", "pw2")
+		b.store.put("v2", `{"host":"new.example.com","port":"3307","dbname":"d2","username":"app2","password":"pw2"}`, "AWSCURRENT")
+		c, err := b.Connect(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := *c.(*conn); got.addr != "new.example.com:3307" || got.user != "app2" {
+			t.Errorf("connected to %+v", got)
+		}
+		if ep := b.engine.endpoints[len(b.engine.endpoints)-1]; ep.Database != "d2" {
+			t.Errorf("database %q", ep.Database)
+		}
+	})
+}
+
+// The engine's configuration is for one endpoint: the database counts.
+func TestDatabaseChanges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, func(b *bench, _ *string) {
+			b.cache = secretcache.New(b.store, &secretcache.Options{TTL: -1})
+		})
+		for i, database := range []string{"one", "two", "two", "one"} {
+			b.store.put(fmt.Sprint("db", i), `{"host":"h","dbname":"`+database+`","username":"app","password":"pw1"}`, "AWSCURRENT")
+			if err := b.ping(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if ep := b.engine.endpoints[len(b.engine.endpoints)-1]; ep.Database != database {
+				t.Errorf("connect %d: database %q, want %q", i, ep.Database, database)
+			}
+		}
+		if n := len(b.engine.endpoints); n != 3 {
+			t.Errorf("Prepare was called %d times, want 3", n)
+		}
+	})
+}
+
+func TestCacheWithHook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, func(b *bench, _ *string) {
+			b.cache = secretcache.New(b.store, &secretcache.Options{Hook: rot13{}})
+		})
+		for range 3 {
+			if err := b.ping(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		b.rotate("v2", "pw2")
+		if err := b.ping(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if n := b.store.calls(""); n != 2 {
+			t.Errorf("%d fetches, want 2", n)
+		}
+	})
+}
+
+// rot13 is a Hook: each Get returns another *Secret for one version.
+type rot13 struct{}
+
+func (rot13) Put(s *secretcache.Secret) (*secretcache.Secret, error) {
+	return s.WithString(strings.Map(rot, s.Reveal())), nil
+}
+
+func (rot13) Get(s *secretcache.Secret) (*secretcache.Secret, error) {
+	return s.WithString(strings.Map(rot, s.Reveal())), nil
+}
+
+func rot(r rune) rune {
+	switch {
+	case 'a' <= r && r <= 'z':
+		return 'a' + (r-'a'+13)%26
+	case 'A' <= r && r <= 'Z':
+		return 'A' + (r-'A'+13)%26
+	}
+	return r
+}

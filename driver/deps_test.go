@@ -1,0 +1,55 @@
+package driver_test
+
+import (
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// Who imports what is a promise: driver and secretcache need the standard
+// library only, and a vendor's engine links no AWS SDK.
+func TestDependencies(t *testing.T) {
+	const module = "github.com/sqlsecrets/sqlsecrets"
+	for _, test := range []struct {
+		dir     string
+		allowed func(path string) bool
+	}{
+		{"driver", func(path string) bool { return false }},
+		{"secretcache", func(path string) bool { return false }},
+		{"engines/postgres/pgxv5", notAWS},
+		{"engines/mysql/gosqldriver", notAWS},
+	} {
+		t.Run(test.dir, func(t *testing.T) {
+			if _, err := os.Stat("../" + test.dir); err != nil {
+				t.Skip("does not exist")
+			}
+			cmd := exec.Command("go", "list", "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", "./"+test.dir)
+			cmd.Dir = ".."
+			cmd.Env = append(os.Environ(), "GOWORK=off")
+			out, err := cmd.Output()
+			if err != nil {
+				t.Fatalf("go list: %v", err)
+			}
+			paths := strings.Fields(string(out))
+			if len(paths) == 0 {
+				t.Fatal("no packages")
+			}
+			for _, path := range paths {
+				if !strings.HasPrefix(path, module+"/") && !test.allowed(path) {
+					t.Errorf("%s needs %s", test.dir, path)
+				}
+				if strings.HasPrefix(path, module+"/secretcache/") {
+					t.Errorf("%s needs %s, a source", test.dir, path)
+				}
+				if test.dir == "secretcache" && path == module+"/driver" {
+					t.Errorf("%s needs %s", test.dir, path)
+				}
+			}
+		})
+	}
+}
+
+func notAWS(path string) bool {
+	return !strings.Contains(path, "github.com/aws/")
+}

@@ -1,0 +1,103 @@
+package driver_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+
+	"github.com/sqlsecrets/sqlsecrets/driver"
+	"github.com/sqlsecrets/sqlsecrets/secretcache"
+)
+
+// A program with a cache of its own makes a connector of an engine, a data
+// source name and that cache. Here the engine and the secret are stand-ins.
+func ExampleNewConnector() {
+	source := secretcache.SourceFunc(func(_ context.Context, id, _ string) (*secretcache.Secret, error) {
+		return secretcache.NewSecret(secretcache.Value{ID: id, VersionID: "v1",
+			String: `{"host":"db.example.com","username":"app","password":"correct horse"}`}), nil
+	})
+	engine := newEngine("postgres", newDatabase("app", "correct horse"))
+
+	connector, err := driver.NewConnector(engine, "prod/app?dbname=reports",
+		&driver.Options{Secrets: secretcache.New(source, nil)})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	db := sql.OpenDB(connector)
+	defer db.Close()
+	fmt.Println(connector, db.PingContext(context.Background()))
+	// Output: secretsmanager-postgres prod/app <nil>
+}
+
+// A Trace follows a connect, and a Logger gets what an operator wants to know.
+func ExampleOptions() {
+	options := &driver.Options{
+		Logger: slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{
+			ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+				if a.Key == slog.TimeKey || a.Key == "duration" {
+					return slog.Attr{} // differ from run to run
+				}
+				return a
+			},
+		})),
+		Trace: &driver.Trace{
+			LoginDone: func(_ context.Context, i driver.LoginInfo) {
+				fmt.Printf("version %s to %s: rejected %t\n", i.Version, i.Address, i.Rejected)
+			},
+			ConnectDone: func(_ context.Context, i driver.ConnectInfo) {
+				fmt.Printf("connected after %d logins\n", i.Logins)
+			},
+		},
+	}
+	version := 1 // which is rotated when the first was read
+	options.Secrets = secretcache.New(secretcache.SourceFunc(func(_ context.Context, id, _ string) (*secretcache.Secret, error) {
+		defer func() { version++ }()
+		return secretcache.NewSecret(secretcache.Value{ID: id, VersionID: fmt.Sprint("v", version),
+			String: fmt.Sprintf(`{"host":"db.example.com","username":"app","password":"pw%d"}`, version)}), nil
+	}), nil)
+
+	connector, err := driver.NewConnector(newEngine("mysql", newDatabase("app", "pw2")), "prod/app", options)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	if _, err := connector.Connect(context.Background()); err != nil {
+		fmt.Println(err)
+	}
+	// Output:
+	// version v1 to db.example.com:3306: rejected true
+	// level=WARN msg="the server rejected the credentials" secret=prod/app stage=AWSCURRENT version=v1 address=db.example.com:3306 error="vendor: access denied for user app (1045)"
+	// level=INFO msg="the secret has another version than the rejected one" secret=prod/app stage=AWSCURRENT rejected=v1 version=v2
+	// version v2 to db.example.com:3306: rejected false
+	// connected after 2 logins
+}
+
+// Sentinels say what happened, the *Error to which secret, and the vendor's own
+// error is in the tree.
+func ExampleError() {
+	source := secretcache.SourceFunc(func(_ context.Context, id, _ string) (*secretcache.Secret, error) {
+		return secretcache.NewSecret(secretcache.Value{ID: id, VersionID: "v1",
+			String: `{"host":"db.example.com","username":"app","password":"outdated"}`}), nil
+	})
+	connector, err := driver.NewConnector(newEngine("mysql", newDatabase("app", "pw2")), "prod/app",
+		&driver.Options{Secrets: secretcache.New(source, nil), FallbackStages: []string{}})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	_, err = connector.Connect(context.Background())
+
+	var e *driver.Error
+	var vendor *vendorError // *pgconn.PgError, *mysql.MySQLError, …
+	switch {
+	case errors.Is(err, driver.ErrAuthFailed) && errors.As(err, &e) && errors.As(err, &vendor):
+		fmt.Println("secret", e.SecretID, "version", e.Version, "was rejected with code", vendor.Code)
+	case err != nil:
+		fmt.Println(err)
+	}
+	// Output: secret prod/app version v1 was rejected with code 1045
+}

@@ -1,0 +1,79 @@
+package driver
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/sqlsecrets/sqlsecrets/secretcache"
+)
+
+// ParseDSN returns what a data source name says, to be compared, and a bare data
+// source name that says the same.
+func ParseDSN(engine Engine, dsn string) (parsed any, canonical string, err error) {
+	info := engine.Info()
+	d, err := parseDSN(engine, &info, dsn)
+	if err != nil {
+		return nil, "", err
+	}
+	return d, d.format(), nil
+}
+
+func (d *dataSource) format() string {
+	values := maps.Clone(d.params)
+	if values == nil {
+		values = map[string]string{}
+	}
+	set := func(key, value, absent string) {
+		if value != absent {
+			values[key] = value
+		}
+	}
+	set("host", d.host, "")
+	set("port", strconv.Itoa(d.port), "0")
+	set("dbname", d.database, "")
+	set("engine", d.engine, "")
+	set("hostKey", d.fields.host, defaultFields.host)
+	set("portKey", d.fields.port, defaultFields.port)
+	set("dbnameKey", d.fields.database, defaultFields.database)
+	set("usernameKey", d.fields.username, defaultFields.username)
+	set("passwordKey", d.fields.password, defaultFields.password)
+	set("region", d.location.Region, "")
+	set("endpoint", d.location.Endpoint, "")
+	set("source", d.location.Source, "")
+	set("stage", d.stage, secretcache.StageCurrent)
+	set("fallback", strings.Join(d.fallback, ","), "")
+	if d.fallback != nil && len(d.fallback) == 0 {
+		values["fallback"] = "none"
+	}
+	if d.rotationWindow >= 0 {
+		values["rotationWindow"] = d.rotationWindow.String()
+	}
+	sep, dsn := "?", d.secretID
+	for _, key := range slices.Sorted(maps.Keys(values)) {
+		dsn += sep + key + "=" + escape(values[key])
+		sep = "&"
+	}
+	return dsn
+}
+
+func escape(s string) string {
+	var b strings.Builder
+	for i := range len(s) {
+		if c := s[i]; isAlnum(rune(c)) || strings.IndexByte("-_.~/:@,+", c) >= 0 {
+			b.WriteByte(c)
+		} else {
+			fmt.Fprintf(&b, "%%%02X", c)
+		}
+	}
+	return b.String()
+}
+
+// GuardRecords returns how many versions and addresses c remembers.
+func GuardRecords(c *Connector) int {
+	c.guard.mu.Lock()
+	defer c.guard.mu.Unlock()
+	return len(c.guard.records)
+}

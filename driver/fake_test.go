@@ -1,0 +1,489 @@
+package driver_test
+
+import (
+	"context"
+	sqldriver "database/sql/driver"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sqlsecrets/sqlsecrets/driver"
+	"github.com/sqlsecrets/sqlsecrets/secretcache"
+)
+
+// A vendorError is what the fake database answers, as *pgconn.PgError or
+// *mysql.MySQLError would be.
+type vendorError struct {
+	Code    int
+	Message string
+}
+
+func (e *vendorError) Error() string { return fmt.Sprintf("vendor: %s (%d)", e.Message, e.Code) }
+
+const (
+	codeRejected   = 1045
+	codeNoDatabase = 1049
+	codeLocked     = 3118
+)
+
+// A login is one that the fake database has seen.
+type login struct {
+	n              int // in the order of arrival
+	addr           string
+	user, password string
+	begin, end     time.Time // end is zero while it is under way
+	err            error
+}
+
+func (l *login) rejected() bool {
+	v := (*vendorError)(nil)
+	return errors.As(l.err, &v) && v.Code == codeRejected
+}
+
+// A database is a fake server that checks users and passwords.
+type database struct {
+	mu       sync.Mutex
+	users    map[string]string // by user, the password
+	logins   []*login
+	inFlight int
+	most     int // logins in flight at once
+
+	// latency is how long the n-th login takes; nil is none. The password is
+	// checked halfway.
+	latency func(n int) time.Duration
+	// fault may answer instead of the check; a nil error lets the login pass on.
+	fault func(ctx context.Context, l *login) error
+}
+
+func newDatabase(users ...string) *database {
+	db := &database{users: map[string]string{}}
+	for i := 0; i < len(users); i += 2 {
+		db.users[users[i]] = users[i+1]
+	}
+	return db
+}
+
+func (db *database) set(user, password string) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	db.users[user] = password
+}
+
+func (db *database) setFault(f func(context.Context, *login) error) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	db.fault = f
+}
+
+// log returns copies of the logins seen so far.
+func (db *database) log() []login {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	ls := make([]login, len(db.logins))
+	for i, l := range db.logins {
+		ls[i] = *l
+	}
+	return ls
+}
+
+// count returns how many logins were seen, and how many of them were rejected.
+func (db *database) count() (all, rejected int) {
+	for _, l := range db.log() {
+		all++
+		if l.rejected() {
+			rejected++
+		}
+	}
+	return all, rejected
+}
+
+func (db *database) login(ctx context.Context, addr, user, password string) (err error) {
+	db.mu.Lock()
+	l := &login{n: len(db.logins), addr: addr, user: user, password: password, begin: time.Now()}
+	db.logins = append(db.logins, l)
+	db.inFlight++
+	db.most = max(db.most, db.inFlight)
+	fault, latency := db.fault, time.Duration(0)
+	if db.latency != nil {
+		latency = db.latency(l.n)
+	}
+	db.mu.Unlock()
+	defer func() {
+		db.mu.Lock()
+		defer db.mu.Unlock()
+		l.end, l.err = time.Now(), err
+		db.inFlight--
+	}()
+	if err := wait(ctx, latency/2); err != nil {
+		return err
+	}
+	if fault != nil {
+		if err := fault(ctx, l); err != nil {
+			return err
+		}
+	}
+	db.mu.Lock()
+	want, ok := db.users[user]
+	db.mu.Unlock()
+	if err := wait(ctx, latency-latency/2); err != nil {
+		return err
+	}
+	if !ok || want != password {
+		return &vendorError{codeRejected, "access denied for user " + user}
+	}
+	return nil
+}
+
+// hang is a fault: the login ends with its context.
+func hang(ctx context.Context, _ *login) error {
+	<-ctx.Done()
+	return fmt.Errorf("vendor: handshake: %w", ctx.Err())
+}
+
+// always is a fault.
+func always(err error) func(context.Context, *login) error {
+	return func(context.Context, *login) error { return err }
+}
+
+// wait sleeps; a fake server's time is the test's.
+func wait(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return ctx.Err()
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// An engine is a fake driver.Engine that logs in to a database.
+type engine struct {
+	info     driver.Info
+	db       *database
+	parseURL func(url string, own func(string) bool) (driver.URL, error)
+	allowed  []string // parameters; nil: all
+	prepare  func(driver.Endpoint) error
+
+	mu        sync.Mutex
+	endpoints []driver.Endpoint // that Prepare was asked for
+}
+
+var _ driver.Engine = (*engine)(nil)
+
+func (e *engine) Info() driver.Info { return e.info }
+
+func (e *engine) ParseURL(url string, own func(string) bool) (driver.URL, error) {
+	if e.parseURL != nil {
+		return e.parseURL(url, own)
+	}
+	return parseURL(url, own)
+}
+
+func (e *engine) CheckParams(params map[string]string) error {
+	for key := range params {
+		if e.allowed != nil && !slices.Contains(e.allowed, key) {
+			return fmt.Errorf("parameter %q is unknown", key)
+		}
+	}
+	return nil
+}
+
+func (e *engine) Prepare(ep driver.Endpoint) (driver.Login, error) {
+	e.mu.Lock()
+	e.endpoints = append(e.endpoints, ep)
+	e.mu.Unlock()
+	if e.prepare != nil {
+		if err := e.prepare(ep); err != nil {
+			return nil, err
+		}
+	}
+	return &fakeLogin{e.db, ep.Host + ":" + strconv.Itoa(ep.Port)}, nil
+}
+
+func (e *engine) Rejected(err error) bool {
+	v := (*vendorError)(nil)
+	return errors.As(err, &v) && v.Code == codeRejected
+}
+
+type fakeLogin struct {
+	db   *database
+	addr string
+}
+
+func (l *fakeLogin) Connect(ctx context.Context, user string, password driver.Password) (sqldriver.Conn, error) {
+	if err := l.db.login(ctx, l.addr, user, password.Reveal()); err != nil {
+		return (*conn)(nil), err // typed nil, as some vendors do
+	}
+	return &conn{user: user, addr: l.addr}, nil
+}
+
+// A conn is the fake vendor's connection.
+type conn struct {
+	user, addr string
+	closed     bool
+}
+
+func (c *conn) Prepare(string) (sqldriver.Stmt, error) {
+	return nil, errors.New("not a real connection")
+}
+func (c *conn) Begin() (sqldriver.Tx, error) { return nil, errors.New("not a real connection") }
+func (c *conn) Close() error                 { c.closed = true; return nil }
+
+// parseURL reads scheme://host:port/database?user=…&key=value.
+func parseURL(s string, own func(string) bool) (driver.URL, error) {
+	u, err := url.Parse(s)
+	if err != nil || u.User != nil {
+		return driver.URL{}, errors.New("the URL is not well-formed")
+	}
+	r := driver.URL{Host: u.Hostname(), Database: strings.TrimPrefix(u.Path, "/"), Params: map[string]string{}}
+	if u.Port() != "" {
+		if r.Port, err = strconv.Atoi(u.Port()); err != nil {
+			return driver.URL{}, errors.New("the URL's port is not a number")
+		}
+	}
+	for key, values := range u.Query() {
+		switch {
+		case key == "user":
+			r.SecretID = values[0]
+		case key == "password":
+			return driver.URL{}, errors.New(`property "password" is not allowed`)
+		default:
+			_ = own(key)
+			r.Params[key] = values[0]
+		}
+	}
+	return r, nil
+}
+
+// accepts makes an Info.Accepts of the engine names of the design's table; one
+// that ends in "*" stands for all that begin so.
+func accepts(names ...string) func(string) bool {
+	return func(s string) bool {
+		return slices.ContainsFunc(names, func(name string) bool {
+			prefix, ok := strings.CutSuffix(name, "*")
+			return s == name || ok && strings.HasPrefix(s, prefix)
+		})
+	}
+}
+
+// infos are the engines of the design's table.
+var infos = map[string]driver.Info{
+	"postgres":  {Name: "postgres", Schemes: []string{"postgresql"}, Accepts: accepts("postgres", "postgresql", "aurora-postgresql"), Port: 5432, Database: "postgres"},
+	"redshift":  {Name: "redshift", Schemes: []string{"redshift"}, Accepts: accepts("redshift"), Port: 5439, DatabaseRequired: true},
+	"mysql":     {Name: "mysql", Schemes: []string{"mysql"}, Accepts: accepts("mysql", "mariadb", "aurora", "aurora-mysql"), Port: 3306},
+	"mariadb":   {Name: "mariadb", Schemes: []string{"mariadb"}, Accepts: accepts("mysql", "mariadb", "aurora", "aurora-mysql"), Port: 3306},
+	"oracle":    {Name: "oracle", Schemes: []string{"oracle"}, Accepts: accepts("oracle*", "custom-oracle*"), Port: 1521, DatabaseRequired: true, MaxLogins: 3},
+	"sqlserver": {Name: "sqlserver", Schemes: []string{"sqlserver"}, Accepts: accepts("sqlserver*", "custom-sqlserver*"), Port: 1433, Database: "master", MaxLogins: 3},
+	"db2":       {Name: "db2", Schemes: []string{"db2"}, Accepts: accepts("db2*"), Port: 50000, DatabaseRequired: true, MaxLogins: 3},
+}
+
+func newEngine(name string, db *database) *engine {
+	info, ok := infos[name]
+	if !ok {
+		panic("no engine " + name)
+	}
+	return &engine{info: info, db: db}
+}
+
+// A fetch is a call that the fake source has seen.
+type fetch struct {
+	id, stage string
+	at        time.Time
+}
+
+// A store is a fake secretcache.Source: one secret under any id.
+type store struct {
+	mu       sync.Mutex
+	versions map[string]string // value by version id
+	stages   map[string]string // version id by stage
+	moved    map[string][]time.Time
+	fetches  []fetch
+	latency  time.Duration
+	fault    func(ctx context.Context, stage string) error
+}
+
+var _ secretcache.Source = (*store)(nil)
+
+// newStore returns a store whose AWSCURRENT is version "v1" of value.
+func newStore(value string) *store {
+	s := &store{versions: map[string]string{}, stages: map[string]string{}, moved: map[string][]time.Time{}}
+	s.put("v1", value, "AWSCURRENT")
+	return s
+}
+
+// put adds a version that bears a stage, which no other bears then.
+func (s *store) put(version, value, stage string) {
+	s.mu.Lock()
+	s.versions[version] = value
+	s.mu.Unlock()
+	s.move(stage, version)
+}
+
+// move moves a stage as the service does: AWSPREVIOUS follows AWSCURRENT, and
+// AWSPENDING goes from the version that becomes current. An empty version takes
+// the stage away.
+func (s *store) move(stage, version string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if stage == "AWSCURRENT" {
+		if old := s.stages[stage]; old != "" && old != version {
+			s.stages["AWSPREVIOUS"] = old
+		}
+		if s.stages["AWSPENDING"] == version {
+			delete(s.stages, "AWSPENDING")
+		}
+	}
+	s.moved[version] = append(s.moved[version], time.Now())
+	if version == "" {
+		delete(s.stages, stage)
+		return
+	}
+	s.stages[stage] = version
+}
+
+func (s *store) setFault(f func(ctx context.Context, stage string) error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fault = f
+}
+
+// calls returns how many fetches were seen, of one stage or, if that is empty, of all.
+func (s *store) calls(stage string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := 0
+	for _, f := range s.fetches {
+		if stage == "" || f.stage == stage {
+			n++
+		}
+	}
+	return n
+}
+
+func (s *store) Fetch(ctx context.Context, id, stage string) (*secretcache.Secret, error) {
+	s.mu.Lock()
+	s.fetches = append(s.fetches, fetch{id, stage, time.Now()})
+	latency, fault := s.latency, s.fault
+	s.mu.Unlock()
+	if err := wait(ctx, latency/2); err != nil {
+		return nil, err
+	}
+	if fault != nil {
+		if err := fault(ctx, stage); err != nil {
+			return nil, err
+		}
+	}
+	s.mu.Lock()
+	version := s.stages[stage]
+	value := s.versions[version]
+	s.mu.Unlock()
+	if err := wait(ctx, latency-latency/2); err != nil {
+		return nil, err
+	}
+	if version == "" {
+		return nil, fmt.Errorf("secret %q: %w", id, secretcache.ErrNoVersion)
+	}
+	return secretcache.NewSecret(secretcache.Value{ID: id, Name: id, VersionID: version, String: value}), nil
+}
+
+// credentials returns a secret's value.
+func credentials(user, password string) string {
+	return fmt.Sprintf(`{"host":"db.example.com","username":%q,"password":%q}`, user, password)
+}
+
+// A bench is a connector with all that it needs.
+type bench struct {
+	*driver.Connector
+	db     *database
+	store  *store
+	cache  *secretcache.Cache
+	engine *engine
+	opts   driver.Options
+}
+
+// newBench returns a connector for user "app" with password "pw1", which is
+// version "v1". setup may change the options and the data source name.
+func newBench(t testing.TB, setup ...func(b *bench, dsn *string)) *bench {
+	t.Helper()
+	db := newDatabase("app", "pw1")
+	b := &bench{db: db, store: newStore(credentials("app", "pw1")), engine: newEngine("mysql", db)}
+	dsn := "prod/app"
+	for _, f := range setup {
+		f(b, &dsn)
+	}
+	if b.cache == nil {
+		b.cache = secretcache.New(b.store, nil)
+	}
+	if b.opts.Secrets == nil {
+		b.opts.Secrets = b.cache
+	}
+	t.Cleanup(func() { _ = b.cache.Close() }) // ends fetches that nobody waits for
+	c, err := driver.NewConnector(b.engine, dsn, &b.opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Connector = c
+	return b
+}
+
+// ping connects once.
+func (b *bench) ping(ctx context.Context) error {
+	c, err := b.Connect(ctx)
+	if err == nil {
+		err = c.Close()
+	} else if c != nil {
+		panic("a connection and an error")
+	}
+	return err
+}
+
+// together connects n times at once and returns the errors.
+func (b *bench) together(ctx context.Context, n int) []error {
+	errs := make([]error, n)
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() { errs[i] = b.ping(ctx) })
+	}
+	wg.Wait()
+	return errs
+}
+
+// rotate does the four steps of a single-user rotation at once, the database first.
+func (b *bench) rotate(version, password string) {
+	b.store.put(version, credentials("app", password), "AWSPENDING")
+	b.db.set("app", password)
+	b.store.move("AWSCURRENT", version)
+}
+
+func isAuthFailed(t testing.TB, err error, version string) {
+	t.Helper()
+	var e *driver.Error
+	if !errors.Is(err, driver.ErrAuthFailed) || !errors.As(err, &e) {
+		t.Fatalf("got %v, want ErrAuthFailed", err)
+	}
+	if e.SecretID != "prod/app" || e.Version != version {
+		t.Errorf("error is for secret %q version %q, want %q %q: %v", e.SecretID, e.Version, "prod/app", version, err)
+	}
+	for _, want := range []string{`"prod/app"`, version, "access denied"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("error %q does not name %s", err, want)
+		}
+	}
+	var v *vendorError
+	if !errors.As(err, &v) || v.Code != codeRejected {
+		t.Errorf("error %v does not wrap the vendor's", err)
+	}
+	if errors.Is(err, sqldriver.ErrBadConn) {
+		t.Errorf("error %v matches driver.ErrBadConn", err)
+	}
+}

@@ -1,0 +1,774 @@
+package driver_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sqlsecrets/sqlsecrets/driver"
+	"github.com/sqlsecrets/sqlsecrets/secretcache"
+)
+
+func TestFirstLoginOfAVersionIsAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, func(b *bench, _ *string) {
+			b.db.latency = func(int) time.Duration { return 100 * time.Millisecond }
+		})
+		start := time.Now()
+		for _, err := range b.together(t.Context(), 50) {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		log := b.db.log()
+		for _, l := range log[1:] {
+			if l.begin.Before(log[0].end) {
+				t.Fatalf("login %d began before the first ended", l.n)
+			}
+		}
+		if d := time.Since(start); d != 200*time.Millisecond {
+			t.Errorf("took %v, want 200ms: one login, then all others together", d)
+		}
+	})
+}
+
+func TestHungLeader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.db.setFault(hang)
+		start := time.Now()
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if err := b.ping(t.Context()); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("leader: got %v", err)
+			}
+			if d := time.Since(start); d != driver.DefaultConnectTimeout {
+				t.Errorf("leader returned after %v", d)
+			}
+		})
+		synctest.Wait()
+		for i := range 100 {
+			limit := time.Duration(1+i) * 50 * time.Millisecond
+			wg.Go(func() {
+				ctx, cancel := context.WithTimeout(t.Context(), limit)
+				defer cancel()
+				err := b.ping(ctx)
+				if !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, driver.ErrAuthFailed) {
+					t.Errorf("got %v, want the context's error", err)
+				}
+				if d := time.Since(start); d != limit {
+					t.Errorf("returned after %v, want at its own deadline of %v", d, limit)
+				}
+			})
+		}
+		wg.Wait()
+		if all, _ := b.db.count(); all != 1 {
+			t.Errorf("%d logins, want 1", all)
+		}
+	})
+}
+
+func TestCancelledLeaderHandsOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, func(b *bench, _ *string) {
+			b.db.latency = func(n int) time.Duration {
+				if n == 0 {
+					return time.Hour
+				}
+				return 10 * time.Millisecond
+			}
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if err := b.ping(ctx); !errors.Is(err, context.Canceled) {
+				t.Errorf("leader: got %v, want %v", err, context.Canceled)
+			}
+		})
+		synctest.Wait()
+		for range 20 {
+			wg.Go(func() {
+				if err := b.ping(t.Context()); err != nil {
+					t.Errorf("waiter: %v", err)
+				}
+			})
+		}
+		time.Sleep(time.Second)
+		cancel()
+		wg.Wait()
+		log := b.db.log()
+		if len(log) != 21 {
+			t.Fatalf("%d logins, want 21", len(log))
+		}
+		// The next one leads: nothing is known of the version yet.
+		for _, l := range log[2:] {
+			if l.begin.Before(log[1].end) {
+				t.Fatalf("login %d began before the second ended", l.n)
+			}
+		}
+	})
+}
+
+func TestLeaderWithNetworkFailureReleasesOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		broken := errors.New("connection reset")
+		b := newBench(t, func(b *bench, _ *string) {
+			b.db.latency = func(int) time.Duration { return 10 * time.Millisecond }
+		})
+		b.db.setFault(func(_ context.Context, l *login) error {
+			if l.n == 0 {
+				return broken
+			}
+			return nil
+		})
+		failed := 0
+		for _, err := range b.together(t.Context(), 50) {
+			if err != nil {
+				failed++
+				if !errors.Is(err, broken) {
+					t.Errorf("got %v", err)
+				}
+			}
+		}
+		if failed != 1 {
+			t.Errorf("%d failed, want only the leader", failed)
+		}
+		log := b.db.log()
+		for _, l := range log[2:] {
+			if !l.begin.Equal(log[1].begin) {
+				t.Fatalf("login %d began at %v, the first after the leader's at %v: not together", l.n, l.begin, log[1].begin)
+			}
+		}
+	})
+}
+
+func TestPanickingEngineReleasesOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, func(b *bench, _ *string) {
+			b.opts.MaxLogins = 1
+			b.db.latency = func(int) time.Duration { return 10 * time.Millisecond }
+		})
+		b.db.setFault(func(_ context.Context, l *login) error {
+			if l.n == 0 {
+				panic("vendor bug")
+			}
+			return nil
+		})
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			defer func() {
+				if recover() == nil {
+					t.Error("the panic was swallowed")
+				}
+			}()
+			_ = b.ping(t.Context())
+		})
+		synctest.Wait()
+		for _, err := range b.together(t.Context(), 5) {
+			if err != nil {
+				t.Error(err)
+			}
+		}
+		wg.Wait()
+	})
+}
+
+func TestMaxLogins(t *testing.T) {
+	for _, test := range []struct {
+		engine string
+		option int
+		want   int
+	}{
+		{"mysql", 0, 40}, {"oracle", 0, 3}, {"sqlserver", 0, 3}, {"db2", 0, 3},
+		{"oracle", 7, 7}, {"oracle", -1, 40}, {"mysql", 1, 1},
+	} {
+		t.Run(fmt.Sprintf("%s %d", test.engine, test.option), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t, func(b *bench, dsn *string) {
+					*dsn = "prod/app?dbname=x"
+					b.engine = newEngine(test.engine, b.db)
+					b.opts.MaxLogins = test.option
+					b.db.latency = func(int) time.Duration { return 100 * time.Millisecond }
+				})
+				if err := b.ping(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+				defer cancel()
+				var wg sync.WaitGroup
+				wg.Go(func() { // leaves at its own deadline
+					if err := b.ping(ctx); !errors.Is(err, context.DeadlineExceeded) {
+						t.Errorf("got %v", err)
+					}
+				})
+				for _, err := range b.together(t.Context(), 40) {
+					if err != nil {
+						t.Error(err)
+					}
+				}
+				wg.Wait()
+				if b.db.most < test.want || b.db.most > test.want+1 || test.want < 10 && b.db.most != test.want {
+					t.Errorf("%d logins in flight, want %d", b.db.most, test.want)
+				}
+			})
+		})
+	}
+}
+
+// A burst that is under way when the password changes sends MaxLogins with the
+// old one at most.
+func TestMaxLoginsBoundsRejections(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, func(b *bench, dsn *string) {
+			*dsn = "prod/app?dbname=x"
+			b.engine = newEngine("oracle", b.db)
+			b.db.latency = func(int) time.Duration { return 10 * time.Millisecond }
+		})
+		if err := b.ping(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		b.db.set("app", "other")
+		for _, err := range b.together(t.Context(), 100) {
+			isAuthFailed(t, err, "v1")
+		}
+		if _, rejected := b.db.count(); rejected > 3 {
+			t.Errorf("%d rejected logins, want 3 at most", rejected)
+		}
+	})
+}
+
+func TestMaxLoginsBoundsRejectionsOfARotation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, func(b *bench, dsn *string) {
+			*dsn = "prod/app?dbname=x"
+			b.engine = newEngine("oracle", b.db)
+			b.db.latency = func(n int) time.Duration { return time.Duration(10+n) * time.Millisecond }
+		})
+		if err := b.ping(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		b.rotate("v2", "pw2")
+		for _, err := range b.together(t.Context(), 100) {
+			if err != nil {
+				t.Error(err)
+			}
+		}
+		if _, rejected := b.db.count(); rejected > 3 {
+			t.Errorf("%d rejected logins, want 3 at most", rejected)
+		}
+	})
+}
+
+// Many rejections at once are one reason to pause.
+func TestBurstOfRejectionsPausesForASecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, func(b *bench, _ *string) {
+			b.db.latency = func(n int) time.Duration { return time.Duration(n) * time.Millisecond }
+		})
+		if err := b.ping(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		b.db.set("app", "other")
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		for _, err := range b.together(ctx, 50) {
+			isAuthFailed(t, err, "v1")
+		}
+		if _, rejected := b.db.count(); rejected != 50 {
+			t.Fatalf("%d rejected logins, want 50: the version was accepted before", rejected)
+		}
+		b.db.set("app", "pw1")
+		time.Sleep(time.Second)
+		if err := b.ping(t.Context()); err != nil {
+			t.Errorf("a second later: %v", err)
+		}
+	})
+}
+
+func TestProbeSchedule(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, func(b *bench, _ *string) { b.db.set("app", "other") })
+		start := time.Now()
+		for time.Since(start) < time.Hour {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+			isAuthFailed(t, b.ping(ctx), "v1")
+			cancel()
+			time.Sleep(200 * time.Millisecond)
+		}
+		log := b.db.log()
+		want := time.Second
+		for i := 1; i < len(log); i++ {
+			got := log[i].begin.Sub(log[i-1].end)
+			if got < want*3/4 || got > want+250*time.Millisecond {
+				t.Errorf("pause %d is %v, want within [%v, %v]", i, got, want*3/4, want)
+			}
+			want = min(2*want, 5*time.Minute)
+		}
+		if len(log) < 18 || len(log) > 26 {
+			t.Errorf("%d logins in an hour", len(log))
+		}
+		// Once the server accepts it, the next rejection begins anew.
+		b.db.set("app", "pw1")
+		time.Sleep(5 * time.Minute)
+		for _, err := range b.together(t.Context(), 3) {
+			if err != nil && !errors.Is(err, driver.ErrAuthFailed) {
+				t.Error(err)
+			}
+		}
+		for _, err := range b.together(t.Context(), 20) {
+			if err != nil {
+				t.Errorf("after the probe was accepted: %v", err)
+			}
+		}
+		b.db.set("app", "other")
+		isAuthFailed(t, b.ping(t.Context()), "v1")
+		time.Sleep(time.Second)
+		all, _ := b.db.count()
+		isAuthFailed(t, b.ping(t.Context()), "v1")
+		if n, _ := b.db.count(); n != all+1 {
+			t.Errorf("%d logins a second after the first rejection, want one", n-all)
+		}
+	})
+}
+
+func TestOneProbeAtATime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, func(b *bench, _ *string) { b.db.set("app", "other") })
+		isAuthFailed(t, b.ping(t.Context()), "v1")
+		b.db.latency = func(int) time.Duration { return 100 * time.Millisecond }
+		time.Sleep(time.Second)
+		for _, err := range b.together(t.Context(), 50) {
+			isAuthFailed(t, err, "v1")
+		}
+		// One, and after its pause possibly one of those who waited for a look.
+		if all, _ := b.db.count(); all != 2 {
+			t.Errorf("%d logins, want 2", all)
+		}
+	})
+}
+
+// The outcome of a login that was sent before the rejection was received comes
+// late: neither may it clear what is known since, nor undo what a probe found.
+func TestStragglers(t *testing.T) {
+	setup := func(t *testing.T, late, probe bool) *bench {
+		b := newBench(t, func(_ *bench, dsn *string) { *dsn = "prod/app?fallback=none" })
+		if err := b.ping(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		verdict := func(ok bool) error {
+			if ok {
+				return nil
+			}
+			return &vendorError{codeRejected, "access denied for user app"}
+		}
+		b.db.setFault(func(ctx context.Context, l *login) error {
+			switch l.n {
+			case 1: // in flight when the next is rejected
+				_ = wait(ctx, 1050*time.Millisecond)
+				return verdict(late)
+			case 3: // the probe, longer under way than the straggler
+				_ = wait(ctx, 300*time.Millisecond)
+				return verdict(probe)
+			}
+			_ = wait(ctx, time.Duration(max(0, l.n-2))*time.Millisecond)
+			return verdict(l.n != 2)
+		})
+		return b
+	}
+	run := func(t *testing.T, b *bench) {
+		var wg sync.WaitGroup
+		wg.Go(func() { _ = b.ping(t.Context()) })
+		synctest.Wait()
+		short, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		isAuthFailed(t, b.ping(short), "v1")
+		time.Sleep(time.Second)
+		wg.Go(func() { _ = b.ping(t.Context()) })
+		wg.Wait()
+	}
+	quick := func(t *testing.T, b *bench) error {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		return b.ping(ctx)
+	}
+	t.Run("late acceptance", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			b := setup(t, true, false)
+			run(t, b)
+			all, _ := b.db.count()
+			isAuthFailed(t, quick(t, b), "v1")
+			if n, _ := b.db.count(); n != all {
+				t.Error("a login was sent within the pause after the probe was rejected")
+			}
+		})
+	})
+	t.Run("late rejection", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			b := setup(t, false, true)
+			run(t, b)
+			for range 3 {
+				for _, err := range b.together(t.Context(), 10) {
+					if err != nil {
+						t.Errorf("after an accepted probe: %v", err)
+					}
+				}
+			}
+			if all, _ := b.db.count(); all != 4+30 {
+				t.Errorf("%d logins, want 34", all)
+			}
+		})
+	})
+}
+
+func TestReaderAndWriterDoNotBlockEachOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, func(b *bench, dsn *string) { *dsn = "prod/app?fallback=none&host=writer" })
+		b.db.setFault(func(_ context.Context, l *login) error {
+			if l.addr == "reader:3306" {
+				return &vendorError{codeRejected, "access denied: the replica lags"}
+			}
+			return nil
+		})
+		reader, err := driver.NewConnector(b.engine, "prod/app?fallback=none&host=reader", &b.opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 5 {
+			_, err := reader.Connect(t.Context())
+			isAuthFailed(t, err, "v1")
+			if err := b.ping(t.Context()); err != nil {
+				t.Errorf("writer: %v", err)
+			}
+		}
+	})
+}
+
+// A source without version ids moves the secret to another host.
+func TestGuardTellsAddressesApart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		host := "one"
+		b := newBench(t, func(b *bench, _ *string) {
+			b.opts.Secrets = secretsFunc(func(id, stage string) (*secretcache.Secret, error) {
+				return secretcache.NewSecret(secretcache.Value{ID: id, String: `{"host":"` + host + `","username":"app","password":"pw1"}`}), nil
+			})
+		})
+		b.db.setFault(func(_ context.Context, l *login) error {
+			if l.addr == "one:3306" {
+				return &vendorError{codeRejected, "access denied"}
+			}
+			return nil
+		})
+		isAuthFailed(t, b.ping(t.Context()), "")
+		host = "two"
+		if err := b.ping(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestManyVersionsAreNotRemembered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		for i := range 200 {
+			b.rotate(fmt.Sprintf("v%d", i+2), fmt.Sprintf("pw%d", i+2))
+			if err := b.ping(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := driver.GuardRecords(b.Connector); n > 32 {
+			t.Errorf("%d records, want 32 at most", n)
+		}
+	})
+}
+
+// A version that the stage names again begins anew: it may have been changed since
+// it was accepted, and a burst would lock the account.
+func TestRollBackBeginsWithOneLogin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, func(b *bench, dsn *string) {
+			*dsn = "prod/app?fallback=none"
+			b.cache = secretcache.New(b.store, &secretcache.Options{TTL: -1})
+			b.db.latency = func(int) time.Duration { return 10 * time.Millisecond }
+		})
+		if err := b.ping(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		b.db.set("app2", "pw2")
+		b.store.put("v2", credentials("app2", "pw2"), "AWSCURRENT")
+		if err := b.ping(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		b.db.set("app", "other")
+		b.store.move("AWSCURRENT", "v1")
+		for _, err := range b.together(t.Context(), 50) {
+			isAuthFailed(t, err, "v1")
+		}
+		if _, rejected := b.db.count(); rejected != 1 {
+			t.Errorf("%d rejected logins, want 1", rejected)
+		}
+	})
+}
+
+// Clearing a record while a probe is under way must leave room for one probe,
+// not for two, and not block until the old one ends.
+func TestRollBackWhileAProbeHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, func(b *bench, dsn *string) {
+			*dsn = "prod/app?fallback=none"
+			b.opts.ConnectTimeout = -1
+			b.cache = secretcache.New(b.store, &secretcache.Options{TTL: -1})
+			b.db.set("app", "other")
+		})
+		isAuthFailed(t, b.ping(t.Context()), "v1")
+		time.Sleep(time.Second)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		b.db.setFault(hang)
+		var wg sync.WaitGroup
+		wg.Go(func() { _ = b.ping(ctx) }) // the probe, with no end in sight
+		synctest.Wait()
+		b.db.setFault(nil)
+		b.store.put("v2", credentials("app", "pw2"), "AWSCURRENT")
+		b.db.set("app", "pw2")
+		if err := b.ping(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		b.store.move("AWSCURRENT", "v1")
+		isAuthFailed(t, b.ping(t.Context()), "v1") // the change allows one login
+		all, _ := b.db.count()
+		time.Sleep(2 * time.Second)
+		isAuthFailed(t, b.ping(t.Context()), "v1")
+		if n, _ := b.db.count(); n != all+1 {
+			t.Errorf("%d probes after the pause, want 1 although the old one hangs", n-all)
+		}
+		cancel()
+		wg.Wait()
+	})
+}
+
+// What was read before the stage changed is read again: taking it for news would
+// clear the record of a version that the server has just rejected.
+func TestReadThatTheStageOvertakes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var b *bench
+		b = newBench(t, func(n *bench, dsn *string) {
+			*dsn = "prod/app?fallback=none"
+			n.db.users["app"] = "pw2"
+			n.opts.Secrets = &slowGet{Secrets: secretcache.New(n.store, nil), then: func() {
+				n.store.put("v2", credentials("app", "pw2"), "AWSCURRENT")
+				if err := b.ping(t.Context()); err != nil {
+					t.Error(err)
+				}
+			}}
+		})
+		if err := b.ping(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if all, rejected := b.db.count(); all != 3 || rejected != 1 {
+			t.Errorf("%d logins, %d rejected; want 3, 1", all, rejected)
+		}
+	})
+}
+
+// A slowGet does something between reading and returning, once.
+type slowGet struct {
+	driver.Secrets
+	then func()
+}
+
+func (s *slowGet) Get(ctx context.Context, id, stage string) (*secretcache.Secret, error) {
+	secret, err := s.Secrets.Get(ctx, id, stage)
+	if then := s.then; then != nil {
+		s.then = nil
+		then()
+	}
+	return secret, err
+}
+
+// Rotations under load, with the database changed first: no connect that began
+// after a rotation's end fails, and the guard keeps its word.
+func TestRotationsUnderLoad(t *testing.T) {
+	const rotations, workers = 50, 16
+	for _, test := range []struct {
+		name        string
+		dsn         string
+		gap         time.Duration // between the database's change and the secret's
+		alternating bool
+		ttl         time.Duration
+	}{
+		{"single user", "prod/app", 0, false, time.Hour},
+		{"single user, gap", "prod/app", 500 * time.Millisecond, false, time.Hour},
+		{"single user, gap, no fall-back", "prod/app?fallback=none", 500 * time.Millisecond, false, time.Hour},
+		{"single user, gap, short TTL", "prod/app", 500 * time.Millisecond, false, 3 * time.Second},
+		{"alternating users", "prod/app", 500 * time.Millisecond, true, time.Hour},
+		{"alternating users, short TTL", "prod/app?fallback=AWSPENDING,AWSPREVIOUS", 500 * time.Millisecond, true, 3 * time.Second},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			seed := rand.Uint64()
+			t.Logf("seed %d", seed)
+			synctest.Test(t, func(t *testing.T) {
+				random := rand.New(rand.NewPCG(seed, 0))
+				latencies := make([]time.Duration, 997)
+				for i := range latencies {
+					latencies[i] = time.Millisecond + time.Duration(random.Int64N(int64(20*time.Millisecond)))
+				}
+				b := newBench(t, func(b *bench, dsn *string) {
+					*dsn = test.dsn
+					b.db.latency = func(n int) time.Duration { return latencies[n%len(latencies)] }
+					b.store.latency = 7 * time.Millisecond
+					b.cache = secretcache.New(b.store, &secretcache.Options{TTL: test.ttl})
+				})
+				if err := b.ping(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				var mu sync.Mutex
+				var underway, stopped bool // a rotation is; the workers are to end
+				var steps int              // begins and ends of rotations so far
+				var failures []error
+				late := 0 // failures of connects that met no rotation
+				connects := 0
+				var wg sync.WaitGroup
+				for i := range workers {
+					wg.Go(func() {
+						random := rand.New(rand.NewPCG(seed, uint64(i)+1))
+						for {
+							time.Sleep(time.Duration(random.Int64N(int64(100 * time.Millisecond))))
+							mu.Lock()
+							settled, step, stop := !underway, steps, stopped
+							mu.Unlock()
+							if stop {
+								return
+							}
+							err := b.ping(t.Context())
+							mu.Lock()
+							connects++
+							if err != nil {
+								failures = append(failures, err)
+								if settled && step == steps {
+									late++
+								}
+							}
+							mu.Unlock()
+						}
+					})
+				}
+				versions := map[string]string{"pw1": "v1"} // by password
+				for i := range rotations {
+					time.Sleep(time.Second + time.Duration(random.Int64N(int64(2*time.Second))))
+					version, password := fmt.Sprintf("v%d", i+2), fmt.Sprintf("pw%d", i+2)
+					versions[password] = version
+					user := "app"
+					if test.alternating && i%2 == 0 {
+						user = "app_clone"
+					}
+					mu.Lock()
+					underway, steps = true, steps+1
+					mu.Unlock()
+					b.store.put(version, credentials(user, password), "AWSPENDING")
+					time.Sleep(time.Duration(random.Int64N(int64(50 * time.Millisecond))))
+					b.db.set(user, password)
+					if test.gap > 0 {
+						time.Sleep(test.gap)
+					}
+					b.store.move("AWSCURRENT", version)
+					mu.Lock()
+					underway, steps = false, steps+1
+					mu.Unlock()
+				}
+				time.Sleep(2 * time.Second)
+				mu.Lock()
+				stopped = true
+				mu.Unlock()
+				wg.Wait()
+
+				if late > 0 {
+					t.Errorf("%d of %d connects that began between rotations failed", late, connects)
+				}
+				if len(failures) > 0 && test.gap > 0 && test.dsn == "prod/app" {
+					t.Errorf("%d of %d connects failed, want none with a pending version: %v", len(failures), connects, failures[0])
+				}
+				calls := b.store.calls("")
+				if n := float64(calls) / rotations; test.ttl == time.Hour && n > 4 {
+					t.Errorf("%.1f fetches a rotation, want 4 at most", n)
+				}
+				all, rejected := b.db.count()
+				t.Logf("%d connects, %d failed; %d logins, %d rejected; %d fetches", connects, len(failures), all, rejected, calls)
+				checkLog(t, b, versions, test.dsn == "prod/app?fallback=none")
+			})
+		})
+	}
+}
+
+// checkLog checks the logins against rule 5. versions has the version of each
+// password. The first login of a version is checked to be alone if alone is set:
+// no version may have been tried before the stage named it.
+func checkLog(t *testing.T, b *bench, versions map[string]string, alone bool) {
+	t.Helper()
+	type event struct {
+		at    time.Time
+		order int // of what happens at one instant: ends, changes of the stage, begins
+		login *login
+		move  bool
+	}
+	log := b.db.log()
+	for password, version := range versions {
+		var events []event
+		for i := range log {
+			if l := &log[i]; l.password == password {
+				events = append(events, event{at: l.begin, order: 2, login: l}, event{at: l.end, order: 0, login: l})
+			}
+		}
+		for _, at := range b.store.moved[version] {
+			events = append(events, event{at: at, order: 1, move: true})
+		}
+		slices.SortStableFunc(events, func(a, b event) int {
+			if c := a.at.Compare(b.at); c != 0 {
+				return c
+			}
+			return a.order - b.order
+		})
+		var rejectedAt time.Time
+		var pause time.Duration
+		var inFlight, probes int
+		accepted := false
+		for _, e := range events {
+			switch {
+			case e.move:
+				// Some time from now on the record is clean.
+				rejectedAt, pause, accepted = time.Time{}, 0, false
+			case e.order == 0:
+				inFlight--
+				if e.login.begin.After(rejectedAt) && !rejectedAt.IsZero() {
+					probes = 0
+				}
+				if e.login.rejected() {
+					if rejectedAt.IsZero() || e.login.begin.After(rejectedAt) {
+						pause = max(time.Second*3/4, 3*pause/2)
+						rejectedAt = e.at
+					}
+					accepted = false
+				} else if rejectedAt.IsZero() || e.login.begin.After(rejectedAt) {
+					rejectedAt, pause, accepted = time.Time{}, 0, true
+				}
+			default:
+				inFlight++
+				switch {
+				case !rejectedAt.IsZero() && e.at.Before(rejectedAt.Add(min(pause, 3*time.Minute))) && e.at.After(rejectedAt):
+					t.Errorf("version %s: a login began %v after the rejection", version, e.at.Sub(rejectedAt))
+				case !rejectedAt.IsZero():
+					if probes++; probes > 1 {
+						t.Errorf("version %s: two probes at once", version)
+					}
+				case alone && !accepted && inFlight > 1:
+					t.Errorf("version %s: %d logins at once before one was accepted", version, inFlight)
+				}
+			}
+		}
+	}
+}

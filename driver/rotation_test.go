@@ -1,0 +1,829 @@
+package driver_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sqlsecrets/sqlsecrets/driver"
+	"github.com/sqlsecrets/sqlsecrets/secretcache"
+)
+
+// The traces of a rotation, T1 to T13.
+
+func TestT01StaleCacheAfterFinish(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		if err := b.ping(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		b.rotate("v2", "pw2")
+		if err := b.ping(t.Context()); err != nil {
+			t.Fatalf("connect after the rotation: %v", err)
+		}
+		if all, rejected := b.db.count(); all != 3 || rejected != 1 {
+			t.Errorf("%d logins, %d rejected; want 3, 1", all, rejected)
+		}
+		if n := b.store.calls(""); n != 2 {
+			t.Errorf("%d fetches, want 2", n)
+		}
+	})
+}
+
+func TestT02WindowBetweenSetAndFinish(t *testing.T) {
+	tests := []struct {
+		name, dsn string
+		pending   bool
+		want      bool
+	}{
+		{"pending version by default", "prod/app", true, true},
+		{"no fall-back", "prod/app?fallback=none", true, false},
+		{"no pending version", "prod/app", false, false},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t, func(_ *bench, dsn *string) { *dsn = test.dsn })
+				if err := b.ping(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				if test.pending {
+					b.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
+				}
+				b.db.set("app", "pw2")
+				start := time.Now()
+				err := b.ping(t.Context())
+				if !test.want {
+					isAuthFailed(t, err, "v1")
+					if n := b.store.calls("AWSCURRENT"); n != 2 {
+						t.Errorf("%d fetches of AWSCURRENT, want 2", n)
+					}
+					if d := time.Since(start); d > 0 {
+						t.Errorf("took %v", d)
+					}
+					return
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				// It is used first from now on, and costs nothing more.
+				calls := b.store.calls("")
+				for range 10 {
+					time.Sleep(time.Minute)
+					if err := b.ping(t.Context()); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if all, rejected := b.db.count(); all != 13 || rejected != 1 {
+					t.Errorf("%d logins, %d rejected; want 13, 1", all, rejected)
+				}
+				if n := b.store.calls(""); n != calls {
+					t.Errorf("%d fetches after the first, want none", n-calls)
+				}
+				// Until the stage names another version.
+				b.store.move("AWSCURRENT", "v2")
+				b.rotate("v3", "pw3")
+				if err := b.ping(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				if _, rejected := b.db.count(); rejected != 2 {
+					t.Errorf("%d rejected logins, want 2", rejected)
+				}
+			})
+		})
+	}
+}
+
+func TestT03AlternatingUsers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		if err := b.ping(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		b.db.set("app_clone", "pw2")
+		b.store.put("v2", credentials("app_clone", "pw2"), "AWSCURRENT")
+		if err := b.ping(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(61 * time.Minute) // past the TTL: one is served while the other is fetched
+		for range 2 {
+			if err := b.ping(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		log := b.db.log()
+		if got := log[len(log)-1].user; got != "app_clone" {
+			t.Errorf("last login as %q, want app_clone", got)
+		}
+		if _, rejected := b.db.count(); rejected != 0 {
+			t.Errorf("%d rejected logins, want 0", rejected)
+		}
+	})
+}
+
+func TestT04FarmLagPreviousVersion(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, func(b *bench, dsn *string) {
+			*dsn = "prod/app?fallback=AWSPREVIOUS"
+			b.store.put("v2", credentials("app_clone", "pw2"), "AWSCURRENT")
+		})
+		if err := b.ping(t.Context()); err != nil {
+			t.Fatalf("connect to a server that does not know the new user: %v", err)
+		}
+		if err := b.ping(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		log := b.db.log()
+		if len(log) != 3 || log[0].user != "app_clone" || log[1].user != "app" || log[2].user != "app" {
+			t.Errorf("logins %+v, want app_clone once and app twice", log)
+		}
+	})
+}
+
+func TestT05FailedRotationLeavesAnEmptyVersion(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, func(b *bench, _ *string) { b.store.put("v2", "", "AWSPENDING") })
+		if err := b.ping(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if n := b.store.calls("AWSPENDING"); n != 0 {
+			t.Errorf("%d fetches of AWSPENDING although nothing was rejected", n)
+		}
+		b.db.set("app", "other")
+		err := b.ping(t.Context())
+		isAuthFailed(t, err, "v1")
+		if all, _ := b.db.count(); all != 2 || strings.Contains(err.Error(), "malformed") {
+			t.Errorf("%d logins, want 2: none with the empty version; %v", all, err)
+		}
+	})
+}
+
+func TestT06PendingOnTheCurrentVersion(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, func(b *bench, _ *string) {
+			b.store.move("AWSPENDING", "v1")
+			b.db.set("app", "other")
+		})
+		err := b.ping(t.Context())
+		isAuthFailed(t, err, "v1")
+		if all, _ := b.db.count(); all != 1 || strings.Contains(err.Error(), "AWSPENDING") {
+			t.Errorf("%d logins, want 1; %v", all, err)
+		}
+	})
+}
+
+func TestT07RollBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		if err := b.ping(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		b.rotate("v2", "pw2")
+		if err := b.ping(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		// At once, while v1 is in its pause: the stage's change clears it.
+		b.db.set("app", "pw1")
+		b.store.move("AWSCURRENT", "v1")
+		if err := b.ping(t.Context()); err != nil {
+			t.Fatalf("after the roll-back: %v", err)
+		}
+		if all, rejected := b.db.count(); all != 5 || rejected != 2 {
+			t.Errorf("%d logins, %d rejected; want 5, 2", all, rejected)
+		}
+	})
+}
+
+func TestT08SecretsManagerDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		if err := b.ping(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		b.store.setFault(func(context.Context, string) error { return secretcache.ErrThrottled })
+		time.Sleep(2 * time.Hour)
+		if err := b.ping(t.Context()); err != nil {
+			t.Fatalf("a stale secret that still works: %v", err)
+		}
+		time.Sleep(2 * time.Minute)
+		b.db.set("app", "pw2")
+		err := b.ping(t.Context())
+		isAuthFailed(t, err, "v1")
+		if !errors.Is(err, secretcache.ErrThrottled) || !strings.Contains(err.Error(), "look for a newer version") {
+			t.Errorf("error %v does not say that the refresh failed", err)
+		}
+		if n := b.store.calls("AWSPENDING"); n != 0 {
+			t.Errorf("%d fetches of AWSPENDING from a source that fails", n)
+		}
+	})
+}
+
+func TestT09DeletedWhileCached(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		if err := b.ping(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		b.store.setFault(func(context.Context, string) error { return secretcache.ErrNotFound })
+		time.Sleep(2 * time.Hour)
+		if err := b.ping(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Minute)
+		b.db.set("app", "pw2")
+		err := b.ping(t.Context())
+		isAuthFailed(t, err, "v1")
+		if !errors.Is(err, secretcache.ErrNotFound) {
+			t.Errorf("error %v does not say that the secret is gone", err)
+		}
+	})
+}
+
+func TestT10OpenConnectionsSurvive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		c, err := b.Connect(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.rotate("v2", "pw2")
+		if err := b.ping(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if own, ok := c.(*conn); !ok || own.closed {
+			t.Errorf("%T, closed: the vendor's own connection should be left alone", c)
+		}
+	})
+}
+
+func TestT11ManyRejectedTogetherRefreshOnce(t *testing.T) {
+	for _, latency := range []time.Duration{0, 20 * time.Millisecond} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench(t, func(b *bench, _ *string) {
+				b.store.latency = latency
+				b.db.latency = func(n int) time.Duration { return time.Duration(n%7) * time.Millisecond }
+			})
+			if err := b.ping(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			b.rotate("v2", "pw2")
+			for i, err := range b.together(t.Context(), 200) {
+				if err != nil {
+					t.Fatalf("connect %d: %v", i, err)
+				}
+			}
+			if n := b.store.calls(""); n != 2 {
+				t.Errorf("%d fetches, want 2: exactly one after the rotation", n)
+			}
+		})
+	}
+}
+
+func TestT11ManyInSequenceAreRejectedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		if err := b.ping(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		b.rotate("v2", "pw2")
+		for i := range 200 {
+			if err := b.ping(t.Context()); err != nil {
+				t.Fatalf("connect %d: %v", i, err)
+			}
+		}
+		if all, rejected := b.db.count(); all != 202 || rejected != 1 {
+			t.Errorf("%d logins, %d rejected; want 202, 1", all, rejected)
+		}
+		if n := b.store.calls(""); n != 2 {
+			t.Errorf("%d fetches, want 2", n)
+		}
+	})
+}
+
+func TestT12PermanentlyWrongPassword(t *testing.T) {
+	wrong := func(b *bench, _ *string) { b.db.set("app", "other") }
+	t.Run("in sequence", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench(t, wrong)
+			start := time.Now()
+			for range 100 {
+				isAuthFailed(t, b.ping(t.Context()), "v1")
+				time.Sleep(10 * time.Millisecond)
+			}
+			if all, _ := b.db.count(); all > 3 {
+				t.Errorf("%d logins in %v, want 3 at most", all, time.Since(start))
+			}
+			if n := b.store.calls(""); n > 12 {
+				t.Errorf("%d fetches in %v", n, time.Since(start))
+			}
+		})
+	})
+	t.Run("in sequence within a second", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench(t, wrong)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			for ctx.Err() == nil {
+				short, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
+				isAuthFailed(t, b.ping(short), "v1")
+				cancel()
+				time.Sleep(10 * time.Millisecond)
+			}
+			if all, _ := b.db.count(); all > 2 {
+				t.Errorf("%d logins, want 2 at most", all)
+			}
+			if n := b.store.calls("AWSPENDING"); n > 2 {
+				t.Errorf("%d fetches of AWSPENDING, want 2 at most", n)
+			}
+		})
+	})
+	t.Run("together from cold", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			var looks atomic.Int32 // at fall-back stages
+			b := newBench(t, wrong, func(b *bench, _ *string) {
+				b.db.latency = func(int) time.Duration { return 5 * time.Millisecond }
+				b.store.latency = 5 * time.Millisecond
+				b.opts.Trace = &driver.Trace{RefreshDone: func(_ context.Context, i driver.RefreshInfo) {
+					if i.Stage != "AWSCURRENT" {
+						looks.Add(1)
+					}
+				}}
+			})
+			for _, err := range b.together(t.Context(), 200) {
+				isAuthFailed(t, err, "v1")
+			}
+			if all, _ := b.db.count(); all != 1 {
+				t.Errorf("%d logins, want 1", all)
+			}
+			if n := b.store.calls(""); n > 5 {
+				t.Errorf("%d fetches", n)
+			}
+			if n := looks.Load(); n > 2 {
+				t.Errorf("%d looks at AWSPENDING, want one for all who were rejected together", n)
+			}
+		})
+	})
+}
+
+func TestT13OtherFailuresNeitherRefreshNorRetry(t *testing.T) {
+	network := &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("connection refused")}
+	for _, test := range []struct {
+		name string
+		err  error
+	}{
+		{"network", network},
+		{"no such database", &vendorError{codeNoDatabase, "unknown database"}},
+		{"account locked", &vendorError{codeLocked, "account is locked"}},
+		{"TLS required", errors.New("vendor: server does not support TLS")},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t)
+				b.db.setFault(always(test.err))
+				err := b.ping(t.Context())
+				if !errors.Is(err, test.err) || errors.Is(err, driver.ErrAuthFailed) {
+					t.Errorf("got %v, want %v", err, test.err)
+				}
+				if all, _ := b.db.count(); all != 1 {
+					t.Errorf("%d logins, want 1", all)
+				}
+				if n := b.store.calls(""); n != 1 {
+					t.Errorf("%d fetches, want 1", n)
+				}
+			})
+		})
+	}
+}
+
+func TestFallbackStages(t *testing.T) {
+	t.Run("denied silences the stage for 10 minutes", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench(t, func(b *bench, _ *string) { b.db.set("app", "other") })
+			b.store.setFault(func(_ context.Context, stage string) error {
+				if stage == "AWSPENDING" {
+					return secretcache.ErrAccessDenied
+				}
+				return nil
+			})
+			for range 9 {
+				isAuthFailed(t, b.ping(t.Context()), "v1")
+				time.Sleep(time.Minute)
+			}
+			if n := b.store.calls("AWSPENDING"); n != 1 {
+				t.Errorf("%d fetches of AWSPENDING, want 1", n)
+			}
+			time.Sleep(time.Minute)
+			isAuthFailed(t, b.ping(t.Context()), "v1")
+			if n := b.store.calls("AWSPENDING"); n != 2 {
+				t.Errorf("%d fetches of AWSPENDING after 10 minutes, want 2", n)
+			}
+		})
+	})
+	t.Run("no version is not asked for again and again", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench(t, func(b *bench, _ *string) { b.db.set("app", "other") })
+			for range 600 {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+				isAuthFailed(t, b.ping(ctx), "v1")
+				cancel()
+				time.Sleep(100 * time.Millisecond)
+			}
+			// 1, 2, 4, 8, 16, 30 s
+			if n := b.store.calls("AWSPENDING"); n < 5 || n > 8 {
+				t.Errorf("%d fetches of AWSPENDING in a minute, want about 6", n)
+			}
+		})
+	})
+	t.Run("another current version has a look of its own", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench(t, func(b *bench, _ *string) { b.db.set("app", "other") })
+			for range 10 {
+				isAuthFailed(t, b.ping(t.Context()), "v1")
+				time.Sleep(time.Second)
+			}
+			b.store.put("v2", credentials("app", "pw2"), "AWSCURRENT")
+			b.store.put("v3", credentials("app", "pw3"), "AWSPENDING")
+			b.db.set("app", "pw3")
+			time.Sleep(30 * time.Second) // the next look at AWSCURRENT is due
+			if err := b.ping(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	})
+	t.Run("a look that fails does not hide the rejection", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench(t, func(b *bench, dsn *string) {
+				b.db.set("app", "other")
+				*dsn = "prod/app?fallback=AWSPENDING,AWSPREVIOUS"
+				b.store.put("v0", credentials("app", "other"), "AWSPREVIOUS")
+			})
+			b.store.setFault(func(_ context.Context, stage string) error {
+				if stage == "AWSPENDING" {
+					return secretcache.ErrThrottled
+				}
+				return nil
+			})
+			if err := b.ping(t.Context()); err != nil {
+				t.Errorf("the next stage would have worked: %v", err)
+			}
+		})
+	})
+	t.Run("a malformed version does not hide the rejection", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench(t, func(b *bench, _ *string) {
+				b.db.set("app", "other")
+				b.store.put("v2", `{"password":"x"}`, "AWSPENDING")
+			})
+			err := b.ping(t.Context())
+			isAuthFailed(t, err, "v1")
+			if errors.Is(err, driver.ErrMalformedSecret) {
+				t.Errorf("%v: the stage's own version is well-formed", err)
+			}
+			if !strings.Contains(err.Error(), `AWSPENDING version v2: malformed secret: key "host" is missing`) {
+				t.Errorf("error %q does not tell what is wrong with AWSPENDING", err)
+			}
+		})
+	})
+	t.Run("rejected ones are all in the error", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench(t, func(b *bench, _ *string) {
+				b.db.set("app", "other")
+				b.store.put("v2", credentials("app2", "pw2"), "AWSPENDING")
+			})
+			err := b.ping(t.Context())
+			isAuthFailed(t, err, "v1")
+			for _, want := range []string{"AWSCURRENT version v1: vendor: access denied for user app ", "AWSPENDING version v2: vendor: access denied for user app2 "} {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("error %q does not contain %q", err, want)
+				}
+			}
+		})
+	})
+	t.Run("network failure of the fall-back", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench(t, func(b *bench, _ *string) {
+				b.db.set("app", "pw2")
+				b.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
+			})
+			b.db.setFault(func(_ context.Context, l *login) error {
+				if l.password == "pw2" {
+					return errors.New("connection reset")
+				}
+				return nil
+			})
+			isAuthFailed(t, b.ping(t.Context()), "v1")
+			b.db.setFault(nil)
+			if err := b.ping(t.Context()); err != nil {
+				t.Errorf("a second later at most: %v", err)
+			}
+		})
+	})
+	t.Run("one fetch for many callers", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench(t, func(b *bench, _ *string) {
+				b.store.latency = 10 * time.Millisecond
+				b.db.latency = func(n int) time.Duration { return time.Duration(1+n%5) * time.Millisecond }
+			})
+			if err := b.ping(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			b.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
+			b.db.set("app", "pw2")
+			for _, err := range b.together(t.Context(), 200) {
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			if n := b.store.calls("AWSPENDING"); n != 1 {
+				t.Errorf("%d fetches of AWSPENDING, want 1", n)
+			}
+			// Those rejected after the first look began have one of their own.
+			if n := b.store.calls("AWSCURRENT"); n > 3 {
+				t.Errorf("%d fetches of AWSCURRENT, want 3 at most", n)
+			}
+		})
+	})
+	t.Run("the stage changes while others wait for the search", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench(t, func(b *bench, _ *string) {
+				b.db.latency = func(int) time.Duration { return 10 * time.Millisecond }
+				b.cache = secretcache.New(b.store, &secretcache.Options{TTL: -1}) // each connect sees the stage
+			})
+			if err := b.ping(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			b.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
+			b.db.set("app", "pw2")
+			var wg sync.WaitGroup
+			errs := make(chan error, 50)
+			for range 49 {
+				wg.Go(func() { errs <- b.ping(t.Context()) })
+			}
+			time.Sleep(15 * time.Millisecond) // v1 was rejected, v2 is on its way
+			b.store.move("AWSCURRENT", "v2")
+			wg.Go(func() { errs <- b.ping(t.Context()) })
+			wg.Wait()
+			close(errs)
+			for err := range errs {
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+	})
+	t.Run("a caller that gives up in its search does not fail the others", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench(t)
+			if err := b.ping(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			b.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
+			b.db.set("app", "pw2")
+			first := true
+			b.store.setFault(func(ctx context.Context, stage string) error {
+				if stage == "AWSPENDING" && first {
+					first = false
+					<-ctx.Done()
+					return ctx.Err()
+				}
+				return nil
+			})
+			short, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+			defer cancel()
+			var wg sync.WaitGroup
+			wg.Go(func() {
+				err := b.ping(short)
+				isAuthFailed(t, err, "v1")
+			})
+			synctest.Wait()
+			for range 10 {
+				wg.Go(func() {
+					if err := b.ping(t.Context()); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			wg.Wait()
+		})
+	})
+	t.Run("the preferred version is rejected and the refresh fails", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench(t)
+			if err := b.ping(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			b.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
+			b.db.set("app", "pw2")
+			if err := b.ping(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Minute)
+			b.db.set("app", "pw1") // the rotation was undone
+			b.store.setFault(func(context.Context, string) error { return secretcache.ErrThrottled })
+			if err := b.ping(t.Context()); err != nil {
+				t.Errorf("the stage's own version works: %v", err)
+			}
+		})
+	})
+	t.Run("the stage's next version goes before one that was preferred", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench(t, func(b *bench, dsn *string) {
+				*dsn = "prod/app?fallback=AWSPREVIOUS"
+				b.store.put("v2", credentials("app_clone", "pw2"), "AWSCURRENT")
+				b.cache = secretcache.New(b.store, &secretcache.Options{TTL: -1})
+			})
+			if err := b.ping(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			b.db.set("app3", "pw3")
+			b.store.put("v3", credentials("app3", "pw3"), "AWSCURRENT")
+			for range 2 {
+				if err := b.ping(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			log := b.db.log()
+			if n := len(log); n != 4 || log[2].user != "app3" || log[3].user != "app3" {
+				t.Errorf("logins %+v, want the last two as app3", log)
+			}
+		})
+	})
+	t.Run("the preferred version's network failure is the connect's", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench(t)
+			b.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
+			b.db.set("app", "pw2")
+			if err := b.ping(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			reset := errors.New("connection reset")
+			b.db.setFault(always(reset))
+			if err := b.ping(t.Context()); !errors.Is(err, reset) || errors.Is(err, driver.ErrAuthFailed) {
+				t.Errorf("got %v, want %v", err, reset)
+			}
+			b.db.setFault(nil)
+			all, _ := b.db.count()
+			if err := b.ping(t.Context()); err != nil {
+				t.Error(err)
+			}
+			if n, _ := b.db.count(); n != all+1 {
+				t.Errorf("%d logins, want 1: v2 is still the first", n-all)
+			}
+		})
+	})
+	t.Run("the stage of the data source name is not its own fall-back", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench(t, func(b *bench, dsn *string) {
+				*dsn = "prod/app?stage=AWSPENDING"
+				b.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
+			})
+			isAuthFailed(t, b.ping(t.Context()), "v2")
+			if n := b.store.calls(""); n != 2 {
+				t.Errorf("%d fetches, want 2", n)
+			}
+		})
+	})
+}
+
+func TestOptionsFallbackStages(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		stages []string
+		dsn    string
+		want   []string // that are looked at
+	}{
+		{"nil", nil, "prod/app", []string{"AWSPENDING"}},
+		{"empty", []string{}, "prod/app", nil},
+		{"one", []string{"AWSPREVIOUS"}, "prod/app", []string{"AWSPREVIOUS"}},
+		{"the DSN wins", []string{"AWSPREVIOUS"}, "prod/app?fallback=A,B", []string{"A", "B"}},
+		{"the DSN's none wins", []string{"AWSPREVIOUS"}, "prod/app?fallback=none", nil},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t, func(b *bench, dsn *string) {
+					*dsn = test.dsn
+					b.opts.FallbackStages = test.stages
+					b.db.set("app", "other")
+				})
+				isAuthFailed(t, b.ping(t.Context()), "v1")
+				var got []string
+				for _, f := range b.store.fetches {
+					if f.stage != "AWSCURRENT" {
+						got = append(got, f.stage)
+					}
+				}
+				if strings.Join(got, " ") != strings.Join(test.want, " ") {
+					t.Errorf("looked at %q, want %q", got, test.want)
+				}
+			})
+		})
+	}
+}
+
+func TestRotationWindow(t *testing.T) {
+	t.Run("waits until the rotation finishes", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench(t, func(_ *bench, dsn *string) { *dsn = "prod/app?fallback=none&rotationWindow=30s" })
+			b.db.set("app", "pw2")
+			start := time.Now()
+			time.AfterFunc(3*time.Second, func() { b.store.put("v2", credentials("app", "pw2"), "AWSCURRENT") })
+			if err := b.ping(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if d := time.Since(start); d < 3*time.Second || d > 8*time.Second {
+				t.Errorf("took %v, want within one look of 3s", d)
+			}
+		})
+	})
+	t.Run("ends", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench(t, func(_ *bench, dsn *string) { *dsn = "prod/app?rotationWindow=90s" })
+			b.db.set("app", "other")
+			start := time.Now()
+			isAuthFailed(t, b.ping(t.Context()), "v1")
+			// Longer than ConnectTimeout, which does not count it.
+			if d := time.Since(start); d < 90*time.Second || d > 92*time.Second {
+				t.Errorf("took %v, want 90s", d)
+			}
+			if all, _ := b.db.count(); all > 8 {
+				t.Errorf("%d logins in 90s; want 1, then one each after 1, 2, 4 … s", all)
+			}
+			if n := b.store.calls(""); n > 20 {
+				t.Errorf("%d fetches in 90s", n)
+			}
+		})
+	})
+	t.Run("the context rules, with one set of polls", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			const window = time.Second
+			b := newBench(t, func(b *bench, dsn *string) {
+				*dsn = "prod/app?fallback=none&rotationWindow=1m"
+				b.db.latency = func(int) time.Duration { return time.Millisecond }
+				b.store.latency = 5 * time.Millisecond
+			})
+			if err := b.ping(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			b.db.set("app", "pw2")
+			begin := time.Now()
+			time.AfterFunc(window, func() { b.store.put("v2", credentials("app", "pw2"), "AWSCURRENT") })
+			var wg sync.WaitGroup
+			for i := range 500 {
+				limit := 10*time.Millisecond + time.Duration(i)*10*time.Millisecond
+				wg.Go(func() {
+					ctx, cancel := context.WithTimeout(t.Context(), limit)
+					defer cancel()
+					err := b.ping(ctx)
+					d := time.Since(begin)
+					switch {
+					case err == nil && d > window+2*time.Second:
+						t.Errorf("limit %v: worked only after %v", limit, d)
+					case err != nil && (d < limit || d > limit+50*time.Millisecond):
+						t.Errorf("limit %v: failed after %v: %v", limit, d, err)
+					case err != nil && limit > window+2*time.Second:
+						t.Errorf("limit %v: %v", limit, err)
+					case err != nil && !errors.Is(err, context.DeadlineExceeded):
+						t.Errorf("limit %v: %v, want the context's error in it", limit, err)
+					}
+				})
+			}
+			wg.Wait()
+			if n := b.store.calls(""); n > 6 {
+				t.Errorf("%d fetches", n)
+			}
+		})
+	})
+	t.Run("the context's end is reported with the rejection", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench(t, func(b *bench, _ *string) { b.opts.RotationWindow = time.Hour })
+			b.db.set("app", "other")
+			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+			defer cancel()
+			err := b.ping(ctx)
+			isAuthFailed(t, err, "v1")
+			if !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("error %v does not match the context's", err)
+			}
+		})
+	})
+	t.Run("not for other failures", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench(t, func(b *bench, _ *string) { b.opts.RotationWindow = time.Hour })
+			b.db.setFault(always(&vendorError{codeLocked, "account is locked"}))
+			start := time.Now()
+			if err := b.ping(t.Context()); err == nil || errors.Is(err, driver.ErrAuthFailed) {
+				t.Errorf("got %v", err)
+			}
+			if d := time.Since(start); d > 0 {
+				t.Errorf("waited %v for an account that is locked", d)
+			}
+		})
+	})
+}

@@ -1,0 +1,596 @@
+package gosqldriver_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	gomysql "github.com/go-sql-driver/mysql"
+
+	"github.com/sqlsecrets/sqlsecrets/driver"
+	"github.com/sqlsecrets/sqlsecrets/engines/mysql/gosqldriver"
+)
+
+func TestConnect(t *testing.T) {
+	certs := newCertificates(t, "localhost")
+	for _, c := range []struct {
+		name   string
+		server *server
+	}{
+		{"native", &server{}},
+		{"native, TLS", &server{tls: certs.Server}},
+		{"sha2", &server{method: sha2}},
+		{"sha2, whole password, TLS", &server{method: sha2, full: true, tls: certs.Server}},
+		{"sha2, whole password, encrypted", &server{method: sha2, full: true}},
+		{"switch to sha2", &server{switchTo: sha2}},
+		{"switch to native", &server{method: sha2, switchTo: native}},
+		{"unknown, then native", &server{method: "dialog", switchTo: native}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := c.server.start(t)
+			l, err := gosqldriver.Engine{}.Prepare(s.endpoint())
+			if err != nil {
+				t.Fatal(err)
+			}
+			conn, err := l.Connect(t.Context(), "app_user", driver.NewPassword(goodPassword))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := reflect.TypeOf(conn).String(); got != "*mysql.mysqlConn" {
+				t.Errorf("Connect returned a %s", got)
+			}
+			_ = conn.Close()
+			want := login{TLS: s.tls != nil, User: "app_user", Database: "app", Good: true}
+			if s.full && want.TLS {
+				want.Clear = goodPassword
+			}
+			if got := s.seen(); !slices.Equal(got, []login{want}) {
+				t.Errorf("the server saw %+v, want %+v once", got, want)
+			}
+			_, err = l.Connect(t.Context(), "app_user", driver.NewPassword(canary))
+			if !(gosqldriver.Engine{}).Rejected(err) {
+				t.Errorf("Connect = %v, want a rejected login", err)
+			}
+			if got := s.seen(); len(got) != 2 {
+				t.Errorf("the server saw %d logins of two", len(got))
+			}
+			noPassword(t, err, canary)
+			s.closed(t)
+		})
+	}
+}
+
+func TestEveryCharacter(t *testing.T) {
+	all := make([]rune, 0, 400)
+	for r := rune(1); r < 0x180; r++ {
+		all = append(all, r)
+	}
+	all = append(all, '€', '😀', '密')
+	certs := newCertificates(t, "localhost")
+	// Over TLS this method shows the server what it got.
+	s := (&server{tls: certs.Server, method: sha2, full: true}).start(t)
+	l, err := gosqldriver.Engine{}.Prepare(s.endpoint())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{string(all), " ", `\`, `'`, "a:b@tcp(evil)/x?tls=false", ""} {
+		_, _ = l.Connect(t.Context(), "u"+text, driver.NewPassword(text))
+		seen := s.seen()
+		if got := seen[len(seen)-1]; got.Clear != text || got.User != "u"+text {
+			t.Errorf("the server got user %q and password %q, want %q", got.User, got.Clear, text)
+		}
+	}
+}
+
+func TestOneLoginPerConnect(t *testing.T) {
+	certs := newCertificates(t, "localhost")
+	for _, number := range []uint16{1045, 1698, 1040, 1044, 1049, 1290, 3118, 4151, 1862} {
+		for _, tlsOn := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%d/tls=%t", number, tlsOn), func(t *testing.T) {
+				s := &server{fail: &mysqlError{number, "HY000", "no"}}
+				if tlsOn {
+					s.tls = certs.Server
+				}
+				s.start(t)
+				_, err := connect(t, gosqldriver.Engine{}, s.endpoint("rejectReadOnly", "true"), goodPassword)
+				var me *gomysql.MySQLError
+				if number != 1290 && (!errors.As(err, &me) || me.Number != number) {
+					t.Errorf("Connect = %v, want the server's error", err)
+				}
+				if err == nil {
+					t.Error("Connect succeeded")
+				}
+				s.closed(t)
+				if got := s.seen(); len(got) != 1 || got[0].TLS != tlsOn {
+					t.Errorf("the server saw %+v, want one login", got)
+				}
+				if len(s.dialled) != 1 {
+					t.Errorf("%d connections, want 1", len(s.dialled))
+				}
+			})
+		}
+	}
+}
+
+func TestTLS(t *testing.T) {
+	certs := newCertificates(t, "localhost", "127.0.0.1")
+	others := newCertificates(t, "localhost", "127.0.0.1")
+	for name, config := range map[string]*tls.Config{"test-ca": {RootCAs: certs.Pool}, "a/b c&d=e": {RootCAs: certs.Pool, ServerName: "localhost"}} {
+		if err := gomysql.RegisterTLSConfig(name, config); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { gomysql.DeregisterTLSConfig(name) })
+	}
+	for _, c := range []struct {
+		name   string
+		server *server
+		params []string
+		tls    *tls.Config
+		host   string // "" is the address
+		want   string // "tls", "plain" or part of an error
+	}{
+		{"default, available", &server{tls: certs.Server}, nil, nil, "", "tls"},
+		{"default, not available", &server{}, nil, nil, "", "plain"},
+		{"preferred, not available", &server{}, pairsOf("tls", "Preferred"), nil, "", "plain"},
+		{"default, broken TLS", &server{tls: &tls.Config{}}, nil, nil, "", "tls: "},
+		{"false", &server{tls: certs.Server}, pairsOf("tls", "0"), nil, "", "plain"},
+		{"skip-verify", &server{tls: others.Server}, pairsOf("tls", "skip-verify"), nil, "", "tls"},
+		{"skip-verify, not available", &server{}, pairsOf("tls", "skip-verify"), nil, "", "does not support TLS"},
+		{"true", &server{tls: certs.Server}, pairsOf("tls", "true"), nil, "localhost", "unknown authority"},
+		{"true, not available", &server{}, pairsOf("tls", "1"), nil, "", "does not support TLS"},
+		{"registered", &server{tls: certs.Server}, pairsOf("tls", "test-ca"), nil, "", "tls"},
+		{"registered, name", &server{tls: certs.Server}, pairsOf("tls", "test-ca"), nil, "localhost", "tls"},
+		{"registered, wrong name", &server{tls: certs.Server}, pairsOf("tls", "test-ca"), nil, "other.test", "not other.test"},
+		{"registered, wrong authority", &server{tls: others.Server}, pairsOf("tls", "test-ca"), nil, "localhost", "unknown authority"},
+		{"registered, not available", &server{}, pairsOf("tls", "test-ca"), nil, "", "does not support TLS"},
+		{"registered by a strange name", &server{tls: certs.Server}, pairsOf("tls", "a/b c&d=e"), nil, "other.test", "tls"},
+		{"options", &server{tls: certs.Server}, nil, &tls.Config{RootCAs: certs.Pool}, "localhost", "tls"},
+		{"options, true", &server{tls: certs.Server}, pairsOf("tls", "true"), &tls.Config{RootCAs: certs.Pool}, "localhost", "tls"},
+		{"options, wrong name", &server{tls: certs.Server}, nil, &tls.Config{RootCAs: certs.Pool}, "other.test", "not other.test"},
+		{"options, another server name", &server{tls: certs.Server}, nil, &tls.Config{RootCAs: certs.Pool, ServerName: "localhost"}, "other.test", "tls"},
+		{"options, wrong authority", &server{tls: others.Server}, pairsOf("tls", "skip-verify"), &tls.Config{RootCAs: certs.Pool}, "localhost", "unknown authority"},
+		{"options, not available", &server{}, nil, &tls.Config{RootCAs: certs.Pool}, "", "does not support TLS"},
+		{"options, preferred, not available", &server{}, pairsOf("tls", "preferred"), &tls.Config{RootCAs: certs.Pool}, "", "does not support TLS"},
+		{"options, false", &server{tls: certs.Server}, pairsOf("tls", "false"), &tls.Config{RootCAs: certs.Pool}, "", "plain"},
+		{"options without verification", &server{tls: others.Server}, nil, &tls.Config{InsecureSkipVerify: true}, "localhost", "tls"},
+		{"options without verification, true", &server{tls: others.Server}, pairsOf("tls", "true"), &tls.Config{InsecureSkipVerify: true, RootCAs: certs.Pool}, "localhost", "unknown authority"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := c.server.start(t)
+			ep := s.endpoint(c.params...)
+			ep.TLS = c.tls
+			if c.host != "" {
+				ep.Host = c.host
+			}
+			e := gosqldriver.Engine{Configure: func(config *gomysql.Config) error {
+				config.DialFunc = func(ctx context.Context, network, _ string) (net.Conn, error) {
+					return (&net.Dialer{}).DialContext(ctx, network, s.address())
+				}
+				return nil
+			}}
+			conn, err := connect(t, e, ep, goodPassword)
+			got := "plain"
+			if err != nil {
+				got = err.Error()
+			} else {
+				if s.seen()[0].TLS {
+					got = "tls"
+				}
+				_ = conn.Close()
+			}
+			if !strings.Contains(got, c.want) {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+			s.closed(t)
+			if len(s.dialled) != 1 {
+				t.Errorf("%d connections, want 1", len(s.dialled))
+			}
+			if err != nil && len(s.logins) != 0 {
+				t.Errorf("the server saw %d logins before %v", len(s.logins), err)
+			}
+		})
+	}
+}
+
+func TestTLSConfigurationIsCloned(t *testing.T) {
+	certs := newCertificates(t, "localhost")
+	s := (&server{tls: certs.Server}).start(t)
+	ep := s.endpoint()
+	ep.TLS = &tls.Config{RootCAs: certs.Pool}
+	_, err := connect(t, gosqldriver.Engine{}, ep, goodPassword)
+	var name x509.HostnameError
+	if !errors.As(err, &name) {
+		t.Errorf("Connect = %v, want an x509.HostnameError", err)
+	}
+	if ep.TLS.ServerName != "" {
+		t.Errorf("the caller's configuration has ServerName %q now", ep.TLS.ServerName)
+	}
+}
+
+// Of a server that has no TLS for a moment the next connection asks again.
+func TestTLSIsAskedForEachTime(t *testing.T) {
+	certs := newCertificates(t, "localhost")
+	plain, ok := (&server{}).start(t), (&server{tls: certs.Server}).start(t)
+	target := plain
+	e := gosqldriver.Engine{Configure: func(c *gomysql.Config) error {
+		c.DialFunc = func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, network, target.address())
+		}
+		return nil
+	}}
+	l, err := e.Prepare(plain.endpoint())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, target = range []*server{plain, ok, plain, ok} {
+		conn, err := l.Connect(t.Context(), "app_user", driver.NewPassword(goodPassword))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = conn.Close()
+	}
+	for _, l := range ok.seen() {
+		if !l.TLS {
+			t.Error("a login without TLS to the server that has it")
+		}
+	}
+}
+
+// No server gets the password as it is on a connection without TLS.
+func TestClearTextPassword(t *testing.T) {
+	certs := newCertificates(t, "localhost")
+	for _, c := range []struct {
+		name   string
+		server *server
+		params []string
+		tls    *tls.Config
+		want   string // part of an error; "": accepted
+	}{
+		{"by default", &server{switchTo: clearText}, nil, nil, "clear text authentication"},
+		{"by default, TLS", &server{switchTo: clearText, tls: certs.Server}, nil, nil, "clear text authentication"},
+		{"allowed, TLS", &server{switchTo: clearText, tls: certs.Server}, pairsOf("allowCleartextPasswords", "true", "tls", "skip-verify"), nil, ""},
+		{"allowed, TLS of the options", &server{switchTo: clearText, tls: certs.Server}, pairsOf("allowCleartextPasswords", "true"), &tls.Config{InsecureSkipVerify: true}, ""},
+		{"allowed, TLS not available", &server{switchTo: clearText}, pairsOf("allowCleartextPasswords", "true", "tls", "skip-verify"), nil, "does not support TLS"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := c.server.start(t)
+			ep := s.endpoint(c.params...)
+			ep.TLS = c.tls
+			conn, err := connect(t, gosqldriver.Engine{}, ep, goodPassword)
+			if conn != nil {
+				_ = conn.Close()
+			}
+			if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+				t.Errorf("Connect = %v, want an error with %q", err, c.want)
+			}
+			for _, l := range s.seen() {
+				if !l.TLS {
+					t.Errorf("the server saw %+v", l)
+				}
+			}
+			s.closed(t)
+		})
+	}
+	for _, params := range [][]string{
+		pairsOf("allowCleartextPasswords", "true"),
+		pairsOf("allowCleartextPasswords", "1", "tls", "preferred"),
+		pairsOf("allowCleartextPasswords", "1", "tls", "false"),
+	} {
+		ep := driver.Endpoint{Host: "h", Port: 1, Params: pairs(params...)}
+		if _, err := (gosqldriver.Engine{}).Prepare(ep); err == nil || !strings.Contains(err.Error(), `"allowCleartextPasswords" needs`) {
+			t.Errorf("Prepare(%q) = %v", params, err)
+		}
+	}
+}
+
+func TestIPv6(t *testing.T) {
+	l, err := net.Listen("tcp", "[::1]:0")
+	if err != nil {
+		t.Skipf("no IPv6: %v", err)
+	}
+	_ = l.Close()
+	certs := newCertificates(t, "::1")
+	s := (&server{tls: certs.Server}).start(t, "[::1]:0")
+	ep := s.endpoint("tls", "true")
+	ep.TLS = &tls.Config{RootCAs: certs.Pool}
+	conn, err := connect(t, gosqldriver.Engine{}, ep, goodPassword)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = conn.Close()
+	s.closed(t)
+}
+
+func TestVariables(t *testing.T) {
+	s := (&server{}).start(t)
+	conn, err := connect(t, gosqldriver.Engine{}, s.endpoint("time_zone", "'+00:00'", "charset", "utf8mb4"), goodPassword)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = conn.Close()
+	s.closed(t)
+	if want := []string{"SET NAMES utf8mb4", "SET time_zone = '+00:00'"}; !slices.Equal(s.queries, want) {
+		t.Errorf("statements %q, want %q", s.queries, want)
+	}
+}
+
+// A context that ends ends the login, at whatever point, and closes the socket.
+func TestContextEnds(t *testing.T) {
+	certs := newCertificates(t, "localhost")
+	for _, tlsOn := range []bool{false, true} {
+		for _, at := range []step{atConnect, atLogin, atQuery} {
+			for _, cancel := range []bool{false, true} {
+				t.Run(fmt.Sprintf("tls=%t/step %d/cancel=%t", tlsOn, at, cancel), func(t *testing.T) {
+					s := &server{hang: at}
+					if tlsOn {
+						s.tls = certs.Server
+					}
+					s.start(t)
+					ctx, end := context.WithTimeout(t.Context(), 100*time.Millisecond)
+					want := context.DeadlineExceeded
+					if cancel {
+						ctx, end = context.WithCancel(t.Context())
+						time.AfterFunc(100*time.Millisecond, end)
+						want = context.Canceled
+					}
+					defer end()
+					start := time.Now()
+					_, err := connectContext(ctx, t, gosqldriver.Engine{}, s.endpoint("autocommit", "1"), goodPassword)
+					if !errors.Is(err, want) {
+						t.Errorf("Connect = %v, want %v in the tree", err, want)
+					}
+					if d := time.Since(start); d > 3*time.Second {
+						t.Errorf("Connect took %v", d)
+					}
+					s.closed(t)
+				})
+			}
+		}
+	}
+}
+
+// Every way to fail leaves no password in the error and no socket open.
+func TestErrorsHoldNoPassword(t *testing.T) {
+	certs := newCertificates(t, "localhost")
+	for _, c := range []struct {
+		name   string
+		server *server
+		change func(*driver.Endpoint)
+		want   string
+		as     any
+	}{
+		{"rejected", &server{}, nil, "Error 1045 (28000): Access denied", new(*gomysql.MySQLError)},
+		{"host is blocked", &server{refuse: &mysqlError{1129, "HY000", "blocked"}}, nil, "1129", new(*gomysql.MySQLError)},
+		{"hangs up", &server{hangUp: atConnect}, nil, "connect to 127.0.0.1", nil},
+		{"hangs up after the login", &server{hangUp: atLogin}, nil, "connect to 127.0.0.1", nil},
+		{"wrong certificate", &server{tls: certs.Server}, func(ep *driver.Endpoint) { ep.TLS = &tls.Config{RootCAs: certs.Pool} }, "certificate", new(*tls.CertificateVerificationError)},
+		{"no TLS", &server{}, func(ep *driver.Endpoint) { ep.Params = pairs("tls", "true") }, "TLS", nil},
+		{"look-up", &server{}, func(ep *driver.Endpoint) { ep.Host = "no-such-host.invalid" }, "no-such-host.invalid", new(*net.DNSError)},
+		{"nobody listens", &server{}, func(ep *driver.Endpoint) { ep.Port = closedPort(t) }, "refused", new(*net.OpError)},
+		{"two switches of method", &server{method: "dialog", switchTo: "dialog"}, nil, "plugin", nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := c.server.start(t)
+			ep := s.endpoint()
+			if c.change != nil {
+				c.change(&ep)
+			}
+			_, err := connect(t, gosqldriver.Engine{}, ep, canary)
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Fatalf("Connect = %v, want an error with %q", err, c.want)
+			}
+			if c.as != nil && !errors.As(err, c.as) {
+				t.Errorf("no %T in the tree of %v", c.as, err)
+			}
+			noPassword(t, err, canary)
+			s.closed(t)
+		})
+	}
+}
+
+func closedPort(t *testing.T) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+func TestConfigure(t *testing.T) {
+	s := (&server{}).start(t)
+	calls := 0
+	e := gosqldriver.Engine{Configure: func(c *gomysql.Config) error {
+		calls++
+		if c.User != "" || c.Passwd != "" {
+			t.Errorf("Configure sees user %q and a password of %d bytes, want none", c.User, len(c.Passwd))
+		}
+		if c.Addr != s.address() || c.DBName != "app" || len(c.Params) != 1 {
+			t.Errorf("Configure sees %s, database %s, variables %q", c.Addr, c.DBName, c.Params)
+		}
+		c.User, c.Passwd = "mallory", "another"
+		c.Params["autocommit"] = fmt.Sprint(calls)
+		return nil
+	}}
+	l, err := e.Prepare(s.endpoint("sql_mode", "''"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		conn, err := l.Connect(t.Context(), "app_user", driver.NewPassword(goodPassword))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = conn.Close()
+	}
+	s.closed(t)
+	for i, q := range s.queries {
+		if want := fmt.Sprintf("autocommit = %d", i+1); !strings.Contains(q, want) {
+			t.Errorf("statement %q, want %q in it", q, want)
+		}
+	}
+	cause := errors.New("no tunnel")
+	e.Configure = func(*gomysql.Config) error { return cause }
+	if _, err := connect(t, e, s.endpoint(), goodPassword); !errors.Is(err, cause) {
+		t.Errorf("Connect = %v, want %v in the tree", err, cause)
+	}
+	e.Configure = func(c *gomysql.Config) error { c.Net, c.Addr = "none", ""; return nil }
+	if _, err := connect(t, e, s.endpoint(), goodPassword); err == nil {
+		t.Error("Connect succeeded with a network that there is not")
+	}
+}
+
+// go-sql-driver/mysql logs to stderr by default.
+func TestLogger(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stderr := os.Stderr
+	os.Stderr = w
+	defer func() { os.Stderr = stderr }()
+	// The driver's default holds the old os.Stderr: a new one of the same kind.
+	previous := gomysql.NewConfig().Logger
+	defer func() { _ = gomysql.SetLogger(previous) }()
+	fail := func() {
+		s := (&server{hangUp: atConnect}).start(t)
+		if _, err := connect(t, gosqldriver.Engine{}, s.endpoint(), canary); err == nil {
+			t.Error("Connect succeeded")
+		}
+	}
+	_ = gomysql.SetLogger(log.New(os.Stderr, "[mysql] ", log.Ldate|log.Ltime))
+	fail()
+	var mine bytes.Buffer
+	_ = gomysql.SetLogger(log.New(&mine, "", 0))
+	fail()
+	_ = w.Close()
+	if out, _ := io.ReadAll(r); len(out) != 0 {
+		t.Errorf("stderr got %q", out)
+	}
+	if mine.Len() == 0 {
+		t.Error("the logger of SetLogger got nothing")
+	}
+}
+
+func TestPrepareFails(t *testing.T) {
+	if err := gomysql.RegisterTLSConfig("known", &tls.Config{}); err != nil {
+		t.Fatal(err)
+	}
+	defer gomysql.DeregisterTLSConfig("known")
+	for _, c := range []struct {
+		name string
+		ep   driver.Endpoint
+		want string
+	}{
+		{"parameter", driver.Endpoint{Host: "h", Port: 1, Params: pairs("TLS", "CANARY")}, `"TLS"`},
+		{"TLS configuration", driver.Endpoint{Host: "h", Port: 1, Params: pairs("tls", "CANARY")}, `"tls"`},
+		{"two TLS configurations", driver.Endpoint{Host: "h", Port: 1, Params: pairs("tls", "known"), TLS: &tls.Config{}}, `"tls"`},
+		{"public key", driver.Endpoint{Host: "h", Port: 1, Params: pairs("serverPubKey", "CANARY")}, `"serverPubKey"`},
+		{"time zone", driver.Endpoint{Host: "h", Port: 1, Params: pairs("loc", "CANARY")}, `"loc"`},
+		{"unsafe collation", driver.Endpoint{Host: "h", Port: 1, Params: pairs("interpolateParams", "true", "collation", "gbk_chinese_ci")}, `"interpolateParams"`},
+		{"no host", driver.Endpoint{Port: 1}, "host"},
+		{"list", driver.Endpoint{Host: "a,b", Port: 1}, "host"},
+		{"injection", driver.Endpoint{Host: "h)/x?tls=false#", Port: 1}, "host"},
+		{"port", driver.Endpoint{Host: "h", Port: 65536}, "port"},
+		{"no port", driver.Endpoint{Host: "h"}, "port"},
+	} {
+		l, err := gosqldriver.Engine{}.Prepare(c.ep)
+		if err == nil || !strings.Contains(err.Error(), c.want) || l != nil {
+			t.Errorf("%s: Prepare = %v, %v, want an error with %q", c.name, l, err, c.want)
+		} else if strings.Contains(err.Error(), "CANARY") {
+			t.Errorf("%s: %v quotes a value", c.name, err)
+		}
+	}
+}
+
+func TestRejected(t *testing.T) {
+	for number, want := range map[uint16]bool{
+		1045: true, 1698: true,
+		1044: false, 1046: false, 1049: false, 1040: false, 1129: false, 1130: false, 1227: false,
+		3118: false, 3955: false, 4151: false, 4150: false, 1862: false, 1820: false, 3159: false, 0: false,
+	} {
+		me := &gomysql.MySQLError{Number: number, Message: "Access denied for user 'app'@'%' (using password: YES)"}
+		for _, err := range []error{me, fmt.Errorf("wrapped: %w", me), errors.Join(net.ErrClosed, me)} {
+			if got := (gosqldriver.Engine{}).Rejected(err); got != want {
+				t.Errorf("Rejected(%d in a %T) = %t, want %t", number, err, got, want)
+			}
+		}
+	}
+	for _, err := range []error{nil, errors.New("Error 1045 (28000): Access denied"), gomysql.ErrInvalidConn, context.Canceled} {
+		if (gosqldriver.Engine{}).Rejected(err) {
+			t.Errorf("Rejected(%v) = true", err)
+		}
+	}
+}
+
+// noPassword searches an error's texts and everything reachable from it.
+func noPassword(t *testing.T, err error, password string) {
+	t.Helper()
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q"} {
+		if strings.Contains(fmt.Sprintf(verb, err), password) {
+			t.Errorf("%s of the error shows the password", verb)
+		}
+	}
+	walk(t, reflect.ValueOf(err), "err", map[visit]bool{}, func(path string, v reflect.Value) {
+		if v.Kind() == reflect.String && strings.Contains(v.String(), password) {
+			t.Errorf("the password is in %s", path)
+		}
+		switch v.Type() {
+		case reflect.TypeFor[gomysql.Config](), reflect.TypeFor[driver.Password]():
+			t.Errorf("%s is a %v", path, v.Type())
+		}
+	})
+}
+
+type visit struct {
+	p uintptr
+	t reflect.Type
+}
+
+func walk(t *testing.T, v reflect.Value, path string, seen map[visit]bool, f func(string, reflect.Value)) {
+	if !v.IsValid() {
+		return
+	}
+	f(path, v)
+	switch v.Kind() {
+	case reflect.Pointer, reflect.Interface:
+		if v.Kind() == reflect.Pointer && !v.IsNil() {
+			at := visit{v.Pointer(), v.Type()}
+			if seen[at] {
+				return
+			}
+			seen[at] = true
+		}
+		walk(t, v.Elem(), path, seen, f)
+	case reflect.Struct:
+		for i := range v.NumField() {
+			walk(t, v.Field(i), path+"."+v.Type().Field(i).Name, seen, f)
+		}
+	case reflect.Slice, reflect.Array:
+		if v.Type().Elem().Kind() == reflect.Uint8 && v.Kind() == reflect.Slice {
+			f(path, reflect.ValueOf(string(v.Bytes())))
+			return
+		}
+		for i := range v.Len() {
+			walk(t, v.Index(i), fmt.Sprintf("%s[%d]", path, i), seen, f)
+		}
+	case reflect.Map:
+		for iter := v.MapRange(); iter.Next(); {
+			walk(t, iter.Key(), path+" key", seen, f)
+			walk(t, iter.Value(), path+" value", seen, f)
+		}
+	}
+}

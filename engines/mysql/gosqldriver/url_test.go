@@ -1,0 +1,250 @@
+package gosqldriver_test
+
+import (
+	"errors"
+	"maps"
+	"net"
+	"net/url"
+	"reflect"
+	"strconv"
+	"strings"
+	"testing"
+
+	gomysql "github.com/go-sql-driver/mysql"
+
+	"github.com/sqlsecrets/sqlsecrets/driver"
+	"github.com/sqlsecrets/sqlsecrets/engines/mysql/gosqldriver"
+)
+
+func own(p string) bool { return p == "stage" || p == "region" }
+
+func notOwn(string) bool { return false }
+
+func TestParseURL(t *testing.T) {
+	const arn = "arn:aws:secretsmanager:us-west-2:123456789012:secret:a/b-a1b2c3"
+	for _, c := range []struct {
+		url  string
+		want driver.URL
+	}{
+		{"mysql://example.com:3307/app?user=prod/app/db", driver.URL{SecretID: "prod/app/db", Host: "example.com", Port: 3307, Database: "app"}},
+		{"mysql://example.com:3306?user=" + arn, driver.URL{SecretID: arn, Host: "example.com", Port: 3306}},
+		{"mysql:///?user=id", driver.URL{SecretID: "id"}},
+		{"mysql:///app?user=id", driver.URL{SecretID: "id", Database: "app"}},
+		{"mysql://[::1]/a%2Fb+c?user=id", driver.URL{SecretID: "id", Host: "::1", Database: "a/b+c"}},
+		{"mysql://h/?user=id&stage=AWS%20X&region=r", driver.URL{SecretID: "id", Host: "h", Params: pairs("stage", "AWS X", "region", "r")}},
+		{"mysql://h/?user=id&parseTime=true&time_zone=%27%2B01:00%27&tls=true", driver.URL{SecretID: "id", Host: "h", Params: pairs("parseTime", "true", "time_zone", "'+01:00'", "tls", "true")}},
+		{"mysql://h/?user=id&sslMode=DISABLED", driver.URL{SecretID: "id", Host: "h", Params: pairs("tls", "false")}},
+		{"mysql://h/?user=id&sslMode=preferred", driver.URL{SecretID: "id", Host: "h", Params: pairs("tls", "preferred")}},
+		{"mysql://h/?user=id&sslMode=REQUIRED", driver.URL{SecretID: "id", Host: "h", Params: pairs("tls", "skip-verify")}},
+		{"mysql://h/?user=id&sslMode=VERIFY_CA", driver.URL{SecretID: "id", Host: "h", Params: pairs("tls", "true")}},
+		{"mysql://h/?user=id&sslMode=VERIFY_IDENTITY&useSSL=false", driver.URL{SecretID: "id", Host: "h", Params: pairs("tls", "true")}},
+		{"mysql://h/?user=id&useSSL=false", driver.URL{SecretID: "id", Host: "h", Params: pairs("tls", "false")}},
+		{"mysql://h/?user=id&useSSL=true", driver.URL{SecretID: "id", Host: "h", Params: pairs("tls", "skip-verify")}},
+		{"mysql://h/?user=id&requireSSL=true", driver.URL{SecretID: "id", Host: "h", Params: pairs("tls", "skip-verify")}},
+		{"mysql://h/?user=id&requireSSL=false&verifyServerCertificate=false", driver.URL{SecretID: "id", Host: "h"}},
+		{"mysql://h/?user=id&useSSL=true&requireSSL=true&verifyServerCertificate=true", driver.URL{SecretID: "id", Host: "h", Params: pairs("tls", "true")}},
+		{"mysql://h/?user=id&connectTimeout=5000&socketTimeout=30000&allowMultiQueries=true&useCompression=yes&useAffectedRows=true&useServerPrepStmts=false",
+			driver.URL{SecretID: "id", Host: "h", Params: pairs("timeout", "5000ms", "readTimeout", "30000ms", "multiStatements", "true", "compress", "true", "clientFoundRows", "false", "interpolateParams", "true")}},
+		{"mysql://h/?user=id&connectTimeout=0&socketTimeout=0&useUnicode=true&tcpKeepAlive=true&autoReconnect=false&allowPublicKeyRetrieval=true&allowLoadLocalInfile=false&characterSetResults=utf8",
+			driver.URL{SecretID: "id", Host: "h"}},
+		{"mysql://h/?user=id&characterEncoding=UTF-8&connectionCollation=utf8mb4_bin&serverTimezone=Europe/Berlin&maxAllowedPacket=1000&connectionAttributes=a:b",
+			driver.URL{SecretID: "id", Host: "h", Params: pairs("charset", "utf8mb4", "collation", "utf8mb4_bin", "loc", "Europe/Berlin", "maxAllowedPacket", "1000", "connectionAttributes", "a:b")}},
+		{"mysql://h/?user=id&connectionTimeZone=LOCAL", driver.URL{SecretID: "id", Host: "h", Params: pairs("loc", "Local")}},
+		{"mysql://h/?user=id&sessionVariables=sql_mode='ANSI,TRADITIONAL', time_zone=CONCAT('a',';');@x=1", driver.URL{SecretID: "id", Host: "h",
+			Params: pairs("sql_mode", "'ANSI,TRADITIONAL'", "time_zone", "CONCAT('a',';')", "@x", "1")}},
+	} {
+		if c.want.Params == nil {
+			c.want.Params = map[string]string{}
+		}
+		got, err := gosqldriver.Engine{}.ParseURL(c.url, own)
+		if err != nil || !reflect.DeepEqual(got, c.want) {
+			t.Errorf("ParseURL(%q) = %+v, %v, want %+v", c.url, got, err, c.want)
+			continue
+		}
+		delete(got.Params, "stage")
+		delete(got.Params, "region")
+		if err := (gosqldriver.Engine{}).CheckParams(got.Params); err != nil {
+			t.Errorf("CheckParams of %q: %v", c.url, err)
+		}
+	}
+}
+
+func TestParseURLOfMariaDB(t *testing.T) {
+	for query, want := range map[string]string{
+		"sslMode=disable":                        "false",
+		"sslMode=trust":                          "skip-verify",
+		"sslMode=verify-ca":                      "true",
+		"sslMode=verify-full":                    "true",
+		"sslMode=REQUIRED":                       "skip-verify",
+		"useSsl=true":                            "true",
+		"useSSL=1":                               "true",
+		"useSSL=true&trustServerCertificate=1":   "skip-verify",
+		"useSSL=true&trustServerCertificate=0":   "true",
+		"useSsl=false":                           "false",
+		"trustServerCertificate=true":            "",
+		"disableSslHostnameVerification=true":    "",
+		"allowLocalInfile=false&timezone_x=none": "error",
+	} {
+		u, err := gosqldriver.Engine{MariaDB: true}.ParseURL("mariadb://h:3306/app?user=id&"+query, notOwn)
+		if err == nil {
+			err = gosqldriver.Engine{}.CheckParams(u.Params)
+		}
+		if want == "error" {
+			if err == nil {
+				t.Errorf("%s: %v", query, u.Params)
+			}
+			continue
+		}
+		if err != nil || u.Host != "h" || u.Port != 3306 || u.Params["tls"] != want {
+			t.Errorf("%s: %+v, %v, want tls=%s", query, u, err, want)
+		}
+	}
+}
+
+func TestParseURLFails(t *testing.T) {
+	for _, c := range []struct{ url, want string }{
+		{"mysql://h/db", `"user"`},
+		{"mysql://h/db?user=", `"user"`},
+		{"mysql://h/db?USER=CANARY", `"USER" is spelt "user"`},
+		{"mysql://h/db?user=id&user=CANARY", `"user" is given twice`},
+		{"mysql://h/db?user=id&password=s&CANARY", `"password" is not allowed`},
+		{"mysql://h/db?user=id&password1=CANARY", `"password1" is not allowed`},
+		{"mysql://h/db?user=id&CANARY", "a property has no value"},
+		{"mysql://h/db?user=id&sql_mode=CANARY%zz", `"sql_mode"`},
+		{"mysql://u:CANARY@h/db?user=id", "credentials"},
+		{"mysql://h1,CANARY/db?user=id", "more than one host"},
+		{"mysql://address=(host=CANARY)/db?user=id", "more than one host"},
+		{"mysql://(host=CANARY,port=1)/db?user=id", "more than one host"},
+		{"mysql:loadbalance://CANARY/db?user=id", "mysql://host:port/database"},
+		{"mysql:replication://CANARY/db?user=id", "mysql://host:port/database"},
+		{"mysql:CANARY?user=id", "mysql://host:port/database"},
+		{"mysql://h/db?user=id&sql_mode=x#CANARY", `"#"`},
+		{"mysql://h:CANARY/db?user=id", "port"},
+		{"mysql://h/CANARY/x?user=id", `"/"`},
+		{"mysql://h/CANARY%?user=id", "database"},
+		{"mysql://h/db?user=id&sslMode=CANARY", `"sslMode"`},
+		{"mysql://h/db?user=id&useSSL=CANARY", `"useSSL"`},
+		{"mysql://h/db?user=id&useSSL=false&requireSSL=true", `"useSSL" is false`},
+		{"mysql://h/db?user=id&connectTimeout=CANARY", `"connectTimeout"`},
+		{"mysql://h/db?user=id&connectTimeout=10s", `"connectTimeout"`},
+		{"mysql://h/db?user=id&timeout=1s&connectTimeout=1000", `"timeout" and "connectTimeout"`},
+		{"mysql://h/db?user=id&useCompression=CANARY", `"useCompression"`},
+		{"mysql://h/db?user=id&characterEncoding=latin1", `"characterEncoding"`},
+		{"mysql://h/db?user=id&characterSetResults=latin1", `"characterSetResults"`},
+		{"mysql://h/db?user=id&connectionTimeZone=SERVER", `"connectionTimeZone"`},
+		{"mysql://h/db?user=id&connectionTimeZone=UTC&serverTimezone=UTC", `"connectionTimeZone" and "serverTimezone"`},
+		{"mysql://h/db?user=id&allowPublicKeyRetrieval=false", `"allowPublicKeyRetrieval"`},
+		{"mysql://h/db?user=id&allowLoadLocalInfile=true", `"allowLoadLocalInfile"`},
+		{"mysql://h/db?user=id&autoReconnect=true", `"autoReconnect"`},
+		{"mysql://h/db?user=id&rewriteBatchedStatements=true", `"rewriteBatchedStatements"`},
+		{"mysql://h/db?user=id&zeroDateTimeBehavior=CONVERT_TO_NULL", `"zeroDateTimeBehavior"`},
+		{"mysql://h/db?user=id&trustCertificateKeyStoreUrl=file:CANARY", `"trustCertificateKeyStoreUrl"`},
+		{"mysql://h/db?user=id&sessionVariables=CANARY", `"sessionVariables"`},
+		{"mysql://h/db?user=id&sessionVariables=CANARY=1", `"sessionVariables"`},
+		{"mysql://h/db?user=id&sessionVariables=sql_mode=1,sql_mode=2", `"sessionVariables"`},
+	} {
+		_, err := gosqldriver.Engine{}.ParseURL(c.url, own)
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("ParseURL(%q) = %v, want an error with %s", c.url, err, c.want)
+		} else if strings.Contains(err.Error(), "CANARY") {
+			t.Errorf("ParseURL(%q) = %v quotes a value", c.url, err)
+		}
+	}
+}
+
+// capture prepares an endpoint and returns the configuration that a connect gets.
+func capture(t *testing.T, ep driver.Endpoint) (config *gomysql.Config, err error) {
+	t.Helper()
+	stop := errors.New("stop")
+	e := gosqldriver.Engine{Configure: func(c *gomysql.Config) error {
+		config = c
+		return stop
+	}}
+	l, err := e.Prepare(ep)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := l.Connect(t.Context(), "u", driver.NewPassword("p")); !errors.Is(err, stop) {
+		t.Fatalf("Connect = %v", err)
+	}
+	return config, nil
+}
+
+// Whatever a URL holds, the driver gets the host, port and database that were
+// parsed, TLS as the parameters say, and no variable that is not among them.
+func FuzzParseURL(f *testing.F) {
+	for _, s := range []string{
+		"mysql://h:1/db?user=id", "mysql://h/a%2Fb%3Ftls=false?user=id&tls=true", "mysql://[::1]:3/?user=id&time_zone=%27/%27",
+		"mysql://h/db?user=id&sslMode=VERIFY_CA&charset=utf8mb4,utf8&timeout=1s", "mysql://h/)%2F%3Ftls=false?user=id&tls=skip-verify&@x='%26tls=false'",
+		"mysql:///?user=id&sessionVariables=sql_mode='a,b';@x=(1,2)&loc=UTC&connectionAttributes=a:b%26tls=false", "mysql://h?user=a/b&parseTime=True",
+	} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, raw string) {
+		u, err := gosqldriver.Engine{}.ParseURL(raw, notOwn)
+		if err != nil {
+			return
+		}
+		if u.SecretID == "" {
+			t.Fatal("no secret id and no error")
+		}
+		ep := driver.Endpoint{Host: u.Host, Port: u.Port, Database: u.Database, Params: u.Params}
+		if ep.Host == "" {
+			ep.Host = "from-the-secret"
+		}
+		if ep.Port == 0 {
+			ep.Port = 3306
+		}
+		c, err := capture(t, ep)
+		if err != nil {
+			return // what is registered, installed or unknown
+		}
+		if want := net.JoinHostPort(ep.Host, strconv.Itoa(ep.Port)); c.Net != "tcp" || c.Addr != want || c.DBName != u.Database || c.User != "" || c.Passwd != "" {
+			t.Errorf("%s(%s)/%s, want %s/%s", c.Net, c.Addr, c.DBName, want, u.Database)
+		}
+		if c.AllowAllFiles || c.AllowOldPasswords {
+			t.Error("files or old passwords are allowed")
+		}
+		required := map[string]bool{"1": true, "true": true, "TRUE": true, "True": true, "skip-verify": true}[strings.ToLower(u.Params["tls"])]
+		if required && (c.TLS == nil || c.AllowFallbackToPlaintext) {
+			t.Errorf("TLS is not required with tls=%s", u.Params["tls"])
+		}
+		known := []string{"allowCleartextPasswords", "allowNativePasswords", "charset", "checkConnLiveness", "clientFoundRows", "collation",
+			"columnsWithAlias", "compress", "connectionAttributes", "interpolateParams", "loc", "maxAllowedPacket", "multiStatements",
+			"parseTime", "readTimeout", "rejectReadOnly", "serverPubKey", "timeTruncate", "timeout", "tls", "writeTimeout"}
+		want := maps.Clone(u.Params)
+		for _, name := range known {
+			delete(want, name)
+		}
+		if len(want)+len(c.Params) > 0 && !maps.Equal(c.Params, want) {
+			t.Errorf("variables %q, want %q", c.Params, want)
+		}
+		if c.Collation != u.Params["collation"] || c.ConnectionAttributes != u.Params["connectionAttributes"] {
+			t.Errorf("collation %q, attributes %q", c.Collation, c.ConnectionAttributes)
+		}
+	})
+}
+
+// Every value reaches the driver as it is.
+func FuzzParams(f *testing.F) {
+	f.Add("db", "'value'")
+	f.Add("a/b?c=d&e%20", "'/?&=%2F+ '")
+	f.Add(")/x?tls=false", ")/x?tls=false")
+	f.Fuzz(func(t *testing.T, database, value string) {
+		if strings.ContainsRune(database+value, 0) || value == "" {
+			return
+		}
+		c, err := capture(t, driver.Endpoint{Host: "h", Port: 1, Database: database,
+			Params: pairs("sql_mode", value, "@x", value, "connectionAttributes", value, "tls", "true")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.Addr != "h:1" || c.DBName != database || c.TLS == nil || c.TLS.ServerName != "h" || c.AllowFallbackToPlaintext ||
+			c.ConnectionAttributes != value || !maps.Equal(c.Params, pairs("sql_mode", value, "@x", value)) {
+			t.Errorf("%q and %q became %s/%s, variables %q", database, value, c.Addr, c.DBName, c.Params)
+		}
+		if _, err := url.PathUnescape(url.PathEscape(database)); err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -1,0 +1,245 @@
+package pgxv5_test
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/sqlsecrets/sqlsecrets/driver"
+	"github.com/sqlsecrets/sqlsecrets/engines/postgres/pgxv5"
+)
+
+func TestRejected(t *testing.T) {
+	const (
+		noRole      = `role "app" does not exist`
+		rdsNoSecret = "This RDS proxy has no credentials for the role app. Check the credentials for this role and try again."
+	)
+	for _, c := range []struct {
+		code, routine, message string
+		want                   bool
+	}{
+		{"28P01", "auth_failed", `password authentication failed for user "app"`, true},
+		{"28P01", "auth_failed", `Passwort-Authentifizierung für Benutzer »app« fehlgeschlagen`, true},
+		{"28P01", "", "", true},
+		{"28P02", "auth_failed", `password authentication failed for user "app"`, false},
+		{"28000", "InitializeSessionUserId", noRole, true},
+		{"28000", "InitializeSessionUserId", `Rolle »app« existiert nicht`, true},
+		{"28000", "InitializeSessionUserId", `role "app" is not permitted to log in`, true},
+		{"28000", "ClientAuthentication", `no pg_hba.conf entry for host "10.0.0.1", user "app", database "app", no encryption`, false},
+		{"28000", "ClientAuthentication", noRole, false},
+		{"28000", "auth_failed", `PAM authentication failed for user "app"`, false},
+		{"28000", "initializesessionuserid", noRole, false},
+		{"42704", "InitializeSessionUserId", noRole, false},
+
+		{"28000", "", rdsNoSecret, true},
+		{"28000", "", strings.Replace(rdsNoSecret, "proxy", "Proxy", 1), true},
+		{"28000", "", strings.TrimSuffix(rdsNoSecret, "."), true},
+		{"28000", "", strings.Replace(rdsNoSecret, "role app", `role a.b "c"`, 1), true},
+		{"28000", "", "The password that was provided for the role app is wrong.", true},
+		{"28000", "", "ERROR: " + rdsNoSecret, false},
+		{"28000", "", rdsNoSecret + " And more", false},
+		{"28000", "ClientAuthentication", rdsNoSecret, false},
+		{"08P01", "", rdsNoSecret, false},
+		{"28000", "", "This RDS Proxy requires TLS connections.", false},
+		{"28000", "", "The IAM authentication failed for the role app. Check the IAM token for this role and try again.", false},
+		{"28000", "", "", false},
+
+		{"08P01", "", "password authentication failed", true},
+		{"08P01", "", "SASL authentication failed", true},
+		{"08P01", "", "empty password returned by client", true},
+		{"08P01", "", "no such user", true},
+		{"08P01", "", "no such user: app", true},
+		{"08P01", "", `password authentication failed for user "app"`, true},
+		{"08P01", "", noRole, true},
+		{"28000", "", noRole, true},
+		{"08P01", "", "no such database: app", false},
+		{"08P01", "", "no such users", false},
+		{"08P01", "", "login rejected", false},
+		{"08P01", "", `"trust" authentication failed`, false},
+		{"08P01", "", "password authentication failed: no", false},
+		{"08P01", "", "SSL required", false},
+		{"08P01", "", "no more connections allowed (max_client_conn)", false},
+		{"08P01", "ProcessStartupPacket", "password authentication failed", false},
+		{"28000", "", "password authentication failed", false},
+
+		{"3D000", "InitPostgres", `database "app" does not exist`, false},
+		{"53300", "ProcessStartupPacket", "sorry, too many clients already", false},
+		{"57P03", "ProcessStartupPacket", "the database system is starting up", false},
+		{"42501", "InitPostgres", `permission denied for database "app"`, false},
+	} {
+		pg := &pgconn.PgError{Code: c.code, Routine: c.routine, Message: c.message}
+		for _, err := range []error{
+			pg, fmt.Errorf("wrapped: %w", pg), errors.Join(net.ErrClosed, pg),
+			errors.Join(&pgconn.PgError{Code: "57P03"}, fmt.Errorf("then: %w", pg)),
+		} {
+			if got := (pgxv5.Engine{}).Rejected(err); got != c.want {
+				t.Errorf("Rejected(%s %s %q in a %T) = %t, want %t", c.code, c.routine, c.message, err, got, c.want)
+			}
+		}
+	}
+	for _, err := range []error{
+		nil, errors.New(`FATAL: password authentication failed for user "app" (SQLSTATE 28P01)`),
+		&net.OpError{Op: "dial", Err: errors.New("connect: connection refused: 127.0.0.1:28000")}, context.Canceled,
+	} {
+		if (pgxv5.Engine{}).Rejected(err) {
+			t.Errorf("Rejected(%v) = true", err)
+		}
+	}
+}
+
+// The error of every way to fail has pgx's text and its causes, and neither the
+// password nor a configuration anywhere.
+func TestErrorsHoldNoPassword(t *testing.T) {
+	certs := newCertificates(t, "localhost")
+	reject := func(login) *pgErr { return pgError("28P01", "auth_failed", "no") }
+	noDial := pgxv5.Engine{Configure: func(c *pgx.ConnConfig) error {
+		c.DialFunc = func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("no route") }
+		return nil
+	}}
+	for _, c := range []struct {
+		name   string
+		engine pgxv5.Engine
+		server *server
+		change func(*driver.Endpoint)
+		want   string
+		as     any
+	}{
+		{"rejected", pgxv5.Engine{}, &server{check: reject}, nil, "server error: FATAL: no (SQLSTATE 28P01)", new(*pgconn.PgError)},
+		{"rejected over TLS", pgxv5.Engine{}, &server{check: reject, tls: certs.Server}, nil, "SQLSTATE 28P01", new(*pgconn.PgError)},
+		{"hangs up", pgxv5.Engine{}, &server{hangUp: atPassword}, nil, "failed to receive message", nil},
+		{"wrong certificate", pgxv5.Engine{}, &server{tls: certs.Server}, func(ep *driver.Endpoint) { ep.TLS = &tls.Config{RootCAs: certs.Pool} }, "certificate", new(*tls.CertificateVerificationError)},
+		{"no TLS", pgxv5.Engine{}, &server{}, func(ep *driver.Endpoint) { ep.Params = pairs("sslmode", "require") }, "tls error: server refused TLS connection", nil},
+		{"an error for an answer", pgxv5.Engine{}, &server{answer: 'E'}, nil, "refused TLS", nil},
+		{"dial", pgxv5.Engine{}, nil, func(ep *driver.Endpoint) { ep.Host = down(t) + "," + down(t) }, "connection refused", new(*net.OpError)},
+		{"dialer", noDial, &server{}, nil, "no route", nil},
+		{"look-up", pgxv5.Engine{}, nil, func(ep *driver.Endpoint) { ep.Host = "no-such-host.invalid" }, "hostname resolving error", new(*net.DNSError)},
+		{"standby", pgxv5.Engine{}, &server{standby: true}, func(ep *driver.Endpoint) { ep.Params = pairs("target_session_attrs", "primary") }, "ValidateConnect failed: server is in standby mode", nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			ep := driver.Endpoint{Port: 1}
+			if c.server != nil {
+				ep = c.server.start(t).endpoint()
+			}
+			if c.change != nil {
+				c.change(&ep)
+			}
+			_, err := connect(t, c.engine, ep, canary)
+			if err == nil {
+				t.Fatal("Connect succeeded")
+			}
+			if text := err.Error(); !strings.HasPrefix(text, "failed to connect to `user=app_user database=") || !strings.Contains(text, c.want) {
+				t.Errorf("Connect = %v, want pgx's text with %q", err, c.want)
+			}
+			if c.as != nil && !errors.As(err, c.as) {
+				t.Errorf("no %T in the tree of %v", c.as, err)
+			}
+			noPassword(t, err, canary)
+			if c.server != nil {
+				c.server.closed(t)
+			}
+		})
+	}
+}
+
+func TestTextOfSeveralHosts(t *testing.T) {
+	ep := driver.Endpoint{Host: down(t) + "," + down(t), Port: 1, Database: "app"}
+	_, err := connect(t, pgxv5.Engine{}, ep, canary)
+	lines := strings.Split(err.Error(), "\n\t")
+	if len(lines) != 3 || lines[0] != "failed to connect to `user=app_user database=app`:" || !strings.Contains(lines[2], "dial error") {
+		t.Errorf("text of two failures: %q", lines)
+	}
+}
+
+// noPassword searches an error's texts and everything reachable from it.
+func noPassword(t *testing.T, err error, password string) {
+	t.Helper()
+	if err == nil {
+		return
+	}
+	var ce *pgconn.ConnectError
+	var pe *pgconn.ParseConfigError
+	if errors.As(err, &ce) || errors.As(err, &pe) {
+		t.Errorf("a %T or %T is in the tree", ce, pe)
+	}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q"} {
+		if strings.Contains(fmt.Sprintf(verb, err), password) {
+			t.Errorf("%s of the error shows the password", verb)
+		}
+	}
+	walk(t, reflect.ValueOf(err), "err", map[visit]bool{}, func(path string, v reflect.Value) {
+		if v.Kind() == reflect.String && strings.Contains(v.String(), password) {
+			t.Errorf("the password is in %s", path)
+		}
+		switch v.Type() {
+		case reflect.TypeFor[pgconn.Config](), reflect.TypeFor[pgx.ConnConfig](), reflect.TypeFor[driver.Password]():
+			t.Errorf("%s is a %v", path, v.Type())
+		}
+	})
+}
+
+type visit struct {
+	p uintptr
+	t reflect.Type
+}
+
+func walk(t *testing.T, v reflect.Value, path string, seen map[visit]bool, f func(string, reflect.Value)) {
+	if !v.IsValid() {
+		return
+	}
+	f(path, v)
+	switch v.Kind() {
+	case reflect.Pointer, reflect.Interface:
+		if v.Kind() == reflect.Pointer && !v.IsNil() {
+			at := visit{v.Pointer(), v.Type()}
+			if seen[at] {
+				return
+			}
+			seen[at] = true
+		}
+		walk(t, v.Elem(), path, seen, f)
+	case reflect.Struct:
+		for i := range v.NumField() {
+			walk(t, v.Field(i), path+"."+v.Type().Field(i).Name, seen, f)
+		}
+	case reflect.Slice, reflect.Array:
+		if v.Type().Elem().Kind() == reflect.Uint8 && v.Kind() == reflect.Slice {
+			f(path, reflect.ValueOf(string(v.Bytes())))
+			return
+		}
+		for i := range v.Len() {
+			walk(t, v.Index(i), fmt.Sprintf("%s[%d]", path, i), seen, f)
+		}
+	case reflect.Map:
+		for iter := v.MapRange(); iter.Next(); {
+			walk(t, iter.Key(), path+" key", seen, f)
+			walk(t, iter.Value(), path+" value", seen, f)
+		}
+	}
+}
+
+// The walk finds what it is to find.
+func TestWalk(t *testing.T) {
+	config, err := pgx.ParseConfig("host=127.0.0.1 port=1 user=u sslmode=disable password=" + canary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	_, err = pgx.ConnectConfig(ctx, config)
+	found := false
+	walk(t, reflect.ValueOf(fmt.Errorf("hidden: %w", err)), "err", map[visit]bool{}, func(_ string, v reflect.Value) {
+		found = found || v.Kind() == reflect.String && strings.Contains(v.String(), canary)
+	})
+	if !found {
+		t.Error("the walk does not find the password in pgx's own error")
+	}
+}

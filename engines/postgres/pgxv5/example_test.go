@@ -1,0 +1,58 @@
+package pgxv5_test
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"log/slog"
+	"net"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+
+	"github.com/sqlsecrets/sqlsecrets/driver"
+	"github.com/sqlsecrets/sqlsecrets/engines/postgres/pgxv5"
+	"github.com/sqlsecrets/sqlsecrets/secretcache"
+)
+
+// For PgBouncer, and with a dialer of the program's own.
+func ExampleEngine() {
+	engine := pgxv5.Engine{Configure: func(c *pgx.ConnConfig) error {
+		c.DefaultQueryExecMode = pgx.QueryExecModeExec
+		c.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			slog.Debug("dial", "addr", addr)
+			return (&net.Dialer{}).DialContext(ctx, network, addr)
+		}
+		return nil
+	}}
+	cache := secretcache.New(secretcache.SourceFunc(fetch), nil)
+	connector, err := driver.NewConnector(engine, "prod/app?sslmode=verify-full", &driver.Options{Secrets: cache})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	db := sql.OpenDB(connector)
+	defer db.Close()
+	fmt.Println(connector)
+	// Output: secretsmanager-postgres prod/app
+}
+
+// What database/sql does not have: here COPY.
+func ExampleEngine_raw() {
+	copyRows := func(ctx context.Context, db *sql.DB, rows [][]any) error {
+		conn, err := db.Conn(ctx)
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		return conn.Raw(func(c any) error {
+			_, err := c.(*stdlib.Conn).Conn().CopyFrom(ctx, pgx.Identifier{"items"}, []string{"id", "name"}, pgx.CopyFromRows(rows))
+			return err
+		})
+	}
+	_ = copyRows
+}
+
+func fetch(context.Context, string, string) (*secretcache.Secret, error) {
+	return nil, secretcache.ErrNotFound
+}

@@ -1,0 +1,114 @@
+package pgxv5_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/sqlsecrets/sqlsecrets/engines/postgres/pgxv5"
+)
+
+func TestCheckParams(t *testing.T) {
+	for _, c := range []struct {
+		params []string
+		want   []string // parts of the error; none: accepted
+	}{
+		{nil, nil},
+		{pairsOf("sslmode", "disable"), nil},
+		{pairsOf("sslmode", "prefer"), nil},
+		{pairsOf("sslmode", "require"), nil},
+		{pairsOf("sslmode", "verify-ca"), nil},
+		{pairsOf("sslmode", "verify-full", "sslrootcert", "/ca.pem", "sslcert", "/c.pem", "sslkey", "/k.pem", "sslsni", "0", "sslnegotiation", "direct", "sslcertmode", "require"), nil},
+		{pairsOf("sslrootcert", "system"), nil},
+		{pairsOf("sslrootcert", "system", "sslmode", "verify-full"), nil},
+		{pairsOf("sslnegotiation", "direct"), nil},
+		{pairsOf("channel_binding", "require", "require_auth", "scram-sha-256, md5", "krbsrvname", "postgres", "krbspn", ""), nil},
+		{pairsOf("require_auth", "!password,!md5"), nil},
+		{pairsOf("connect_timeout", "0", "target_session_attrs", "prefer-standby", "min_protocol_version", "3.0", "max_protocol_version", "latest"), nil},
+		{pairsOf("default_query_exec_mode", "exec", "statement_cache_capacity", "0", "description_cache_capacity", "100"), nil},
+		{pairsOf("application_name", "a b", "search_path", `"$user", public`, "statement_timeout", "5s", "timezone", "UTC", "options", "-c x=y"), nil},
+		{pairsOf("TimeZone", "UTC", "DATESTYLE", "ISO", "work_mem", "4MB", "role", "owner", "jit", "off"), nil},
+		{pairsOf("transaction_timeout", "1s", "default_with_oids", "off"), nil}, // of PostgreSQL 17, of 11
+		{pairsOf("pg_stat_statements.track", "all", "rds.force_ssl", "1", "apg_write_forward", "x", "aurora_compute_plan_id", "on"), nil},
+
+		{pairsOf("sslmode", "verify_full"), []string{`"sslmode"`, "verify-full"}},
+		{pairsOf("sslmode", "CANARY"), []string{`"sslmode"`, "disable, prefer"}},
+		{pairsOf("sslmode", "allow"), []string{`"sslmode"`, "allow", "prefer"}},
+		{pairsOf("sslmode", ""), []string{`"sslmode"`}},
+		{pairsOf("sslMode", "CANARY"), []string{`"sslMode"`, `"sslmode"`}},
+		{pairsOf("ssl_mode", "CANARY"), []string{`"ssl_mode"`, `"sslmode"`}},
+		{pairsOf("sslmod", "CANARY"), []string{`"sslmod"`, `"sslmode"`}},
+		{pairsOf("ssl", "true"), []string{`"ssl"`, `"sslmode"`}},
+		{pairsOf("encrypt", "CANARY"), []string{`"encrypt" is not known`}},
+		{pairsOf("ApplicationName", "CANARY"), []string{`"ApplicationName"`, `"application_name"`}},
+		{pairsOf("currentSchema", "CANARY"), []string{`"currentSchema"`, `"search_path"`}},
+		{pairsOf("connectTimeout", "CANARY"), []string{`"connectTimeout"`, `"connect_timeout"`}},
+		{pairsOf("loginTimeout", "CANARY"), []string{`"loginTimeout"`, `"connect_timeout"`}},
+		{pairsOf("serch_path", "CANARY"), []string{`"serch_path"`, `"search_path"`}},
+		{pairsOf("session_authorization", "CANARY"), []string{`"session_authorization" is not known`}},
+		{pairsOf("_pq_.x", "CANARY"), []string{`"_pq_.x" is not known`}},
+		{pairsOf("host", "CANARY"), []string{`"host" is not known`}},
+		{pairsOf("user", "CANARY"), []string{`"user" is not known`}},
+		{pairsOf("password", "CANARY"), []string{`"password" is not known`}},
+		{pairsOf("passfile", "CANARY"), []string{`"passfile" is not known`}},
+		{pairsOf("service", "CANARY"), []string{`"service" is not known`}},
+		{pairsOf("servicefile", "CANARY"), []string{`"servicefile" is not known`}},
+		{pairsOf("sslpassword", "CANARY"), []string{`"sslpassword"`, "Options.TLS"}},
+		{pairsOf("replication", "database"), []string{`"replication"`}},
+		{pairsOf("a b'c=CANARY", "x"), []string{"a name that none has"}},
+		{pairsOf("x.y' host='CANARY", "x"), []string{"a name that none has"}},
+		{pairsOf("application_name", "CANARY\x00user\x00postgres"), []string{`"application_name"`, "NUL"}},
+		{pairsOf("TimeZone", "CANARY", "timezone", "CANARY"), []string{`"TimeZone"`, `"timezone"`}},
+		{pairsOf("sslcert", "CANARY"), []string{`"sslcert"`, `"sslkey"`}},
+		{pairsOf("sslrootcert", "CANARY"), []string{`"sslrootcert"`, "sslmode=verify-full"}},
+		{pairsOf("sslrootcert", "CANARY", "sslmode", "prefer"), []string{`"sslrootcert"`, "sslmode=verify-full"}},
+		{pairsOf("sslrootcert", "CANARY", "sslmode", "disable"), []string{`"sslrootcert"`}},
+		{pairsOf("sslrootcert", "system", "sslmode", "disable"), []string{`"sslrootcert"`, "verify-full"}},
+		{pairsOf("sslnegotiation", "direct", "sslmode", "prefer"), []string{`"sslnegotiation"`}},
+		{pairsOf("connect_timeout", "CANARY"), []string{`"connect_timeout"`, "number of seconds"}},
+		{pairsOf("connect_timeout", "-1"), []string{`"connect_timeout"`}},
+		{pairsOf("connect_timeout", "+1"), []string{`"connect_timeout"`}},
+		{pairsOf("connect_timeout", "10s"), []string{`"connect_timeout"`}},
+		{pairsOf("connect_timeout", "99999999999999"), []string{`"connect_timeout"`}},
+		{pairsOf("target_session_attrs", "CANARY"), []string{`"target_session_attrs"`, "read-write"}},
+		{pairsOf("sslsni", "true"), []string{`"sslsni"`, "0, 1"}},
+		{pairsOf("channel_binding", "CANARY"), []string{`"channel_binding"`, "require"}},
+		{pairsOf("require_auth", "md5,!password"), []string{`"require_auth"`}},
+		{pairsOf("require_auth", "md5,md5"), []string{`"require_auth"`}},
+		{pairsOf("require_auth", "CANARY"), []string{`"require_auth"`, "scram-sha-256"}},
+		{pairsOf("min_protocol_version", "3.2", "max_protocol_version", "3.0"), []string{`"min_protocol_version"`}},
+		{pairsOf("default_query_exec_mode", "CANARY"), []string{`"default_query_exec_mode"`, "cache_statement"}},
+		{pairsOf("statement_cache_capacity", "0"), []string{`"statement_cache_capacity"`}},
+		{pairsOf("statement_cache_capacity", "CANARY"), []string{`"statement_cache_capacity"`}},
+		{pairsOf("description_cache_capacity", "0", "default_query_exec_mode", "cache_describe"), []string{`"description_cache_capacity"`}},
+	} {
+		err := pgxv5.Engine{}.CheckParams(pairs(c.params...))
+		if (err != nil) != (c.want != nil) {
+			t.Errorf("CheckParams(%q) = %v, want error: %t", c.params, err, c.want != nil)
+			continue
+		}
+		for _, part := range c.want {
+			if !strings.Contains(err.Error(), part) {
+				t.Errorf("CheckParams(%q) = %v, want %s in it", c.params, err, part)
+			}
+		}
+		if err != nil && strings.Contains(err.Error(), "CANARY") {
+			t.Errorf("CheckParams(%q) = %v quotes a value", c.params, err)
+		}
+	}
+}
+
+// What CheckParams takes, pgx takes.
+func TestCheckedParamsParse(t *testing.T) {
+	for _, params := range [][]string{
+		pairsOf("require_auth", " scram-sha-256 ,md5"), pairsOf("require_auth", "!none"), pairsOf("require_auth", ""),
+		pairsOf("connect_timeout", "2147483647"), pairsOf("connect_timeout", "007"), pairsOf("statement_cache_capacity", "2147483647"),
+		pairsOf("min_protocol_version", "3.2"), pairsOf("min_protocol_version", "latest", "max_protocol_version", "3.2"),
+		pairsOf("krbspn", "' user='x", "application_name", `\`), pairsOf("sslsni", "0"), pairsOf("sslnegotiation", "direct", "sslmode", "require"),
+		pairsOf("sslrootcert", "system"), pairsOf("channel_binding", "disable"), pairsOf("sslcertmode", "disable"),
+	} {
+		s := &server{Host: "db.test", Port: 5432}
+		if _, err := (pgxv5.Engine{}).Prepare(s.endpoint(params...)); err != nil {
+			t.Errorf("Prepare(%q): %v", params, err)
+		}
+	}
+}

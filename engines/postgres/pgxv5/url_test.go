@@ -1,0 +1,252 @@
+package pgxv5_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"reflect"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/sqlsecrets/sqlsecrets/driver"
+	"github.com/sqlsecrets/sqlsecrets/engines/postgres/pgxv5"
+)
+
+func notOwn(string) bool { return false }
+
+func own(p string) bool { return p == "stage" || p == "region" || p == "host" }
+
+func TestParseURL(t *testing.T) {
+	params := pairs
+	for _, c := range []struct {
+		url  string
+		want driver.URL
+	}{
+		{"postgresql://example.com:5433/database?user=prod/app/db", driver.URL{SecretID: "prod/app/db", Host: "example.com", Port: 5433, Database: "database"}},
+		{"postgres://example.com/?user=id", driver.URL{SecretID: "id", Host: "example.com"}},
+		{"postgresql://example.com?user=id", driver.URL{SecretID: "id", Host: "example.com"}},
+		{"postgresql:///db?user=id", driver.URL{SecretID: "id", Database: "db"}},
+		{"postgresql:///?user=id", driver.URL{SecretID: "id"}},
+		{"postgresql://?user=id", driver.URL{SecretID: "id"}},
+		{"postgresql:db?user=id", driver.URL{SecretID: "id", Database: "db"}},
+		{"postgresql:?user=id", driver.URL{SecretID: "id"}},
+		{"postgresql://:5433/db?user=id", driver.URL{SecretID: "id", Port: 5433, Database: "db"}},
+		{"postgresql://[::1]:5433/db?user=id", driver.URL{SecretID: "id", Host: "::1", Port: 5433, Database: "db"}},
+		{"postgresql://[fe80::1%eth0]/db?user=id", driver.URL{SecretID: "id", Host: "fe80::1%eth0", Database: "db"}},
+		{"postgresql://h1:5432,h2:5433/db?user=id", driver.URL{SecretID: "id", Host: "h1:5432,h2:5433", Database: "db"}},
+		{"postgresql://h1,[::1]:5433,10.0.0.1/db?user=id", driver.URL{SecretID: "id", Host: "h1,[::1]:5433,10.0.0.1", Database: "db"}},
+		{"postgresql://h/a%2Fb%20c+d%25?user=id", driver.URL{SecretID: "id", Host: "h", Database: "a/b c+d%"}},
+		{"postgresql://h/db#x?user=id", driver.URL{SecretID: "id", Host: "h", Database: "db#x"}},
+		{"postgresql://h/?user=arn:aws:secretsmanager:us-west-2:123456789012:secret:a%2Fb-a1b2c3", driver.URL{SecretID: "arn:aws:secretsmanager:us-west-2:123456789012:secret:a/b-a1b2c3", Host: "h"}},
+		{"postgresql://h/?user=id&databaseName=x%2By", driver.URL{SecretID: "id", Host: "h", Database: "x+y"}},
+		{"postgresql://h/?&user=id&&stage=AWS%20X&region=r", driver.URL{SecretID: "id", Host: "h", Params: params("stage", "AWS X", "region", "r")}},
+		{"postgresql://h/?user=id&application_name=a+b%20c", driver.URL{SecretID: "id", Host: "h", Params: params("application_name", "a+b c")}},
+		{"postgresql://h/?user=id&ssl=true", driver.URL{SecretID: "id", Host: "h", Params: params("sslmode", "verify-full")}},
+		{"postgresql://h/?user=id&ssl", driver.URL{SecretID: "id", Host: "h", Params: params("sslmode", "verify-full")}},
+		{"postgresql://h/?user=id&ssl=TRUE&sslmode=Require", driver.URL{SecretID: "id", Host: "h", Params: params("sslmode", "require")}},
+		{"postgresql://h/?user=id&ssl=false", driver.URL{SecretID: "id", Host: "h"}},
+		{"postgresql://h/?user=id&sslmode=VERIFY-CA&sslrootcert=/ca.pem&sslNegotiation=direct", driver.URL{SecretID: "id", Host: "h",
+			Params: params("sslmode", "verify-ca", "sslrootcert", "/ca.pem", "sslnegotiation", "direct")}},
+		{"postgresql://h/?user=id&connectTimeout=5", driver.URL{SecretID: "id", Host: "h", Params: params("connect_timeout", "5")}},
+		{"postgresql://h/?user=id&connectTimeout=5&loginTimeout=30", driver.URL{SecretID: "id", Host: "h", Params: params("connect_timeout", "30")}},
+		{"postgresql://h/?user=id&connectTimeout=5&loginTimeout=0", driver.URL{SecretID: "id", Host: "h", Params: params("connect_timeout", "5")}},
+		{"postgresql://h/?user=id&ApplicationName=a&currentSchema=s,public&options=-c%20x=y&readOnly=true&channelBinding=require&requireAuth=md5&kerberosServerName=k&preparedStatementCacheQueries=9", driver.URL{SecretID: "id", Host: "h",
+			Params: params("application_name", "a", "search_path", "s,public", "options", "-c x=y", "default_transaction_read_only", "on",
+				"channel_binding", "require", "require_auth", "md5", "krbsrvname", "k", "statement_cache_capacity", "9")}},
+		{"postgresql://h/?user=id&prepareThreshold=0", driver.URL{SecretID: "id", Host: "h", Params: params("default_query_exec_mode", "exec")}},
+		{"postgresql://h/?user=id&prepareThreshold=5&tcpKeepAlive=true&tcpNoDelay=true&socketTimeout=0&loadBalanceHosts=false&gssEncMode=disable&protocolVersion=3&readOnly=false&targetServerType=any&preferQueryMode=extended",
+			driver.URL{SecretID: "id", Host: "h"}},
+		{"postgresql://h/?user=id&preferQueryMode=simple", driver.URL{SecretID: "id", Host: "h", Params: params("default_query_exec_mode", "simple_protocol")}},
+		{"postgresql://h/?user=id&targetServerType=primary", driver.URL{SecretID: "id", Host: "h", Params: params("target_session_attrs", "read-write")}},
+		{"postgresql://h/?user=id&targetServerType=master", driver.URL{SecretID: "id", Host: "h", Params: params("target_session_attrs", "read-write")}},
+		{"postgresql://h/?user=id&targetServerType=secondary", driver.URL{SecretID: "id", Host: "h", Params: params("target_session_attrs", "read-only")}},
+		{"postgresql://h/?user=id&targetServerType=preferSlave", driver.URL{SecretID: "id", Host: "h", Params: params("target_session_attrs", "prefer-standby")}},
+	} {
+		if c.want.Params == nil {
+			c.want.Params = map[string]string{}
+		}
+		got, err := pgxv5.Engine{}.ParseURL(c.url, own)
+		if err != nil || !reflect.DeepEqual(got, c.want) {
+			t.Errorf("ParseURL(%q) = %+v, %v, want %+v", c.url, got, err, c.want)
+			continue
+		}
+		delete(got.Params, "stage")
+		delete(got.Params, "region")
+		if err := (pgxv5.Engine{}).CheckParams(got.Params); err != nil {
+			t.Errorf("CheckParams of %q: %v", c.url, err)
+		}
+	}
+}
+
+func TestParseURLFails(t *testing.T) {
+	for _, c := range []struct{ url, want string }{
+		{"postgresql://h/db", `"user"`},
+		{"postgresql://h/db?user=", `"user"`},
+		{"postgresql://h/db?User=CANARY", `"User" is spelt "user"`},
+		{"postgresql://h/db?user=id&user=CANARY", `"user" is given twice`},
+		{"postgresql://h/db?user=id&password=CANARY", `"password" is not allowed`},
+		{"postgresql://h/db?user=id&password=s&CANARY&more=1", `"password" is not allowed`},
+		{"postgresql://h/db?user=id&password=s&CANARY=1", `"password" is not allowed`},
+		{"postgresql://h/db?user=id&PassWord=CANARY", `"PassWord" is not allowed`},
+		{"postgresql://h/db?user=id&pass_file=CANARY", `"pass_file" is not allowed`},
+		{"postgresql://h/db?user=id&service=CANARY", `"service" is not allowed`},
+		{"postgresql://h/db?user=id&CANARY", "a property has no value"},
+		{"postgresql://h/db?user=id&CAN%41RY=1", "a name that none has"},
+		{"postgresql://h/db?user=id&application_name=CANARY%zz", `"application_name"`},
+		{"postgresql://h/db?user=id&application_name=CANARY%00", `"application_name"`},
+		{"postgresql://h/CANARY%2?user=id", "database"},
+		{"postgresql://h/CANARY/x?user=id", `"/"`},
+		{"postgresql://u:CANARY@h/db?user=id", "credentials"},
+		{"postgresql://CANARY@h/db?user=id", "credentials"},
+		{"postgresql://CANARY h/db?user=id", "host"},
+		{"postgresql://h:CANARY/db?user=id", "port"},
+		{"postgresql://h:0/db?user=id", "port"},
+		{"postgresql://h:65536/db?user=id", "port"},
+		{"postgresql://h:/db?user=id", "port"},
+		{"postgresql://::1/db?user=id", "IPv6"},
+		{"postgresql://[CANARY/db?user=id", `"["`},
+		{"postgresql://[::1]x/db?user=id", `"]"`},
+		{"postgresql://[h]/db?user=id", "brackets"},
+		{"postgresql://[CANARY:]/db?user=id", "host"},
+		{"postgresql://h1,,h2/db?user=id", "empty"},
+		{"postgresql://h1,h2:x/db?user=id", "port"},
+		{"postgresql://h1,/db?user=id", "empty"},
+		{"postgresql://%2Fvar%2Frun/db?user=id", "host"},
+		{"postgresql://h/db?user=id&databaseName=CANARY", `"databaseName"`},
+		{"postgresql://h/db?user=id&ssl=maybe", `"ssl"`},
+		{"postgresql://h/db?user=id&ApplicationName=CANARY&application_name=x", `"ApplicationName" and "application_name"`},
+		{"postgresql://h/db?user=id&socketTimeout=30", `"socketTimeout"`},
+		{"postgresql://h/db?user=id&loadBalanceHosts=true", `"loadBalanceHosts"`},
+		{"postgresql://h/db?user=id&targetServerType=preferPrimary", `"targetServerType"`},
+		{"postgresql://h/db?user=id&prepareThreshold=-1", `"prepareThreshold"`},
+		{"postgresql://h/db?user=id&preferQueryMode=extendedForPrepared", `"preferQueryMode"`},
+		{"postgresql://h/db?user=id&sslfactory=org.postgresql.ssl.NonValidatingFactory", `"sslfactory"`},
+		{"postgresql://h/db?user=id&reWriteBatchedInserts=true", `"reWriteBatchedInserts"`},
+		{"postgresql://h/db?user=id&stringtype=unspecified", `"stringtype"`},
+		{"postgresql://h/db?user=id&gssEncMode=require", `"gssEncMode"`},
+		{"postgresql://h/db?user=id&PGHOST=CANARY", `"PGHOST"`},
+	} {
+		_, err := pgxv5.Engine{}.ParseURL(c.url, own)
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("ParseURL(%q) = %v, want an error with %s", c.url, err, c.want)
+		} else if strings.Contains(err.Error(), "CANARY") {
+			t.Errorf("ParseURL(%q) = %v quotes a value", c.url, err)
+		}
+	}
+}
+
+// capture prepares an endpoint and returns the configurations that its hosts get.
+func capture(t *testing.T, ep driver.Endpoint) (configs []*pgx.ConnConfig, err error) {
+	t.Helper()
+	e := pgxv5.Engine{Configure: func(c *pgx.ConnConfig) error {
+		configs = append(configs, c)
+		c.LookupFunc = func(context.Context, string) ([]string, error) { return nil, errors.New("not dialled") }
+		return nil
+	}}
+	l, err := e.Prepare(ep)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := l.Connect(t.Context(), "u", driver.NewPassword("p")); err == nil {
+		t.Fatal("Connect succeeded")
+	}
+	return configs, nil
+}
+
+// Whatever a URL holds, pgx gets the host, port and database that were parsed, TLS
+// as sslmode says, and no setting that is not among the parameters.
+func FuzzParseURL(f *testing.F) {
+	for _, s := range []string{
+		"postgresql://h:1/db?user=id", "postgresql://h1,h2:2/?user=id&sslmode=require", "postgresql:db?user=a/b",
+		"postgresql://[::1]:3/a%27%20sslmode=%27disable?user=id&sslmode=verify-full",
+		"postgresql://h/' host='evil?user=id&sslmode=require&application_name=%5C%27%20host%3D%27evil",
+		"postgresql://h/db?user=id&options=%27&ssl=true&a.b=c%5C", "postgres:?user=x&krbspn='%20password='x",
+		"postgresql://h/db?user=id&connectTimeout=3&search_path=%22a%22,%20b",
+	} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, url string) {
+		u, err := pgxv5.Engine{}.ParseURL(url, notOwn)
+		if err != nil || !utf8.ValidString(url) {
+			return
+		}
+		if u.SecretID == "" {
+			t.Fatal("no secret id and no error")
+		}
+		if (pgxv5.Engine{}).CheckParams(u.Params) != nil {
+			return
+		}
+		for _, file := range []string{"sslrootcert", "sslcert", "sslkey"} {
+			if _, ok := u.Params[file]; ok {
+				return
+			}
+		}
+		if u.Host == "" {
+			u.Host = "from-the-secret"
+		}
+		ep := driver.Endpoint{Host: u.Host, Port: 5432, Database: u.Database, Params: u.Params}
+		if u.Port != 0 {
+			ep.Port = u.Port
+		}
+		configs, err := capture(t, ep)
+		if err != nil {
+			t.Fatalf("Prepare of %+v: %v", ep, err)
+		}
+		var hosts []string
+		for _, c := range configs {
+			hosts = append(hosts, fmt.Sprintf("%s port %d", c.Host, c.Port))
+			if c.Database != u.Database || c.User != "" || c.Password != "" || len(c.Fallbacks) != 0 {
+				t.Errorf("database %q, user %q, %d fall-backs, want %q, none, none", c.Database, c.User, len(c.Fallbacks), u.Database)
+			}
+			if (c.TLSConfig == nil) != (u.Params["sslmode"] == "disable") {
+				t.Errorf("TLS is %t with sslmode=%q", c.TLSConfig != nil, u.Params["sslmode"])
+			}
+			if m := u.Params["sslmode"]; c.TLSConfig != nil && (m == "verify-full") != !c.TLSConfig.InsecureSkipVerify {
+				t.Errorf("verification is %t with sslmode=%q", !c.TLSConfig.InsecureSkipVerify, m)
+			}
+			want := maps.Clone(u.Params)
+			for _, name := range []string{"sslmode", "sslcertmode", "sslnegotiation", "sslsni", "channel_binding", "require_auth",
+				"krbsrvname", "krbspn", "connect_timeout", "target_session_attrs", "min_protocol_version", "max_protocol_version",
+				"default_query_exec_mode", "statement_cache_capacity", "description_cache_capacity"} {
+				delete(want, name)
+			}
+			if !maps.Equal(c.RuntimeParams, want) {
+				t.Errorf("settings %q, want %q", c.RuntimeParams, want)
+			}
+		}
+		if !strings.Contains(u.Host, ",") {
+			if want := []string{fmt.Sprintf("%s port %d", u.Host, ep.Port)}; !reflect.DeepEqual(hosts, want) {
+				t.Errorf("hosts %q, want %q", hosts, want)
+			}
+		} else if len(hosts) != strings.Count(u.Host, ",")+1 {
+			t.Errorf("hosts %q of %q", hosts, u.Host)
+		}
+	})
+}
+
+// Every value reaches pgx as it is.
+func FuzzParams(f *testing.F) {
+	f.Add("db", "value")
+	f.Add("' host='evil", `\' host=evil`)
+	f.Add(`\`, `\\'`)
+	f.Add("a=b c=d", "\t\n' '")
+	f.Fuzz(func(t *testing.T, database, value string) {
+		if strings.ContainsRune(database+value, 0) {
+			return
+		}
+		configs, err := capture(t, driver.Endpoint{Host: "h", Port: 1, Database: database,
+			Params: pairs("application_name", value, "x.y", value, "krbspn", value, "sslmode", "require")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := configs[0]
+		if c.Host != "h" || c.Port != 1 || c.Database != database || c.TLSConfig == nil || c.KerberosSpn != value ||
+			!maps.Equal(c.RuntimeParams, pairs("application_name", value, "x.y", value)) {
+			t.Errorf("%q and %q became host %q, database %q, settings %q", database, value, c.Host, c.Database, c.RuntimeParams)
+		}
+	})
+}

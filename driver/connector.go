@@ -152,6 +152,7 @@ type attempt struct {
 	*Connector
 	version  string // used last
 	logins   int
+	rejects  int // of the logins
 	refusals []refusal // of the versions tried
 }
 
@@ -159,6 +160,7 @@ type attempt struct {
 type refusal struct {
 	stage, version string
 	err            error
+	former         bool // of an earlier attempt: the version may be tried yet
 }
 
 // run tries once, and again until the rotation window is over if every
@@ -197,6 +199,10 @@ func (a *attempt) bounded(ctx context.Context) (sqldriver.Conn, error) {
 	return conn, err
 }
 
+// maxRounds bounds how often one attempt follows a secret that changes while it
+// is being tried.
+const maxRounds = 4
+
 // try logs in with what the secret offers, each version at most once.
 func (a *attempt) try(ctx context.Context) (sqldriver.Conn, error) {
 	secrets, err := a.secretsAt()
@@ -208,7 +214,7 @@ func (a *attempt) try(ctx context.Context) (sqldriver.Conn, error) {
 		return nil, a.fail("get secret", err)
 	}
 	begin := a.guard.first(choice{current, a.source.stage})
-	conn, err := a.login(ctx, begin)
+	conn, err := a.login(ctx, begin, unlessRejected)
 	if err == nil || !isRefusal(err) {
 		return conn, err
 	}
@@ -216,23 +222,38 @@ func (a *attempt) try(ctx context.Context) (sqldriver.Conn, error) {
 		a.guard.unprefer(begin)
 	}
 
-	newest, lookErr := a.refresh(ctx, secrets, a.source.stage, current)
-	if lookErr != nil {
-		lookErr = fmt.Errorf("look for a newer version: %w", lookErr)
-		newest = current // which is still to be tried if a preferred version went first
-	}
-	if !a.tried(newest) {
-		conn, err = a.login(ctx, choice{newest, a.source.stage})
-		if err == nil || !isRefusal(err) {
-			return conn, err
+	rejected := begin.secret
+	for range maxRounds {
+		newest, lookErr := a.refresh(ctx, secrets, a.source.stage, rejected)
+		if lookErr != nil {
+			lookErr = fmt.Errorf("look for a newer version: %w", lookErr)
+			newest = current // which is still to be tried if another went first
 		}
-	}
-	if lookErr == nil && len(a.o.FallbackStages) > 0 {
-		if conn, err := a.fallBack(ctx, secrets, newest); conn != nil || err != nil {
-			return conn, err
+		before := a.rejects
+		if !a.tried(newest) {
+			conn, err = a.login(ctx, choice{newest, a.source.stage}, ifDue)
+			if err == nil || !isRefusal(err) {
+				return conn, err
+			}
 		}
+		if lookErr != nil {
+			return nil, a.rejected(lookErr)
+		}
+		if newest.VersionID() == rejected.VersionID() {
+			before = a.rejects // a probe brings no news
+		}
+		if len(a.o.FallbackStages) > 0 {
+			if conn, err := a.fallBack(ctx, secrets, newest); conn != nil || err != nil {
+				return conn, err
+			}
+		}
+		if a.rejects == before {
+			break
+		}
+		// A version that was new was rejected: the secret may have changed once more.
+		rejected = newest
 	}
-	return nil, a.rejected(lookErr)
+	return nil, a.rejected(nil)
 }
 
 // secretsAt returns the cache of the data source name's location.
@@ -276,15 +297,17 @@ func (a *attempt) read(ctx context.Context, secrets Secrets) (s *secretcache.Sec
 	return s, err
 }
 
-// refresh looks for another version than rejected, which may be nil.
+// refresh looks for another version than rejected, which the server did not
+// accept. A fall-back stage is always fetched.
 func (a *attempt) refresh(ctx context.Context, secrets Secrets, stage string, rejected *secretcache.Secret) (*secretcache.Secret, error) {
 	start := time.Now()
 	generation := a.guard.generation()
-	s, err := secrets.Refresh(ctx, a.source.secretID, stage, rejected)
-	info := RefreshInfo{SecretID: a.source.secretID, Stage: stage, Err: err}
-	if rejected != nil {
-		info.Rejected = rejected.VersionID()
+	info := RefreshInfo{SecretID: a.source.secretID, Stage: stage, Rejected: rejected.VersionID()}
+	if stage != a.source.stage {
+		rejected = nil
 	}
+	s, err := secrets.Refresh(ctx, a.source.secretID, stage, rejected)
+	info.Err = err
 	if err == nil {
 		info.Version = s.VersionID()
 		if stage == a.source.stage {
@@ -309,9 +332,17 @@ func (a *attempt) refresh(ctx context.Context, secrets Secrets, stage string, re
 	return s, err
 }
 
-// login sends one login with a version, unless the guard says that it was
-// rejected lately. A rejection, of now or then, is *refusedError.
-func (a *attempt) login(ctx context.Context, ch choice) (sqldriver.Conn, error) {
+// A mode says what login does with a version that was rejected before.
+type mode bool
+
+const (
+	unlessRejected mode = false // leave it: a look for a newer version comes first
+	ifDue          mode = true  // send it again if the pause is over
+)
+
+// login sends one login with a version, unless the guard is against it. A
+// rejection, of now or then, is errRefused.
+func (a *attempt) login(ctx context.Context, ch choice, m mode) (sqldriver.Conn, error) {
 	a.version = ch.secret.VersionID()
 	t, err := a.target(ch.secret)
 	if err != nil {
@@ -321,9 +352,20 @@ func (a *attempt) login(ctx context.Context, ch choice) (sqldriver.Conn, error) 
 	if err != nil {
 		return nil, a.fail("connect with secret", err)
 	}
-	tk, rejection, err := a.guard.enter(ctx, loginKey{t.address, a.version})
+	k := loginKey{t.address, a.version}
+	if m == unlessRejected {
+		if rejection := a.guard.rejection(k); rejection != nil {
+			a.refusals = append(a.refusals, refusal{ch.stage, a.version, rejection, true})
+			return nil, errRefused
+		}
+	}
+	tk, rejection, err := a.guard.enter(ctx, k)
 	if err != nil {
-		return nil, a.fail("connect with secret", fmt.Errorf("wait to log in: %w", err))
+		err = fmt.Errorf("wait to log in: %w", err)
+		if len(a.refusals) > 0 {
+			return nil, a.rejected(err)
+		}
+		return nil, a.fail("connect with secret", err)
 	}
 	if rejection != nil {
 		return nil, a.refuse(ch, rejection)
@@ -341,6 +383,7 @@ func (a *attempt) login(ctx context.Context, ch choice) (sqldriver.Conn, error) 
 	case accepted:
 		return conn, nil
 	case rejected:
+		a.rejects++
 		a.o.Logger.WarnContext(ctx, "the server rejected the credentials", "secret", info.SecretID, "stage", info.Stage,
 			"version", info.Version, "address", info.Address, "duration", info.Duration, "error", err)
 		return nil, a.refuse(ch, err)
@@ -405,7 +448,7 @@ func (a *attempt) fallBack(ctx context.Context, secrets Secrets, current *secret
 	ch := a.guard.first(choice{current, a.source.stage})
 	for {
 		if !a.tried(ch.secret) {
-			conn, err := a.login(ctx, ch)
+			conn, err := a.login(ctx, ch, ifDue)
 			if err == nil || !isRefusal(err) {
 				return conn, err
 			}
@@ -417,7 +460,7 @@ func (a *attempt) fallBack(ctx context.Context, secrets Secrets, current *secret
 			s = &search{version: current.VersionID(), done: make(chan struct{})}
 			a.search = s
 			a.mu.Unlock()
-			return a.lead(ctx, s, secrets), nil
+			return a.lead(ctx, s, secrets, current), nil
 		}
 		a.mu.Unlock()
 		select {
@@ -436,7 +479,7 @@ func (a *attempt) fallBack(ctx context.Context, secrets Secrets, current *secret
 }
 
 // lead does the search s for those who wait for it.
-func (a *attempt) lead(ctx context.Context, s *search, secrets Secrets) (conn sqldriver.Conn) {
+func (a *attempt) lead(ctx context.Context, s *search, secrets Secrets, current *secretcache.Secret) (conn sqldriver.Conn) {
 	version, before := a.version, len(a.refusals)
 	defer func() {
 		if conn == nil {
@@ -453,11 +496,11 @@ func (a *attempt) lead(ctx context.Context, s *search, secrets Secrets) (conn sq
 		if stage == a.source.stage || !a.lookDue(ctx, stage, s.version) {
 			continue
 		}
-		secret, err := a.refresh(ctx, secrets, stage, nil)
+		secret, err := a.refresh(ctx, secrets, stage, current)
 		// A rotation that failed can leave a stage on a version without a value.
 		if err == nil && secret.Reveal() != "" && !a.tried(secret) {
 			ch := choice{secret, stage}
-			if conn, err = a.login(ctx, ch); err == nil {
+			if conn, err = a.login(ctx, ch, ifDue); err == nil {
 				s.found = &ch
 				a.guard.prefer(s.version, ch)
 				a.rest(stage, idling{})
@@ -466,7 +509,7 @@ func (a *attempt) lead(ctx context.Context, s *search, secrets Secrets) (conn sq
 			}
 			if e := (*Error)(nil); errors.As(err, &e) {
 				// Its kind is not what is wrong with the stage's version.
-				a.refusals = append(a.refusals, refusal{stage, a.version, e.plain()})
+				a.refusals = append(a.refusals, refusal{stage: stage, version: a.version, err: e.plain()})
 			}
 		}
 		if ctx.Err() == nil {
@@ -528,7 +571,7 @@ func (a *attempt) rest(stage string, i idling) {
 
 // tried reports whether the server, or the guard, refused s in this attempt.
 func (a *attempt) tried(s *secretcache.Secret) bool {
-	return slices.ContainsFunc(a.refusals, func(r refusal) bool { return r.version == s.VersionID() })
+	return slices.ContainsFunc(a.refusals, func(r refusal) bool { return r.version == s.VersionID() && !r.former })
 }
 
 // errRefused is the error of login for a version that was rejected.
@@ -538,7 +581,9 @@ func isRefusal(err error) bool { return err == errRefused }
 
 // refuse notes that a version was rejected with err.
 func (a *attempt) refuse(ch choice, err error) error {
-	a.refusals = append(a.refusals, refusal{ch.stage, ch.secret.VersionID(), err})
+	version := ch.secret.VersionID()
+	a.refusals = slices.DeleteFunc(a.refusals, func(r refusal) bool { return r.version == version && r.former })
+	a.refusals = append(a.refusals, refusal{stage: ch.stage, version: version, err: err})
 	return errRefused
 }
 

@@ -319,7 +319,7 @@ func TestTraceAndLog(t *testing.T) {
 			`start AWSCURRENT v1 db.example.com:3306`,
 			`done AWSCURRENT v1 2ms true false`,
 			`refresh AWSCURRENT "v1" to "v1" true`,
-			`refresh AWSPENDING "" to "v2" true`,
+			`refresh AWSPENDING "v1" to "v2" true`,
 			`start AWSPENDING v2 db.example.com:3306`,
 			`done AWSPENDING v2 2ms false true`,
 			`connect prod/app v2 2 4ms true`,

@@ -145,6 +145,16 @@ func (g *guard) enter(ctx context.Context, k loginKey) (t ticket, rejection, err
 	}
 }
 
+// rejection returns the server's last word on a version if that was a rejection.
+func (g *guard) rejection(k loginKey) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if r := g.records[k]; r != nil {
+		return r.rejection
+	}
+	return nil
+}
+
 // leave gives a ticket back with the outcome of the login; err is the rejection.
 func (g *guard) leave(t ticket, o outcome, err error) {
 	g.mu.Lock()

@@ -152,7 +152,7 @@ type attempt struct {
 	*Connector
 	version  string // used last
 	logins   int
-	rejects  int // of the logins
+	rejects  int       // of the logins
 	refusals []refusal // of the versions tried
 }
 

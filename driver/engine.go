@@ -21,7 +21,8 @@ type Engine interface {
 	// It is asked only for URLs whose scheme is one of Info's. Properties for
 	// which own reports true are the Connector's; they go to URL.Params decoded
 	// and otherwise as they are. Its errors name the property that is wrong and
-	// quote no values.
+	// quote no values; an *Error without Op and SecretID keeps its Kind, any other
+	// is ErrBadDSN.
 	ParseURL(url string, own func(property string) bool) (URL, error)
 
 	// CheckParams checks the engine's parameters, in the vendor's spelling, as

@@ -56,6 +56,8 @@ type record struct {
 
 	rejection error           // the first rejection since the last acceptance, or nil
 	rejected  uint64          // started when that was received: what follows are probes
+	withdrawn bool            // the version had been accepted before
+	changes   uint64          // guard.changes when the rejection was received
 	pause     backoff.Backoff // until a probe may be sent
 	probe     uint64          // number of the probe that is under way, or 0
 }
@@ -180,6 +182,7 @@ func (g *guard) leave(t ticket, o outcome, err error) {
 	case rejected:
 		if r.rejection == nil {
 			r.rejection, r.rejected = err, r.started
+			r.withdrawn, r.changes = r.accepted, g.changes
 			r.pause.Fail(time.Now(), pauseBase, pauseMax)
 		} else if probe {
 			r.pause.Fail(time.Now(), pauseBase, pauseMax)
@@ -196,7 +199,7 @@ func (g *guard) leave(t ticket, o outcome, err error) {
 
 // clear forgets what the server said. Logins in flight go on.
 func (r *record) clear() {
-	r.accepted, r.rejection, r.pause, r.probe = false, nil, backoff.Backoff{}, 0
+	r.accepted, r.rejection, r.pause, r.probe, r.withdrawn = false, nil, backoff.Backoff{}, 0, false
 }
 
 // record returns the record of k. g.mu is held.
@@ -240,7 +243,9 @@ func (g *guard) generation() uint64 {
 // changed since, for then what was read may be older.
 //
 // A version that the stage names anew, also an older one that it names again,
-// begins with a clean record: whoever moved the stage says that it is good.
+// begins with a clean record: whoever moved the stage says that it is good. Not so
+// one that was good as a fall-back and has been rejected since: the stage may have
+// moved to it long before, and the next rotation have begun.
 func (g *guard) observe(generation uint64, version string) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -252,7 +257,7 @@ func (g *guard) observe(generation uint64, version string) bool {
 	}
 	if g.current != "" {
 		for k, r := range g.records {
-			if k.version == version {
+			if k.version == version && !(r.withdrawn && r.changes == g.changes) {
 				r.clear()
 			}
 		}

@@ -594,3 +594,20 @@ func walk(t *testing.T, v reflect.Value, path string, seen map[visit]bool, f fun
 		}
 	}
 }
+
+// Also where a dialer hides it.
+func TestContextErrorIsReachable(t *testing.T) {
+	s := (&server{}).start(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	e := gosqldriver.Engine{Configure: func(c *gomysql.Config) error {
+		c.DialFunc = func(context.Context, string, string) (net.Conn, error) {
+			cancel()
+			return nil, errors.New("the tunnel is closed")
+		}
+		return nil
+	}}
+	_, err := connectContext(ctx, t, e, s.endpoint(), goodPassword)
+	if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "the tunnel is closed") {
+		t.Errorf("Connect = %v, want both errors", err)
+	}
+}

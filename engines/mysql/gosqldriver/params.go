@@ -172,10 +172,9 @@ func unknown(name string) error {
 	if p, ok := properties[name]; ok && p.param != "" {
 		return fmt.Errorf("parameter %q is not known; did you mean %q?", name, p.param)
 	}
-	for _, s := range []string{"ssl", "sslmode", "ssl_mode", "sslmode", "usessl", "requiressl"} {
-		if strings.EqualFold(name, s) {
-			return fmt.Errorf("parameter %q is not known; did you mean \"tls\"?", name)
-		}
+	switch strings.ToLower(name) {
+	case "ssl", "sslmode", "ssl_mode", "ssl-mode", "usessl", "requiressl", "verifyservercertificate":
+		return fmt.Errorf("parameter %q is not known; did you mean \"tls\"?", name)
 	}
 	known := append(slices.Sorted(maps.Keys(rules)), variables...)
 	if s := jdbcurl.Suggest(name, known); s != "" {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -33,13 +34,17 @@ func (e *connectError) Unwrap() []error { return e.errs }
 
 // inner returns the errors in one of pgx's without the configuration around them.
 func inner(err error) []error {
+	errs := []error{err}
 	if ce, ok := err.(*pgconn.ConnectError); ok {
-		err = ce.Unwrap()
-		if joined, ok := err.(interface{ Unwrap() []error }); ok {
-			return joined.Unwrap()
+		errs[0] = ce.Unwrap()
+		if joined, ok := errs[0].(interface{ Unwrap() []error }); ok {
+			errs = slices.Clone(joined.Unwrap())
 		}
 	}
-	return []error{clean(err)}
+	for i, err := range errs {
+		errs[i] = clean(err)
+	}
+	return errs
 }
 
 // clean drops, for its text, an error that has a connection's configuration or
@@ -75,18 +80,17 @@ func parseError(err error) error {
 // the chain (startTLS in pgconn.go); answers other than no are sorted out by
 // refusesTLS.
 func refusedTLS(err error) bool {
-	for next := err; next != nil; next = errors.Unwrap(next) {
-		if _, ok := next.(*pgconn.ConnectError); !ok {
-			err = next
-		}
-		if joined, ok := next.(interface{ Unwrap() []error }); ok {
-			if errs := joined.Unwrap(); len(errs) == 1 {
-				return refusedTLS(errs[0])
-			}
-			return false
-		}
+	if err == nil {
+		return false
 	}
-	return err != nil && err.Error() == "server refused TLS connection"
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		errs := joined.Unwrap()
+		return len(errs) == 1 && refusedTLS(errs[0])
+	}
+	if next := errors.Unwrap(err); next != nil {
+		return refusedTLS(next)
+	}
+	return err.Error() == "server refused TLS connection"
 }
 
 // serverErrors calls yield for each error of a server in a tree until it returns
@@ -154,8 +158,8 @@ var (
 	rdsProxy = regexp.MustCompile(`^This RDS [Pp]roxy has no credentials for the role .+?\. Check the credentials for this role and try again\.?$` +
 		`|^The password that was provided for the role .+ is wrong\.?$`)
 
-	// client.c of PgBouncer 1.7 to 1.25, which has no other code for them; the user's
-	// name came with it until 1.12. With auth_query a rotated password becomes
+	// client.c of PgBouncer 1.12, 1.18 and 1.24, which have no other code for them; the
+	// user's name came with it in 1.12. With auth_query a rotated password becomes
 	// one of these, and, if the user is gone, the last.
 	pgBouncer = regexp.MustCompile(`^(password authentication failed|SASL authentication failed|` +
 		`empty password returned by client|no such user(: .+)?)$`)

@@ -54,7 +54,7 @@ func (e Engine) Prepare(ep driver.Endpoint) (driver.Login, error) {
 		if err != nil {
 			return nil, err
 		}
-		// The fall-back of prefer, which connectAddr does its own way.
+		// The fall-back of prefer, which attempt.connect does its own way.
 		h := host{config: config, plaintext: len(config.Fallbacks) > 0}
 		config.Fallbacks = nil
 		// A server that passes as one without TLS does not have these.

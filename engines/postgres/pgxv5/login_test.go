@@ -548,3 +548,53 @@ func TestPrepareFails(t *testing.T) {
 		}
 	}
 }
+
+// Also where a dialer hides it.
+func TestContextErrorIsReachable(t *testing.T) {
+	s := (&server{}).start(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	e := pgxv5.Engine{Configure: func(c *pgx.ConnConfig) error {
+		c.DialFunc = func(context.Context, string, string) (net.Conn, error) {
+			cancel()
+			return nil, errors.New("the tunnel is closed")
+		}
+		return nil
+	}}
+	_, err := connectContext(ctx, t, e, s.endpoint(), goodPassword)
+	if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "the tunnel is closed") {
+		t.Errorf("Connect = %v, want both errors", err)
+	}
+}
+
+// Errors of the caller's hooks that hold a configuration are cut down to their text.
+func TestHookErrorsAreCleaned(t *testing.T) {
+	s := (&server{}).start(t)
+	hidden := errors.New("the hook's text")
+	bad := func() error {
+		c, err := pgx.ParseConfig("host=127.0.0.1 port=1 user=u sslmode=disable password=" + canary)
+		if err == nil {
+			_, err = pgx.ConnectConfig(context.Background(), c)
+		}
+		return fmt.Errorf("%w: %w", hidden, err)
+	}
+	for name, change := range map[string]func(*pgx.ConnConfig){
+		"dial": func(c *pgx.ConnConfig) {
+			c.DialFunc = func(context.Context, string, string) (net.Conn, error) { return nil, bad() }
+		},
+		"look-up": func(c *pgx.ConnConfig) {
+			c.LookupFunc = func(context.Context, string) ([]string, error) { return nil, bad() }
+		},
+		"validate": func(c *pgx.ConnConfig) {
+			c.ValidateConnect = func(context.Context, *pgconn.PgConn) error { return bad() }
+		},
+		"after": func(c *pgx.ConnConfig) { c.AfterConnect = func(context.Context, *pgconn.PgConn) error { return bad() } },
+	} {
+		e := pgxv5.Engine{Configure: func(c *pgx.ConnConfig) error { change(c); return nil }}
+		_, err := connect(t, e, s.endpoint(), canary)
+		if err == nil || !strings.Contains(err.Error(), hidden.Error()) {
+			t.Errorf("%s: Connect = %v, want the hook's text", name, err)
+		}
+		noPassword(t, err, canary)
+	}
+	s.closed(t)
+}

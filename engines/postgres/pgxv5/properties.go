@@ -2,7 +2,6 @@ package pgxv5
 
 import (
 	"errors"
-	"fmt"
 	"strconv"
 	"strings"
 )
@@ -13,7 +12,7 @@ type property struct {
 	translate func(value string) (string, error) // "" sets nothing; nil: the value stays
 }
 
-// properties are those that pgjdbc's PGProperty.java knows (42.7.12) and pgx does
+// properties are those that pgjdbc's PGProperty.java knows (42.7.14) and pgx does
 // not by the same name. What makes no difference in Go sets nothing.
 var properties = map[string]property{
 	"ApplicationName":               {param: "application_name"},
@@ -93,7 +92,7 @@ func choose(values map[string]string) func(string) (string, error) {
 	return func(v string) (string, error) {
 		value, ok := values[v]
 		if !ok {
-			return "", fmt.Errorf("a value without a counterpart in pgx")
+			return "", errors.New("a value without a counterpart in pgx")
 		}
 		return value, nil
 	}

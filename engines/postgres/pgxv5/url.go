@@ -3,9 +3,7 @@ package pgxv5
 import (
 	"errors"
 	"fmt"
-	"net"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
@@ -87,8 +85,6 @@ type address struct {
 	host string
 	port uint16
 }
-
-func (a address) String() string { return net.JoinHostPort(a.host, strconv.Itoa(int(a.port))) }
 
 // parseHosts splits what ParseURL has put into URL.Host, or a single host.
 func parseHosts(s string, defaultPort int) ([]address, error) {

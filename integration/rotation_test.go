@@ -89,7 +89,7 @@ func TestRotationsUnderLoad(t *testing.T) {
 		v.rotated = w.clear
 		db := v.open(t, "", &driver.Options{Trace: trace})
 		db.SetMaxOpenConns(workers)
-		db.SetConnMaxLifetime(20 * time.Millisecond)
+		db.SetConnMaxLifetime(100 * time.Millisecond)
 
 		ctx, stop := context.WithCancel(t.Context())
 		defer stop()
@@ -113,11 +113,11 @@ func TestRotationsUnderLoad(t *testing.T) {
 		}
 		before := v.fetches()
 		for range rotations {
-			if err := v.rotate(t.Context(), func() { time.Sleep(30 * time.Millisecond) }); err != nil {
+			if err := v.rotate(t.Context(), func() { time.Sleep(50 * time.Millisecond) }); err != nil {
 				t.Error(err)
 				break
 			}
-			time.Sleep(60 * time.Millisecond)
+			time.Sleep(150 * time.Millisecond)
 		}
 		stop()
 		wg.Wait()

@@ -522,7 +522,7 @@ func (a *attempt) lead(ctx context.Context, s *search, secrets Secrets, current 
 // idling says for how long a fall-back stage that helped nobody is left alone.
 type idling struct {
 	version string // of the stage that was rejected: a look for another one is due at once
-	looks   backoff.Backoff
+	looks   *backoff.Backoff
 	denied  time.Time // the caller may not read the stage: until then it is left alone
 }
 
@@ -556,7 +556,7 @@ func (a *attempt) lookedInVain(stage, version string, denied bool) {
 	if i.version != version {
 		i = idling{version: version}
 	}
-	i.looks.Fail(now, lookBase, lookMax)
+	i.looks = i.looks.Next(now, lookBase, lookMax)
 	if denied {
 		i.denied = now.Add(deniedPause)
 	}

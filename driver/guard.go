@@ -54,12 +54,12 @@ type record struct {
 	judge    *judge        // the login that others wait for, or nil
 	freed    chan struct{} // closed when a login ends, for those over maxLogins; or nil
 
-	rejection error           // the first rejection since the last acceptance, or nil
-	rejected  uint64          // started when that was received: what follows are probes
-	withdrawn bool            // the version had been accepted before
-	changes   uint64          // guard.changes when the rejection was received
-	pause     backoff.Backoff // until a probe may be sent
-	probe     uint64          // number of the probe that is under way, or 0
+	rejection error            // the first rejection since the last acceptance, or nil
+	rejected  uint64           // started when that was received: what follows are probes
+	withdrawn bool             // the version had been accepted before
+	changes   uint64           // guard.changes when the rejection was received
+	pause     *backoff.Backoff // until a probe may be sent
+	probe     uint64           // number of the probe that is under way, or 0
 }
 
 // A judge is the first login with a version: others wait for what it says.
@@ -183,9 +183,9 @@ func (g *guard) leave(t ticket, o outcome, err error) {
 		if r.rejection == nil {
 			r.rejection, r.rejected = err, r.started
 			r.withdrawn, r.changes = r.accepted, g.changes
-			r.pause.Fail(time.Now(), pauseBase, pauseMax)
+			r.pause = r.pause.Next(time.Now(), pauseBase, pauseMax)
 		} else if probe {
-			r.pause.Fail(time.Now(), pauseBase, pauseMax)
+			r.pause = r.pause.Next(time.Now(), pauseBase, pauseMax)
 		}
 	}
 	if t.judge != nil {
@@ -199,7 +199,7 @@ func (g *guard) leave(t ticket, o outcome, err error) {
 
 // clear forgets what the server said. Logins in flight go on.
 func (r *record) clear() {
-	r.accepted, r.rejection, r.pause, r.probe, r.withdrawn = false, nil, backoff.Backoff{}, 0, false
+	r.accepted, r.rejection, r.pause, r.probe, r.withdrawn = false, nil, nil, 0, false
 }
 
 // record returns the record of k. g.mu is held.
@@ -215,19 +215,19 @@ func (g *guard) record(k loginKey) *record {
 	return r
 }
 
-// forget drops records that nothing is lost with: those of accepted versions and
-// those whose pause is over longest, but none with a login in flight.
+// forget drops the record with which the least is lost: of a version that is not
+// rejected, or whose pause is over soonest, without a login in flight.
 func (g *guard) forget() {
-	var oldest loginKey
-	var due time.Time
-	found := false
+	now := time.Now()
+	var victim loginKey
+	least := time.Duration(-1)
 	for k, r := range g.records {
-		if r.inFlight == 0 && k.version != g.current && (!found || r.pause.Due().Before(due)) {
-			oldest, due, found = k, r.pause.Due(), true
+		if wait := r.pause.Wait(now); r.inFlight == 0 && k.version != g.current && (least < 0 || wait < least) {
+			victim, least = k, wait
 		}
 	}
-	if found {
-		delete(g.records, oldest)
+	if least >= 0 {
+		delete(g.records, victim)
 	}
 }
 

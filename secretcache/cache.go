@@ -15,6 +15,8 @@ import (
 	"sync/atomic"
 	"time"
 	"unsafe"
+
+	"github.com/sqlsecrets/sqlsecrets/internal/backoff"
 )
 
 const (
@@ -76,12 +78,12 @@ type entry struct {
 	used  atomic.Int64          // stamp of the last use
 
 	// Guarded by Cache.mu:
-	ids    []string // under which it is found
-	flight *flight  // the fetch under way, or nil
-	err    error    // why the last fetch brought no value; nil if it did
-	fails  *backoff // after fetches that failed
-	looks  *backoff // after looks for a newer version that found none
-	after  uint64   // fetches up to this number are outdated by Invalidate
+	ids    []string         // under which it is found
+	flight *flight          // the fetch under way, or nil
+	err    error            // why the last fetch brought no value; nil if it did
+	fails  *backoff.Backoff // after fetches that failed
+	looks  *backoff.Backoff // after looks for a newer version that found none
+	after  uint64           // fetches up to this number are outdated by Invalidate
 }
 
 // An origin is where a secret comes from.
@@ -208,7 +210,7 @@ func (c *Cache) getSlow(ctx context.Context, k key) (*Secret, error) {
 			return c.out(st.secret)
 		}
 		f := e.flight
-		if f == nil && (again || e.fails.wait(now) <= 0) {
+		if f == nil && (again || e.fails.Wait(now) == 0) {
 			f = c.launch(e, k, nil)
 		}
 		wait := c.patience(ctx, e, now)
@@ -379,9 +381,9 @@ func (c *Cache) Refresh(ctx context.Context, id, stage string, rejected *Secret)
 // lookDue returns how long it is until a look for a newer version is due.
 func (e *entry) lookDue(now time.Time) time.Duration {
 	if e.err != nil && !errors.Is(e.err, ErrNoVersion) {
-		return e.fails.wait(now)
+		return e.fails.Wait(now)
 	}
-	return e.looks.wait(now)
+	return e.looks.Wait(now)
 }
 
 // Prefetch fetches the current versions of those ids that are not cached, in
@@ -413,7 +415,7 @@ func (c *Cache) Prefetch(ctx context.Context, ids ...string) error {
 		}
 		waits[e] = true
 		if e.flight == nil {
-			if e.fails.wait(now) > 0 {
+			if e.fails.Wait(now) > 0 {
 				errs = append(errs, fmt.Errorf("prefetch secret %q: %w", id, e.err))
 				continue
 			}
@@ -556,7 +558,7 @@ func (c *Cache) boundPending() {
 	var victim key
 	now, least := time.Now(), forever
 	for k, e := range c.pending {
-		if wait := e.fails.wait(now); e.flight == nil && wait < least {
+		if wait := e.fails.Wait(now); e.flight == nil && wait < least {
 			victim, least = k, wait
 		}
 	}
@@ -695,9 +697,9 @@ func (c *Cache) fail(f *flight, stop bool, now time.Time) (staleUntil time.Time)
 		if f.timedOut {
 			since = f.start // a pause long enough, and a context's error is not to be kept
 		}
-		e.fails = e.fails.next(since, failBase, failMax)
+		e.fails = e.fails.Next(since, failBase, failMax)
 		if f.rejected != nil && errors.Is(f.err, ErrNoVersion) {
-			e.looks = e.looks.next(now, lookBase, lookMax)
+			e.looks = e.looks.Next(now, lookBase, lookMax)
 		}
 	}
 	st := e.state.Load()
@@ -779,7 +781,7 @@ func (c *Cache) install(f *flight, s *Secret, now time.Time) (changed bool) {
 	changed = prev == nil || prev.secret.versionID != s.versionID
 	e.err, e.fails = nil, nil
 	if f.rejected != nil && f.rejected.versionID == s.versionID {
-		e.looks = e.looks.next(now, lookBase, lookMax)
+		e.looks = e.looks.Next(now, lookBase, lookMax)
 	} else if changed {
 		e.looks = nil
 	}

@@ -1,9 +1,6 @@
 package secretcache
 
-import (
-	"math/rand/v2"
-	"time"
-)
+import "time"
 
 // Defaults of [Options].
 const (
@@ -127,32 +124,4 @@ func withDefaults(opts *Options) Options {
 		o.Trace = &t
 	}
 	return o
-}
-
-// A backoff spaces attempts that do not succeed. Nil allows one at once.
-type backoff struct {
-	n  int       // attempts without success
-	at time.Time // when the next is due
-}
-
-// next returns the backoff after one more attempt without success: base, doubled
-// for each before it and limit at most, less up to a quarter, but base at least.
-func (b *backoff) next(now time.Time, base, limit time.Duration) *backoff {
-	n := 0
-	if b != nil {
-		n = b.n
-	}
-	d := limit
-	if n < 16 && base<<n < limit {
-		d = base << n
-	}
-	return &backoff{n + 1, now.Add(max(base, d-rand.N(d/4+1)))}
-}
-
-// wait returns how long it is until the next attempt is due; at most zero if it is.
-func (b *backoff) wait(now time.Time) time.Duration {
-	if b == nil {
-		return 0
-	}
-	return b.at.Sub(now)
 }

@@ -6,32 +6,36 @@ import (
 	"time"
 )
 
-// A Backoff says when the next attempt is due. The zero value allows one at once.
-// It is not safe for use by several goroutines.
+// A Backoff says when the next attempt is due. Nil allows one at once. It is
+// immutable.
 type Backoff struct {
-	n  int // attempts without success
-	at time.Time
+	n   int // attempts without success
+	due time.Time
 }
 
-// Fail notes an attempt without success: the next is due after base, doubled for
-// each attempt before it, max at most, less up to a quarter by chance.
-func (b *Backoff) Fail(now time.Time, base, max time.Duration) {
-	d := max
-	if b.n < 32 && base < max>>b.n {
-		d = base << b.n
+// Next returns the backoff after one more attempt without success, at since: base,
+// doubled for each attempt before it and limit at most, less up to a quarter by
+// chance, but base at least.
+func (b *Backoff) Next(since time.Time, base, limit time.Duration) *Backoff {
+	n := 0
+	if b != nil {
+		n = b.n
 	}
-	b.n++
-	b.at = now.Add(Jitter(d))
+	d := limit
+	if n < 32 && base < limit>>n {
+		d = base << n
+	}
+	return &Backoff{n + 1, since.Add(max(base, Jitter(d)))}
 }
-
-// Jitter returns d less up to a quarter by chance, so that callers that began
-// together do not go on together.
-func Jitter(d time.Duration) time.Duration { return d - rand.N(d/4+1) }
 
 // Wait returns how long it is until the next attempt is due, zero if it is.
 func (b *Backoff) Wait(now time.Time) time.Duration {
-	return max(0, b.at.Sub(now))
+	if b == nil {
+		return 0
+	}
+	return max(0, b.due.Sub(now))
 }
 
-// Due returns when the next attempt is due; zero if none has failed.
-func (b *Backoff) Due() time.Time { return b.at }
+// Jitter returns d less up to a quarter by chance, so that those who began together
+// do not go on together.
+func Jitter(d time.Duration) time.Duration { return d - rand.N(d/4+1) }

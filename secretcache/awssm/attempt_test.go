@@ -352,7 +352,7 @@ func TestACustomHTTPClient(t *testing.T) {
 	cfg := s.Config()
 	h := &closer{}
 	cfg.HTTPClient = h
-	src := s.Source(func(o *awssm.Options) { o.Config, o.AttemptTimeout = &cfg, 100*time.Millisecond })
+	src := s.Source(func(o *awssm.Options) { o.Config, o.AttemptTimeout = &cfg, time.Second })
 	if _, err := src.Fetch(t.Context(), "a", ""); err != nil {
 		t.Fatal(err)
 	}

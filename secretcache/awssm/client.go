@@ -1,7 +1,9 @@
 package awssm
 
 import (
+	"bytes"
 	"context"
+	"io"
 	"net"
 	"net/http"
 	"sync/atomic"
@@ -229,6 +231,20 @@ func (t *transport) Do(req *http.Request) (*http.Response, error) {
 	c := t.now.Load()
 	if at, ok := req.Context().Value(attemptKey{}).(*attempt); ok {
 		at.client = c
+	}
+	// As a reader that net/http knows, the body goes out in one packet with the
+	// headers. The SDK's does not, and breaks the connection now and then: the SDK
+	// closes it when the answer has come, and if net/http asks only then whether
+	// there is more, smithy-go's WriteTo returns io.EOF, which counts as an error.
+	if req.Body != nil {
+		body, err := io.ReadAll(req.Body)
+		if err != nil {
+			return nil, err
+		}
+		r := *req
+		r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
+		r.Body, _ = r.GetBody()
+		req = &r
 	}
 	return c.Do(req)
 }

@@ -15,11 +15,10 @@ const (
 	FinishSecret = "finishSecret" // move AWSCURRENT to it
 )
 
-// A RotationEvent is what a rotation function gets, under the names of the event
-// that AWS Lambda gets.
+// A RotationEvent is what a rotation function gets, as AWS Lambda does in an event.
 type RotationEvent struct {
 	Step               string
-	SecretId           string
+	SecretID           string // the ARN
 	ClientRequestToken string // the id of the version to make
 }
 
@@ -67,7 +66,7 @@ func (s *Server) Rotate(ctx context.Context, id string) (versionID string, err e
 
 func (s *Server) runRotation(ctx context.Context, f RotationFunc, sec *secret, token string) error {
 	for _, step := range []string{CreateSecret, SetSecret, TestSecret, FinishSecret} {
-		e := RotationEvent{Step: step, SecretId: sec.arn(sec.region), ClientRequestToken: token}
+		e := RotationEvent{Step: step, SecretID: sec.arn(sec.region), ClientRequestToken: token}
 		if err := f(ctx, e); err != nil {
 			return fmt.Errorf("awssmtest: rotate %q: %s: %w", sec.name, step, err)
 		}

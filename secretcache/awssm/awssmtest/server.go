@@ -143,7 +143,8 @@ func (s *Server) PutBinary(id string, value []byte) (versionID string) {
 	return s.put(id, "", binary(value), current)
 }
 
-// PutStage is Put for another stage. It moves no stage but that one.
+// PutStage is Put for another stage. It moves no stage but that one, also not to
+// the first version of a secret.
 func (s *Server) PutStage(id, value, stage string) (versionID string) {
 	return s.put(id, "", text(value), stage)
 }

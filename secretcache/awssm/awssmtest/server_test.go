@@ -16,17 +16,26 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	sm "github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager/types"
 	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm/awssmtest"
 )
 
-// client returns an SDK client as anybody would make one, but for retries.
+// client returns an SDK client as anybody would make one, but for retries, and for
+// a fault of smithy-go that breaks connections to servers that answer this fast:
+// once the answer is there, its request body's WriteTo returns an error.
 func client(s *awssmtest.Server, region ...string) *sm.Client {
 	return sm.NewFromConfig(s.Config(), func(o *sm.Options) {
 		o.Retryer = aws.NopRetryer{}
+		h := awshttp.NewBuildableClient()
+		o.HTTPClient = smithyhttp.ClientDoFunc(func(r *http.Request) (*http.Response, error) {
+			r.Body = struct{ io.ReadCloser }{r.Body} // without WriteTo
+			return h.Do(r)
+		})
 		if len(region) > 0 {
 			o.Region = region[0]
 		}
@@ -443,7 +452,7 @@ func TestRotation(t *testing.T) {
 		steps <- e.Step
 		switch e.Step {
 		case awssmtest.CreateSecret:
-			_, err := c.GetSecretValue(ctx, &sm.GetSecretValueInput{SecretId: &e.SecretId, VersionId: &e.ClientRequestToken, VersionStage: aws.String("AWSPENDING")})
+			_, err := c.GetSecretValue(ctx, &sm.GetSecretValueInput{SecretId: &e.SecretID, VersionId: &e.ClientRequestToken, VersionStage: aws.String("AWSPENDING")})
 			if !errors.As(err, new(*types.ResourceNotFoundException)) {
 				t.Errorf("pending before it is made: %v", err)
 			}
@@ -451,17 +460,17 @@ func TestRotation(t *testing.T) {
 			if err != nil || len(*pw.RandomPassword) != 20 || strings.ContainsAny(*pw.RandomPassword, `/@"'\`) {
 				t.Errorf("password %v, %v", pw, err)
 			}
-			_, err = c.PutSecretValue(ctx, &sm.PutSecretValueInput{SecretId: &e.SecretId, ClientRequestToken: &e.ClientRequestToken, SecretString: aws.String("new"), VersionStages: []string{"AWSPENDING"}})
+			_, err = c.PutSecretValue(ctx, &sm.PutSecretValueInput{SecretId: &e.SecretID, ClientRequestToken: &e.ClientRequestToken, SecretString: aws.String("new"), VersionStages: []string{"AWSPENDING"}})
 			return err
 		case awssmtest.FinishSecret:
-			d, err := c.DescribeSecret(ctx, &sm.DescribeSecretInput{SecretId: &e.SecretId})
+			d, err := c.DescribeSecret(ctx, &sm.DescribeSecretInput{SecretId: &e.SecretID})
 			if err != nil {
 				return err
 			}
 			for id, stages := range d.VersionIdsToStages {
 				if slices.Contains(stages, "AWSCURRENT") {
 					_, err = c.UpdateSecretVersionStage(ctx, &sm.UpdateSecretVersionStageInput{
-						SecretId: &e.SecretId, VersionStage: aws.String("AWSCURRENT"), MoveToVersionId: &e.ClientRequestToken, RemoveFromVersionId: &id,
+						SecretId: &e.SecretID, VersionStage: aws.String("AWSCURRENT"), MoveToVersionId: &e.ClientRequestToken, RemoveFromVersionId: &id,
 					})
 				}
 			}
@@ -658,7 +667,8 @@ func TestFaults(t *testing.T) {
 			if !slices.Equal(got, tt.want) {
 				t.Errorf("got %q, want %q", got, tt.want)
 			}
-			if n := s.Calls("GetSecretValue"); n != 3 {
+			// One that timed out may not have arrived.
+			if n := s.Calls("GetSecretValue"); n != 3 && !slices.Contains(tt.want, "timeout") {
 				t.Errorf("%d calls counted, want 3", n)
 			}
 			if got := fmt.Sprintf("%v", tt.fault); got != tt.text {

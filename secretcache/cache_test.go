@@ -514,7 +514,7 @@ func TestStaleIsServedUntilMaxStale(t *testing.T) { // checklist 19
 						if want := fetched.Add(tt.served); !until.Equal(want) {
 							t.Errorf("StaleUntil is %v, want %v", until, want)
 						}
-						time.Sleep(1)
+						time.Sleep(time.Nanosecond)
 						wantErr(t, c, "a", "", down)
 					} else if until.Before(time.Now()) {
 						t.Errorf("StaleUntil is %v", until)
@@ -726,7 +726,7 @@ func TestMaxFetchesBoundsCalls(t *testing.T) {
 // badSource is a Source that breaks its promises in one way.
 var badSources = map[string]func() (*secretcache.Secret, error){
 	"panic":         func() (*secretcache.Secret, error) { panic("with the password hunter2") },
-	"runtime panic": func() (*secretcache.Secret, error) { var m map[string]int; m["x"] = 1; return nil, nil },
+	"runtime panic": func() (*secretcache.Secret, error) { var s []int; s[len(s)]++; return nil, nil },
 	"Goexit":        func() (*secretcache.Secret, error) { runtime.Goexit(); return nil, nil },
 	"nothing":       func() (*secretcache.Secret, error) { return nil, nil },
 	"secret and error": func() (*secretcache.Secret, error) {

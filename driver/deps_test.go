@@ -21,9 +21,6 @@ func TestDependencies(t *testing.T) {
 		{"engines/mysql/gosqldriver", notAWS},
 	} {
 		t.Run(test.dir, func(t *testing.T) {
-			if _, err := os.Stat("../" + test.dir); err != nil {
-				t.Skip("does not exist")
-			}
 			cmd := exec.Command("go", "list", "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", "./"+test.dir)
 			cmd.Dir = ".."
 			cmd.Env = append(os.Environ(), "GOWORK=off")

@@ -57,6 +57,7 @@ func haveImage(image string) error {
 		return err
 	}
 	if !testcontainers.ReadConfig().RyukDisabled {
+		//lint:ignore SA1019 nothing else tells which image the helper has
 		if err := pull(ctx, cli, testcontainers.ReaperDefaultImage); err != nil {
 			return fmt.Errorf("%w; TESTCONTAINERS_RYUK_DISABLED=true does without", err)
 		}

@@ -224,7 +224,18 @@ func (a *attempt) try(ctx context.Context) (sqldriver.Conn, error) {
 
 	rejected := begin.secret
 	for range maxRounds {
-		newest, lookErr := a.refresh(ctx, secrets, a.source.stage, rejected)
+		found := a.guard.found()
+		if ch := a.guard.first(choice{current, a.source.stage}); ch.secret != current && !a.tried(ch.secret) {
+			conn, err = a.login(ctx, ch, ifDue)
+			if err == nil || !isRefusal(err) {
+				return conn, err
+			}
+			a.guard.unprefer(ch)
+		}
+		newest, lookErr := a.lookUnless(ctx, found, secrets, rejected)
+		if errors.Is(lookErr, errFound) {
+			continue
+		}
 		if lookErr != nil {
 			lookErr = fmt.Errorf("look for a newer version: %w", lookErr)
 			newest = current // which is still to be tried if another went first
@@ -297,6 +308,29 @@ func (a *attempt) read(ctx context.Context, secrets Secrets) (s *secretcache.Sec
 	return s, err
 }
 
+// errFound is the error of a look that ended because another connect has found a
+// version that the server accepts.
+var errFound = errors.New("found by another connect")
+
+// lookUnless is refresh of the stage itself, or errFound. The look may have to wait
+// until it is due, for which nobody should who can log in meanwhile.
+func (a *attempt) lookUnless(ctx context.Context, found <-chan struct{}, secrets Secrets, rejected *secretcache.Secret) (*secretcache.Secret, error) {
+	look, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		select {
+		case <-found:
+			cancel()
+		case <-look.Done():
+		}
+	}()
+	s, err := a.refresh(look, secrets, a.source.stage, rejected)
+	if err != nil && look.Err() != nil && ctx.Err() == nil {
+		return nil, errFound
+	}
+	return s, err
+}
+
 // refresh looks for another version than rejected, which the server did not
 // accept. A fall-back stage is always fetched.
 func (a *attempt) refresh(ctx context.Context, secrets Secrets, stage string, rejected *secretcache.Secret) (*secretcache.Secret, error) {
@@ -320,6 +354,8 @@ func (a *attempt) refresh(ctx context.Context, secrets Secrets, stage string, re
 	}
 	log := a.o.Logger.With("secret", a.source.secretID, "stage", stage, "rejected", info.Rejected, "duration", info.Duration)
 	switch {
+	case ctx.Err() != nil:
+		log.DebugContext(ctx, "gave up looking for another version of the secret", "error", err)
 	case errors.Is(err, secretcache.ErrNoVersion):
 		log.InfoContext(ctx, "no version of the secret has the stage")
 	case err != nil:

@@ -377,6 +377,39 @@ func TestGuardKnowsBeforeLoginDone(t *testing.T) {
 	})
 }
 
+// One connect follows a secret that changes while it is being tried, but not forever.
+func TestSecretChangesUnderAConnect(t *testing.T) {
+	for _, test := range []struct {
+		changes int
+		want    bool
+	}{
+		{1, true}, {2, true}, {3, true}, {1000, false},
+	} {
+		t.Run(fmt.Sprint(test.changes), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t, func(_ *bench, dsn *string) { *dsn = "prod/app?fallback=none" })
+				n := 1
+				b.db.setFault(func(context.Context, *login) error {
+					if n > test.changes {
+						return nil
+					}
+					n++
+					password := fmt.Sprint("pw", n)
+					b.db.set("app", password)
+					b.store.put(fmt.Sprint("v", n), credentials("app", password), "AWSCURRENT")
+					return nil
+				})
+				if err := b.ping(t.Context()); (err == nil) != test.want {
+					t.Errorf("got %v", err)
+				}
+				if all, _ := b.db.count(); all > 5 {
+					t.Errorf("%d logins", all)
+				}
+			})
+		})
+	}
+}
+
 // A secret that moved takes effect as a whole.
 func TestWholeTupleIsReplaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

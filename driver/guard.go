@@ -34,6 +34,7 @@ type guard struct {
 	// preferred is a version of a fall-back stage that the server accepted while
 	// current was rejected. It goes before current until that changes.
 	preferred *choice
+	news      chan struct{} // closed when there is a preferred one
 }
 
 // A loginKey is what the guard tells apart.
@@ -88,7 +89,7 @@ const (
 )
 
 func newGuard(maxLogins int) *guard {
-	return &guard{maxLogins: maxLogins, records: map[loginKey]*record{}}
+	return &guard{maxLogins: maxLogins, records: map[loginKey]*record{}, news: make(chan struct{})}
 }
 
 // enter waits until a login may be sent, or ctx ends. For a version that was
@@ -275,7 +276,16 @@ func (g *guard) prefer(current string, c choice) {
 	defer g.mu.Unlock()
 	if g.current == current {
 		g.preferred = &c
+		close(g.news)
+		g.news = make(chan struct{})
 	}
+}
+
+// found returns a channel that is closed when there is a preferred version anew.
+func (g *guard) found() <-chan struct{} {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.news
 }
 
 // unprefer undoes prefer: the server has rejected the version.

@@ -515,6 +515,59 @@ func TestRollBackBeginsWithOneLogin(t *testing.T) {
 	})
 }
 
+// Before a rejected version is sent once more there is a look for a newer one.
+func TestLookBeforeAProbe(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.db.set("app", "pw2")
+		isAuthFailed(t, b.ping(t.Context()), "v1")
+		b.store.put("v2", credentials("app", "pw2"), "AWSCURRENT")
+		time.Sleep(10 * time.Second) // a probe has been due for long
+		for range 3 {
+			if err := b.ping(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if all, rejected := b.db.count(); all != 4 || rejected != 1 {
+			t.Errorf("%d logins, %d rejected; want 4, 1", all, rejected)
+		}
+	})
+}
+
+// A fall-back version was accepted and then rejected. That the stage names it by
+// now, unnoticed so far, does not make it good again.
+func TestWithdrawnFallbackVersionStaysRejected(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
+		b.db.set("app", "pw2")
+		if err := b.ping(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		b.store.move("AWSCURRENT", "v2") // which nobody has to look up
+		if err := b.ping(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		b.db.set("app", "pw3")
+		isAuthFailed(t, b.ping(t.Context()), "v2")
+		_, rejected := b.db.count()
+		for range 5 {
+			short, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+			isAuthFailed(t, b.ping(short), "v2")
+			cancel()
+		}
+		if _, n := b.db.count(); n != rejected {
+			t.Errorf("%d logins within the pause", n-rejected)
+		}
+		b.store.put("v3", credentials("app", "pw3"), "AWSCURRENT")
+		time.Sleep(2 * time.Second) // the next look is due
+		if err := b.ping(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // Clearing a record while a probe is under way must leave room for one probe,
 // not for two, and not block until the old one ends.
 func TestRollBackWhileAProbeHangs(t *testing.T) {

@@ -780,10 +780,11 @@ func (c *Cache) install(f *flight, s *Secret, now time.Time) (changed bool) {
 	}
 	changed = prev == nil || prev.secret.versionID != s.versionID
 	e.err, e.fails = nil, nil
+	if changed {
+		e.looks = nil
+	}
 	if f.rejected != nil && f.rejected.versionID == s.versionID {
 		e.looks = e.looks.Next(now, lookBase, lookMax)
-	} else if changed {
-		e.looks = nil
 	}
 	e.state.Store(&state{secret: s, fetched: now, ttl: ttl})
 	if _, ok := c.live[e]; !ok {

@@ -298,7 +298,7 @@ func (s *Server) getSecretValue(in *input) (output, *apiError) {
 		"VersionId": v.id, "CreatedDate": epoch(v.created),
 	}
 	if len(v.stages) > 0 {
-		out["VersionStages"] = v.stages
+		out["VersionStages"] = slices.Clone(v.stages)
 	}
 	if s, b := v.value(); b != nil {
 		out["SecretBinary"] = b
@@ -425,7 +425,7 @@ func (s *Server) putSecretValue(in *input) (output, *apiError) {
 	}
 	return output{
 		"ARN": sec.arn(in.region), "Name": sec.name, "VersionId": in.ClientRequestToken,
-		"VersionStages": sec.version(in.ClientRequestToken).stages,
+		"VersionStages": slices.Clone(sec.version(in.ClientRequestToken).stages),
 	}, nil
 }
 
@@ -494,7 +494,7 @@ func (s *Server) listSecretVersionIDs(in *input) (output, *apiError) {
 		}
 		o := output{"VersionId": v.id, "CreatedDate": epoch(v.created), "KmsKeyIds": []string{"DefaultEncryptionKey"}}
 		if len(v.stages) > 0 {
-			o["VersionStages"] = v.stages
+			o["VersionStages"] = slices.Clone(v.stages)
 		}
 		if !v.accessed.IsZero() {
 			o["LastAccessedDate"] = epoch(v.accessed)

@@ -855,3 +855,28 @@ func TestPrintedFormsShowNoValue(t *testing.T) {
 		}
 	}
 }
+
+// An answer is written while the stages may move on.
+func TestStagesMoveWhileAnswersAreWritten(t *testing.T) {
+	sm := awssmtest.NewServer(t)
+	versions := [2]string{sm.Put("a", "one"), sm.PutStage("a", "two", "AWSPENDING")}
+	source := sm.Source()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for range 300 {
+			if _, err := source.Fetch(t.Context(), "a", "AWSCURRENT"); err != nil {
+				t.Error(err)
+			}
+		}
+	}()
+	for i := 0; ; i++ {
+		sm.MoveStage("a", "AWSCURRENT", versions[i%2])
+		sm.MoveStage("a", "AWSPENDING", versions[i%2])
+		select {
+		case <-done:
+			return
+		default:
+		}
+	}
+}

@@ -1,0 +1,32 @@
+package drivertest_test
+
+import (
+	"testing"
+
+	"github.com/sqlsecrets/sqlsecrets/driver/drivertest"
+	"github.com/sqlsecrets/sqlsecrets/engines/postgres/pgxv5"
+)
+
+// The test of an engine starts a server that checks passwords, and says how to
+// change them and how many logins it has seen.
+func ExampleRun() {
+	_ = func(t *testing.T) {
+		server := startServer(t)
+		drivertest.Run(t, drivertest.Server{
+			Engine:      pgxv5.Engine{},
+			Host:        "127.0.0.1",
+			Port:        server.port,
+			Database:    "app",
+			Query:       "SELECT 1",
+			ConnType:    "*stdlib.Conn",
+			SetPassword: server.setPassword,
+			Logins:      server.logins,
+		})
+	}
+}
+
+type server struct{ port int }
+
+func startServer(testing.TB) *server                               { return &server{} }
+func (*server) setPassword(testing.TB, string, string)             {}
+func (*server) logins(testing.TB, string) (accepted, rejected int) { return 0, 0 }

@@ -1,0 +1,39 @@
+package driver_test
+
+import (
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sqlsecrets/sqlsecrets/driver"
+)
+
+// Connects that wait until a look is due go on when another has found a version
+// that works.
+func TestNobodyWaitsForALookWhoCanLogIn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, func(b *bench, _ *string) { b.opts = driver.Options{} })
+		if err := b.ping(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		b.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
+		b.db.set("app", "pw2")
+		b.store.latency = 20 * time.Millisecond // of each fetch
+		start := time.Now()
+		var wg sync.WaitGroup
+		for range 10 { // all in flight when the first is rejected, and then one after the other
+			wg.Go(func() {
+				if err := b.ping(t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
+			time.Sleep(3 * time.Millisecond)
+		}
+		wg.Wait()
+		// A look, a look at the fall-back stage, and the pauses between the connects.
+		if took := time.Since(start); took > 100*time.Millisecond {
+			t.Errorf("10 connects took %v in the middle of a rotation", took)
+		}
+	})
+}

@@ -9,15 +9,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"reflect"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
-	"unsafe"
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
+	"github.com/sqlsecrets/sqlsecrets/internal/leak"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
@@ -52,91 +51,6 @@ func printed(v any) []string {
 	return forms
 }
 
-// find searches the whole tree of v, unexported fields included, for text and
-// returns the path to it.
-func find(v any, text string) string {
-	type visit struct {
-		p unsafe.Pointer
-		t reflect.Type
-	}
-	seen := map[visit]bool{}
-	var walk func(v reflect.Value, path string) string
-	walk = func(v reflect.Value, path string) string {
-		if !v.IsValid() {
-			return ""
-		}
-		if !v.CanInterface() && v.CanAddr() {
-			v = reflect.NewAt(v.Type(), unsafe.Pointer(v.UnsafeAddr())).Elem()
-		}
-		switch v.Kind() {
-		case reflect.String:
-			if strings.Contains(v.String(), text) {
-				return path
-			}
-		case reflect.Pointer:
-			if v.IsNil() || seen[visit{v.UnsafePointer(), v.Type()}] {
-				return ""
-			}
-			seen[visit{v.UnsafePointer(), v.Type()}] = true
-			return walk(v.Elem(), path+".*")
-		case reflect.Interface:
-			if v.IsNil() {
-				return ""
-			}
-			// A copy that is addressable, for its unexported fields.
-			e := v.Elem()
-			c := reflect.New(e.Type()).Elem()
-			c.Set(e)
-			return walk(c, path+".("+e.Type().String()+")")
-		case reflect.Struct:
-			for i := range v.NumField() {
-				if p := walk(v.Field(i), path+"."+v.Type().Field(i).Name); p != "" {
-					return p
-				}
-			}
-		case reflect.Slice, reflect.Array:
-			if v.Type().Elem().Kind() == reflect.Uint8 && v.Kind() == reflect.Slice {
-				if bytes.Contains(v.Bytes(), []byte(text)) {
-					return path
-				}
-				return ""
-			}
-			for i := range v.Len() {
-				if p := walk(v.Index(i), fmt.Sprintf("%s[%d]", path, i)); p != "" {
-					return p
-				}
-			}
-		case reflect.Map:
-			for _, k := range v.MapKeys() {
-				for i, e := range []reflect.Value{k, v.MapIndex(k)} {
-					c := reflect.New(e.Type()).Elem()
-					c.Set(e)
-					if p := walk(c, fmt.Sprintf("%s[%d]", path, i)); p != "" {
-						return p
-					}
-				}
-			}
-		}
-		return ""
-	}
-	return walk(reflect.ValueOf(&v).Elem(), "")
-}
-
-func TestFindFinds(t *testing.T) {
-	type inner struct{ s any }
-	for _, v := range []any{
-		errors.New("a canary"), fmt.Errorf("x: %w", errors.New("canary")), &inner{[]byte("canary")}, inner{&inner{"canary"}},
-		map[string]any{"x": &inner{"canary"}}, map[inner]int{{"canary"}: 1}, []inner{{[1]string{"canary"}}},
-	} {
-		if find(v, "canary") == "" {
-			t.Errorf("did not find it in %#v", v)
-		}
-	}
-	if p := find(driver.NewPassword("canary"), "canary"); p != "" {
-		t.Errorf("found it in a Password at %s", p)
-	}
-}
-
 const canary = "c4n4ry-p4ssw0rd"
 
 // A catcher searches what it is shown for the canary.
@@ -155,7 +69,7 @@ func (c *catcher) check(what string, v any) {
 			c.t.Errorf("%s prints the password: %s", what, form)
 		}
 	}
-	if p := find(v, canary); p != "" {
+	if p := leak.Find(v, canary); p != "" {
 		c.t.Errorf("%s holds the password at %s", what, p)
 	}
 }

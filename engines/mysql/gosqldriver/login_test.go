@@ -21,6 +21,7 @@ import (
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/engines/mysql/gosqldriver"
+	"github.com/sqlsecrets/sqlsecrets/internal/leak"
 )
 
 func TestConnect(t *testing.T) {
@@ -544,7 +545,7 @@ func noPassword(t *testing.T, err error, password string) {
 			t.Errorf("%s of the error shows the password", verb)
 		}
 	}
-	walk(t, reflect.ValueOf(err), "err", map[visit]bool{}, func(path string, v reflect.Value) {
+	leak.Walk(err, func(path string, v reflect.Value) {
 		if v.Kind() == reflect.String && strings.Contains(v.String(), password) {
 			t.Errorf("the password is in %s", path)
 		}
@@ -553,46 +554,6 @@ func noPassword(t *testing.T, err error, password string) {
 			t.Errorf("%s is a %v", path, v.Type())
 		}
 	})
-}
-
-type visit struct {
-	p uintptr
-	t reflect.Type
-}
-
-func walk(t *testing.T, v reflect.Value, path string, seen map[visit]bool, f func(string, reflect.Value)) {
-	if !v.IsValid() {
-		return
-	}
-	f(path, v)
-	switch v.Kind() {
-	case reflect.Pointer, reflect.Interface:
-		if v.Kind() == reflect.Pointer && !v.IsNil() {
-			at := visit{v.Pointer(), v.Type()}
-			if seen[at] {
-				return
-			}
-			seen[at] = true
-		}
-		walk(t, v.Elem(), path, seen, f)
-	case reflect.Struct:
-		for i := range v.NumField() {
-			walk(t, v.Field(i), path+"."+v.Type().Field(i).Name, seen, f)
-		}
-	case reflect.Slice, reflect.Array:
-		if v.Type().Elem().Kind() == reflect.Uint8 && v.Kind() == reflect.Slice {
-			f(path, reflect.ValueOf(string(v.Bytes())))
-			return
-		}
-		for i := range v.Len() {
-			walk(t, v.Index(i), fmt.Sprintf("%s[%d]", path, i), seen, f)
-		}
-	case reflect.Map:
-		for iter := v.MapRange(); iter.Next(); {
-			walk(t, iter.Key(), path+" key", seen, f)
-			walk(t, iter.Value(), path+" value", seen, f)
-		}
-	}
 }
 
 // Also where a dialer hides it.

@@ -16,6 +16,7 @@ import (
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/engines/postgres/pgxv5"
+	"github.com/sqlsecrets/sqlsecrets/internal/leak"
 )
 
 func TestRejected(t *testing.T) {
@@ -175,7 +176,7 @@ func noPassword(t *testing.T, err error, password string) {
 			t.Errorf("%s of the error shows the password", verb)
 		}
 	}
-	walk(t, reflect.ValueOf(err), "err", map[visit]bool{}, func(path string, v reflect.Value) {
+	leak.Walk(err, func(path string, v reflect.Value) {
 		if v.Kind() == reflect.String && strings.Contains(v.String(), password) {
 			t.Errorf("the password is in %s", path)
 		}
@@ -184,46 +185,6 @@ func noPassword(t *testing.T, err error, password string) {
 			t.Errorf("%s is a %v", path, v.Type())
 		}
 	})
-}
-
-type visit struct {
-	p uintptr
-	t reflect.Type
-}
-
-func walk(t *testing.T, v reflect.Value, path string, seen map[visit]bool, f func(string, reflect.Value)) {
-	if !v.IsValid() {
-		return
-	}
-	f(path, v)
-	switch v.Kind() {
-	case reflect.Pointer, reflect.Interface:
-		if v.Kind() == reflect.Pointer && !v.IsNil() {
-			at := visit{v.Pointer(), v.Type()}
-			if seen[at] {
-				return
-			}
-			seen[at] = true
-		}
-		walk(t, v.Elem(), path, seen, f)
-	case reflect.Struct:
-		for i := range v.NumField() {
-			walk(t, v.Field(i), path+"."+v.Type().Field(i).Name, seen, f)
-		}
-	case reflect.Slice, reflect.Array:
-		if v.Type().Elem().Kind() == reflect.Uint8 && v.Kind() == reflect.Slice {
-			f(path, reflect.ValueOf(string(v.Bytes())))
-			return
-		}
-		for i := range v.Len() {
-			walk(t, v.Index(i), fmt.Sprintf("%s[%d]", path, i), seen, f)
-		}
-	case reflect.Map:
-		for iter := v.MapRange(); iter.Next(); {
-			walk(t, iter.Key(), path+" key", seen, f)
-			walk(t, iter.Value(), path+" value", seen, f)
-		}
-	}
 }
 
 // The walk finds what it is to find.
@@ -236,7 +197,7 @@ func TestWalk(t *testing.T) {
 	defer cancel()
 	_, err = pgx.ConnectConfig(ctx, config)
 	found := false
-	walk(t, reflect.ValueOf(fmt.Errorf("hidden: %w", err)), "err", map[visit]bool{}, func(_ string, v reflect.Value) {
+	leak.Walk(fmt.Errorf("hidden: %w", err), func(_ string, v reflect.Value) {
 		found = found || v.Kind() == reflect.String && strings.Contains(v.String(), canary)
 	})
 	if !found {

@@ -152,7 +152,7 @@ type attempt struct {
 	*Connector
 	version  string // used last
 	logins   int
-	rejects  int       // of the logins
+	rejects  int       // of these logins, and of those of a search that it waited for
 	refusals []refusal // of the versions tried
 }
 
@@ -424,6 +424,9 @@ func (a *attempt) login(ctx context.Context, ch choice, m mode) (sqldriver.Conn,
 			"version", info.Version, "address", info.Address, "duration", info.Duration, "error", err)
 		return nil, a.refuse(ch, err)
 	}
+	if o == abandoned && len(a.refusals) > 0 {
+		return nil, a.rejected(err) // which is why the caller ran out of time
+	}
 	return nil, a.fail("connect with secret", err)
 }
 
@@ -474,6 +477,7 @@ type search struct {
 	// Set before done is closed:
 	found     *choice // what the server accepted, or nil
 	refusals  []refusal
+	rejects   int  // how many of them the server sent now
 	abandoned bool // its caller gave up: somebody else has to search
 }
 
@@ -509,6 +513,7 @@ func (a *attempt) fallBack(ctx context.Context, secrets Secrets, current *secret
 			ch = *s.found
 		case !s.abandoned && s.version == current.VersionID():
 			a.refusals = append(a.refusals, s.refusals...)
+			a.rejects += s.rejects
 			return nil, nil
 		}
 	}
@@ -516,12 +521,12 @@ func (a *attempt) fallBack(ctx context.Context, secrets Secrets, current *secret
 
 // lead does the search s for those who wait for it.
 func (a *attempt) lead(ctx context.Context, s *search, secrets Secrets, current *secretcache.Secret) (conn sqldriver.Conn) {
-	version, before := a.version, len(a.refusals)
+	version, before, rejects := a.version, len(a.refusals), a.rejects
 	defer func() {
 		if conn == nil {
 			a.version = version // the error names the stage's version
 		}
-		s.refusals = slices.Clone(a.refusals[before:])
+		s.refusals, s.rejects = slices.Clone(a.refusals[before:]), a.rejects-rejects
 		s.abandoned = ctx.Err() != nil
 		a.mu.Lock()
 		a.search = nil

@@ -447,9 +447,14 @@ func TestFallbackStages(t *testing.T) {
 				b.db.set("app", "other")
 				b.cache = secretcache.New(b.store, &secretcache.Options{TTL: -1})
 			})
-			for range 10 {
-				isAuthFailed(t, b.ping(t.Context()), "v1")
-				time.Sleep(time.Second)
+			for _, pause := range []time.Duration{1, 2, 4, 8, 0} { // the last look allows none for 12 s
+				ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+				isAuthFailed(t, b.ping(ctx), "v1")
+				cancel()
+				time.Sleep(pause * time.Second)
+			}
+			if n := b.store.calls("AWSPENDING"); n != 5 {
+				t.Fatalf("%d fetches of AWSPENDING, want 5", n)
 			}
 			b.store.put("v2", credentials("app", "pw2"), "AWSCURRENT")
 			b.store.put("v3", credentials("app", "pw3"), "AWSPENDING")
@@ -631,6 +636,14 @@ func TestFallbackStages(t *testing.T) {
 			b.store.setFault(func(context.Context, string) error { return secretcache.ErrThrottled })
 			if err := b.ping(t.Context()); err != nil {
 				t.Errorf("the stage's own version works: %v", err)
+			}
+			all, _ := b.db.count()
+			calls := b.store.calls("")
+			if err := b.ping(t.Context()); err != nil {
+				t.Error(err)
+			}
+			if n, _ := b.db.count(); n != all+1 || b.store.calls("") != calls {
+				t.Errorf("%d logins and %d fetches, want one login with the stage's own version", n-all, b.store.calls("")-calls)
 			}
 		})
 	})

@@ -113,11 +113,11 @@ func TestRotationsUnderLoad(t *testing.T) {
 		}
 		before := v.fetches()
 		for range rotations {
-			if err := v.rotate(t.Context(), func() { time.Sleep(50 * time.Millisecond) }); err != nil {
+			if err := v.rotate(t.Context(), func() { time.Sleep(80 * time.Millisecond) }); err != nil {
 				t.Error(err)
 				break
 			}
-			time.Sleep(150 * time.Millisecond)
+			time.Sleep(240 * time.Millisecond)
 		}
 		stop()
 		wg.Wait()

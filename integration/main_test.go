@@ -58,6 +58,7 @@ type engine struct {
 	vendor       func(e *env) (sqldriver.Connector, error) // the vendor's own, for the current password
 	cipher       string                                    // a query of two columns; the second is empty without TLS
 	noTLS        string                                    // a parameter that turns TLS off
+	roomy        []string                                  // arguments of a server that takes 300 connections
 	verify       func(t testing.TB, ca *testdb.CA) string  // parameters that ask for verification
 }
 
@@ -67,7 +68,7 @@ var engines = []*engine{
 		newConnector: postgres.NewConnector, adapter: pgxv5.Engine{}, connType: "*stdlib.Conn",
 		vendorError: as[*pgconn.PgError], vendor: pgxConnector,
 		cipher: "SELECT 'ssl', CASE WHEN ssl THEN cipher ELSE '' END FROM pg_stat_ssl WHERE pid = pg_backend_pid()",
-		noTLS:  "sslmode=disable",
+		noTLS:  "sslmode=disable", roomy: []string{"-c", "max_connections=300"},
 		verify: func(_ testing.TB, ca *testdb.CA) string { return "sslmode=verify-full&sslrootcert=" + ca.File },
 	},
 	{
@@ -75,12 +76,14 @@ var engines = []*engine{
 		newConnector: mariadb.NewConnector, adapter: gosqldriver.Engine{MariaDB: true}, connType: "*mysql.mysqlConn",
 		vendorError: as[*gomysql.MySQLError], vendor: mysqlConnector,
 		cipher: "SHOW SESSION STATUS LIKE 'Ssl_cipher'", noTLS: "tls=false", verify: mysqlVerify,
+		roomy: []string{"--max-connections=300"},
 	},
 	{
 		name: "mysql", scheme: "mysql", driverName: mysql.DriverName, start: testdb.MySQL,
 		newConnector: mysql.NewConnector, adapter: gosqldriver.Engine{}, connType: "*mysql.mysqlConn",
 		vendorError: as[*gomysql.MySQLError], vendor: mysqlConnector,
 		cipher: "SHOW SESSION STATUS LIKE 'Ssl_cipher'", noTLS: "tls=false", verify: mysqlVerify,
+		roomy: []string{"--max-connections=300"},
 	},
 }
 

@@ -64,8 +64,12 @@ func (e *Error) Unwrap() []error {
 	return errs
 }
 
-// plain returns what e says without operation and secret, and matches Err only.
+// plain returns what e says without operation and secret, and without the
+// rejections that came before; it does not match Kind.
 func (e *Error) plain() error {
+	if r := (*rejectedError)(nil); errors.As(e.Err, &r) && r.also != nil {
+		return r.also
+	}
 	if e.Kind == nil {
 		return e.Err
 	}

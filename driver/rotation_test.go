@@ -511,6 +511,30 @@ func TestFallbackStages(t *testing.T) {
 			}
 		})
 	})
+	t.Run("a fall-back that hangs until the deadline is told once", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench(t, func(b *bench, _ *string) {
+				b.db.set("app", "other")
+				b.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
+			})
+			b.db.setFault(func(ctx context.Context, l *login) error {
+				if l.password == "pw2" {
+					return hang(ctx, l)
+				}
+				return nil
+			})
+			ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+			defer cancel()
+			err := b.ping(ctx)
+			isAuthFailed(t, err, "v1")
+			if !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("error %v does not match the context's", err)
+			}
+			if strings.Count(err.Error(), "access denied") != 1 || !strings.Contains(err.Error(), "AWSPENDING version v2: vendor: handshake: context deadline exceeded") {
+				t.Errorf("got %q", err)
+			}
+		})
+	})
 	t.Run("network failure of the fall-back", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			b := newBench(t, func(b *bench, _ *string) {

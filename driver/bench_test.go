@@ -30,7 +30,7 @@ func BenchmarkConnect(b *testing.B) {
 	b.Run("direct", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			if _, err := login.Connect(ctx, "app", driver.NewPassword("pw1")); err != nil {
+			if _, err := login.Connect(ctx, driver.Credentials{User: "app", Password: driver.NewPassword("pw1")}); err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -62,8 +62,8 @@ func (idleEngine) Prepare(driver.Endpoint) (driver.Login, error) { return idleLo
 
 type idleLogin struct{}
 
-func (idleLogin) Connect(_ context.Context, _ string, password driver.Password) (sqldriver.Conn, error) {
-	if password.Reveal() == "" {
+func (idleLogin) Connect(_ context.Context, c driver.Credentials) (sqldriver.Conn, error) {
+	if c.Password.Reveal() == "" {
 		return nil, sqldriver.ErrSkip
 	}
 	return &conn{}, nil

@@ -437,7 +437,7 @@ func (a *attempt) send(ctx context.Context, tk ticket, lg Login, t *target, info
 	if a.o.Trace.LoginStart != nil {
 		a.o.Trace.LoginStart(ctx, info)
 	}
-	conn, err = lg.Connect(ctx, t.user, t.password)
+	conn, err = lg.Connect(ctx, Credentials{User: t.user, Password: t.password})
 	if conn == nil && err == nil {
 		err = errors.New("the engine returned neither a connection nor an error")
 	}

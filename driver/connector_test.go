@@ -256,7 +256,7 @@ func (silentEngine) Prepare(driver.Endpoint) (driver.Login, error) { return sile
 
 type silentLogin struct{}
 
-func (silentLogin) Connect(context.Context, string, driver.Password) (sqldriver.Conn, error) {
+func (silentLogin) Connect(context.Context, driver.Credentials) (sqldriver.Conn, error) {
 	return nil, nil
 }
 

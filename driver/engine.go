@@ -44,11 +44,24 @@ type Engine interface {
 // A Login connects to one endpoint with the credentials of each call. It is
 // used from several goroutines at once.
 type Login interface {
-	// Connect returns the vendor's own connection. It sends user and password to
+	// Connect returns the vendor's own connection. It sends the credentials to
 	// the server at most once, and never in a second attempt after the server
 	// answered with an error. It ends when ctx does and leaves no socket behind
 	// when it fails. Its errors hold no password in any field.
-	Connect(ctx context.Context, user string, password Password) (sqldriver.Conn, error)
+	Connect(ctx context.Context, c Credentials) (sqldriver.Conn, error)
+}
+
+// Credentials are what a [Login] logs in with.
+type Credentials struct {
+	User     string
+	Password Password
+
+	// Superseded is not nil only if Info.ClosesSuperseded. It reports whether the
+	// connection is not to be used any more. The connection calls it each time that
+	// a pool hands it out, in [sqldriver.SessionResetter]'s method, and answers
+	// [sqldriver.ErrBadConn] if it returns true: the pool then takes another one.
+	// It is quick and does not fail.
+	Superseded func() bool
 }
 
 // Info is what a [Connector] has to know about an [Engine].
@@ -60,6 +73,7 @@ type Info struct {
 	Database         string              // likewise; empty is none
 	DatabaseRequired bool                // an empty database is an error
 	MaxLogins        int                 // the default of Options.MaxLogins; 0 = no bound
+	ClosesSuperseded bool                // connections heed Credentials.Superseded
 }
 
 // A URL is what an [Engine] read out of a JDBC URL.

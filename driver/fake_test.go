@@ -220,11 +220,11 @@ type fakeLogin struct {
 	addr string
 }
 
-func (l *fakeLogin) Connect(ctx context.Context, user string, password driver.Password) (sqldriver.Conn, error) {
-	if err := l.db.login(ctx, l.addr, user, password.Reveal()); err != nil {
+func (l *fakeLogin) Connect(ctx context.Context, c driver.Credentials) (sqldriver.Conn, error) {
+	if err := l.db.login(ctx, l.addr, c.User, c.Password.Reveal()); err != nil {
 		return (*conn)(nil), err // typed nil, as some vendors do
 	}
-	return &conn{user: user, addr: l.addr}, nil
+	return &conn{user: c.User, addr: l.addr}, nil
 }
 
 // A conn is the fake vendor's connection.

@@ -110,7 +110,7 @@ func parse(ep driver.Endpoint, tlsMode string) (*gomysql.Config, error) {
 // Connect has the driver connect once. Of the addresses of a host it takes the first
 // that answers; a login goes to no second one. A server may ask for another
 // authentication method, once, in which the same login goes on.
-func (l *login) Connect(ctx context.Context, user string, password driver.Password) (sqldriver.Conn, error) {
+func (l *login) Connect(ctx context.Context, cr driver.Credentials) (sqldriver.Conn, error) {
 	config := l.config
 	if l.configure != nil {
 		config = config.Clone()
@@ -121,8 +121,8 @@ func (l *login) Connect(ctx context.Context, user string, password driver.Passwo
 	// NewConnector copies what is behind the pointers. The connector is for this
 	// connection alone: once a server without TLS has been seen, it uses TLS no more.
 	c := *config
-	c.User = user
-	c.Passwd = password.Reveal()
+	c.User = cr.User
+	c.Passwd = cr.Password.Reveal()
 	connector, err := gomysql.NewConnector(&c)
 	if err != nil {
 		return nil, fmt.Errorf("configure the connection: %w", err)

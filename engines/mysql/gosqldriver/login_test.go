@@ -45,7 +45,7 @@ func TestConnect(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			conn, err := l.Connect(t.Context(), "app_user", driver.NewPassword(goodPassword))
+			conn, err := l.Connect(t.Context(), driver.Credentials{User: "app_user", Password: driver.NewPassword(goodPassword)})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -60,7 +60,7 @@ func TestConnect(t *testing.T) {
 			if got := s.seen(); !slices.Equal(got, []login{want}) {
 				t.Errorf("the server saw %+v, want %+v once", got, want)
 			}
-			_, err = l.Connect(t.Context(), "app_user", driver.NewPassword(canary))
+			_, err = l.Connect(t.Context(), driver.Credentials{User: "app_user", Password: driver.NewPassword(canary)})
 			if !(gosqldriver.Engine{}).Rejected(err) {
 				t.Errorf("Connect = %v, want a rejected login", err)
 			}
@@ -87,7 +87,7 @@ func TestEveryCharacter(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, text := range []string{string(all), " ", `\`, `'`, "a:b@tcp(evil)/x?tls=false", ""} {
-		_, _ = l.Connect(t.Context(), "u"+text, driver.NewPassword(text))
+		_, _ = l.Connect(t.Context(), driver.Credentials{User: "u" + text, Password: driver.NewPassword(text)})
 		seen := s.seen()
 		if got := seen[len(seen)-1]; got.Clear != text || got.User != "u"+text {
 			t.Errorf("the server got user %q and password %q, want %q", got.User, got.Clear, text)
@@ -236,7 +236,7 @@ func TestTLSIsAskedForEachTime(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, target = range []*server{plain, ok, plain, ok} {
-		conn, err := l.Connect(t.Context(), "app_user", driver.NewPassword(goodPassword))
+		conn, err := l.Connect(t.Context(), driver.Credentials{User: "app_user", Password: driver.NewPassword(goodPassword)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -431,7 +431,7 @@ func TestConfigure(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		conn, err := l.Connect(t.Context(), "app_user", driver.NewPassword(goodPassword))
+		conn, err := l.Connect(t.Context(), driver.Credentials{User: "app_user", Password: driver.NewPassword(goodPassword)})
 		if err != nil {
 			t.Fatal(err)
 		}

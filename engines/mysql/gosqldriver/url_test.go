@@ -164,7 +164,7 @@ func capture(t *testing.T, ep driver.Endpoint) (config *gomysql.Config, err erro
 	if err != nil {
 		return nil, err
 	}
-	if _, err := l.Connect(t.Context(), "u", driver.NewPassword("p")); !errors.Is(err, stop) {
+	if _, err := l.Connect(t.Context(), driver.Credentials{User: "u", Password: driver.NewPassword("p")}); !errors.Is(err, stop) {
 		t.Fatalf("Connect = %v", err)
 	}
 	return config, nil

@@ -38,7 +38,7 @@ func BenchmarkConnect(b *testing.B) {
 		password := driver.NewPassword("p")
 		b.ReportAllocs()
 		for b.Loop() {
-			conn, err := l.Connect(b.Context(), "u", password)
+			conn, err := l.Connect(b.Context(), driver.Credentials{User: "u", Password: password})
 			if err != nil {
 				b.Fatal(err)
 			}

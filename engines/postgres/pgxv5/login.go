@@ -187,14 +187,14 @@ func serverName(host string) string {
 }
 
 // Connect makes one attempt after the other, until a server is the one wanted.
-func (l *login) Connect(ctx context.Context, user string, password driver.Password) (sqldriver.Conn, error) {
+func (l *login) Connect(ctx context.Context, c driver.Credentials) (sqldriver.Conn, error) {
 	var errs []error
 	var spare *stdlib.Conn // of a server that is not preferred
 	stopped := false
 	for a, err := range l.attempts(ctx) {
 		var conn *stdlib.Conn
 		if err == nil {
-			conn, err = a.connect(ctx, user, password)
+			conn, err = a.connect(ctx, c)
 		}
 		if err == nil {
 			hangUp(spare)
@@ -219,7 +219,7 @@ func (l *login) Connect(ctx context.Context, user string, password driver.Passwo
 	if err := ctx.Err(); err != nil && !errors.Is(errors.Join(errs...), err) {
 		errs = append(errs, err)
 	}
-	return nil, newConnectError(user, l.hosts[0].config.Database, errs)
+	return nil, newConnectError(c.User, l.hosts[0].config.Database, errs)
 }
 
 // attempts yields an attempt for each address of each host, or the error that kept
@@ -290,17 +290,17 @@ type attempt struct {
 
 // connect logs in. If it was let in and then finds the server to be another than
 // is wanted, it returns both the connection and an error.
-func (a *attempt) connect(ctx context.Context, user string, password driver.Password) (*stdlib.Conn, error) {
+func (a *attempt) connect(ctx context.Context, c driver.Credentials) (*stdlib.Conn, error) {
 	if a.config.ConnectTimeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, a.config.ConnectTimeout)
 		defer cancel()
 	}
 	d := &dialer{dial: a.config.DialFunc, left: a.left}
-	conn, err := a.login(ctx, d, a.config.TLSConfig, user, password)
+	conn, err := a.login(ctx, d, a.config.TLSConfig, c)
 	if a.plaintext && a.config.TLSConfig != nil && refusedTLS(err) {
 		d = &dialer{dial: a.config.DialFunc, left: a.left, askFirst: true}
-		conn, err = a.login(ctx, d, nil, user, password)
+		conn, err = a.login(ctx, d, nil, c)
 	}
 	if err != nil {
 		return nil, err
@@ -320,14 +320,14 @@ func (a *attempt) connect(ctx context.Context, user string, password driver.Pass
 }
 
 // login has pgx connect once.
-func (a *attempt) login(ctx context.Context, d *dialer, tlsConfig *tls.Config, user string, password driver.Password) (*stdlib.Conn, error) {
+func (a *attempt) login(ctx context.Context, d *dialer, tlsConfig *tls.Config, c driver.Credentials) (*stdlib.Conn, error) {
 	config := *a.config // pgx copies what is behind its pointers
 	config.TLSConfig = tlsConfig
 	config.Fallbacks = nil // Configure may have added some
 	config.LookupFunc = func(context.Context, string) ([]string, error) { return []string{a.addr}, nil }
 	config.DialFunc = d.Dial
-	config.User = user
-	config.Password = password.Reveal()
+	config.User = c.User
+	config.Password = c.Password.Reveal()
 	conn, err := stdlib.GetConnector(config).Connect(ctx)
 	if err != nil {
 		return nil, err

@@ -57,7 +57,7 @@ func TestEveryCharacter(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, text := range []string{string(all), " ", "", `\`, `'`, " sslmode=disable host=evil "} {
-		conn, err := l.Connect(t.Context(), "u"+text, driver.NewPassword(text))
+		conn, err := l.Connect(t.Context(), driver.Credentials{User: "u" + text, Password: driver.NewPassword(text)})
 		if err != nil {
 			t.Fatalf("password %q: %v", text, err)
 		}
@@ -477,7 +477,7 @@ func TestConfigure(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range 2 {
-		conn, err := l.Connect(t.Context(), "app_user", driver.NewPassword(goodPassword))
+		conn, err := l.Connect(t.Context(), driver.Credentials{User: "app_user", Password: driver.NewPassword(goodPassword)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -486,7 +486,7 @@ func TestConfigure(t *testing.T) {
 			t.Errorf("application_name is %q, want %q", got, want)
 		}
 	}
-	if _, err := l.Connect(t.Context(), "app_user", driver.NewPassword("wrong")); !e.Rejected(err) {
+	if _, err := l.Connect(t.Context(), driver.Credentials{User: "app_user", Password: driver.NewPassword("wrong")}); !e.Rejected(err) {
 		t.Errorf("Connect = %v, want a rejected login", err)
 	}
 	if got := len(s.seen()); got != 3 {

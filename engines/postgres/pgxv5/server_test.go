@@ -296,7 +296,7 @@ func connectContext(ctx context.Context, tb testing.TB, e pgxv5.Engine, ep drive
 	if err != nil {
 		tb.Fatalf("Prepare(%+v): %v", ep, err)
 	}
-	c, err := l.Connect(ctx, "app_user", driver.NewPassword(password))
+	c, err := l.Connect(ctx, driver.Credentials{User: "app_user", Password: driver.NewPassword(password)})
 	if err != nil {
 		if c != nil {
 			tb.Errorf("Connect returned %T and an error", c)

@@ -151,7 +151,7 @@ func capture(t *testing.T, ep driver.Endpoint) (configs []*pgx.ConnConfig, err e
 	if err != nil {
 		return nil, err
 	}
-	if _, err := l.Connect(t.Context(), "u", driver.NewPassword("p")); err == nil {
+	if _, err := l.Connect(t.Context(), driver.Credentials{User: "u", Password: driver.NewPassword("p")}); err == nil {
 		t.Fatal("Connect succeeded")
 	}
 	return configs, nil

@@ -189,7 +189,8 @@ func TestErrors(t *testing.T) {
 		{"network", func(b *bench, _ *string) { b.db.fault = always(network) }, []error{network, io.ErrUnexpectedEOF},
 			`connect with secret "prod/app" (version v1): read tcp: unexpected EOF`},
 		{"rejected", func(b *bench, _ *string) { b.db.users["app"] = "other" }, []error{driver.ErrAuthFailed},
-			`connect with secret "prod/app" (version v1): credentials rejected: vendor: access denied for user app (1045)`},
+			`connect with secret "prod/app" (version v1): credentials rejected: AWSCURRENT version v1 at db.example.com:3306: vendor: access denied for user app (1045); ` +
+				`AWSCURRENT names no other version; AWSPENDING names no version (1 login in `},
 		{"no connection and no error", func(b *bench, _ *string) { b.opts.Secrets = nil }, nil, "neither"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

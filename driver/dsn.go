@@ -41,10 +41,11 @@ type dataSource struct {
 	database string
 	engine   string
 
-	fields         fields
-	fallback       []string      // nil: not said; empty: none
-	rotationWindow time.Duration // negative: not said
-	params         map[string]string
+	fields          fields
+	fallback        []string      // nil: not said; empty: none
+	rotationWindow  time.Duration // negative: not said
+	closeSuperseded *bool         // nil: not said
+	params          map[string]string
 }
 
 // fields are the names of the keys in the secret's JSON.
@@ -62,19 +63,20 @@ var ownKeys = map[string]func(d *dataSource, value string) error{
 		d.port, err = parsePort(v)
 		return err
 	},
-	"dbname":         func(d *dataSource, v string) error { return setText(&d.database, v) },
-	"engine":         func(d *dataSource, v string) error { return setText(&d.engine, v) },
-	"hostKey":        func(d *dataSource, v string) error { return setText(&d.fields.host, v) },
-	"portKey":        func(d *dataSource, v string) error { return setText(&d.fields.port, v) },
-	"dbnameKey":      func(d *dataSource, v string) error { return setText(&d.fields.database, v) },
-	"usernameKey":    func(d *dataSource, v string) error { return setText(&d.fields.username, v) },
-	"passwordKey":    func(d *dataSource, v string) error { return setText(&d.fields.password, v) },
-	"stage":          func(d *dataSource, v string) error { return setText(&d.stage, v) },
-	"source":         func(d *dataSource, v string) error { return setText(&d.location.Source, v) },
-	"region":         setRegion,
-	"endpoint":       setEndpoint,
-	"fallback":       setFallback,
-	"rotationWindow": setRotationWindow,
+	"dbname":          func(d *dataSource, v string) error { return setText(&d.database, v) },
+	"engine":          func(d *dataSource, v string) error { return setText(&d.engine, v) },
+	"hostKey":         func(d *dataSource, v string) error { return setText(&d.fields.host, v) },
+	"portKey":         func(d *dataSource, v string) error { return setText(&d.fields.port, v) },
+	"dbnameKey":       func(d *dataSource, v string) error { return setText(&d.fields.database, v) },
+	"usernameKey":     func(d *dataSource, v string) error { return setText(&d.fields.username, v) },
+	"passwordKey":     func(d *dataSource, v string) error { return setText(&d.fields.password, v) },
+	"stage":           func(d *dataSource, v string) error { return setText(&d.stage, v) },
+	"source":          func(d *dataSource, v string) error { return setText(&d.location.Source, v) },
+	"region":          setRegion,
+	"endpoint":        setEndpoint,
+	"fallback":        setFallback,
+	"rotationWindow":  setRotationWindow,
+	"closeSuperseded": setCloseSuperseded,
 }
 
 // refusedKeys would override what comes from the secret, by any vendor's name.
@@ -322,6 +324,15 @@ func setRotationWindow(d *dataSource, v string) error {
 		return errors.New(`it is not a duration as "30s" or "2m" is`)
 	}
 	d.rotationWindow = w
+	return nil
+}
+
+func setCloseSuperseded(d *dataSource, v string) error {
+	if v != "true" && v != "false" {
+		return errors.New("it is neither true nor false")
+	}
+	yes := v == "true"
+	d.closeSuperseded = &yes
 	return nil
 }
 

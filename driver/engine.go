@@ -39,6 +39,10 @@ type Engine interface {
 	// refused the user's credentials: not an account that is locked, a database
 	// that is missing or a network that failed, which other credentials do not cure.
 	Rejected(err error) bool
+
+	// NoDatabase reports whether err, from Login.Connect, says that the server has
+	// no database of the endpoint's name: the secret may name another by now.
+	NoDatabase(err error) bool
 }
 
 // A Login connects to one endpoint with the credentials of each call. It is

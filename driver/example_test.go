@@ -74,6 +74,7 @@ func ExampleOptions() {
 	// level=INFO msg="the secret has another version than the rejected one" secret=prod/app stage=AWSCURRENT rejected=v1 version=v2
 	// version v2 to db.example.com:3306: rejected false
 	// connected after 2 logins
+	// level=INFO msg="connected after credentials were rejected" secret=prod/app version=v2 logins=2
 }
 
 // Sentinels say what happened, the *Error to which secret, and the vendor's own

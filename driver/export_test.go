@@ -51,6 +51,9 @@ func (d *dataSource) format() string {
 	if d.rotationWindow >= 0 {
 		values["rotationWindow"] = d.rotationWindow.String()
 	}
+	if d.closeSuperseded != nil {
+		values["closeSuperseded"] = strconv.FormatBool(*d.closeSuperseded)
+	}
 	sep, dsn := "?", d.secretID
 	for _, key := range slices.Sorted(maps.Keys(values)) {
 		dsn += sep + key + "=" + escape(values[key])

@@ -215,6 +215,11 @@ func (e *engine) Rejected(err error) bool {
 	return errors.As(err, &v) && v.Code == codeRejected
 }
 
+func (e *engine) NoDatabase(err error) bool {
+	v := (*vendorError)(nil)
+	return errors.As(err, &v) && v.Code == codeNoDatabase
+}
+
 type fakeLogin struct {
 	db   *database
 	addr string
@@ -224,13 +229,14 @@ func (l *fakeLogin) Connect(ctx context.Context, c driver.Credentials) (sqldrive
 	if err := l.db.login(ctx, l.addr, c.User, c.Password.Reveal()); err != nil {
 		return (*conn)(nil), err // typed nil, as some vendors do
 	}
-	return &conn{user: c.User, addr: l.addr}, nil
+	return &conn{user: c.User, addr: l.addr, password: c.Password.Reveal(), superseded: c.Superseded}, nil
 }
 
 // A conn is the fake vendor's connection.
 type conn struct {
-	user, addr string
-	closed     bool
+	user, addr, password string
+	superseded           func() bool
+	closed               bool
 }
 
 func (c *conn) Prepare(string) (sqldriver.Stmt, error) {
@@ -238,6 +244,13 @@ func (c *conn) Prepare(string) (sqldriver.Stmt, error) {
 }
 func (c *conn) Begin() (sqldriver.Tx, error) { return nil, errors.New("not a real connection") }
 func (c *conn) Close() error                 { c.closed = true; return nil }
+
+func (c *conn) ResetSession(context.Context) error {
+	if c.superseded != nil && c.superseded() {
+		return sqldriver.ErrBadConn
+	}
+	return nil
+}
 
 // parseURL reads scheme://host:port/database?user=…&key=value.
 func parseURL(s string, own func(string) bool) (driver.URL, error) {
@@ -278,9 +291,9 @@ func accepts(names ...string) func(string) bool {
 
 // infos are the engines of the design's table.
 var infos = map[string]driver.Info{
-	"postgres":  {Name: "postgres", Schemes: []string{"postgresql"}, Accepts: accepts("postgres", "postgresql", "aurora-postgresql"), Port: 5432, Database: "postgres"},
+	"postgres":  {Name: "postgres", Schemes: []string{"postgresql"}, Accepts: accepts("postgres", "postgresql", "aurora-postgresql"), Port: 5432, Database: "postgres", ClosesSuperseded: true},
 	"redshift":  {Name: "redshift", Schemes: []string{"redshift"}, Accepts: accepts("redshift"), Port: 5439, DatabaseRequired: true},
-	"mysql":     {Name: "mysql", Schemes: []string{"mysql"}, Accepts: accepts("mysql", "mariadb", "aurora", "aurora-mysql"), Port: 3306},
+	"mysql":     {Name: "mysql", Schemes: []string{"mysql"}, Accepts: accepts("mysql", "mariadb", "aurora", "aurora-mysql"), Port: 3306, ClosesSuperseded: true},
 	"mariadb":   {Name: "mariadb", Schemes: []string{"mariadb"}, Accepts: accepts("mysql", "mariadb", "aurora", "aurora-mysql"), Port: 3306},
 	"oracle":    {Name: "oracle", Schemes: []string{"oracle"}, Accepts: accepts("oracle*", "custom-oracle*"), Port: 1521, DatabaseRequired: true, MaxLogins: 3},
 	"sqlserver": {Name: "sqlserver", Schemes: []string{"sqlserver"}, Accepts: accepts("sqlserver*", "custom-sqlserver*"), Port: 1433, Database: "master", MaxLogins: 3},

@@ -34,7 +34,8 @@ type guard struct {
 	// preferred is a version of a fall-back stage that the server accepted while
 	// current was rejected. It goes before current until that changes.
 	preferred *choice
-	news      chan struct{} // closed when there is a preferred one
+	rejected  *secretcache.Secret // the version current, while there is a preferred one
+	changed   chan struct{}       // closed when there is another current or preferred one
 }
 
 // A loginKey is what the guard tells apart.
@@ -55,12 +56,18 @@ type record struct {
 	judge    *judge        // the login that others wait for, or nil
 	freed    chan struct{} // closed when a login ends, for those over maxLogins; or nil
 
-	rejection error            // the first rejection since the last acceptance, or nil
+	rejection *rejection       // the first since the last acceptance, or nil
 	rejected  uint64           // started when that was received: what follows are probes
 	withdrawn bool             // the version had been accepted before
 	changes   uint64           // guard.changes when the rejection was received
 	pause     *backoff.Backoff // until a probe may be sent
 	probe     uint64           // number of the probe that is under way, or 0
+}
+
+// A rejection is what the server said to a login, and when if that was earlier.
+type rejection struct {
+	err error
+	at  time.Time
 }
 
 // A judge is the first login with a version: others wait for what it says.
@@ -89,12 +96,13 @@ const (
 )
 
 func newGuard(maxLogins int) *guard {
-	return &guard{maxLogins: maxLogins, records: map[loginKey]*record{}, news: make(chan struct{})}
+	return &guard{maxLogins: maxLogins, records: map[loginKey]*record{}, changed: make(chan struct{})}
 }
 
 // enter waits until a login may be sent, or ctx ends. For a version that was
-// rejected, and is not to be tried yet, it returns the rejection.
-func (g *guard) enter(ctx context.Context, k loginKey) (t ticket, rejection, err error) {
+// rejected it returns the rejection, unless the pause after it was over when the
+// caller began: who waited for a look that found nothing is not to send a probe.
+func (g *guard) enter(ctx context.Context, k loginKey, began time.Time) (ticket, *rejection, error) {
 	free := false // has waited for a judge that could not say
 	for {
 		if err := ctx.Err(); err != nil {
@@ -102,13 +110,12 @@ func (g *guard) enter(ctx context.Context, k loginKey) (t ticket, rejection, err
 		}
 		g.mu.Lock()
 		r := g.record(k)
-		now := time.Now()
 		var wait <-chan struct{}
 		var waited *judge
 		t := ticket{record: r}
 		switch {
 		case r.rejection != nil:
-			if r.probe != 0 || r.pause.Wait(now) > 0 {
+			if r.probe != 0 || r.pause.Wait(began) > 0 {
 				rejection := r.rejection
 				g.mu.Unlock()
 				return ticket{}, rejection, nil
@@ -149,7 +156,7 @@ func (g *guard) enter(ctx context.Context, k loginKey) (t ticket, rejection, err
 }
 
 // rejection returns the server's last word on a version if that was a rejection.
-func (g *guard) rejection(k loginKey) error {
+func (g *guard) rejection(k loginKey) *rejection {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if r := g.records[k]; r != nil {
@@ -160,6 +167,7 @@ func (g *guard) rejection(k loginKey) error {
 
 // leave gives a ticket back with the outcome of the login; err is the rejection.
 func (g *guard) leave(t ticket, o outcome, err error) {
+	now := time.Now()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	r := t.record
@@ -182,11 +190,12 @@ func (g *guard) leave(t ticket, o outcome, err error) {
 		}
 	case rejected:
 		if r.rejection == nil {
-			r.rejection, r.rejected = err, r.started
+			r.rejection, r.rejected = &rejection{err, now}, r.started
 			r.withdrawn, r.changes = r.accepted, g.changes
-			r.pause = r.pause.Next(time.Now(), pauseBase, pauseMax)
+			r.pause = r.pause.Next(now, pauseBase, pauseMax)
 		} else if probe {
-			r.pause = r.pause.Next(time.Now(), pauseBase, pauseMax)
+			r.rejection = &rejection{err, now}
+			r.pause = r.pause.Next(now, pauseBase, pauseMax)
 		}
 	}
 	if t.judge != nil {
@@ -262,30 +271,37 @@ func (g *guard) observe(generation uint64, version string) bool {
 				r.clear()
 			}
 		}
-		g.preferred = nil
+		g.preferred, g.rejected = nil, nil
 	}
 	g.current = version
 	g.changes++
+	g.tell()
 	return true
 }
 
 // prefer makes later connects begin with a version of a fall-back stage, for as
-// long as the stage names the version current.
-func (g *guard) prefer(current string, c choice) {
+// long as the stage names the version of rejected.
+func (g *guard) prefer(rejected *secretcache.Secret, c choice) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.current == current {
-		g.preferred = &c
-		close(g.news)
-		g.news = make(chan struct{})
+	if g.current == rejected.VersionID() {
+		g.preferred, g.rejected = &c, rejected
+		g.tell()
 	}
 }
 
-// found returns a channel that is closed when there is a preferred version anew.
-func (g *guard) found() <-chan struct{} {
+// tell wakes those who wait for news. g.mu is held.
+func (g *guard) tell() {
+	close(g.changed)
+	g.changed = make(chan struct{})
+}
+
+// news returns a channel that is closed when there is another version to begin
+// with than now.
+func (g *guard) news() <-chan struct{} {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.news
+	return g.changed
 }
 
 // unprefer undoes prefer: the server has rejected the version.
@@ -293,7 +309,7 @@ func (g *guard) unprefer(c choice) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.preferred != nil && g.preferred.secret.VersionID() == c.secret.VersionID() {
-		g.preferred = nil
+		g.preferred, g.rejected = nil, nil
 	}
 }
 
@@ -305,6 +321,38 @@ func (g *guard) first(c choice) choice {
 		return *g.preferred
 	}
 	return c
+}
+
+// A standing is what the guard knows of a version that a connection was opened with.
+type standing int
+
+const (
+	inUse    standing = iota // it is the stage's, or the one preferred to that
+	unproven                 // it is neither, but the server has not accepted another yet
+	replaced                 // it is neither, and the server accepts another
+)
+
+func (g *guard) standing(version string) standing {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	s := inUse
+	if version != g.current && (g.preferred == nil || version != g.preferred.secret.VersionID()) {
+		s = unproven
+		for k, r := range g.records {
+			if r.accepted && r.rejection == nil && (k.version == g.current || g.preferred != nil && k.version == g.preferred.secret.VersionID()) {
+				s = replaced
+			}
+		}
+	}
+	return s
+}
+
+// superseding returns the version that is rejected in favour of a preferred one,
+// or nil.
+func (g *guard) superseding() *secretcache.Secret {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.rejected
 }
 
 // outcomeOf classifies a login's error. ctx is the caller's.

@@ -27,6 +27,8 @@ type Secrets interface {
 	// A stage that names no version is secretcache.ErrNoVersion, an answer and not
 	// a failure.
 	Refresh(ctx context.Context, id, stage string, rejected *secretcache.Secret) (*secretcache.Secret, error)
+	// A third method may be there, Recheck as *secretcache.Cache has it. Without it,
+	// only rejected credentials are a reason to look for a newer version.
 }
 
 var _ Secrets = (*secretcache.Cache)(nil)
@@ -70,6 +72,16 @@ type Options struct {
 	// address. Zero means the engine's default: 3 for Oracle, SQL Server and Db2,
 	// which lock accounts, none for the others. Negative means none.
 	MaxLogins int
+
+	// CloseSuperseded has a pool discard connections that were opened with a version
+	// of the secret that is no longer the one to use, once the server has accepted
+	// another. It is checked when the pool hands a connection out, so no query fails,
+	// and one that is idle ends by [database/sql.DB.SetConnMaxIdleTime]. A newer
+	// version becomes known when the server rejects the old one, by
+	// [secretcache.Cache.Invalidate] or at the cache's TTL; a login of its own, outside the
+	// pool's bound, tries it first if the pool makes none. False leaves connections
+	// open, as the databases do. It is an error where Info.ClosesSuperseded is false.
+	CloseSuperseded bool
 
 	// TLS is the configuration for connections to the database, as one with the
 	// certificate authorities of Amazon RDS. It is cloned for each connection and

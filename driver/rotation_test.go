@@ -61,8 +61,12 @@ func TestT02WindowBetweenSetAndFinish(t *testing.T) {
 				err := b.ping(t.Context())
 				if !test.want {
 					isAuthFailed(t, err, "v1")
-					if n := b.store.calls("AWSCURRENT"); n != 2 {
-						t.Errorf("%d fetches of AWSCURRENT, want 2", n)
+					want := 2
+					if !test.pending {
+						want = 3 // a rotation may have finished between the looks at the two stages
+					}
+					if n := b.store.calls("AWSCURRENT"); n != want {
+						t.Errorf("%d fetches of AWSCURRENT, want %d", n, want)
 					}
 					if d := time.Since(start); d > 0 {
 						t.Errorf("took %v", d)
@@ -173,7 +177,7 @@ func TestT06PendingOnTheCurrentVersion(t *testing.T) {
 		})
 		err := b.ping(t.Context())
 		isAuthFailed(t, err, "v1")
-		if all, _ := b.db.count(); all != 1 || strings.Contains(err.Error(), "AWSPENDING") {
+		if all, _ := b.db.count(); all != 1 || strings.Count(err.Error(), "access denied") != 1 {
 			t.Errorf("%d logins, want 1; %v", all, err)
 		}
 	})
@@ -360,7 +364,7 @@ func TestT12PermanentlyWrongPassword(t *testing.T) {
 			if all, _ := b.db.count(); all != 1 {
 				t.Errorf("%d logins, want 1", all)
 			}
-			if n := b.store.calls(""); n > 5 {
+			if n := b.store.calls(""); n > 6 {
 				t.Errorf("%d fetches", n)
 			}
 			if n := looks.Load(); n > 2 {
@@ -504,7 +508,7 @@ func TestFallbackStages(t *testing.T) {
 			})
 			err := b.ping(t.Context())
 			isAuthFailed(t, err, "v1")
-			for _, want := range []string{"AWSCURRENT version v1: vendor: access denied for user app ", "AWSPENDING version v2: vendor: access denied for user app2 "} {
+			for _, want := range []string{"AWSCURRENT version v1 at db.example.com:3306: vendor: access denied for user app ", "AWSPENDING version v2 at db.example.com:3306: vendor: access denied for user app2 "} {
 				if !strings.Contains(err.Error(), want) {
 					t.Errorf("error %q does not contain %q", err, want)
 				}

@@ -35,7 +35,7 @@ type SecretInfo struct {
 type RefreshInfo struct {
 	SecretID string
 	Stage    string        // version stage asked for
-	Rejected string        // id of the version that the server rejected, of the stage of the data source name
+	Rejected string        // id of the version that the server rejected, of the stage of the data source name; empty if one was of no use for another reason
 	Version  string        // id of the version found; equal to Rejected if none is newer, empty on an error
 	Duration time.Duration // including the wait until the look was due
 	Err      error

@@ -26,6 +26,11 @@ const (
 	lookBase, lookMax = time.Second, 30 * time.Second
 	// A Refresh waits for the next look if it is due within this.
 	lookWait = time.Second
+	// A Recheck is content with a copy that is no older than this.
+	recheckAge = time.Minute
+	// The next Recheck's fetch of a secret begins so long after the last one began:
+	// drawn from the first to the second, so that a fleet does not ask together.
+	recheckMin, recheckMax = 5 * time.Minute, 7*time.Minute + 30*time.Second
 	// A Get of a secret older than 2 TTL waits for the renewal so long.
 	renewWait = time.Second
 	// A source that does not return when its context ends is given up after this.
@@ -78,12 +83,13 @@ type entry struct {
 	used  atomic.Int64          // stamp of the last use
 
 	// Guarded by Cache.mu:
-	ids    []string         // under which it is found
-	flight *flight          // the fetch under way, or nil
-	err    error            // why the last fetch brought no value; nil if it did
-	fails  *backoff.Backoff // after fetches that failed
-	looks  *backoff.Backoff // after looks for a newer version that found none
-	after  uint64           // fetches up to this number are outdated by Invalidate
+	ids     []string         // under which it is found
+	flight  *flight          // the fetch under way, or nil
+	err     error            // why the last fetch brought no value; nil if it did
+	fails   *backoff.Backoff // after fetches that failed
+	looks   *backoff.Backoff // after looks for a newer version that found none
+	recheck time.Time        // when the next Recheck may fetch
+	after   uint64           // fetches up to this number are outdated by Invalidate
 }
 
 // An origin is where a secret comes from.
@@ -93,11 +99,11 @@ type origin struct {
 }
 
 // newerThan reports whether s, of a cache whose mu is held, is another version
-// than rejected and was fetched after that was. It cannot tell of what another
-// cache fetched.
-func (s *Secret) newerThan(rejected *Secret) bool {
-	return s.versionID != rejected.versionID && rejected.origin != nil &&
-		rejected.origin.cache == s.origin.cache && s.origin.fetch > rejected.origin.fetch
+// than old and was fetched after that was. It cannot tell of what another cache
+// fetched, or of nil.
+func (s *Secret) newerThan(old *Secret) bool {
+	return old != nil && s.versionID != old.versionID && old.origin != nil &&
+		old.origin.cache == s.origin.cache && s.origin.fetch > old.origin.fetch
 }
 
 // A state is a value and its age. It is immutable.
@@ -126,6 +132,7 @@ type flight struct {
 	key      key     // one of the entry's
 	rejected *Secret // of the Refresh that started it, or nil
 	start    time.Time
+	recheck  bool     // a Recheck waits for it; guarded by Cache.mu
 	suspects []string // ids that Invalidate named while the secret's were unknown; guarded by Cache.mu
 
 	done     chan struct{}
@@ -177,7 +184,7 @@ func (c *Cache) Get(ctx context.Context, id, stage string) (*Secret, error) {
 			}
 		}
 	}
-	return c.getSlow(ctx, k)
+	return c.getSlow(ctx, k, false)
 }
 
 func keyOf(id, stage string) key {
@@ -187,8 +194,9 @@ func keyOf(id, stage string) key {
 	return key{id, stage}
 }
 
-// getSlow is Get when there is no fresh value.
-func (c *Cache) getSlow(ctx context.Context, k key) (*Secret, error) {
+// getSlow is Get when there is no fresh value. For a Recheck, the fetches that it
+// waits for count as Recheck's.
+func (c *Cache) getSlow(ctx context.Context, k key, recheck bool) (*Secret, error) {
 	var called uint64 // number of the last fetch that began before this call
 	var again bool    // a fetch is due whatever its backoff says
 	for first := true; ; first = false {
@@ -212,6 +220,9 @@ func (c *Cache) getSlow(ctx context.Context, k key) (*Secret, error) {
 		f := e.flight
 		if f == nil && (again || e.fails.Wait(now) == 0) {
 			f = c.launch(e, k, nil)
+		}
+		if f != nil && recheck {
+			f.countRecheck()
 		}
 		wait := c.patience(ctx, e, now)
 		if f == nil || wait == 0 {
@@ -267,8 +278,8 @@ func (c *Cache) patience(ctx context.Context, e *entry, now time.Time) time.Dura
 	switch {
 	case st == nil || c.o.TTL < 0 || !c.servable(st, now):
 		return forever
-	case st.secret.origin.fetch <= e.after && e.err == nil:
-		return forever // Invalidate asked for a new one, and no fetch since has failed
+	case e.awaits(st):
+		return forever
 	case st.age(now)/2 < c.o.TTL:
 		return 0
 	}
@@ -278,6 +289,10 @@ func (c *Cache) patience(ctx context.Context, e *entry, now time.Time) time.Dura
 	}
 	return renewWait
 }
+
+// awaits reports whether Invalidate asked for something newer than st, and no fetch
+// since has failed. Cache.mu is held.
+func (e *entry) awaits(st *state) bool { return st.secret.origin.fetch <= e.after && e.err == nil }
 
 // servable reports whether st may be served although it is not fresh.
 func (c *Cache) servable(st *state, now time.Time) bool {
@@ -335,7 +350,7 @@ func (c *Cache) Refresh(ctx context.Context, id, stage string, rejected *Secret)
 		now := time.Now()
 		e := c.entry(k)
 		st := e.state.Load()
-		if rejected != nil && st != nil && st.secret.newerThan(rejected) && st.secret.origin.fetch > e.after &&
+		if st != nil && st.secret.newerThan(rejected) && st.secret.origin.fetch > e.after &&
 			!errors.Is(e.err, ErrNoVersion) {
 			c.mu.Unlock()
 			c.use(e, now)
@@ -384,6 +399,71 @@ func (e *entry) lookDue(now time.Time) time.Duration {
 		return e.fails.Wait(now)
 	}
 	return e.looks.Wait(now)
+}
+
+// Recheck returns the version that bears the stage now, for a caller to whom used,
+// which the cache gave it, is of no use for another reason than a rejected
+// password: the database may have moved. It fetches only if the cached copy is
+// over a minute old, and at most once in five minutes (jittered) for each secret
+// and stage, whoever asks; else it returns what is cached, which may be used
+// itself or a newer version that somebody else found.
+//
+// A fetch that is under way when one is due counts as Recheck's; all wait for its
+// result, each until its own ctx ends. If it fails, Recheck returns its error, and
+// the cached copy is served as before; after another failure Recheck returns that
+// one's error for as long as Get would not ask again. If nothing is cached, or
+// Invalidate came since, Recheck does as Get.
+func (c *Cache) Recheck(ctx context.Context, id, stage string, used *Secret) (*Secret, error) {
+	k := keyOf(id, stage)
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		return nil, ErrClosed
+	}
+	now := time.Now()
+	e := c.entry(k)
+	st, f := e.state.Load(), e.flight
+	joins := f != nil && f.recheck
+	switch {
+	case st == nil || e.awaits(st):
+		c.mu.Unlock()
+		return c.getSlow(ctx, k, true)
+	case st.secret.newerThan(used) || st.age(now) <= recheckAge || !joins && !e.recheckDue(now):
+		c.mu.Unlock()
+		c.use(e, now)
+		return c.out(st.secret)
+	case f == nil && e.fails.Wait(now) > 0:
+		err := e.err
+		c.mu.Unlock()
+		return nil, err
+	case f == nil:
+		f = c.launch(e, k, nil)
+	}
+	f.countRecheck()
+	c.mu.Unlock()
+
+	if err := c.await(ctx, f.done, forever); err != nil {
+		return nil, fmt.Errorf("wait to recheck secret %q: %w", k.id, err)
+	}
+	if f.err != nil {
+		return nil, f.err
+	}
+	return c.out(f.secret)
+}
+
+// recheckDue reports whether a Recheck may fetch, by the clock that is ahead, as
+// state.age has it. Cache.mu is held.
+func (e *entry) recheckDue(now time.Time) bool {
+	return !now.Before(e.recheck) || !now.Round(0).Before(e.recheck)
+}
+
+// countRecheck makes f a Recheck's fetch, unless Invalidate outdated it. Cache.mu
+// is held.
+func (f *flight) countRecheck() {
+	if e := f.entry; f.number > e.after {
+		f.recheck = true
+		e.recheck = f.start.Add(recheckMin + rand.N(recheckMax-recheckMin))
+	}
 }
 
 // Prefetch fetches the current versions of those ids that are not cached, in
@@ -473,7 +553,7 @@ func (c *Cache) Invalidate(id string) {
 // outdate makes fetches up to number not count. c.mu is held.
 func (e *entry) outdate(number uint64) {
 	e.after = max(e.after, number)
-	e.err, e.fails, e.looks = nil, nil, nil
+	e.err, e.fails, e.looks, e.recheck = nil, nil, nil, time.Time{}
 }
 
 // Stats returns the counts.
@@ -807,7 +887,7 @@ func (c *Cache) home(f *flight, s *Secret) *entry {
 		// The id names another secret now; the one that it named keeps its other ids.
 		c.entries.Delete(f.key.slot())
 		e.ids = slices.DeleteFunc(e.ids, func(id string) bool { return id == f.key.id })
-		e = &entry{stage: e.stage, ids: []string{f.key.id}, after: e.after}
+		e = &entry{stage: e.stage, ids: []string{f.key.id}, recheck: e.recheck, after: e.after}
 	}
 	v, ok := c.entries.Load(key{s.arn, e.stage}.slot())
 	if !ok || v.(*entry) == e {
@@ -818,6 +898,9 @@ func (c *Cache) home(f *flight, s *Secret) *entry {
 	}
 	first := v.(*entry)
 	first.after = max(first.after, e.after)
+	if e.recheck.After(first.recheck) {
+		first.recheck = e.recheck
+	}
 	c.drop(e)
 	for _, id := range e.ids {
 		if !slices.Contains(first.ids, id) {

@@ -72,6 +72,43 @@ func ExampleCache_Refresh() {
 	// Output: v2 accepted: true
 }
 
+// A database moved, and one of many callers has found out.
+func ExampleCache_Recheck() {
+	host := "old.example.com"
+	cache := secretcache.New(secretcache.SourceFunc(func(_ context.Context, id, stage string) (*secretcache.Secret, error) {
+		fmt.Println("fetch", id)
+		return secretcache.NewSecret(secretcache.Value{ID: id, VersionID: "of " + host, String: host}), nil
+	}), nil)
+	defer cache.Close()
+	dial := func(s *secretcache.Secret) bool { return s.Reveal() == host }
+
+	ctx := context.Background()
+	secret, err := cache.Get(ctx, "prod/app", "")
+	if err != nil {
+		log.Fatal(err)
+	}
+	host = "new.example.com"
+	if _, err := cache.Refresh(ctx, "prod/app", "", nil); err != nil { // the other caller
+		log.Fatal(err)
+	}
+
+	if !dial(secret) {
+		now, err := cache.Recheck(ctx, "prod/app", "", secret)
+		switch {
+		case err != nil:
+			log.Fatal(err)
+		case now.VersionID() == secret.VersionID():
+			fmt.Println("unreachable, and the secret says nothing else")
+		default:
+			fmt.Println("version", now.VersionID(), "reached:", dial(now))
+		}
+	}
+	// Output:
+	// fetch prod/app
+	// fetch prod/app
+	// version of new.example.com reached: true
+}
+
 func ExampleOptions() {
 	secretcache.New(secretcache.SourceFunc(nil), &secretcache.Options{
 		TTL:      15 * time.Minute, // look for a new version this often

@@ -8,6 +8,9 @@ import (
 // Age is the age that a secret fetched at fetched has.
 func Age(fetched, now time.Time) time.Duration { return (&state{fetched: fetched}).age(now) }
 
+// RecheckDue reports whether a Recheck that is due at due may fetch at now.
+func RecheckDue(due, now time.Time) bool { return (&entry{recheck: due}).recheckDue(now) }
+
 // MoveWall returns t with its wall time moved by whole seconds and its monotonic
 // clock untouched, which no method of Time does.
 func MoveWall(t time.Time, by time.Duration) time.Time {

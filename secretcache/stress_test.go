@@ -102,7 +102,7 @@ func TestAllMethodsTogether(t *testing.T) {
 				c := newCache(t, src, &secretcache.Options{
 					MaxSize: size, TTL: 200 * time.Millisecond, MaxStale: time.Hour, FetchTimeout: time.Second, MaxFetches: int(src.limit),
 				})
-				var gets atomic.Uint64
+				var gets, rechecks atomic.Uint64
 				failed := func(method string, err error) bool {
 					switch {
 					case err == nil:
@@ -157,6 +157,13 @@ func TestAllMethodsTogether(t *testing.T) {
 							if got := src.number(s, id); got <= before && !tt.flaky {
 								t.Errorf("Get(%q) after Invalidate = number %d, want more than %d", id, got, before)
 							}
+						case op < 16 && tt.aliased:
+							rechecks.Add(1)
+							s, err := c.Recheck(ctx, id, "", last[name])
+							if !failed("Recheck", err) {
+								src.number(s, id)
+								last[name] = s
+							}
 						case op < 17:
 							ids := make([]string, rand.N(5))
 							for i := range ids {
@@ -177,7 +184,8 @@ func TestAllMethodsTogether(t *testing.T) {
 				if got.Entries > size {
 					t.Errorf("%d entries, want %d at most", got.Entries, size)
 				}
-				if sum := got.Hits + got.StaleHits + got.Misses; sum != gets.Load() {
+				// A Recheck with nothing cached is a Get.
+				if sum := got.Hits + got.StaleHits + got.Misses; sum < gets.Load() || sum > gets.Load()+rechecks.Load() {
 					t.Errorf("%+v count %d Gets of %d", got, sum, gets.Load())
 				}
 				if got.Hits == 0 || got.StaleHits == 0 || tt.flaky != (got.Errors > 0) {
@@ -201,13 +209,15 @@ func TestCloseDuringEverything(t *testing.T) { // checklist 29, 40
 				for i := 0; ; i++ {
 					id := src.id(rand.N(10), rand.N(2) == 0)
 					var err error
-					switch i % 4 {
+					switch i % 5 {
 					case 0:
 						s, err = c.Get(t.Context(), id, "")
 					case 1:
 						s, err = c.Refresh(t.Context(), id, "", s)
 					case 2:
 						err = c.Prefetch(t.Context(), id)
+					case 3:
+						s, err = c.Recheck(t.Context(), id, "", s)
 					default:
 						c.Invalidate(id)
 						c.Stats()
@@ -248,6 +258,10 @@ func TestHitsRaceWithEverything(t *testing.T) { // checklist 28, 29
 				}
 			case 2:
 				c.Stats()
+			case 3:
+				if _, err := c.Recheck(t.Context(), id, "", s); err != nil {
+					t.Error(err)
+				}
 			}
 		}
 	})

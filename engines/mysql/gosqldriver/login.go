@@ -143,6 +143,7 @@ func (l *login) Connect(ctx context.Context, cr driver.Credentials) (sqldriver.C
 const (
 	accessDenied           = 1045 // ER_ACCESS_DENIED_ERROR
 	accessDeniedNoPassword = 1698 // ER_ACCESS_DENIED_NO_PASSWORD_ERROR
+	badDatabase            = 1049 // ER_BAD_DB_ERROR
 )
 
 // Rejected reports whether the server refused the credentials, which it says with
@@ -153,4 +154,11 @@ const (
 func (e Engine) Rejected(err error) bool {
 	var me *gomysql.MySQLError
 	return errors.As(err, &me) && (me.Number == accessDenied || me.Number == accessDeniedNoPassword)
+}
+
+// NoDatabase reports whether the server has no database of the name: error 1049,
+// which only a user gets to see who may see all of them; others get 1044.
+func (e Engine) NoDatabase(err error) bool {
+	var me *gomysql.MySQLError
+	return errors.As(err, &me) && me.Number == badDatabase
 }

@@ -120,6 +120,7 @@ const (
 	invalidAuthorization = "28000"
 	invalidPassword      = "28P01"
 	cannotConnectNow     = "57P03"
+	invalidCatalogName   = "3D000"
 )
 
 // Rejected reports whether the server refused the credentials:
@@ -133,6 +134,13 @@ const (
 //     PgBouncer's 08P01, and PostgreSQL's texts that PgBouncer hands on.
 func (e Engine) Rejected(err error) bool {
 	return err != nil && !serverErrors(err, func(pg *pgconn.PgError) bool { return !rejected(pg) })
+}
+
+// NoDatabase reports whether the server has no database of the name: 3D000, whatever
+// the text. PgBouncer's own "no such database" has a code of its protocol only.
+func (e Engine) NoDatabase(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && pg.Code == invalidCatalogName
 }
 
 func rejected(pg *pgconn.PgError) bool {
@@ -158,14 +166,18 @@ var (
 	rdsProxy = regexp.MustCompile(`^This RDS [Pp]roxy has no credentials for the role .+?\. Check the credentials for this role and try again\.?$` +
 		`|^The password that was provided for the role .+ is wrong\.?$`)
 
-	// client.c of PgBouncer 1.12, 1.18 and 1.24, which have no other code for them; the
-	// user's name came with it in 1.12. With auth_query a rotated password becomes
-	// one of these, and, if the user is gone, the last.
+	// client.c of PgBouncer 1.12, 1.18 and 1.25, which have no other code for them. A
+	// rotated password becomes one of the first two. A user that is gone becomes one of
+	// them too or, with auth_query, "no such user" (in 1.12 with the name) or, with
+	// auth_type trust, the last. A database that PgBouncer does not know is among
+	// them where auth_query is on, and cannot be told from the others.
 	pgBouncer = regexp.MustCompile(`^(password authentication failed|SASL authentication failed|` +
-		`empty password returned by client|no such user(: .+)?)$`)
+		`empty password returned by client|no such user(: .+)?|"trust" authentication failed)$`)
 
 	// What PostgreSQL says to PgBouncer, which hands it to the client: until 1.19 as
-	// 08P01, then with the server's code. Never with its routine.
+	// 08P01, then with the server's code. Never with its routine. Of a user whose
+	// password in auth_file is not the server's any more, a client hears this when no
+	// connection to the server is left. The client may have that same password.
 	role = regexp.MustCompile(`^password authentication failed for user ".+"$` +
 		`|^role ".+" (does not exist|is not permitted to log in)$`)
 )

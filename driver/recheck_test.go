@@ -1,0 +1,306 @@
+package driver_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sqlsecrets/sqlsecrets/driver"
+	"github.com/sqlsecrets/sqlsecrets/secretcache"
+)
+
+var (
+	errRefusedConn = &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("connection refused")}
+	errNoHost      = &net.DNSError{Err: "no such host", Name: "db.example.com", IsNotFound: true}
+	errNoDatabase  = &vendorError{codeNoDatabase, "unknown database"}
+)
+
+const movedSecret = `{"host":"new.example.com","username":"app","password":"pw1"}`
+
+// gone is a fault of all hosts but the new one.
+func gone(err error) func(context.Context, *login) error {
+	return func(_ context.Context, l *login) error {
+		if strings.HasPrefix(l.addr, "new.") {
+			return nil
+		}
+		return err
+	}
+}
+
+// A secret that is of no use for another reason than a rejected password, and has
+// changed: what says so for sure is looked into at once.
+func TestSecretThatHasChanged(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		value string // of the secret that is cached; empty: the usual
+		err   error
+	}{
+		{"the host has no address", "", errNoHost},
+		{"the database is called otherwise", "", errNoDatabase},
+		{"malformed", `{"username":"app"}`, nil},
+		{"of another engine", `{"engine":"oracle","host":"old","username":"app","password":"pw1"}`, nil},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var found []driver.RefreshInfo
+				b := newBench(t, func(b *bench, _ *string) {
+					if test.value != "" {
+						b.store = newStore(test.value)
+					}
+					b.opts.Trace = &driver.Trace{RefreshDone: func(_ context.Context, i driver.RefreshInfo) { found = append(found, i) }}
+				})
+				b.db.setFault(gone(test.err))
+				if _, err := b.cache.Get(t.Context(), "prod/app", ""); err != nil {
+					t.Fatal(err)
+				}
+				b.store.put("v2", movedSecret, "AWSCURRENT")
+
+				// What was cached within the last minute is taken to be right.
+				time.Sleep(time.Minute)
+				if err := b.ping(t.Context()); err == nil || errors.Is(err, driver.ErrAuthFailed) {
+					t.Fatalf("got %v", err)
+				}
+				if n := b.store.calls(""); n != 1 {
+					t.Errorf("%d fetches for a copy of a minute, want 1", n)
+				}
+				before, _ := b.db.count()
+				time.Sleep(time.Second)
+				if err := b.ping(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				after, _ := b.db.count()
+				if want := map[bool]int{true: 1, false: 2}[test.err == nil]; after-before != want {
+					t.Errorf("%d logins, want %d", after-before, want)
+				}
+				if n := b.store.calls(""); n != 2 {
+					t.Errorf("%d fetches, want 2", n)
+				}
+				if len(found) != 1 || found[0].Version != "v2" || found[0].Rejected != "" {
+					t.Errorf("traced %+v, want one look that found v2", found)
+				}
+			})
+		})
+	}
+}
+
+// Unless the secret has changed, nothing is tried again, and nobody looks for five
+// minutes.
+func TestSecretThatHasNotChanged(t *testing.T) {
+	for _, err := range []error{errNoHost, errNoDatabase, errRefusedConn, &vendorError{codeLocked, "locked"}} {
+		t.Run(err.Error(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t, func(b *bench, _ *string) {
+					b.cache = secretcache.New(b.store, &secretcache.Options{TTL: 24 * time.Hour})
+				})
+				if err := b.ping(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				b.db.setFault(always(err))
+				start, pings := time.Now(), 0
+				for ; time.Since(start) < time.Hour; time.Sleep(time.Second) {
+					if got := b.ping(t.Context()); !errors.Is(got, err) {
+						t.Fatalf("got %v, want %v", got, err)
+					}
+					pings++
+				}
+				if all, _ := b.db.count(); all != pings+1 {
+					t.Errorf("%d logins for %d connects: some were repeated", all-1, pings)
+				}
+				if n := b.store.calls("") - 1; n < 7 || n > 12 {
+					t.Errorf("%d looks in an hour, want one in 5 to 7.5 minutes", n)
+				}
+			})
+		})
+	}
+}
+
+// A database that does not answer may have moved, or be in a failover.
+func TestDatabaseThatDoesNotAnswer(t *testing.T) {
+	hang := func(ctx context.Context, l *login) error {
+		if strings.HasPrefix(l.addr, "new.") {
+			return nil
+		}
+		return hang(ctx, l)
+	}
+	for _, test := range []struct {
+		name    string
+		fault   func(context.Context, *login) error
+		timeout time.Duration // of the caller
+	}{
+		{"refuses", gone(errRefusedConn), 0},
+		{"hangs until ConnectTimeout", hang, 0},
+		{"hangs until the caller's deadline", hang, 2 * time.Second},
+	} {
+		t.Run(test.name+", and has moved", func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t, func(b *bench, _ *string) { b.opts.ConnectTimeout = 5 * time.Second })
+				if err := b.ping(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				b.db.setFault(test.fault)
+				b.store.put("v2", movedSecret, "AWSCURRENT")
+				time.Sleep(time.Minute)
+				start := time.Now()
+				for ; ; time.Sleep(time.Second) {
+					ctx, cancel := t.Context(), context.CancelFunc(func() {})
+					if test.timeout > 0 {
+						ctx, cancel = context.WithTimeout(ctx, test.timeout)
+					}
+					err := b.ping(ctx)
+					cancel()
+					if err == nil {
+						break
+					}
+				}
+				if took := time.Since(start); took < time.Minute || took > 5*time.Minute+10*time.Second {
+					t.Errorf("recovered after %v, want 1 to 5 minutes", took)
+				}
+				if n := b.store.calls(""); n != 2 {
+					t.Errorf("%d fetches, want 2", n)
+				}
+			})
+		})
+	}
+	fleet := func(t *testing.T, failover time.Duration) (looks int) {
+		synctest.Test(t, func(t *testing.T) {
+			const size = 100
+			store := newStore(credentials("app", "pw1"))
+			var fleet []*bench
+			for range size {
+				fleet = append(fleet, newBench(t, func(b *bench, _ *string) { b.store = store }))
+			}
+			ping := func() (failed int) {
+				for _, b := range fleet {
+					if b.ping(t.Context()) != nil {
+						failed++
+					}
+				}
+				return failed
+			}
+			ping()
+			time.Sleep(5 * time.Minute)
+			before := store.calls("")
+			for _, b := range fleet {
+				b.db.setFault(always(errRefusedConn))
+			}
+			for start := time.Now(); time.Since(start) < failover; time.Sleep(time.Second) {
+				if n := ping(); n != size {
+					t.Fatalf("%d connects failed, want %d", n, size)
+				}
+			}
+			for _, b := range fleet {
+				b.db.setFault(nil)
+			}
+			// The trouble is over with the first login that succeeds.
+			for range 600 {
+				if n := ping(); n > 0 {
+					t.Fatalf("%d connects failed", n)
+				}
+				time.Sleep(time.Second)
+			}
+			looks = store.calls("") - before
+		})
+		return looks
+	}
+	t.Run("a failover of a minute makes nobody look", func(t *testing.T) {
+		if n := fleet(t, time.Minute); n != 0 {
+			t.Errorf("%d of 100 processes looked at the secret", n)
+		}
+	})
+	t.Run("one of two minutes a quarter of the fleet", func(t *testing.T) {
+		if n := fleet(t, 2*time.Minute); n < 5 || n > 50 {
+			t.Errorf("%d of 100 processes looked at the secret, want about 25", n)
+		}
+	})
+	t.Run("a caller who gives up is no trouble", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench(t)
+			if err := b.ping(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			b.db.setFault(hang)
+			for range 600 {
+				ctx, cancel := context.WithCancel(t.Context())
+				time.AfterFunc(time.Second, cancel)
+				_ = b.ping(ctx)
+			}
+			if n := b.store.calls(""); n != 1 {
+				t.Errorf("%d fetches, want 1", n)
+			}
+		})
+	})
+}
+
+func TestLookAtAChangedSecretFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var traced atomic.Int32
+		b := newBench(t, func(b *bench, _ *string) {
+			b.opts.Trace = &driver.Trace{RefreshDone: func(_ context.Context, i driver.RefreshInfo) {
+				if errors.Is(i.Err, secretcache.ErrThrottled) {
+					traced.Add(1)
+				}
+			}}
+		})
+		if err := b.ping(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		b.db.setFault(always(errNoHost))
+		b.store.setFault(func(context.Context, string) error { return secretcache.ErrThrottled })
+		time.Sleep(2 * time.Minute)
+		if err := b.ping(t.Context()); !errors.Is(err, errNoHost) || errors.Is(err, secretcache.ErrThrottled) {
+			t.Errorf("got %v, want the login's error", err)
+		}
+		if n := traced.Load(); n != 1 {
+			t.Errorf("%d looks traced with their error, want 1", n)
+		}
+	})
+}
+
+// Connectors that share a cache share the look.
+func TestReaderAndWriterLookOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		other, err := driver.NewConnector(b.engine, "prod/app?hostKey=host", &b.opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := b.ping(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		b.db.setFault(always(errNoHost))
+		time.Sleep(2 * time.Minute)
+		for range 10 {
+			_ = b.ping(t.Context())
+			_, _ = other.Connect(t.Context())
+		}
+		if n := b.store.calls(""); n != 2 {
+			t.Errorf("%d fetches, want 2", n)
+		}
+	})
+}
+
+// A caller's own Secrets need not have Recheck.
+func TestSecretsWithoutRecheck(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, func(b *bench, _ *string) {
+			b.cache = secretcache.New(b.store, nil)
+			b.opts.Secrets = struct{ driver.Secrets }{b.cache}
+		})
+		if err := b.ping(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		b.db.setFault(always(errNoHost))
+		time.Sleep(2 * time.Minute)
+		if err := b.ping(t.Context()); !errors.Is(err, errNoHost) {
+			t.Errorf("got %v", err)
+		}
+		if n := b.store.calls(""); n != 1 {
+			t.Errorf("%d fetches, want 1", n)
+		}
+	})
+}

@@ -1,0 +1,294 @@
+package driver_test
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sqlsecrets/sqlsecrets/driver"
+	"github.com/sqlsecrets/sqlsecrets/secretcache"
+)
+
+// A pool is a sql.DB of a bench, of n connections that are all open and idle.
+type pool struct {
+	*bench
+	t  *testing.T
+	db *sql.DB
+}
+
+func newPool(t *testing.T, n int, setup ...func(b *bench, dsn *string)) *pool {
+	t.Helper()
+	on := func(b *bench, _ *string) { b.opts.CloseSuperseded = true }
+	b := newBench(t, append([]func(*bench, *string){on}, setup...)...)
+	p := &pool{b, t, sql.OpenDB(b.Connector)}
+	p.db.SetMaxOpenConns(n)
+	p.db.SetMaxIdleConns(n)
+	t.Cleanup(func() { _ = p.db.Close() })
+	p.use(n)
+	return p
+}
+
+// use takes n connections out of the pool at once and returns the passwords that
+// they were opened with. None may fail.
+func (p *pool) use(n int) []string {
+	p.t.Helper()
+	var mu sync.Mutex
+	var passwords []string
+	var conns []*sql.Conn
+	var wg sync.WaitGroup
+	for range n {
+		wg.Go(func() {
+			c, err := p.db.Conn(p.t.Context())
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				p.t.Errorf("a checkout failed: %v", err)
+				return
+			}
+			conns = append(conns, c)
+			passwords = append(passwords, password(p.t, c))
+		})
+	}
+	wg.Wait()
+	for _, c := range conns {
+		_ = c.Close()
+	}
+	slices.Sort(passwords)
+	return passwords
+}
+
+func password(t *testing.T, c *sql.Conn) (s string) {
+	t.Helper()
+	if err := c.Raw(func(c any) error { s = c.(*conn).password; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// until uses the pool every 100 ms until all passwords are want, and returns how
+// long that took.
+func (p *pool) until(n int, want string, limit time.Duration) {
+	p.t.Helper()
+	for start := time.Now(); ; time.Sleep(100 * time.Millisecond) {
+		got := p.use(n)
+		if !slices.ContainsFunc(got, func(s string) bool { return s != want }) {
+			return
+		}
+		if time.Since(start) > limit {
+			p.t.Fatalf("after %v the pool has connections of %q, want all of %q", time.Since(start), got, want)
+		}
+	}
+}
+
+func TestCloseSuperseded(t *testing.T) {
+	const n = 4
+	t.Run("after a rejected login", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			p := newPool(t, n)
+			p.rotate("v2", "pw2")
+			p.db.SetMaxOpenConns(n + 1)
+			busy, err := p.db.Conn(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := p.use(n); !slices.Contains(got, "pw2") { // one more than there are
+				t.Fatalf("connections of %q, want one of pw2", got)
+			}
+			if got := p.use(n); slices.Contains(got, "pw1") {
+				t.Errorf("connections of %q after the server has rejected pw1, want pw2 only", got)
+			}
+			// The one that was in use all the time ends when it is next handed out.
+			if got := password(t, busy); got != "pw1" {
+				t.Errorf("the connection in use is of %q", got)
+			}
+			_ = busy.Close()
+			if got := p.use(n + 1); slices.Contains(got, "pw1") {
+				t.Errorf("connections of %q, want pw2 only", got)
+			}
+			if _, rejected := p.bench.db.count(); rejected != 1 {
+				t.Errorf("%d logins rejected, want 1", rejected)
+			}
+		})
+	})
+	t.Run("after Invalidate, though the pool makes no login", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			p := newPool(t, n)
+			p.rotate("v2", "pw2")
+			time.Sleep(time.Minute)
+			if got := p.use(n); slices.Contains(got, "pw2") {
+				t.Errorf("connections of %q before anybody knows of pw2", got)
+			}
+			p.cache.Invalidate("prod/app")
+			p.until(n, "pw2", 3*time.Second)
+			if _, rejected := p.bench.db.count(); rejected != 0 {
+				t.Errorf("%d logins rejected, want none", rejected)
+			}
+		})
+	})
+	t.Run("at the TTL", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			p := newPool(t, n)
+			p.rotate("v2", "pw2")
+			time.Sleep(time.Hour)
+			p.until(n, "pw2", 3*time.Second)
+		})
+	})
+	t.Run("at the end of a rotation that a connect fell into", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			p := newPool(t, n)
+			p.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
+			p.bench.db.set("app", "pw2")
+			p.db.SetMaxOpenConns(n + 1)
+			p.db.SetMaxIdleConns(n + 1)
+			want := []string{"pw1", "pw1", "pw1", "pw1", "pw2"}
+			for range 3 {
+				if got := p.use(n + 1); !slices.Equal(got, want) {
+					t.Errorf("connections of %q before the rotation is finished, want %q", got, want)
+				}
+			}
+			if all, _ := p.bench.db.count(); all != n+2 {
+				t.Errorf("%d logins, want %d: none is closed", all, n+2)
+			}
+			time.Sleep(500 * time.Millisecond)
+			p.store.move("AWSCURRENT", "v2")
+			p.until(n+1, "pw2", 3*time.Second)
+		})
+	})
+	t.Run("after a roll-back", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			p := newPool(t, n)
+			p.rotate("v2", "pw2")
+			p.cache.Invalidate("prod/app")
+			p.until(n, "pw2", 3*time.Second)
+			p.bench.db.set("app", "pw1")
+			p.store.move("AWSCURRENT", "v1")
+			p.cache.Invalidate("prod/app")
+			p.until(n, "pw1", 3*time.Second)
+		})
+	})
+	t.Run("not for a version that the server rejects", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			var connects atomic.Int32
+			p := newPool(t, n, func(b *bench, _ *string) {
+				b.opts.Trace = &driver.Trace{ConnectDone: func(context.Context, driver.ConnectInfo) { connects.Add(1) }}
+			})
+			p.store.put("v2", credentials("app", "mistyped"), "AWSCURRENT")
+			p.cache.Invalidate("prod/app")
+			start := time.Now()
+			for time.Since(start) < 10*time.Minute {
+				if got := p.use(n); slices.Contains(got, "mistyped") || len(got) != n {
+					t.Fatalf("connections of %q", got)
+				}
+				time.Sleep(100 * time.Millisecond)
+			}
+			if _, rejected := p.bench.db.count(); rejected < 1 || rejected > 11 {
+				t.Errorf("%d logins rejected in 10 minutes; want 1, then one each after 1, 2, 4 … s", rejected)
+			}
+			if n := connects.Load(); n > 16 {
+				t.Errorf("%d connects in 10 minutes, want them to pause", n)
+			}
+			p.bench.db.set("app", "mistyped")
+			p.until(n, "mistyped", 6*time.Minute)
+		})
+	})
+	t.Run("not while the previous version helps out", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			p := newPool(t, n, func(_ *bench, dsn *string) { *dsn = "prod/app?fallback=AWSPREVIOUS" })
+			p.rotate("v2", "pw2")
+			p.cache.Invalidate("prod/app")
+			p.until(n, "pw2", 3*time.Second)
+			p.bench.db.set("app", "pw1") // a server that the change has not reached
+			if err := p.ping(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if got := p.use(n); slices.Contains(got, "pw1") {
+				t.Errorf("connections of %q, want those of pw2 left open", got)
+			}
+		})
+	})
+	t.Run("looks into the cache once a second", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			p := newPool(t, n)
+			before := p.cache.Stats()
+			for start := time.Now(); time.Since(start) < 10*time.Minute; time.Sleep(10 * time.Millisecond) {
+				p.use(1)
+			}
+			after := p.cache.Stats()
+			if hits := after.Hits - before.Hits; hits < 590 || hits > 601 {
+				t.Errorf("%d reads in 10 minutes of 60,000 checkouts, want 600", hits)
+			}
+			if after.Fetches != before.Fetches {
+				t.Errorf("%d fetches, want none", after.Fetches-before.Fetches)
+			}
+		})
+	})
+	t.Run("not by default", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			p := newPool(t, n, func(b *bench, _ *string) { b.opts.CloseSuperseded = false })
+			p.rotate("v2", "pw2")
+			p.cache.Invalidate("prod/app")
+			if err := p.ping(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(2 * time.Second)
+			if got, want := p.use(n), slices.Repeat([]string{"pw1"}, n); !slices.Equal(got, want) {
+				t.Errorf("connections of %q, want %q", got, want)
+			}
+			c, err := p.Connect(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c.(*conn).superseded != nil {
+				t.Error("the engine is asked to check connections")
+			}
+		})
+	})
+	t.Run("the source hangs", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			p := newPool(t, n)
+			p.cache.Invalidate("prod/app")
+			p.store.setFault(func(ctx context.Context, _ string) error { <-ctx.Done(); return ctx.Err() })
+			start := time.Now()
+			for time.Since(start) < 30*time.Second {
+				before := time.Now()
+				p.use(n)
+				if took := time.Since(before); took > 0 {
+					t.Fatalf("a checkout waited %v for the source", took)
+				}
+				time.Sleep(100 * time.Millisecond)
+			}
+		})
+	})
+}
+
+func TestCloseSupersededIsRefused(t *testing.T) {
+	for _, test := range []struct {
+		engine, dsn string
+		option      bool
+		want        string // in the error, or empty
+	}{
+		{"mysql", "s", true, ""},
+		{"mysql", "s?closeSuperseded=true", false, ""},
+		{"mysql", "s?closeSuperseded=yes", false, `"closeSuperseded"`},
+		{"oracle", "s", false, ""},
+		{"oracle", "s?closeSuperseded=false", true, ""},
+		{"oracle", "s", true, "SetConnMaxLifetime"},
+		{"oracle", "s?closeSuperseded=true", false, "SetConnMaxLifetime"},
+	} {
+		t.Run(fmt.Sprintf("%s %s %v", test.engine, test.dsn, test.option), func(t *testing.T) {
+			store := newStore(credentials("app", "pw1"))
+			_, err := driver.NewConnector(newEngine(test.engine, nil), test.dsn,
+				&driver.Options{Secrets: secretcache.New(store, nil), CloseSuperseded: test.option})
+			if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
+				t.Errorf("got %v, want %q", err, test.want)
+			}
+		})
+	}
+}

@@ -1,0 +1,745 @@
+package secretcache_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sqlsecrets/sqlsecrets/secretcache"
+)
+
+// wantRecheck calls Recheck and checks the version.
+func wantRecheck(t *testing.T, c *secretcache.Cache, id, stage string, used *secretcache.Secret, version string) *secretcache.Secret {
+	t.Helper()
+	s, err := c.Recheck(t.Context(), id, stage, used)
+	if err != nil {
+		t.Errorf("Recheck(%q, %q, %v): %v, want version %q", id, stage, used, err, version)
+	} else if s.VersionID() != version {
+		t.Errorf("Recheck(%q, %q, %v) = version %q, want %q", id, stage, used, s.VersionID(), version)
+	}
+	return s
+}
+
+// wantRecheckErr calls Recheck and checks that it returns target.
+func wantRecheckErr(t *testing.T, c *secretcache.Cache, id string, used *secretcache.Secret, target error) {
+	t.Helper()
+	if s, err := c.Recheck(t.Context(), id, "", used); !errors.Is(err, target) || s != nil {
+		t.Errorf("Recheck(%q, %v) = %v, %v, want %v", id, used, s, err, target)
+	}
+}
+
+// longest is how long after a Recheck's fetch began the next one may be due.
+const longest = 7*time.Minute + 30*second
+
+func TestRecheckFetchesWhatIsOverAMinuteOld(t *testing.T) {
+	for _, ttl := range []time.Duration{0, time.Minute / 2, -1} {
+		t.Run(fmt.Sprintf("TTL=%v", ttl), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				src := newFake(t)
+				src.put("a", current, "v1")
+				c := newCache(t, src, &secretcache.Options{TTL: ttl})
+				v1 := want(t, c, "a", "", "v1")
+				src.put("a", current, "v2")
+				if got := wantRecheck(t, c, "a", "", v1, "v1"); got != v1 {
+					t.Error("the cached copy is another object")
+				}
+				time.Sleep(time.Minute)
+				wantRecheck(t, c, "a", "", v1, "v1")
+				wantCalls(t, src, 1)
+				time.Sleep(time.Nanosecond)
+				wantRecheck(t, c, arn("a"), "", v1, "v2")
+				wantRecheck(t, c, "a", "", v1, "v2")
+				wantCalls(t, src, 2)
+			})
+		})
+	}
+}
+
+func TestRecheckThatFindsNoneRenewsTheAge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := newFake(t)
+		src.put("a", current, "v1")
+		c := newCache(t, src, nil)
+		v1 := want(t, c, "a", "", "v1")
+		time.Sleep(29 * time.Minute)
+		if got := wantRecheck(t, c, "a", "", v1, "v1"); got != v1 {
+			t.Error("the same version is another object")
+		}
+		wantCalls(t, src, 2)
+		time.Sleep(29 * time.Minute) // over TTL/2 since the first fetch, and under since the second: a hit
+		want(t, c, "a", "", "v1")
+		wantCalls(t, src, 2)
+		if hits := c.Stats().Hits; hits != 1 {
+			t.Errorf("%d hits, want 1", hits)
+		}
+	})
+}
+
+// A look for where the database is does not put off one for a new password.
+func TestRecheckDoesNotDelayRefresh(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := newFake(t)
+		src.put("a", current, "v1")
+		c := newCache(t, src, nil)
+		v1 := want(t, c, "a", "", "v1")
+		time.Sleep(2 * time.Minute)
+		wantRecheck(t, c, "a", "", v1, "v1")
+		src.put("a", current, "v2")
+		took(t, 0, func() { wantRefresh(t, c, "a", "", v1, "v2") })
+	})
+}
+
+func TestRecheckReturnsWhatSomebodyElseFound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := newFake(t)
+		src.put("a", current, "v1")
+		c := newCache(t, src, nil)
+		v1 := want(t, c, "a", "", "v1")
+		src.put("a", current, "v2")
+		v2 := wantRefresh(t, c, "a", "", v1, "v2")
+		src.put("a", current, "v1")
+		time.Sleep(2 * time.Minute)
+		wantRecheck(t, c, "a", "", v1, "v2")
+		wantCalls(t, src, 2)
+		// Of v2 it is no news.
+		again := wantRecheck(t, c, "a", "", v2, "v1")
+		wantCalls(t, src, 3)
+		// A version that came back is another one than v2, but the same as it was before.
+		time.Sleep(longest)
+		wantRecheck(t, c, "a", "", v2, "v1")
+		wantCalls(t, src, 3)
+		wantRecheck(t, c, "a", "", v1, "v1")
+		wantCalls(t, src, 4)
+		time.Sleep(longest)
+		wantRecheck(t, c, "a", "", again, "v1")
+		wantCalls(t, src, 5)
+	})
+}
+
+// A secret that no cache fetched, or another one, cannot be compared in age.
+func TestRecheckOfAForeignSecretFetches(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := newFake(t)
+		src.put("a", current, "v1")
+		for name, used := range map[string]*secretcache.Secret{
+			"none":       nil,
+			"made":       secretcache.NewSecret(secretcache.Value{ID: "a", VersionID: "v0"}),
+			"of a cache": wantRefresh(t, newCache(t, src, nil), "a", "", nil, "v1"),
+		} {
+			src.put("a", current, "v2")
+			c := newCache(t, src, nil)
+			for range 3 { // its count of fetches says nothing of the other's
+				wantRefresh(t, c, "a", "", nil, "v2")
+			}
+			time.Sleep(2 * time.Minute)
+			src.put("a", current, "v3")
+			if s, err := c.Recheck(t.Context(), "a", "", used); err != nil || s.VersionID() != "v3" {
+				t.Errorf("%s: Recheck() = %v, %v, want v3", name, s, err)
+			}
+		}
+	})
+}
+
+func TestRecheckOfAllTogetherIsOneCall(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		delay time.Duration
+		err   error
+	}{
+		{"at once", 0, nil},
+		{"slow", second, nil},
+		{"slow failure", second, errDown},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				src := newFake(t)
+				src.put("a", current, "v1")
+				c := newCache(t, src, nil)
+				v1 := want(t, c, "a", "", "v1")
+				time.Sleep(2 * time.Minute)
+				src.put("a", current, "v2")
+				src.delay(tt.delay)
+				src.fail(tt.err)
+				took(t, tt.delay, func() {
+					together(200, func(i int) {
+						id := []string{"a", arn("a")}[i%2]
+						if tt.err == nil {
+							wantRecheck(t, c, id, "", v1, "v2")
+						} else {
+							wantRecheckErr(t, c, id, v1, tt.err)
+						}
+					})
+				})
+				wantCalls(t, src, 2)
+			})
+		})
+	}
+}
+
+func TestRecheckOfThoseWhoComeDuringTheLookIsOneCall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := newFake(t)
+		src.put("a", current, "v1")
+		c := newCache(t, src, nil)
+		v1 := want(t, c, "a", "", "v1")
+		time.Sleep(2 * time.Minute)
+		src.put("a", current, "v2")
+		src.delay(10 * second)
+		took(t, 10*second, func() {
+			together(9, func(i int) {
+				time.Sleep(time.Duration(i) * second)
+				wantRecheck(t, c, "a", "", v1, "v2")
+			})
+		})
+		wantCalls(t, src, 2)
+	})
+}
+
+// Callers of several caches ask all the time, by name and ARN.
+func TestRecheckOfAFleetIsRare(t *testing.T) {
+	const step = second
+	synctest.Test(t, func(t *testing.T) {
+		pauses := map[time.Duration]bool{}
+		for range 10 {
+			src := newFake(t)
+			src.put("a", current, "v1")
+			c := newCache(t, src, nil)
+			v1 := want(t, c, "a", "", "v1")
+			for i := 0; src.count() < 12; i++ {
+				time.Sleep(step)
+				wantRecheck(t, c, []string{"a", arn("a")}[i%2], "", v1, "v1")
+			}
+			for i, at := range src.times[2:] {
+				pause := at.Sub(src.times[i+1])
+				if pause < 5*time.Minute || pause >= longest+step {
+					t.Errorf("fetched again after %v, want from 5m to %v", pause, longest)
+				}
+				pauses[pause] = true
+			}
+		}
+		if len(pauses) < 20 { // of 150 that there are
+			t.Errorf("%d different pauses in 100", len(pauses))
+		}
+		drawn := slices.Sorted(maps.Keys(pauses))
+		if drawn[0] > 5*time.Minute+30*second || drawn[len(drawn)-1] < 7*time.Minute {
+			t.Errorf("the pauses are from %v to %v", drawn[0], drawn[len(drawn)-1])
+		}
+	})
+}
+
+func TestRecheckOfTwoStagesIsTwoLooks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := newFake(t)
+		src.put("a", current, "v2")
+		src.put("a", previous, "v1")
+		c := newCache(t, src, nil)
+		v2, v1 := want(t, c, "a", "", "v2"), want(t, c, "a", previous, "v1")
+		time.Sleep(2 * time.Minute)
+		for range 2 {
+			wantRecheck(t, c, "a", "", v2, "v2")
+			wantRecheck(t, c, "a", current, v2, "v2")
+			wantRecheck(t, c, "a", previous, v1, "v1")
+			time.Sleep(2 * time.Minute)
+		}
+		wantCalls(t, src, 4)
+	})
+}
+
+func TestRecheckJoinsAnotherFetch(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		ttl  time.Duration
+		call func(t *testing.T, c *secretcache.Cache, v1 *secretcache.Secret) error
+	}{
+		{"renewal", 2 * time.Minute, func(t *testing.T, c *secretcache.Cache, _ *secretcache.Secret) error {
+			_, err := c.Get(t.Context(), "a", "")
+			return err
+		}},
+		{"Get of a negative TTL", -1, func(t *testing.T, c *secretcache.Cache, _ *secretcache.Secret) error {
+			_, err := c.Get(t.Context(), "a", "")
+			return err
+		}},
+		{"Prefetch", 2 * time.Minute, func(t *testing.T, c *secretcache.Cache, _ *secretcache.Secret) error {
+			return c.Prefetch(t.Context(), "a")
+		}},
+		{"Refresh", 0, func(t *testing.T, c *secretcache.Cache, v1 *secretcache.Secret) error {
+			_, err := c.Refresh(t.Context(), "a", "", v1)
+			return err
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				src := newFake(t)
+				src.put("a", current, "v1")
+				c := newCache(t, src, &secretcache.Options{TTL: tt.ttl, FetchTimeout: time.Hour})
+				v1 := want(t, c, "a", "", "v1")
+				time.Sleep(2 * time.Minute)
+				src.put("a", current, "v2")
+				src.delay(3 * time.Minute)
+				start := time.Now()
+				go func() {
+					if err := tt.call(t, c, v1); err != nil {
+						t.Error(err)
+					}
+				}()
+				time.Sleep(time.Minute)
+				wantCalls(t, src, 2)
+				var v2 *secretcache.Secret
+				took(t, 2*time.Minute, func() {
+					together(20, func(i int) {
+						if s := wantRecheck(t, c, "a", "", v1, "v2"); i == 0 {
+							v2 = s
+						}
+					})
+				})
+				// It was the look, from its start.
+				src.delay(0)
+				time.Sleep(time.Until(start.Add(5*time.Minute - 1)))
+				wantRecheck(t, c, "a", "", v2, "v2")
+				wantCalls(t, src, 2)
+				time.Sleep(time.Until(start.Add(longest)))
+				wantRecheck(t, c, "a", "", v2, "v2")
+				wantCalls(t, src, 3)
+			})
+		})
+	}
+}
+
+// Between two looks Recheck does not wait for a fetch that is nobody's look.
+func TestRecheckBetweenLooksWaitsForNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := newFake(t)
+		src.put("a", current, "v1")
+		c := newCache(t, src, nil)
+		v1 := want(t, c, "a", "", "v1")
+		time.Sleep(2 * time.Minute)
+		wantRecheck(t, c, "a", "", v1, "v1")
+		time.Sleep(2 * time.Minute)
+		src.put("a", current, "v2")
+		src.delay(5 * second)
+		go wantRefresh(t, c, "a", "", v1, "v2")
+		time.Sleep(second)
+		took(t, 0, func() { wantRecheck(t, c, "a", "", v1, "v1") })
+		time.Sleep(5 * second)
+		wantRecheck(t, c, "a", "", v1, "v2")
+		wantCalls(t, src, 3)
+	})
+}
+
+func TestRecheckThatWaitsLeavesWhenItsContextEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := newFake(t)
+		src.put("a", current, "v1")
+		c := newCache(t, src, nil)
+		v1 := want(t, c, "a", "", "v1")
+		time.Sleep(2 * time.Minute)
+		src.put("a", current, "v2")
+		src.delay(5 * second)
+		together(3, func(i int) {
+			if i == 2 {
+				took(t, 5*second, func() { wantRecheck(t, c, "a", "", v1, "v2") })
+				return
+			}
+			patience := time.Duration(i+1) * second
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			took(t, patience, func() {
+				_, err := c.Recheck(ctx, "a", "", v1)
+				if !errors.Is(err, context.DeadlineExceeded) || !strings.HasPrefix(err.Error(), `wait to recheck secret "a": `) {
+					t.Errorf("Recheck() = %v, want the deadline", err)
+				}
+			})
+		})
+		wantCalls(t, src, 2)
+	})
+}
+
+func TestRecheckHoldsNobodyUp(t *testing.T) { // design rule 7
+	synctest.Test(t, func(t *testing.T) {
+		src := newFake(t)
+		src.put("a", current, "v1")
+		src.put("b", current, "b1")
+		c := newCache(t, src, nil)
+		v1 := want(t, c, "a", "", "v1")
+		time.Sleep(2 * time.Minute)
+		src.change(func(f *fake) { f.hang = true })
+		go wantRecheckErr(t, c, "a", v1, context.DeadlineExceeded)
+		synctest.Wait()
+		src.change(func(f *fake) { f.hang = false })
+		took(t, 0, func() {
+			want(t, c, "a", "", "v1")
+			want(t, c, "b", "", "b1")
+		})
+		time.Sleep(secretcache.DefaultFetchTimeout + second)
+		wantRecheck(t, c, "a", "", v1, "v1") // that was the look
+		wantCalls(t, src, 3)
+	})
+}
+
+func TestRecheckThatFailsKeepsTheSecret(t *testing.T) { // design rule 8
+	synctest.Test(t, func(t *testing.T) {
+		src := newFake(t)
+		src.put("a", current, "v1")
+		c := newCache(t, src, &secretcache.Options{TTL: 2 * time.Minute})
+		v1 := want(t, c, "a", "", "v1")
+		time.Sleep(2 * time.Minute)
+		src.fail(errDown)
+		wantRecheckErr(t, c, "a", v1, errDown)
+		// That was the look, and it backs off as any fetch.
+		wantRecheck(t, c, "a", "", v1, "v1")
+		want(t, c, "a", "", "v1")
+		wantCalls(t, src, 2)
+		time.Sleep(second)
+		want(t, c, "a", "", "v1")
+		wantCalls(t, src, 3)
+		time.Sleep(5*time.Minute - second - 1)
+		wantRecheck(t, c, "a", "", v1, "v1")
+		wantCalls(t, src, 3)
+		time.Sleep(longest - 5*time.Minute + 1)
+		src.fail(nil)
+		src.put("a", current, "v2")
+		wantRecheck(t, c, "a", "", v1, "v2")
+		wantCalls(t, src, 4)
+	})
+}
+
+func TestRecheckDuringABackoffReturnsItsError(t *testing.T) {
+	for _, cause := range []error{errDown, secretcache.ErrNoVersion} {
+		t.Run(cause.Error(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				src := newFake(t)
+				src.put("a", current, "v1")
+				c := newCache(t, src, nil)
+				v1 := want(t, c, "a", "", "v1")
+				time.Sleep(2 * time.Minute)
+				src.fail(cause)
+				if _, err := c.Refresh(t.Context(), "a", "", v1); !errors.Is(err, cause) {
+					t.Errorf("Refresh() = %v, want %v", err, cause)
+				}
+				src.fail(nil)
+				took(t, 0, func() { together(20, func(int) { wantRecheckErr(t, c, "a", v1, cause) }) })
+				wantCalls(t, src, 2)
+				time.Sleep(second) // that was no look
+				wantRecheck(t, c, "a", "", v1, "v1")
+				wantCalls(t, src, 3)
+			})
+		})
+	}
+}
+
+func TestRecheckDuringABackoffJoinsAFetch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := newFake(t)
+		src.put("a", current, "v1")
+		c := newCache(t, src, nil)
+		v1 := want(t, c, "a", "", "v1")
+		time.Sleep(2 * time.Minute)
+		src.fail(errDown)
+		if _, err := c.Refresh(t.Context(), "a", "", v1); !errors.Is(err, errDown) {
+			t.Errorf("Refresh() = %v, want %v", err, errDown)
+		}
+		src.fail(nil)
+		src.put("a", current, "v2")
+		src.delay(second / 2)
+		go wantRefresh(t, c, "a", "", nil, "v2") // it heeds no backoff
+		synctest.Wait()
+		took(t, second/2, func() { wantRecheck(t, c, "a", "", v1, "v2") })
+		wantCalls(t, src, 3)
+	})
+}
+
+func TestRecheckHeedsStopOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := newFake(t)
+		src.put("a", current, "v1")
+		c := newCache(t, src, &secretcache.Options{StopOn: func(err error) bool {
+			return errors.Is(err, secretcache.ErrAccessDenied)
+		}})
+		v1 := want(t, c, "a", "", "v1")
+		time.Sleep(2 * time.Minute)
+		src.fail(secretcache.ErrAccessDenied)
+		wantRecheckErr(t, c, "a", v1, secretcache.ErrAccessDenied)
+		if n := c.Stats().Entries; n != 0 {
+			t.Errorf("%d entries, want 0", n)
+		}
+		wantRecheckErr(t, c, "a", v1, secretcache.ErrAccessDenied)
+		wantCalls(t, src, 2)
+		// With nothing cached it fetches when Get would.
+		src.fail(nil)
+		time.Sleep(second)
+		wantRecheck(t, c, "a", "", v1, "v1")
+		wantCalls(t, src, 3)
+	})
+}
+
+func TestRecheckOfWhatIsNotCached(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := newFake(t)
+		src.put("a", current, "v1")
+		src.put("b", current, "b1")
+		c := newCache(t, src, &secretcache.Options{MaxSize: 1})
+		v1 := want(t, c, "a", "", "v1")
+		b1 := want(t, c, "b", "", "b1")
+		src.put("a", current, "v2")
+		src.delay(second)
+		took(t, second, func() { together(20, func(int) { wantRecheck(t, c, "a", "", v1, "v2") }) })
+		wantCalls(t, src, 3)
+		time.Sleep(2 * time.Minute) // that was the look
+		wantRecheck(t, c, "a", "", nil, "v2")
+		wantCalls(t, src, 3)
+
+		src.delay(0)
+		src.fail(errDown)
+		wantRecheckErr(t, c, "b", b1, errDown)
+		wantRecheckErr(t, c, "b", b1, errDown)
+		wantErr(t, c, "b", "", errDown)
+		wantCalls(t, src, 4)
+		src.fail(nil)
+		time.Sleep(second)
+		wantRecheck(t, c, "b", "", b1, "b1")
+		wantCalls(t, src, 5)
+	})
+}
+
+func TestRecheckAfterInvalidateFetches(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := newFake(t)
+		src.put("a", current, "v1")
+		c := newCache(t, src, nil)
+		v1 := want(t, c, "a", "", "v1")
+		time.Sleep(2 * time.Minute)
+		wantRecheck(t, c, "a", "", v1, "v1")
+		src.put("a", current, "v2")
+		c.Invalidate("a")
+		took(t, 0, func() { wantRecheck(t, c, "a", "", v1, "v2") })
+		wantCalls(t, src, 3)
+		time.Sleep(2 * time.Minute) // that was the look
+		v2 := wantRecheck(t, c, "a", "", nil, "v2")
+		wantCalls(t, src, 3)
+
+		// A newer copy than used is outdated too.
+		src.put("a", current, "v3")
+		c.Invalidate("a")
+		wantRecheck(t, c, "a", "", v1, "v3")
+		wantCalls(t, src, 4)
+
+		// Whoever fetches after it, the next look may begin at once.
+		src.put("a", current, "v4")
+		c.Invalidate("a")
+		v4 := want(t, c, "a", "", "v4")
+		time.Sleep(2 * time.Minute)
+		src.put("a", current, "v5")
+		wantRecheck(t, c, "a", "", v2, "v4")
+		wantRecheck(t, c, "a", "", v4, "v5")
+		wantCalls(t, src, 6)
+
+		// If the fetch fails, the secret is served as before, and it was the look.
+		src.fail(errDown)
+		c.Invalidate("a")
+		for range 3 {
+			wantRecheck(t, c, "a", "", v4, "v5")
+			time.Sleep(time.Minute)
+		}
+		wantCalls(t, src, 7)
+	})
+}
+
+func TestRecheckIsNotSatisfiedByAFetchBeforeInvalidate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := newFake(t)
+		src.put("a", current, "v1")
+		c := newCache(t, src, nil)
+		v1 := want(t, c, "a", "", "v1")
+		time.Sleep(2 * time.Minute)
+		src.delay(2 * second)
+		go wantRecheck(t, c, "a", "", v1, "v1")
+		synctest.Wait()
+		src.put("a", current, "v2")
+		c.Invalidate("a")
+		took(t, 4*second, func() { together(20, func(int) { wantRecheck(t, c, "a", "", v1, "v2") }) })
+		time.Sleep(4 * time.Minute)
+		wantRecheck(t, c, "a", "", nil, "v2")
+		wantCalls(t, src, 3)
+	})
+}
+
+func TestRecheckDoesNotCountAFetchBeforeInvalidate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := newFake(t)
+		src.put("a", current, "v1")
+		c := newCache(t, src, nil)
+		v1 := want(t, c, "a", "", "v1")
+		time.Sleep(2 * time.Minute)
+		src.delay(2 * second)
+		go wantRecheck(t, c, "a", "", v1, "v1")
+		synctest.Wait()
+		c.Invalidate("a")
+		if _, err := c.Recheck(impatient(t), "a", "", v1); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Recheck() = %v, want the deadline", err)
+		}
+		time.Sleep(2 * second)
+		src.put("a", current, "v2")
+		v2 := want(t, c, "a", "", "v2")
+		time.Sleep(2 * time.Minute)
+		wantRecheck(t, c, "a", "", v2, "v2")
+		wantCalls(t, src, 4)
+	})
+}
+
+// Of two entries that turn out to be one secret, the later look counts.
+func TestRecheckCountsTheLookByAnotherID(t *testing.T) {
+	partial := strings.TrimSuffix(arn("a"), "-a1b2c3")
+	for _, tt := range []struct {
+		name          string
+		first, second string // which id is looked up at once and which 190 s later; empty is none
+	}{
+		{"of the ARN", "", arn("a")},
+		{"of the partial ARN", "", partial},
+		{"later of the ARN", partial, arn("a")},
+		{"later of the partial ARN", arn("a"), partial},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				src := newFake(t)
+				src.put("a", current, "v1")
+				c := newCache(t, src, &secretcache.Options{FetchTimeout: time.Hour})
+				want(t, c, arn("a"), "", "v1")
+				time.Sleep(2 * time.Minute)
+				recheck := func(id string, takes time.Duration) {
+					src.delay(0)
+					if id == partial { // not cached
+						src.delay(takes)
+					}
+					go wantRecheck(t, c, id, "", nil, "v1")
+					synctest.Wait()
+				}
+				calls := 2
+				if tt.first != "" {
+					recheck(tt.first, 200*second)
+					calls++
+				}
+				time.Sleep(190 * second) // 190: the first's pause ends from 300 to 450
+				recheck(tt.second, 10*second)
+				time.Sleep(10 * second) // 200: the partial ARN's fetch has landed
+				src.delay(0)
+				want(t, c, partial, "", "v1") // it is the same entry now, if it was not
+				src.put("a", current, "v2")
+				if tt.name == "of the ARN" {
+					calls++
+				}
+				for range 4 { // up to 460, of 490
+					time.Sleep(65 * second)
+					wantRecheck(t, c, partial, "", nil, "v1")
+					wantRecheck(t, c, arn("a"), "", nil, "v1")
+				}
+				wantCalls(t, src, calls)
+				time.Sleep(longest)
+				wantRecheck(t, c, partial, "", nil, "v2")
+				wantRecheck(t, c, arn("a"), "", nil, "v2")
+				wantCalls(t, src, calls+1)
+			})
+		})
+	}
+}
+
+func TestRecheckThatFindsAnotherSecretOfTheNameCounts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := newFake(t)
+		src.put("a", current, "old")
+		c := newCache(t, src, nil)
+		old := want(t, c, "a", "", "old")
+		time.Sleep(2 * time.Minute)
+		src.set("a", current, secretcache.Value{ARN: arn("a") + "new", Name: "a", VersionID: "new"})
+		s := wantRecheck(t, c, "a", "", old, "new")
+		time.Sleep(2 * time.Minute)
+		wantRecheck(t, c, "a", "", s, "new")
+		wantCalls(t, src, 2)
+	})
+}
+
+// The machine was frozen for the pause: its monotonic clock stood still.
+func TestRecheckIsDueByEitherClock(t *testing.T) { // design rule 8
+	start := time.Now()
+	for _, tt := range []struct {
+		name string
+		now  time.Time
+		want bool
+	}{
+		{"before", start.Add(4 * time.Minute), false},
+		{"at the time", start.Add(5 * time.Minute), true},
+		{"frozen", secretcache.MoveWall(start.Add(second), time.Hour), true},
+		{"wall set back", secretcache.MoveWall(start.Add(5*time.Minute), -time.Hour), true},
+	} {
+		if got := secretcache.RecheckDue(start.Add(5*time.Minute), tt.now); got != tt.want {
+			t.Errorf("%s: due %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}
+
+func TestRecheckIsAUse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := newFake(t)
+		for _, id := range []string{"a", "b", "c"} {
+			src.put(id, current, "v1")
+		}
+		c := newCache(t, src, &secretcache.Options{MaxSize: 2})
+		a := want(t, c, "a", "", "v1")
+		time.Sleep(second)
+		want(t, c, "b", "", "v1")
+		time.Sleep(second)
+		wantRecheck(t, c, "a", "", a, "v1")
+		want(t, c, "c", "", "v1")
+		want(t, c, "a", "", "v1")
+		wantCalls(t, src, 3)
+	})
+}
+
+func TestRecheckGoesThroughTheHook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := newFake(t)
+		src.put("a", current, "v1")
+		hook := &vault{}
+		c := newCache(t, src, &secretcache.Options{Hook: hook})
+		v1 := want(t, c, "a", "", "v1")
+		src.put("a", current, "v2")
+		check := func(used *secretcache.Secret, version string, gets int64) {
+			t.Helper()
+			if s := wantRecheck(t, c, "a", "", used, version); s.Reveal() != "value of "+version || hook.gets.Load() != gets {
+				t.Errorf("got the value %q by %d gets, want that of %s by %d", s.Reveal(), hook.gets.Load(), version, gets)
+			}
+		}
+		check(v1, "v1", 2)
+		time.Sleep(2 * time.Minute)
+		check(v1, "v2", 3)
+		time.Sleep(longest)
+		check(v1, "v2", 4) // the hook's copies can be compared
+		wantCalls(t, src, 2)
+		hook.getErr = errDown
+		wantRecheckErr(t, c, "a", v1, errDown)
+	})
+}
+
+func TestRecheckOfAClosedCache(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := newFake(t)
+		src.put("a", current, "v1")
+		c := newCache(t, src, nil)
+		v1 := want(t, c, "a", "", "v1")
+		time.Sleep(2 * time.Minute)
+		src.delay(5 * second)
+		go wantRecheckErr(t, c, "a", v1, secretcache.ErrClosed)
+		time.Sleep(second)
+		took(t, 0, func() {
+			_ = c.Close()
+			synctest.Wait()
+			wantRecheckErr(t, c, "a", v1, secretcache.ErrClosed)
+			wantRecheckErr(t, c, "b", nil, secretcache.ErrClosed)
+		})
+	})
+}

@@ -37,6 +37,8 @@ type Connector struct {
 	search *search           // of the fall-back stages, under way, or nil
 	idle   map[string]idling // by fall-back stage
 	proof  proof             // of superseded
+	closed time.Time         // when superseded last had a connection closed
+	passed int               // connections that it has let pass since
 }
 
 var _ sqldriver.Connector = (*Connector)(nil)

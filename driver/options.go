@@ -75,11 +75,14 @@ type Options struct {
 
 	// CloseSuperseded has a pool discard connections that were opened with a version
 	// of the secret that is no longer the one to use, once the server has accepted
-	// another. It is checked when the pool hands a connection out, so no query fails,
-	// and one that is idle ends by [database/sql.DB.SetConnMaxIdleTime]. A newer
-	// version becomes known when the server rejects the old one, by
-	// [secretcache.Cache.Invalidate] or at the cache's TTL; a login of its own, outside the
-	// pool's bound, tries it first if the pool makes none. False leaves connections
+	// another. That is checked when the pool hands a connection out, so what it is in
+	// use for goes on; one that stays idle ends by [database/sql.DB.SetConnMaxIdleTime].
+	// They end one after the other, the next a second or 64 checkouts later, since a
+	// query fails for which a pool finds three bad connections in a row.
+	//
+	// A newer version becomes known when the server rejects the old one, by
+	// [secretcache.Cache.Invalidate] or at the cache's TTL; a login of its own, outside
+	// the pool's bound, tries it first if the pool makes none. False leaves connections
 	// open, as the databases do. It is an error where Info.ClosesSuperseded is false.
 	CloseSuperseded bool
 

@@ -28,11 +28,34 @@ func (c *Connector) superseded(login LoginInfo) bool {
 	case unproven:
 		c.prove()
 	case replaced:
+		if !c.mayClose() {
+			return false
+		}
 		c.o.Logger.Info("a connection is closed whose version of the secret is superseded",
 			"secret", login.SecretID, "version", login.Version, "address", login.Address)
 		return true
 	}
 	return false
+}
+
+// A query for which a pool finds three bad connections in a row fails. So after one
+// is closed, closeAfter checkouts of others that are due are let pass, or closeEvery.
+const (
+	closeAfter = 64
+	closeEvery = time.Second
+)
+
+// mayClose reports whether one more superseded connection may be closed by now.
+func (c *Connector) mayClose() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := time.Now()
+	if c.passed < closeAfter && now.Sub(c.closed) < closeEvery {
+		c.passed++
+		return false
+	}
+	c.passed, c.closed = 0, now
+	return true
 }
 
 // peek learns which version the stage names, without waiting for it.

@@ -101,17 +101,13 @@ func TestCloseSuperseded(t *testing.T) {
 			if got := p.use(n); !slices.Contains(got, "pw2") { // one more than there are
 				t.Fatalf("connections of %q, want one of pw2", got)
 			}
-			if got := p.use(n); slices.Contains(got, "pw1") {
-				t.Errorf("connections of %q after the server has rejected pw1, want pw2 only", got)
-			}
+			p.until(n, "pw2", (n+1)*time.Second)
 			// The one that was in use all the time ends when it is next handed out.
 			if got := password(t, busy); got != "pw1" {
 				t.Errorf("the connection in use is of %q", got)
 			}
 			_ = busy.Close()
-			if got := p.use(n + 1); slices.Contains(got, "pw1") {
-				t.Errorf("connections of %q, want pw2 only", got)
-			}
+			p.until(n+1, "pw2", 2*time.Second)
 			if _, rejected := p.bench.db.count(); rejected != 1 {
 				t.Errorf("%d logins rejected, want 1", rejected)
 			}
@@ -126,7 +122,7 @@ func TestCloseSuperseded(t *testing.T) {
 				t.Errorf("connections of %q before anybody knows of pw2", got)
 			}
 			p.cache.Invalidate("prod/app")
-			p.until(n, "pw2", 3*time.Second)
+			p.until(n, "pw2", (n+3)*time.Second)
 			if _, rejected := p.bench.db.count(); rejected != 0 {
 				t.Errorf("%d logins rejected, want none", rejected)
 			}
@@ -137,7 +133,7 @@ func TestCloseSuperseded(t *testing.T) {
 			p := newPool(t, n)
 			p.rotate("v2", "pw2")
 			time.Sleep(time.Hour)
-			p.until(n, "pw2", 3*time.Second)
+			p.until(n, "pw2", (n+3)*time.Second)
 		})
 	})
 	t.Run("at the end of a rotation that a connect fell into", func(t *testing.T) {
@@ -158,7 +154,7 @@ func TestCloseSuperseded(t *testing.T) {
 			}
 			time.Sleep(500 * time.Millisecond)
 			p.store.move("AWSCURRENT", "v2")
-			p.until(n+1, "pw2", 3*time.Second)
+			p.until(n+1, "pw2", (n+3)*time.Second)
 		})
 	})
 	t.Run("after a roll-back", func(t *testing.T) {
@@ -166,11 +162,11 @@ func TestCloseSuperseded(t *testing.T) {
 			p := newPool(t, n)
 			p.rotate("v2", "pw2")
 			p.cache.Invalidate("prod/app")
-			p.until(n, "pw2", 3*time.Second)
+			p.until(n, "pw2", (n+3)*time.Second)
 			p.bench.db.set("app", "pw1")
 			p.store.move("AWSCURRENT", "v1")
 			p.cache.Invalidate("prod/app")
-			p.until(n, "pw1", 3*time.Second)
+			p.until(n, "pw1", (n+3)*time.Second)
 		})
 	})
 	t.Run("not for a version that the server rejects", func(t *testing.T) {
@@ -203,13 +199,83 @@ func TestCloseSuperseded(t *testing.T) {
 			p := newPool(t, n, func(_ *bench, dsn *string) { *dsn = "prod/app?fallback=AWSPREVIOUS" })
 			p.rotate("v2", "pw2")
 			p.cache.Invalidate("prod/app")
-			p.until(n, "pw2", 3*time.Second)
+			p.until(n, "pw2", (n+3)*time.Second)
 			p.bench.db.set("app", "pw1") // a server that the change has not reached
 			if err := p.ping(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			if got := p.use(n); slices.Contains(got, "pw1") {
 				t.Errorf("connections of %q, want those of pw2 left open", got)
+			}
+		})
+	})
+	t.Run("one after the other", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			p := newPool(t, n)
+			logins := func() int { all, _ := p.bench.db.count(); return all }
+			supersede := func(version, pw string) {
+				t.Helper()
+				p.rotate(version, pw)
+				p.cache.Invalidate("prod/app")
+				time.Sleep(2 * time.Second)
+				p.use(1)                // has the secret fetched
+				time.Sleep(time.Second) // until the next look into the cache
+				p.use(1)                // has the new version proven
+				synctest.Wait()
+			}
+			supersede("v2", "pw2")
+			for i := range n {
+				before := logins()
+				p.use(n)
+				p.use(n)
+				if got := logins() - before; got != 1 {
+					t.Errorf("%d connections closed in second %d, want 1", got, i)
+				}
+				time.Sleep(time.Second)
+			}
+			supersede("v3", "pw3")
+			before := logins()
+			p.use(n)       // closes one; of the others each checkout counts
+			for range 20 { // 3 and 60
+				p.use(n)
+			}
+			if got := logins() - before; got != 1 {
+				t.Errorf("%d connections closed by 63 checkouts, want 1", got)
+			}
+			p.use(n)
+			if got := logins() - before; got != 2 {
+				t.Errorf("%d connections closed by 66 checkouts, want 2", got)
+			}
+		})
+	})
+	t.Run("a pool without a connection to spare fails no query", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			const n = 20
+			p := newPool(t, n)
+			ctx, stop := context.WithCancel(t.Context())
+			var wg sync.WaitGroup
+			for i := range 3 * n {
+				wg.Go(func() {
+					for ctx.Err() == nil {
+						c, err := p.db.Conn(t.Context())
+						if err != nil {
+							t.Errorf("a checkout failed: %v", err)
+							return
+						}
+						time.Sleep(time.Duration(1+i%7) * time.Millisecond)
+						_ = c.Close()
+					}
+				})
+			}
+			for i := range 15 {
+				p.rotate(fmt.Sprint("v", i+2), fmt.Sprint("pw", i+2))
+				p.cache.Invalidate("prod/app")
+				time.Sleep(4 * time.Second)
+			}
+			stop()
+			wg.Wait()
+			if got, want := p.use(n), slices.Repeat([]string{"pw16"}, n); !slices.Equal(got, want) {
+				t.Errorf("connections of %q, want %q", got, want)
 			}
 		})
 	})

@@ -13,10 +13,12 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	gomysql "github.com/go-sql-driver/mysql"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -29,6 +31,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/engines/postgres"
 	"github.com/sqlsecrets/sqlsecrets/engines/postgres/pgxv5"
 	"github.com/sqlsecrets/sqlsecrets/integration/internal/testdb"
+	"github.com/sqlsecrets/sqlsecrets/integration/rotation"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm/awssmtest"
 )
@@ -129,33 +132,60 @@ func mysqlVerify(t testing.TB, ca *testdb.CA) string {
 // An env is a server with a user, and a Secrets Manager with the user's secret.
 type env struct {
 	*testdb.Server
-	engine *engine
-	sm     *awssmtest.Server
-	id     string // of the secret
-
-	mu             sync.Mutex
-	user, password string
-	rotations      int
+	engine         *engine
+	sm             *awssmtest.Server
+	id             string // of the secret
+	strategy       rotation.Strategy
+	user, password string               // of the first version
 	rotated        func(version string) // called when AWSCURRENT has moved; or nil
 }
 
 func newEnv(t testing.TB, e *engine, o testdb.Options) *env {
 	t.Helper()
-	v := &env{Server: e.start(t, o), engine: e, sm: awssmtest.NewServer(t)}
+	return newEnvFor(t, e, o, rotation.SingleUser)
+}
+
+// newEnvFor's secret is rotated with a strategy.
+func newEnvFor(t testing.TB, e *engine, o testdb.Options, strategy rotation.Strategy) *env {
+	t.Helper()
+	v := &env{Server: e.start(t, o), engine: e, sm: awssmtest.NewServer(t), strategy: strategy}
 	v.user = "u" + strconv.FormatInt(time.Now().UnixNano(), 36)
 	v.password = "first password of " + v.user
 	v.id = "prod/" + v.user
 	v.CreateUser(v.user, v.password)
+	if strategy == rotation.AlternatingUsers {
+		v.sm.Put(superuserID, v.secret(v.User, v.Password))
+		t.Cleanup(func() {
+			if err := v.DropUser(context.Background(), v.clone()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
 	v.sm.Put(v.id, v.secret(v.user, v.password))
 	return v
 }
 
+// superuserID is the secret of the server's administrator.
+const superuserID = "admin/db"
+
+// clone is the user that alternates with the first.
+func (v *env) clone() string { return v.user + "_clone" }
+
 // credentials returns what the current version of the secret says.
 func (v *env) credentials() (user, password string) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return v.user, v.password
+	out, err := v.client().GetSecretValue(context.Background(), &secretsmanager.GetSecretValueInput{SecretId: &v.id})
+	var c struct{ Username, Password string }
+	if err == nil {
+		err = json.Unmarshal([]byte(*out.SecretString), &c)
+	}
+	if err != nil {
+		panic(fmt.Sprintf("the current version of %s: %v", v.id, err))
+	}
+	return c.Username, c.Password
 }
+
+// client is one of the Secrets Manager that is not the library's.
+func (v *env) client() *secretsmanager.Client { return secretsmanager.NewFromConfig(v.sm.Config()) }
 
 // secret returns the JSON of a version.
 func (v *env) secret(user, password string) string {
@@ -167,27 +197,23 @@ func (v *env) secret(user, password string) string {
 	return string(b)
 }
 
-// rotate rotates the secret as AWS's rotation function for a single user does:
-// the database's password changes first. pause is called between the steps.
-func (v *env) rotate(ctx context.Context, pause func()) error {
-	v.mu.Lock()
-	v.rotations++
-	user, next := v.user, fmt.Sprintf("password %d of %s", v.rotations, v.user)
-	v.mu.Unlock()
-	pending := v.sm.PutStage(v.id, v.secret(user, next), "AWSPENDING")
-	pause()
-	if err := v.SetPassword(ctx, user, next); err != nil {
-		return err
+// rotate rotates the secret with a real rotation function. pause is called before
+// each step.
+func (v *env) rotate(ctx context.Context, pause func(step string)) error {
+	return v.rotateWith(ctx, &rotation.Function{Before: func(_ context.Context, e awssmtest.RotationEvent) error {
+		pause(e.Step)
+		return nil
+	}})
+}
+
+func (v *env) rotateWith(ctx context.Context, f *rotation.Function) error {
+	f.Client, f.Strategy, f.Superuser = v.client(), v.strategy, superuserID
+	v.sm.SetRotation(f.Rotate)
+	version, err := v.sm.Rotate(ctx, v.id)
+	if err == nil && v.rotated != nil {
+		v.rotated(version)
 	}
-	pause()
-	v.sm.MoveStage(v.id, "AWSCURRENT", pending)
-	if v.rotated != nil {
-		v.rotated(pending)
-	}
-	v.mu.Lock()
-	v.password = next
-	v.mu.Unlock()
-	return nil
+	return err
 }
 
 // cache returns a cache of the Secrets Manager.
@@ -226,8 +252,17 @@ func (v *env) connector(t testing.TB, params string, o *driver.Options) *driver.
 	return c
 }
 
-// fetches returns how often the secret was asked for.
-func (v *env) fetches() int { return v.sm.Calls("GetSecretValue") }
+// fetches returns how often the library asked for the secret, retries of the SDK
+// included, by the Secrets Manager's own count of the last 10,000 requests.
+func (v *env) fetches() int {
+	n := 0
+	for _, r := range v.sm.Requests() {
+		if strings.Contains(r.UserAgent, "sqlsecrets/") {
+			n++
+		}
+	}
+	return n
+}
 
 func mustPing(t testing.TB, db *sql.DB) {
 	t.Helper()

@@ -78,6 +78,11 @@ func Run(t *testing.T, s Server) {
 	t.Run("unknown host", s.unknownHost)
 	t.Run("server that does not answer", s.silentServer)
 	t.Run("no socket outlives a rejected login", s.sockets)
+	t.Run("pooled connection is kept", s.keeps)
+	if s.Engine.Info().ClosesSuperseded {
+		t.Run("superseded connection is closed", s.superseded)
+		t.Run("superseded connection in use", s.supersededInUse)
+	}
 	if !s.NoDatabaseCheck {
 		t.Run("wrong database", s.wrongDatabase)
 	}
@@ -344,7 +349,7 @@ func (s Server) sockets(t *testing.T) {
 	if dialled := p.dialled(); dialled < 3 {
 		t.Errorf("%d connections were dialled, want at least 3", dialled)
 	}
-	if open := p.waitClosed(5 * time.Second); open != 0 {
+	if open := p.waitOpen(0, 5*time.Second); open != 0 {
 		t.Errorf("%d connections are still open after their logins were rejected", open)
 	}
 }

@@ -52,17 +52,16 @@ func (s *store) passwords() []string {
 
 // A proxy passes connections on and counts them.
 type proxy struct {
-	port int
-	mu   sync.Mutex
-	all  int
-	open int
-	idle chan struct{} // closed when open is zero; replaced by the next connection
+	port    int
+	mu      sync.Mutex
+	all     int
+	open    int
+	changed chan struct{} // closed when open changes, and replaced
 }
 
 func newProxy(t *testing.T, address string) *proxy {
 	l := listen(t)
-	p := &proxy{port: l.Addr().(*net.TCPAddr).Port, idle: make(chan struct{})}
-	close(p.idle)
+	p := &proxy{port: l.Addr().(*net.TCPAddr).Port, changed: make(chan struct{})}
 	go func() {
 		for {
 			client, err := l.Accept()
@@ -74,14 +73,14 @@ func newProxy(t *testing.T, address string) *proxy {
 				_ = client.Close()
 				continue
 			}
-			p.opened()
+			p.count(1)
 			go func() { _, _ = io.Copy(client, server); closeWrite(client) }()
 			go func() {
 				// The client's end is what counts: it closes, or is still open.
 				_, _ = io.Copy(server, client)
 				_ = server.Close()
 				_ = client.Close()
-				p.closed()
+				p.count(-1)
 			}()
 		}
 	}()
@@ -95,21 +94,15 @@ func closeWrite(c net.Conn) {
 	}
 }
 
-func (p *proxy) opened() {
+func (p *proxy) count(n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.all++
-	if p.open++; p.open == 1 {
-		p.idle = make(chan struct{})
+	if n > 0 {
+		p.all += n
 	}
-}
-
-func (p *proxy) closed() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.open--; p.open == 0 {
-		close(p.idle)
-	}
+	p.open += n
+	close(p.changed)
+	p.changed = make(chan struct{})
 }
 
 func (p *proxy) dialled() int {
@@ -118,17 +111,21 @@ func (p *proxy) dialled() int {
 	return p.all
 }
 
-// waitClosed waits until every connection is closed, for d at most, and returns
-// how many are not.
-func (p *proxy) waitClosed(d time.Duration) int {
-	p.mu.Lock()
-	idle := p.idle
-	p.mu.Unlock()
-	select {
-	case <-idle:
-	case <-time.After(d):
+// waitOpen waits until n connections are open, for d at most, and returns how many
+// are.
+func (p *proxy) waitOpen(n int, d time.Duration) int {
+	late := time.After(d)
+	for {
+		p.mu.Lock()
+		open, changed := p.open, p.changed
+		p.mu.Unlock()
+		if open == n {
+			return open
+		}
+		select {
+		case <-changed:
+		case <-late:
+			return open
+		}
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.open
 }

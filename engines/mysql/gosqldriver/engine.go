@@ -19,6 +19,15 @@
 //
 // The driver prints to stderr where a server hangs up. An [Engine] keeps it silent
 // unless the program has called [mysql.SetLogger] or Configure sets a Logger.
+//
+// # Superseded passwords
+//
+// Where driver.Credentials.Superseded is given, the connection that the driver dials is
+// wrapped, not the driver's, and the driver's own check of idle connections finds it
+// dead. So checkConnLiveness=false is an error then, and a dialer of the program's own
+// belongs in DialFunc, by Configure: one given to [mysql.RegisterDialContext] is an
+// error under a name of its own, and not used under the name tcp. The driver has that
+// check on Linux, macOS, the BSDs, Solaris and illumos, and not on Windows and AIX.
 package gosqldriver
 
 import (
@@ -56,6 +65,7 @@ func (e Engine) Info() driver.Info {
 		Accepts: func(s string) bool {
 			return s == "mysql" || s == "mariadb" || s == "aurora" || s == "aurora-mysql"
 		},
-		Port: 3306,
+		Port:             3306,
+		ClosesSuperseded: hasConnCheck,
 	}
 }

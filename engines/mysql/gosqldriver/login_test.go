@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	sqldriver "database/sql/driver"
 	"errors"
 	"fmt"
 	"io"
@@ -471,6 +472,18 @@ func TestLogger(t *testing.T) {
 		if _, err := connect(t, gosqldriver.Engine{}, s.endpoint(), canary); err == nil {
 			t.Error("Connect succeeded")
 		}
+		if !(gosqldriver.Engine{}).Info().ClosesSuperseded {
+			return
+		}
+		s = (&server{}).start(t)
+		conn, err := newConnector(t, gosqldriver.Engine{}, s.endpoint(), func() bool { return true }).Connect(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := conn.(sqldriver.SessionResetter).ResetSession(t.Context()); !errors.Is(err, sqldriver.ErrBadConn) {
+			t.Errorf("ResetSession of a superseded connection = %v, want ErrBadConn", err)
+		}
+		_ = conn.Close()
 	}
 	_ = gomysql.SetLogger(log.New(os.Stderr, "[mysql] ", log.Ldate|log.Ltime))
 	fail()
@@ -483,6 +496,9 @@ func TestLogger(t *testing.T) {
 	}
 	if mine.Len() == 0 {
 		t.Error("the logger of SetLogger got nothing")
+	}
+	if (gosqldriver.Engine{}).Info().ClosesSuperseded && !strings.Contains(mine.String(), "closing bad idle connection: it was opened with a version") {
+		t.Errorf("the logger of SetLogger got %q, want why a superseded connection was closed", mine.String())
 	}
 }
 

@@ -30,21 +30,26 @@ func BenchmarkConnect(b *testing.B) {
 			_ = conn.Close()
 		}
 	})
-	b.Run("engine", func(b *testing.B) {
-		l, err := pgxv5.Engine{}.Prepare(s.endpoint("sslmode", "disable"))
-		if err != nil {
-			b.Fatal(err)
-		}
-		password := driver.NewPassword("p")
-		b.ReportAllocs()
-		for b.Loop() {
-			conn, err := l.Connect(b.Context(), driver.Credentials{User: "u", Password: password})
+	for _, c := range []struct {
+		name       string
+		superseded func() bool
+	}{{"engine", nil}, {"engine, Superseded", notSuperseded}} {
+		b.Run(c.name, func(b *testing.B) {
+			l, err := pgxv5.Engine{}.Prepare(s.endpoint("sslmode", "disable"))
 			if err != nil {
 				b.Fatal(err)
 			}
-			_ = conn.Close()
-		}
-	})
+			password := driver.NewPassword("p")
+			b.ReportAllocs()
+			for b.Loop() {
+				conn, err := l.Connect(b.Context(), driver.Credentials{User: "u", Password: password, Superseded: c.superseded})
+				if err != nil {
+					b.Fatal(err)
+				}
+				_ = conn.Close()
+			}
+		})
+	}
 }
 
 func BenchmarkPrepare(b *testing.B) {

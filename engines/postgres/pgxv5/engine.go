@@ -66,7 +66,8 @@ func (e Engine) Info() driver.Info {
 		Accepts: func(s string) bool {
 			return s == "postgres" || s == "postgresql" || s == "aurora-postgresql"
 		},
-		Port:     5432,
-		Database: "postgres",
+		Port:             5432,
+		Database:         "postgres",
+		ClosesSuperseded: true,
 	}
 }

@@ -328,11 +328,27 @@ func (a *attempt) login(ctx context.Context, d *dialer, tlsConfig *tls.Config, c
 	config.DialFunc = d.Dial
 	config.User = c.User
 	config.Password = c.Password.Reveal()
-	conn, err := stdlib.GetConnector(config).Connect(ctx)
+	var options []stdlib.OptionOpenDB
+	if c.Superseded != nil {
+		options = append(options, closeSuperseded(c.Superseded))
+	}
+	conn, err := stdlib.GetConnector(config, options...).Connect(ctx)
 	if err != nil {
 		return nil, err
 	}
 	return conn.(*stdlib.Conn), nil
+}
+
+// closeSuperseded has pgx end the connection when a pool next hands it out, if
+// superseded says so then. pgx calls the function last in ResetSession, which
+// database/sql does not call within a transaction or a sql.Conn.
+func closeSuperseded(superseded func() bool) stdlib.OptionOpenDB {
+	return stdlib.OptionResetSession(func(context.Context, *pgx.Conn) error {
+		if superseded() {
+			return sqldriver.ErrBadConn
+		}
+		return nil
+	})
 }
 
 // minDialTime is what a host gets to answer, if there are others to try.

@@ -208,15 +208,21 @@ func freePort() (int, error) {
 func logTail(ctr *testcontainers.DockerContainer) string {
 	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
 	defer cancel()
-	rc, err := ctr.Logs(ctx)
+	log, err := containerLog(ctx, ctr)
 	if err != nil {
 		return err.Error()
+	}
+	lines := strings.Split(strings.TrimSpace(log), "\n")
+	return strings.Join(lines[max(0, len(lines)-30):], "\n")
+}
+
+// containerLog returns what a container printed.
+func containerLog(ctx context.Context, ctr *testcontainers.DockerContainer) (string, error) {
+	rc, err := ctr.Logs(ctx)
+	if err != nil {
+		return "", err
 	}
 	defer rc.Close()
 	b, err := io.ReadAll(rc)
-	if err != nil {
-		return err.Error()
-	}
-	lines := strings.Split(strings.TrimSpace(string(b)), "\n")
-	return strings.Join(lines[max(0, len(lines)-30):], "\n")
+	return string(b), err
 }

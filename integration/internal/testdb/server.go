@@ -219,14 +219,19 @@ func startInstance(k *kind, o Options) (*instance, error) {
 
 // ready waits until the server takes the administrator's login.
 func (in *instance) ready(ctx context.Context) error {
+	return ready(ctx, in.container, in.db.PingContext)
+}
+
+// ready waits until ping succeeds, for as long as the container runs.
+func ready(ctx context.Context, ctr *testcontainers.DockerContainer, ping func(context.Context) error) error {
 	var last error
 	err := poll(ctx, 25*time.Millisecond, func() (bool, error) {
 		pingCtx, cancel := context.WithTimeout(ctx, 5*time.Second)
 		defer cancel()
-		if last = in.db.PingContext(pingCtx); last == nil {
+		if last = ping(pingCtx); last == nil {
 			return true, nil
 		}
-		state, err := in.container.State(ctx)
+		state, err := ctr.State(ctx)
 		if err != nil {
 			return false, err
 		}
@@ -236,7 +241,7 @@ func (in *instance) ready(ctx context.Context) error {
 		return false, nil
 	})
 	if err != nil {
-		return fmt.Errorf("%w; the last login: %v; the container's log ends:\n%s", err, last, logTail(in.container))
+		return fmt.Errorf("%w; the last login: %v; the container's log ends:\n%s", err, last, logTail(ctr))
 	}
 	return nil
 }

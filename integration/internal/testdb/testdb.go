@@ -4,15 +4,19 @@
 //
 // A test binary's TestMain calls [Main], and its tests call [Postgres],
 // [MariaDB] or [MySQL]. Tests that ask for the same [Options] share one server,
-// which starts with the first of them and ends with the binary.
+// which starts with the first of them and ends with the binary. [PgBouncer] puts a
+// PgBouncer in front of a PostgreSQL server.
 //
 // # Environment
 //
 // SQLSECRETS_POSTGRES_IMAGE, SQLSECRETS_MARIADB_IMAGE and SQLSECRETS_MYSQL_IMAGE
 // name the images; the defaults are official ones, and any image with the
-// environment variables and entrypoint of the official one will do. A test
+// environment variables and entrypoint of the official one will do.
+// SQLSECRETS_PGBOUNCER_IMAGE names PgBouncer's, which has to run PgBouncer with
+// /etc/pgbouncer/pgbouncer.ini and print its log; the tests were run with the one
+// that .ci/images builds, never with the default, for want of a registry. A test
 // whose server cannot be had, for want of Docker or of the image, is skipped;
-// SQLSECRETS_REQUIRE is a comma-separated list of engines ("postgres,mariadb")
+// SQLSECRETS_REQUIRE is a comma-separated list of engines ("postgres,pgbouncer")
 // for which it fails instead.
 //
 // Containers are published on a loopback port of this machine, so the Docker
@@ -95,13 +99,13 @@ func Main(m *testing.M) int {
 	return code
 }
 
-// A kind is a database product: what Options leave open about a server.
+// A kind is a product: what Options leave open about a server.
 type kind struct {
 	name         string // as in SQLSECRETS_REQUIRE
 	title        string // as in messages
 	imageEnv     string
 	defaultImage string
-	engine       engine
+	engine       engine // nil for pgbouncerKind
 
 	once    sync.Once
 	missing string // why there is no such server; set by once
@@ -113,7 +117,9 @@ var (
 	mariadbKind  = kind{name: "mariadb", title: "MariaDB", imageEnv: "SQLSECRETS_MARIADB_IMAGE", defaultImage: "mariadb:11.4", engine: mariadb{}}
 	mysqlKind    = kind{name: "mysql", title: "MySQL", imageEnv: "SQLSECRETS_MYSQL_IMAGE", defaultImage: "mysql:8.4", engine: mysql{}}
 
-	kinds = []*kind{&postgresKind, &mariadbKind, &mysqlKind}
+	pgbouncerKind = kind{name: "pgbouncer", title: "PgBouncer", imageEnv: "SQLSECRETS_PGBOUNCER_IMAGE", defaultImage: "edoburu/pgbouncer:v1.24.1-p1"}
+
+	kinds = []*kind{&postgresKind, &mariadbKind, &mysqlKind, &pgbouncerKind}
 )
 
 func (k *kind) image() string {

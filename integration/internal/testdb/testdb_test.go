@@ -420,15 +420,27 @@ func TestAsk(t *testing.T) {
 	t.Run("two", func(t *testing.T) { testdb.Postgres(t, testdb.Options{TLS: true}) })
 }
 
+// TestAskForPgBouncer is of the same kind, and has no server to put it in front of.
+func TestAskForPgBouncer(t *testing.T) {
+	if os.Getenv("TESTDB_ASK") == "" {
+		t.Skip("run by TestMissing")
+	}
+	t.Run("one", func(t *testing.T) { testdb.PgBouncer(t, nil, testdb.PgBouncerOptions{}) })
+	t.Run("two", func(t *testing.T) { testdb.PgBouncer(t, nil, testdb.PgBouncerOptions{}) })
+}
+
 func TestMissing(t *testing.T) {
 	const noImage = "SQLSECRETS_POSTGRES_IMAGE=127.0.0.1:1/no/such-image:0"
 	const noDocker = "DOCKER_HOST=tcp://127.0.0.1:1"
+	const noBouncer = "SQLSECRETS_PGBOUNCER_IMAGE=127.0.0.1:1/no/such-image:0"
 	for _, test := range []struct {
 		name string
 		env  []string
 		code int
 		want string // said once
 	}{
+		{"PgBouncer", []string{noBouncer, "SQLSECRETS_REQUIRE="}, 0, `no PgBouncer: image`},
+		{"PgBouncer that is required", []string{noBouncer, "SQLSECRETS_REQUIRE=pgbouncer"}, 1, ""},
 		{"image", []string{noImage, "SQLSECRETS_REQUIRE="}, 0, `no PostgreSQL: `},
 		{"image that is required", []string{noImage, "SQLSECRETS_REQUIRE=mariadb, postgres"}, 1, ""},
 		{"image of another engine is required", []string{noImage, "SQLSECRETS_REQUIRE=mariadb"}, 0, `no PostgreSQL: `},
@@ -443,7 +455,11 @@ func TestMissing(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			cmd := exec.CommandContext(ctx, exe, "-test.run=^TestAsk$", "-test.v")
+			ask := "^TestAsk$"
+			if slices.Contains(test.env, noBouncer) {
+				ask = "^TestAskForPgBouncer$"
+			}
+			cmd := exec.CommandContext(ctx, exe, "-test.run="+ask, "-test.v")
 			cmd.Env = append(os.Environ(), append(test.env, "TESTDB_ASK=1")...)
 			out, _ := cmd.CombinedOutput()
 			if code := cmd.ProcessState.ExitCode(); code != test.code {

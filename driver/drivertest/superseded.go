@@ -1,0 +1,237 @@
+package drivertest
+
+import (
+	"context"
+	"database/sql"
+	sqldriver "database/sql/driver"
+	"net"
+	"runtime"
+	"strconv"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/sqlsecrets/sqlsecrets/driver"
+)
+
+// An expiring engine is another one, whose connections are superseded at a test's word.
+type expiring struct {
+	driver.Engine
+	now *atomic.Int64 // connections that were opened before it last changed are superseded; nil: none
+}
+
+func (e expiring) Prepare(ep driver.Endpoint) (driver.Login, error) {
+	l, err := e.Engine.Prepare(ep)
+	if err != nil {
+		return nil, err
+	}
+	return expiringLogin{l, e.now}, nil
+}
+
+type expiringLogin struct {
+	driver.Login
+	now *atomic.Int64
+}
+
+func (l expiringLogin) Connect(ctx context.Context, c driver.Credentials) (sqldriver.Conn, error) {
+	c.Superseded = nil
+	if l.now != nil {
+		opened := l.now.Load()
+		c.Superseded = func() bool { return l.now.Load() != opened }
+	}
+	return l.Login.Connect(ctx, c)
+}
+
+// pool opens a database that keeps two connections, through a proxy that counts
+// them. With a nil now they have no Superseded.
+func (s Server) pool(t *testing.T, now *atomic.Int64) (*client, *proxy) {
+	t.Helper()
+	s.Engine = expiring{s.Engine, now}
+	p := newProxy(t, net.JoinHostPort(s.Host, strconv.Itoa(s.Port)))
+	db := s.open(t, Passwords[0], "", map[string]any{"port": p.port})
+	db.SetMaxOpenConns(2)
+	db.SetMaxIdleConns(2)
+	return db, p
+}
+
+// checkOut takes a connection out of the pool and returns it with what tells it from
+// others: the vendor's, which is kept, so that no other has its address.
+func (s Server) checkOut(t *testing.T, db *client) (conn *sql.Conn, id any) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		t.Fatalf("check a connection out: %v", err)
+	}
+	if err := conn.Raw(func(c any) error { id = c; return nil }); err != nil {
+		t.Fatalf("Raw: %v", err)
+	}
+	return conn, id
+}
+
+// checkIn queries a connection and returns it to the pool.
+func (s Server) checkIn(t *testing.T, conn *sql.Conn) {
+	t.Helper()
+	var v any
+	if err := conn.QueryRowContext(t.Context(), s.Query).Scan(&v); err != nil {
+		t.Errorf("query on a connection that is checked out: %v", err)
+	}
+	if err := conn.Close(); err != nil {
+		t.Errorf("return a connection: %v", err)
+	}
+}
+
+// wantOpen checks how many connections the server has, in the end.
+func (p *proxy) wantOpen(t *testing.T, want int) {
+	t.Helper()
+	if open := p.waitOpen(want, 5*time.Second); open != want {
+		t.Errorf("%d connections are open, want %d", open, want)
+	}
+}
+
+// keeps checks that a pool reuses a connection that nothing is superseded of.
+func (s Server) keeps(t *testing.T) {
+	db, p := s.pool(t, nil)
+	conn, first := s.checkOut(t, db)
+	s.checkIn(t, conn)
+	for range 3 {
+		conn, id := s.checkOut(t, db)
+		if id != first {
+			t.Error("a connection was closed that nothing is superseded of")
+		}
+		s.checkIn(t, conn)
+	}
+	s.wantLogins(t, db, 1, 0)
+	p.wantOpen(t, 1)
+}
+
+// superseded checks that a pool is rid of a connection at the next check-out, and
+// that nobody notices.
+func (s Server) superseded(t *testing.T) {
+	now := new(atomic.Int64)
+	db, p := s.pool(t, now)
+	conn, first := s.checkOut(t, db)
+	s.checkIn(t, conn)
+	for round := 1; round <= 2; round++ {
+		for range 3 {
+			s.mustQuery(t, db)
+		}
+		conn, id := s.checkOut(t, db)
+		if id != first {
+			t.Fatal("a connection was closed that is not superseded")
+		}
+		s.checkIn(t, conn)
+		s.wantLogins(t, db, round, 0)
+
+		now.Add(1)
+		s.mustQuery(t, db)
+		conn, id = s.checkOut(t, db)
+		if id == first {
+			t.Fatal("a superseded connection was handed out")
+		}
+		s.checkIn(t, conn)
+		s.wantLogins(t, db, round+1, 0)
+		p.wantOpen(t, 1)
+		first = id
+	}
+}
+
+// supersededInUse checks that what runs on a superseded connection ends undisturbed.
+func (s Server) supersededInUse(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		logins int // in all, with the two at the end
+		use    func(t *testing.T, db *client, supersede func())
+	}{
+		{"transaction", 3, func(t *testing.T, db *client, supersede func()) {
+			tx, err := db.BeginTx(t.Context(), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer tx.Rollback()
+			supersede()
+			for range 2 {
+				var v any
+				if err := tx.QueryRowContext(t.Context(), s.Query).Scan(&v); err != nil {
+					t.Errorf("query in the transaction: %v", err)
+				}
+			}
+			if err := tx.Commit(); err != nil {
+				t.Errorf("Commit: %v", err)
+			}
+		}},
+		{"rows", 3, func(t *testing.T, db *client, supersede func()) {
+			rows, err := db.QueryContext(t.Context(), s.Query)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer rows.Close()
+			supersede()
+			n := 0
+			for rows.Next() {
+				n++
+			}
+			if err := rows.Err(); err != nil || n != 1 {
+				t.Errorf("%d rows, %v, want 1", n, err)
+			}
+		}},
+		{"connection", 3, func(t *testing.T, db *client, supersede func()) {
+			conn, err := db.Conn(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			supersede()
+			s.checkIn(t, conn)
+		}},
+		{"statement", 3, func(t *testing.T, db *client, supersede func()) {
+			stmt, err := db.PrepareContext(t.Context(), s.Query)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer stmt.Close()
+			supersede()
+			for range 2 { // prepared anew, on another connection
+				var v any
+				if err := stmt.QueryRowContext(t.Context()).Scan(&v); err != nil {
+					t.Errorf("query of a statement: %v", err)
+				}
+			}
+		}},
+		{"handed to who waits", 4, func(t *testing.T, db *client, supersede func()) {
+			// Both connections are out, and both superseded: the one who waits gets
+			// one of them, or both in turn.
+			a, _ := s.checkOut(t, db)
+			b, _ := s.checkOut(t, db)
+			waiting := make(chan error, 1)
+			go func() { waiting <- s.query(t, db) }()
+			for db.Stats().WaitCount == 0 {
+				runtime.Gosched()
+			}
+			supersede()
+			s.checkIn(t, a)
+			s.checkIn(t, b)
+			if err := <-waiting; err != nil {
+				t.Errorf("query that waited for a connection: %v", err)
+			}
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			now := new(atomic.Int64)
+			db, p := s.pool(t, now)
+			conn, first := s.checkOut(t, db)
+			s.checkIn(t, conn)
+			c.use(t, db, func() { now.Add(1) })
+			// Whatever the pool holds: both places are taken at once.
+			a, idA := s.checkOut(t, db)
+			b, idB := s.checkOut(t, db)
+			if idA == first || idB == first {
+				t.Error("a superseded connection was handed out")
+			}
+			s.checkIn(t, a)
+			s.checkIn(t, b)
+			p.wantOpen(t, 2)
+			s.wantLogins(t, db, c.logins, 0)
+		})
+	}
+}

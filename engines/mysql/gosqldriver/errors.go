@@ -1,0 +1,33 @@
+package gosqldriver
+
+import (
+	"errors"
+
+	gomysql "github.com/go-sql-driver/mysql"
+)
+
+// Error numbers of
+// https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html
+// and https://mariadb.com/kb/en/mariadb-error-code-reference/
+const (
+	accessDenied           = 1045 // ER_ACCESS_DENIED_ERROR
+	accessDeniedNoPassword = 1698 // ER_ACCESS_DENIED_NO_PASSWORD_ERROR
+	badDatabase            = 1049 // ER_BAD_DB_ERROR
+)
+
+// Rejected reports whether the server refused the credentials, which it says with
+// error 1045 or 1698. It uses 1045 also for a user that does not exist, one that may
+// not connect from this host, and one that has to use TLS. Not rejected: an account
+// that is locked (3118, MariaDB 4151, and 3955 for a while), a password that has
+// expired (1862) or one whose user lacks something else (4150, 1044, 1049).
+func (e Engine) Rejected(err error) bool {
+	var me *gomysql.MySQLError
+	return errors.As(err, &me) && (me.Number == accessDenied || me.Number == accessDeniedNoPassword)
+}
+
+// NoDatabase reports whether the server has no database of the name: error 1049,
+// which only a user gets to see who may see all of them; others get 1044.
+func (e Engine) NoDatabase(err error) bool {
+	var me *gomysql.MySQLError
+	return errors.As(err, &me) && me.Number == badDatabase
+}

@@ -1,0 +1,61 @@
+package gosqldriver_test
+
+import (
+	"context"
+	"net"
+	"syscall"
+	"testing"
+
+	gomysql "github.com/go-sql-driver/mysql"
+
+	"github.com/sqlsecrets/sqlsecrets/engines/mysql/gosqldriver"
+)
+
+// The driver switches keep-alive on, whatever the dialer did.
+func TestSupersededKeepsAlive(t *testing.T) {
+	for _, superseded := range []func() bool{nil, notSuperseded} {
+		var dialled *net.TCPConn
+		e := gosqldriver.Engine{Configure: func(c *gomysql.Config) error {
+			c.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+				conn, err := (&net.Dialer{KeepAlive: -1}).DialContext(ctx, network, addr)
+				if err == nil {
+					dialled = conn.(*net.TCPConn)
+					if on := keepAlive(t, dialled); on {
+						t.Error("keep-alive is on before the driver has the connection")
+					}
+				}
+				return conn, err
+			}
+			return nil
+		}}
+		s := (&server{}).start(t)
+		conn, err := newConnector(t, e, s.endpoint(), superseded).Connect(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !keepAlive(t, dialled) {
+			t.Errorf("Superseded is nil: %t; keep-alive is off", superseded == nil)
+		}
+		_ = conn.Close()
+		s.closed(t)
+	}
+}
+
+func keepAlive(t *testing.T, c *net.TCPConn) bool {
+	t.Helper()
+	raw, err := c.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var on int
+	var optErr error
+	if err := raw.Control(func(fd uintptr) {
+		on, optErr = syscall.GetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_KEEPALIVE)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if optErr != nil {
+		t.Fatal(optErr)
+	}
+	return on != 0
+}

@@ -1,0 +1,247 @@
+package gosqldriver_test
+
+import (
+	"context"
+	"database/sql"
+	sqldriver "database/sql/driver"
+	"errors"
+	"net"
+	"reflect"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	gomysql "github.com/go-sql-driver/mysql"
+
+	"github.com/sqlsecrets/sqlsecrets/driver"
+	"github.com/sqlsecrets/sqlsecrets/engines/mysql/gosqldriver"
+)
+
+// A connector is for a pool whose connections are superseded at a test's word.
+type connector struct {
+	login      driver.Login
+	superseded func() bool // of every connection
+}
+
+func (c connector) Connect(ctx context.Context) (sqldriver.Conn, error) {
+	return c.login.Connect(ctx, driver.Credentials{User: "app_user", Password: driver.NewPassword(goodPassword), Superseded: c.superseded})
+}
+
+func (connector) Driver() sqldriver.Driver { return gomysql.MySQLDriver{} }
+
+func newConnector(tb testing.TB, e gosqldriver.Engine, ep driver.Endpoint, superseded func() bool) connector {
+	tb.Helper()
+	l, err := e.Prepare(ep)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return connector{l, superseded}
+}
+
+func notSuperseded() bool { return false }
+
+// needsConnCheck skips a test where the driver does not look at idle connections.
+func needsConnCheck(tb testing.TB) {
+	tb.Helper()
+	if (gosqldriver.Engine{}).Info().ClosesSuperseded {
+		return
+	}
+	switch runtime.GOOS {
+	case "linux", "darwin", "freebsd":
+		tb.Fatalf("Info.ClosesSuperseded is false on %s", runtime.GOOS)
+	}
+	tb.Skipf("go-sql-driver/mysql has no connCheck on %s", runtime.GOOS)
+}
+
+func TestSuperseded(t *testing.T) {
+	needsConnCheck(t)
+	certs := newCertificates(t, "localhost", "127.0.0.1")
+	dialled := 0
+	dial := func(change func(net.Conn) net.Conn) func(*gomysql.Config) error {
+		return func(c *gomysql.Config) error {
+			c.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+				dialled++
+				conn, err := (&net.Dialer{}).DialContext(ctx, network, addr)
+				if err != nil {
+					return nil, err
+				}
+				return change(conn), nil
+			}
+			return nil
+		}
+	}
+	for _, c := range []struct {
+		name      string
+		server    *server
+		params    []string
+		configure func(*gomysql.Config) error
+	}{
+		{"plain", &server{}, nil, nil},
+		{"TLS", &server{tls: certs.Server}, nil, nil},
+		{"TLS, time limits", &server{tls: certs.Server}, pairsOf("readTimeout", "20s", "writeTimeout", "20s", "timeout", "20s"), nil},
+		{"tcp4", &server{}, nil, func(c *gomysql.Config) error { c.Net = "tcp4"; return nil }},
+		{"dialer", &server{}, nil, dial(func(c net.Conn) net.Conn { return c })},
+		{"dialer, TLS", &server{tls: certs.Server}, nil, dial(func(c net.Conn) net.Conn { return c })},
+		// As an SSH tunnel's.
+		{"dialer without sockets", &server{}, nil, dial(func(c net.Conn) net.Conn { return struct{ net.Conn }{c} })},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := c.server.start(t)
+			dialled = 0
+			var now atomic.Bool
+			db := sql.OpenDB(newConnector(t, gosqldriver.Engine{Configure: c.configure}, s.endpoint(c.params...), now.Load))
+			defer db.Close()
+			query := func(times, logins int) {
+				t.Helper()
+				for range times {
+					if _, err := db.ExecContext(t.Context(), "DO 1"); err != nil {
+						t.Fatal(err)
+					}
+				}
+				got := s.seen()
+				if len(got) != logins {
+					t.Errorf("the server saw %d logins, want %d", len(got), logins)
+				}
+				for _, l := range got {
+					if l.TLS != (s.tls != nil) {
+						t.Errorf("the server saw %+v", l)
+					}
+				}
+			}
+			query(3, 1)
+			now.Store(true)
+			query(1, 2)
+			now.Store(false)
+			query(3, 2)
+			now.Store(true)
+			query(1, 3)
+			if c.configure != nil && !strings.HasPrefix(c.name, "tcp") && dialled != 3 {
+				t.Errorf("Configure's dialer dialled %d times, want 3", dialled)
+			}
+			_ = db.Close()
+			s.closed(t)
+		})
+	}
+}
+
+// The driver's own check of an idle connection is still done.
+func TestSupersededSeesDeadConnection(t *testing.T) {
+	needsConnCheck(t)
+	for _, superseded := range []func() bool{nil, notSuperseded} {
+		var dialled net.Conn
+		e := gosqldriver.Engine{Configure: func(c *gomysql.Config) error {
+			c.DialFunc = func(ctx context.Context, network, addr string) (conn net.Conn, err error) {
+				dialled, err = (&net.Dialer{}).DialContext(ctx, network, addr)
+				return dialled, err
+			}
+			return nil
+		}}
+		s := (&server{}).start(t)
+		conn, err := newConnector(t, e, s.endpoint(), superseded).Connect(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		reset := conn.(sqldriver.SessionResetter)
+		if err := reset.ResetSession(t.Context()); err != nil {
+			t.Errorf("ResetSession of an open connection = %v", err)
+		}
+		_ = dialled.Close()
+		if err := reset.ResetSession(t.Context()); !errors.Is(err, sqldriver.ErrBadConn) {
+			t.Errorf("ResetSession of a closed connection = %v, want ErrBadConn", err)
+		}
+		_ = conn.Close()
+		s.closed(t)
+	}
+}
+
+// Without Superseded the driver has what it dialled itself.
+func TestSupersededNil(t *testing.T) {
+	s := (&server{}).start(t)
+	for _, c := range []struct {
+		superseded func() bool
+		want       string
+	}{{nil, "*net.TCPConn"}, {notSuperseded, "*gosqldriver.netConn"}} {
+		conn, err := newConnector(t, gosqldriver.Engine{}, s.endpoint(), c.superseded).Connect(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := reflect.TypeOf(conn).String(); got != "*mysql.mysqlConn" {
+			t.Errorf("Connect returned a %s", got)
+		}
+		if got := reflect.ValueOf(conn).Elem().FieldByName("rawConn").Elem().Type().String(); got != c.want {
+			t.Errorf("Superseded is nil: %t; the driver has a %s, want %s", c.superseded == nil, got, c.want)
+		}
+		_ = conn.Close()
+	}
+	s.closed(t)
+}
+
+// A check-out costs as much as with the driver alone.
+func TestResetSessionAllocations(t *testing.T) {
+	s := (&server{}).start(t)
+	config := gomysql.NewConfig()
+	config.Net, config.Addr = "tcp", s.address()
+	config.User, config.Passwd, config.DBName = "u", goodPassword, "app"
+	theirs, err := gomysql.NewConnector(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	allocations := func(c sqldriver.Connector) float64 {
+		conn, err := c.Connect(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		reset := conn.(sqldriver.SessionResetter)
+		return testing.AllocsPerRun(100, func() {
+			if err := reset.ResetSession(context.Background()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	want := allocations(theirs)
+	for _, superseded := range []func() bool{nil, notSuperseded} {
+		if got := allocations(newConnector(t, gosqldriver.Engine{}, s.endpoint("tls", "false"), superseded)); got != want {
+			t.Errorf("Superseded is nil: %t; ResetSession allocates %v times, want %v", superseded == nil, got, want)
+		}
+	}
+	s.closed(t)
+}
+
+func TestSupersededCannotBeChecked(t *testing.T) {
+	s := (&server{}).start(t)
+	gomysql.RegisterDialContext("tunnel", func(ctx context.Context, addr string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+	})
+	defer gomysql.DeregisterDialContext("tunnel")
+	for _, c := range []struct {
+		name      string
+		params    []string
+		configure func(*gomysql.Config) error
+		want      string // part of the error; without Superseded there is none
+	}{
+		{"parameter", pairsOf("checkConnLiveness", "false"), nil, `parameter "checkConnLiveness"`},
+		{"Configure", nil, func(c *gomysql.Config) error { c.CheckConnLiveness = false; return nil }, "Config.CheckConnLiveness"},
+		{"registered dialer", nil, func(c *gomysql.Config) error { c.Net = "tunnel"; return nil }, `network "tunnel"`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			for _, superseded := range []func() bool{nil, notSuperseded} {
+				conn, err := newConnector(t, gosqldriver.Engine{Configure: c.configure}, s.endpoint(c.params...), superseded).Connect(t.Context())
+				if conn != nil {
+					_ = conn.Close()
+				}
+				if superseded == nil && err != nil {
+					t.Errorf("Connect without Superseded = %v", err)
+				}
+				if superseded != nil && (err == nil || !strings.Contains(err.Error(), c.want)) {
+					t.Errorf("Connect = %v, want an error with %q", err, c.want)
+				}
+			}
+		})
+	}
+	s.closed(t)
+	if got := len(s.seen()); got != 3 {
+		t.Errorf("the server saw %d logins, want 3", got)
+	}
+}

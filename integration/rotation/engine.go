@@ -1,0 +1,112 @@
+package rotation
+
+import (
+	"context"
+	"crypto/tls"
+	"database/sql"
+	sqldriver "database/sql/driver"
+	"fmt"
+	"time"
+)
+
+// loginTimeout is for one login, as in AWS's functions.
+const loginTimeout = 5 * time.Second
+
+// An engine is what a rotation needs to know of a kind of database.
+type engine struct {
+	port     int    // where there is none in the secret
+	database string // the same; may be empty
+	maxUser  int    // how many bytes a user's name may have
+
+	// connector does not connect. The TLS configuration is nil for plaintext.
+	connector func(v *value, tlsConfig *tls.Config) (sqldriver.Connector, error)
+
+	// setOwn changes the password of the user that is logged in.
+	setOwn func(ctx context.Context, c *sql.Conn, user, password string) error
+
+	// setOther sets the password of a user that, if it does not exist, is created
+	// with the grants of the one that it is like. If it fails, the user cannot log in
+	// with the password, or is complete.
+	setOther func(ctx context.Context, c *sql.Conn, user, password, like string) error
+
+	// code returns the code of an error with which the server answered; empty for
+	// other errors.
+	code func(err error) string
+}
+
+// engines are found by "engine" of a secret.
+var engines = map[string]*engine{
+	"postgres":          &postgres,
+	"aurora-postgresql": &postgres,
+	"mariadb":           &mariadb,
+	"mysql":             &mysql,
+	"aurora-mysql":      &mysql,
+}
+
+// A session is a connection to a database.
+type session struct {
+	engine *engine
+	db     *sql.DB
+	conn   *sql.Conn
+}
+
+// login logs in with a value, which errors call who. The error is ErrRefused if it
+// is the server's.
+func (f *Function) login(ctx context.Context, who string, v *value) (*session, error) {
+	tlsConfig := f.TLS
+	if tlsConfig != nil {
+		tlsConfig = tlsConfig.Clone()
+		if tlsConfig.ServerName == "" {
+			tlsConfig.ServerName = v.host
+		}
+	}
+	connector, err := v.engine.connector(v, tlsConfig)
+	if err != nil {
+		// What a driver says of its settings may quote them.
+		return nil, fmt.Errorf("log in with %s: %w: the driver does not take it", who, ErrInvalidSecret)
+	}
+	loginCtx, cancel := context.WithTimeout(ctx, loginTimeout)
+	defer cancel()
+	s := &session{engine: v.engine, db: sql.OpenDB(connector)}
+	if s.conn, err = s.db.Conn(loginCtx); err == nil {
+		return s, nil
+	}
+	_ = s.db.Close() // it has no connections
+	if code := v.engine.code(err); code != "" {
+		return nil, fmt.Errorf("log in with %s: %w: %s", who, ErrRefused, code)
+	}
+	if loginCtx.Err() != nil && ctx.Err() == nil {
+		return nil, fmt.Errorf("log in with %s: no answer within %v", who, loginTimeout)
+	}
+	return nil, fmt.Errorf("log in with %s: %w", who, transportError(err))
+}
+
+func (s *session) close() {
+	_ = s.conn.Close() // what was to be done is done
+	_ = s.db.Close()
+}
+
+// query reads something that any user may read.
+func (s *session) query(ctx context.Context) error {
+	var one int
+	return s.clean("query", s.conn.QueryRowContext(ctx, "SELECT 1").Scan(&one))
+}
+
+func (s *session) setOwn(ctx context.Context, user, password string) error {
+	return s.clean("change the user's password", s.engine.setOwn(ctx, s.conn, user, password))
+}
+
+func (s *session) setOther(ctx context.Context, user, password, like string) error {
+	return s.clean("set the other user's password", s.engine.setOther(ctx, s.conn, user, password, like))
+}
+
+// clean returns what may be said of a failed statement.
+func (s *session) clean(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if code := s.engine.code(err); code != "" {
+		return fmt.Errorf("%s: the server answers %s", what, code)
+	}
+	return fmt.Errorf("%s: %w", what, transportError(err))
+}

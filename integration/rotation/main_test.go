@@ -1,0 +1,490 @@
+package rotation_test
+
+import (
+	"context"
+	"crypto/tls"
+	"database/sql"
+	sqldriver "database/sql/driver"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+	gomysql "github.com/go-sql-driver/mysql"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/stdlib"
+
+	"github.com/sqlsecrets/sqlsecrets/integration/internal/testdb"
+	"github.com/sqlsecrets/sqlsecrets/integration/rotation"
+	"github.com/sqlsecrets/sqlsecrets/internal/leak"
+	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm/awssmtest"
+)
+
+func TestMain(m *testing.M) { os.Exit(testdb.Main(m)) }
+
+// steps are the steps of a rotation in the order of the user guide.
+var steps = []string{"createSecret", "setSecret", "testSecret", "finishSecret"}
+
+var strategies = []rotation.Strategy{rotation.SingleUser, rotation.AlternatingUsers}
+
+// An engine is one of the databases that the tests run on.
+type engine struct {
+	name    string
+	start   func(testing.TB, testdb.Options) *testdb.Server
+	open    func(v *env, user, password string) sqldriver.Connector
+	wrong   func(error) bool // the server rejected the name or the password
+	session string           // a query for the session's id
+	user    string           // a query for the user's name
+
+	// share makes something that the user %[1]s may read and, but for PostgreSQL, may
+	// let others read. Its name is made of the number %[2]d, and looks like a part of
+	// a statement. read is the query for it, unshare removes it.
+	share, read, unshare []string
+
+	// weak makes a user %[1]s that may do a part of what a superuser does, or nothing.
+	weak []string
+}
+
+var engines = []*engine{
+	{
+		name: "postgres", start: testdb.Postgres, open: openPostgres,
+		wrong: func(err error) bool {
+			var e *pgconn.PgError
+			return errors.As(err, &e) && e.Code == "28P01"
+		},
+		session: "SELECT pg_backend_pid()", user: "SELECT CURRENT_USER",
+		share: []string{
+			`CREATE TABLE "a TO ""b""%[2]d" AS SELECT 42 AS n`,
+			`GRANT SELECT ON "a TO ""b""%[2]d" TO %[1]s`,
+		},
+		read:    []string{`SELECT n FROM "a TO ""b""%[2]d"`},
+		unshare: []string{`DROP TABLE "a TO ""b""%[2]d"`},
+		weak:    []string{`CREATE ROLE %[1]s LOGIN PASSWORD 'canary'`},
+	},
+	{
+		name: "mariadb", start: testdb.MariaDB, open: openMySQL, wrong: wrongMySQL,
+		session: "SELECT CONNECTION_ID()", user: "SELECT SUBSTRING_INDEX(CURRENT_USER(), '@', 1)",
+		// Limits, too, are grants, and stand behind the password's hash.
+		share: append([]string{"GRANT USAGE ON *.* TO %[1]s WITH MAX_USER_CONNECTIONS 100"}, shareMySQL...),
+		read:  readMySQL, unshare: unshareMySQL, weak: weakMySQL,
+	},
+	{
+		name: "mysql", start: testdb.MySQL, open: openMySQL, wrong: wrongMySQL,
+		session: "SELECT CONNECTION_ID()", user: "SELECT SUBSTRING_INDEX(CURRENT_USER(), '@', 1)",
+		share: shareMySQL, read: readMySQL, unshare: unshareMySQL, weak: weakMySQL,
+	},
+}
+
+var (
+	shareMySQL = []string{
+		"CREATE DATABASE `a``b TO %[2]d`",
+		"CREATE TABLE `a``b TO %[2]d`.`TO x FROM y` AS SELECT 42 AS n",
+		"GRANT SELECT ON `a``b TO %[2]d`.`TO x FROM y` TO %[1]s WITH GRANT OPTION",
+	}
+	readMySQL    = []string{"SELECT n FROM `a``b TO %[2]d`.`TO x FROM y`"}
+	unshareMySQL = []string{"DROP DATABASE `a``b TO %[2]d`"}
+	// It may create users, and has nothing to grant them.
+	weakMySQL = []string{
+		"CREATE USER %[1]s IDENTIFIED BY 'canary'",
+		"GRANT CREATE USER ON *.* TO %[1]s",
+		"GRANT SELECT ON mysql.* TO %[1]s",
+		"GRANT SELECT ON app.* TO %[1]s",
+	}
+)
+
+// Both answer 1045 for a wrong name or password.
+func wrongMySQL(err error) bool {
+	var e *gomysql.MySQLError
+	return errors.As(err, &e) && e.Number == 1045
+}
+
+func openPostgres(v *env, user, password string) sqldriver.Connector {
+	cfg, err := pgx.ParseConfig(fmt.Sprintf("host=%s port=%d user=u password=p dbname=%s sslmode=disable", v.Host, v.Port, v.Database))
+	if err != nil {
+		panic(err)
+	}
+	cfg.User, cfg.Password = user, password
+	return stdlib.GetConnector(*cfg)
+}
+
+func openMySQL(v *env, user, password string) sqldriver.Connector {
+	cfg := gomysql.NewConfig()
+	cfg.Net, cfg.Addr = "tcp", net.JoinHostPort(v.Host, strconv.Itoa(v.Port))
+	cfg.DBName, cfg.User, cfg.Passwd = v.Database, user, password
+	c, err := gomysql.NewConnector(cfg)
+	if err != nil {
+		panic(err)
+	}
+	return c
+}
+
+// quoteName quotes a user's name for the engine's statements.
+func (e *engine) quoteName(user string) string {
+	if e.name == "postgres" {
+		return `"` + strings.ReplaceAll(user, `"`, `""`) + `"`
+	}
+	return "`" + strings.ReplaceAll(user, "`", "``") + "`@'%'"
+}
+
+// forEach runs a test on the engines, all at once.
+func forEach(t *testing.T, f func(t *testing.T, e *engine)) {
+	for _, e := range engines {
+		t.Run(e.name, func(t *testing.T) {
+			t.Parallel()
+			f(t, e)
+		})
+	}
+}
+
+// forEachStrategy runs a test on the engines with both strategies.
+func forEachStrategy(t *testing.T, f func(t *testing.T, e *engine, s rotation.Strategy)) {
+	forEach(t, func(t *testing.T, e *engine) {
+		for _, s := range strategies {
+			t.Run(s.String(), func(t *testing.T) { f(t, e, s) })
+		}
+	})
+}
+
+const (
+	superuserID = "admin/db"
+
+	// canary is in every value that no error may show.
+	canary        = "canary"
+	firstPassword = canary + `: /@"'\ pä%s$` // what a rotation function would not choose
+)
+
+var number atomic.Int64 // of the env
+
+// An env is a server with a user, and a Secrets Manager with the user's secret and
+// the superuser's.
+type env struct {
+	*testdb.Server
+	t      testing.TB
+	engine *engine
+	sm     *awssmtest.Server
+	client *secretsmanager.Client
+	f      *rotation.Function
+	n      int64
+
+	id        string // of the secret
+	masterARN string // the superuser's secret, for alternating users
+	first     string // the first version
+	user      string // the first user
+}
+
+// newEnv's secret knows its superuser if the strategy needs one.
+func newEnv(t testing.TB, e *engine, s rotation.Strategy) *env {
+	t.Helper()
+	// All tests of an engine share one server. It takes plaintext too.
+	v := &env{Server: e.start(t, testdb.Options{TLS: true}), t: t, engine: e, sm: awssmtest.NewServer(t), n: number.Add(1)}
+	v.client = newClient(v.sm)
+	v.f = &rotation.Function{Client: v.client, Strategy: s}
+	v.sm.SetRotation(v.f.Rotate)
+
+	v.user = fmt.Sprintf("%s'`\"\\ %d", canary, v.n)
+	v.CreateUser(v.user, firstPassword)
+	// The clone goes first: in PostgreSQL it may own what the user does not.
+	t.Cleanup(func() {
+		if err := v.DropUser(context.Background(), v.clone()); err != nil {
+			t.Errorf("drop the clone: %v", err)
+		}
+	})
+	v.id = fmt.Sprintf("prod/app-%d", v.n)
+	v.sm.Put(superuserID, v.secret(v.User, v.Password, nil))
+	if s == rotation.AlternatingUsers {
+		v.masterARN = v.sm.ARN(superuserID)
+	}
+	v.first = v.sm.Put(v.id, v.secret(v.user, firstPassword, nil))
+	return v
+}
+
+// newClient returns a client that does not try again: failures are to be seen.
+func newClient(sm *awssmtest.Server) *secretsmanager.Client {
+	return secretsmanager.NewFromConfig(sm.Config(), func(o *secretsmanager.Options) { o.RetryMaxAttempts = 1 })
+}
+
+func (v *env) clone() string { return v.user + "_clone" }
+
+// secret returns the JSON of a version, with changes: nil removes a key.
+func (v *env) secret(user, password string, changes map[string]any) string {
+	m := map[string]any{
+		"engine": v.engine.name, "host": v.Host, "port": v.Port, "dbname": v.Database,
+		"username": user, "password": password, "note": []string{"<kept>", "as & is"},
+	}
+	if v.masterARN != "" {
+		m["masterarn"] = v.masterARN
+	}
+	return marshal(m, changes)
+}
+
+func marshal(m, changes map[string]any) string {
+	for key, value := range changes {
+		if m[key] = value; value == nil {
+			delete(m, key)
+		}
+	}
+	b, err := json.Marshal(m)
+	if err != nil {
+		panic(err) // a map of strings and numbers
+	}
+	return string(b)
+}
+
+// event returns the event of a step.
+func (v *env) event(step, token string) awssmtest.RotationEvent {
+	return awssmtest.RotationEvent{Step: step, SecretID: v.sm.ARN(v.id), ClientRequestToken: token}
+}
+
+// step does one step.
+func (v *env) step(step, token string) error { return v.f.Rotate(v.t.Context(), v.event(step, token)) }
+
+// mustStep does steps.
+func (v *env) mustStep(token string, steps ...string) {
+	v.t.Helper()
+	for _, s := range steps {
+		if err := v.step(s, token); err != nil {
+			v.t.Fatal(err)
+		}
+	}
+}
+
+// mustRotate rotates the secret to the end and returns the new version.
+func (v *env) mustRotate() string {
+	v.t.Helper()
+	token, err := v.sm.Rotate(v.t.Context(), v.id)
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	return token
+}
+
+// version reads a version of the secret.
+func (v *env) version(token string) map[string]any {
+	v.t.Helper()
+	m, err := v.versionOrError(token)
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	return m
+}
+
+func (v *env) versionOrError(token string) (map[string]any, error) {
+	out, err := v.client.GetSecretValue(v.t.Context(), &secretsmanager.GetSecretValueInput{SecretId: &v.id, VersionId: &token})
+	if err != nil {
+		return nil, err
+	}
+	var m map[string]any
+	return m, json.Unmarshal([]byte(aws.ToString(out.SecretString)), &m)
+}
+
+// A credential is what a version has of them.
+type credential struct{ user, password string }
+
+func (v *env) credential(token string) credential {
+	v.t.Helper()
+	m := v.version(token)
+	return credential{m["username"].(string), m["password"].(string)}
+}
+
+// connect logs in, by the driver alone.
+func (v *env) connect(c credential) (*sql.Conn, error) {
+	db := sql.OpenDB(v.engine.open(v, c.user, c.password))
+	db.SetMaxIdleConns(-1) // the session ends with the connection
+	v.t.Cleanup(func() { _ = db.Close() })
+	return db.Conn(v.t.Context())
+}
+
+// mustConnect returns a connection and its session's id.
+func (v *env) mustConnect(c credential) (*sql.Conn, int64) {
+	v.t.Helper()
+	conn, err := v.connect(c)
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	return conn, scan[int64](v.t, conn, v.engine.session)
+}
+
+// wantLogin checks what the server says to credentials.
+func (v *env) wantLogin(what string, c credential, accepted bool) {
+	v.t.Helper()
+	conn, err := v.connect(c)
+	switch {
+	case err == nil:
+		if user := scan[string](v.t, conn, v.engine.user); user != c.user {
+			v.t.Errorf("%s: logged in as %q, want %q", what, user, c.user)
+		}
+		if err := conn.Close(); err != nil {
+			v.t.Error(err)
+		}
+		if !accepted {
+			v.t.Errorf("%s: the login is accepted, want it rejected", what)
+		}
+	case !v.engine.wrong(err):
+		v.t.Errorf("%s: %v, want that the server rejects or accepts the password", what, err)
+	case accepted:
+		v.t.Errorf("%s: %v, want the login accepted", what, err)
+	}
+}
+
+func scan[T any](t testing.TB, c *sql.Conn, query string) (value T) {
+	t.Helper()
+	if err := c.QueryRowContext(t.Context(), query).Scan(&value); err != nil {
+		t.Fatalf("%s: %v", query, err)
+	}
+	return value
+}
+
+// wantStages checks the labels. pending is the version that AWSPENDING has to be on;
+// if that is current, it may also be on none: "after a successful rotation AWSPENDING
+// is either on the same version as AWSCURRENT or on none".
+func (v *env) wantStages(what, current, previous, pending string) {
+	v.t.Helper()
+	got := v.sm.Stages(v.id)
+	if got["AWSCURRENT"] != current || got["AWSPREVIOUS"] != previous ||
+		got["AWSPENDING"] != pending && (pending != current || got["AWSPENDING"] != "") {
+		v.t.Errorf("%s: stages %v, want AWSCURRENT %q, AWSPREVIOUS %q, AWSPENDING %q", what, got, current, previous, pending)
+	}
+}
+
+// admin runs statements as the administrator, with the quoted user for %[1]s and the
+// env's number for %[2]d.
+func (v *env) admin(user string, statements ...string) {
+	v.t.Helper()
+	for _, s := range v.statements(user, statements) {
+		if _, err := v.Admin().ExecContext(v.t.Context(), s); err != nil {
+			v.t.Fatalf("%s: %v", s, err)
+		}
+	}
+}
+
+func (v *env) statements(user string, formats []string) []string {
+	var all []string
+	for _, format := range formats {
+		// The marks are replaced by hand: not every statement has both.
+		s := strings.ReplaceAll(format, "%[1]s", v.engine.quoteName(user))
+		all = append(all, strings.ReplaceAll(s, "%[2]d", strconv.FormatInt(v.n, 10)))
+	}
+	return all
+}
+
+// share makes something that the user may read, and returns the query for it.
+func (v *env) share(user string) (query string) {
+	v.t.Helper()
+	v.admin(user, v.engine.share...)
+	v.t.Cleanup(func() {
+		for _, s := range v.statements(user, v.engine.unshare) {
+			if _, err := v.Admin().ExecContext(context.Background(), s); err != nil {
+				v.t.Errorf("%s: %v", s, err)
+			}
+		}
+	})
+	return v.statements(user, v.engine.read)[0]
+}
+
+// wantRead checks that a user has what share gave it or its clone.
+func (v *env) wantRead(c credential, query string) {
+	v.t.Helper()
+	conn, _ := v.mustConnect(c)
+	defer conn.Close()
+	if n := scan[int](v.t, conn, query); n != 42 {
+		v.t.Errorf("%s: %d, want 42", query, n)
+	}
+}
+
+// wantSafe checks that an error shows no value of the secrets: no password, user or
+// address.
+func (v *env) wantSafe(err error) {
+	v.t.Helper()
+	secrets := []string{canary, v.Host, v.Password}
+	if token := v.sm.Stages(v.id)["AWSPENDING"]; token != "" {
+		if m, err := v.versionOrError(token); err == nil {
+			secrets = append(secrets, m["password"].(string))
+		}
+	}
+	for _, s := range secrets {
+		if path := leak.Find(err, s); path != "" {
+			v.t.Errorf("%q is in the error at %s: %v", s, path, err)
+		}
+		for _, verb := range []string{"%v", "%+v", "%#v", "%q"} {
+			if strings.Contains(fmt.Sprintf(verb, err), s) {
+				v.t.Errorf("%s shows %q", verb, s)
+			}
+		}
+	}
+}
+
+// A proxy forwards connections to a server, or cuts them off.
+type proxy struct {
+	port int
+	cut  atomic.Bool // close connections at once
+	hang atomic.Bool // say nothing
+}
+
+func newProxy(t testing.TB, s *testdb.Server) *proxy {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &proxy{port: ln.Addr().(*net.TCPAddr).Port}
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	t.Cleanup(func() {
+		cancel()
+		_ = ln.Close()
+		wg.Wait()
+	})
+	wg.Go(func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return // closed
+			}
+			wg.Go(func() { p.forward(ctx, conn, net.JoinHostPort(s.Host, strconv.Itoa(s.Port))) })
+		}
+	})
+	return p
+}
+
+// forward ends with either side, or with ctx.
+func (p *proxy) forward(ctx context.Context, client net.Conn, addr string) {
+	defer client.Close()
+	if p.cut.Load() {
+		return
+	}
+	if p.hang.Load() {
+		defer context.AfterFunc(ctx, func() { _ = client.Close() })()
+		_, _ = io.Copy(io.Discard, client)
+		return
+	}
+	server, err := net.Dial("tcp", addr)
+	if err != nil {
+		return
+	}
+	defer server.Close()
+	defer context.AfterFunc(ctx, func() { _, _ = client.Close(), server.Close() })()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_, _ = io.Copy(server, client)
+		_ = server.Close()
+	}()
+	_, _ = io.Copy(client, server)
+	_ = client.Close()
+	<-done
+}
+
+// trust returns a configuration that trusts an authority.
+func trust(ca *testdb.CA) *tls.Config {
+	return &tls.Config{RootCAs: ca.Pool, MinVersion: tls.VersionTLS12}
+}

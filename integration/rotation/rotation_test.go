@@ -1,0 +1,268 @@
+package rotation_test
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/sqlsecrets/sqlsecrets/integration/internal/testdb"
+	"github.com/sqlsecrets/sqlsecrets/integration/rotation"
+	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm/awssmtest"
+)
+
+// TestRotation rotates thrice and looks after each step at the labels, the logins and
+// the sessions that were open before. What they have to be is the table "what a
+// connect attempt sees" of the facts on rotation.
+func TestRotation(t *testing.T) {
+	forEachStrategy(t, func(t *testing.T, e *engine, s rotation.Strategy) {
+		v := newEnv(t, e, s)
+		query := v.share(v.user)
+		alternating := s == rotation.AlternatingUsers
+
+		versions := []string{v.first}
+		credentials := []credential{{v.user, firstPassword}}
+		type session struct {
+			user string
+			conn *sql.Conn
+			id   int64
+		}
+		var open []session
+		var called []string
+		var logins int
+		v.f.Before = func(_ context.Context, e awssmtest.RotationEvent) error {
+			called = append(called, "before "+e.Step)
+			if e.Step == "testSecret" {
+				logins = v.Logins(v.credential(e.ClientRequestToken).user)
+			}
+			return nil
+		}
+		v.f.After = func(_ context.Context, e awssmtest.RotationEvent) error {
+			called = append(called, "after "+e.Step)
+			i, token := len(versions), e.ClientRequestToken // i is the rotation's number
+			user := v.user
+			if alternating && i%2 == 1 {
+				user = v.clone()
+			}
+			current, previous := versions[i-1], ""
+			if i > 1 {
+				previous = versions[i-2]
+			}
+			pending := v.credential(token)
+			set := e.Step != "createSecret"
+
+			if e.Step == "createSecret" {
+				v.wantVersion(token, user)
+				for _, old := range credentials {
+					if pending.password == old.password {
+						t.Error("createSecret: the password is not new")
+					}
+				}
+				credentials = append(credentials, pending)
+			} else if pending != credentials[i] {
+				t.Errorf("%s changed the credentials of AWSPENDING", e.Step)
+			}
+			if e.Step == "finishSecret" {
+				v.wantStages(e.Step, token, current, token)
+			} else {
+				v.wantStages(e.Step, current, previous, token)
+			}
+			if e.Step == "testSecret" {
+				if got := v.Logins(pending.user) - logins; got != 1 {
+					t.Errorf("testSecret logged in %d times, want once", got)
+				}
+			}
+
+			v.wantLogin(e.Step+": the pending password", pending, set)
+			v.wantLogin(e.Step+": the current password", credentials[i-1], alternating || !set)
+			if i > 1 {
+				// Of the same user as the current or the pending one.
+				v.wantLogin(e.Step+": the previous password", credentials[i-2], alternating && !set)
+			}
+			for _, s := range open {
+				if got := scan[int64](t, s.conn, v.engine.session); got != s.id || !slices.Contains(v.Sessions(s.user), s.id) {
+					t.Errorf("%s: the connection is session %d, was %d; the user's sessions are %v", e.Step, got, s.id, v.Sessions(s.user))
+				}
+			}
+			return nil
+		}
+
+		for i := 1; i <= 3; i++ {
+			conn, id := v.mustConnect(credentials[i-1])
+			open = append(open, session{credentials[i-1].user, conn, id})
+			called = nil
+			token := v.mustRotate()
+			versions = append(versions, token)
+			var want []string
+			for _, s := range steps {
+				want = append(want, "before "+s, "after "+s)
+			}
+			if !slices.Equal(called, want) {
+				t.Errorf("hooks called: %q, want %q", called, want)
+			}
+			v.wantRead(credentials[i], query)
+		}
+		for _, s := range open {
+			if n := scan[int](t, s.conn, query); n != 42 {
+				t.Errorf("an old connection reads %d, want 42", n)
+			}
+			if err := s.conn.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+		// Nor does the function leave sessions of its own.
+		v.WaitSessions(v.user, 0)
+		v.WaitSessions(v.clone(), 0)
+	})
+}
+
+// wantVersion checks the value that createSecret makes: all is that of the first, but
+// the user may be another one, and the password is what GetRandomPassword gives by
+// default, without the characters that AWS's functions exclude.
+func (v *env) wantVersion(token, user string) {
+	v.t.Helper()
+	got := v.version(token)
+	password, _ := got["password"].(string)
+	if len(password) != 32 || strings.ContainsAny(password, `/@"'\`) {
+		v.t.Errorf("a password of %d characters: %q", len(password), password)
+	}
+	var want map[string]any
+	if err := json.Unmarshal([]byte(v.secret(user, password, nil)), &want); err != nil {
+		v.t.Fatal(err)
+	}
+	if !reflect.DeepEqual(got, want) {
+		v.t.Errorf("AWSPENDING is %v, want %v", got, want)
+	}
+}
+
+// TestStepTwice: each step is called twice, the second time without an effect.
+func TestStepTwice(t *testing.T) {
+	forEachStrategy(t, func(t *testing.T, e *engine, s rotation.Strategy) {
+		v := newEnv(t, e, s)
+		v.sm.SetRotation(func(ctx context.Context, e awssmtest.RotationEvent) error {
+			if err := v.f.Rotate(ctx, e); err != nil {
+				return err
+			}
+			before := v.credential(e.ClientRequestToken)
+			again := func() {
+				if err := v.f.Rotate(ctx, e); err != nil {
+					t.Errorf("%s for the second time: %v", e.Step, err)
+				}
+			}
+			if e.Step == "setSecret" {
+				// AWSPENDING logs in already, and nobody else is needed.
+				v.sm.Put(superuserID, "of no use")
+				logins, rejected := v.Logins(before.user), v.RejectedLogins(before.user)
+				again()
+				if got := v.Logins(before.user) - logins; got != 1 {
+					t.Errorf("setSecret for the second time: %d logins, want 1", got)
+				}
+				if got := v.RejectedLogins(before.user) - rejected; got != 0 {
+					t.Errorf("setSecret for the second time: %d rejected logins, want none", got)
+				}
+			} else {
+				again()
+			}
+			if after := v.credential(e.ClientRequestToken); after != before {
+				t.Errorf("%s for the second time: the credentials change", e.Step)
+			}
+			return nil
+		})
+		token := v.mustRotate()
+		v.wantStages("in the end", token, v.first, token)
+		v.wantLogin("the new password", v.credential(token), true)
+		for _, op := range []string{"GetRandomPassword", "PutSecretValue", "UpdateSecretVersionStage"} {
+			if got := v.sm.Calls(op); got != 1 {
+				t.Errorf("%d calls of %s, want 1", got, op)
+			}
+		}
+	})
+}
+
+// TestCloneWithoutItsOriginal: AWSCURRENT may be the clone from the start. Without the
+// original, that is made like the clone.
+func TestCloneWithoutItsOriginal(t *testing.T) {
+	forEach(t, func(t *testing.T, e *engine) {
+		v := newEnv(t, e, rotation.AlternatingUsers)
+		v.CreateUser(v.clone(), firstPassword)
+		query := v.share(v.clone())
+		if err := v.DropUser(t.Context(), v.user); err != nil {
+			t.Fatal(err)
+		}
+		v.sm.Put(v.id, v.secret(v.clone(), firstPassword, nil))
+		c := v.credential(v.mustRotate())
+		if c.user != v.user {
+			t.Errorf("the user is %q, want %q", c.user, v.user)
+		}
+		v.wantRead(c, query)
+		v.wantLogin("the clone", credential{v.clone(), firstPassword}, true)
+	})
+}
+
+// TestPrevious: a database that is a version behind takes AWSPREVIOUS.
+func TestPrevious(t *testing.T) {
+	forEach(t, func(t *testing.T, e *engine) {
+		v := newEnv(t, e, rotation.SingleUser)
+		second := v.mustRotate()
+		if err := v.SetPassword(t.Context(), v.user, firstPassword); err != nil {
+			t.Fatal(err)
+		}
+		third := v.mustRotate()
+		v.wantStages("in the end", third, second, third)
+		v.wantLogin("AWSCURRENT", v.credential(third), true)
+		v.wantLogin("the first password", credential{v.user, firstPassword}, false)
+	})
+}
+
+// TestTLS: the connections are encrypted, and the server's certificate is verified.
+func TestTLS(t *testing.T) {
+	forEachStrategy(t, func(t *testing.T, e *engine, s rotation.Strategy) {
+		v := newEnv(t, e, s)
+		v.f.TLS = trust(testdb.UnknownCA(t))
+		token, err := v.sm.Rotate(t.Context(), v.id)
+		if err == nil {
+			t.Error("an unknown authority is trusted")
+		}
+		v.wantSafe(err)
+		v.wantStages("with an unknown authority", v.first, "", token)
+		v.f.TLS = trust(v.CA)
+		if got := v.mustRotate(); got != token {
+			t.Errorf("the second attempt made version %s, want %s", got, token)
+		}
+		v.wantStages("in the end", token, v.first, token)
+		v.wantLogin("the new password", v.credential(token), true)
+	})
+}
+
+// TestSuperuserOption: the option goes before what the secret says.
+func TestSuperuserOption(t *testing.T) {
+	forEach(t, func(t *testing.T, e *engine) {
+		for _, master := range []any{nil, "no/such/secret"} {
+			v := newEnv(t, e, rotation.AlternatingUsers)
+			first := v.sm.Put(v.id, v.secret(v.user, firstPassword, map[string]any{"masterarn": master}))
+			token, err := v.sm.Rotate(t.Context(), v.id)
+			if err == nil {
+				t.Errorf("masterarn %v: rotated without a superuser", master)
+			}
+			v.wantLogin("AWSPENDING without a superuser", v.credential(token), false)
+			v.f.Superuser = superuserID
+			v.mustRotate()
+			v.wantStages("with the option", token, first, token)
+			v.wantLogin("AWSCURRENT", v.credential(token), true)
+		}
+	})
+}
+
+func TestStrategyString(t *testing.T) {
+	// As the user guide calls them.
+	for s, want := range map[rotation.Strategy]string{
+		rotation.SingleUser: "single user", rotation.AlternatingUsers: "alternating users", 7: "Strategy(7)",
+	} {
+		if got := s.String(); got != want {
+			t.Errorf("%d: %q, want %q", int(s), got, want)
+		}
+	}
+}

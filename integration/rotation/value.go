@@ -1,0 +1,99 @@
+package rotation
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"strconv"
+)
+
+// A value is that of a secret's version.
+type value struct {
+	engine    *engine
+	host      string
+	port      int
+	database  string
+	username  string
+	password  func() string // a func, which nothing prints
+	superuser string        // the superuser's secret, or empty
+
+	// with returns the JSON of the same with other credentials.
+	with func(username, password string) (string, error)
+}
+
+// parse reads the JSON of a secret. Keys that it does not know are kept by with. Its
+// errors quote nothing: not even those of encoding/json are wrapped.
+func parse(text string) (*value, error) {
+	var fields map[string]json.RawMessage
+	if json.Unmarshal([]byte(text), &fields) != nil || fields == nil {
+		return nil, errors.New("it is not a JSON object")
+	}
+	v := &value{}
+	var name, password string
+	for _, k := range []struct {
+		key      string
+		to       *string
+		required bool
+	}{
+		{"engine", &name, true},
+		{"host", &v.host, true},
+		{"username", &v.username, true},
+		{"password", &password, true},
+		{"dbname", &v.database, false},
+		{"masterarn", &v.superuser, false},
+	} {
+		raw, ok := fields[k.key]
+		if ok && json.Unmarshal(raw, k.to) != nil {
+			return nil, fmt.Errorf("%q is not a string", k.key)
+		}
+		if k.required && *k.to == "" {
+			return nil, fmt.Errorf("%q is missing or empty", k.key)
+		}
+	}
+	v.password = func() string { return password }
+	if v.engine = engines[name]; v.engine == nil {
+		return nil, errors.New(`"engine" is none that can be rotated`)
+	}
+	if v.database == "" {
+		v.database = v.engine.database
+	}
+	v.port = v.engine.port
+	if raw, ok := fields["port"]; ok {
+		var number json.Number // of a string too
+		port, err := 0, json.Unmarshal(raw, &number)
+		if err == nil {
+			port, err = strconv.Atoi(number.String())
+		}
+		if err != nil || port < 1 || port > 65535 {
+			return nil, errors.New(`"port" is not a port`)
+		}
+		v.port = port
+	}
+	v.with = func(username, password string) (string, error) {
+		fields := maps.Clone(fields)
+		for key, s := range map[string]string{"username": username, "password": password} {
+			raw, err := json.Marshal(s)
+			if err != nil {
+				return "", err
+			}
+			fields[key] = raw
+		}
+		b, err := json.Marshal(fields)
+		return string(b), err
+	}
+	return v, nil
+}
+
+// match compares what has to be the same as in another value, and the username.
+func (v *value) match(other *value, username string) error {
+	switch {
+	case v.engine != other.engine:
+		return fmt.Errorf("%w: they are of two engines", ErrMismatch)
+	case v.host != other.host:
+		return fmt.Errorf("%w: they are of two hosts", ErrMismatch)
+	case v.username != username:
+		return fmt.Errorf("%w: the username is not the one that is due", ErrMismatch)
+	}
+	return nil
+}

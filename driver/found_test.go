@@ -37,3 +37,34 @@ func TestNobodyWaitsForALookWhoCanLogIn(t *testing.T) {
 		}
 	})
 }
+
+// So does one that has read a version of before the last rotation: the preferred
+// version is another one's, and still the one that works.
+func TestNobodyWaitsForALookWhoHasReadAnOlderVersion(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, func(b *bench, _ *string) { b.opts = driver.Options{} })
+		if err := b.ping(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		b.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
+		b.db.set("app", "pw2")
+		if err := b.ping(t.Context()); err != nil { // v2 is preferred to v1, which is cached
+			t.Fatal(err)
+		}
+		b.store.move("AWSCURRENT", "v2")
+		time.Sleep(time.Minute)
+
+		b.store.put("v3", credentials("app", "pw3"), "AWSPENDING")
+		b.db.set("app", "pw3")
+		b.db.latency = func(n int) time.Duration { return time.Duration(10+n) * time.Millisecond }
+		start := time.Now()
+		for _, err := range b.together(t.Context(), 10) { // rejected one after the other
+			if err != nil {
+				t.Error(err)
+			}
+		}
+		if took := time.Since(start); took > 100*time.Millisecond {
+			t.Errorf("10 connects took %v in the middle of a rotation", took)
+		}
+	})
+}

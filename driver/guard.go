@@ -313,11 +313,12 @@ func (g *guard) unprefer(c choice) {
 	}
 }
 
-// first returns the version to begin with: the preferred one, or c.
+// first returns the version to begin with: the preferred one, or c. What its caller
+// has read may be older than what preferred is preferred to.
 func (g *guard) first(c choice) choice {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.preferred != nil && g.current == c.secret.VersionID() {
+	if g.preferred != nil {
 		return *g.preferred
 	}
 	return c

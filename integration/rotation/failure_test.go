@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -135,20 +136,20 @@ func TestFailure(t *testing.T) {
 		},
 		{
 			"wrong superuser password", "setSecret", []rotation.Strategy{alternating}, rotation.ErrRefused,
-			func(v *env, _ *proxy) { v.sm.Put(superuserID, v.secret(v.User, canary, nil)) },
-			func(v *env, _ *proxy) { v.sm.Put(superuserID, v.secret(v.User, v.Password, nil)) }, false,
+			func(v *env, _ *proxy) { v.putSuperuser(v.User, canary, nil) },
+			func(v *env, _ *proxy) { v.putSuperuser(v.User, v.Password, nil) }, false,
 		},
 		{
 			"superuser's secret without a value", "setSecret", []rotation.Strategy{alternating}, rotation.ErrInvalidSecret,
 			func(v *env, _ *proxy) { v.sm.Put(superuserID, canary) },
-			func(v *env, _ *proxy) { v.sm.Put(superuserID, v.secret(v.User, v.Password, nil)) }, false,
+			func(v *env, _ *proxy) { v.putSuperuser(v.User, v.Password, nil) }, false,
 		},
 		{
 			"superuser of another host", "setSecret", []rotation.Strategy{alternating}, rotation.ErrMismatch,
 			func(v *env, _ *proxy) {
-				v.sm.Put(superuserID, v.secret(v.User, v.Password, map[string]any{"host": "localhost"}))
+				v.putSuperuser(v.User, v.Password, map[string]any{"host": "localhost"})
 			},
-			func(v *env, _ *proxy) { v.sm.Put(superuserID, v.secret(v.User, v.Password, nil)) }, false,
+			func(v *env, _ *proxy) { v.putSuperuser(v.User, v.Password, nil) }, false,
 		},
 		{
 			"wrong current password", "setSecret", strategies, rotation.ErrRefused,
@@ -252,12 +253,15 @@ func TestCloneIsCompleteOrCannotLogIn(t *testing.T) {
 		query := v.share(v.user)
 		const weak = "weak"
 		v.admin(weak, e.weak...)
+		if e.name == "postgres" {
+			v.admin(v.user, "ALTER ROLE %[1]s SUPERUSER") // which weak may not grant
+		}
 		t.Cleanup(func() {
 			if err := v.DropUser(context.Background(), weak); err != nil {
 				t.Error(err)
 			}
 		})
-		v.sm.Put(superuserID, v.secret(weak, canary, nil))
+		v.putSuperuser(weak, canary, nil)
 		token, err := v.sm.Rotate(t.Context(), v.id)
 		if err == nil || errors.Is(err, rotation.ErrRefused) {
 			t.Errorf("the error is %v, want one of a privilege that is missing", err)
@@ -275,7 +279,7 @@ func TestCloneIsCompleteOrCannotLogIn(t *testing.T) {
 			t.Error("half of a clone can log in")
 		}
 
-		v.sm.Put(superuserID, v.secret(v.User, v.Password, nil))
+		v.putSuperuser(v.User, v.Password, nil)
 		if got := v.mustRotate(); got != token {
 			t.Errorf("the second attempt made version %s, want %s", got, token)
 		}
@@ -283,6 +287,13 @@ func TestCloneIsCompleteOrCannotLogIn(t *testing.T) {
 			t.Error("the second attempt changed the credentials")
 		}
 		v.wantRead(pending, query)
+		conn, _ := v.mustConnect(pending)
+		defer conn.Close()
+		for _, s := range v.statements(v.user, e.pass) {
+			if _, err := conn.ExecContext(t.Context(), s); err != nil {
+				t.Errorf("the clone may not do what the user may: %s: %v", s, err)
+			}
+		}
 	})
 }
 
@@ -517,6 +528,22 @@ func TestCreateSecretTakes(t *testing.T) {
 		token := sm.PutEmpty("app", "AWSPENDING")
 		if err := f.Rotate(t.Context(), awssmtest.RotationEvent{Step: "createSecret", SecretID: "app", ClientRequestToken: token}); err != nil {
 			t.Errorf("%v: %v", changes, err)
+		}
+	}
+}
+
+// TestUnreachable: a database that cannot be reached has not refused AWSPENDING, so
+// nothing else is tried.
+func TestUnreachable(t *testing.T) {
+	for _, e := range engines {
+		for _, s := range strategies {
+			user := map[rotation.Strategy]string{rotation.SingleUser: "app", rotation.AlternatingUsers: "app_clone"}[s]
+			sm, f, _ := offline(t, s, map[string]any{"engine": e.name, "username": "app"})
+			token := sm.PutStage("app", offlineSecret(map[string]any{"engine": e.name, "username": user}), "AWSPENDING")
+			err := f.Rotate(t.Context(), awssmtest.RotationEvent{Step: "setSecret", SecretID: "app", ClientRequestToken: token})
+			if !errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, rotation.ErrRefused) || !strings.Contains(err.Error(), "log in with AWSPENDING: ") {
+				t.Errorf("%s, %v: the error is %v, want that of the connection with AWSPENDING", e.name, s, err)
+			}
 		}
 	}
 }

@@ -48,8 +48,10 @@ type engine struct {
 
 	// share makes something that the user %[1]s may read and, but for PostgreSQL, may
 	// let others read. Its name is made of the number %[2]d, and looks like a part of
-	// a statement. read is the query for it, unshare removes it.
+	// a statement. read is the query for it, unshare removes it. pass is what only a
+	// user may do that may let others read.
 	share, read, unshare []string
+	pass                 []string
 
 	// weak makes a user %[1]s that may do a part of what a superuser does, or nothing.
 	weak []string
@@ -69,19 +71,19 @@ var engines = []*engine{
 		},
 		read:    []string{`SELECT n FROM "a TO ""b""%[2]d"`},
 		unshare: []string{`DROP TABLE "a TO ""b""%[2]d"`},
-		weak:    []string{`CREATE ROLE %[1]s LOGIN PASSWORD 'canary'`},
+		weak:    []string{`CREATE ROLE %[1]s LOGIN CREATEROLE PASSWORD 'canary'`},
 	},
 	{
 		name: "mariadb", start: testdb.MariaDB, open: openMySQL, wrong: wrongMySQL,
 		session: "SELECT CONNECTION_ID()", user: "SELECT SUBSTRING_INDEX(CURRENT_USER(), '@', 1)",
 		// Limits, too, are grants, and stand behind the password's hash.
 		share: append([]string{"GRANT USAGE ON *.* TO %[1]s WITH MAX_USER_CONNECTIONS 100"}, shareMySQL...),
-		read:  readMySQL, unshare: unshareMySQL, weak: weakMySQL,
+		read:  readMySQL, unshare: unshareMySQL, pass: passMySQL, weak: weakMySQL,
 	},
 	{
 		name: "mysql", start: testdb.MySQL, open: openMySQL, wrong: wrongMySQL,
 		session: "SELECT CONNECTION_ID()", user: "SELECT SUBSTRING_INDEX(CURRENT_USER(), '@', 1)",
-		share: shareMySQL, read: readMySQL, unshare: unshareMySQL, weak: weakMySQL,
+		share: shareMySQL, read: readMySQL, unshare: unshareMySQL, pass: passMySQL, weak: weakMySQL,
 	},
 }
 
@@ -92,6 +94,7 @@ var (
 		"GRANT SELECT ON `a``b TO %[2]d`.`TO x FROM y` TO %[1]s WITH GRANT OPTION",
 	}
 	readMySQL    = []string{"SELECT n FROM `a``b TO %[2]d`.`TO x FROM y`"}
+	passMySQL    = []string{"GRANT SELECT ON `a``b TO %[2]d`.`TO x FROM y` TO %[1]s"}
 	unshareMySQL = []string{"DROP DATABASE `a``b TO %[2]d`"}
 	// It may create users, and has nothing to grant them.
 	weakMySQL = []string{
@@ -200,7 +203,7 @@ func newEnv(t testing.TB, e *engine, s rotation.Strategy) *env {
 		}
 	})
 	v.id = fmt.Sprintf("prod/app-%d", v.n)
-	v.sm.Put(superuserID, v.secret(v.User, v.Password, nil))
+	v.putSuperuser(v.User, v.Password, nil)
 	if s == rotation.AlternatingUsers {
 		v.masterARN = v.sm.ARN(superuserID)
 	}
@@ -227,6 +230,17 @@ func (v *env) secret(user, password string, changes map[string]any) string {
 	return marshal(m, changes)
 }
 
+// putSuperuser stores the superuser's secret. Its database does not matter: it logs
+// in to the user's.
+func (v *env) putSuperuser(user, password string, changes map[string]any) {
+	m := map[string]any{
+		"engine": v.engine.name, "host": v.Host, "port": v.Port, "dbname": "no_such_database",
+		"username": user, "password": password,
+	}
+	v.sm.Put(superuserID, marshal(m, changes))
+}
+
+// marshal returns the JSON of m with changes: nil removes a key.
 func marshal(m, changes map[string]any) string {
 	for key, value := range changes {
 		if m[key] = value; value == nil {

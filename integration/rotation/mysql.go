@@ -126,23 +126,13 @@ func showGrants(ctx context.Context, c *sql.Conn, user string) ([]string, error)
 //	GRANT USAGE ON *.* TO `user`@`%` IDENTIFIED BY PASSWORD '*…' REQUIRE SSL WITH …
 //	SET DEFAULT ROLE `role` FOR `user`@`%`
 //
-// What identifies the user, which is MariaDB's, is left out.
+// The second, which is MariaDB's, gives the other user the password as well. It is
+// to be locked until it gets its own.
 func regrant(grant, from, to string) (statement string, ok bool) {
 	// Within a name the quotes are doubled, so this is no part of one.
 	head, tail, ok := strings.Cut(grant, account(from))
 	if !ok || !strings.HasSuffix(head, " TO ") && !strings.HasSuffix(head, " FROM ") && !strings.HasSuffix(head, " FOR ") {
 		return "", false
-	}
-	if strings.HasPrefix(tail, " IDENTIFIED ") {
-		// Hashes and plug-ins' names have no such words.
-		at := strings.Index(tail, " REQUIRE ")
-		if at < 0 {
-			at = strings.Index(tail, " WITH ")
-		}
-		if at < 0 {
-			at = len(tail)
-		}
-		tail = tail[at:]
 	}
 	return head + account(to) + tail, true
 }

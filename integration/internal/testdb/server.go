@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -49,13 +50,13 @@ func (s *Server) CreateUser(name, password string) {
 	}
 	ctx, cancel := context.WithTimeout(s.tb.Context(), callTimeout)
 	defer cancel()
-	if err := s.in.engine.createUser(ctx, s.in.db, name, password); err != nil {
+	if err := s.in.createUser(ctx, name, password); err != nil {
 		s.tb.Fatalf("create user %q: %v", name, err)
 	}
 	s.tb.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
 		defer cancel()
-		if err := s.in.engine.dropUser(ctx, s.in.db, name); err != nil {
+		if err := s.in.dropUser(ctx, name); err != nil {
 			s.tb.Errorf("drop user %q: %v", name, err)
 		}
 	})
@@ -72,7 +73,7 @@ func (s *Server) SetPassword(ctx context.Context, name, password string) error {
 // DropUser drops a user, with all that it owns in Database, if there is such a
 // user. Its sessions live on.
 func (s *Server) DropUser(ctx context.Context, name string) error {
-	if err := s.in.engine.dropUser(ctx, s.in.db, name); err != nil {
+	if err := s.in.dropUser(ctx, name); err != nil {
 		return fmt.Errorf("drop user %q: %w", name, err)
 	}
 	return nil
@@ -181,6 +182,20 @@ type instance struct {
 	port      int
 	ca        *CA
 	db        *sql.DB
+
+	users sync.Mutex // PostgreSQL fails a GRANT that changes a row together with another
+}
+
+func (in *instance) createUser(ctx context.Context, name, password string) error {
+	in.users.Lock()
+	defer in.users.Unlock()
+	return in.engine.createUser(ctx, in.db, name, password)
+}
+
+func (in *instance) dropUser(ctx context.Context, name string) error {
+	in.users.Lock()
+	defer in.users.Unlock()
+	return in.engine.dropUser(ctx, in.db, name)
 }
 
 // startInstance starts a server and returns when it takes logins. The instance

@@ -1,0 +1,139 @@
+package integration_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"net"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sqlsecrets/sqlsecrets/driver"
+	"github.com/sqlsecrets/sqlsecrets/integration/internal/testdb"
+	"github.com/sqlsecrets/sqlsecrets/integration/rotation"
+	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm/awssmtest"
+)
+
+// TestWaitingForARotation: 500 connects wait in a window of a second, without a
+// fall-back. Each returns at its own deadline or works within one look of the
+// window's end.
+func TestWaitingForARotation(t *testing.T) {
+	const (
+		connects = 500
+		window   = time.Second
+		look     = time.Second // to the next look, as long as looks have been few
+		late     = 50 * time.Millisecond
+	)
+	forEach(t, func(t *testing.T, e *engine) {
+		for _, through := range []string{"Connector.Connect", "sql.DB"} {
+			t.Run(through, func(t *testing.T) {
+				// The bounds are for a machine that has time: the best of three.
+				var latest, slowest time.Duration
+				for range 3 {
+					latest, slowest = waitForRotation(t, e, through, connects, window)
+					if latest <= late && slowest <= look {
+						break
+					}
+				}
+				if latest > late {
+					t.Errorf("a connect returned %v after its deadline, want at most %v", latest, late)
+				}
+				if slowest > look {
+					t.Errorf("the first login of the new version was accepted %v after the end of the window, want at most %v", slowest, look)
+				}
+			})
+		}
+	})
+}
+
+// waitForRotation returns by how much the connect that was latest overran its
+// deadline, and how long after the end of the window the first one worked.
+func waitForRotation(t *testing.T, e *engine, through string, connects int, window time.Duration) (latest, first time.Duration) {
+	v := newEnv(t, e, testdb.Options{Args: e.packed})
+	w, trace := watch(t)
+	v.rotated = w.clear
+	cache := v.cache(t, nil)
+	if err := cache.Prefetch(t.Context(), v.id); err != nil {
+		t.Fatal(err)
+	}
+	// Hundreds of logins at once keep two cores busy for seconds, and that is not
+	// what is measured here.
+	c := v.connector(t, "fallback=none&rotationWindow=30s&"+e.noTLS, &driver.Options{Secrets: cache, Trace: trace, MaxLogins: 8})
+	db := sql.OpenDB(c)
+	defer db.Close()
+	try := func(ctx context.Context) error { return connect(ctx, c) }
+	if through == "sql.DB" {
+		try = func(ctx context.Context) error {
+			conn, err := db.Conn(ctx)
+			if err != nil {
+				return err
+			}
+			return conn.Close()
+		}
+	}
+
+	set, finished := make(chan bool), make(chan time.Time, 1)
+	var rotated sync.WaitGroup
+	rotated.Go(func() {
+		err := v.rotateWith(t.Context(), &rotation.Function{After: func(_ context.Context, e awssmtest.RotationEvent) error {
+			switch e.Step {
+			case awssmtest.TestSecret:
+				close(set)
+				time.Sleep(window)
+			case awssmtest.FinishSecret:
+				finished <- time.Now()
+			}
+			return nil
+		}})
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	defer rotated.Wait()
+	<-set
+
+	type result struct {
+		deadline, end time.Time
+		err           error
+	}
+	results := make([]result, connects)
+	var wg sync.WaitGroup
+	for i := range results {
+		limit := 10*time.Millisecond + time.Duration(i)*(5*time.Second-10*time.Millisecond)/time.Duration(connects-1)
+		wg.Go(func() {
+			ctx, cancel := context.WithTimeout(t.Context(), limit)
+			defer cancel()
+			r := &results[i]
+			r.deadline, _ = ctx.Deadline()
+			r.err = try(ctx)
+			r.end = time.Now()
+		})
+	}
+	wg.Wait()
+	end := <-finished
+	var worked []time.Time
+	for _, r := range results {
+		if r.err == nil {
+			worked = append(worked, r.end)
+			continue
+		}
+		// A dialer's own timer may go off before the context's.
+		var timeout net.Error
+		if !errors.Is(r.err, context.DeadlineExceeded) && !(errors.As(r.err, &timeout) && timeout.Timeout()) {
+			t.Errorf("%v, want the deadline's error", r.err)
+		}
+		latest = max(latest, r.end.Sub(r.deadline))
+	}
+	// How many depends on what a login costs: PostgreSQL's takes a core some 10 ms.
+	if len(worked) < connects/5 {
+		t.Fatalf("%d of %d connects worked, although most had until seconds after the window", len(worked), connects)
+	}
+	slices.SortFunc(worked, time.Time.Compare)
+	first = worked[0].Sub(end)
+	_, rejects := w.counts()
+	t.Logf("%d worked, the first %v and the last %v after the window; of the others none was later than %v; %d logins rejected",
+		len(worked), first.Round(time.Millisecond), worked[len(worked)-1].Sub(end).Round(time.Millisecond), latest.Round(time.Millisecond), rejects)
+	return latest, first
+}

@@ -33,9 +33,10 @@ type attempt struct {
 // brought nothing.
 type step struct {
 	text    string
-	err     error  // what the server said, or nil
-	version string // that was refused, or empty
-	former  bool   // it was rejected earlier: it may be tried yet
+	err     error    // what the server said, or nil
+	version string   // that was refused, or empty
+	former  bool     // it was rejected earlier: it may be tried yet
+	unsent  loginKey // of a login that the guard was against; else zero
 }
 
 // run tries once, and again until the window is over if every credential is
@@ -367,7 +368,11 @@ func (a *attempt) send(ctx context.Context, tk ticket, lg Login, t *target, info
 	if conn == nil && err == nil {
 		err = errors.New("the engine returned neither a connection nor an error")
 	}
-	return conn, outcomeOf(ctx, a.engine, err), err
+	o = outcomeOf(ctx, a.engine, err)
+	if end := ended(ctx); o == abandoned && end != nil && !errors.Is(err, end) {
+		err = fmt.Errorf("%w: %w", end, err)
+	}
+	return conn, o, err
 }
 
 // misdirected reports whether a login's error says that the secret leads nowhere:
@@ -377,9 +382,12 @@ func (a *attempt) misdirected(err error) bool {
 	return errors.As(err, &dns) && dns.IsNotFound || a.engine.NoDatabase(err)
 }
 
-// tried reports whether the server, or the guard, refused s in this round.
+// tried reports whether the server, or the guard, refused s in this round, and the
+// guard would again.
 func (a *attempt) tried(s *secretcache.Secret) bool {
-	return slices.ContainsFunc(a.story, func(p step) bool { return p.version == s.VersionID() && !p.former })
+	return slices.ContainsFunc(a.story, func(p step) bool {
+		return p.version == s.VersionID() && !p.former && (p.unsent == loginKey{} || a.guard.rejection(p.unsent) != nil)
+	})
 }
 
 // refused reports whether any version was.
@@ -398,6 +406,7 @@ func isRefusal(err error) bool { return err == errRefused }
 func (a *attempt) refuse(ch choice, k loginKey, r *rejection, former bool) error {
 	p := step{text: ch.stage + " version " + k.version + " at " + k.address, err: r.err, version: k.version, former: former}
 	if !r.at.IsZero() {
+		p.unsent = k
 		p.text += fmt.Sprintf(", rejected %v ago and not tried again yet", round(time.Since(r.at)))
 	}
 	if i := slices.IndexFunc(a.story, func(p step) bool { return p.version == k.version && p.former }); i >= 0 {

@@ -363,8 +363,16 @@ func outcomeOf(ctx context.Context, engine Engine, err error) outcome {
 		return accepted
 	case engine.Rejected(err):
 		return rejected
-	case ctx.Err() != nil || errors.Is(err, context.Canceled):
+	case ended(ctx) != nil || errors.Is(err, context.Canceled):
 		return abandoned
 	}
 	return failed
+}
+
+// ended returns ctx's error, which a dialer's timer may be a moment ahead of.
+func ended(ctx context.Context) error {
+	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
+		return context.DeadlineExceeded
+	}
+	return ctx.Err()
 }

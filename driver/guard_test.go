@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
+	"os"
 	"slices"
 	"sync"
 	"testing"
@@ -111,6 +113,47 @@ func TestCancelledLeaderHandsOver(t *testing.T) {
 			if l.begin.Before(log[1].end) {
 				t.Fatalf("login %d began before the second ended", l.n)
 			}
+		}
+	})
+}
+
+// A lateContext has ended by its deadline and does not know it yet.
+type lateContext struct {
+	context.Context
+	deadline time.Time
+}
+
+func (c lateContext) Deadline() (time.Time, bool) { return c.deadline, true }
+
+// A dialer that gives up at the deadline of the caller, a moment before the context
+// does, is no network failure: the others still wait for one login's outcome.
+func TestLeaderAtItsDeadlineHandsOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, func(b *bench, _ *string) {
+			b.db.set("app", "other")
+			b.db.latency = func(int) time.Duration { return 20 * time.Millisecond }
+		})
+		timeout := &net.OpError{Op: "dial", Net: "tcp", Err: os.ErrDeadlineExceeded}
+		b.db.fault = func(ctx context.Context, l *login) error {
+			if l.n == 0 {
+				return timeout
+			}
+			return nil
+		}
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			err := b.ping(lateContext{t.Context(), time.Now().Add(10 * time.Millisecond)})
+			if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, timeout) {
+				t.Errorf("got %v, want the deadline's error with the dialer's", err)
+			}
+		})
+		synctest.Wait()
+		for range 10 {
+			wg.Go(func() { isAuthFailed(t, b.ping(t.Context()), "v1") })
+		}
+		wg.Wait()
+		if all, rejected := b.db.count(); all != 2 || rejected != 1 {
+			t.Errorf("%d logins, %d rejected; want 2, 1", all, rejected)
 		}
 	})
 }

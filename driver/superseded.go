@@ -11,9 +11,9 @@ import (
 // peekEvery is how often connections that are handed out look into the cache.
 const peekEvery = time.Second
 
-// ended is the context of a look into the cache that does not wait: what has to be
+// noWait is the context of a look into the cache that does not wait: what has to be
 // fetched is there at the next.
-var ended = func() context.Context {
+var noWait = func() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	return ctx
@@ -73,9 +73,9 @@ func (c *Connector) peek() {
 	var s *secretcache.Secret
 	if rejected := c.guard.superseding(); rejected != nil {
 		// A rotation is under way, and what is cached until its TTL is rejected.
-		s, err = secrets.Refresh(ended, c.source.secretID, c.source.stage, rejected)
+		s, err = secrets.Refresh(noWait, c.source.secretID, c.source.stage, rejected)
 	} else {
-		s, err = secrets.Get(ended, c.source.secretID, c.source.stage)
+		s, err = secrets.Get(noWait, c.source.secretID, c.source.stage)
 	}
 	if err == nil {
 		c.guard.observe(generation, s.VersionID())

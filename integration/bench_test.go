@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	sqldriver "database/sql/driver"
+	"encoding/json"
 	"fmt"
 	"runtime"
 	"testing"
@@ -174,12 +175,84 @@ func BenchmarkSelect1(b *testing.B) {
 	})
 }
 
+// BenchmarkRecovery is the first connect after a rotation has finished, with what was
+// cached before: the login that is rejected, the secret, and the next login. Beside it
+// the same by hand with the vendor's driver and AWS's caching client, whose RefreshNow
+// sleeps. Calls and logins are by the servers' own counts.
+func BenchmarkRecovery(b *testing.B) {
+	for _, e := range engines {
+		b.Run(e.name, func(b *testing.B) {
+			b.Run("sqlsecrets", func(b *testing.B) {
+				v := newEnv(b, e, testdb.Options{})
+				c := v.connector(b, e.noTLS, nil)
+				recovery(b, v, func() error { return connect(b.Context(), c) })
+			})
+			b.Run("aws", func(b *testing.B) {
+				v := newEnv(b, e, testdb.Options{})
+				cache := awsClient(b, v.sm, 1024)
+				try := func() error {
+					value, err := cache.GetSecretStringWithContext(b.Context(), v.id)
+					if err != nil {
+						return err
+					}
+					var s struct{ Username, Password string }
+					if err := json.Unmarshal([]byte(value), &s); err != nil {
+						return err
+					}
+					c, err := e.vendorAs(v, s.Username, s.Password)
+					if err != nil {
+						return err
+					}
+					return connect(b.Context(), c)
+				}
+				recovery(b, v, func() error {
+					err := try()
+					if err != nil && e.adapter.Rejected(err) {
+						cache.RefreshNow(v.id)
+						err = try()
+					}
+					return err
+				})
+			})
+		})
+	}
+}
+
+// recovery measures connects that each come after a rotation.
+func recovery(b *testing.B, v *env, connect func() error) {
+	if err := connect(); err != nil {
+		b.Fatal(err)
+	}
+	n, calls, rejected := 0, 0, 0
+	for b.Loop() {
+		b.StopTimer()
+		n++
+		password := fmt.Sprintf("password %d of %s", n, v.user)
+		if err := v.SetPassword(b.Context(), v.user, password); err != nil {
+			b.Fatal(err)
+		}
+		v.sm.Put(v.id, v.secret(v.user, password))
+		calls -= v.sm.Calls("GetSecretValue") + v.sm.Calls("DescribeSecret")
+		b.StartTimer()
+		if err := connect(); err != nil {
+			b.Fatal(err)
+		}
+		b.StopTimer()
+		calls += v.sm.Calls("GetSecretValue") + v.sm.Calls("DescribeSecret")
+		b.StartTimer()
+	}
+	rejected = v.RejectedLogins(v.user)
+	b.ReportMetric(float64(calls)/float64(n), "calls/op")
+	b.ReportMetric(float64(rejected)/float64(n), "rejected/op")
+	b.ReportMetric(float64(v.Logins(v.user)-1)/float64(n), "accepted/op")
+}
+
 // forEachBench runs a benchmark on each engine, over connections without TLS.
 func forEachBench(b *testing.B, f func(b *testing.B, v *env, vendor, ours sqldriver.Connector)) {
 	for _, e := range engines {
 		b.Run(e.name, func(b *testing.B) {
 			v := newEnv(b, e, testdb.Options{})
-			vendor, err := e.vendor(v)
+			vendor, err := e.vendorAs(v, v.user, v.password)
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -56,21 +56,21 @@ type engine struct {
 	start        func(testing.TB, testdb.Options) *testdb.Server
 	newConnector func(string, *driver.Options) (*driver.Connector, error)
 	adapter      driver.Engine
-	connType     string                                    // of the vendor's connection
-	vendorError  func(error) bool                          // errors.As finds the vendor's error
-	vendor       func(e *env) (sqldriver.Connector, error) // the vendor's own, for the current password
-	cipher       string                                    // a query of two columns; the second is empty without TLS
-	noTLS        string                                    // a parameter that turns TLS off
-	roomy        []string                                  // arguments of a server that takes 300 connections
-	packed       []string                                  // of one that takes 700
-	verify       func(t testing.TB, ca *testdb.CA) string  // parameters that ask for verification
+	connType     string                                                           // of the vendor's connection
+	vendorError  func(error) bool                                                 // errors.As finds the vendor's error
+	vendorAs     func(e *env, user, password string) (sqldriver.Connector, error) // the vendor's own
+	cipher       string                                                           // a query of two columns; the second is empty without TLS
+	noTLS        string                                                           // a parameter that turns TLS off
+	roomy        []string                                                         // arguments of a server that takes 300 connections
+	packed       []string                                                         // of one that takes 700
+	verify       func(t testing.TB, ca *testdb.CA) string                         // parameters that ask for verification
 }
 
 var engines = []*engine{
 	{
 		name: "postgres", scheme: "postgresql", driverName: postgres.DriverName, start: testdb.Postgres,
 		newConnector: postgres.NewConnector, adapter: pgxv5.Engine{}, connType: "*stdlib.Conn",
-		vendorError: as[*pgconn.PgError], vendor: pgxConnector,
+		vendorError: as[*pgconn.PgError], vendorAs: pgxConnector,
 		cipher: "SELECT 'ssl', CASE WHEN ssl THEN cipher ELSE '' END FROM pg_stat_ssl WHERE pid = pg_backend_pid()",
 		noTLS:  "sslmode=disable", roomy: []string{"-c", "max_connections=300"}, packed: []string{"-c", "max_connections=700"},
 		verify: func(_ testing.TB, ca *testdb.CA) string { return "sslmode=verify-full&sslrootcert=" + ca.File },
@@ -78,14 +78,14 @@ var engines = []*engine{
 	{
 		name: "mariadb", scheme: "mariadb", driverName: mariadb.DriverName, start: testdb.MariaDB,
 		newConnector: mariadb.NewConnector, adapter: gosqldriver.Engine{MariaDB: true}, connType: "*mysql.mysqlConn",
-		vendorError: as[*gomysql.MySQLError], vendor: mysqlConnector,
+		vendorError: as[*gomysql.MySQLError], vendorAs: mysqlConnector,
 		cipher: "SHOW SESSION STATUS LIKE 'Ssl_cipher'", noTLS: "tls=false", verify: mysqlVerify,
 		roomy: []string{"--max-connections=300"}, packed: []string{"--max-connections=700"},
 	},
 	{
 		name: "mysql", scheme: "mysql", driverName: mysql.DriverName, start: testdb.MySQL,
 		newConnector: mysql.NewConnector, adapter: gosqldriver.Engine{}, connType: "*mysql.mysqlConn",
-		vendorError: as[*gomysql.MySQLError], vendor: mysqlConnector,
+		vendorError: as[*gomysql.MySQLError], vendorAs: mysqlConnector,
 		cipher: "SHOW SESSION STATUS LIKE 'Ssl_cipher'", noTLS: "tls=false", verify: mysqlVerify,
 		roomy: []string{"--max-connections=300"}, packed: []string{"--max-connections=700"},
 	},
@@ -103,19 +103,19 @@ func as[E error](err error) bool {
 	return errors.As(err, &target)
 }
 
-func pgxConnector(e *env) (sqldriver.Connector, error) {
+func pgxConnector(e *env, user, password string) (sqldriver.Connector, error) {
 	cfg, err := pgx.ParseConfig(fmt.Sprintf("host=%s port=%d dbname=%s sslmode=disable", e.Host, e.Port, e.Database))
 	if err != nil {
 		return nil, err
 	}
-	cfg.User, cfg.Password = e.credentials()
+	cfg.User, cfg.Password = user, password
 	return stdlib.GetConnector(*cfg), nil
 }
 
-func mysqlConnector(e *env) (sqldriver.Connector, error) {
+func mysqlConnector(e *env, user, password string) (sqldriver.Connector, error) {
 	cfg := gomysql.NewConfig()
 	cfg.Net, cfg.Addr, cfg.DBName = "tcp", net.JoinHostPort(e.Host, strconv.Itoa(e.Port)), e.Database
-	cfg.User, cfg.Passwd = e.credentials()
+	cfg.User, cfg.Passwd = user, password
 	return gomysql.NewConnector(cfg)
 }
 

@@ -108,11 +108,11 @@ func TestRotationsUnderLoad(t *testing.T) {
 		}
 		before := v.fetches()
 		for range rotations {
-			if err := v.rotate(t.Context(), func(string) { time.Sleep(40 * time.Millisecond) }); err != nil {
+			if err := v.rotate(t.Context(), func(string) { time.Sleep(20 * time.Millisecond) }); err != nil {
 				t.Error(err)
 				break
 			}
-			time.Sleep(240 * time.Millisecond)
+			time.Sleep(120 * time.Millisecond)
 		}
 		stop()
 		wg.Wait()

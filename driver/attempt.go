@@ -36,7 +36,7 @@ type step struct {
 	err     error    // what the server said, or nil
 	version string   // that was refused, or empty
 	former  bool     // it was rejected earlier: it may be tried yet
-	unsent  loginKey // of a login that the guard was against; else zero
+	unsent  loginKey // of a login that the guard was against, else zero
 }
 
 // run tries once, and again until the window is over if every credential is
@@ -122,9 +122,10 @@ func (a *attempt) offer(ctx context.Context, secrets Secrets, current *secretcac
 	}
 
 	rejected := begin.secret
-	for range maxRounds {
+	for rounds := 0; rounds < maxRounds; {
 		news := a.guard.news()
-		if ch := a.guard.first(choice{current, a.source.stage}); ch.secret != current && !a.tried(ch.secret) {
+		ch := a.guard.first(choice{current, a.source.stage})
+		if ch.secret != current && !a.tried(ch.secret) || a.redeemed(ch.secret) {
 			conn, err = a.login(ctx, ch, ifDue)
 			if err == nil || !isRefusal(err) {
 				return conn, err
@@ -152,17 +153,25 @@ func (a *attempt) offer(ctx context.Context, secrets Secrets, current *secretcac
 		if newest.VersionID() == rejected.VersionID() {
 			before = a.rejects // a probe brings no news
 		}
-		if len(a.o.FallbackStages) > 0 {
+		if len(a.o.FallbackStages) > 0 && !a.overtaken(newest) {
 			if conn, err := a.fallBack(ctx, secrets, newest); conn != nil || err != nil {
 				return conn, err
 			}
 		}
-		if a.rejects == before && !a.moved {
+		rejected = newest
+		if a.rejects == before && !a.moved && !a.overtaken(newest) {
 			break
 		}
 		// A version that was new was rejected: the secret may have changed once
 		// more. Or it has changed between the looks at its stages.
-		rejected, a.moved = newest, false
+		a.moved = false
+		rounds++
+	}
+	if a.redeemed(rejected) {
+		conn, err = a.login(ctx, choice{rejected, a.source.stage}, ifDue)
+		if err == nil || !isRefusal(err) {
+			return conn, err
+		}
 	}
 	return nil, a.rejected(nil)
 }
@@ -190,7 +199,7 @@ func (a *attempt) read(ctx context.Context, secrets Secrets) (s *secretcache.Sec
 }
 
 // errNews is the error of a look that ended because another connect has found a
-// version that the server accepts, or a newer one.
+// version that the server accepts, also again, or a newer one.
 var errNews = errors.New("found by another connect")
 
 // lookUnless is refresh of the stage itself, or errNews. The look may have to wait
@@ -235,7 +244,7 @@ func (a *attempt) refresh(ctx context.Context, secrets Secrets, stage string, re
 	}
 	log := a.o.Logger.With("secret", a.source.secretID, "stage", stage, "rejected", info.Rejected, "duration", info.Duration)
 	switch {
-	case ctx.Err() != nil:
+	case err != nil && ctx.Err() != nil:
 		log.DebugContext(ctx, "gave up looking for another version of the secret", "error", err)
 	case errors.Is(err, secretcache.ErrNoVersion):
 		a.note("%s names no version", stage)
@@ -382,12 +391,24 @@ func (a *attempt) misdirected(err error) bool {
 	return errors.As(err, &dns) && dns.IsNotFound || a.engine.NoDatabase(err)
 }
 
-// tried reports whether the server, or the guard, refused s in this round, and the
-// guard would again.
+// tried reports whether the server, or the guard, refused s in this round.
 func (a *attempt) tried(s *secretcache.Secret) bool {
+	return !a.redeemed(s) && slices.ContainsFunc(a.story, func(p step) bool { return p.version == s.VersionID() && !p.former })
+}
+
+// redeemed reports whether the guard refused s in this round and would not now: the
+// server has accepted it from another connect.
+func (a *attempt) redeemed(s *secretcache.Secret) bool {
 	return slices.ContainsFunc(a.story, func(p step) bool {
-		return p.version == s.VersionID() && !p.former && (p.unsent == loginKey{} || a.guard.rejection(p.unsent) != nil)
+		return p.version == s.VersionID() && p.unsent != loginKey{} && a.guard.rejection(p.unsent) == nil
 	})
+}
+
+// overtaken reports whether another connect has seen the stage on a version that is
+// neither s nor refused in this round.
+func (a *attempt) overtaken(s *secretcache.Secret) bool {
+	current := a.guard.stageVersion()
+	return current != s.VersionID() && !slices.ContainsFunc(a.story, func(p step) bool { return p.version == current })
 }
 
 // refused reports whether any version was.
@@ -409,7 +430,7 @@ func (a *attempt) refuse(ch choice, k loginKey, r *rejection, former bool) error
 		p.unsent = k
 		p.text += fmt.Sprintf(", rejected %v ago and not tried again yet", round(time.Since(r.at)))
 	}
-	if i := slices.IndexFunc(a.story, func(p step) bool { return p.version == k.version && p.former }); i >= 0 {
+	if i := slices.IndexFunc(a.story, func(p step) bool { return p.version == k.version && (p.former || p.unsent == k) }); i >= 0 {
 		a.story[i] = p
 	} else {
 		a.story = append(a.story, p)

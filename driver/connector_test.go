@@ -194,48 +194,50 @@ func TestErrors(t *testing.T) {
 		{"no connection and no error", func(b *bench, _ *string) { b.opts.Secrets = nil }, nil, "neither"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			b := newBench(t, test.setup)
-			if test.text == "neither" {
-				c, err := driver.NewConnector(silentEngine{b.engine}, "prod/app", &b.opts)
-				if err != nil {
-					t.Fatal(err)
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t, test.setup)
+				if test.text == "neither" {
+					c, err := driver.NewConnector(silentEngine{b.engine}, "prod/app", &b.opts)
+					if err != nil {
+						t.Fatal(err)
+					}
+					b.Connector = c
 				}
-				b.Connector = c
-			}
-			err := b.ping(t.Context())
-			var e *driver.Error
-			if !errors.As(err, &e) || e != err || e.SecretID != "prod/app" {
-				t.Fatalf("got %#v, want a *driver.Error for the secret", err)
-			}
-			if inner := (*driver.Error)(nil); errors.As(e.Err, &inner) {
-				t.Errorf("%v has a *driver.Error within", err)
-			}
-			for _, want := range test.is {
-				if !errors.Is(err, want) {
-					t.Errorf("%v does not match %v", err, want)
+				err := b.ping(t.Context())
+				var e *driver.Error
+				if !errors.As(err, &e) || e != err || e.SecretID != "prod/app" {
+					t.Fatalf("got %#v, want a *driver.Error for the secret", err)
 				}
-			}
-			if errors.Is(err, sqldriver.ErrBadConn) {
-				t.Errorf("%v matches driver.ErrBadConn", err)
-			}
-			for e := range tree(err) {
-				if e == sqldriver.ErrBadConn {
-					t.Errorf("%v has driver.ErrBadConn in its tree", err)
+				if inner := (*driver.Error)(nil); errors.As(e.Err, &inner) {
+					t.Errorf("%v has a *driver.Error within", err)
 				}
-			}
-			if !strings.Contains(err.Error(), test.text) {
-				t.Errorf("got %q, want %q", err, test.text)
-			}
-			// database/sql connects three times for ErrBadConn.
-			all, _ := b.db.count()
-			db := sql.OpenDB(b.Connector)
-			defer db.Close()
-			if err := db.PingContext(t.Context()); err == nil {
-				t.Error("Ping succeeds")
-			}
-			if n, _ := b.db.count(); n > all+2 {
-				t.Errorf("database/sql sent %d logins", n-all)
-			}
+				for _, want := range test.is {
+					if !errors.Is(err, want) {
+						t.Errorf("%v does not match %v", err, want)
+					}
+				}
+				if errors.Is(err, sqldriver.ErrBadConn) {
+					t.Errorf("%v matches driver.ErrBadConn", err)
+				}
+				for e := range tree(err) {
+					if e == sqldriver.ErrBadConn {
+						t.Errorf("%v has driver.ErrBadConn in its tree", err)
+					}
+				}
+				if !strings.Contains(err.Error(), test.text) {
+					t.Errorf("got %q, want %q", err, test.text)
+				}
+				// database/sql connects three times for ErrBadConn.
+				all, _ := b.db.count()
+				db := sql.OpenDB(b.Connector)
+				defer db.Close()
+				if err := db.PingContext(t.Context()); err == nil {
+					t.Error("Ping succeeds")
+				}
+				if n, _ := b.db.count(); n > all+2 {
+					t.Errorf("database/sql sent %d logins", n-all)
+				}
+			})
 		})
 	}
 }

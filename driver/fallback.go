@@ -90,7 +90,7 @@ func (a *attempt) lead(ctx context.Context, s *search, secrets Secrets, current 
 		if stage == a.source.stage {
 			continue
 		}
-		first := a.firstLook(stage, s.version)
+		first := a.idling(stage, s.version, time.Now()).looks == nil
 		if !a.lookDue(ctx, stage, s.version) {
 			a.note("%s not looked at again yet", stage)
 			continue
@@ -136,45 +136,55 @@ type idling struct {
 	denied  time.Time // the caller may not read the stage: until then it is left alone
 }
 
-// firstLook reports whether the fall-back stage was not looked at since the stage's
-// version was rejected.
-func (a *attempt) firstLook(stage, version string) bool {
+// idling returns what is known of a fall-back stage while the server rejects a version
+// of the stage. What is older than any pause was another rejection's.
+func (a *attempt) idling(stage, version string, now time.Time) idling {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	i := a.idle[stage]
-	return i.version != version || i.looks == nil
+	if i.version != version || i.looks.Wait(now.Add(-lookMax)) == 0 {
+		i.version, i.looks = version, nil
+	}
+	return i
 }
 
 // lookDue reports whether a fall-back stage is to be looked at. It waits if that
-// is so within lookWait and ctx allows.
+// is so within lookWait and ctx allows, unless the stage turns out to name another version.
 func (a *attempt) lookDue(ctx context.Context, stage, version string) bool {
-	a.mu.Lock()
-	i := a.idle[stage]
-	a.mu.Unlock()
-	now := time.Now()
+	now, news := time.Now(), a.guard.news()
+	i := a.idling(stage, version, now)
 	if now.Before(i.denied) {
 		return false
 	}
 	wait := i.looks.Wait(now)
-	if wait == 0 || i.version != version {
+	if wait == 0 {
 		return true
 	}
 	if deadline, ok := ctx.Deadline(); wait > lookWait || ok && deadline.Before(now.Add(wait)) {
 		return false
 	}
-	return sleep(ctx, wait) == nil
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	for {
+		select {
+		case <-news:
+			if a.guard.stageVersion() != version {
+				return false
+			}
+			news = a.guard.news()
+		case <-timer.C:
+			return true
+		case <-ctx.Done():
+			return false
+		}
+	}
 }
 
 // lookedInVain notes that a look at a fall-back stage brought nothing that the
 // server accepts.
 func (a *attempt) lookedInVain(stage, version string, denied bool) {
-	a.mu.Lock()
-	i := a.idle[stage]
-	a.mu.Unlock()
 	now := time.Now()
-	if i.version != version {
-		i = idling{version: version}
-	}
+	i := a.idling(stage, version, now)
 	i.looks = i.looks.Next(now, lookBase, lookMax)
 	if denied {
 		i.denied = now.Add(deniedPause)
@@ -186,16 +196,4 @@ func (a *attempt) rest(stage string, i idling) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.idle[stage] = i
-}
-
-// sleep waits for d, or returns ctx's error.
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

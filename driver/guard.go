@@ -3,6 +3,7 @@ package driver
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -35,7 +36,7 @@ type guard struct {
 	// current was rejected. It goes before current until that changes.
 	preferred *choice
 	rejected  *secretcache.Secret // the version current, while there is a preferred one
-	changed   chan struct{}       // closed when there is another current or preferred one
+	changed   chan struct{}       // closed by tell
 }
 
 // A loginKey is what the guard tells apart.
@@ -52,9 +53,9 @@ type choice struct {
 type record struct {
 	accepted bool // a login was, and no other rejected since
 	inFlight int
-	started  uint64        // number of the login that was started last
-	judge    *judge        // the login that others wait for, or nil
-	freed    chan struct{} // closed when a login ends, for those over maxLogins; or nil
+	started  uint64          // number of the login that was started last
+	judge    *judge          // the login that others wait for, or nil
+	queue    []chan struct{} // those over maxLogins, in order; each is closed for one to go on
 
 	rejection *rejection       // the first since the last acceptance, or nil
 	rejected  uint64           // started when that was received: what follows are probes
@@ -103,13 +104,16 @@ func newGuard(maxLogins int) *guard {
 // rejected it returns the rejection, unless the pause after it was over when the
 // caller began: who waited for a look that found nothing is not to send a probe.
 func (g *guard) enter(ctx context.Context, k loginKey, began time.Time) (ticket, *rejection, error) {
-	free := false // has waited for a judge that could not say
+	free := false          // has waited for a judge that could not say
+	var turn chan struct{} // of the queue: nil for those who have not been in it
 	for {
-		if err := ctx.Err(); err != nil {
-			return ticket{}, nil, err
-		}
 		g.mu.Lock()
 		r := g.record(k)
+		if err := ctx.Err(); err != nil {
+			r.next(g.maxLogins)
+			g.mu.Unlock()
+			return ticket{}, nil, err
+		}
 		var wait <-chan struct{}
 		var waited *judge
 		t := ticket{record: r}
@@ -117,6 +121,7 @@ func (g *guard) enter(ctx context.Context, k loginKey, began time.Time) (ticket,
 		case r.rejection != nil:
 			if r.probe != 0 || r.pause.Wait(began) > 0 {
 				rejection := r.rejection
+				r.next(g.maxLogins)
 				g.mu.Unlock()
 				return ticket{}, rejection, nil
 			}
@@ -126,11 +131,14 @@ func (g *guard) enter(ctx context.Context, k loginKey, began time.Time) (ticket,
 		case !r.accepted && r.judge == nil && !free:
 			t.judge = &judge{done: make(chan struct{})}
 		}
-		if wait == nil && g.maxLogins > 0 && r.inFlight >= g.maxLogins {
-			if r.freed == nil {
-				r.freed = make(chan struct{})
+		if wait == nil && g.maxLogins > 0 && (r.inFlight >= g.maxLogins || turn == nil && len(r.queue) > 0) {
+			at := len(r.queue)
+			if turn != nil {
+				at = 0 // another was quicker
 			}
-			wait = r.freed
+			turn = make(chan struct{})
+			r.queue = slices.Insert(r.queue, at, turn)
+			wait = turn
 		}
 		if wait == nil {
 			r.inFlight++
@@ -150,9 +158,23 @@ func (g *guard) enter(ctx context.Context, k loginKey, began time.Time) (ticket,
 		case <-wait:
 			free = free || waited != nil && waited.free
 		case <-ctx.Done():
+			g.mu.Lock()
+			r.queue = slices.DeleteFunc(r.queue, func(c chan struct{}) bool { return c == turn })
+			r.next(g.maxLogins) // it may have been its turn
+			g.mu.Unlock()
 			return ticket{}, nil, ctx.Err()
 		}
 	}
+}
+
+// next lets as many go on of those over maxLogins as there is room for. guard.mu is
+// held.
+func (r *record) next(maxLogins int) {
+	n := min(len(r.queue), max(0, maxLogins-r.inFlight))
+	for _, turn := range r.queue[:n] {
+		close(turn)
+	}
+	r.queue = slices.Delete(r.queue, 0, n)
 }
 
 // rejection returns the server's last word on a version if that was a rejection.
@@ -172,10 +194,6 @@ func (g *guard) leave(t ticket, o outcome, err error) {
 	defer g.mu.Unlock()
 	r := t.record
 	r.inFlight--
-	if r.freed != nil {
-		close(r.freed)
-		r.freed = nil
-	}
 	probe := r.probe == t.number
 	if probe {
 		r.probe = 0
@@ -185,6 +203,9 @@ func (g *guard) leave(t ticket, o outcome, err error) {
 		// A login that was sent before the rejection was received says nothing of
 		// what the server thinks since.
 		if r.rejection == nil || t.number > r.rejected {
+			if r.rejection != nil {
+				g.tell()
+			}
 			r.clear()
 			r.accepted = true
 		}
@@ -204,6 +225,11 @@ func (g *guard) leave(t ticket, o outcome, err error) {
 			r.judge = nil
 		}
 		close(t.judge.done)
+	}
+	if r.rejection != nil {
+		r.next(len(r.queue) + r.inFlight) // none is to log in: they return the rejection
+	} else {
+		r.next(g.maxLogins)
 	}
 }
 
@@ -232,7 +258,7 @@ func (g *guard) forget() {
 	var victim loginKey
 	least := time.Duration(-1)
 	for k, r := range g.records {
-		if wait := r.pause.Wait(now); r.inFlight == 0 && k.version != g.current && (least < 0 || wait < least) {
+		if wait := r.pause.Wait(now); r.inFlight == 0 && len(r.queue) == 0 && k.version != g.current && (least < 0 || wait < least) {
 			victim, least = k, wait
 		}
 	}
@@ -279,6 +305,13 @@ func (g *guard) observe(generation uint64, version string) bool {
 	return true
 }
 
+// stageVersion returns the version that the stage named when it was last read.
+func (g *guard) stageVersion() string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.current
+}
+
 // prefer makes later connects begin with a version of a fall-back stage, for as
 // long as the stage names the version of rejected.
 func (g *guard) prefer(rejected *secretcache.Secret, c choice) {
@@ -297,7 +330,7 @@ func (g *guard) tell() {
 }
 
 // news returns a channel that is closed when there is another version to begin
-// with than now.
+// with than now, or the server accepts one again.
 func (g *guard) news() <-chan struct{} {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -868,3 +868,48 @@ func checkLog(t *testing.T, b *bench, versions map[string]string, alone bool) {
 		}
 	}
 }
+
+// Connects over MaxLogins go on in the order in which they came, also when some give
+// up; each gets its turn.
+func TestMaxLoginsInOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, func(b *bench, _ *string) {
+			b.opts.MaxLogins = 2
+			b.db.latency = func(int) time.Duration { return 100 * time.Millisecond }
+		})
+		if err := b.ping(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		var mu sync.Mutex
+		var order []int
+		var wg sync.WaitGroup
+		for i := range 100 {
+			wg.Go(func() {
+				ctx := t.Context()
+				if i%10 == 9 {
+					var cancel context.CancelFunc
+					ctx, cancel = context.WithTimeout(ctx, 150*time.Millisecond)
+					defer cancel()
+				}
+				err := b.ping(ctx)
+				mu.Lock()
+				defer mu.Unlock()
+				if err == nil {
+					order = append(order, i)
+				} else if i%10 != 9 {
+					t.Errorf("connect %d: %v", i, err)
+				}
+			})
+			time.Sleep(time.Millisecond)
+		}
+		wg.Wait()
+		for i := 1; i < len(order); i++ {
+			if order[i] < order[i-1]-1 { // two end together
+				t.Fatalf("ended in the order %v", order)
+			}
+		}
+		if b.db.most > 2 {
+			t.Errorf("%d logins at once, want 2", b.db.most)
+		}
+	})
+}

@@ -110,6 +110,6 @@ func (c *Connector) prove() {
 		if err == nil {
 			c.proof.pause = nil // but for the first
 		}
-		c.proof.pause = c.proof.pause.Next(time.Now(), pauseBase, pauseMax)
+		c.proof.pause = c.proof.pause.Next(time.Now(), lookBase, lookMax) // the guard spaces logins
 	}()
 }

@@ -98,6 +98,15 @@ func forEach(t *testing.T, f func(t *testing.T, e *engine)) {
 	}
 }
 
+// forEachTogether is forEach for a test that does nothing but wait.
+func forEachTogether(t *testing.T, f func(t *testing.T, e *engine)) {
+	var wg sync.WaitGroup
+	for _, e := range engines {
+		wg.Go(func() { t.Run(e.name, func(t *testing.T) { f(t, e) }) })
+	}
+	wg.Wait()
+}
+
 func as[E error](err error) bool {
 	var target E
 	return errors.As(err, &target)

@@ -95,15 +95,17 @@ type entry struct {
 // An origin is where a secret comes from.
 type origin struct {
 	cache *Cache
+	first uint64 // number of the fetch that brought it
 	fetch uint64 // number of the fetch that last brought or confirmed it; guarded by cache.mu
 }
 
 // newerThan reports whether s, of a cache whose mu is held, is another version
-// than old and was fetched after that was. It cannot tell of what another cache
-// fetched, or of nil.
+// than old and came after that: one that is confirmed while a rotation is under way
+// is not newer than what AWSPENDING named by then. It cannot tell of what another
+// cache fetched, or of nil.
 func (s *Secret) newerThan(old *Secret) bool {
 	return old != nil && s.versionID != old.versionID && old.origin != nil &&
-		old.origin.cache == s.origin.cache && s.origin.fetch > old.origin.fetch
+		old.origin.cache == s.origin.cache && s.origin.first > old.origin.fetch
 }
 
 // A state is a value and its age. It is immutable.
@@ -807,7 +809,7 @@ func (c *Cache) in(f *flight, r Result) Result {
 		return Result{Err: errNoAnswer}
 	}
 	own := *r.Secret
-	own.origin = &origin{c, f.number}
+	own.origin = &origin{cache: c, first: f.number, fetch: f.number}
 	if own.id == "" {
 		own.id = f.key.id
 	}
@@ -864,6 +866,9 @@ func (c *Cache) install(f *flight, s *Secret, now time.Time) (changed bool) {
 		e.looks = nil
 	}
 	if f.rejected != nil && f.rejected.versionID == s.versionID {
+		if e.looks.Wait(now.Add(-lookMax)) == 0 {
+			e.looks = nil // older than any pause: that was another rejection's
+		}
 		e.looks = e.looks.Next(now, lookBase, lookMax)
 	}
 	e.state.Store(&state{secret: s, fetched: now, ttl: ttl})

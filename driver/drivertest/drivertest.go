@@ -265,7 +265,11 @@ func (s Server) passwords(t *testing.T) {
 
 func (s Server) wrongDatabase(t *testing.T) {
 	db := s.open(t, Passwords[0], "dbname=no_such_database", nil)
-	s.wantOther(t, db, s.query(t, db))
+	err := s.query(t, db)
+	s.wantOther(t, db, err)
+	if !s.Engine.NoDatabase(err) {
+		t.Errorf("Engine.NoDatabase(%v) = false", err)
+	}
 }
 
 func (s Server) unknownHost(t *testing.T) {

@@ -10,8 +10,10 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
+	"github.com/sqlsecrets/sqlsecrets/engines"
 	"github.com/sqlsecrets/sqlsecrets/engines/postgres"
 )
 
@@ -43,6 +45,26 @@ func ExampleNewConnector() {
 	}
 	db := sql.OpenDB(connector)
 	defer db.Close()
+}
+
+// Connections that were opened before a rotation end, as an auditor may ask: those in
+// use when the pool next hands them out, idle ones by the pool's own clock.
+func ExampleNewConnector_closeSuperseded() {
+	connector, err := postgres.NewConnector("prod/app/db?sslmode=verify-full", &driver.Options{CloseSuperseded: true})
+	if err != nil {
+		log.Fatal(err)
+	}
+	db := sql.OpenDB(connector)
+	defer db.Close()
+	db.SetConnMaxIdleTime(5 * time.Minute)
+
+	// On an event that says that the secret has another version; without one, the
+	// cache's TTL or a rejected login tells.
+	cache, err := engines.Cache(driver.Location{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	cache.Invalidate("prod/app/db")
 }
 
 // Tools that take the name of a driver get one with options of its own.

@@ -13,6 +13,7 @@ const (
 	accessDenied           = 1045 // ER_ACCESS_DENIED_ERROR
 	accessDeniedNoPassword = 1698 // ER_ACCESS_DENIED_NO_PASSWORD_ERROR
 	badDatabase            = 1049 // ER_BAD_DB_ERROR
+	databaseDenied         = 1044 // ER_DBACCESS_DENIED_ERROR
 )
 
 // Rejected reports whether the server refused the credentials, which it says with
@@ -25,9 +26,9 @@ func (e Engine) Rejected(err error) bool {
 	return errors.As(err, &me) && (me.Number == accessDenied || me.Number == accessDeniedNoPassword)
 }
 
-// NoDatabase reports whether the server has no database of the name: error 1049,
-// which only a user gets to see who may see all of them; others get 1044.
+// NoDatabase reports whether the server has no database of the name: error 1049, or
+// 1044, which a user gets who may not see whether there is one.
 func (e Engine) NoDatabase(err error) bool {
 	var me *gomysql.MySQLError
-	return errors.As(err, &me) && me.Number == badDatabase
+	return errors.As(err, &me) && (me.Number == badDatabase || me.Number == databaseDenied)
 }

@@ -553,6 +553,22 @@ func TestRejected(t *testing.T) {
 	}
 }
 
+func TestNoDatabase(t *testing.T) {
+	for number, want := range map[uint16]bool{1049: true, 1044: true, 1045: false, 1046: false, 1146: false, 0: false} {
+		me := &gomysql.MySQLError{Number: number, Message: "Unknown database 'app'"}
+		for _, err := range []error{me, fmt.Errorf("wrapped: %w", me)} {
+			if got := (gosqldriver.Engine{}).NoDatabase(err); got != want {
+				t.Errorf("NoDatabase(%d in a %T) = %t, want %t", number, err, got, want)
+			}
+		}
+	}
+	for _, err := range []error{nil, errors.New("Error 1049 (42000): Unknown database"), gomysql.ErrInvalidConn} {
+		if (gosqldriver.Engine{}).NoDatabase(err) {
+			t.Errorf("NoDatabase(%v) = true", err)
+		}
+	}
+}
+
 // noPassword searches an error's texts and everything reachable from it.
 func noPassword(t *testing.T, err error, password string) {
 	t.Helper()

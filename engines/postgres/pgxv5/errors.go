@@ -137,10 +137,11 @@ func (e Engine) Rejected(err error) bool {
 }
 
 // NoDatabase reports whether the server has no database of the name: 3D000, whatever
-// the text. PgBouncer's own "no such database" has a code of its protocol only.
+// the text, or PgBouncer's 08P01 by its whole text.
 func (e Engine) NoDatabase(err error) bool {
 	var pg *pgconn.PgError
-	return errors.As(err, &pg) && pg.Code == invalidCatalogName
+	return errors.As(err, &pg) && (pg.Code == invalidCatalogName ||
+		pg.Code == protocolViolation && pg.Routine == "" && pgBouncerNoDatabase.MatchString(pg.Message))
 }
 
 func rejected(pg *pgconn.PgError) bool {
@@ -173,6 +174,8 @@ var (
 	// them where auth_query is on, and cannot be told from the others.
 	pgBouncer = regexp.MustCompile(`^(password authentication failed|SASL authentication failed|` +
 		`empty password returned by client|no such user(: .+)?|"trust" authentication failed)$`)
+
+	pgBouncerNoDatabase = regexp.MustCompile(`^no such database: .+$`)
 
 	// What PostgreSQL says to PgBouncer, which hands it to the client: until 1.19 as
 	// 08P01, then with the server's code. Never with its routine. Of a user whose

@@ -116,6 +116,33 @@ func TestRejected(t *testing.T) {
 
 // The error of every way to fail has pgx's text and its causes, and neither the
 // password nor a configuration anywhere.
+func TestNoDatabase(t *testing.T) {
+	for _, test := range []struct {
+		code, routine, message string
+		want                   bool
+	}{
+		{"3D000", "InitPostgres", `database "app" does not exist`, true},
+		{"3D000", "InitPostgres", `Datenbank »app« existiert nicht`, true},
+		{"3D000", "", `database "app" does not exist`, true}, // through PgBouncer since 1.19
+		{"08P01", "", "no such database: app", true},         // client.c of PgBouncer
+		{"08P01", "", `database "app" is disabled`, false},
+		{"08P01", "", "there is no such database: app", false},
+		{"08P01", "ProcessStartupPacket", "no such database: app", false},
+		{"28P01", "auth_failed", "no such database: app", false},
+		{"42501", "InitPostgres", `permission denied for database "app"`, false},
+	} {
+		pg := &pgconn.PgError{Code: test.code, Routine: test.routine, Message: test.message}
+		for _, err := range []error{pg, fmt.Errorf("wrapped: %w", pg)} {
+			if got := (pgxv5.Engine{}).NoDatabase(err); got != test.want {
+				t.Errorf("NoDatabase(%s %q of %q in a %T) = %t, want %t", test.code, test.message, test.routine, err, got, test.want)
+			}
+		}
+	}
+	if (pgxv5.Engine{}).NoDatabase(nil) || (pgxv5.Engine{}).NoDatabase(context.DeadlineExceeded) {
+		t.Error("NoDatabase is true for an error of no server")
+	}
+}
+
 func TestErrorsHoldNoPassword(t *testing.T) {
 	certs := newCertificates(t, "localhost")
 	reject := func(login) *pgErr { return pgError("28P01", "auth_failed", "no") }

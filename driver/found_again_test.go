@@ -1,0 +1,170 @@
+package driver_test
+
+import (
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sqlsecrets/sqlsecrets/driver"
+	"github.com/sqlsecrets/sqlsecrets/secretcache"
+)
+
+// Schedules that TestModel has found, each made deterministic.
+
+// A rejected version that the server accepts again is good for all who are under way.
+func TestAcceptedAgainServesThoseUnderWay(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		after time.Duration // the begin of the connect after the probe's
+		limit time.Duration // of the connect
+	}{
+		{"its search began before", -100 * time.Millisecond, 300 * time.Millisecond},
+		{"it waits for the next look", 20 * time.Millisecond, 200 * time.Millisecond},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t, func(b *bench, _ *string) { b.db.set("app", "other") })
+				isAuthFailed(t, b.ping(t.Context()), "v1")
+				b.store.latency = 50 * time.Millisecond
+				b.db.latency = func(int) time.Duration { return 10 * time.Millisecond }
+				time.Sleep(500 * time.Millisecond)
+				b.db.set("app", "pw1")
+				var probe sync.WaitGroup
+				probe.Go(func() {
+					time.Sleep(500 * time.Millisecond) // the pause is over
+					if err := b.ping(t.Context()); err != nil {
+						t.Errorf("probe: %v", err)
+					}
+				})
+				time.Sleep(500*time.Millisecond + test.after)
+				start := time.Now()
+				if err := b.ping(t.Context()); err != nil {
+					t.Error(err)
+				}
+				if took := time.Since(start); took > test.limit {
+					t.Errorf("took %v, want %v at most", took, test.limit)
+				}
+				probe.Wait()
+			})
+		})
+	}
+}
+
+// A version that a fetch confirms in the middle of a rotation is older than the one
+// that is pending.
+func TestConfirmedVersionIsNotNewer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, func(b *bench, _ *string) {
+			b.cache = secretcache.New(b.store, &secretcache.Options{TTL: 4 * time.Second})
+		})
+		ping := func() {
+			t.Helper()
+			if err := b.ping(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		ping()
+		b.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
+		b.db.set("app", "pw2")
+		ping()
+		time.Sleep(5 * time.Second)
+		ping() // fetches v1 once more
+		b.store.move("AWSCURRENT", "v2")
+		time.Sleep(time.Second)
+		b.store.put("v3", credentials("app", "pw3"), "AWSPENDING")
+		b.db.set("app", "pw3")
+		ping()
+		if _, rejected := b.db.count(); rejected != 2 {
+			t.Errorf("%d rejected logins, want 2: v1 and v2, each once", rejected)
+		}
+	})
+}
+
+// A connect that waits for a look at a fall-back stage goes on when the stage itself
+// has changed.
+func TestNobodyWaitsForAFallbackWhenTheStageHasChanged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, func(b *bench, _ *string) { b.db.set("app", "other") })
+		isAuthFailed(t, b.ping(t.Context()), "v1")
+		time.Sleep(200 * time.Millisecond)
+		b.cache.Invalidate("prod/app") // so that only the fall-back's look is not due
+		done := make(chan error)
+		go func() { done <- b.ping(t.Context()) }()
+		time.Sleep(200 * time.Millisecond)
+		b.db.set("app", "pw2")
+		b.store.put("v2", credentials("app", "pw2"), "AWSCURRENT")
+		b.cache.Invalidate("prod/app")
+		if err := b.ping(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(start); took > 0 {
+			t.Errorf("waited %v more", took)
+		}
+	})
+}
+
+// Looks that found nothing in an outage of long ago neither space nor replace those
+// of today.
+func TestOldOutageIsForgotten(t *testing.T) {
+	outage := func(t *testing.T, b *bench) {
+		t.Helper()
+		b.db.set("app", "other")
+		for start := time.Now(); time.Since(start) < 5*time.Minute; time.Sleep(time.Second) {
+			if err := b.ping(t.Context()); err == nil {
+				t.Fatal("no error")
+			}
+		}
+		b.db.set("app", "pw1")
+		time.Sleep(2 * time.Hour)
+		if err := b.ping(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Hour)
+	}
+	setup := func(window time.Duration, fallback []string) func(*bench, *string) {
+		return func(b *bench, _ *string) {
+			b.opts = driver.Options{RotationWindow: window, FallbackStages: fallback}
+			b.cache = secretcache.New(b.store, &secretcache.Options{TTL: 24 * time.Hour})
+		}
+	}
+	t.Run("a rotation finishes between the looks", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench(t, setup(0, nil))
+			outage(t, b)
+			b.store.latency = 10 * time.Millisecond
+			b.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
+			b.db.set("app", "pw2")
+			time.AfterFunc(7*time.Millisecond, func() { b.store.move("AWSCURRENT", "v2") })
+			if err := b.ping(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	})
+	t.Run("a connect waits for a rotation", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench(t, setup(time.Second, []string{}))
+			outage(t, b)
+			c, err := driver.NewConnector(b.engine, "prod/app?rotationWindow=1m&fallback=none", &b.opts)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b.Connector = c
+			b.db.set("app", "pw2")
+			const gap = 1100 * time.Millisecond
+			time.AfterFunc(gap, func() { b.store.put("v2", credentials("app", "pw2"), "AWSCURRENT") })
+			start := time.Now()
+			if err := b.ping(t.Context()); err != nil {
+				t.Error(err)
+			}
+			if took := time.Since(start); took > gap+3*time.Second {
+				t.Errorf("took %v, want the looks to begin at intervals of 1 s and 2 s", took)
+			}
+		})
+	})
+}

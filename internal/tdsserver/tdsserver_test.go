@@ -16,6 +16,7 @@ import (
 	"math/big"
 	"net"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -379,7 +380,7 @@ func TestGarbage(t *testing.T) {
 		"LOGIN7 of TDS 7.1":        append(slices.Clone(prelogin), login(func(b []byte) { b[7] = 0x71 })...),
 		"SSPI that is none":        append(slices.Clone(prelogin), login(func(b []byte) { b[25] = 0x80 })...),
 	} {
-		c, err := net.Dial("tcp", fmt.Sprintf("%s:%d", s.Host, s.Port))
+		c, err := net.Dial("tcp", net.JoinHostPort(s.Host, strconv.Itoa(s.Port)))
 		if err != nil {
 			t.Fatal(err)
 		}

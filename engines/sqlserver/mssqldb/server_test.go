@@ -9,19 +9,25 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	sqldriver "database/sql/driver"
+	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"math/big"
 	"net"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
+
+	"github.com/microsoft/go-mssqldb/msdsn"
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/driver/drivertest"
 	"github.com/sqlsecrets/sqlsecrets/engines/sqlserver/mssqldb"
 	"github.com/sqlsecrets/sqlsecrets/internal/tdsserver"
+	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
 const (
@@ -92,6 +98,7 @@ func wantOpen(t *testing.T, s *tdsserver.Server, want int) {
 type certificates struct {
 	Server    *tls.Config
 	Pool      *x509.CertPool
+	Authority *x509.Certificate
 	CA, Leaf  string // files
 	LeafAsDER string
 }
@@ -128,7 +135,7 @@ func newCertificates(t *testing.T, names ...string) certificates {
 		}
 	}
 	leaf, key := make(template, ca, caKey)
-	c := certificates{Pool: x509.NewCertPool(), Server: &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{leaf.Raw}, PrivateKey: key}}}}
+	c := certificates{Pool: x509.NewCertPool(), Authority: ca, Server: &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{leaf.Raw}, PrivateKey: key}}}}
 	c.Pool.AddCert(ca)
 	dir := t.TempDir()
 	write := func(name string, data []byte) string {
@@ -144,6 +151,43 @@ func newCertificates(t *testing.T, names ...string) certificates {
 	return c
 }
 
+// secretOf is the secret of app_user.
+func secretOf(s *tdsserver.Server) driver.Secrets {
+	value, err := json.Marshal(map[string]any{"engine": "sqlserver-ex", "host": s.Host, "port": s.Port, "dbname": "app", "username": "app_user", "password": goodPassword})
+	if err != nil {
+		panic(err) // it is strings and a number
+	}
+	return secretcache.New(secretcache.SourceFunc(func(context.Context, string, string) (*secretcache.Secret, error) {
+		return secretcache.NewSecret(secretcache.Value{ID: "prod/app", VersionID: "v1", String: string(value)}), nil
+	}), nil)
+}
+
+func emptyFile(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "CANARY.pem")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// capture prepares an endpoint and returns the configuration that a connect gets.
+func capture(t *testing.T, ep driver.Endpoint) (config *msdsn.Config, err error) {
+	t.Helper()
+	stop := errors.New("stop")
+	l, err := mssqldb.Engine{Configure: func(c *msdsn.Config) error {
+		config = c
+		return stop
+	}}.Prepare(ep)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := l.Connect(t.Context(), driver.Credentials{User: "u", Password: driver.NewPassword("p")}); !errors.Is(err, stop) {
+		t.Fatalf("Connect = %v", err)
+	}
+	return config, nil
+}
+
 func TestDriver(t *testing.T) {
 	certs := newCertificates(t, "127.0.0.1")
 	others := newCertificates(t, "127.0.0.1")
@@ -157,20 +201,35 @@ func TestDriver(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := start(t, c.options)
+			o := c.options
+			o.Databases = []string{"app"}
+			o.Addr = net.JoinHostPort("::1", strconv.Itoa(s.Port))
+			six, err := tdsserver.Start(o) // no IPv6 is no reason not to run the rest
+			if err == nil {
+				defer six.Close()
+			}
 			d := drivertest.Server{
-				Engine:      mssqldb.Engine{},
-				Host:        s.Host,
-				Port:        s.Port,
-				Database:    "app",
-				Query:       "SELECT SUSER_SNAME()",
-				ConnType:    "*mssql.Conn",
-				SetPassword: func(_ testing.TB, user, password string) { s.SetPassword(user, password) },
-				Logins:      func(_ testing.TB, user string) (accepted, rejected int) { return s.Logins(user) },
+				Engine:   mssqldb.Engine{},
+				Host:     s.Host,
+				Port:     s.Port,
+				Database: "app",
+				Query:    "SELECT SUSER_SNAME()",
+				ConnType: "*mssql.Conn",
+				SetPassword: func(_ testing.TB, user, password string) {
+					s.SetPassword(user, password)
+					if six != nil {
+						six.SetPassword(user, password)
+					}
+				},
+				Logins: func(_ testing.TB, user string) (accepted, rejected int) { return s.Logins(user) },
 			}
 			if c.options.TLS != nil {
 				d.TLSVerified = "encrypt=true&certificate=" + certs.CA
 				d.TLSWrongName = "encrypt=true&hostnameincertificate=other.test&certificate=" + certs.CA
 				d.TLSUnknownAuthority = "encrypt=true&certificate=" + others.CA
+			}
+			if six != nil {
+				d.HostIPv6 = "::1"
 			}
 			drivertest.Run(t, d)
 		})

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"net"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -19,7 +20,7 @@ import (
 
 // Options change what a [Server] does. Nil is all zero values.
 type Options struct {
-	Address  string      // to listen on; empty is 127.0.0.1:0
+	IPv6     bool        // listens on ::1 as well
 	Services []string    // service names; nil is ORCL
 	SIDs     []string    // nil is ORCLSID
 	TLS      *tls.Config // serves TCPS alone; nil serves TCP alone
@@ -54,9 +55,9 @@ type Server struct {
 	Host string
 	Port int
 
-	o        Options
-	listener net.Listener
-	running  sync.WaitGroup
+	o         Options
+	listeners []net.Listener
+	running   sync.WaitGroup
 
 	mu       sync.Mutex
 	changed  sync.Cond
@@ -84,9 +85,6 @@ func New(tb testing.TB, opts *Options) *Server {
 	if opts != nil {
 		s.o = *opts
 	}
-	if s.o.Address == "" {
-		s.o.Address = "127.0.0.1:0"
-	}
 	if s.o.Services == nil {
 		s.o.Services = []string{"ORCL"}
 	}
@@ -95,25 +93,48 @@ func New(tb testing.TB, opts *Options) *Server {
 	}
 	s.changed.L = &s.mu
 	_, _ = rand.Read(s.secret[:])
-	var err error
-	if s.listener, err = net.Listen("tcp", s.o.Address); err != nil {
+	if err := s.listen(); err != nil {
 		if tb == nil {
 			panic(err)
 		}
 		tb.Fatal(err)
 	}
-	a := s.listener.Addr().(*net.TCPAddr)
-	s.Host, s.Port = a.IP.String(), a.Port
-	s.running.Go(s.accept)
+	for _, l := range s.listeners {
+		s.running.Go(func() { s.accept(l) })
+	}
 	if tb != nil {
 		tb.Cleanup(s.Close)
 	}
 	return s
 }
 
-func (s *Server) accept() {
+// listen finds a port, which is to be free on both addresses.
+func (s *Server) listen() error {
+	for tries := 0; ; tries++ {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return err
+		}
+		a := l.Addr().(*net.TCPAddr)
+		s.Host, s.Port = a.IP.String(), a.Port
+		s.listeners = []net.Listener{l}
+		if !s.o.IPv6 {
+			return nil
+		}
+		if l, err = net.Listen("tcp", net.JoinHostPort("::1", strconv.Itoa(s.Port))); err == nil {
+			s.listeners = append(s.listeners, l)
+			return nil
+		}
+		_ = s.listeners[0].Close()
+		if tries == 10 {
+			return err
+		}
+	}
+}
+
+func (s *Server) accept(l net.Listener) {
 	for {
-		c, err := s.listener.Accept()
+		c, err := l.Accept()
 		if err != nil {
 			return
 		}
@@ -150,7 +171,9 @@ func (s *Server) remove(c net.Conn) {
 
 // Close ends all connections and waits for them.
 func (s *Server) Close() {
-	_ = s.listener.Close()
+	for _, l := range s.listeners {
+		_ = l.Close()
+	}
 	s.mu.Lock()
 	s.closed = true
 	for c := range s.conns {
@@ -161,7 +184,7 @@ func (s *Server) Close() {
 }
 
 // Addr returns the address as host:port.
-func (s *Server) Addr() string { return s.listener.Addr().String() }
+func (s *Server) Addr() string { return s.listeners[0].Addr().String() }
 
 // userName is a name as Oracle has it: in upper case unless it is quoted.
 func userName(name string) string {
@@ -244,8 +267,8 @@ func (s *Server) Connects() []string {
 	return slices.Clone(s.connects)
 }
 
-// Open returns how many connections are open. Those that a client dialled before the
-// call, and closed since, do not count; it waits until they are known.
+// Open returns how many connections are open, of all that a client has dialled before
+// by IPv4.
 func (s *Server) Open() int {
 	last, err := net.Dial("tcp", s.Addr()) // they are accepted in order
 	if err != nil {

@@ -474,7 +474,9 @@ func TestLogsHoldNoPassword(t *testing.T) {
 
 func TestConfigure(t *testing.T) {
 	s := start(t, tdsserver.Options{})
+	configs := map[*tls.Config]bool{} // the driver writes into them
 	e := mssqldb.Engine{Configure: func(c *msdsn.Config) error {
+		configs[c.TLSConfig] = true
 		if c.User != "" || c.Password != "" {
 			t.Errorf("Configure sees user %q and a password of %d bytes, want none", c.User, len(c.Password))
 		}
@@ -495,6 +497,9 @@ func TestConfigure(t *testing.T) {
 			t.Fatal(err)
 		}
 		_ = conn.Close()
+	}
+	if len(configs) != 2 {
+		t.Errorf("%d configurations for TLS of two connections", len(configs))
 	}
 	for _, l := range s.Seen() {
 		if l.AppName != "x+" || l.User != "app_user" {

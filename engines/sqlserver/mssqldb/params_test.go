@@ -54,6 +54,7 @@ func TestParams(t *testing.T) {
 		{pairsOf("packet size", "32767"), func(c *msdsn.Config) any { return c.PacketSize }, uint16(32767)},
 		{pairsOf("timezone", "Europe/Berlin"), func(c *msdsn.Config) any { return c.Encoding.Timezone.String() }, "Europe/Berlin"},
 		{pairsOf("tlsmin", "1.3"), func(c *msdsn.Config) any { return c.TLSConfig.MinVersion }, uint16(tls.VersionTLS13)},
+		{pairsOf("tlsmin", "1.0"), func(c *msdsn.Config) any { return c.TLSConfig.MinVersion }, uint16(tls.VersionTLS10)},
 		{pairsOf("trustservercertificate", "false"), func(c *msdsn.Config) any { return c.TLSConfig.InsecureSkipVerify }, false},
 		{pairsOf("workstation id", "w"), func(c *msdsn.Config) any { return c.Workstation }, "w"},
 		{nil, func(c *msdsn.Config) any { return strings.Join(c.Protocols, ",") }, "tcp"},

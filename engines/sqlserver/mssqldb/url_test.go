@@ -263,7 +263,7 @@ func FuzzParams(f *testing.F) {
 	f.Add("a;encrypt={disable}", "};encrypt={disable")
 	f.Add("{", "}")
 	f.Fuzz(func(t *testing.T, database, value string) {
-		if strings.ContainsRune(database+value, 0) || value == "" || !utf8.ValidString(database+value) || len(database) > 128 || len(value) > 128 {
+		if strings.ContainsRune(database+value, 0) || value == "" || !utf8.ValidString(database) || !utf8.ValidString(value) || len(database) > 128 || len(value) > 128 {
 			return
 		}
 		params := pairs("app name", value, "workstation id", value, "serverspn", value, "encrypt", "true")

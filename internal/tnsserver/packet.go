@@ -45,6 +45,9 @@ func (w *wire) packet() (kind byte, p []byte) {
 	head := make([]byte, headerSize)
 	_, err := io.ReadFull(w.Conn, head)
 	check(err)
+	if head[0] == 22 && head[1] == 3 {
+		fail("TLS where there is none")
+	}
 	n := int(binary.BigEndian.Uint16(head))
 	if w.large {
 		n = int(binary.BigEndian.Uint32(head))

@@ -87,9 +87,7 @@ func serve(s *Server, raw net.Conn) {
 			}
 		}
 	}()
-	if s.hangs(AtConnect) {
-		silence(raw)
-	}
+	s.stops(AtConnect, raw)
 	ss := &session{wire: &wire{Conn: raw}, server: s, cursors: map[int]query{}}
 	if s.o.TLS != nil {
 		ss.Conn = tls.Server(raw, s.o.TLS)
@@ -362,9 +360,7 @@ func (s *session) authTwo() {
 	a := answer{pairs["AUTH_SESSKEY"], pairs["AUTH_PASSWORD"], pairs["AUTH_PBKDF2_SPEEDY_KEY"]}
 	ch := *s.challenge
 	s.challenge = nil
-	if s.server.hangs(AtLogin) {
-		silence(s.Conn)
-	}
+	s.server.stops(AtLogin, s.Conn)
 	if code := s.server.login(user, ch, a); code != 0 {
 		s.error(code)
 		s.flush()
@@ -471,9 +467,7 @@ func (s *session) execute() {
 		text = s.text()
 	}
 	s.skipNums(13)
-	if s.server.hangs(AtQuery) {
-		silence(s.Conn)
-	}
+	s.server.stops(AtQuery, s.Conn)
 	if !hasText {
 		q, ok := s.cursors[cursor]
 		if !ok {

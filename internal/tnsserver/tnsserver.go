@@ -66,6 +66,7 @@ type Server struct {
 	seen     map[string]bool // addresses of clients
 	secret   [16]byte        // what the salts of users that do not exist come from
 	hang     Step
+	hangUp   bool // instead
 	serial   int
 	closed   bool
 	connects []string
@@ -248,16 +249,28 @@ func (s *Server) Logins(user string) (accepted, rejected int) {
 }
 
 // Hang has connections fall silent at a step. [Never] is as it was, for new ones.
-func (s *Server) Hang(at Step) {
+func (s *Server) Hang(at Step) { s.stopAt(at, false) }
+
+// HangUp has connections end at a step.
+func (s *Server) HangUp(at Step) { s.stopAt(at, true) }
+
+func (s *Server) stopAt(at Step, hangUp bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.hang = at
+	s.hang, s.hangUp = at, hangUp
 }
 
-func (s *Server) hangs(at Step) bool {
+// stops falls silent or ends the connection if this is the step for it.
+func (s *Server) stops(at Step, c net.Conn) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.hang == at
+	stop, hangUp := s.hang == at, s.hangUp
+	s.mu.Unlock()
+	if stop && hangUp {
+		check(errClosed)
+	}
+	if stop {
+		silence(c)
+	}
 }
 
 // Connects returns the descriptors that clients have connected with.

@@ -111,8 +111,9 @@ func noPassword(t *testing.T, err error, password string) {
 
 // certificates are an authority's and a server's, made for the test.
 type certificates struct {
-	Pool   *x509.CertPool
-	Server *tls.Config
+	Pool      *x509.CertPool
+	Authority []byte
+	Server    *tls.Config
 }
 
 func newCertificates(tb testing.TB, names ...string) certificates {
@@ -150,8 +151,9 @@ func newCertificates(tb testing.TB, names ...string) certificates {
 	der, err := x509.CreateCertificate(rand.Reader, leaf, ca, &key.PublicKey, caKey)
 	check(err)
 	c := certificates{
-		Pool:   x509.NewCertPool(),
-		Server: &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}},
+		Pool:      x509.NewCertPool(),
+		Authority: caDER,
+		Server:    &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}},
 	}
 	c.Pool.AddCert(ca)
 	return c

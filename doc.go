@@ -13,6 +13,10 @@
 //     "secretsmanager-postgres", "secretsmanager-mysql" and
 //     "secretsmanager-mariadb"; each has NewConnector and Register for programs
 //     that set options.
+//   - engines/redshift and engines/db2 register "secretsmanager-redshift" and
+//     "secretsmanager-db2"; the latter needs a Db2 driver that the program imports.
+//   - engines/all imports every engine and registers "secretsmanager", which takes
+//     the engine from the data source name or the secret.
 //   - engines/postgres/pgxv5 and engines/mysql/gosqldriver adapt the vendors'
 //     drivers and import no AWS SDK.
 //   - engines holds the process's default caches, one for each location of

@@ -263,12 +263,15 @@ func (a *attempt) refresh(ctx context.Context, secrets Secrets, stage string, re
 	return s, err
 }
 
+// A rechecker is Secrets with the method that *secretcache.Cache has besides.
+type rechecker interface {
+	Recheck(ctx context.Context, id, stage string, used *secretcache.Secret) (*secretcache.Secret, error)
+}
+
 // recheck returns another version than used, which failed for another reason than
 // its credentials, or nil if there is none or it is not the time to ask.
 func (a *attempt) recheck(ctx context.Context, secrets Secrets, used *secretcache.Secret) *secretcache.Secret {
-	r, ok := secrets.(interface {
-		Recheck(ctx context.Context, id, stage string, used *secretcache.Secret) (*secretcache.Secret, error)
-	})
+	r, ok := secrets.(rechecker)
 	if !ok {
 		return nil
 	}

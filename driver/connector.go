@@ -3,7 +3,6 @@ package driver
 import (
 	"context"
 	sqldriver "database/sql/driver"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -26,7 +25,7 @@ type Connector struct {
 	driver *Driver
 	guard  *guard
 
-	secrets  atomic.Pointer[Secrets]  // of SecretsAt
+	secrets  openedSecrets
 	parsed   atomic.Pointer[target]   // of the secret that was used last
 	prepared atomic.Pointer[prepared] // for the endpoint that was used last
 
@@ -57,8 +56,8 @@ type prepared struct {
 // for Connect to be refused, since tools open a driver with it to get at it.
 func NewConnector(engine Engine, dsn string, opts *Options) (*Connector, error) {
 	o := opts.clone()
-	if o.Secrets == nil && o.SecretsAt == nil {
-		return nil, &Error{Op: "make connector", Err: errors.New("options have neither Secrets nor SecretsAt; use the package engines/<db>, which sets them")}
+	if err := o.checkSecrets(); err != nil {
+		return nil, err
 	}
 	c := &Connector{
 		engine: engine, info: engine.Info(), driver: &Driver{engine: engine, opts: o},
@@ -66,14 +65,14 @@ func NewConnector(engine Engine, dsn string, opts *Options) (*Connector, error) 
 	}
 	if dsn == "" {
 		c.source = &dataSource{}
-		c.empty = badDSN(errors.New("it is empty"))
+		c.empty = badDSN(errEmpty)
 	} else {
 		source, err := parseDSN(engine, &c.info, dsn)
 		if err != nil {
 			return nil, err
 		}
-		if o.Secrets != nil && source.location != (Location{}) {
-			return nil, badDSN(errors.New(`parameters "region", "endpoint" and "source" have no effect on Options.Secrets: leave them out, or use Options.SecretsAt`))
+		if err := o.checkLocation(source.location); err != nil {
+			return nil, err
 		}
 		c.source = source
 	}
@@ -164,23 +163,7 @@ func (c *Connector) connect(ctx context.Context, window time.Duration) (sqldrive
 }
 
 // secretsAt returns the cache of the data source name's location.
-func (c *Connector) secretsAt() (Secrets, error) {
-	if c.o.Secrets != nil {
-		return c.o.Secrets, nil
-	}
-	if s := c.secrets.Load(); s != nil {
-		return *s, nil
-	}
-	s, err := c.o.SecretsAt(c.source.location)
-	if err != nil {
-		return nil, err
-	}
-	if s == nil {
-		return nil, errors.New("options' SecretsAt returned neither secrets nor an error")
-	}
-	c.secrets.CompareAndSwap(nil, &s)
-	return *c.secrets.Load(), nil
-}
+func (c *Connector) secretsAt() (Secrets, error) { return c.secrets.open(&c.o, c.source.location) }
 
 // target returns what a version says, parsed once.
 func (c *Connector) target(s *secretcache.Secret) (*target, error) {

@@ -30,23 +30,9 @@ type target struct {
 // parseSecret reads a secret's JSON. What the DSN says goes before it, what
 // neither says is the engine's default. Errors name keys and never values.
 func parseSecret(s *secretcache.Secret, d *dataSource, info *Info) (*target, error) {
-	var m map[string]any
-	value := s.Bytes()
-	switch {
-	case bytes.HasPrefix(value, []byte("\ufeff")):
-		return nil, malformed(errors.New("it begins with a byte order mark; store it without"))
-	case !utf8.Valid(value):
-		// The decoder would replace what is invalid, also in the password.
-		return nil, malformed(errors.New("it is not text in UTF-8"))
-	}
-	dec := json.NewDecoder(bytes.NewReader(value))
-	dec.UseNumber()
-	// The causes are dropped: they quote the value.
-	if dec.Decode(&m) != nil || m == nil {
-		return nil, malformed(errors.New("it is not a JSON object"))
-	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return nil, malformed(errors.New("something follows the JSON object"))
+	m, err := decodeSecret(s)
+	if err != nil {
+		return nil, err
 	}
 	t := &target{secret: s, host: d.host, port: d.port, database: d.database}
 
@@ -98,7 +84,6 @@ func parseSecret(s *secretcache.Secret, d *dataSource, info *Info) (*target, err
 			return nil, malformed(fmt.Errorf(`key %q is missing; give it, or "dbname" in the data source name`, d.fields.database))
 		}
 	}
-	var err error
 	if t.user, err = required(m, d.fields.username); err == nil {
 		_, err = text(m, d.fields.username)
 	}
@@ -116,6 +101,29 @@ func parseSecret(s *secretcache.Secret, d *dataSource, info *Info) (*target, err
 
 func malformed(err error) error {
 	return &Error{Kind: ErrMalformedSecret, Err: err}
+}
+
+// decodeSecret returns the fields of a secret's JSON.
+func decodeSecret(s *secretcache.Secret) (map[string]any, error) {
+	var m map[string]any
+	value := s.Bytes()
+	switch {
+	case bytes.HasPrefix(value, []byte("\ufeff")):
+		return nil, malformed(errors.New("it begins with a byte order mark; store it without"))
+	case !utf8.Valid(value):
+		// The decoder would replace what is invalid, also in the password.
+		return nil, malformed(errors.New("it is not text in UTF-8"))
+	}
+	dec := json.NewDecoder(bytes.NewReader(value))
+	dec.UseNumber()
+	// The causes are dropped: they quote the value.
+	if dec.Decode(&m) != nil || m == nil {
+		return nil, malformed(errors.New("it is not a JSON object"))
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return nil, malformed(errors.New("something follows the JSON object"))
+	}
+	return m, nil
 }
 
 // text returns a string that may be absent, null or empty. A control character

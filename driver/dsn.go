@@ -90,10 +90,16 @@ var refusedKeys = map[string]bool{
 	"hostname": true, "hostaddr": true, "failoverpartner": true,
 }
 
+func newDataSource() *dataSource {
+	return &dataSource{stage: secretcache.StageCurrent, fields: defaultFields, rotationWindow: -1}
+}
+
+var errEmpty = errors.New("it is empty")
+
 // parseDSN parses a data source name for an engine. Its errors quote nothing of
 // it but the names of parameters: somebody will pass postgres://user:password@host.
 func parseDSN(engine Engine, info *Info, dsn string) (*dataSource, error) {
-	d := &dataSource{stage: secretcache.StageCurrent, fields: defaultFields, rotationWindow: -1}
+	d := newDataSource()
 	var err error
 	if rest, ok := strings.CutPrefix(dsn, jdbcPrefix); ok {
 		err = d.parseJDBC(engine, info, rest)
@@ -241,16 +247,21 @@ func (d *dataSource) set(key, value string) error {
 
 // check completes what both forms have in common.
 func (d *dataSource) check(engine Engine, info *Info) error {
-	if region := d.location.Region; region != "" && strings.HasPrefix(d.secretID, "arn:") {
-		// The replica in the region asked for differs from the ARN in nothing else.
-		part := splitARN(d.secretID)
-		part[3] = region
-		d.secretID = strings.Join(part, ":")
-	}
+	d.moveToRegion()
 	if d.engine != "" && !info.Accepts(strings.ToLower(d.engine)) {
 		return mismatch(`parameter "engine" names another database than the driver for %s`, info.Name)
 	}
 	return engine.CheckParams(d.params)
+}
+
+// moveToRegion gives an ARN the region asked for: the replica there differs from it in
+// nothing else.
+func (d *dataSource) moveToRegion() {
+	if region := d.location.Region; region != "" && strings.HasPrefix(d.secretID, "arn:") {
+		part := splitARN(d.secretID)
+		part[3] = region
+		d.secretID = strings.Join(part, ":")
+	}
 }
 
 // checkID checks the id of a secret. Its errors do not quote it.

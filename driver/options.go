@@ -3,6 +3,7 @@ package driver
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"log/slog"
 	"slices"
 	"time"
@@ -113,4 +114,20 @@ func (o *Options) clone() Options {
 		c.Trace = &trace
 	}
 	return c
+}
+
+// checkSecrets makes sure that there is somewhere to get secrets from.
+func (o *Options) checkSecrets() error {
+	if o.Secrets == nil && o.SecretsAt == nil {
+		return &Error{Op: "make connector", Err: errors.New("options have neither Secrets nor SecretsAt; use the package engines/<db>, which sets them")}
+	}
+	return nil
+}
+
+// checkLocation refuses a location that would have no effect.
+func (o *Options) checkLocation(loc Location) error {
+	if o.Secrets != nil && loc != (Location{}) {
+		return badDSN(errors.New(`parameters "region", "endpoint" and "source" have no effect on Options.Secrets: leave them out, or use Options.SecretsAt`))
+	}
+	return nil
 }

@@ -1,0 +1,167 @@
+package driver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+
+	"github.com/sqlsecrets/sqlsecrets/secretcache"
+)
+
+// A Selector tells the engine of a data source name, for a driver that has several
+// (package engines/all). It may be used from several goroutines at once.
+type Selector struct {
+	dsn    string
+	scheme string      // of a JDBC URL; then source is empty
+	source *dataSource // of any other
+	o      Options
+
+	secrets openedSecrets
+	read    atomic.Pointer[engineOf] // the secret that was read last
+}
+
+type engineOf struct {
+	secret *secretcache.Secret
+	name   string
+	err    error
+}
+
+// NewSelector checks what a data source name has in common for all engines. Errors
+// are as [NewConnector]'s; the engine's parameters are checked by Connector.
+func NewSelector(dsn string, opts *Options) (*Selector, error) {
+	s := &Selector{dsn: dsn, source: newDataSource(), o: opts.clone()}
+	if err := s.o.checkSecrets(); err != nil {
+		return nil, err
+	}
+	if dsn == "" {
+		return s, nil // for Engine to refuse
+	}
+	if rest, ok := strings.CutPrefix(dsn, jdbcPrefix); ok {
+		s.scheme, _, ok = strings.Cut(rest, ":")
+		if !ok || !isKey(s.scheme) || s.scheme == "" {
+			return nil, badDSN(fmt.Errorf("no database's name and colon follow %q", jdbcPrefix))
+		}
+		return s, nil
+	}
+	if err := s.source.parseBare(dsn); err != nil {
+		return nil, badDSN(err)
+	}
+	s.source.moveToRegion()
+	if err := s.o.checkLocation(s.source.location); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Scheme returns the scheme of a JDBC URL, as "postgresql". It is empty where there is
+// none; then Engine tells.
+func (s *Selector) Scheme() string { return s.scheme }
+
+// SecretID returns the secret's id, where the data source name is no JDBC URL.
+func (s *Selector) SecretID() string { return s.source.secretID }
+
+// Fixed reports whether the data source name itself says the engine, by the scheme of
+// its URL or the key "engine", and Engine needs no secret.
+func (s *Selector) Fixed() bool { return s.scheme != "" || s.source.engine != "" }
+
+// Engine returns the name of the engine in lower case, as [Info.Accepts] takes it: of
+// the key "engine", or of the version that the secret's stage names now. The secret
+// comes from the cache if that has it, and if it is to blame for an error, the cache is
+// asked whether it has changed. It ends when ctx does; it is not bounded by
+// Options.ConnectTimeout.
+func (s *Selector) Engine(ctx context.Context) (string, error) {
+	switch {
+	case s.dsn == "":
+		return "", badDSN(errEmpty)
+	case s.source.engine != "":
+		return strings.ToLower(s.source.engine), nil
+	}
+	secrets, err := s.secrets.open(&s.o, s.source.location)
+	if err != nil {
+		return "", s.fail("open secrets for", nil, err)
+	}
+	current, err := secrets.Get(ctx, s.source.secretID, s.source.stage)
+	if err != nil {
+		return "", s.fail("get secret", nil, err)
+	}
+	name, err := s.engineOf(current)
+	if err == nil {
+		return name, nil
+	}
+	if r, ok := secrets.(rechecker); ok {
+		if newer, lookErr := r.Recheck(ctx, s.source.secretID, s.source.stage, current); lookErr == nil && newer != nil && newer != current {
+			return s.engineOf(newer)
+		}
+	}
+	return "", err
+}
+
+// engineOf reads a version, once.
+func (s *Selector) engineOf(secret *secretcache.Secret) (string, error) {
+	if e := s.read.Load(); e != nil && e.secret == secret {
+		return e.name, e.err
+	}
+	e := &engineOf{secret: secret}
+	m, err := decodeSecret(secret)
+	if err == nil {
+		if e.name, err = text(m, "engine"); err == nil && e.name == "" {
+			err = errors.New(`key "engine" is missing; secrets that RDS or Redshift manages have none: give "engine" in the data source name`)
+		}
+		if err != nil {
+			err = malformed(err)
+		}
+	}
+	e.name = strings.ToLower(e.name)
+	if err != nil {
+		e.err = s.fail("read secret", secret, err)
+	}
+	s.read.Store(e)
+	return e.name, e.err
+}
+
+func (s *Selector) fail(op string, secret *secretcache.Secret, err error) error {
+	e := &Error{Op: op, SecretID: s.source.secretID}
+	if secret != nil {
+		e.Version = secret.VersionID()
+	}
+	if inner := (*Error)(nil); errors.As(err, &inner) && inner.Op == "" {
+		e.Kind, err = inner.Kind, inner.Err
+	}
+	e.Err = notBadConn(err)
+	return e
+}
+
+// Connector returns a connector of engine for the data source name, which gets its
+// secrets from where the Selector does. Errors are as [NewConnector]'s.
+func (s *Selector) Connector(engine Engine) (*Connector, error) {
+	c, err := NewConnector(engine, s.dsn, &s.o)
+	if err == nil {
+		c.secrets.share(&s.secrets)
+	}
+	return c, err
+}
+
+// openedSecrets are those of Options.SecretsAt once it has succeeded.
+type openedSecrets struct{ p atomic.Pointer[Secrets] }
+
+func (s *openedSecrets) open(o *Options, loc Location) (Secrets, error) {
+	if o.Secrets != nil {
+		return o.Secrets, nil
+	}
+	if opened := s.p.Load(); opened != nil {
+		return *opened, nil
+	}
+	opened, err := o.SecretsAt(loc)
+	if err != nil {
+		return nil, err
+	}
+	if opened == nil {
+		return nil, errors.New("options' SecretsAt returned neither secrets nor an error")
+	}
+	s.p.CompareAndSwap(nil, &opened)
+	return *s.p.Load(), nil
+}
+
+func (s *openedSecrets) share(from *openedSecrets) { s.p.Store(from.p.Load()) }

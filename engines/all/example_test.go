@@ -1,0 +1,35 @@
+package all_test
+
+import (
+	"database/sql"
+	"log"
+
+	"github.com/sqlsecrets/sqlsecrets/engines/all"
+)
+
+// The secret says which engine its database has.
+func Example() {
+	db, err := sql.Open(all.DriverName, "prod/app/db")
+	if err != nil {
+		log.Fatal(err) // the data source name is wrong; nothing is fetched yet
+	}
+	defer db.Close()
+}
+
+// A URL of AWS's JDBC library, as a program that comes from Java has it.
+func Example_jdbc() {
+	db, err := sql.Open(all.DriverName, "jdbc-secretsmanager:postgresql://example.com:5432/database?user=prod/app/db&sslmode=verify-full")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer db.Close()
+}
+
+// A secret that RDS manages has no engine.
+func Example_managedPassword() {
+	db, err := sql.Open(all.DriverName, "rds!db-1234?engine=mysql&host=db.example.com&dbname=app&tls=true")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer db.Close()
+}

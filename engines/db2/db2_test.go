@@ -1,0 +1,443 @@
+package db2_test
+
+import (
+	"context"
+	"crypto/tls"
+	"database/sql"
+	sqldriver "database/sql/driver"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sqlsecrets/sqlsecrets/driver"
+	"github.com/sqlsecrets/sqlsecrets/driver/drivertest"
+	"github.com/sqlsecrets/sqlsecrets/engines/db2"
+	"github.com/sqlsecrets/sqlsecrets/internal/leak"
+	"github.com/sqlsecrets/sqlsecrets/secretcache"
+)
+
+var fake = db2.Engine{Driver: "fake_ibm_db"}
+
+func TestConformance(t *testing.T) {
+	s := startServer(t, "127.0.0.1:0")
+	suite := drivertest.Server{
+		Engine: fake, Host: s.Host, Port: s.Port, Database: database,
+		Query: "VALUES 1", ConnType: "*db2_test.conn",
+		SetPassword: s.setPassword, Logins: s.logins,
+		Refuses: func(p string) bool {
+			return strings.ContainsAny(p, ";") || strings.TrimSpace(p) != p || strings.IndexFunc(p, func(r rune) bool { return r > 0x7e }) >= 0 || p[0] == '\''
+		},
+	}
+	drivertest.Run(t, suite)
+}
+
+func TestIPv6(t *testing.T) {
+	l, err := net.Listen("tcp", "[::1]:0")
+	if err != nil {
+		t.Skipf("no IPv6: %v", err)
+	}
+	_ = l.Close()
+	s := startServer(t, "[::1]:0")
+	s.setPassword(t, "u", "p")
+	lg, err := fake.Prepare(driver.Endpoint{Host: "::1", Port: s.Port, Database: database})
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := lg.Connect(t.Context(), driver.Credentials{User: "u", Password: driver.NewPassword("p")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = conn.Close()
+}
+
+// A recorder is a driver that keeps connection strings, and answers as a test says.
+type recorder struct {
+	mu   sync.Mutex
+	seen []string
+	open func(s string) (sqldriver.Conn, error)
+}
+
+func (r *recorder) Open(s string) (sqldriver.Conn, error) {
+	r.mu.Lock()
+	r.seen = append(r.seen, s)
+	r.mu.Unlock()
+	if r.open != nil {
+		return r.open(s)
+	}
+	return nil, security(24, "USERNAME AND/OR PASSWORD INVALID")
+}
+
+// calls returns the connection strings so far.
+func (r *recorder) calls() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return append([]string(nil), r.seen...)
+}
+
+var (
+	recorderNumber int
+	recorderMu     sync.Mutex
+)
+
+// register makes r the driver of an Engine.
+func register(r sqldriver.Driver) db2.Engine {
+	recorderMu.Lock()
+	defer recorderMu.Unlock()
+	recorderNumber++
+	name := "recorder" + strconv.Itoa(recorderNumber)
+	sql.Register(name, r)
+	return db2.Engine{Driver: name}
+}
+
+func params(kv ...string) map[string]string {
+	m := map[string]string{}
+	for i := 0; i < len(kv); i += 2 {
+		m[kv[i]] = kv[i+1]
+	}
+	return m
+}
+
+func TestConnectionString(t *testing.T) {
+	r := &recorder{}
+	e := register(r)
+	for _, c := range []struct {
+		params map[string]string
+		want   string
+	}{
+		{nil, "HOSTNAME=db.example.com;PORT=50000;PROTOCOL=TCPIP;DATABASE=SAMPLE;UID=u;PWD=a=b{c}\"d;"},
+		{params("CurrentSchema", "APP", "ConnectTimeout", "7"),
+			"HOSTNAME=db.example.com;PORT=50000;PROTOCOL=TCPIP;DATABASE=SAMPLE;ConnectTimeout=7;CurrentSchema=APP;UID=u;PWD=a=b{c}\"d;"},
+		{params("Security", "SSL", "SSLServerCertificate", "/ca.pem"),
+			"HOSTNAME=db.example.com;PORT=50000;PROTOCOL=TCPIP;DATABASE=SAMPLE;SSLServerCertificate=/ca.pem;Security=SSL;SSLClientHostnameValidation=Basic;UID=u;PWD=a=b{c}\"d;"},
+		{params("Security", "SSL", "SSLClientHostnameValidation", "OFF"),
+			"HOSTNAME=db.example.com;PORT=50000;PROTOCOL=TCPIP;DATABASE=SAMPLE;SSLClientHostnameValidation=OFF;Security=SSL;UID=u;PWD=a=b{c}\"d;"},
+	} {
+		l, err := e.Prepare(driver.Endpoint{Host: "db.example.com", Port: 50000, Database: "SAMPLE", Params: c.params})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 { // the second is not longer
+			_, err = l.Connect(t.Context(), driver.Credentials{User: "u", Password: driver.NewPassword(`a=b{c}"d`)})
+			if !e.Rejected(err) {
+				t.Errorf("Connect = %v, want a rejection", err)
+			}
+			if got := r.calls()[len(r.calls())-1]; got != c.want {
+				t.Errorf("connection string %q, want %q", got, c.want)
+			}
+		}
+	}
+	if _, err := e.Prepare(driver.Endpoint{Host: "h", Port: 1, Database: "D", TLS: &tls.Config{MinVersion: tls.VersionTLS12}}); err == nil || !strings.Contains(err.Error(), "Security=SSL") {
+		t.Errorf("Prepare with Options.TLS = %v, want an error that names Security=SSL", err)
+	}
+}
+
+// What would not arrive as it is, is refused before the driver is called, and not quoted.
+func TestRefused(t *testing.T) {
+	r := &recorder{}
+	e := register(r)
+	for _, c := range []struct{ name, value, want string }{
+		{"password", "CANARY;PROTOCOL=x", `";"`},
+		{"password", ";", `";"`},
+		{"password", " CANARY", "space"},
+		{"password", "CANARY ", "space"},
+		{"password", "CANARY\x00", "0x20 to 0x7e"},
+		{"password", "CANARY\n", "0x20 to 0x7e"},
+		{"password", "CANARYé", "0x20 to 0x7e"},
+		{"password", "{CANARY}", "brace"},
+		{"password", `"CANARY"`, "quotation mark"},
+		{"password", "'CANARY'", "quotation mark"},
+		{"user", "CANARY;PWD=x", `";"`},
+		{"user", " CANARY", "space"},
+		{"user", "CANARY\x00", "control"},
+		{"database", "CANARY;HOSTNAME=evil", `";"`},
+		{"database", "{CANARY", "brace"},
+		{"host", "CANARY;HOSTNAME=evil", `";"`},
+		{"CurrentSchema", "CANARY;UID=evil", `";"`},
+		{"ClientApplName", "CANARY\x01", "control"},
+	} {
+		ep := driver.Endpoint{Host: "h", Port: 50000, Database: "SAMPLE", Params: map[string]string{}}
+		cred := driver.Credentials{User: "u", Password: driver.NewPassword("p")}
+		inSecret := false
+		switch c.name {
+		case "password":
+			cred.Password, inSecret = driver.NewPassword(c.value), true
+		case "user":
+			cred.User, inSecret = c.value, true
+		case "database":
+			ep.Database = c.value
+		case "host":
+			ep.Host = c.value
+		default:
+			ep.Params[c.name] = c.value
+		}
+		l, err := e.Prepare(ep)
+		if err == nil {
+			_, err = l.Connect(t.Context(), cred)
+		}
+		if err == nil || !strings.Contains(err.Error(), c.name) || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s %q: %v, want an error that says %s", c.name, c.value, err, c.want)
+		}
+		if d := (*driver.Error)(nil); inSecret != (errors.As(err, &d) && d.Kind == driver.ErrMalformedSecret) {
+			t.Errorf("%s %q: %v, want ErrMalformedSecret to be %t", c.name, c.value, err, inSecret)
+		}
+		if path := leak.Find(err, "CANARY"); path != "" {
+			t.Errorf("%s %q: the error quotes it in %s", c.name, c.value, path)
+		}
+	}
+	if len(r.calls()) != 0 {
+		t.Errorf("the driver was called with %d of them", len(r.calls()))
+	}
+}
+
+// Nothing that is let through becomes a keyword of its own, or changes on its way.
+func FuzzConnectionString(f *testing.F) {
+	f.Add("h", "SAMPLE", "u", "p", "APP")
+	f.Add("h;UID=x", "S;PWD=y", "u;PWD=z", "p;SECURITY=", "a;b")
+	f.Add(" h", "{S;}", `"u"`, "p=;", "=")
+	f.Add("::1", "s=", "u}", "{p;}", "'a;'")
+	r := &recorder{}
+	e := register(r)
+	f.Fuzz(func(t *testing.T, host, database, user, password, schema string) {
+		r.mu.Lock()
+		r.seen = nil
+		r.mu.Unlock()
+		l, err := e.Prepare(driver.Endpoint{Host: host, Port: 50000, Database: database,
+			Params: params("CurrentSchema", schema, "Security", "SSL")})
+		if err != nil {
+			return
+		}
+		if _, err := l.Connect(context.Background(), driver.Credentials{User: user, Password: driver.NewPassword(password)}); !e.Rejected(err) {
+			if len(r.calls()) != 0 {
+				t.Errorf("the driver was called, and Connect = %v", err)
+			}
+			return
+		}
+		want := map[string]string{"HOSTNAME": host, "PORT": "50000", "PROTOCOL": "TCPIP", "DATABASE": database, "UID": user, "PWD": password,
+			"CURRENTSCHEMA": schema, "SECURITY": "SSL", "SSLCLIENTHOSTNAMEVALIDATION": "Basic"}
+		if got := parseCLI(r.calls()[0]); fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("the driver read %q, want %q", got, want)
+		}
+	})
+}
+
+func TestRejectedAndNoDatabase(t *testing.T) {
+	for _, c := range []struct {
+		name                 string
+		err                  error
+		rejected, noDatabase bool
+	}{
+		{"wrong password", security(24, "USERNAME AND/OR PASSWORD INVALID"), true, false},
+		{"security failure", security(15, "PROCESSING FAILURE"), true, false},
+		{"z/OS: password", security(2, "PASSWORD INVALID"), true, false},
+		{"z/OS: user", security(6, "USERID INVALID"), true, false},
+		{"German", failed("08001", -30082, `SQL30082N  Sicherheitsverarbeitung mit Ursache "24" ("BENUTZERNAME UND/ODER KENNWORT UNGÜLTIG") fehlgeschlagen.`), true, false},
+		{"expired", security(1, "PASSWORD EXPIRED"), false, false},
+		{"missing", security(3, "PASSWORD MISSING"), false, false},
+		{"revoked", security(7, "USERID DISABLED or RESTRICTED"), false, false},
+		{"unsupported function", security(17, "UNSUPPORTED FUNCTION"), false, false},
+		{"server's authentication", security(19, "USERID DISABLED or RESTRICTED"), false, false},
+		{"not 24", security(240, "?"), false, false},
+		{"24 elsewhere", security(17, "24"), false, false},
+		{"no reason", failed("08001", -30082, "SQL30082N  Security processing failed."), false, false},
+		{"another message", failed("08001", -30082, `SQL30081N "24"`), false, false},
+		{"another state", failed("08004", -30082, `SQL30082N reason "24"`), false, false},
+		{"network", failed("08001", -30081, `SQL30081N  A communication error has been detected. reason "24"`), false, false},
+		{"JCC's code", failed("28000", -4214, `SQL30082N "24"`), false, false},
+		{"AWS's near miss", failed("08001", -2323, `SQL30082N "24"`), false, false},
+		{"alias unknown", failed("42705", -1013, "SQL1013N"), false, true},
+		{"not at the server", failed("08004", -30061, "SQL30061N"), false, true},
+		{"not at the server, other state", failed("08001", -30061, "SQL30061N"), false, false},
+		{"undefined object", failed("42705", -204, "SQL0204N"), false, false},
+		{"text only", errors.New(`SQL30082N  Security processing failed with reason "24"`), false, false},
+		{"other Diag", &otherError{Diag: []int{-30082}}, false, false},
+		{"nil", nil, false, false},
+		{"nil pointer", (*cliError)(nil), false, false},
+	} {
+		errs := []error{c.err}
+		if c.err != nil && c.name != "nil pointer" {
+			errs = append(errs, fmt.Errorf("wrapped: %w", c.err), errors.Join(net.ErrClosed, c.err))
+		}
+		for _, err := range errs {
+			if got := fake.Rejected(err); got != c.rejected {
+				t.Errorf("%s: Rejected(%T) = %t, want %t", c.name, err, got, c.rejected)
+			}
+			if got := fake.NoDatabase(err); got != c.noDatabase {
+				t.Errorf("%s: NoDatabase(%T) = %t, want %t", c.name, err, got, c.noDatabase)
+			}
+		}
+	}
+}
+
+type otherError struct{ Diag []int }
+
+func (e *otherError) Error() string { return "other" }
+
+// A driver whose error quotes the connection string shows no password through us, and
+// its rejection still counts.
+func TestErrorThatShowsThePassword(t *testing.T) {
+	const password = "CANARY-3f9a"
+	for _, hidden := range []bool{true, false} {
+		e := register(&recorder{open: func(s string) (sqldriver.Conn, error) {
+			if !hidden {
+				s = "no string"
+			}
+			return nil, failed("08001", -30082, `SQL30082N reason "24" for `+s)
+		}})
+		l, err := e.Prepare(driver.Endpoint{Host: "h", Port: 1, Database: "D"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = l.Connect(t.Context(), driver.Credentials{User: "u", Password: driver.NewPassword(password)})
+		if path := leak.Find(err, password); path != "" {
+			t.Errorf("the error holds the password in %s", path)
+		}
+		if !e.Rejected(err) || !strings.Contains(err.Error(), "30082") {
+			t.Errorf("Connect = %v, want a rejection that names the code", err)
+		}
+		if vendor := (*cliError)(nil); errors.As(err, &vendor) == hidden {
+			t.Errorf("the vendor's error is in the tree: %t, want %t", !hidden, hidden)
+		}
+	}
+}
+
+type closer struct {
+	sqldriver.Conn
+	closed chan struct{}
+}
+
+func (c *closer) Close() error { close(c.closed); return nil }
+
+// A connect ends with its context though the driver does not, and what the driver opens
+// later is closed.
+func TestContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		late := &closer{closed: make(chan struct{})}
+		r := &recorder{open: func(string) (sqldriver.Conn, error) {
+			time.Sleep(time.Minute)
+			return late, nil
+		}}
+		e := register(r)
+		l, err := e.Prepare(driver.Endpoint{Host: "h", Port: 1, Database: "D"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 2500*time.Millisecond)
+		defer cancel()
+		start := time.Now()
+		conn, err := l.Connect(ctx, driver.Credentials{User: "u", Password: driver.NewPassword("p")})
+		if conn != nil || !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != 2500*time.Millisecond {
+			t.Errorf("Connect = %v, %v after %v", conn, err, time.Since(start))
+		}
+		if got := parseCLI(r.calls()[0])["CONNECTTIMEOUT"]; got != "3" {
+			t.Errorf("ConnectTimeout=%s, want 3: the deadline, rounded up", got)
+		}
+		<-late.closed
+		if got := time.Since(start); got != time.Minute {
+			t.Errorf("closed after %v", got)
+		}
+		if _, err := l.Connect(ctx, driver.Credentials{User: "u", Password: driver.NewPassword("p")}); !errors.Is(err, context.DeadlineExceeded) || len(r.calls()) != 1 {
+			t.Errorf("Connect with a context that has ended = %v, %d calls of the driver", err, len(r.calls()))
+		}
+	})
+}
+
+// A contextDriver takes the context itself.
+type contextDriver struct{ cliDriver }
+
+type contextConnector struct{ s string }
+
+func (d contextDriver) OpenConnector(s string) (sqldriver.Connector, error) {
+	return contextConnector{s}, nil
+}
+
+func (c contextConnector) Driver() sqldriver.Driver { return contextDriver{} }
+func (c contextConnector) Connect(ctx context.Context) (sqldriver.Conn, error) {
+	<-ctx.Done()
+	return (*conn)(nil), fmt.Errorf("%s: %w", parseCLI(c.s)["HOSTNAME"], ctx.Err())
+}
+
+func TestDriverContext(t *testing.T) {
+	l, err := register(contextDriver{}).Prepare(driver.Endpoint{Host: "h", Port: 1, Database: "D"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	conn, err := l.Connect(ctx, driver.Credentials{User: "u", Password: driver.NewPassword("p")})
+	if conn != nil || !errors.Is(err, context.DeadlineExceeded) || !strings.HasPrefix(err.Error(), "h: ") {
+		t.Errorf("Connect = %v, %v, want the driver's own error", conn, err)
+	}
+}
+
+type source string
+
+func (s source) Fetch(_ context.Context, id, stage string) (*secretcache.Secret, error) {
+	return secretcache.NewSecret(secretcache.Value{ID: id, Name: id, VersionID: "v1", Stages: []string{stage}, String: string(s)}), nil
+}
+
+// Without a driver, the first connect says what to import, and the next finds it.
+func TestNoDriver(t *testing.T) {
+	cache := secretcache.New(source(`{"engine":"db2","host":"127.0.0.1","port":1,"dbname":"SAMPLE","username":"u","password":"p"}`), nil)
+	defer cache.Close()
+	opts := &driver.Options{Secrets: cache}
+	for _, c := range []struct {
+		engine db2.Engine
+		want   []string
+	}{
+		{db2.Engine{}, []string{`"go_ibm_db"`, `import _ "github.com/ibmdb/go_ibm_db"`}},
+		{db2.Engine{Driver: "my_db2"}, []string{`"my_db2"`, "db2.Engine.Driver"}},
+	} {
+		connector, err := driver.NewConnector(c.engine, "app", opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = connector.Connect(t.Context())
+		for _, want := range c.want {
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("Connect = %v, want %s in it", err, want)
+			}
+		}
+		if c.engine.Driver != "" {
+			sql.Register(c.engine.Driver, cliDriver{})
+			var code *cliError
+			if _, err = connector.Connect(t.Context()); !errors.As(err, &code) || code.Diag[0].NativeError != -30081 {
+				t.Errorf("Connect = %v, want the driver's error", err)
+			}
+		}
+	}
+}
+
+func TestOpen(t *testing.T) {
+	for _, c := range []struct {
+		dsn  string
+		want error
+	}{
+		{"prod/app/db?Security=SSL", nil},
+		{"jdbc-secretsmanager:db2://example.com:50000/SAMPLE:user=prod/app/db;", nil},
+		{"prod/app/db?engine=db2", nil},
+		{"prod/app/db?engine=postgres", driver.ErrEngineMismatch},
+		{"prod/app/db?security=SSL", driver.ErrBadDSN},
+		{"prod/app/db?PWD=hunter2", driver.ErrBadDSN},
+		{"prod/app/db?HOSTNAME=evil", driver.ErrBadDSN},
+		{"prod/app/db?CurrentSchema=a;UID=b", driver.ErrBadDSN},
+		{"jdbc:db2://example.com:50000/SAMPLE:user=prod/app/db;", driver.ErrBadDSN},
+		{"jdbc-secretsmanager:mysql://example.com/app?user=prod/app/db", driver.ErrEngineMismatch},
+	} {
+		db, err := sql.Open(db2.DriverName, c.dsn)
+		if !errors.Is(err, c.want) {
+			t.Errorf("Open(%q) = %v, want %v", c.dsn, err, c.want)
+		}
+		if err != nil && strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("the error quotes the data source name: %v", err)
+		}
+		if db != nil {
+			_ = db.Close()
+		}
+	}
+}

@@ -1,0 +1,121 @@
+package db2_test
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/sqlsecrets/sqlsecrets/driver"
+)
+
+func own(p string) bool { return p == "stage" || p == "region" || p == "host" }
+
+func TestParseURL(t *testing.T) {
+	at := func(kv ...string) driver.URL {
+		return driver.URL{SecretID: "id", Host: "h", Database: "SAMPLE", Params: params(kv...)}
+	}
+	for _, c := range []struct {
+		url  string
+		want driver.URL
+	}{
+		{"db2://example.com:50000/SAMPLE:user=prod/app/db;", driver.URL{SecretID: "prod/app/db", Host: "example.com", Port: 50000, Database: "SAMPLE", Params: params()}},
+		{"db2://[::1]:50000/SAMPLE:user=id", driver.URL{SecretID: "id", Host: "::1", Port: 50000, Database: "SAMPLE", Params: params()}},
+		{"db2:SAMPLE:user=id;", driver.URL{SecretID: "id", Database: "SAMPLE", Params: params()}},
+		{"db2://h/:user=id;", driver.URL{SecretID: "id", Host: "h", Params: params()}},
+		{"db2://h/SAMPLE:user=arn:aws:secretsmanager:us-west-2:123456789012:secret:app-a1b2c3;", driver.URL{
+			SecretID: "arn:aws:secretsmanager:us-west-2:123456789012:secret:app-a1b2c3", Host: "h", Database: "SAMPLE", Params: params()}},
+		{"db2://h/SAMPLE:user=id;;stage=A%20B;region=r;", at("stage", "A%20B", "region", "r")}, // not decoded
+		{"db2://h/SAMPLE:sslConnection=true;user=id;sslCertLocation=/ca.pem;sslClientHostnameValidation=BASIC;",
+			at("Security", "SSL", "SSLServerCertificate", "/ca.pem", "SSLClientHostnameValidation", "Basic")},
+		{"db2://h/SAMPLE:user=id;Security=SSL;", at("Security", "SSL")},
+		{"db2://h/SAMPLE:user=id;currentSchema=A;clientProgramName=b=c;clientApplicationInformation=d;clientUser=e;clientWorkstation=f;clientAccountingInformation=g;currentPackageSet=i;",
+			at("CurrentSchema", "A", "ProgramName", "b=c", "ClientApplName", "d", "ClientUserID", "e", "ClientWrkStnName", "f", "ClientAcctStr", "g", "CurrentPackageSet", "i")},
+		{"db2://h/SAMPLE:user=id;loginTimeout=5;blockingReadConnectionTimeout=6;queryTimeoutInterval=7;defaultIsolationLevel=4;",
+			at("ConnectTimeout", "5", "ReceiveTimeout", "6", "QueryTimeoutInterval", "7", "TxnIsolation", "4")},
+		{"db2://h/SAMPLE:user=id;securityMechanism=3;", at("Authentication", "SERVER")},
+		{"db2://h/SAMPLE:user=id;securityMechanism=9;", at("Authentication", "SERVER_ENCRYPT")},
+		{"db2://h/SAMPLE:user=id;loginTimeout=0;blockingReadConnectionTimeout=0;sslConnection=false;driverType=4;progressiveStreaming=2;retrieveMessagesFromServerOnGetMessage=true;", at()},
+	} {
+		got, err := fake.ParseURL(c.url, own)
+		if err != nil || !reflect.DeepEqual(got, c.want) {
+			t.Errorf("ParseURL(%q) = %+v, %v, want %+v", c.url, got, err, c.want)
+			continue
+		}
+		delete(got.Params, "stage")
+		delete(got.Params, "region")
+		if err := fake.CheckParams(got.Params); err != nil {
+			t.Errorf("CheckParams of %q: %v", c.url, err)
+		}
+	}
+}
+
+func TestParseURLFails(t *testing.T) {
+	for _, c := range []struct{ url, want string }{
+		{"db2://h/SAMPLE", `"user"`},
+		{"db2://h/SAMPLE:user=;", `"user"`},
+		{"db2://h/SAMPLE:User=CANARY;", `"User" is spelt "user"`},
+		{"db2://h/SAMPLE:user=id;user=CANARY;", `"user" is given twice`},
+		{"db2://h/SAMPLE:user=id;password=CANARY;", `"password" is not allowed`},
+		{"db2://h/SAMPLE:user=id;password=a;CANARY=b;", `"password" is not allowed`},
+		{"db2://h/SAMPLE:user=id;PWD=CANARY;", `"PWD" is not allowed`},
+		{"db2://h/SAMPLE:user=id;CANARY", "a property has no value"},
+		{"db2://h/SAMPLE:user=id;CAN ARY=x", "a name that none has"},
+		{"db2://h/SAMPLE?user=CANARY", "db2://host:port/database:name=value"},
+		{"db2://h/SAMPLE;user=CANARY", "db2://host:port/database:name=value"},
+		{"db2://h:user=CANARY", "db2://host:port/database:name=value"},
+		{"db2://h/CANARY/x:user=id;", "database"},
+		{"db2://u:CANARY@h/SAMPLE:user=id;", "credentials"},
+		{"db2://h:CANARY/SAMPLE:user=id;", "port"},
+		{"db2://CANARY h/SAMPLE:user=id;", "host"},
+		{"db2://h1,h2/SAMPLE:user=id;", "host"},
+		{"db2://h/SAMPLE:user=id;sslConnection=maybe;", `"sslConnection"`},
+		{"db2://h/SAMPLE:user=id;sslConnection=true;Security=SSL;", `"sslConnection" and "Security" are the same`},
+		{"db2://h/SAMPLE:user=id;securityMechanism=11;", `"securityMechanism"`},
+		{"db2://h/SAMPLE:user=id;driverType=2;", `"driverType"`},
+		{"db2://h/SAMPLE:user=id;sslTrustStoreLocation=x;", `"sslTrustStoreLocation": it has no counterpart`},
+		{"db2://h/SAMPLE:user=id;sslTrustStorePassword=CANARY;", `"sslTrustStorePassword"`},
+		{"db2://h/SAMPLE:user=id;traceLevel=-1;", `"traceLevel"`},
+		{"db2://h/SAMPLE:user=id;databaseName=x;", `"databaseName"`},
+	} {
+		_, err := fake.ParseURL(c.url, own)
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("ParseURL(%q) = %v, want an error with %s", c.url, err, c.want)
+		} else if strings.Contains(err.Error(), "CANARY") {
+			t.Errorf("ParseURL(%q) = %v quotes a value", c.url, err)
+		}
+	}
+}
+
+func TestCheckParams(t *testing.T) {
+	for _, c := range []struct {
+		params map[string]string
+		want   string // of the error
+	}{
+		{nil, ""},
+		{params("Security", "SSL", "SSLServerCertificate", "/ca.pem"), ""},
+		{params("Security", "SSL", "SSLClientKeystoredb", "/k.kdb", "SSLClientKeystash", "/k.sth"), ""},
+		{params("Security", "ssl"), `"Security": it has to be one of SSL`},
+		{params("SECURITY", "SSL"), `did you mean "Security"`},
+		{params("SSLServerCertificate", "/ca.pem"), `"SSLServerCertificate" needs Security=SSL`},
+		{params("SSLClientHostnameValidation", "Basic"), "needs Security=SSL"},
+		{params("Security", "SSL", "SSLClientHostnameValidation", "maybe"), "one of Basic, OFF"},
+		{params("Authentication", "KERBEROS"), `"Authentication"`},
+		{params("Authentication", "SERVER_ENCRYPT_AES"), ""},
+		{params("ConnectTimeout", "0"), `"ConnectTimeout"`},
+		{params("ConnectTimeout", "+1"), `"ConnectTimeout"`},
+		{params("ConnectTimeout", "30"), ""},
+		{params("CurrentSchema", "A;B"), `"CurrentSchema" cannot be part`},
+		{params("CurrentSchema", ""), "not empty"},
+		{params("TxnIsolation", "3"), `"TxnIsolation"`},
+		{params("AccessToken", "x"), `"AccessToken" is not known`},
+		{params("APIKey", "x"), `"APIKey" is not known`},
+		{params("DSN", "x"), `"DSN" is not known`},
+		{params("NewPWD", "x"), `"NewPWD" is not known`},
+		{params("can ary", "x"), "a name that none has"},
+	} {
+		err := fake.CheckParams(c.params)
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("CheckParams(%v) = %v, want %q", c.params, err, c.want)
+		}
+	}
+}

@@ -1,0 +1,148 @@
+package goora_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sijms/go-ora/v2/configurations"
+
+	"github.com/sqlsecrets/sqlsecrets/driver"
+	"github.com/sqlsecrets/sqlsecrets/engines/oracle/goora"
+)
+
+func TestCheckParams(t *testing.T) {
+	for _, c := range []struct {
+		params []string
+		want   []string // parts of the error; none: accepted
+	}{
+		{nil, nil},
+		{[]string{"SSL", "TRUE", "SSL VERIFY", "FALSE", "WALLET", "/w"}, nil},
+		{[]string{"ssl", "enable", "ssl_verify", "disabled"}, nil},
+		{[]string{"protocol", "TCPS", "ssl verify", "true"}, nil},
+		{[]string{"protocol", "tcp", "ssl", "false"}, nil},
+		{[]string{"CONNECT TIMEOUT", "10", "TRANSPORT_CONNECT_TIMEOUT", "500ms", "TIMEOUT", "0"}, nil},
+		{[]string{"connect_timeout", "10 sec", "timeout", "1 MIN"}, nil},
+		{[]string{"PREFETCH_ROWS", "500", "lob fetch", "post", "LANGUAGE", "GERMAN", "TERRITORY", "UNITED KINGDOM", "SERVER LOCATION", "Europe/Berlin"}, nil},
+		{[]string{"DBA PRIVILEGE", "sysdba", "INSTANCE NAME", "orcl1", "PROXY CLIENT NAME", "APP", "PROGRAM", "x", "OS USER", "y"}, nil},
+		{[]string{"ENCRYPTION", "rejected", "DATA INTEGRITY", "REQUESTED", "LOAD BALANCE", "on", "server type", "shared"}, nil},
+
+		{[]string{"SSL", "CANARY"}, []string{`"SSL"`, "true or false"}},
+		{[]string{"SSL", "1"}, []string{`"SSL"`}}, // false to go-ora
+		{[]string{"SSL", ""}, []string{`"SSL"`}},
+		{[]string{"SSL", "true", "ssl", "CANARY"}, []string{`"SSL"`, `"ssl"`, "the same"}},
+		{[]string{"SSL VERIFY", "true", "ssl_verify", "CANARY"}, []string{`"SSL VERIFY"`, `"ssl_verify"`}},
+		{[]string{"ssl_verify", "true"}, []string{`"ssl_verify"`, "SSL=true"}},
+		{[]string{"SSL VERIFY", "true", "SSL", "false"}, []string{`"SSL VERIFY"`, "SSL=true"}},
+		{[]string{"WALLET", "CANARY"}, []string{`"WALLET"`, "SSL=true"}},
+		{[]string{"WALLET", "", "SSL", "true"}, []string{`"WALLET"`}},
+		{[]string{"protocol", "tcp", "ssl", "true"}, []string{"contradict"}},
+		{[]string{"protocol", "tcps", "ssl", "false"}, []string{"contradict"}},
+		{[]string{"protocol", "CANARY"}, []string{`"protocol"`}},
+		{[]string{"tls", "CANARY"}, []string{`"tls"`, `"SSL"`}},
+		{[]string{"sslmode", "CANARY"}, []string{`"sslmode"`, `"SSL"`}},
+		{[]string{"encrypt", "CANARY"}, []string{`"encrypt"`, `"SSL"`}},
+		{[]string{"sslverify", "CANARY"}, []string{`"sslverify"`, `"SSL VERIFY"`}},
+		{[]string{"prefetchrows", "CANARY"}, []string{`"prefetchrows"`, `"PREFETCH ROWS"`}},
+		{[]string{"oracle.net.wallet_location", "CANARY"}, []string{`"oracle.net.wallet_location"`, `"WALLET"`}},
+		{[]string{"user", "CANARY"}, []string{`"user" is not known`}},
+		{[]string{"password", "CANARY"}, []string{`"password" is not known`}},
+		{[]string{"SID", "CANARY"}, []string{`"SID" is not known`}},
+		{[]string{"connStr", "CANARY"}, []string{`"connStr" is not known`}},
+		{[]string{"SERVER", "CANARY"}, []string{`"SERVER" is not known`}},
+		{[]string{"SERVICE NAME", "CANARY"}, []string{`"SERVICE NAME" is not known`}},
+		{[]string{"a=CANARY", "x"}, []string{"a name that none has"}},
+		{[]string{"WALLET PASSWORD", "CANARY"}, []string{`"WALLET PASSWORD"`, "cwallet.sso"}},
+		{[]string{"wallet_password", "CANARY"}, []string{`"wallet_password"`, "cwallet.sso"}},
+		{[]string{"AUTH TYPE", "CANARY"}, []string{`"AUTH TYPE"`, "secret"}},
+		{[]string{"OS PASS", "CANARY"}, []string{`"OS PASS"`, "secret"}},
+		{[]string{"TRACE FILE", "CANARY"}, []string{`"TRACE FILE"`, "TraceFilePath"}},
+		{[]string{"TRACE_DIR", "CANARY"}, []string{`"TRACE_DIR"`, "TraceDir"}},
+		{[]string{"CID", "CANARY"}, []string{`"CID"`, "descriptor"}},
+		{[]string{"CONNECTION TIMEOUT", "10"}, []string{`"CONNECTION TIMEOUT"`, "CONNECT TIMEOUT"}},
+		{[]string{"UNIX SOCKET", "CANARY"}, []string{`"UNIX SOCKET"`}},
+		{[]string{"USE_OOB", "true"}, []string{`"USE_OOB"`, "EnableOOB"}},
+		{[]string{"FAILOVER", "CANARY"}, []string{`"FAILOVER"`}},
+		{[]string{"CHARSET", "CANARY"}, []string{`"CHARSET"`, "CharsetID"}},
+		{[]string{"ENCRYPTION", "REQUIRED"}, []string{`"ENCRYPTION"`, "TLS"}},
+		{[]string{"DATA INTEGRITY", "required"}, []string{`"DATA INTEGRITY"`, "TLS"}},
+		{[]string{"ENCRYPTION", "CANARY"}, []string{`"ENCRYPTION"`}},
+		{[]string{"TIMEOUT", "CANARY"}, []string{`"TIMEOUT"`, "seconds"}},
+		{[]string{"TIMEOUT", "-1"}, []string{`"TIMEOUT"`}},
+		{[]string{"TIMEOUT", "1h"}, []string{`"TIMEOUT"`}},
+		{[]string{"TIMEOUT", ""}, []string{`"TIMEOUT"`}},
+		{[]string{"CONNECT TIMEOUT", "99999999999"}, []string{`"CONNECT TIMEOUT"`}},
+		{[]string{"PREFETCH_ROWS", "0"}, []string{`"PREFETCH_ROWS"`}},
+		{[]string{"PREFETCH_ROWS", "CANARY"}, []string{`"PREFETCH_ROWS"`}},
+		{[]string{"LOB FETCH", "CANARY"}, []string{`"LOB FETCH"`}},
+		{[]string{"LANGUAGE", "AMERICAN' CANARY='"}, []string{`"LANGUAGE"`}},
+		{[]string{"TERRITORY", "CANARY;"}, []string{`"TERRITORY"`}},
+		{[]string{"SERVER LOCATION", "CANARY"}, []string{`"SERVER LOCATION"`}},
+		{[]string{"DBA PRIVILEGE", "CANARY"}, []string{`"DBA PRIVILEGE"`, "SYSDBA"}},
+		{[]string{"INSTANCE NAME", "CANARY)(SID=x"}, []string{`"INSTANCE NAME"`}},
+		{[]string{"SERVER TYPE", "CANARY)(SID=x"}, []string{`"SERVER TYPE"`}},
+		{[]string{"LOAD BALANCE", "CANARY"}, []string{`"LOAD BALANCE"`}},
+		{[]string{"PROGRAM", "CANARY\n"}, []string{`"PROGRAM"`, "control"}},
+	} {
+		err := goora.Engine{}.CheckParams(pairs(c.params...))
+		if (err != nil) != (c.want != nil) {
+			t.Errorf("CheckParams(%q) = %v, want error: %t", c.params, err, c.want != nil)
+			continue
+		}
+		for _, part := range c.want {
+			if !strings.Contains(err.Error(), part) {
+				t.Errorf("CheckParams(%q) = %v, want %s in it", c.params, err, part)
+			}
+		}
+		if err != nil && strings.Contains(err.Error(), "CANARY") {
+			t.Errorf("CheckParams(%q) = %v quotes a value", c.params, err)
+		}
+	}
+}
+
+// What the parameters say reaches go-ora's configuration, and what they do not say is
+// as in its ParseConfig.
+func TestParamsInTheConfiguration(t *testing.T) {
+	zero, err := configurations.ParseConfig("oracle://u:p@h:1521/ORCL")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := capture(t, driver.Endpoint{Host: "h", Port: 1521, Database: "ORCL"})
+	if got.Timeout != zero.Timeout || got.PrefetchRows != zero.PrefetchRows || got.Lob != zero.Lob ||
+		got.Language != zero.Language || got.Territory != zero.Territory || got.Protocol != zero.Protocol ||
+		got.SessionDataUnitSize != zero.SessionDataUnitSize || got.TransportDataUnitSize != zero.TransportDataUnitSize ||
+		got.EncServiceLevel != zero.EncServiceLevel || got.IntServiceLevel != zero.IntServiceLevel ||
+		got.ProgramName != zero.ProgramName || got.DriverName != zero.DriverName || got.PID != zero.PID || got.HostName != zero.HostName ||
+		got.ServiceName != zero.ServiceName || got.AuthType != zero.AuthType || got.DBAPrivilege != zero.DBAPrivilege {
+		t.Errorf("without parameters go-ora gets %+v, want %+v", got, zero)
+	}
+	got = capture(t, driver.Endpoint{Host: "h", Port: 1521, Database: ":ORCL", Params: pairs(
+		"TIMEOUT", "30", "PREFETCH_ROWS", "7", "LOB FETCH", "STREAM", "LANGUAGE", "GERMAN", "TERRITORY", "GERMANY", "SSL", "true",
+		"ENCRYPTION", "REJECTED", "DATA INTEGRITY", "REQUESTED", "DBA PRIVILEGE", "SYSOPER", "PROGRAM", "p", "OS USER", "o",
+		"PROXY CLIENT NAME", "c", "INSTANCE NAME", "i", "SERVER LOCATION", "UTC")})
+	if got.Timeout != 30*time.Second || got.PrefetchRows != 7 || got.Lob != configurations.STREAM ||
+		got.Language != "GERMAN" || got.Territory != "GERMANY" || got.Protocol != "tcps" || !got.SSL || got.TLSConfig == nil ||
+		got.EncServiceLevel != 1 || got.IntServiceLevel != 2 || got.DBAPrivilege != configurations.SYSOPER ||
+		got.ProgramName != "p" || got.OSUserName != "o" || got.ProxyClientName != "c" || got.InstanceName != "i" ||
+		got.Location != "UTC" || got.SID != "ORCL" || got.ServiceName != "" {
+		t.Errorf("with parameters go-ora gets %+v", got)
+	}
+}
+
+func TestInfo(t *testing.T) {
+	info := goora.Engine{}.Info()
+	if info.Name != "oracle" || len(info.Schemes) != 1 || info.Schemes[0] != "oracle" || info.Port != 1521 ||
+		info.Database != "" || !info.DatabaseRequired || info.MaxLogins != 3 || info.ClosesSuperseded {
+		t.Errorf("Info() = %+v", info)
+	}
+	for _, s := range []string{"oracle", "oracle-ee", "oracle-se2-cdb", "custom-oracle-ee"} {
+		if !info.Accepts(s) {
+			t.Errorf("a secret of %q is not taken", s)
+		}
+	}
+	for _, s := range []string{"", "postgres", "Oracle", "mysql", "custom-sqlserver-ee"} {
+		if info.Accepts(s) {
+			t.Errorf("a secret of %q is taken", s)
+		}
+	}
+}

@@ -1,0 +1,142 @@
+package goora
+
+import (
+	"bytes"
+	"crypto/rsa"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"github.com/sijms/go-ora/v2/configurations"
+)
+
+// tlsConfig returns the TLS configuration of a login, nil without TLS. If it has a
+// ServerName, that is to be verified and not the host.
+func tlsConfig(callers *tls.Config, s *settings) (*tls.Config, error) {
+	if s.tls != nil && !*s.tls || s.tls == nil && callers == nil {
+		return nil, nil
+	}
+	config := &tls.Config{}
+	if callers != nil {
+		config = callers.Clone()
+		if s.verify != nil && *s.verify {
+			config.InsecureSkipVerify = false
+		}
+	} else if s.verify != nil && !*s.verify {
+		config.InsecureSkipVerify = true
+	}
+	if s.wallet != "" {
+		if err := addWallet(config, s.wallet); err != nil {
+			return nil, fmt.Errorf(`parameter "WALLET": %w`, err)
+		}
+	}
+	return config, nil
+}
+
+// addWallet takes the authorities of a wallet, and a certificate for the client if it
+// has one. The folder has a cwallet.sso, which needs no password.
+func addWallet(config *tls.Config, folder string) (err error) {
+	defer func() {
+		// go-ora reads past the end of a file that is no wallet.
+		if _, ok := recover().(runtime.Error); ok {
+			err = errors.New("cwallet.sso is not a wallet")
+		}
+	}()
+	if !strings.HasSuffix(folder, ".sso") {
+		folder = filepath.Join(folder, "cwallet.sso")
+	}
+	w, err := configurations.NewWallet(folder)
+	if err != nil {
+		return err
+	}
+	roots := x509.NewCertPool()
+	var chain []*x509.Certificate
+	for _, der := range w.Certificates {
+		c, err := x509.ParseCertificate(der)
+		if err != nil {
+			return fmt.Errorf("a certificate of the wallet: %w", err)
+		}
+		chain = append(chain, c)
+		if c.IsCA || bytes.Equal(c.RawIssuer, c.RawSubject) {
+			roots.AddCert(c)
+		}
+	}
+	config.RootCAs = roots
+	for _, der := range w.PrivateKeys {
+		key, err := x509.ParsePKCS1PrivateKey(der)
+		if err != nil {
+			return errors.New("a private key of the wallet is not an RSA key") // the cause may tell of it
+		}
+		for _, c := range chain {
+			if public, ok := c.PublicKey.(*rsa.PublicKey); ok && key.PublicKey.Equal(public) {
+				config.Certificates = append(config.Certificates, tls.Certificate{Certificate: [][]byte{c.Raw}, PrivateKey: key, Leaf: c})
+			}
+		}
+	}
+	return nil
+}
+
+// verifyName has a configuration verify a name other than ServerName, which go-ora
+// overwrites with the host that it dials.
+func verifyName(config *tls.Config, name string) {
+	former, formerPeer := config.VerifyConnection, config.VerifyPeerCertificate
+	roots, now := config.RootCAs, config.Time
+	config.InsecureSkipVerify = true
+	config.VerifyPeerCertificate = nil
+	config.VerifyConnection = func(s tls.ConnectionState) error {
+		opts := x509.VerifyOptions{Roots: roots, DNSName: name, Intermediates: x509.NewCertPool()}
+		if now != nil {
+			opts.CurrentTime = now()
+		}
+		var raw [][]byte
+		for i, c := range s.PeerCertificates {
+			raw = append(raw, c.Raw)
+			if i > 0 {
+				opts.Intermediates.AddCert(c)
+			}
+		}
+		if len(raw) == 0 {
+			return errors.New("the server has no certificate")
+		}
+		chains, err := s.PeerCertificates[0].Verify(opts)
+		if err != nil {
+			return &tls.CertificateVerificationError{UnverifiedCertificates: s.PeerCertificates, Err: err}
+		}
+		s.VerifiedChains = chains
+		if formerPeer != nil {
+			if err := formerPeer(raw, chains); err != nil {
+				return err
+			}
+		}
+		if former != nil {
+			return former(s)
+		}
+		return nil
+	}
+}
+
+// A tlsOnlyConn refuses to send anything but TLS: a listener may send go-ora on to
+// an address of another protocol, to which it would go on in clear text.
+type tlsOnlyConn struct {
+	net.Conn
+	begun bool
+}
+
+const recordHandshake = 22 // the first byte of TLS
+
+var errNotTLS = errors.New("the listener sends the client to an address without TLS")
+
+func (c *tlsOnlyConn) Write(b []byte) (int, error) {
+	if !c.begun && len(b) > 0 {
+		if b[0] != recordHandshake {
+			return 0, errNotTLS
+		}
+		c.begun = true
+	}
+	return c.Conn.Write(b)
+}

@@ -1,0 +1,327 @@
+package goora_test
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"reflect"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/sijms/go-ora/v2/configurations"
+
+	"github.com/sqlsecrets/sqlsecrets/driver"
+	"github.com/sqlsecrets/sqlsecrets/engines/oracle/goora"
+)
+
+func own(p string) bool { return p == "stage" || p == "region" }
+
+func notOwn(string) bool { return false }
+
+func TestParseURL(t *testing.T) {
+	const arn = "arn:aws:secretsmanager:us-west-2:123456789012:secret:a/b-a1b2c3"
+	tcp, tcps := pairs("PROTOCOL", "tcp"), pairs("PROTOCOL", "tcps")
+	for _, c := range []struct {
+		url  string // after "oracle:thin:"
+		want driver.URL
+	}{
+		{"@example.com:1521/ORCL?user=prod/app/db", driver.URL{SecretID: "prod/app/db", Host: "example.com", Port: 1521, Database: "ORCL"}},
+		{"@//example.com:1521/ORCL?user=" + arn, driver.URL{SecretID: arn, Host: "example.com", Port: 1521, Database: "ORCL"}},
+		{"@//example.com/sales.example.com?user=id", driver.URL{SecretID: "id", Host: "example.com", Database: "sales.example.com"}},
+		{"@example.com:1521:ORCL?user=id", driver.URL{SecretID: "id", Host: "example.com", Port: 1521, Database: ":ORCL"}},
+		{"@[::1]:1521:ORCL?user=id", driver.URL{SecretID: "id", Host: "::1", Port: 1521, Database: ":ORCL"}},
+		{"@[::1]:1521/ORCL?user=id", driver.URL{SecretID: "id", Host: "::1", Port: 1521, Database: "ORCL"}},
+		{"@[::1]/ORCL?user=id", driver.URL{SecretID: "id", Host: "::1", Database: "ORCL"}},
+		{"@example.com:1521?user=id", driver.URL{SecretID: "id", Host: "example.com", Port: 1521}},
+		{"@example.com?user=id", driver.URL{SecretID: "id", Host: "example.com"}},
+		{"@?user=id", driver.URL{SecretID: "id"}},
+		{"@//?user=id", driver.URL{SecretID: "id"}},
+		{"@///ORCL?user=id", driver.URL{SecretID: "id", Database: "ORCL"}},
+		{"@tcps://example.com:2484/ORCL?user=id", driver.URL{SecretID: "id", Host: "example.com", Port: 2484, Database: "ORCL", Params: tcps}},
+		{"@TCP://example.com/ORCL?user=id", driver.URL{SecretID: "id", Host: "example.com", Database: "ORCL", Params: tcp}},
+		{"@//h:1/ORCL:dedicated?user=id", driver.URL{SecretID: "id", Host: "h", Port: 1, Database: "ORCL", Params: pairs("SERVER TYPE", "dedicated")}},
+		{"@//h:1/ORCL:pooled/inst1?user=id", driver.URL{SecretID: "id", Host: "h", Port: 1, Database: "ORCL", Params: pairs("SERVER TYPE", "pooled", "INSTANCE NAME", "inst1")}},
+		{"@//h:1/ORCL/inst1?user=id", driver.URL{SecretID: "id", Host: "h", Port: 1, Database: "ORCL", Params: pairs("INSTANCE NAME", "inst1")}},
+		{"@tcps://a,b:2484,[::1]/ORCL?user=id", driver.URL{SecretID: "id", Host: "a:2484,b:2484,[::1]", Database: "ORCL", Params: pairs("PROTOCOL", "tcps", "LOAD BALANCE", "true")}},
+		{"@//a,b/ORCL?user=id&load_balance=off", driver.URL{SecretID: "id", Host: "a,b", Database: "ORCL", Params: pairs("LOAD BALANCE", "off")}},
+		{"@//h/a%24b?user=id&stage=AWS%20X&region=r", driver.URL{SecretID: "id", Host: "h", Database: "a$b", Params: pairs("stage", "AWS X", "region", "r")}},
+		{"@//h/d?user=id&ssl=true&ssl_verify=false&prefetch_rows=10", driver.URL{SecretID: "id", Host: "h", Database: "d", Params: pairs("SSL", "true", "SSL VERIFY", "false", "PREFETCH ROWS", "10")}},
+		{"@(DESCRIPTION=(ADDRESS=(PROTOCOL=TCP)(HOST=example.com)(PORT=1521))(CONNECT_DATA=(SERVICE_NAME=ORCL)))?user=id",
+			driver.URL{SecretID: "id", Host: "example.com", Port: 1521, Database: "ORCL", Params: tcp}},
+		{"@( description = ( address_list = (load_balance=on)(failover=on) (address = (protocol=tcps)(host=a)(port=1)) (address=(protocol=TCPS)(port=2)(host=b)) ) ( connect_data = (server = DEDICATED) (sid = ORCL) ) )?user=id",
+			driver.URL{SecretID: "id", Host: "a:1,b:2", Database: ":ORCL", Params: pairs("PROTOCOL", "tcps", "LOAD BALANCE", "on", "SERVER TYPE", "DEDICATED")}},
+		{"@(DESCRIPTION=(RETRY_COUNT=20)(RETRY_DELAY=3)(CONNECT_TIMEOUT=90)(TRANSPORT_CONNECT_TIMEOUT=3000ms)(ENABLE=BROKEN)(ADDRESS=(PROTOCOL=tcps)(HOST=::1)(PORT=1522))" +
+			`(CONNECT_DATA=(SERVICE_NAME=x_y.adb.example.com)(INSTANCE_NAME=i1))(SECURITY=(SSL_SERVER_DN_MATCH=yes)(MY_WALLET_DIRECTORY="/w (1)")))?user=id&stage=S`,
+			driver.URL{SecretID: "id", Host: "::1", Port: 1522, Database: "x_y.adb.example.com", Params: pairs("PROTOCOL", "tcps", "CONNECT TIMEOUT", "90",
+				"TRANSPORT CONNECT TIMEOUT", "3000ms", "INSTANCE NAME", "i1", "WALLET", "/w (1)", "stage", "S")}},
+		{"@(DESCRIPTION=(ADDRESS=(HOST=h))(SECURITY=(WALLET_LOCATION=(SOURCE=(METHOD=FILE)(METHOD_DATA=(DIRECTORY=/w))))))?user=id&SSL=false",
+			driver.URL{SecretID: "id", Host: "h", Params: pairs("PROTOCOL", "tcp", "WALLET", "/w", "SSL", "false")}},
+	} {
+		if c.want.Params == nil {
+			c.want.Params = map[string]string{}
+		}
+		got, err := goora.Engine{}.ParseURL("oracle:thin:"+c.url, own)
+		if err != nil || !reflect.DeepEqual(got, c.want) {
+			t.Errorf("ParseURL(%q)\n = %+v, %v,\nwant %+v", c.url, got, err, c.want)
+			continue
+		}
+		delete(got.Params, "stage")
+		delete(got.Params, "region")
+		err = goora.Engine{}.CheckParams(got.Params)
+		if _, wallet := got.Params["WALLET"]; wallet && got.Params["PROTOCOL"] == "tcp" {
+			if err == nil {
+				t.Errorf("a wallet without TLS is taken: %q", c.url)
+			}
+		} else if err != nil {
+			t.Errorf("CheckParams of %q: %v", c.url, err)
+		}
+	}
+}
+
+func TestProperties(t *testing.T) {
+	for query, want := range map[string]map[string]string{
+		"oracle.net.CONNECT_TIMEOUT=10000":                      pairs("CONNECT TIMEOUT", "10"),
+		"oracle.net.CONNECT_TIMEOUT=1500":                       pairs("CONNECT TIMEOUT", "1500ms"),
+		"oracle.net.CONNECT_TIMEOUT=0":                          pairs("CONNECT TIMEOUT", "0"),
+		"oracle.jdbc.loginTimeout=15":                           pairs("CONNECT TIMEOUT", "15"),
+		"loginTimeout=15":                                       pairs("CONNECT TIMEOUT", "15"),
+		"oracle.net.OUTBOUND_CONNECT_TIMEOUT=2000":              pairs("TRANSPORT CONNECT TIMEOUT", "2"),
+		"oracle.net.TRANSPORT_CONNECT_TIMEOUT=2000":             pairs("TRANSPORT CONNECT TIMEOUT", "2"),
+		"oracle.jdbc.ReadTimeout=60000":                         pairs("TIMEOUT", "60"),
+		"oracle.net.READ_TIMEOUT=60000":                         pairs("TIMEOUT", "60"),
+		"defaultRowPrefetch=100":                                pairs("PREFETCH ROWS", "100"),
+		"oracle.jdbc.defaultRowPrefetch=100":                    pairs("PREFETCH ROWS", "100"),
+		"internal_logon=sysdba":                                 pairs("DBA PRIVILEGE", "sysdba"),
+		"oracle.jdbc.internal_logon=sysdba":                     pairs("DBA PRIVILEGE", "sysdba"),
+		"oracle.jdbc.proxyClientName=app":                       pairs("PROXY CLIENT NAME", "app"),
+		"v$session.program=billing&v$session.osuser=me":         pairs("PROGRAM", "billing", "OS USER", "me"),
+		"oracle.net.encryption_client=REQUESTED":                pairs("ENCRYPTION", "REQUESTED"),
+		"oracle.net.crypto_checksum_client=REJECTED":            pairs("DATA INTEGRITY", "REJECTED"),
+		"oracle.net.ssl_server_dn_match=true":                   {},
+		"oracle.net.ssl_server_dn_match=false":                  {}, // it is checked all the same
+		"oracle.jdbc.TcpNoDelay=true&oracle.net.keepAlive=true": {},
+		"oracle.net.disableOob=true":                            {},
+		"oracle.jdbc.timezoneAsRegion=false":                    {},
+		"oracle.net.networkCompression=off":                     {},
+		"retry_count=3&retry_delay=1&sdu=8192&expire_time=5":    {},
+		"connect_timeout=5&transport_connect_timeout=1":         pairs("CONNECT TIMEOUT", "5", "TRANSPORT CONNECT TIMEOUT", "1"),
+		"ssl_server_dn_match=on&failover=on&source_route=off":   {},
+		"protocol=tcps&oracle.net.wallet_location=file:/w":      pairs("PROTOCOL", "tcps", "WALLET", "/w"),
+		"protocol=tcps&oracle.net.wallet_location=(SOURCE%3D(METHOD%3DFILE)(METHOD_DATA%3D(DIRECTORY%3D/w)))": pairs("PROTOCOL", "tcps", "WALLET", "/w"),
+		"protocol=tcps&wallet_location=/w":     pairs("PROTOCOL", "tcps", "WALLET", "/w"),
+		"protocol=tcps&my_wallet_directory=/w": pairs("PROTOCOL", "tcps", "WALLET", "/w"),
+	} {
+		u, err := goora.Engine{}.ParseURL("oracle:thin:@//h:1/d?user=id&"+query, notOwn)
+		if err == nil {
+			err = goora.Engine{}.CheckParams(u.Params)
+		}
+		if err != nil || !reflect.DeepEqual(u.Params, want) {
+			t.Errorf("%s: parameters %q, %v, want %q", query, u.Params, err, want)
+		}
+	}
+}
+
+func TestParseURLFails(t *testing.T) {
+	for _, c := range []struct{ url, want string }{
+		{"thin:@//h/d", `"user"`},
+		{"thin:@//h/d?user=", `"user"`},
+		{"thin:@//h/d?USER=CANARY", `"USER" is spelt "user"`},
+		{"thin:@//h/d?user=id&user=CANARY", `"user" is given twice`},
+		{"thin:@//h/d?user=id&password=s&CANARY", `"password" is not allowed`},
+		{"thin:@//h/d?user=id&CANARY", "a property has no value"},
+		{"thin:@//h/d?user=id&PROGRAM=CANARY%zz", `"PROGRAM"`},
+		{"thin:scott/CANARY@//h/d?user=id", "credentials"},
+		{"thin:CANARY@h:1:d?user=id", "credentials"},
+		{"thin:@//u:CANARY@h/d?user=id", "credentials"},
+		{"thin:CANARY?user=id", `"@"`},
+		{"oci:@CANARY?user=id", "oci"},
+		{"CANARY", "oracle:thin:"},
+		{"thin:@ldap://CANARY/x?user=id", "LDAP"},
+		{"thin:@ldaps://CANARY/x?user=id", "LDAP"},
+		{"thin:@https://CANARY/x?user=id", "protocol"},
+		{"thin:@//h:CANARY/d?user=id", "port"},
+		{"thin:@//h:0/d?user=id", "port"},
+		{"thin:@//h:1/CANARY)(SID=x?user=id", "service or SID"},
+		{"thin:@//h:1/CAN%41RY%29?user=id", "service or SID"},
+		{"thin:@//h:1/CANARY%?user=id", "service"},
+		{"thin:@h:1:CANARY)?user=id", "service or SID"},
+		{"thin:@h:1:?user=id", "service or SID"},
+		{"thin:@h:x:CANARY?user=id", "port"},
+		{"thin:@//a;CANARY/d?user=id", "more than one list"},
+		{"thin:@//a,,CANARY/d?user=id", "host"},
+		{"thin:@//h(CANARY/d?user=id", "host"},
+		{"thin:@//:1521/d?user=id", "port without a host"},
+		{"thin:@(DESCRIPTION=(ADDRESS=(HOST=h))(CONNECT_DATA=(SERVICE_NAME=CANARY))?user=id", "the descriptor is not of the form"},
+		{"thin:@(DESCRIPTION=(ADDRESS=(HOST=h)))CANARY?user=id", "follows the descriptor"},
+		{"thin:@(DESCRIPTION_LIST=(DESCRIPTION=(ADDRESS=(HOST=CANARY))))?user=id", "the descriptor is not of the form"},
+		{"thin:@(DESCRIPTION=CANARY)?user=id", "the descriptor is not of the form"},
+		{"thin:@(DESCRIPTION=(ADDRESS=(HOST=h)CANARY))?user=id", "the descriptor is not of the form"},
+		{"thin:@(DESCRIPTION=" + strings.Repeat("(A=", 100) + "CANARY" + strings.Repeat(")", 101) + "?user=id", "the descriptor is not of the form"},
+		{"thin:@(DESCRIPTION=(CONNECT_DATA=(SID=d)))?user=id", "no ADDRESS"},
+		{"thin:@(DESCRIPTION=(ADDRESS=(PORT=1)))?user=id", "no HOST"},
+		{"thin:@(DESCRIPTION=(ADDRESS=(HOST=CAN ARY)))?user=id", "host"},
+		{"thin:@(DESCRIPTION=(ADDRESS=(HOST=h)(PORT=CANARY)))?user=id", "port"},
+		{"thin:@(DESCRIPTION=(ADDRESS=(PROTOCOL=tcp)(HOST=a))(ADDRESS=(PROTOCOL=tcps)(HOST=b)))?user=id", "different protocols"},
+		{"thin:@(DESCRIPTION=(ADDRESS=(PROTOCOL=tcp)(HOST=a)(KEY=CANARY)))?user=id", `"KEY"`},
+		{"thin:@(DESCRIPTION=(ADDRESS_LIST=(ADDRESS=(HOST=a)))(ADDRESS_LIST=(ADDRESS=(HOST=CANARY))))?user=id", "more than one ADDRESS_LIST"},
+		{"thin:@(DESCRIPTION=(ADDRESS=(HOST=h))(CONNECT_DATA=(SERVICE_NAME=a)(SID=CANARY)))?user=id", "more than one service or SID"},
+		{"thin:@(DESCRIPTION=(ADDRESS=(HOST=h))(CONNECT_DATA=(SERVICE_NAME=CAN ARY)))?user=id", "service or SID"},
+		{"thin:@(DESCRIPTION=(ADDRESS=(HOST=h))(CONNECT_DATA=(FAILOVER_MODE=(TYPE=CANARY))))?user=id", `"FAILOVER_MODE"`},
+		{"thin:@(DESCRIPTION=(ADDRESS=(HOST=h))(SECURITY=(SSL_SERVER_CERT_DN=\"CN=CANARY\")))?user=id", `"SSL_SERVER_CERT_DN"`},
+		{"thin:@(DESCRIPTION=(ADDRESS=(HOST=h))(TYPE_OF_SERVICE=CANARY))?user=id", `"TYPE_OF_SERVICE"`},
+		{"thin:@(DESCRIPTION=(FAILOVER=off)(ADDRESS=(HOST=h)))?user=id", `"FAILOVER"`},
+		{"thin:@(DESCRIPTION=(SOURCE_ROUTE=on)(ADDRESS=(HOST=h)))?user=id", `"SOURCE_ROUTE"`},
+		{"thin:@(DESCRIPTION=(CONNECT_TIMEOUT=1)(ADDRESS=(HOST=h)))?user=id&oracle.net.CONNECT_TIMEOUT=CANARY", `"oracle.net.CONNECT_TIMEOUT"`},
+		{"thin:@(DESCRIPTION=(CONNECT_TIMEOUT=1)(ADDRESS=(HOST=h)))?user=id&oracle.net.CONNECT_TIMEOUT=1000", `"CONNECT_TIMEOUT" and "oracle.net.CONNECT_TIMEOUT"`},
+		{"thin:@//h/d?user=id&oracle.net.CONNECT_TIMEOUT=10s", `"oracle.net.CONNECT_TIMEOUT"`},
+		{"thin:@//h/d?user=id&oracle.net.ssl_server_cert_dn=CANARY", "driver.Options.TLS"},
+		{"thin:@//h/d?user=id&oracle.net.ssl_server_dn_match=CANARY", `"oracle.net.ssl_server_dn_match"`},
+		{"thin:@//h/d?user=id&oracle.net.ssl_version=CANARY", "driver.Options.TLS"},
+		{"thin:@//h/d?user=id&oracle.net.wallet_password=CANARY", "cwallet.sso"},
+		{"thin:@//h/d?user=id&oracle.net.wallet_location=(CANARY", `"oracle.net.wallet_location"`},
+		{"thin:@//h/d?user=id&oracle.net.tns_admin=CANARY", "tnsnames.ora"},
+		{"thin:@//h/d?user=id&TNS_ADMIN=CANARY", "tnsnames.ora"},
+		{"thin:@//h/d?user=id&oracle.net.disableOob=false", `"oracle.net.disableOob"`},
+		{"thin:@//h/d?user=id&oracle.jdbc.timezoneAsRegion=true", `"oracle.jdbc.timezoneAsRegion"`},
+		{"thin:@//h/d?user=id&oracle.jdbc.implicitStatementCacheSize=CANARY", "no counterpart"},
+		{"thin:@//h/d?user=id&oracle.net.authentication_services=CANARY", "no counterpart"},
+		{"thin:@//h/d?user=id&javax.net.ssl.trustStore=CANARY", "driver.Options.TLS"},
+		{"thin:@//h/d?user=id&v$session.machine=CANARY", "Engine.Configure"},
+		{"thin:@//h/d?user=id&retry_count=CANARY", `"retry_count"`},
+	} {
+		_, err := goora.Engine{}.ParseURL("oracle:"+c.url, own)
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("ParseURL(%q) = %v, want an error with %s", c.url, err, c.want)
+		} else if strings.Contains(err.Error(), "CANARY") {
+			t.Errorf("ParseURL(%q) = %v quotes a value", c.url, err)
+		}
+	}
+}
+
+// capture prepares an endpoint and returns the configuration that a connect gets.
+func capture(t *testing.T, ep driver.Endpoint) *configurations.ConnectionConfig {
+	t.Helper()
+	config, err := tryCapture(t, ep)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return config
+}
+
+func tryCapture(t *testing.T, ep driver.Endpoint) (config *configurations.ConnectionConfig, err error) {
+	t.Helper()
+	stop := errors.New("stop")
+	e := goora.Engine{Configure: func(c *configurations.ConnectionConfig) error {
+		config = c
+		return stop
+	}}
+	l, err := e.Prepare(ep)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := l.Connect(t.Context(), driver.Credentials{User: "u", Password: driver.NewPassword("p")}); !errors.Is(err, stop) {
+		t.Fatalf("Connect = %v", err)
+	}
+	return config, nil
+}
+
+var descriptorForm = regexp.MustCompile(`^\(DESCRIPTION=((?:\(ADDRESS=\(PROTOCOL=tcps?\)\(HOST=[\w.:-]+\)\(PORT=\d+\)\))+)` +
+	`\(CONNECT_DATA=\((SERVICE_NAME|SID)=([\w.$#-]+)\)(?:\(SERVER=(?:dedicated|shared|pooled)\))?(?:\(INSTANCE_NAME=[\w.$#-]+\))?` +
+	`\(CID=\(PROGRAM=[^()=]*\)\(HOST=[^()=]*\)\(USER=[^()=]*\)\)\)\)$`)
+
+// Whatever a URL holds, the descriptor has one form, the servers are those that were
+// parsed, and TLS is on if it was asked for.
+func FuzzParseURL(f *testing.F) {
+	for _, s := range []string{
+		"@h:1/d?user=id", "@//h:1/a%29%28SID=x?user=id", "@[::1]:3:SID?user=id&ssl=true", "@tcps://a,b:2/d:pooled/i?user=a/b&wallet_location=/w",
+		"@(DESCRIPTION=(ADDRESS=(PROTOCOL=tcps)(HOST=h)(PORT=1))(CONNECT_DATA=(SERVICE_NAME=d)(SERVER=shared)))?user=id&program=)(SID=x",
+		"@(DESCRIPTION=(LOAD_BALANCE=off)(ADDRESS_LIST=(ADDRESS=(HOST=a))(ADDRESS=(HOST=::1)(PORT=2)))(CONNECT_DATA=(SID=d)))?user=id&os_user=%28",
+		"@h?user=id&oracle.net.CONNECT_TIMEOUT=1&oracle.net.ssl_server_dn_match=no&instance_name=i", "@//h%25eth0/d?user=id",
+	} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, raw string) {
+		u, err := goora.Engine{}.ParseURL("oracle:thin:"+raw, notOwn)
+		if err != nil {
+			return
+		}
+		if u.SecretID == "" {
+			t.Fatal("no secret id and no error")
+		}
+		ep := driver.Endpoint{Host: u.Host, Port: u.Port, Database: u.Database, Params: u.Params}
+		if ep.Host == "" {
+			ep.Host = "from-the-secret"
+		}
+		if ep.Port == 0 {
+			ep.Port = 1521
+		}
+		if ep.Database == "" {
+			ep.Database = "from_the_secret"
+		}
+		c, err := tryCapture(t, ep)
+		if err != nil {
+			return // what is unknown or not installed
+		}
+		sent := c.ConnectionData()
+		m := descriptorForm.FindStringSubmatch(sent)
+		if m == nil {
+			t.Fatalf("the descriptor is %q", sent)
+		}
+		want := "SERVICE_NAME " + ep.Database
+		if name, ok := strings.CutPrefix(ep.Database, ":"); ok {
+			want = "SID " + name
+		}
+		if got := m[2] + " " + m[3]; got != want {
+			t.Errorf("the descriptor names %s, want %s", got, want)
+		}
+		hosts := strings.Split(ep.Host, ",")
+		if len(c.Servers) != len(hosts) || strings.Count(m[1], "(ADDRESS=") != len(hosts) {
+			t.Fatalf("%d servers for %q", len(c.Servers), ep.Host)
+		}
+		for _, s := range c.Servers {
+			if len(hosts) == 1 && (s.Addr != ep.Host || s.Port != ep.Port) {
+				t.Errorf("server %s:%d, want %s:%d", s.Addr, s.Port, ep.Host, ep.Port)
+			}
+			if len(hosts) > 1 && !strings.Contains(","+ep.Host+",", ","+net.JoinHostPort(s.Addr, strconv.Itoa(s.Port))+",") && s.Port != ep.Port {
+				t.Errorf("server %s:%d is not in %s", s.Addr, s.Port, ep.Host)
+			}
+		}
+		asked := u.Params["PROTOCOL"] == "tcps"
+		switch strings.ToLower(u.Params["SSL"]) {
+		case "true", "enable", "enabled", "on", "yes":
+			asked = true
+		}
+		if asked != (c.TLSConfig != nil && c.Protocol == "tcps" && c.SSL) || asked != strings.Contains(sent, "(PROTOCOL=tcps)") {
+			t.Errorf("TLS asked for: %t, protocol %s", asked, c.Protocol)
+		}
+		if c.TLSConfig != nil && c.TLSConfig.InsecureSkipVerify && u.Params["SSL VERIFY"] == "" {
+			t.Error("nothing is verified")
+		}
+		if strings.ContainsAny(c.Language+c.Territory, `'"`) {
+			t.Errorf("language %q, territory %q", c.Language, c.Territory)
+		}
+	})
+}
+
+// Every value of the endpoint that is taken reaches go-ora as it is.
+func FuzzEndpoint(f *testing.F) {
+	f.Add("h", "d", "i")
+	f.Add("::1", ":SID", "x)(SID=y")
+	f.Add("a:1,b:2", "x)(SERVER=", "i")
+	f.Fuzz(func(t *testing.T, host, database, instance string) {
+		c, err := tryCapture(t, driver.Endpoint{Host: host, Port: 7, Database: database, Params: pairs("INSTANCE NAME", instance)})
+		if err != nil {
+			return
+		}
+		sent := c.ConnectionData()
+		if !descriptorForm.MatchString(sent) {
+			t.Fatalf("the descriptor is %q", sent)
+		}
+		name := strings.TrimPrefix(database, ":")
+		if c.InstanceName != instance || c.ServiceName+c.SID != name || !strings.Contains(sent, fmt.Sprintf("=%s)(INSTANCE_NAME=%s)", name, instance)) {
+			t.Errorf("%q and %q became %q", database, instance, sent)
+		}
+	})
+}

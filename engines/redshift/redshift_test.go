@@ -1,0 +1,303 @@
+package redshift_test
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/sqlsecrets/sqlsecrets/driver"
+	"github.com/sqlsecrets/sqlsecrets/driver/drivertest"
+	"github.com/sqlsecrets/sqlsecrets/engines/redshift"
+	"github.com/sqlsecrets/sqlsecrets/internal/leak"
+	"github.com/sqlsecrets/sqlsecrets/secretcache"
+)
+
+func TestConformance(t *testing.T) {
+	certs, authority := testTLS(t)
+	s := startServer(t, &server{tls: certs}, "127.0.0.1:0")
+	drivertest.Run(t, drivertest.Server{
+		Engine: redshift.Engine{}, Host: s.Host, Port: s.Port, Database: database,
+		Query: "SELECT 1", ConnType: "*stdlib.Conn",
+		SetPassword: s.setPassword, Logins: s.logins,
+		TLSVerified:         "sslmode=verify-full&sslrootcert=" + authority,
+		TLSWrongName:        "sslmode=verify-full&host=localhost&sslrootcert=" + authority,
+		TLSUnknownAuthority: "sslmode=verify-full",
+	})
+}
+
+func TestIPv6(t *testing.T) {
+	l, err := net.Listen("tcp", "[::1]:0")
+	if err != nil {
+		t.Skipf("no IPv6: %v", err)
+	}
+	_ = l.Close()
+	s := startServer(t, &server{}, "[::1]:0")
+	s.setPassword(t, "u", "p")
+	db := open(t, "app?host=[::1]", secret(s, map[string]any{"host": nil}))
+	if err := db.PingContext(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// secret is one of AWS's form for a cluster, with changes; nil leaves a key out.
+// https://docs.aws.amazon.com/secretsmanager/latest/userguide/reference_secret_json_structure.html
+func secret(s *server, changes map[string]any) string {
+	fields := map[string]any{"engine": "redshift", "host": s.Host, "port": s.Port, "username": "u", "password": "p",
+		"dbname": database, "dbClusterIdentifier": "clu"}
+	maps.Copy(fields, changes)
+	maps.DeleteFunc(fields, func(_ string, v any) bool { return v == nil })
+	b, err := json.Marshal(fields)
+	if err != nil {
+		panic(err) // strings and numbers
+	}
+	return string(b)
+}
+
+type source string // the secret's value
+
+func (s source) Fetch(_ context.Context, id, stage string) (*secretcache.Secret, error) {
+	return secretcache.NewSecret(secretcache.Value{ID: id, Name: id, VersionID: "v1", Stages: []string{stage}, String: string(s)}), nil
+}
+
+func open(t *testing.T, dsn, value string) *sql.DB {
+	t.Helper()
+	cache := secretcache.New(source(value), nil)
+	c, err := redshift.NewConnector(dsn, &driver.Options{Secrets: cache, FallbackStages: []string{}})
+	if err != nil {
+		t.Fatalf("NewConnector(%q): %v", dsn, err)
+	}
+	db := sql.OpenDB(c)
+	t.Cleanup(func() { _ = db.Close(); _ = cache.Close() })
+	return db
+}
+
+// The secrets that AWS documents, with what each leaves to the data source name.
+func TestSecrets(t *testing.T) {
+	s := startServer(t, &server{}, "127.0.0.1:0")
+	s.setPassword(t, "u", "p")
+	at := "host=" + s.Host + "&port=" + strconv.Itoa(s.Port)
+	jdbc := "jdbc-secretsmanager:redshift://" + net.JoinHostPort(s.Host, strconv.Itoa(s.Port))
+	managed := map[string]any{"engine": nil, "host": nil, "port": nil, "dbname": nil, "dbClusterIdentifier": nil}
+	for _, c := range []struct {
+		name, dsn string
+		changes   map[string]any
+		want      error  // nil: it connects
+		text      string // of the error
+	}{
+		{"cluster", "app", nil, nil, ""},
+		{"serverless", "app", map[string]any{"dbClusterIdentifier": nil, "namespaceName": "ns"}, nil, ""},
+		{"alternating users", "app", map[string]any{"masterarn": "arn:aws:secretsmanager:us-west-2:123456789012:secret:admin-a1b2c3"}, nil, ""},
+		{"engine in another case", "app", map[string]any{"engine": "Redshift"}, nil, ""},
+		{"managed, all in the data source name", "app?dbname=dev&" + at, managed, nil, ""},
+		{"managed, JDBC", jdbc + "/dev?user=app", managed, nil, ""},
+		{"managed, no host", "app?dbname=dev", managed, driver.ErrMalformedSecret, `key "host" is missing`},
+		{"managed, no database", "app?" + at, managed, driver.ErrMalformedSecret, `key "dbname" is missing`},
+		{"JDBC without a database", jdbc + "?user=app", managed, driver.ErrMalformedSecret, `key "dbname" is missing`},
+		{"another engine's", "app", map[string]any{"engine": "postgres"}, driver.ErrEngineMismatch, `"engine"`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			err := open(t, c.dsn, secret(s, c.changes)).PingContext(t.Context())
+			if !errors.Is(err, c.want) || err != nil && !strings.Contains(err.Error(), c.text) {
+				t.Errorf("Ping = %v, want %v with %s", err, c.want, c.text)
+			}
+		})
+	}
+}
+
+// Queries go as text in the extended protocol, with nothing prepared on the server,
+// whatever Redshift does not report; and the settings reach it.
+func TestQueryMode(t *testing.T) {
+	s := startServer(t, &server{}, "127.0.0.1:0")
+	s.setPassword(t, "u", "p")
+	for _, c := range []struct {
+		params   string
+		prepared bool
+	}{
+		{"", false},
+		{"default_query_exec_mode=exec", false},
+		{"default_query_exec_mode=cache_statement", true},
+	} {
+		_, before := s.seen()
+		db := open(t, strings.TrimSuffix("app?query_group=nightly&Search_Path=a,public&"+c.params, "&"), secret(s, nil))
+		var n int
+		if err := db.QueryRowContext(t.Context(), "SELECT $1", "x").Scan(&n); err != nil || n != 1 {
+			t.Errorf("%s: query = %d, %v", c.params, n, err)
+		}
+		startup, queries := s.seen()
+		queries = queries[len(before):]
+		prepared, binary := false, false
+		for _, q := range queries {
+			prepared = prepared || q.Name != ""
+			binary = binary || slices.Contains(q.Formats, 1)
+			if q.Simple {
+				t.Errorf("%s: query %q went in the simple protocol", c.params, q.SQL)
+			}
+		}
+		if prepared != c.prepared || binary != c.prepared || len(queries) == 0 {
+			t.Errorf("%s: queries %+v, want prepared and binary to be %t", c.params, queries, c.prepared)
+		}
+		want := map[string]string{"user": "u", "database": database, "query_group": "nightly", "Search_Path": "a,public"}
+		if !maps.Equal(startup, want) {
+			t.Errorf("%s: settings %q, want %q", c.params, startup, want)
+		}
+	}
+}
+
+// Configure comes last, and sees the settings.
+func TestConfigure(t *testing.T) {
+	s := startServer(t, &server{}, "127.0.0.1:0")
+	s.setPassword(t, "u", "p")
+	e := redshift.Engine{}
+	e.Configure = func(c *pgx.ConnConfig) error {
+		if c.DefaultQueryExecMode != pgx.QueryExecModeExec || c.RuntimeParams["query_group"] != "g" {
+			t.Errorf("mode %v, settings %q", c.DefaultQueryExecMode, c.RuntimeParams)
+		}
+		c.RuntimeParams["query_group"] = "changed"
+		return nil
+	}
+	l, err := e.Prepare(driver.Endpoint{Host: s.Host, Port: s.Port, Database: database, Params: map[string]string{"query_group": "g"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // each with a copy of its own
+		conn, err := l.Connect(t.Context(), driver.Credentials{User: "u", Password: driver.NewPassword("p")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = conn.Close()
+		if startup, _ := s.seen(); startup["query_group"] != "changed" {
+			t.Errorf("settings %q", startup)
+		}
+	}
+}
+
+func TestSHA256Digest(t *testing.T) {
+	s := startServer(t, &server{sha256: true}, "127.0.0.1:0")
+	err := open(t, "app", secret(s, map[string]any{"password": "hunter2-hunter2"})).PingContext(t.Context())
+	if err == nil || errors.Is(err, driver.ErrAuthFailed) || !strings.Contains(err.Error(), "SHA-256") {
+		t.Errorf("Ping = %v, want an error other than ErrAuthFailed that names SHA-256", err)
+	}
+	if path := leak.Find(err, "hunter2-hunter2"); path != "" {
+		t.Errorf("the error holds the password in %s", path)
+	}
+}
+
+func TestRejected(t *testing.T) {
+	const wrong = `password authentication failed for user "app"`
+	for _, c := range []struct {
+		code, routine, message string
+		want                   bool
+	}{
+		{"28000", "auth_failed", wrong, true},
+		{"28000", "", wrong, true},
+		{"28P01", "auth_failed", wrong, true},
+		{"28P01", "", "whatever it says", true},
+		{"28P02", "auth_failed", wrong, false}, // a near miss of AWS's JDBC library
+		{"28000", "auth_failed", wrong + " (IAM)", false},
+		{"28000", "auth_failed", "not a " + wrong, false},
+		{"28000", "ClientAuthentication", `no pg_hba.conf entry for host "10.0.0.1", user "app", database "dev", SSL off`, false},
+		{"08001", "auth_failed", wrong, false},
+		{"3D000", "ReverifyMyDatabase", `database "dev" does not exist`, false},
+		{"53300", "", "connection limit \"500\" exceeded for non-bootstrap users", false},
+		{"57P03", "", "the cluster is resuming", false},
+	} {
+		pg := &pgconn.PgError{Code: c.code, Routine: c.routine, Message: c.message}
+		for _, err := range []error{pg, fmt.Errorf("wrapped: %w", pg), errors.Join(net.ErrClosed, pg)} {
+			if got := (redshift.Engine{}).Rejected(err); got != c.want {
+				t.Errorf("Rejected(%s %s %q in a %T) = %t, want %t", c.code, c.routine, c.message, err, got, c.want)
+			}
+			if got, want := (redshift.Engine{}).NoDatabase(err), c.code == "3D000"; got != want {
+				t.Errorf("NoDatabase(%s in a %T) = %t", c.code, err, got)
+			}
+		}
+	}
+	for _, err := range []error{nil, errors.New(wrong), errors.New("28000"), context.DeadlineExceeded} {
+		if (redshift.Engine{}).Rejected(err) {
+			t.Errorf("Rejected(%v) = true", err)
+		}
+	}
+}
+
+func TestCheckParams(t *testing.T) {
+	for _, c := range []struct{ name, value, want string }{
+		{"sslmode", "verify-full", ""},
+		{"sslmode", "allow", `"sslmode"`},
+		{"sslmode", "on", `"sslmode"`},
+		{"connect_timeout", "5", ""},
+		{"connect_timeout", "x", `"connect_timeout"`},
+		{"statement_cache_capacity", "0", ""}, // the mode is not pgx's default
+		{"default_query_exec_mode", "cache_describe", ""},
+		{"default_query_exec_mode", "simple_protocol", "standard_conforming_strings"},
+		{"enable_result_cache_for_session", "off", ""},
+		{"Query_Group", "nightly", ""},
+		{"query_group", "a\x00b", "NUL"},
+		{"querygroup", "nightly", `did you mean "query_group"`},
+		{"applicationname", "a", `did you mean "application_name"`},
+		{"work_mem", "64MB", `"work_mem" is not known`}, // PostgreSQL's
+		{"standard_conforming_strings", "on", "not known"},
+		{"channel_binding", "require", "SCRAM"},
+		{"require_auth", "md5", "not allowed"},
+		{"max_protocol_version", "3.2", "3.0"},
+		{"min_protocol_version", "3.0", "3.0"},
+		{"sslnegotiation", "direct", "request for TLS"},
+		{"target_session_attrs", "primary", "one endpoint"},
+		{"krbsrvname", "x", "Kerberos"},
+		{"replication", "true", "not known"},
+		{"can ary", "x", "a name that none has"},
+	} {
+		err := redshift.Engine{}.CheckParams(map[string]string{c.name: c.value})
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("CheckParams(%s=%s) = %v, want %q", c.name, c.value, err, c.want)
+		}
+	}
+	err := redshift.Engine{}.CheckParams(map[string]string{"timezone": "UTC", "TimeZone": "CET"})
+	if err == nil || !strings.Contains(err.Error(), "same setting") {
+		t.Errorf("CheckParams(timezone, TimeZone) = %v", err)
+	}
+}
+
+func TestOpen(t *testing.T) {
+	for _, c := range []struct {
+		dsn  string
+		want error
+	}{
+		{"prod/app/db?sslmode=verify-full", nil},
+		{"jdbc-secretsmanager:redshift://example.com:5439/dev?user=prod/app/db", nil},
+		{"prod/app/db?work_mem=1", driver.ErrBadDSN},
+		{"jdbc:redshift://example.com/dev?user=prod/app/db", driver.ErrBadDSN},
+		{"jdbc:redshift:iam://example.com/dev", driver.ErrBadDSN},
+		{"jdbc-secretsmanager:redshift:iam://example.com:5439/dev?user=prod/app/db", driver.ErrBadDSN},
+		{"jdbc-secretsmanager:redshift://example.com:5439/dev", driver.ErrBadDSN},
+		{"jdbc-secretsmanager:postgresql://example.com/dev?user=prod/app/db", driver.ErrEngineMismatch},
+		{"prod/app/db?engine=postgres", driver.ErrEngineMismatch},
+	} {
+		db, err := sql.Open(redshift.DriverName, c.dsn)
+		if !errors.Is(err, c.want) {
+			t.Errorf("Open(%q) = %v, want %v", c.dsn, err, c.want)
+		}
+		if db != nil {
+			_ = db.Close()
+		}
+	}
+}
+
+// The port is Redshift's where nothing else says one.
+func TestDefaultPort(t *testing.T) {
+	for _, dsn := range []string{"app?host=127.0.0.1", "jdbc-secretsmanager:redshift://127.0.0.1/dev?user=app"} {
+		err := open(t, dsn+"&connect_timeout=1", secret(&server{}, map[string]any{"host": nil, "port": nil})).PingContext(t.Context())
+		if err == nil || !strings.Contains(err.Error(), "127.0.0.1:5439") {
+			t.Errorf("%s: Ping = %v, want an error of port 5439", dsn, err)
+		}
+	}
+}

@@ -1,0 +1,161 @@
+package redshift_test
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/sqlsecrets/sqlsecrets/driver"
+	"github.com/sqlsecrets/sqlsecrets/engines/redshift"
+)
+
+func own(p string) bool { return p == "stage" || p == "region" || p == "host" }
+
+func TestParseURL(t *testing.T) {
+	at := func(params ...string) driver.URL {
+		u := driver.URL{SecretID: "id", Host: "h", Database: "dev", Params: map[string]string{}}
+		for i := 0; i < len(params); i += 2 {
+			u.Params[params[i]] = params[i+1]
+		}
+		return u
+	}
+	for _, c := range []struct {
+		url  string
+		want driver.URL
+	}{
+		{"redshift://example.com:5439/dev?user=prod/app/db", driver.URL{SecretID: "prod/app/db", Host: "example.com", Port: 5439, Database: "dev", Params: map[string]string{}}},
+		{"redshift://[::1]:5439/dev?user=id", driver.URL{SecretID: "id", Host: "::1", Port: 5439, Database: "dev", Params: map[string]string{}}},
+		{"redshift:dev?user=id", driver.URL{SecretID: "id", Database: "dev", Params: map[string]string{}}},
+		{"redshift:?user=id", driver.URL{SecretID: "id", Params: map[string]string{}}},
+		{"redshift://h/a%2Fb+c?user=id", driver.URL{SecretID: "id", Host: "h", Database: "a/b+c", Params: map[string]string{}}},
+		{"redshift://h/dev;user=id;ssl=true", at("sslmode", "verify-full")},
+		{"redshift://h/dev?user=id;ssl=true&ApplicationName=a%3Bb", at("sslmode", "verify-full", "application_name", "a;b")},
+		{"redshift://h/dev?user=id&SSL=TRUE&sslMode=Require", at("sslmode", "require")},
+		{"redshift://h/dev?user=id&ssl", at("sslmode", "verify-full")},
+		{"redshift://h/dev?user=id&ssl=false", at("sslmode", "disable")},
+		{"redshift://h/dev?user=id&AuthMech=VERIFY-CA&SSLRootCert=/ca.pem", at("sslmode", "verify-ca", "sslrootcert", "/ca.pem")},
+		{"redshift://h/dev?user=id&SSLMode=require&SSLCert=/c&SSLKey=/k", at("sslmode", "require", "sslcert", "/c", "sslkey", "/k")},
+		{"redshift://h/dev?user=id&connectTimeout=5", at("connect_timeout", "5")},
+		{"redshift://h/dev?user=id&connectTimeout=5&loginTimeout=30", at("connect_timeout", "30")},
+		{"redshift://h/dev?user=id&connectTimeout=5&loginTimeout=0", at("connect_timeout", "5")},
+		{"redshift://h/dev?user=id&queryGroup=g&currentSchema=s,public&options=-c%20x=y&connectionTimezone=Europe/Berlin",
+			at("query_group", "g", "search_path", "s,public", "options", "-c x=y", "timezone", "Europe/Berlin")},
+		{"redshift://h/dev?user=id&preferQueryMode=extendedCacheEverything", at("default_query_exec_mode", "cache_statement")},
+		{"redshift://h/dev?user=id&preferQueryMode=extended&prepareThreshold=5&tcpKeepAlive=true&socketTimeout=0&readOnly=false&compression=off&isServerless=true&loadBalanceHosts=false&targetServerType=any&iamAuth=false&connectionTimezone=SERVER&protocolVersion=3", at()},
+		{"redshift://h/dev?user=id&stage=X&region=eu-west-1&enable_result_cache_for_session=off", at("stage", "X", "region", "eu-west-1", "enable_result_cache_for_session", "off")},
+	} {
+		got, err := redshift.Engine{}.ParseURL(c.url, own)
+		if err != nil || !reflect.DeepEqual(got, c.want) {
+			t.Errorf("ParseURL(%q) = %+v, %v, want %+v", c.url, got, err, c.want)
+			continue
+		}
+		delete(got.Params, "stage")
+		delete(got.Params, "region")
+		if err := (redshift.Engine{}).CheckParams(got.Params); err != nil {
+			t.Errorf("CheckParams of %q: %v", c.url, err)
+		}
+	}
+}
+
+func TestParseURLFails(t *testing.T) {
+	for _, c := range []struct{ url, want string }{
+		{"redshift:iam://CANARY:eu-west-1/dev?user=id", "IAM"},
+		{"redshift://h/dev", `"user"`},
+		{"redshift://h/dev?User=CANARY", `"User" is spelt "user"`},
+		{"redshift://h/dev?user=id&UID=CANARY", `"UID" is not allowed`},
+		{"redshift://h/dev;user=id;PWD=CANARY", `"PWD" is not allowed`},
+		{"redshift://h/dev?user=id&password=a;CANARY=b", `"password" is not allowed`},
+		{"redshift://h/dev?user=id&CANARY", "a property has no value"},
+		{"redshift://h1,h2/dev?user=id", "several hosts"},
+		{"redshift://h/CANARY/x?user=id", `"/"`},
+		{"redshift://u:CANARY@h/dev?user=id", "credentials"},
+		{"redshift://h:CANARY/dev?user=id", "port"},
+		{"redshift://h/CANARY%2?user=id", "database"},
+		{"redshift://h/dev?user=id&ssl=maybe", `"ssl"`},
+		{"redshift://h/dev?user=id&sslmode=require&AuthMech=CANARY", `"sslmode" and "AuthMech" are the same`},
+		{"redshift://h/dev?user=id&DbUser=CANARY", `"DbUser": it has no counterpart; it is IAM's`},
+		{"redshift://h/dev?user=id&AccessKeyID=CANARY", "IAM"},
+		{"redshift://h/dev?user=id&plugin_name=CANARY", "IAM"},
+		{"redshift://h/dev?user=id&iamAuth=true", `"iamAuth"`},
+		{"redshift://h/dev?user=id&LogLevel=6", "driver.Options.Logger"},
+		{"redshift://h/dev?user=id&sslfactory=x", "driver.Options.TLS"},
+		{"redshift://h/dev?user=id&SSLPassword=CANARY", `"SSLPassword"`},
+		{"redshift://h/dev?user=id&socketFactory=x", "Engine.Configure"},
+		{"redshift://h/dev?user=id&reWriteBatchedInserts=true", `"reWriteBatchedInserts"`},
+		{"redshift://h/dev?user=id&preferQueryMode=simple", `"preferQueryMode"`},
+		{"redshift://h/dev?user=id&socketTimeout=30", `"socketTimeout"`},
+		{"redshift://h/dev?user=id&readOnly=true", `"readOnly"`},
+		{"redshift://h/dev?user=id&compression=lz4:1", `"compression"`},
+		{"redshift://h/dev?user=id&connectionTimezone=LOCAL", `"connectionTimezone"`},
+		{"redshift://h/dev?user=id&prepareThreshold=x", `"prepareThreshold"`},
+	} {
+		_, err := redshift.Engine{}.ParseURL(c.url, own)
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("ParseURL(%q) = %v, want an error with %s", c.url, err, c.want)
+		} else if strings.Contains(err.Error(), "CANARY") && !strings.Contains(c.want, "CANARY") {
+			t.Errorf("ParseURL(%q) = %v quotes a value", c.url, err)
+		}
+	}
+}
+
+// Whatever a URL holds, pgx gets the host, port and database that were parsed, TLS
+// as sslmode says, and no setting that is not among the parameters.
+func FuzzParseURL(f *testing.F) {
+	for _, s := range []string{
+		"redshift://h:1/dev?user=id", "redshift://h/dev;user=id;ssl=true", "redshift:dev?user=a/b",
+		"redshift://[::1]:3/a%27%20sslmode=%27disable?user=id&SSLMODE=verify-full",
+		"redshift://h/' host='evil?user=id;sslmode=require&ApplicationName=%5C%27%20host%3D%27evil",
+		"redshift://h/dev?user=id&options=%27&query_group=c%5C;timezone='x",
+	} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, url string) {
+		u, err := redshift.Engine{}.ParseURL(url, func(string) bool { return false })
+		if err != nil || (redshift.Engine{}).CheckParams(u.Params) != nil {
+			return
+		}
+		for _, file := range []string{"sslrootcert", "sslcert", "sslkey"} {
+			if _, ok := u.Params[file]; ok {
+				return
+			}
+		}
+		if u.Host == "" {
+			u.Host = "from-the-secret"
+		}
+		if u.Port == 0 {
+			u.Port = 5439
+		}
+		var config *pgx.ConnConfig
+		e := redshift.Engine{}
+		e.Configure = func(c *pgx.ConnConfig) error {
+			config = c
+			return errors.New("not dialled")
+		}
+		l, err := e.Prepare(driver.Endpoint{Host: u.Host, Port: u.Port, Database: u.Database, Params: u.Params})
+		if err != nil {
+			t.Fatalf("Prepare of %+v: %v", u, err)
+		}
+		if _, err := l.Connect(context.Background(), driver.Credentials{User: "u", Password: driver.NewPassword("p")}); err == nil {
+			t.Fatal("Connect succeeded")
+		}
+		if config.Host != u.Host || int(config.Port) != u.Port || config.Database != u.Database || config.User != "" {
+			t.Errorf("host %q, port %d, database %q, want %+v", config.Host, config.Port, config.Database, u)
+		}
+		if (config.TLSConfig == nil) != (u.Params["sslmode"] == "disable") {
+			t.Errorf("TLS is %t with sslmode=%q", config.TLSConfig != nil, u.Params["sslmode"])
+		}
+		want := maps.Clone(u.Params)
+		for _, name := range []string{"sslmode", "sslcertmode", "sslsni", "connect_timeout", "default_query_exec_mode",
+			"statement_cache_capacity", "description_cache_capacity"} {
+			delete(want, name)
+		}
+		if !maps.Equal(config.RuntimeParams, want) {
+			t.Errorf("settings %q, want %q", config.RuntimeParams, want)
+		}
+	})
+}

@@ -1,0 +1,43 @@
+package mssqldb_test
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/microsoft/go-mssqldb/msdsn"
+
+	"github.com/sqlsecrets/sqlsecrets/driver"
+	"github.com/sqlsecrets/sqlsecrets/engines/sqlserver/mssqldb"
+	"github.com/sqlsecrets/sqlsecrets/secretcache"
+)
+
+// With a dialer, a name for the application, and settings of each session.
+func ExampleEngine() {
+	engine := mssqldb.Engine{
+		Configure: func(c *msdsn.Config) error {
+			c.AppName = "billing"
+			return nil
+		},
+		Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			return (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, network, addr)
+		},
+		SessionInitSQL: "SET LOCK_TIMEOUT 10000",
+	}
+	cache := secretcache.New(secretcache.SourceFunc(fetch), nil)
+	connector, err := driver.NewConnector(engine, "prod/app?encrypt=true", &driver.Options{Secrets: cache})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	db := sql.OpenDB(connector)
+	defer db.Close()
+	fmt.Println(connector)
+	// Output: secretsmanager-sqlserver prod/app
+}
+
+func fetch(context.Context, string, string) (*secretcache.Secret, error) {
+	return nil, secretcache.ErrNotFound
+}

@@ -1,0 +1,265 @@
+package mssqldb
+
+import (
+	"context"
+	sqldriver "database/sql/driver"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	mssql "github.com/microsoft/go-mssqldb"
+	"github.com/microsoft/go-mssqldb/msdsn"
+
+	"github.com/sqlsecrets/sqlsecrets/driver"
+	"github.com/sqlsecrets/sqlsecrets/internal/jdbcurl"
+)
+
+// A login connects to one server.
+type login struct {
+	engine    Engine
+	config    msdsn.Config // without credentials; not changed
+	plaintext bool         // TLS is only wanted if the server has it
+	timeout   time.Duration
+}
+
+// Prepare has the driver parse the parameters, with the host in front of them. Files
+// that they name are read now.
+func (e Engine) Prepare(ep driver.Endpoint) (driver.Login, error) {
+	p, err := readParams(ep.Params)
+	if err != nil {
+		return nil, err
+	}
+	if err := jdbcurl.CheckHost(ep.Host); err != nil {
+		return nil, err
+	}
+	if ep.Port < 1 || ep.Port > 65535 {
+		return nil, errors.New("the port is not a number from 1 to 65535")
+	}
+	if units(ep.Database) > maxName || strings.IndexByte(ep.Database, 0) >= 0 {
+		return nil, errors.New("the database's name has more than 128 characters, or a NUL")
+	}
+	config, err := parse(ep, p)
+	if err != nil {
+		return nil, err
+	}
+	if err := setTLS(&config, p, ep); err != nil {
+		return nil, err
+	}
+	return &login{e, config, encryption(p) == "" && ep.TLS == nil, duration(p["logintimeout"])}, nil
+}
+
+// parse has the driver parse a connection string with everything but credentials and
+// TLS, in the form in which every value is quoted.
+func parse(ep driver.Endpoint, p map[string]string) (msdsn.Config, error) {
+	if zone, ok := p["timezone"]; ok {
+		if _, err := time.LoadLocation(zone); err != nil {
+			return msdsn.Config{}, errors.New(`parameter "timezone": no time zone of that name is installed`)
+		}
+	}
+	host := ep.Host
+	if instance, ok := p["instance"]; ok {
+		host += `\` + instance
+	}
+	values := map[string]string{
+		"server": host, "port": strconv.Itoa(ep.Port), "database": ep.Database, "protocol": "tcp",
+		"encrypt": "disable", "epa enabled": "false", // not as MSSQL_USE_EPA says
+	}
+	for key, value := range p {
+		if r := rules[key]; r.parsed {
+			values[r.name] = value
+		}
+	}
+	for _, key := range []string{"columnencryption", "multisubnetfailover"} {
+		if v, ok := p[key]; ok {
+			values[key] = enabled(v)
+		}
+	}
+	if strings.EqualFold(p["applicationintent"], "readonly") {
+		values["applicationintent"] = "ReadOnly" // in another case it would be ignored
+	}
+	var b strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		b.WriteString(name + "={" + strings.ReplaceAll(values[name], "}", "}}") + "};")
+	}
+	c, err := msdsn.Parse("odbc:" + b.String())
+	if err != nil { // it quotes values
+		return c, errors.New("go-mssqldb does not take the parameters")
+	}
+	if c.Host != ep.Host || c.Port != uint64(ep.Port) || c.Instance != p["instance"] || c.Database != ep.Database ||
+		c.User != "" || c.Password != "" || c.ChangePassword != "" || c.FailOverPartner != "" {
+		return c, errors.New("go-mssqldb reads another address or database out of the parameters")
+	}
+	at := strconv.Itoa(ep.Port)
+	if c.Instance != "" {
+		c.Port, at = 0, c.Instance // SQL Server Browser says which
+	}
+	if c.ServerSPN == "" {
+		c.ServerSPN = "MSSQLSvc/" + c.Host + ":" + at
+	}
+	return c, nil
+}
+
+// errNoEncryption is go-mssqldb's text if it wants encryption and the server's PRELOGIN
+// says that there is none.
+const errNoEncryption = "server does not support encryption"
+
+// Connect has the driver connect once, or a second time where the server supports no
+// encryption, which it says before it gets to see a login.
+func (l *login) Connect(ctx context.Context, cr driver.Credentials) (sqldriver.Conn, error) {
+	if cr.User == "" {
+		return nil, errors.New("the user's name is empty") // on Windows, who runs the program would be logged in
+	}
+	if units(cr.User) > maxName || units(cr.Password.Reveal()) > maxName {
+		return nil, errors.New("the user's name or the password has more than the 128 characters of SQL Server")
+	}
+	if l.timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, l.timeout)
+		defer cancel()
+	}
+	config := l.config
+	config.Parameters = maps.Clone(config.Parameters)
+	config.TLSConfig = config.TLSConfig.Clone() // the driver writes into it
+	unverified := config.TLSConfig
+	if l.engine.Configure != nil {
+		if err := l.engine.Configure(&config); err != nil {
+			return nil, fmt.Errorf("configure the connection: %w", err)
+		}
+		if config.FailOverPartner != "" {
+			return nil, errors.New("configure the connection: a FailOverPartner, at which a rejected login would be repeated")
+		}
+	}
+	setCredentials(&config, cr)
+
+	conn, dialled, err := l.connect(ctx, config)
+	if l.plaintext && err != nil && err.Error() == errNoEncryption && dialled == 1 && config.TLSConfig == unverified && unverified.InsecureSkipVerify {
+		// Not EncryptionDisabled: what it sends is encrypted if the server can, after all.
+		config.Encryption = msdsn.EncryptionOff
+		conn, _, err = l.connect(ctx, config)
+	}
+	if err != nil {
+		if end := ctx.Err(); end != nil && !errors.Is(err, end) {
+			err = fmt.Errorf("%w: %w", end, err)
+		}
+		return nil, fmt.Errorf("connect to %s: %w", address(config), err)
+	}
+	return conn, nil
+}
+
+// setCredentials sets the user and the password.
+func setCredentials(config *msdsn.Config, cr driver.Credentials) {
+	config.ChangePassword = ""
+	config.Database = padded(config.Database)
+	if strings.Contains(cr.User, `\`) { // NTLM
+		config.User, config.Password = cr.User, cr.Password.Reveal()
+		return
+	}
+	config.User, config.Password = padded(cr.User), padded(cr.Password.Reveal())
+}
+
+func address(config msdsn.Config) string {
+	if config.Port == 0 {
+		return config.Host + `\` + config.Instance
+	}
+	return net.JoinHostPort(config.Host, strconv.FormatUint(config.Port, 10))
+}
+
+// connect has the driver connect, and tells how many connections it made to servers.
+// They are all closed, whatever the driver did, unless it returns one that is logged in.
+func (l *login) connect(ctx context.Context, config msdsn.Config) (conn sqldriver.Conn, dialled int, err error) {
+	d := &dialer{dial: l.engine.Dial, keepAlive: config.KeepAlive, parallel: config.MultiSubnetFailover}
+	connector := mssql.NewConnectorConfig(config)
+	connector.Dialer, connector.SessionInitSQL = d, l.engine.SessionInitSQL
+	// The driver waits for PRELOGIN and TLS without an eye on the context.
+	stop := context.AfterFunc(ctx, d.close)
+	conn, err = connector.Connect(ctx)
+	if !stop() && err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		if errors.Is(err, sqldriver.ErrBadConn) {
+			err = errors.New("SessionInitSQL failed") // go-mssqldb drops why
+		}
+		// conn may be a nil *mssql.Conn, or one whose SessionInitSQL failed.
+		d.close()
+		return nil, d.count(), err
+	}
+	return conn, d.keep(), nil
+}
+
+// A dialer makes the connections of one login and owns them until it is done.
+type dialer struct {
+	dial      func(ctx context.Context, network, addr string) (net.Conn, error)
+	keepAlive time.Duration
+	parallel  bool
+	owned
+}
+
+var _ mssql.HostDialer = (*dialer)(nil)
+
+// HostName has the driver leave the look-up of hosts to the dialer, which minds the
+// context there too.
+func (d *dialer) HostName() string { return "" }
+
+// DialContext connects to a server, or to SQL Server Browser.
+func (d *dialer) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
+	dial := d.dial
+	switch {
+	case dial != nil:
+	case network == "tcp" && d.parallel:
+		dial = d.dialAll
+	default:
+		dial = (&net.Dialer{KeepAlive: d.keepAlive}).DialContext
+	}
+	c, err := dial(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	return c, d.add(c, network == "tcp")
+}
+
+// dialAll connects to the address of a host that answers first.
+func (d *dialer) dialAll(ctx context.Context, network, addr string) (net.Conn, error) {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, err
+	}
+	addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	type result struct {
+		c   net.Conn
+		err error
+	}
+	results := make(chan result, len(addrs))
+	for _, a := range addrs {
+		go func() {
+			c, err := (&net.Dialer{KeepAlive: d.keepAlive}).DialContext(ctx, network, net.JoinHostPort(a.Unmap().String(), port))
+			results <- result{c, err}
+		}()
+	}
+	var first net.Conn
+	for range addrs {
+		switch r := <-results; {
+		case r.err != nil:
+			err = r.err
+		case first == nil:
+			first = r.c
+			cancel() // the others
+		default:
+			_ = r.c.Close()
+		}
+	}
+	if first != nil {
+		return first, nil
+	}
+	return nil, err
+}

@@ -1,0 +1,279 @@
+package mssqldb_test
+
+import (
+	"maps"
+	"reflect"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/microsoft/go-mssqldb/msdsn"
+
+	"github.com/sqlsecrets/sqlsecrets/driver"
+	"github.com/sqlsecrets/sqlsecrets/engines/sqlserver/mssqldb"
+)
+
+func own(p string) bool { return p == "stage" || p == "region" || p == "port" || p == "host" }
+
+func notOwn(string) bool { return false }
+
+// withTLS are parameters of a URL that does not say encrypt.
+func withTLS(kv ...string) map[string]string {
+	m := pairs(kv...)
+	m["encrypt"] = "true"
+	return m
+}
+
+func TestParseURL(t *testing.T) {
+	const arn = "arn:aws:secretsmanager:us-west-2:123456789012:secret:a/b-a1b2c3"
+	for _, c := range []struct {
+		url  string
+		want driver.URL
+	}{
+		{"sqlserver://example.com:1434;databaseName=app;user=prod/app/db", driver.URL{SecretID: "prod/app/db", Host: "example.com", Port: 1434, Database: "app"}},
+		{"sqlserver://example.com;user=" + arn, driver.URL{SecretID: arn, Host: "example.com"}},
+		{"sqlserver://;user=id", driver.URL{SecretID: "id"}},
+		{"sqlserver://;user=id;;databaseName=app;", driver.URL{SecretID: "id", Database: "app"}},
+		{"sqlserver://h; user = id ; DATABASE = app ", driver.URL{SecretID: "id", Host: "h", Database: "app"}},
+		{"sqlserver://h;user={id};databaseName={a;b}}c{ } ; ", driver.URL{SecretID: "id", Host: "h", Database: "a;b}c{ "}},
+		{"sqlserver://h;databaseName=100%25;user=id", driver.URL{SecretID: "id", Host: "h", Database: "100%25"}},
+		{"sqlserver://h;databaseName=a b=c;user=id", driver.URL{SecretID: "id", Host: "h", Database: "a b=c"}},
+		{"sqlserver://[::1]:1435;user=id", driver.URL{SecretID: "id", Host: "::1", Port: 1435}},
+		{"sqlserver://[::1];user=id", driver.URL{SecretID: "id", Host: "::1"}},
+		{"sqlserver://;serverName=::1;portNumber=1435;user=id", driver.URL{SecretID: "id", Host: "::1", Port: 1435}},
+		{`sqlserver://;serverName=[::1]\I1;user=id`, driver.URL{SecretID: "id", Host: "::1", Params: withTLS("instance", "I1")}},
+		{"sqlserver://;server=h;port=1435;user=id", driver.URL{SecretID: "id", Host: "h", Port: 1435}},
+		{`sqlserver://h\INST_1$;user=id`, driver.URL{SecretID: "id", Host: "h", Params: withTLS("instance", "INST_1$")}},
+		{`sqlserver://h\INST:1500;user=id`, driver.URL{SecretID: "id", Host: "h", Port: 1500}},
+		{`sqlserver://h\INST;portNumber=1500;user=id`, driver.URL{SecretID: "id", Host: "h", Port: 1500}},
+		{"sqlserver://h;instanceName=INST;user=id", driver.URL{SecretID: "id", Host: "h", Params: withTLS("instance", "INST")}},
+		{"sqlserver://h:1500;instanceName=INST;user=id", driver.URL{SecretID: "id", Host: "h", Port: 1500}},
+		{"sqlserver://h;user=id;stage={AWS;X};region=r", driver.URL{SecretID: "id", Host: "h", Params: withTLS("stage", "AWS;X", "region", "r")}},
+		{"sqlserver://h;user=id;encrypt=false", driver.URL{SecretID: "id", Host: "h", Params: pairs("encrypt", "false", "trustservercertificate", "true")}},
+		{"sqlserver://h;user=id;encrypt=Optional;trustServerCertificate=false", driver.URL{SecretID: "id", Host: "h", Params: pairs("encrypt", "Optional", "trustservercertificate", "false")}},
+		{"sqlserver://h;user=id;encrypt=no;hostNameInCertificate=x", driver.URL{SecretID: "id", Host: "h", Params: pairs("encrypt", "no", "hostnameincertificate", "x")}},
+		{"sqlserver://h;user=id;encrypt=strict;serverCertificate=/etc/x.pem", driver.URL{SecretID: "id", Host: "h", Params: pairs("encrypt", "strict", "servercertificate", "/etc/x.pem")}},
+		{"sqlserver://h;user=id;Encrypt=true;TrustServerCertificate=true", driver.URL{SecretID: "id", Host: "h", Params: withTLS("trustservercertificate", "true")}},
+		{"sqlserver://h;user=id;hostNameInCertificate=db.example.com", driver.URL{SecretID: "id", Host: "h", Params: withTLS("hostnameincertificate", "db.example.com")}},
+		{"sqlserver://h;user=id;applicationName={my;app};applicationIntent=ReadOnly;workstationID=w", driver.URL{SecretID: "id", Host: "h", Params: withTLS("app name", "my;app", "applicationintent", "ReadOnly", "workstation id", "w")}},
+		{"sqlserver://h;user=id;app=x", driver.URL{SecretID: "id", Host: "h", Params: withTLS("app name", "x")}},
+		{"sqlserver://h;user=id;loginTimeout=5;socketTimeout=1500;packetSize=8000", driver.URL{SecretID: "id", Host: "h", Params: withTLS("logintimeout", "5", "connection timeout", "2", "packet size", "8000")}},
+		{"sqlserver://h;user=id;connectTimeout=5", driver.URL{SecretID: "id", Host: "h", Params: withTLS("logintimeout", "5")}},
+		{"sqlserver://h;user=id;loginTimeout=0;socketTimeout=0;packetSize=-1", driver.URL{SecretID: "id", Host: "h"}},
+		{"sqlserver://h;user=id;multiSubnetFailover=true;serverSpn=MSSQLSvc/h:1;columnEncryptionSetting=Enabled", driver.URL{SecretID: "id", Host: "h", Params: withTLS("multisubnetfailover", "true", "serverspn", "MSSQLSvc/h:1", "columnencryption", "Enabled")}},
+		{"sqlserver://h;user=id;columnEncryption=Disabled", driver.URL{SecretID: "id", Host: "h", Params: withTLS("columnencryption", "Disabled")}},
+		{"sqlserver://h;user=id;integratedSecurity=false;trusted_connection=no;authentication=SqlPassword;authenticationScheme=nativeAuthentication", driver.URL{SecretID: "id", Host: "h"}},
+		{"sqlserver://h;user=id;sendStringParametersAsUnicode=true;selectMethod=direct;responseBuffering=adaptive;lastUpdateCount=true;xopenStates=false;disableStatementPooling=true;sslProtocol=TLS", driver.URL{SecretID: "id", Host: "h"}},
+		{"sqlserver://h;user=id;queryTimeout=-1;cancelQueryTimeout=-1;lockTimeout=-1;quotedIdentifier=ON;quotedId=ON;concatNullYieldsNull=ON;connectRetryCount=1;fips=false;replication=false;TransparentNetworkIPResolution=true", driver.URL{SecretID: "id", Host: "h"}},
+		{"sqlserver://h;user=id;dialtimeout=4;timezone=UTC;certificate=/a.pem", driver.URL{SecretID: "id", Host: "h", Params: withTLS("dial timeout", "4", "timezone", "UTC", "certificate", "/a.pem")}},
+	} {
+		if c.want.Params == nil {
+			c.want.Params = withTLS()
+		}
+		got, err := mssqldb.Engine{}.ParseURL(c.url, own)
+		if err != nil || !reflect.DeepEqual(got, c.want) {
+			t.Errorf("ParseURL(%q) = %+v, %v, want %+v", c.url, got, err, c.want)
+			continue
+		}
+		delete(got.Params, "stage")
+		delete(got.Params, "region")
+		if err := (mssqldb.Engine{}).CheckParams(got.Params); err != nil {
+			t.Errorf("CheckParams of %q: %v", c.url, err)
+		}
+	}
+}
+
+func TestParseURLFails(t *testing.T) {
+	for _, c := range []struct{ url, want string }{
+		{"sqlserver://h", `"user"`},
+		{"sqlserver://h;user=", `"user"`},
+		{"sqlserver:h;user=id", "sqlserver://host"},
+		{"sqlserver://h;USER=CANARY", `"USER" is spelt "user"`},
+		{"sqlserver://h;userName=CANARY", `"userName" is not allowed`},
+		{"sqlserver://h;user=id;User=CANARY", `"User" is given twice`},
+		{"sqlserver://h;user=id;password=s;CANARY", "a property has no value"},
+		{"sqlserver://h;user=id;password=CANARY", `"password" is not allowed`},
+		{"sqlserver://h;user=id;pwd={CANARY}", `"pwd" is not allowed`},
+		{"sqlserver://h;user=id;CANARY", "a property has no value"},
+		{"sqlserver://h;user=id;CAN ARY=1", "a name that none has"},
+		{"sqlserver://h;user=id;=CANARY", "a name that none has"},
+		{"sqlserver://h;user=id;app={CANARY", `"app"`},
+		{"sqlserver://h;user=id;app={CANARY}x", `"app"`},
+		{"sqlserver://h;user=id;app=CANARY{x}", `"app"`},
+		{"sqlserver://h;user=id;app=CANARY\x00", "NUL"},
+		{"sqlserver://u:CANARY@h;user=id", "credentials"},
+		{"sqlserver://h:CANARY;user=id", "port"},
+		{"sqlserver://h:0;user=id", "port"},
+		{`sqlserver://h:1433\CANARY;user=id`, "port before"},
+		{`sqlserver://h\I:CANARY;user=id`, "port"},
+		{`sqlserver://h\CAN ARY;user=id`, "instance"},
+		{`sqlserver://h\;user=id`, "instance"},
+		{"sqlserver://h1,CANARY;user=id", "host"},
+		{"sqlserver://h/CANARY;user=id", "host"},
+		{"sqlserver://h?user=CANARY", "host"},
+		{"sqlserver://{CANARY};user=id", "host"},
+		{"sqlserver://h;user=id;serverName=CANARY", `"the URL's host" and "serverName"`},
+		{"sqlserver://;user=id;serverName=a/CANARY", `"serverName"`},
+		{"sqlserver://;user=id;serverName=a;server=CANARY", `"serverName" and "server"`},
+		{"sqlserver://h:1;user=id;portNumber=2", `"portNumber"`},
+		{`sqlserver://h\a;user=id;instanceName=b`, `"instanceName"`},
+		{"sqlserver://h;user=id;database=a;databaseName=CANARY", `"database" and "databaseName"`},
+		{"sqlserver://h;user=id;databaseName=", "database"},
+		{"sqlserver://h;user=id;app=a;applicationName=CANARY", `"app" and "applicationName"`},
+		{"sqlserver://h;user=id;encrypt=CANARY", `"encrypt"`},
+		{"sqlserver://h;user=id;trustServerCertificate=CANARY", `"trustServerCertificate"`},
+		{"sqlserver://h;user=id;loginTimeout=CANARY", `"loginTimeout"`},
+		{"sqlserver://h;user=id;socketTimeout=5s", `"socketTimeout"`},
+		{"sqlserver://h;user=id;packetSize=CANARY", `"packetSize"`},
+		{"sqlserver://h;user=id;applicationIntent=CANARY", `"applicationIntent"`},
+		{"sqlserver://h;user=id;multiSubnetFailover=CANARY", `"multiSubnetFailover"`},
+		{"sqlserver://h;user=id;failoverPartner=CANARY", `"failoverPartner"`},
+		{"sqlserver://h;user=id;integratedSecurity=true", `"integratedSecurity"`},
+		{"sqlserver://h;user=id;authentication=ActiveDirectoryPassword", `"authentication"`},
+		{"sqlserver://h;user=id;authenticationScheme=NTLM", `"authenticationScheme"`},
+		{"sqlserver://h;user=id;domain=CANARY", `"domain"`},
+		{"sqlserver://h;user=id;trustStore=CANARY", `"trustStore"`},
+		{"sqlserver://h;user=id;trustStorePassword=CANARY", `"trustStorePassword"`},
+		{"sqlserver://h;user=id;accessToken=CANARY", `"accessToken"`},
+		{"sqlserver://h;user=id;lockTimeout=5", `"lockTimeout"`},
+		{"sqlserver://h;user=id;queryTimeout=5", `"queryTimeout"`},
+		{"sqlserver://h;user=id;sendStringParametersAsUnicode=false", `"sendStringParametersAsUnicode"`},
+		{"sqlserver://h;user=id;sslProtocol=TLSv1.2", `"sslProtocol"`},
+		{"sqlserver://h;user=id;clientKeyPassword=CANARY", `"clientKeyPassword"`},
+		{"sqlserver://h;user=id;keyStoreSecret=CANARY", `"keyStoreSecret"`},
+		{"sqlserver://h;user=id;useFmtOnly=true", `"useFmtOnly"`},
+		{"sqlserver://h;user=id;prepareMethod=prepare", `"prepareMethod"`},
+	} {
+		_, err := mssqldb.Engine{}.ParseURL(c.url, own)
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("ParseURL(%q) = %v, want an error with %s", c.url, err, c.want)
+		} else if strings.Contains(err.Error(), "CANARY") {
+			t.Errorf("ParseURL(%q) = %v quotes a value", c.url, err)
+		}
+	}
+	for _, name := range []string{"encrypted", "trustServerCert", "nosuch"} {
+		u, err := mssqldb.Engine{}.ParseURL("sqlserver://h;user=id;"+name+"=true", own)
+		if err == nil {
+			err = mssqldb.Engine{}.CheckParams(u.Params)
+		}
+		if err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("property %s: %v, want an error that names it", name, err)
+		}
+	}
+}
+
+// Every property of SQLServerDriver.java is known: translated, without effect, or an error
+// that says so.
+func TestEveryProperty(t *testing.T) {
+	for _, name := range strings.Fields(`applicationIntent applicationName prepareMethod failoverPartner
+		hostNameInCertificate jaasConfigurationName responseBuffering selectMethod
+		domain iPAddressPreference serverSpn realm socketFactoryClass
+		socketFactoryConstructorArg trustStoreType trustStore trustStorePassword trustManagerClass
+		trustManagerConstructorArg workstationID authenticationScheme authentication accessToken
+		columnEncryptionSetting enclaveAttestationUrl enclaveAttestationProtocol keyStoreAuthentication
+		keyStoreSecret keyStoreLocation sslProtocol msiClientId keyVaultProviderClientId
+		keyVaultProviderClientKey keyStorePrincipalId clientCertificate clientKey clientKeyPassword
+		AADSecurePrincipalId AADSecurePrincipalSecret maxResultBuffer encrypt serverCertificate
+		datetimeParameterType accessTokenCallbackClass retryExec retryConn quotedIdentifier
+		concatNullYieldsNull vectorTypeSupport defaultTransactionIsolation packetSize lockTimeout
+		loginTimeout queryTimeout socketTimeout serverPreparedStatementDiscardThreshold
+		statementPoolingCacheSize cancelQueryTimeout connectRetryCount connectRetryInterval
+		bulkCopyForBatchInsertBatchSize disableStatementPooling integratedSecurity lastUpdateCount
+		multiSubnetFailover replication serverNameAsACE sendStringParametersAsUnicode
+		sendTimeAsDatetime TransparentNetworkIPResolution trustServerCertificate xopenStates fips
+		enablePrepareOnFirstPreparedStatementCall cacheBulkCopyMetadata useBulkCopyForBatchInsert
+		bulkCopyForBatchInsertCheckConstraints bulkCopyForBatchInsertFireTriggers
+		bulkCopyForBatchInsertKeepIdentity bulkCopyForBatchInsertKeepNulls
+		bulkCopyForBatchInsertTableLock bulkCopyForBatchInsertAllowEncryptedValueModifications
+		useFmtOnly sendTemporalDataTypesAsStringForBulkCopy delayLoadingLobs
+		ignoreOffsetOnDateTimeOffsetConversion useDefaultJaasConfig useDefaultGSSCredential
+		calcBigDecimalPrecision gsscredential accessTokenCallback domainName trusted_connection app
+		connectTimeout columnEncryption quotedId`) {
+		_, err := mssqldb.Engine{}.ParseURL("sqlserver://h;user=id;"+name+"=?", notOwn)
+		if err == nil {
+			if name != "applicationName" && name != "app" && name != "workstationID" && name != "serverSpn" {
+				t.Errorf("property %q takes any value", name)
+			}
+		} else if !strings.Contains(err.Error(), `"`+name+`"`) {
+			t.Errorf("property %q: %v", name, err)
+		}
+	}
+}
+
+// Whatever a URL holds, the driver gets the host, port, instance and database that were
+// parsed, and encryption as the parameters say.
+func FuzzParseURL(f *testing.F) {
+	for _, s := range []string{
+		"sqlserver://h:1;databaseName=db;user=id", "sqlserver://h;databaseName={a}};encrypt=disable};user=id;encrypt=true", `sqlserver://[::1]\I;user=id;app={;encrypt={disable}}`,
+		"sqlserver://;serverName=::1;portNumber=3;user=id;encrypt=strict", "sqlserver://h;user=id;workstationID=};protocol={np;password={x;user id={y",
+		"sqlserver://h;database=a/b?encrypt=disable#;user=a/b;trustServerCertificate=true", "sqlserver://h;user=id;timezone=UTC;serverSpn=a;columnEncryption=Enabled",
+	} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, raw string) {
+		u, err := mssqldb.Engine{}.ParseURL(raw, notOwn)
+		if err != nil {
+			return
+		}
+		if u.SecretID == "" {
+			t.Fatal("no secret id and no error")
+		}
+		ep := driver.Endpoint{Host: u.Host, Port: u.Port, Database: u.Database, Params: u.Params}
+		if ep.Host == "" {
+			ep.Host = "from-the-secret"
+		}
+		if ep.Port == 0 {
+			ep.Port = 1433
+		}
+		c, err := capture(t, ep)
+		if err != nil {
+			return // what is installed or unknown
+		}
+		port := uint64(ep.Port)
+		if u.Params["instance"] != "" {
+			port = 0
+		}
+		if c.Host != ep.Host || c.Port != port || c.Instance != u.Params["instance"] || c.Database != u.Database || c.User != "" || c.Password != "" ||
+			c.ChangePassword != "" || c.FailOverPartner != "" || strings.Join(c.Protocols, ",") != "tcp" {
+			t.Errorf("%s:%d, %s, %s, want %+v", c.Host, c.Port, c.Instance, c.Database, ep)
+		}
+		want := map[string]msdsn.Encryption{"strict": msdsn.EncryptionStrict, "disable": msdsn.EncryptionDisabled}
+		for _, off := range []string{"false", "optional", "no", "0", "f"} {
+			want[off] = msdsn.EncryptionOff
+		}
+		encryption, ok := want[strings.ToLower(u.Params["encrypt"])]
+		if !ok {
+			encryption = msdsn.EncryptionRequired
+		}
+		if c.Encryption != encryption {
+			t.Errorf("encryption %d with encrypt=%s", c.Encryption, u.Params["encrypt"])
+		}
+		if trust := u.Params["trustservercertificate"]; c.TLSConfig != nil && c.TLSConfig.InsecureSkipVerify && trust == "" && u.Params["servercertificate"] == "" {
+			t.Error("nothing is verified")
+		}
+		if name := u.Params["app name"]; name != "" && c.AppName != name {
+			t.Errorf("application %q, want %q", c.AppName, name)
+		}
+	})
+}
+
+// Every value reaches the driver as it is.
+func FuzzParams(f *testing.F) {
+	f.Add("db", "value")
+	f.Add("a;encrypt={disable}", "};encrypt={disable")
+	f.Add("{", "}")
+	f.Fuzz(func(t *testing.T, database, value string) {
+		if strings.ContainsRune(database+value, 0) || value == "" || !utf8.ValidString(database) || !utf8.ValidString(value) || len(database) > 128 || len(value) > 128 {
+			return
+		}
+		params := pairs("app name", value, "workstation id", value, "serverspn", value, "encrypt", "true")
+		c, err := capture(t, driver.Endpoint{Host: "h", Port: 1, Database: database, Params: maps.Clone(params)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.Host != "h" || c.Port != 1 || c.Database != database || c.TLSConfig == nil || c.TLSConfig.ServerName != "h" || c.TLSConfig.InsecureSkipVerify ||
+			c.Encryption != msdsn.EncryptionRequired || c.AppName != value || c.Workstation != value || c.ServerSPN != value {
+			t.Errorf("%q and %q became %s, %s, %s, %s", database, value, c.Database, c.AppName, c.Workstation, c.ServerSPN)
+		}
+	})
+}

@@ -1,0 +1,335 @@
+// Package tdsserver is a stand-in for SQL Server that checks passwords: it speaks
+// TDS 7.2 to 7.4, and 8.0, as [MS-TDS] documents it, up to the login, and then
+// answers a handful of queries. SQL Server logins come with LOGIN7; logins with a
+// backslash are Windows logins, which NTLM checks.
+//
+// [MS-TDS]: https://learn.microsoft.com/openspecs/windows_protocols/ms-tds/
+package tdsserver
+
+import (
+	"crypto/tls"
+	"io"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Options say what server to stand in for. The zero Options are one without
+// encryption on IPv4's loopback.
+type Options struct {
+	Addr string // where to listen; "" is 127.0.0.1:0
+	// TLS has the server's certificate. Nil: encryption is not supported.
+	TLS *tls.Config
+	// Force requires encryption of everything, SQL Server's "Force Encryption".
+	// Otherwise the client says whether more than the login is encrypted.
+	Force bool
+	// Strict requires TDS 8.0, in which TLS comes before everything else.
+	Strict bool
+	// Databases are those that exist, besides master and tempdb.
+	Databases []string
+}
+
+// A State is an account's.
+type State int
+
+// States of an account. Locked is told to everybody; the others, but Enabled, to who
+// knows the password.
+const (
+	Enabled    State = iota
+	Disabled         // 18470
+	Locked           // 18486
+	Expired          // 18487
+	MustChange       // 18488
+)
+
+// A Step is a point of a connection at which a server can stop answering.
+type Step int
+
+// Steps, in their order. At Never the server stops nowhere.
+const (
+	Never     Step = iota
+	AtConnect      // before the answer to PRELOGIN
+	AtTLS          // before the TLS handshake
+	AtLogin        // when the login has come
+	AtQuery        // when a query has come
+)
+
+// A Login is one that the server saw.
+type Login struct {
+	User, Database, AppName, HostName, ServerName, Library string
+
+	Encrypted bool  // the login was
+	Full      bool  // and all that follows is
+	Windows   bool  // NTLM
+	ReadOnly  bool  // application intent
+	Number    int32 // of the error that it got; 0 if it was accepted
+}
+
+// A Session is a connection that is logged in.
+type Session struct {
+	ID              int
+	User, Database  string
+	Batches, Resets int // queries, and how many of them asked for a reset of the session
+}
+
+// A Server listens until it is closed.
+type Server struct {
+	Host string // an IP address
+	Port int
+
+	o        Options
+	listener net.Listener
+	wg       sync.WaitGroup
+
+	mu       sync.Mutex
+	changed  *sync.Cond
+	closed   bool
+	conns    map[*conn]bool
+	dialled  int
+	accounts map[string]*account // by the name in lower case
+	logins   []Login
+	at       Step
+	hangUp   bool
+	route    route
+}
+
+type account struct {
+	name, password string
+	state          State
+	accepted       int
+	rejected       int
+}
+
+type route struct {
+	host string
+	port int
+}
+
+// Start starts a server.
+func Start(o Options) (*Server, error) {
+	if o.Addr == "" {
+		o.Addr = "127.0.0.1:0"
+	}
+	o.Databases = append([]string{"master", "tempdb"}, o.Databases...)
+	l, err := net.Listen("tcp", o.Addr)
+	if err != nil {
+		return nil, err
+	}
+	a := l.Addr().(*net.TCPAddr)
+	s := &Server{Host: a.IP.String(), Port: a.Port, o: o, listener: l, conns: map[*conn]bool{}, accounts: map[string]*account{}}
+	s.changed = sync.NewCond(&s.mu)
+	s.wg.Go(s.accept)
+	return s, nil
+}
+
+func (s *Server) accept() {
+	spid := 50 // as with SQL Server: below are its own
+	for {
+		raw, err := s.listener.Accept()
+		if err != nil {
+			return
+		}
+		spid++
+		c := &conn{s: s, raw: raw, rw: raw, packetSize: defaultPacketSize, spid: uint16(spid)}
+		s.mu.Lock()
+		s.dialled++
+		if s.closed {
+			_ = raw.Close()
+		}
+		s.conns[c] = true
+		s.changed.Broadcast()
+		s.mu.Unlock()
+		s.wg.Go(func() {
+			c.serve()
+			_ = raw.Close()
+			s.mu.Lock()
+			delete(s.conns, c)
+			s.changed.Broadcast()
+			s.mu.Unlock()
+		})
+	}
+}
+
+// Close ends all connections.
+func (s *Server) Close() error {
+	err := s.listener.Close()
+	s.mu.Lock()
+	s.closed = true
+	for c := range s.conns {
+		_ = c.raw.Close()
+	}
+	s.mu.Unlock()
+	s.wg.Wait()
+	return err
+}
+
+// SetPassword gives a login a password, and creates the login if there is none.
+func (s *Server) SetPassword(user, password string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	key := strings.ToLower(user)
+	if s.accounts[key] == nil {
+		s.accounts[key] = &account{name: user}
+	}
+	s.accounts[key].password = password
+}
+
+// SetState disables a login, locks it, or the like. It panics if there is none.
+func (s *Server) SetState(user string, state State) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.accounts[strings.ToLower(user)].state = state
+}
+
+// Drop removes a login. Its sessions go on.
+func (s *Server) Drop(user string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.accounts, strings.ToLower(user))
+}
+
+// Logins returns how many logins of a user were accepted and rejected, since the
+// user was made.
+func (s *Server) Logins(user string) (accepted, rejected int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if a := s.accounts[strings.ToLower(user)]; a != nil {
+		return a.accepted, a.rejected
+	}
+	return 0, 0
+}
+
+// Seen returns all logins so far, in their order.
+func (s *Server) Seen() []Login {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.logins)
+}
+
+// Sessions returns the connections that are logged in, by their ids.
+func (s *Server) Sessions() []Session {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var list []Session
+	for c := range s.conns {
+		if c.session.ID != 0 {
+			list = append(list, c.session)
+		}
+	}
+	slices.SortFunc(list, func(a, b Session) int { return a.ID - b.ID })
+	return list
+}
+
+// Dialled returns how many connections clients have made.
+func (s *Server) Dialled() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.dialled
+}
+
+// WaitOpen waits for at most a time until n connections are open, and returns how
+// many are.
+func (s *Server) WaitOpen(n int, patience time.Duration) int {
+	late := false
+	t := time.AfterFunc(patience, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		late = true
+		s.changed.Broadcast()
+	})
+	defer t.Stop()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for len(s.conns) != n && !late {
+		s.changed.Wait()
+	}
+	return len(s.conns)
+}
+
+// Hang has the server say nothing more from a step on, without hanging up.
+func (s *Server) Hang(at Step) { s.stop(at, false) }
+
+// HangUp has the server close connections at a step.
+func (s *Server) HangUp(at Step) { s.stop(at, true) }
+
+func (s *Server) stop(at Step, hangUp bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.at, s.hangUp = at, hangUp
+}
+
+// Route has the server send clients that it has accepted on to another one. Port 0
+// ends that.
+func (s *Server) Route(host string, port int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.route = route{host, port}
+}
+
+// stopped reports whether the server stops at a step, after the client has hung up.
+func (c *conn) stopped(now Step) bool {
+	c.s.mu.Lock()
+	at, hangUp := c.s.at, c.s.hangUp
+	c.s.mu.Unlock()
+	if at != now {
+		return false
+	}
+	if !hangUp {
+		_, _ = io.Copy(io.Discard, c.raw)
+	}
+	return true
+}
+
+// check decides about a login, and counts it. An error is what it gets, nil means that
+// it is accepted.
+func (s *Server) check(l Login, right func(password string) bool) []sqlError {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a := s.accounts[strings.ToLower(l.User)]
+	errs := verdict(a, l, right)
+	if errs == nil && !slices.ContainsFunc(s.o.Databases, func(d string) bool { return strings.EqualFold(d, l.Database) }) {
+		errs = []sqlError{
+			{4060, 1, 11, `Cannot open database "` + l.Database + `" requested by the login. The login failed.`},
+			loginFailed(l.User),
+		}
+	}
+	if len(errs) > 0 {
+		l.Number = errs[len(errs)-1].number
+	}
+	s.logins = append(s.logins, l)
+	switch {
+	case a == nil:
+	case errs == nil:
+		a.accepted++
+	default:
+		a.rejected++
+	}
+	return errs
+}
+
+func loginFailed(user string) sqlError {
+	return sqlError{18456, 1, 14, "Login failed for user '" + user + "'."}
+}
+
+func verdict(a *account, l Login, right func(string) bool) []sqlError {
+	failed := func(number int32, reason string) []sqlError {
+		return []sqlError{{number, 1, 14, "Login failed for user '" + l.User + "'. Reason: " + reason}}
+	}
+	switch {
+	case a != nil && a.state == Locked:
+		return []sqlError{{18486, 1, 14, "Login failed for user '" + l.User + "' because the account is currently locked out. The system administrator can unlock it."}}
+	case l.Windows && (a == nil || !right(a.password)):
+		return []sqlError{{18452, 1, 14, "Login failed. The login is from an untrusted domain and cannot be used with Integrated authentication."}}
+	case a == nil, strings.Contains(a.name, `\`) != l.Windows, !right(a.password):
+		return []sqlError{loginFailed(l.User)}
+	case a.state == Disabled:
+		return failed(18470, "The account is disabled.")
+	case a.state == Expired:
+		return failed(18487, "The password of the account has expired.")
+	case a.state == MustChange:
+		return failed(18488, "The password of the account must be changed.")
+	}
+	return nil
+}

@@ -347,6 +347,26 @@ func TestContext(t *testing.T) {
 	})
 }
 
+// A driver that fails too late, with a nil pointer for a connection, has nothing closed.
+func TestFailsTooLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := register(&recorder{open: func(string) (sqldriver.Conn, error) {
+			time.Sleep(time.Minute)
+			return (*closer)(nil), security(24, "")
+		}})
+		l, err := e.Prepare(driver.Endpoint{Host: "h", Port: 1, Database: "D"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := l.Connect(ctx, driver.Credentials{User: "u", Password: driver.NewPassword("p")}); e.Rejected(err) || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Connect = %v", err)
+		}
+		time.Sleep(2 * time.Minute) // a call of Close would be a panic by now
+	})
+}
+
 // A contextDriver takes the context itself.
 type contextDriver struct{ cliDriver }
 

@@ -85,12 +85,17 @@ var (
 	recorderMu     sync.Mutex
 )
 
-// register makes r the driver of an Engine.
-func register(r sqldriver.Driver) db2.Engine {
+// newName returns the name of a driver that is not registered yet.
+func newName() string {
 	recorderMu.Lock()
 	defer recorderMu.Unlock()
 	recorderNumber++
-	name := "recorder" + strconv.Itoa(recorderNumber)
+	return "recorder" + strconv.Itoa(recorderNumber)
+}
+
+// register makes r the driver of an Engine.
+func register(r sqldriver.Driver) db2.Engine {
+	name := newName()
 	sql.Register(name, r)
 	return db2.Engine{Driver: name}
 }
@@ -406,12 +411,13 @@ func TestNoDriver(t *testing.T) {
 	cache := secretcache.New(source(`{"engine":"db2","host":"127.0.0.1","port":1,"dbname":"SAMPLE","username":"u","password":"p"}`), nil)
 	defer cache.Close()
 	opts := &driver.Options{Secrets: cache}
+	other := newName()
 	for _, c := range []struct {
 		engine db2.Engine
 		want   []string
 	}{
 		{db2.Engine{}, []string{`"go_ibm_db"`, `import _ "github.com/ibmdb/go_ibm_db"`}},
-		{db2.Engine{Driver: "my_db2"}, []string{`"my_db2"`, "db2.Engine.Driver"}},
+		{db2.Engine{Driver: other}, []string{strconv.Quote(other), "db2.Engine.Driver"}},
 	} {
 		connector, err := driver.NewConnector(c.engine, "app", opts)
 		if err != nil {

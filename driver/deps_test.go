@@ -19,6 +19,7 @@ func TestDependencies(t *testing.T) {
 		{"secretcache", func(path string) bool { return false }},
 		{"engines/postgres/pgxv5", notAWS},
 		{"engines/mysql/gosqldriver", notAWS},
+		{"engines/oracle/goora", notAWS},
 		{"engines/sqlserver/mssqldb", notAWS},
 	} {
 		t.Run(test.dir, func(t *testing.T) {

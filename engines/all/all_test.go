@@ -100,6 +100,30 @@ func TestEngine(t *testing.T) {
 	}
 }
 
+// An engine goes first by its name: MySQL's and MariaDB's accept each other's.
+func TestNameGoesFirst(t *testing.T) {
+	f := newFixture(t, secret("maria", "u"))
+	c, err := all.NewWith([]driver.Engine{acceptsAll{fakeEngine{"my", f.logins}}, acceptsAll{fakeEngine{"maria", f.logins}}}, "app", f.opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"maria", "my", "maria"} {
+		f.store.put(secret(want, "u"))
+		f.cache.Invalidate("app")
+		if got, err := connect(t, c); got != want || err != nil {
+			t.Errorf("connected to %q, %v, want %q", got, err, want)
+		}
+	}
+}
+
+type acceptsAll struct{ fakeEngine }
+
+func (e acceptsAll) Info() driver.Info {
+	info := e.fakeEngine.Info()
+	info.Accepts = func(string) bool { return true }
+	return info
+}
+
 // What is known when the database is opened is said then.
 func TestOpenErrors(t *testing.T) {
 	for _, c := range []struct {

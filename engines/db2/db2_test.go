@@ -85,12 +85,17 @@ var (
 	recorderMu     sync.Mutex
 )
 
-// register makes r the driver of an Engine.
-func register(r sqldriver.Driver) db2.Engine {
+// newName returns the name of a driver that is not registered yet.
+func newName() string {
 	recorderMu.Lock()
 	defer recorderMu.Unlock()
 	recorderNumber++
-	name := "recorder" + strconv.Itoa(recorderNumber)
+	return "recorder" + strconv.Itoa(recorderNumber)
+}
+
+// register makes r the driver of an Engine.
+func register(r sqldriver.Driver) db2.Engine {
+	name := newName()
 	sql.Register(name, r)
 	return db2.Engine{Driver: name}
 }
@@ -347,6 +352,26 @@ func TestContext(t *testing.T) {
 	})
 }
 
+// A driver that fails too late, with a nil pointer for a connection, has nothing closed.
+func TestFailsTooLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := register(&recorder{open: func(string) (sqldriver.Conn, error) {
+			time.Sleep(time.Minute)
+			return (*closer)(nil), security(24, "")
+		}})
+		l, err := e.Prepare(driver.Endpoint{Host: "h", Port: 1, Database: "D"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := l.Connect(ctx, driver.Credentials{User: "u", Password: driver.NewPassword("p")}); e.Rejected(err) || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Connect = %v", err)
+		}
+		time.Sleep(2 * time.Minute) // a call of Close would be a panic by now
+	})
+}
+
 // A contextDriver takes the context itself.
 type contextDriver struct{ cliDriver }
 
@@ -386,12 +411,13 @@ func TestNoDriver(t *testing.T) {
 	cache := secretcache.New(source(`{"engine":"db2","host":"127.0.0.1","port":1,"dbname":"SAMPLE","username":"u","password":"p"}`), nil)
 	defer cache.Close()
 	opts := &driver.Options{Secrets: cache}
+	other := newName()
 	for _, c := range []struct {
 		engine db2.Engine
 		want   []string
 	}{
 		{db2.Engine{}, []string{`"go_ibm_db"`, `import _ "github.com/ibmdb/go_ibm_db"`}},
-		{db2.Engine{Driver: "my_db2"}, []string{`"my_db2"`, "db2.Engine.Driver"}},
+		{db2.Engine{Driver: other}, []string{strconv.Quote(other), "db2.Engine.Driver"}},
 	} {
 		connector, err := driver.NewConnector(c.engine, "app", opts)
 		if err != nil {

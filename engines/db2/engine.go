@@ -128,8 +128,7 @@ func open(ctx context.Context, d sqldriver.Driver, connString string) (sqldriver
 		if err != nil {
 			return nil, err
 		}
-		conn, err := c.Connect(ctx)
-		return explicitNil(conn, err)
+		return c.Connect(ctx)
 	}
 	type result struct {
 		conn sqldriver.Conn
@@ -137,11 +136,11 @@ func open(ctx context.Context, d sqldriver.Driver, connString string) (sqldriver
 	}
 	results := make(chan result)
 	go func() { // ends when the driver returns
-		conn, err := explicitNil(d.Open(connString))
+		conn, err := d.Open(connString)
 		select {
 		case results <- result{conn, err}:
 		case <-ctx.Done():
-			if conn != nil {
+			if err == nil { // else it may be a nil pointer
 				_ = conn.Close()
 			}
 		}
@@ -152,12 +151,4 @@ func open(ctx context.Context, d sqldriver.Driver, connString string) (sqldriver
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-}
-
-// explicitNil drops what a driver returns besides an error, which may be a nil pointer.
-func explicitNil(conn sqldriver.Conn, err error) (sqldriver.Conn, error) {
-	if err != nil {
-		return nil, err
-	}
-	return conn, nil
 }

@@ -195,6 +195,41 @@ func TestSeveralHosts(t *testing.T) {
 	}
 }
 
+// A host that does not answer leaves time for the others, at least 2 s of it.
+func TestDialTimes(t *testing.T) {
+	s := start(t, nil)
+	for _, c := range []struct {
+		name   string
+		params map[string]string
+		first  [2]time.Duration // what the first of two hosts may get
+	}{
+		{"share", nil, [2]time.Duration{5 * time.Second, 10 * time.Second}},
+		{"parameter", pairs("transport_connect_timeout", "200ms"), [2]time.Duration{0, 200 * time.Millisecond}},
+		{"whole connect", pairs("connect_timeout", "3"), [2]time.Duration{time.Second, 2 * time.Second}},
+	} {
+		dials := 0
+		e := goora.Engine{Configure: func(config *configurations.ConnectionConfig) error {
+			config.RegisterDial(func(ctx context.Context, network, address string) (net.Conn, error) {
+				if dials++; dials > 1 {
+					return (&net.Dialer{}).DialContext(ctx, network, s.Addr())
+				}
+				deadline, ok := ctx.Deadline()
+				if left := time.Until(deadline); !ok || left < c.first[0] || left > c.first[1] {
+					t.Errorf("%s: the first of two hosts gets %v, want %v", c.name, left, c.first)
+				}
+				return nil, context.DeadlineExceeded
+			})
+			return nil
+		}}
+		conn, err := connect(t, e, driver.Endpoint{Host: "a:1,b:2", Port: 1521, Database: "ORCL", Params: c.params}, goodPassword)
+		if err != nil || dials != 2 {
+			t.Errorf("%s: Connect = %v after %d dials, want the second host", c.name, err, dials)
+			continue
+		}
+		_ = conn.Close()
+	}
+}
+
 // With a balanced list, the first is not always the same.
 func TestLoadBalance(t *testing.T) {
 	a, b := start(t, nil), start(t, nil)
@@ -320,6 +355,24 @@ func TestTLSConfigIsCloned(t *testing.T) {
 		t.Errorf("the caller's configuration is changed: %+v", mine)
 	}
 	e := goora.Engine{Configure: func(c *configurations.ConnectionConfig) error {
+		if c.TLSConfig.ServerName != "" {
+			t.Errorf("Configure sees ServerName %q, which it set for another connection", c.TLSConfig.ServerName)
+		}
+		c.TLSConfig.ServerName = "localhost"
+		return nil
+	}}
+	l, err := e.Prepare(ep)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		conn, err := l.Connect(t.Context(), driver.Credentials{User: "app_user", Password: driver.NewPassword(goodPassword)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = conn.Close()
+	}
+	e = goora.Engine{Configure: func(c *configurations.ConnectionConfig) error {
 		c.TLSConfig = mine
 		return nil
 	}}
@@ -543,7 +596,7 @@ func TestConfigure(t *testing.T) {
 		}
 		c.UserID, c.Password = "mallory", "another"
 		c.ServiceName, c.PrefetchRows = "changed", 1
-		c.Servers[0].Port = s.Port
+		c.Servers[0].Addr = "localhost"
 		return nil
 	}}
 	l, err := e.Prepare(endpoint(s, "prefetch_rows", "7"))

@@ -227,6 +227,14 @@ func tryCapture(t *testing.T, ep driver.Endpoint) (config *configurations.Connec
 	return config, nil
 }
 
+// The zone of an address is for the dialer, not for the listener.
+func TestIPv6Zone(t *testing.T) {
+	c := capture(t, driver.Endpoint{Host: "fe80::1%eth0", Port: 1521, Database: "ORCL"})
+	if len(c.Servers) != 1 || c.Servers[0].Addr != "fe80::1%eth0" || !strings.Contains(c.ConnectionData(), "(HOST=fe80::1)") {
+		t.Errorf("servers %v, descriptor %s", c.Servers, c.ConnectionData())
+	}
+}
+
 var descriptorForm = regexp.MustCompile(`^\(DESCRIPTION=((?:\(ADDRESS=\(PROTOCOL=tcps?\)\(HOST=[\w.:-]+\)\(PORT=\d+\)\))+)` +
 	`\(CONNECT_DATA=\((SERVICE_NAME|SID)=([\w.$#-]+)\)(?:\(SERVER=(?:dedicated|shared|pooled)\))?(?:\(INSTANCE_NAME=[\w.$#-]+\))?` +
 	`\(CID=\(PROGRAM=[^()=]*\)\(HOST=[^()=]*\)\(USER=[^()=]*\)\)\)\)$`)

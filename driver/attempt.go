@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sqlsecrets/sqlsecrets/internal/backoff"
+	"github.com/sqlsecrets/sqlsecrets/internal/deadline"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
@@ -381,7 +382,7 @@ func (a *attempt) send(ctx context.Context, tk ticket, lg Login, t *target, info
 		err = errors.New("the engine returned neither a connection nor an error")
 	}
 	o = outcomeOf(ctx, a.engine, err)
-	if end := ended(ctx); o == abandoned && end != nil && !errors.Is(err, end) {
+	if end := deadline.Err(ctx); o == abandoned && end != nil && !errors.Is(err, end) {
 		err = fmt.Errorf("%w: %w", end, err)
 	}
 	return conn, o, err

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sqlsecrets/sqlsecrets/internal/backoff"
+	"github.com/sqlsecrets/sqlsecrets/internal/deadline"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
@@ -396,16 +397,8 @@ func outcomeOf(ctx context.Context, engine Engine, err error) outcome {
 		return accepted
 	case engine.Rejected(err):
 		return rejected
-	case ended(ctx) != nil || errors.Is(err, context.Canceled):
+	case deadline.Err(ctx) != nil || errors.Is(err, context.Canceled):
 		return abandoned
 	}
 	return failed
-}
-
-// ended returns ctx's error, which a dialer's timer may be a moment ahead of.
-func ended(ctx context.Context) error {
-	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
-		return context.DeadlineExceeded
-	}
-	return ctx.Err()
 }

@@ -17,6 +17,7 @@ import (
 	gomysql "github.com/go-sql-driver/mysql"
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
+	"github.com/sqlsecrets/sqlsecrets/internal/deadline"
 	"github.com/sqlsecrets/sqlsecrets/internal/jdbcurl"
 )
 
@@ -134,7 +135,7 @@ func (l *login) Connect(ctx context.Context, cr driver.Credentials) (sqldriver.C
 	}
 	conn, err := connector.Connect(ctx)
 	if err != nil {
-		if end := ctx.Err(); end != nil && !errors.Is(err, end) {
+		if end := deadline.Err(ctx); end != nil && !errors.Is(err, end) {
 			err = fmt.Errorf("%w: %w", end, err)
 		}
 		return nil, fmt.Errorf("connect to %s: %w", c.Addr, err)

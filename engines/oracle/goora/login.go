@@ -22,6 +22,7 @@ import (
 	"github.com/sijms/go-ora/v2/network"
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
+	"github.com/sqlsecrets/sqlsecrets/internal/deadline"
 	"github.com/sqlsecrets/sqlsecrets/internal/jdbcurl"
 )
 
@@ -204,7 +205,7 @@ func (l *login) Connect(ctx context.Context, cr driver.Credentials) (sqldriver.C
 		if errors.As(err, &oe) {
 			err = &serverError{oe}
 		}
-		if end := ctx.Err(); end != nil && !errors.Is(err, end) {
+		if end := deadline.Err(ctx); end != nil && !errors.Is(err, end) {
 			err = fmt.Errorf("%w: %w", end, err)
 		}
 		first := config.Servers[0]

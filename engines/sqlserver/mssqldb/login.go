@@ -16,6 +16,7 @@ import (
 	"github.com/microsoft/go-mssqldb/msdsn"
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
+	"github.com/sqlsecrets/sqlsecrets/internal/deadline"
 	"github.com/sqlsecrets/sqlsecrets/internal/jdbcurl"
 )
 
@@ -143,7 +144,7 @@ func (l *login) Connect(ctx context.Context, cr driver.Credentials) (sqldriver.C
 		conn, _, err = l.connect(ctx, config)
 	}
 	if err != nil {
-		if end := ctx.Err(); end != nil && !errors.Is(err, end) {
+		if end := deadline.Err(ctx); end != nil && !errors.Is(err, end) {
 			err = fmt.Errorf("%w: %w", end, err)
 		}
 		return nil, fmt.Errorf("connect to %s: %w", address(config), err)

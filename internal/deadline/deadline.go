@@ -1,0 +1,16 @@
+// Package deadline tells whether a context has ended before the context knows it.
+package deadline
+
+import (
+	"context"
+	"time"
+)
+
+// Err returns what ctx.Err does, or context.DeadlineExceeded once the deadline has
+// passed: a dialer's own timer may be a moment ahead of the context's.
+func Err(ctx context.Context) error {
+	if d, ok := ctx.Deadline(); ok && !time.Now().Before(d) && ctx.Err() == nil {
+		return context.DeadlineExceeded
+	}
+	return ctx.Err()
+}

@@ -34,7 +34,7 @@ func TestOneEngineLinksOneVendor(t *testing.T) {
 			[]string{"db2", "mariadb", "mysql", "mysql/gosqldriver", "oracle", "oracle/goora", "postgres", "postgres/pgxv5", "redshift", "sqlserver", "sqlserver/mssqldb"}},
 	} {
 		cmd := exec.Command("go", "list", "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", "./"+c.engine)
-		cmd.Env = append(os.Environ(), "GOWORK=off", "CGO_ENABLED=0")
+		cmd.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=", "CGO_ENABLED=0")
 		out, err := cmd.Output()
 		if err != nil {
 			t.Fatalf("go list: %v", err)

@@ -2,6 +2,7 @@ package driver
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/sqlsecrets/sqlsecrets/internal/backoff"
@@ -100,16 +101,26 @@ func (c *Connector) prove() {
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), DefaultConnectTimeout)
 		defer cancel()
-		conn, err := c.connect(ctx, 0)
-		if err == nil {
+		worked := false
+		defer func() {
+			// A panic of the vendor's driver would end the program, which has not asked
+			// for this login.
+			p := recover()
+			c.mu.Lock()
+			c.proof.underWay = false
+			if worked {
+				c.proof.pause = nil // but for the first
+			}
+			c.proof.pause = c.proof.pause.Next(time.Now(), lookBase, lookMax) // the guard spaces logins
+			c.mu.Unlock()
+			if p != nil {
+				c.o.Logger.Error("panic in the login that was to try a newer version of the secret",
+					"secret", c.source.secretID, "type", fmt.Sprintf("%T", p)) // what p prints may hold a secret
+			}
+		}()
+		if conn, err := c.connect(ctx, 0); err == nil {
+			worked = true
 			_ = conn.Close()
 		}
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.proof.underWay = false
-		if err == nil {
-			c.proof.pause = nil // but for the first
-		}
-		c.proof.pause = c.proof.pause.Next(time.Now(), lookBase, lookMax) // the guard spaces logins
 	}()
 }

@@ -1,9 +1,11 @@
 package driver_test
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -192,6 +194,27 @@ func TestCloseSuperseded(t *testing.T) {
 			}
 			p.bench.db.set("app", "mistyped")
 			p.until(n, "mistyped", 6*time.Minute)
+		})
+	})
+	t.Run("a login that panics ends neither the program nor a connection", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			var log bytes.Buffer
+			p := newPool(t, n, func(b *bench, _ *string) { b.opts.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+			p.rotate("v2", "pw2")
+			p.bench.db.setFault(func(context.Context, *login) error { panic("vendor: pw2") })
+			p.cache.Invalidate("prod/app")
+			for range 50 {
+				if got := p.use(n); slices.Contains(got, "pw2") || len(got) != n {
+					t.Fatalf("connections of %q", got)
+				}
+				time.Sleep(100 * time.Millisecond)
+			}
+			synctest.Wait()
+			if !strings.Contains(log.String(), "type=string") || strings.Contains(log.String(), "pw2") {
+				t.Errorf("the log does not tell of the panic, or shows what it said:\n%s", log.String())
+			}
+			p.bench.db.setFault(nil)
+			p.until(n, "pw2", time.Minute)
 		})
 	})
 	t.Run("not while the previous version helps out", func(t *testing.T) {

@@ -72,6 +72,7 @@ func TestExpiredIsReturnedWhileOneFetchRenewsIt(t *testing.T) { // checklist 14,
 		}
 		wantCalls(t, f, 2)
 		time.Sleep(time.Second / 2)
+		synctest.Wait()
 		want(t, c, "a", "2")
 
 		// Nobody asked for so long that it is worth a wait.

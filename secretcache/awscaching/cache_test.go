@@ -160,6 +160,23 @@ func TestRefreshNowFetchesTheVersionStage(t *testing.T) {
 	})
 }
 
+func TestRefreshNowOfManyIsOneFetch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		f.put("a", current, "1")
+		f.change(func(f *fake) { f.wait = time.Second })
+		c := newCache(t, f)
+		want(t, c, "a", "1")
+		f.put("a", current, "2")
+		together(200, func(int) {
+			c.RefreshNow("a")
+			want(t, c, "a", "2")
+		})
+		// One that was under way when the others called, and theirs.
+		wantCalls(t, f, 3)
+	})
+}
+
 func TestRefreshNowIsForAllStages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake()

@@ -2,6 +2,7 @@ package awscaching_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -106,6 +107,29 @@ func TestErrorsOfTheService(t *testing.T) { // checklist 6, 23
 		_, err = c.GetSecretString("denied")
 		if api := smithy.APIError(nil); !errors.As(err, &api) || api.ErrorCode() != "AccessDeniedException" {
 			t.Errorf("%v has no code AccessDeniedException", err)
+		}
+	})
+}
+
+// No printed form of a cache and no error shows a value.
+func TestNothingPrintsAValue(t *testing.T) { // checklist 41
+	const canary = "hunter2-canary"
+	caches(t, func(t *testing.T, server *awssmtest.Server, c *awscaching.Cache) {
+		server.Put("text", canary)
+		server.PutBinary("bytes", []byte(canary))
+		var printed []any
+		_, err := c.GetSecretBinary("text")
+		printed = append(printed, err)
+		_, err = c.GetSecretString("bytes")
+		printed = append(printed, err)
+		_, err = c.GetSecretStringWithStage("text", previous)
+		printed = append(printed, err, c, *c)
+		for _, v := range printed {
+			for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x"} {
+				if text := fmt.Sprintf(verb, v); strings.Contains(text, canary) || strings.Contains(text, fmt.Sprintf("%x", canary)) {
+					t.Errorf("%s of a %T shows the value: %s", verb, v, text)
+				}
+			}
 		}
 	})
 }

@@ -87,13 +87,8 @@ func newSecrets(c CacheConfig, src secretcache.Source) (*secrets, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
+	// Zero means the same there.
 	o := &secretcache.Options{MaxSize: c.MaxCacheSize, TTL: time.Duration(c.CacheItemTTL)}
-	if o.MaxSize <= 0 {
-		o.MaxSize = DefaultMaxCacheSize
-	}
-	if o.TTL == 0 {
-		o.TTL = DefaultCacheItemTTL
-	}
 	if c.Hook != nil {
 		o.Hook = hook{c.Hook}
 	}

@@ -304,6 +304,19 @@ func TestFieldsMayBeSetUntilTheFirstUse(t *testing.T) {
 	want(t, c, "a", "1")
 }
 
+// A zero field of CacheConfig is handed on.
+func TestDefaultsAreThoseOfTheCache(t *testing.T) {
+	if awscaching.DefaultMaxCacheSize != secretcache.DefaultMaxSize {
+		t.Errorf("DefaultMaxCacheSize is %d, of package secretcache %d", awscaching.DefaultMaxCacheSize, secretcache.DefaultMaxSize)
+	}
+	if awscaching.DefaultCacheItemTTL != secretcache.DefaultTTL {
+		t.Errorf("DefaultCacheItemTTL is %v, of package secretcache %v", time.Duration(awscaching.DefaultCacheItemTTL), secretcache.DefaultTTL)
+	}
+	if awscaching.DefaultVersionStage != secretcache.StageCurrent {
+		t.Errorf("DefaultVersionStage is %q, of package secretcache %q", awscaching.DefaultVersionStage, secretcache.StageCurrent)
+	}
+}
+
 func TestNilOptionIsNone(t *testing.T) {
 	f := newFake()
 	f.put("a", current, "1")

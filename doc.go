@@ -27,4 +27,6 @@
 //   - secretcache is the cache of secrets; it can be used without a database.
 //   - secretcache/awssm fetches secrets from the Secrets Manager API.
 //   - secretcache/awssm/awssmtest is an in-process Secrets Manager for tests.
+//   - secretcache/awscaching has the API of AWS's own caching client for Go, for
+//     programs that use that one.
 package sqlsecrets

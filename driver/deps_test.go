@@ -3,6 +3,7 @@ package driver_test
 import (
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -46,6 +47,28 @@ func TestDependencies(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// The AWS SDK is imported by the source that calls it, by the server for its tests,
+// and where the API of AWS's caching client has the SDK's types in it.
+func TestWhoImportsTheSDK(t *testing.T) {
+	cmd := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "./...")
+	cmd.Dir = ".."
+	cmd.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	var got []string
+	for line := range strings.Lines(string(out)) {
+		if path, imports, _ := strings.Cut(line, " "); strings.Contains(imports, "github.com/aws/") {
+			got = append(got, strings.TrimPrefix(path, "github.com/sqlsecrets/sqlsecrets/"))
+		}
+	}
+	want := []string{"secretcache/awscaching", "secretcache/awssm", "secretcache/awssm/awssmtest"}
+	if !slices.Equal(got, want) {
+		t.Errorf("the AWS SDK is imported by %q, want %q", got, want)
 	}
 }
 

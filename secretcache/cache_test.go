@@ -1229,6 +1229,34 @@ func TestHookErrors(t *testing.T) {
 	})
 }
 
+// A locker is a Hook that keeps values outside of the secret.
+type locker struct{}
+
+func (locker) Put(s *secretcache.Secret) (*secretcache.Secret, error) {
+	return s.WithHeld(map[string]string{"value": s.Reveal()}), nil
+}
+
+func (locker) Get(s *secretcache.Secret) (*secretcache.Secret, error) {
+	if s.Reveal() != "" || len(s.Bytes()) != 0 || s.IsBinary() {
+		return nil, errors.New("a secret with something held has a value besides")
+	}
+	return s.WithString(s.Held().(map[string]string)["value"]), nil
+}
+
+func TestHookMayStoreAnything(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := newFake(t)
+		src.put("a", current, "v1")
+		c := newCache(t, src, &secretcache.Options{Hook: locker{}})
+		for range 2 {
+			if s := want(t, c, "a", "", "v1"); s.Reveal() != "value of v1" || s.Held() != nil {
+				t.Errorf("got the value %q and %v, want that of v1 and nothing held", s.Reveal(), s.Held())
+			}
+		}
+		wantCalls(t, src, 1)
+	})
+}
+
 func TestTraceSeesEachFetch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src := newFake(t)

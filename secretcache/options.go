@@ -52,7 +52,8 @@ type Options struct {
 
 // A Hook transforms secrets on their way into the cache and out of it, for
 // example to keep them encrypted in memory. It changes the value with
-// [Secret.WithString] or [Secret.WithBinary]; ids and stages stay the source's.
+// [Secret.WithString] or [Secret.WithBinary], or puts something else in its place
+// with [Secret.WithHeld]; ids and stages stay the source's.
 // It is called from several goroutines at once, without locks held.
 type Hook interface {
 	// Put is called once for each secret before it is stored. Its error fails the

@@ -39,7 +39,7 @@ type Secret struct {
 	createdAt                time.Time
 	// value is a func because fmt prints a string field of any type, also one
 	// that is not exported, but of a func only the address.
-	value func() (s string, binary []byte)
+	value func() (s string, binary []byte, held any)
 	// origin is nil for a secret that no Cache has seen. Copies share it.
 	origin *origin
 }
@@ -61,9 +61,13 @@ func NewSecret(v Value) *Secret {
 	return s
 }
 
-func text(v string) func() (string, []byte) { return func() (string, []byte) { return v, nil } }
+func text(v string) func() (string, []byte, any) {
+	return func() (string, []byte, any) { return v, nil, nil }
+}
 
-func binary(v []byte) func() (string, []byte) { return func() (string, []byte) { return "", v } }
+func binary(v []byte) func() (string, []byte, any) {
+	return func() (string, []byte, any) { return "", v, nil }
+}
 
 // ID is the id that the secret was asked for with.
 func (s *Secret) ID() string { return s.id }
@@ -87,13 +91,13 @@ func (s *Secret) CreatedAt() time.Time { return s.createdAt }
 
 // IsBinary reports whether the value was stored as bytes rather than as text.
 func (s *Secret) IsBinary() bool {
-	_, b := s.reveal()
+	_, b, _ := s.reveal()
 	return b != nil
 }
 
 // Reveal returns the value as a string, also that of a binary secret.
 func (s *Secret) Reveal() string {
-	v, b := s.reveal()
+	v, b, _ := s.reveal()
 	if b != nil {
 		return string(b)
 	}
@@ -102,16 +106,16 @@ func (s *Secret) Reveal() string {
 
 // Bytes returns a copy of the value as bytes, also that of a text secret.
 func (s *Secret) Bytes() []byte {
-	v, b := s.reveal()
+	v, b, _ := s.reveal()
 	if b != nil {
 		return slices.Clone(b)
 	}
 	return []byte(v)
 }
 
-func (s *Secret) reveal() (string, []byte) {
+func (s *Secret) reveal() (string, []byte, any) {
 	if s.value == nil {
-		return "", nil
+		return "", nil, nil
 	}
 	return s.value()
 }
@@ -129,6 +133,21 @@ func (s *Secret) WithBinary(v []byte) *Secret {
 	c := *s
 	c.value = binary(append([]byte{}, v...))
 	return &c
+}
+
+// WithHeld returns the same version with held in place of its value, which is then
+// empty. A [Hook] that stores neither text nor bytes uses it, and finds held again
+// with [Secret.Held]. Nothing prints it.
+func (s *Secret) WithHeld(held any) *Secret {
+	c := *s
+	c.value = func() (string, []byte, any) { return "", nil, held }
+	return &c
+}
+
+// Held returns what WithHeld was given, nil without.
+func (s *Secret) Held() any {
+	_, _, held := s.reveal()
+	return held
 }
 
 // sameAs reports whether t is the same version of the same secret with the same

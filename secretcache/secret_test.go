@@ -177,6 +177,7 @@ func holders(s *secretcache.Secret, v secretcache.Value) map[string]any {
 		"Result": secretcache.Result{Secret: s}, "*Result": &secretcache.Result{Secret: s},
 		"[]Result":       []secretcache.Result{{Secret: s}, {Err: errors.New("x")}},
 		"Secret of Hook": s.WithString(s.Reveal()), "binary Secret of Hook": s.WithBinary(s.Bytes()),
+		"held": s.WithHeld(struct{ v string }{s.Reveal()}),
 	}
 }
 

@@ -1,6 +1,6 @@
 // Package awssm is the [secretcache.Source] that fetches secrets from AWS
-// Secrets Manager. It is the only package of this module that imports the AWS
-// SDK.
+// Secrets Manager. No other package of this module imports the AWS SDK but
+// awscaching, whose API has the SDK's types in it.
 //
 // It needs one permission, secretsmanager:GetSecretValue (and kms:Decrypt for a
 // secret that is encrypted with a customer managed key). FetchBatch uses

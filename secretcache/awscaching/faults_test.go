@@ -1,0 +1,402 @@
+package awscaching_test
+
+// Each test here is named after something that AWS's client 2.2.0 gets wrong.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+
+	"github.com/sqlsecrets/sqlsecrets/secretcache/awscaching"
+)
+
+// It sleeps for 2.5 to 5 s before each refresh.
+func TestRefreshNowDoesNotSleep(t *testing.T) { // checklist 24, 26
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		f.put("a", current, "1")
+		c := newCache(t, f)
+		want(t, c, "a", "1")
+		for i := range 5 {
+			value := fmt.Sprint(i + 2)
+			f.put("a", current, value)
+			took(t, 0, func() { c.RefreshNow("a") })
+			want(t, c, "a", value)
+			wantCalls(t, f, i+2)
+		}
+	})
+}
+
+// After an error it takes what is left of the TTL, which is in nanoseconds, for
+// milliseconds: with a TTL of an hour RefreshNow sleeps for decades.
+func TestRefreshNowAfterAnErrorReturnsAtOnce(t *testing.T) { // checklist 27
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		f.put("a", current, "1")
+		f.fail(errDown)
+		c := newCache(t, f)
+		wantErr(t, c, "a", errDown)
+		f.fail(nil)
+		took(t, 0, func() { c.RefreshNow("a") })
+		want(t, c, "a", "1")
+		wantCalls(t, f, 2)
+	})
+}
+
+// The same for the second of two that fail.
+func TestRefreshNowThatFailsKeepsTheSecret(t *testing.T) { // checklist 25
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		f.put("a", current, "1")
+		c := newCache(t, f)
+		want(t, c, "a", "1")
+		f.fail(errDown)
+		for range 3 {
+			took(t, 0, func() { c.RefreshNow("a") })
+			want(t, c, "a", "1")
+		}
+		wantCalls(t, f, 4)
+		f.fail(nil)
+		f.put("a", current, "2")
+		c.RefreshNow("a")
+		want(t, c, "a", "2")
+		wantCalls(t, f, 5)
+	})
+}
+
+// It sleeps without regard to the context.
+func TestRefreshNowEndsWithItsContext(t *testing.T) { // checklist 26
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		f.put("a", current, "1")
+		c := newCache(t, f)
+		want(t, c, "a", "1")
+		f.put("a", current, "2")
+		f.change(func(f *fake) { f.wait = time.Second })
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		took(t, time.Millisecond, func() { c.RefreshNowWithContext(ctx, "a") })
+		took(t, 0, func() { want(t, c, "a", "1") })
+		time.Sleep(time.Second)
+		want(t, c, "a", "2") // the fetch went on
+		wantCalls(t, f, 2)
+	})
+}
+
+// It changes the secret's state without its lock: go test -race says so.
+func TestRefreshNowWithGetters(t *testing.T) { // checklist 27, 29
+	f := newFake()
+	f.put("a", current, "1")
+	c := newCache(t, f, ttl(1))
+	together(16, func(i int) {
+		for range 200 {
+			if i%4 == 0 {
+				c.RefreshNow("a")
+			} else {
+				want(t, c, "a", "1")
+			}
+		}
+	})
+}
+
+// The error of one caller's context is kept and returned to others.
+func TestContextOfOneCallerDoesNotFailOthers(t *testing.T) { // checklist 22, 31
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		f.put("a", current, "1")
+		f.change(func(f *fake) { f.wait = time.Second })
+		c := newCache(t, f)
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := c.GetSecretStringWithContext(ended, "a"); !errors.Is(err, context.Canceled) {
+			t.Errorf("the caller whose context had ended got %v", err)
+		}
+		want(t, c, "a", "1")
+		wantCalls(t, f, 1)
+
+		f.put("b", current, "2")
+		together(3, func(i int) {
+			if i > 0 {
+				took(t, time.Second, func() { want(t, c, "b", "2") })
+				return
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+			defer cancel()
+			took(t, time.Millisecond, func() {
+				if _, err := c.GetSecretStringWithContext(ctx, "b"); !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("the caller whose context ended got %v", err)
+				}
+			})
+		})
+		wantCalls(t, f, 2)
+	})
+}
+
+// It holds a lock over the call, for which others wait whatever their contexts say.
+func TestWaiterLeavesAtItsOwnDeadline(t *testing.T) { // checklist 31
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		f.change(func(f *fake) { f.hang = true })
+		c := newCache(t, f)
+		together(2, func(i int) {
+			if i == 0 {
+				_, _ = c.GetSecretString("a")
+				return
+			}
+			synctest.Wait() // for the call of the other
+			ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+			defer cancel()
+			took(t, time.Millisecond, func() {
+				if _, err := c.GetSecretBinaryWithContext(ctx, "a"); !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("the one that waited got %v", err)
+				}
+			})
+		})
+	})
+}
+
+// A call that hangs hangs for ever: there is no bound.
+func TestCallThatHangsIsGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		f.change(func(f *fake) { f.hang = true })
+		c := newCache(t, f)
+		took(t, 6*time.Second, func() { // three calls of 2 s
+			if _, err := c.GetSecretString("a"); err == nil {
+				t.Error("there is no error")
+			}
+		})
+		wantCalls(t, f, 3)
+		f.put("a", current, "1")
+		f.change(func(f *fake) { f.hang = false })
+		time.Sleep(time.Second)
+		want(t, c, "a", "1")
+	})
+}
+
+// It panics when MaxCacheSize is not set (issue 12 of its repository).
+func TestZeroFieldsOfTheConfigAreTheDefaults(t *testing.T) { // checklist 35
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		f.put("a", current, "1")
+		f.put("b", current, "2")
+		c := newCache(t, f, func(c *awscaching.Cache) { c.CacheConfig = awscaching.CacheConfig{} })
+		for range 2 {
+			want(t, c, "a", "1")
+			want(t, c, "b", "2")
+			wantStage(t, c, "a", "", "1")
+		}
+		wantCalls(t, f, 2)
+		time.Sleep(30*time.Minute - 1)
+		want(t, c, "a", "1")
+		wantCalls(t, f, 2)
+		time.Sleep(30*time.Minute + 1)
+		want(t, c, "a", "1")
+		wantCalls(t, f, 3)
+	})
+}
+
+// It panics when a secret is evicted between its insertion and its use.
+func TestMoreSecretsThanFit(t *testing.T) { // checklist 29, 33
+	f := newFake()
+	const secrets = 50
+	for i := range secrets {
+		f.put(fmt.Sprint("s", i), current, fmt.Sprint("value ", i))
+	}
+	c := newCache(t, f, func(c *awscaching.Cache) { c.MaxCacheSize = 1 })
+	together(16, func(g int) {
+		for i := range 20 * secrets {
+			n := (g*7 + i) % secrets
+			id := fmt.Sprint("s", n)
+			switch i % 10 {
+			case 0:
+				c.RefreshNow(id)
+			case 1:
+				if _, err := c.GetSecretBinary(id); err == nil {
+					t.Errorf("GetSecretBinary(%q) of a text has no error", id)
+				}
+			default:
+				want(t, c, id, fmt.Sprint("value ", n))
+			}
+		}
+	})
+}
+
+// It panics when the client returns nothing, or a hook's Get something else.
+func TestNothingFromTheClientIsAnError(t *testing.T) { // checklist 7
+	for name, out := range map[string]*secretsmanager.GetSecretValueOutput{"nil": nil, "empty": {}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFake()
+				f.set("a", current, out)
+				c := newCache(t, f)
+				if _, err := c.GetSecretString("a"); err == nil {
+					t.Error("GetSecretString has no error")
+				}
+				if _, err := c.GetSecretBinary("a"); err == nil {
+					t.Error("GetSecretBinary has no error")
+				}
+			})
+		})
+	}
+}
+
+// wrongHook is a hook whose Get returns what it should not.
+type wrongHook struct{ get any }
+
+func (h wrongHook) Put(data any) any { return data }
+func (h wrongHook) Get(any) any      { return h.get }
+
+func TestWrongValueFromTheHookIsAnError(t *testing.T) {
+	for _, get := range []any{
+		nil, "text", (*secretsmanager.GetSecretValueOutput)(nil), secretsmanager.GetSecretValueOutput{},
+		&secretsmanager.DescribeSecretOutput{},
+	} {
+		t.Run(fmt.Sprintf("%T", get), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFake()
+				f.put("a", current, "1")
+				c := newCache(t, f, func(c *awscaching.Cache) { c.Hook = wrongHook{get} })
+				_, err := c.GetSecretString("a")
+				wantAs[*awscaching.InvalidOperationError](t, err)
+				if err != nil && !strings.Contains(err.Error(), `"a"`) {
+					t.Errorf("the error %q does not name the secret", err)
+				}
+			})
+		})
+	}
+}
+
+// panicHook panics.
+type panicHook struct{}
+
+func (panicHook) Put(any) any { panic("hunter2") }
+func (panicHook) Get(any) any { panic("not called") }
+
+func TestPanicOfTheHookIsAnError(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		f.put("a", current, "hunter2")
+		c := newCache(t, f, func(c *awscaching.Cache) { c.Hook = panicHook{} })
+		if _, err := c.GetSecretString("a"); err == nil || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("the error is %v", err)
+		}
+	})
+}
+
+// It keeps the pause after a failed GetSecretValue in nanoseconds, and so makes one
+// call for each getter.
+func TestGettersThatFailAreOneCall(t *testing.T) { // checklist 17, 18, 23
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		f.put("a", current, "1")
+		f.fail(errDown)
+		c := newCache(t, f)
+		for pause := time.Second; pause <= 4*time.Second; pause *= 2 {
+			before := f.calls()
+			for range 100 {
+				wantErr(t, c, "a", errDown)
+			}
+			time.Sleep(pause / 2)
+			wantErr(t, c, "a", errDown)
+			wantCalls(t, f, before+1)
+			time.Sleep(pause)
+		}
+		f.fail(nil)
+		want(t, c, "a", "1")
+	})
+}
+
+// It returns the error from each getter, and a call has been made before.
+func TestNegativeTTLIsAnErrorOfNew(t *testing.T) { // checklist 13
+	f := newFake()
+	c, err := awscaching.New(func(c *awscaching.Cache) { c.Client, c.CacheItemTTL = f, -1 })
+	wantAs[*awscaching.InvalidConfigError](t, err)
+	// Many programs ignore the error of New.
+	_, err = c.GetSecretString("a")
+	wantAs[*awscaching.InvalidConfigError](t, err)
+	_, err = c.GetSecretBinary("a")
+	wantAs[*awscaching.InvalidConfigError](t, err)
+	c.RefreshNow("a")
+	if n := f.calls(); n != 0 {
+		t.Errorf("%d calls, want none", n)
+	}
+}
+
+// GetSecretString and GetSecretBinary ask for AWSCURRENT whatever VersionStage says.
+func TestVersionStageIsThatOfEveryGetter(t *testing.T) { // checklist 3, 4
+	type cache = awscaching.Cache
+	text := func(v string, err error) ([]byte, error) { return []byte(v), err }
+	getters := map[string]func(context.Context, *cache) ([]byte, error){
+		"GetSecretString": func(_ context.Context, c *cache) ([]byte, error) { return text(c.GetSecretString("text")) },
+		"GetSecretStringWithContext": func(ctx context.Context, c *cache) ([]byte, error) {
+			return text(c.GetSecretStringWithContext(ctx, "text"))
+		},
+		"GetSecretStringWithStage": func(_ context.Context, c *cache) ([]byte, error) { return text(c.GetSecretStringWithStage("text", "")) },
+		"GetSecretStringWithStageWithContext": func(ctx context.Context, c *cache) ([]byte, error) {
+			return text(c.GetSecretStringWithStageWithContext(ctx, "text", ""))
+		},
+		"GetSecretBinary":            func(_ context.Context, c *cache) ([]byte, error) { return c.GetSecretBinary("bytes") },
+		"GetSecretBinaryWithContext": func(ctx context.Context, c *cache) ([]byte, error) { return c.GetSecretBinaryWithContext(ctx, "bytes") },
+		"GetSecretBinaryWithStage":   func(_ context.Context, c *cache) ([]byte, error) { return c.GetSecretBinaryWithStage("bytes", "") },
+		"GetSecretBinaryWithStageWithContext": func(ctx context.Context, c *cache) ([]byte, error) {
+			return c.GetSecretBinaryWithStageWithContext(ctx, "bytes", "")
+		},
+	}
+	for name, get := range getters {
+		for stage, value := range map[string]string{"": current, current: current, pending: pending} {
+			t.Run(name+"/"+stage, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					f := newFake()
+					for _, stage := range []string{current, pending} {
+						f.put("text", stage, stage)
+						f.set("bytes", stage, &secretsmanager.GetSecretValueOutput{SecretBinary: []byte(stage)})
+					}
+					c := newCache(t, f, func(c *cache) { c.VersionStage = stage })
+					got, err := get(t.Context(), c)
+					if string(got) != value || err != nil {
+						t.Errorf("got %q, %v, want %q", got, err, value)
+					}
+				})
+			})
+		}
+	}
+}
+
+// It returns the bytes that it has.
+func TestBytesAreACopy(t *testing.T) { // checklist 8
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		stored := []byte("bytes")
+		f.set("a", current, &secretsmanager.GetSecretValueOutput{SecretBinary: stored})
+		c := newCache(t, f)
+		for range 3 {
+			got, err := c.GetSecretBinary("a")
+			if string(got) != "bytes" || err != nil {
+				t.Fatalf("got %q, %v", got, err)
+			}
+			clear(got)
+			clear(stored)
+		}
+	})
+}
+
+// It panics, as it does if the error of New, which comes with a nil cache, is ignored.
+// TestConfigurationThatDoesNotLoad has that.
+func TestCacheWithoutNewReturnsAnError(t *testing.T) {
+	for name, c := range map[string]*awscaching.Cache{"zero": {}, "literal": {Client: newFake()}} {
+		t.Run(name, func(t *testing.T) {
+			_, err := c.GetSecretString("a")
+			wantAs[*awscaching.InvalidConfigError](t, err)
+			_, err = c.GetSecretBinaryWithStage("a", pending)
+			wantAs[*awscaching.InvalidConfigError](t, err)
+			c.RefreshNow("a")
+		})
+	}
+}

@@ -148,6 +148,11 @@ func TestEndpoints(t *testing.T) {
 		// The host is the endpoint's, what is signed for the secret's region.
 		{name: "option and an ARN", env: static("AWS_REGION", "eu-west-1"), opts: endpoint(vpce), id: strings.Replace(otherARN, "us-east-1", "us-west-2", 1), url: vpce + "/"},
 
+		// "Service-specific endpoints … override this setting", says the reference guide of
+		// FIPS. The SDK alone refuses the two together.
+		{name: "option and FIPS", env: static("AWS_REGION", "us-west-2", "AWS_USE_FIPS_ENDPOINT", "true"), opts: endpoint(vpce), url: vpce + "/"},
+		{name: "option and dual-stack", env: static("AWS_REGION", "us-west-2", "AWS_USE_DUALSTACK_ENDPOINT", "true"), opts: endpoint(vpce), url: vpce + "/"},
+		{name: "URL of the service and FIPS", env: static("AWS_REGION", "us-west-2", "AWS_USE_FIPS_ENDPOINT", "true", "AWS_ENDPOINT_URL_SECRETS_MANAGER", vpce), url: vpce + "/"},
 		{name: "URL ignored and FIPS", env: static("AWS_REGION", "us-west-2", "AWS_USE_FIPS_ENDPOINT", "true", "AWS_ENDPOINT_URL_SECRETS_MANAGER", vpce, "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true"), url: "https://secretsmanager-fips.us-west-2.amazonaws.com/"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -89,9 +89,12 @@ type Options struct {
 	Region string
 
 	// Endpoint is the URL of the API in every region, for example a VPC endpoint
-	// or a server of package awssmtest. Empty: what the SDK's configuration says
+	// or a server of package awssmtest; requests are signed for the secret's region
+	// all the same. Empty: what the SDK's configuration says
 	// (AWS_ENDPOINT_URL_SECRETS_MANAGER, AWS_ENDPOINT_URL, the shared config file),
-	// else the region's public endpoint.
+	// else the region's public endpoint, which is a FIPS endpoint if the SDK's
+	// configuration asks for one (AWS_USE_FIPS_ENDPOINT). An endpoint that is named
+	// goes before that.
 	Endpoint string
 
 	// Regions are those to which the secrets are replicated, in the order to fall

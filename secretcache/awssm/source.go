@@ -58,6 +58,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 
+	"github.com/sqlsecrets/sqlsecrets/internal/awsregion"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
@@ -83,8 +84,8 @@ type Client interface {
 // Options change what a [Source] does. The zero value means the defaults.
 type Options struct {
 	// Region is where secrets are that are named by name; an ARN's own region
-	// decides for that ARN. Empty: the environment variable AWS_SECRET_JDBC_REGION,
-	// then the region of Config or of the SDK's default chain (AWS_REGION,
+	// decides for that ARN. Empty: the environment variable AWS_SECRET_JDBC_REGION
+	// (one region, as AWS's JDBC library reads it), then the region of Config or of the SDK's default chain (AWS_REGION,
 	// AWS_DEFAULT_REGION, the shared config file), then the first of Regions.
 	Region string
 
@@ -194,7 +195,7 @@ func New(optFns ...func(*Options)) *Source {
 // may hold credentials.
 func check(o *Options) error {
 	for _, r := range append([]string{o.Region}, o.Regions...) {
-		if r != "" && !validRegion(r) {
+		if r != "" && !awsregion.Valid(r) {
 			return errInvalidRegion
 		}
 	}

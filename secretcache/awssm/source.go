@@ -85,8 +85,9 @@ type Client interface {
 type Options struct {
 	// Region is where secrets are that are named by name; an ARN's own region
 	// decides for that ARN. Empty: the environment variable AWS_SECRET_JDBC_REGION
-	// (one region, as AWS's JDBC library reads it), then the region of Config or of the SDK's default chain (AWS_REGION,
-	// AWS_DEFAULT_REGION, the shared config file), then the first of Regions.
+	// (one region, as AWS's JDBC library reads it), then the region of Config or of
+	// the SDK's default chain (AWS_REGION, AWS_DEFAULT_REGION, the shared config file),
+	// then the first of Regions.
 	Region string
 
 	// Endpoint is the URL of the API in every region, for example a VPC endpoint

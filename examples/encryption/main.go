@@ -6,11 +6,10 @@
 //
 // # What it protects against
 //
-// Against who sees memory that the process has given up or not looked at for a
-// while: swapped pages, hibernation images, a heap profile or dump that is sent to
-// somebody, a bug that discloses some kilobytes of the heap, the search of a core dump
-// for "password". Hundreds of secrets that a process has fetched and rarely uses are
-// then no plain text.
+// Against who sees a part of the memory: pages in the swap, a bug that discloses some
+// kilobytes of the heap. And against who searches a dump for what looks like a
+// password. The secrets that a process has fetched and rarely uses are then no plain
+// text.
 //
 // # What it does not protect against
 //

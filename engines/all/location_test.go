@@ -1,4 +1,4 @@
-package engines_test
+package all_test
 
 import (
 	"context"
@@ -19,11 +19,11 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/awsrecorder"
 )
 
-// envOpen makes the test binary a program that opens the data source name in
-// envDSN with the driver of this name, pings, and prints at what it failed.
+// envOpen makes the test binary a program that opens the data source name in envDSN
+// with the driver of this name, pings, and prints at what it failed.
 const (
-	envOpen = "ENGINES_TEST_OPEN"
-	envDSN  = "ENGINES_TEST_DSN"
+	envOpen = "ALL_TEST_OPEN"
+	envDSN  = "ALL_TEST_DSN"
 )
 
 func TestMain(m *testing.M) {
@@ -160,6 +160,7 @@ func TestWhereADataSourceNameLeads(t *testing.T) {
 				"AWS_ACCESS_KEY_ID": awsrecorder.KeyID, "AWS_SECRET_ACCESS_KEY": awsrecorder.SecretKey, "AWS_MAX_ATTEMPTS": "1",
 				"AWS_CA_BUNDLE": ca, "AWS_CONFIG_FILE": file, "AWS_SHARED_CREDENTIALS_FILE": filepath.Join(dir, "none"),
 				envOpen: "secretsmanager-mysql", envDSN: tt.dsn,
+				"GORACE": "atexit_sleep_ms=0", // not a second for each
 			}
 			if tt.driver != "" {
 				vars[envOpen] = tt.driver

@@ -2,6 +2,7 @@ package awssm_test
 
 import (
 	"context"
+	"encoding/json"
 	"maps"
 	"os"
 	"path/filepath"
@@ -135,6 +136,8 @@ func TestEndpoints(t *testing.T) {
 		{name: "that of the service goes first", env: static("AWS_REGION", "us-west-2", "AWS_ENDPOINT_URL_SECRETS_MANAGER", vpce, "AWS_ENDPOINT_URL", "https://all.example.com"), url: vpce + "/"},
 		{name: "URL of the config file", file: settings + "endpoint_url = https://all.example.com\n", url: "https://all.example.com/"},
 		{name: "URL of the service in the config file", file: services(vpce), url: vpce + "/"},
+		{name: "in the config file, too", file: strings.Replace(services(vpce), "services =", "endpoint_url = https://all.example.com\nservices =", 1), url: vpce + "/"},
+		{name: "the environment goes before the config file", env: map[string]string{"AWS_ENDPOINT_URL": "https://all.example.com"}, file: services(vpce), url: "https://all.example.com/"},
 		{name: "URLs ignored", env: static("AWS_REGION", "us-west-2", "AWS_ENDPOINT_URL_SECRETS_MANAGER", vpce, "AWS_ENDPOINT_URL", vpce, "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true"), url: usWest},
 		{name: "URLs of the config file ignored", file: services(vpce), env: map[string]string{"AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true"}, url: usWest},
 		{name: "aws.Config's URL", opts: inMemory("us-west-2", config.WithBaseEndpoint(vpce)), url: vpce + "/"},
@@ -253,12 +256,24 @@ func TestAssumedRoles(t *testing.T) {
 			want: []awsrecorder.Request{assume("https://sts.us-west-2.amazonaws.com/", "us-west-2"), get(usWest, "us-west-2", "prod/app")},
 		},
 		{
+			name: "keys in the environment go before a profile", env: static("AWS_PROFILE", "app"), file: profile, id: "prod/app",
+			want: []awsrecorder.Request{{
+				URL: usWest, Action: "GetSecretValue", Params: map[string]string{"SecretId": "prod/app", "VersionStage": "AWSCURRENT"},
+				KeyID: awsrecorder.KeyID, Region: "us-west-2", Service: "secretsmanager",
+			}},
+		},
+		{
 			name: "profile, secret of another account and region", env: map[string]string{"AWS_PROFILE": "app"}, file: profile, id: otherARN,
 			want: []awsrecorder.Request{assume("https://sts.us-west-2.amazonaws.com/", "us-west-2"), get("https://secretsmanager.us-east-1.amazonaws.com/", "us-east-1", otherARN)},
 		},
 		{
 			name: "profile, FIPS", env: map[string]string{"AWS_PROFILE": "app", "AWS_USE_FIPS_ENDPOINT": "true"}, file: profile, id: "prod/app",
 			want: []awsrecorder.Request{assume("https://sts-fips.us-west-2.amazonaws.com/", "us-west-2"), get("https://secretsmanager-fips.us-west-2.amazonaws.com/", "us-west-2", "prod/app")},
+		},
+		{
+			// IAM User Guide, "Dual-stack endpoint support".
+			name: "profile, dual-stack", env: map[string]string{"AWS_PROFILE": "app", "AWS_USE_DUALSTACK_ENDPOINT": "true"}, file: profile, id: "prod/app",
+			want: []awsrecorder.Request{assume("https://sts.us-west-2.api.aws/", "us-west-2"), get(usWest, "us-west-2", "prod/app")},
 		},
 		{
 			// The endpoint of the data source name is Secrets Manager's alone.
@@ -318,4 +333,22 @@ func TestEndpointsOfFallbackRegions(t *testing.T) {
 		}
 	}
 	checkSent(t, recorder.Take(), get("us-east-1"), get("us-west-2"))
+}
+
+// The policies of docs/aws.md can be pasted.
+func TestPoliciesInTheDocumentationAreJSON(t *testing.T) {
+	text, err := os.ReadFile("../../docs/aws.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := strings.Split(string(text), "```json\n")[1:]
+	if len(blocks) < 5 {
+		t.Errorf("%d policies", len(blocks))
+	}
+	for _, b := range blocks {
+		policy, _, _ := strings.Cut(b, "```")
+		if !json.Valid([]byte(policy)) {
+			t.Errorf("not JSON:\n%s", policy)
+		}
+	}
 }

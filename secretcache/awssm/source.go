@@ -6,6 +6,9 @@
 // secret that is encrypted with a customer managed key). FetchBatch uses
 // secretsmanager:BatchGetSecretValue where that is allowed.
 //
+// Regions, endpoints and roles are the SDK's own configuration; docs/aws.md says how to
+// set each without code, and what is signed and sent.
+//
 // # Retries
 //
 // A Source retries by itself and switches the SDK's retries off, so that there

@@ -111,6 +111,7 @@ func TestAValueOpensAsNothingElse(t *testing.T) {
 	}
 	for name, s := range map[string]*secretcache.Secret{
 		"another secret":              secret("prod/other", "v1", "", box),
+		"another of the same length":  secret("prod/ape", "v1", "", box),
 		"another version":             secret("prod/app", "v2", "", box),
 		"the id's end in the version": secret("prod/a", "ppv1", "", box),
 		"another kind":                secret("prod/app", "v1", "", changed(0)),

@@ -12,6 +12,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/sqlsecrets/sqlsecrets/internal/awsregion"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
@@ -254,10 +255,10 @@ func (d *dataSource) check(engine Engine, info *Info) error {
 	return engine.CheckParams(d.params)
 }
 
-// moveToRegion gives an ARN the region asked for: the replica there differs from it in
-// nothing else.
+// moveToRegion gives an ARN the region asked for, the first if there are several: the
+// replica there differs from it in nothing else.
 func (d *dataSource) moveToRegion() {
-	if region := d.location.Region; region != "" && strings.HasPrefix(d.secretID, "arn:") {
+	if region, _ := awsregion.Split(d.location.Region); region != "" && strings.HasPrefix(d.secretID, "arn:") {
 		part := splitARN(d.secretID)
 		part[3] = region
 		d.secretID = strings.Join(part, ":")
@@ -298,8 +299,12 @@ func setText(to *string, v string) error {
 }
 
 func setRegion(d *dataSource, v string) error {
-	if strings.IndexFunc(v, func(r rune) bool { return r != '-' && !isAlnum(r) }) >= 0 {
-		return errors.New("it is not the name of a region, as us-west-2 is")
+	first, others := awsregion.Split(v)
+	regions := append([]string{first}, others...)
+	for i, region := range regions {
+		if !awsregion.Valid(region) || slices.Contains(regions[:i], region) {
+			return errors.New("it is neither the name of a region, as us-west-2 is, nor a list of different ones with commas between")
+		}
 	}
 	d.location.Region = v
 	return nil

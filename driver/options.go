@@ -37,7 +37,7 @@ var _ Secrets = (*secretcache.Cache)(nil)
 // A Location says where secrets are kept, as a DSN's region, endpoint and source
 // keys do. Zero fields mean the process's defaults.
 type Location struct {
-	Region   string // AWS region: "us-west-2"
+	Region   string // AWS region: "us-west-2"; "us-west-2,us-east-1" falls back on the second
 	Endpoint string // URL of the Secrets Manager API: "https://vpce-….amazonaws.com"
 	Source   string // kind of source: "aws"
 }

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
+	"github.com/sqlsecrets/sqlsecrets/internal/awsregion"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm"
 )
@@ -38,7 +39,8 @@ var (
 
 // Cache returns the process's default cache of a location: for Prefetch,
 // Invalidate and Stats. The zero Location is the one of data source names that
-// say nothing. A cache is made at its first use; an environment variable or a
+// say nothing; one with several regions is theirs that list the same in the same
+// order. A cache is made at its first use; an environment variable or a
 // source that cannot be used is an error, and the next call tries again.
 func Cache(loc driver.Location) (*secretcache.Cache, error) {
 	if loc.Source == "" {
@@ -74,7 +76,8 @@ func newCache(loc driver.Location) (*secretcache.Cache, error) {
 			loc.Source, SourceAWS, EnvSource)
 	}
 	return secretcache.New(awssm.New(func(o *awssm.Options) {
-		o.Region, o.Endpoint = loc.Region, loc.Endpoint
+		o.Region, o.Regions = awsregion.Split(loc.Region)
+		o.Endpoint = loc.Endpoint
 	}), &opts), nil
 }
 

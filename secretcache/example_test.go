@@ -136,7 +136,8 @@ func ExampleSecret() {
 	// hunter2
 }
 
-// sealed keeps secrets encrypted with a key that lives as long as the process.
+// sealed keeps secrets encrypted with a key that lives as long as the process;
+// examples/encryption is more of it, with what it costs.
 type sealed struct{ aead cipher.AEAD }
 
 func (h sealed) Put(s *secretcache.Secret) (*secretcache.Secret, error) {

@@ -137,6 +137,13 @@ func (s *Source) newRegional(cfg *aws.Config, region string) *regional {
 		if s.o.Endpoint != "" {
 			o.BaseEndpoint = aws.String(s.o.Endpoint)
 		}
+		if o.BaseEndpoint != nil {
+			// An endpoint that is named goes before the kind of endpoint that is asked for
+			// (AWS SDKs and Tools Reference Guide, "Dual-stack and FIPS endpoints"). The SDK
+			// refuses the two together (aws-sdk-go-v2 issue 3196).
+			o.EndpointOptions.UseFIPSEndpoint = aws.FIPSEndpointStateUnset
+			o.EndpointOptions.UseDualStackEndpoint = aws.DualStackEndpointStateUnset
+		}
 		// Retries are ours. A clock that is wrong is noticed all the same.
 		o.Retryer, o.RetryMaxAttempts = aws.NopRetryer{}, 0
 		o.ClientLogMode &^= aws.LogResponseWithBody | aws.LogRequestWithBody

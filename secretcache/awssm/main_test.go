@@ -7,11 +7,27 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/sqlsecrets/sqlsecrets/internal/awsrecorder"
 )
+
+// recorder is the proxy of all tests: what is not for this machine ends there.
+var recorder *awsrecorder.Recorder
 
 // TestMain fails if a goroutine is left when all tests are through.
 func TestMain(m *testing.M) {
+	var err error
+	if recorder, err = awsrecorder.Start(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	// Before the first request: net/http reads them once.
+	for _, key := range []string{"HTTPS_PROXY", "HTTP_PROXY"} {
+		_ = os.Setenv(key, recorder.URL())
+	}
+	_ = os.Setenv("NO_PROXY", "")
 	code := m.Run()
+	recorder.Close()
 	var left []string
 	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); runtime.Gosched() {
 		left = nil

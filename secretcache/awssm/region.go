@@ -1,6 +1,7 @@
 package awssm
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strings"
@@ -9,16 +10,20 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/arn"
+
+	"github.com/sqlsecrets/sqlsecrets/internal/awsregion"
 )
 
 var (
 	errNoRegion = errors.New("no AWS region: set Options.Region (region= in a data source name), " +
 		RegionEnv + ", AWS_REGION or the region of the shared config file's profile, or name the secret by its ARN")
 	errInvalidRegion = errors.New("region is not an AWS region's name like us-west-2")
-	errNoID          = errors.New("secret id is empty")
-	errLongID        = errors.New("secret id is longer than 2048 characters")
-	errIDChars       = errors.New("secret id is no name and no ARN: a name has letters, digits and /_+=.@-! only")
-	errIDARN         = errors.New("secret id is not an ARN like arn:aws:secretsmanager:region:account:secret:name")
+	errEnvRegion     = errors.New("environment variable " + RegionEnv + " is not the name of one AWS region like us-west-2; " +
+		"regions to fall back on go into Options.Regions (region= in a data source name)")
+	errNoID    = errors.New("secret id is empty")
+	errLongID  = errors.New("secret id is longer than 2048 characters")
+	errIDChars = errors.New("secret id is no name and no ARN: a name has letters, digits and /_+=.@-! only")
+	errIDARN   = errors.New("secret id is not an ARN like arn:aws:secretsmanager:region:account:secret:name")
 )
 
 // checkID says what is wrong with a secret's id. An id with characters that no
@@ -45,24 +50,11 @@ func checkID(id string) error {
 		if err != nil || a.Service != "secretsmanager" || !strings.HasPrefix(a.Resource, "secret:") {
 			return errIDARN
 		}
-		if !validRegion(a.Region) {
+		if !awsregion.Valid(a.Region) {
 			return errInvalidRegion
 		}
 	}
 	return nil
-}
-
-// validRegion keeps what is not a host label out of host names.
-func validRegion(r string) bool {
-	if r == "" || len(r) > 63 || r[0] == '-' || r[len(r)-1] == '-' {
-		return false
-	}
-	for _, c := range []byte(r) {
-		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' {
-			return false
-		}
-	}
-	return true
 }
 
 // arnRegion returns the region of an ARN, or "" for a name.
@@ -109,16 +101,18 @@ func (s *Source) route(ctx context.Context, id string) (route, *failure) {
 	if err != nil {
 		return route{region: region}, err
 	}
-	for _, r := range []string{s.o.Region, envRegion(), cfg.Region, first(s.o.Regions)} {
-		if region == "" {
-			region = r
-		}
+	if region == "" {
+		region = cmp.Or(s.o.Region, envRegion(), cfg.Region, first(s.o.Regions))
 	}
-	switch {
-	case region == "":
-		return route{}, &failure{class: local, cause: &cause{text: errNoRegion.Error()}}
-	case !validRegion(region):
-		return route{}, &failure{class: local, cause: &cause{text: errInvalidRegion.Error()}}
+	if !awsregion.Valid(region) {
+		invalid := errInvalidRegion
+		switch region {
+		case "":
+			invalid = errNoRegion
+		case envRegion():
+			invalid = errEnvRegion
+		}
+		return route{}, &failure{class: local, cause: &cause{text: invalid.Error()}}
 	}
 	return route{cfg: cfg, region: region}, nil
 }

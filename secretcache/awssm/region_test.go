@@ -405,9 +405,23 @@ func TestInvalidOptionsAreErrorsOfTheFirstFetch(t *testing.T) {
 			}
 		})
 	}
-	t.Setenv(awssm.RegionEnv, "not a region")
 	cfg := s.Config()
-	if _, err := s.Source(func(o *awssm.Options) { o.Region, o.Config = "", &cfg }).Fetch(t.Context(), "x", ""); err == nil || !strings.Contains(err.Error(), "region is not") {
-		t.Errorf("got %v", err)
+	cfg.Region = ""
+	for _, value := range []string{"not a region", "us-west-2,us-east-1", "US-WEST-2"} {
+		t.Setenv(awssm.RegionEnv, value)
+		src := s.Source(func(o *awssm.Options) { o.Region, o.Config = "", &cfg })
+		const want = `GetSecretValue "x": environment variable AWS_SECRET_JDBC_REGION is not the name of one AWS region like us-west-2; ` +
+			`regions to fall back on go into Options.Regions (region= in a data source name)`
+		if _, err := src.Fetch(t.Context(), "x", ""); err == nil || err.Error() != want {
+			t.Errorf("%s\n got %v\nwant %s", value, err, want)
+		}
+	}
+	// It does not matter to who names a region.
+	s.Put("x", "v")
+	if _, err := s.Source().Fetch(t.Context(), "x", ""); err != nil {
+		t.Error(err)
+	}
+	if _, err := s.Source(func(o *awssm.Options) { o.Region, o.Config = "", &cfg }).Fetch(t.Context(), s.ARN("x"), ""); err != nil {
+		t.Error(err)
 	}
 }

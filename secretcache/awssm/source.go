@@ -6,6 +6,9 @@
 // secret that is encrypted with a customer managed key). FetchBatch uses
 // secretsmanager:BatchGetSecretValue where that is allowed.
 //
+// Regions, endpoints and roles are the SDK's own configuration; docs/aws.md says how to
+// set each without code, and what is signed and sent.
+//
 // # Retries
 //
 // A Source retries by itself and switches the SDK's retries off, so that there
@@ -58,6 +61,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 
+	"github.com/sqlsecrets/sqlsecrets/internal/awsregion"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
@@ -83,15 +87,19 @@ type Client interface {
 // Options change what a [Source] does. The zero value means the defaults.
 type Options struct {
 	// Region is where secrets are that are named by name; an ARN's own region
-	// decides for that ARN. Empty: the environment variable AWS_SECRET_JDBC_REGION,
-	// then the region of Config or of the SDK's default chain (AWS_REGION,
-	// AWS_DEFAULT_REGION, the shared config file), then the first of Regions.
+	// decides for that ARN. Empty: the environment variable AWS_SECRET_JDBC_REGION
+	// (one region, as AWS's JDBC library reads it), then the region of Config or of
+	// the SDK's default chain (AWS_REGION, AWS_DEFAULT_REGION, the shared config file),
+	// then the first of Regions.
 	Region string
 
 	// Endpoint is the URL of the API in every region, for example a VPC endpoint
-	// or a server of package awssmtest. Empty: what the SDK's configuration says
+	// or a server of package awssmtest; requests are signed for the secret's region
+	// all the same. Empty: what the SDK's configuration says
 	// (AWS_ENDPOINT_URL_SECRETS_MANAGER, AWS_ENDPOINT_URL, the shared config file),
-	// else the region's public endpoint.
+	// else the region's public endpoint, which is a FIPS endpoint if the SDK's
+	// configuration asks for one (AWS_USE_FIPS_ENDPOINT). An endpoint that is named
+	// goes before that.
 	Endpoint string
 
 	// Regions are those to which the secrets are replicated, in the order to fall
@@ -191,7 +199,7 @@ func New(optFns ...func(*Options)) *Source {
 // may hold credentials.
 func check(o *Options) error {
 	for _, r := range append([]string{o.Region}, o.Regions...) {
-		if r != "" && !validRegion(r) {
+		if r != "" && !awsregion.Valid(r) {
 			return errInvalidRegion
 		}
 	}

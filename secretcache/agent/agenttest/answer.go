@@ -27,7 +27,7 @@ const (
 type answer struct {
 	status int
 	body   string
-	header [2]string // one more, or none
+	header map[string]string
 	kept   bool
 }
 
@@ -48,57 +48,61 @@ type query struct {
 }
 
 // ServeHTTP answers a request.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	raw, rawQuery, _ := strings.Cut(r.RequestURI, "?")
-	ping := raw == "/ping" && !s.extension
-	req := Request{Remote: r.RemoteAddr, Time: time.Now()}
-	if !ping {
-		defer func() { s.note(req) }()
-		for _, p := range pairs(rawQuery) {
-			switch p[0] {
-			case "secretId":
-				req.SecretID = p[1]
-			case "versionStage":
-				req.Stage = p[1]
-			case "versionId":
-				req.VersionID = p[1]
-			case "refreshNow":
-				req.Refresh, _ = parseBool(p[1])
-			case "roleArn":
-				req.Role = p[1]
-			}
-		}
-		if req.SecretID == "" && raw != "/secretsmanager/get" {
-			req.SecretID = strings.TrimPrefix(raw, s.o.PathPrefix)
-		}
-		seen := &statusWriter{ResponseWriter: w}
-		if s.failed(seen, r) {
-			req.Status = seen.status
+func (s *Server) ServeHTTP(out http.ResponseWriter, r *http.Request) {
+	w := &statusWriter{ResponseWriter: out}
+	path, rawQuery, _ := strings.Cut(r.RequestURI, "?")
+	var a *answer
+	if s.extension || path != "/ping" {
+		req := s.request(r, path, rawQuery)
+		defer func() { // also when the connection is broken off
+			req.Status, req.Kept = w.status, a != nil && a.kept
+			s.note(req)
+		}()
+		if s.failed(w, r) {
 			return
 		}
 	}
-	serve := s.agent
+	answer := s.agent
 	if s.extension {
-		serve = s.lambda
+		answer = s.lambda
 	}
-	a := serve(r, raw, rawQuery)
+	a = answer(r, path, rawQuery)
 	if r.Context().Err() != nil {
 		panic(http.ErrAbortHandler) // the server was killed, or nobody listens
 	}
-	req.Status, req.Kept = a.status, a.kept
-	w.Header()["Content-Type"] = nil // neither sends one with a secret
-	if a.header[0] != "" {
-		w.Header().Set(a.header[0], a.header[1])
-	}
-	if s.extension && a.status != http.StatusOK {
-		w.Header().Set("Content-Type", "text/plain")
+	w.Header()["Content-Type"] = nil // the agent sends none
+	for name, value := range a.header {
+		w.Header().Set(name, value)
 	}
 	w.Header().Set("Content-Length", strconv.Itoa(len(a.body)))
 	w.WriteHeader(a.status)
 	_, _ = io.WriteString(w, a.body)
 }
 
-// A statusWriter remembers the status that a fault has answered with.
+// request notes what a request asks for.
+func (s *Server) request(r *http.Request, path, rawQuery string) Request {
+	req := Request{Remote: r.RemoteAddr, Time: time.Now()}
+	if id, ok := strings.CutPrefix(path, s.o.PathPrefix); ok {
+		req.SecretID = id
+	}
+	for _, p := range pairs(rawQuery) {
+		switch p[0] {
+		case "secretId":
+			req.SecretID = p[1]
+		case "versionStage":
+			req.Stage = p[1]
+		case "versionId":
+			req.VersionID = p[1]
+		case "refreshNow":
+			req.Refresh, _ = parseBool(p[1])
+		case "roleArn":
+			req.Role = p[1]
+		}
+	}
+	return req
+}
+
+// A statusWriter remembers the status.
 type statusWriter struct {
 	http.ResponseWriter
 	status int
@@ -436,7 +440,7 @@ func marshal(v any) string {
 func (s *Server) lambda(r *http.Request, path, rawQuery string) *answer {
 	if r.Header.Get(s.o.Headers[0]) != s.Token() {
 		return &answer{status: http.StatusUnauthorized, body: "bad session token or header key",
-			header: [2]string{"X-Amzn-Errortype", "AccessDeniedException"}}
+			header: map[string]string{"Content-Type": "text/plain", "X-Amzn-Errortype": "AccessDeniedException"}}
 	}
 	if path != "/secretsmanager/get" {
 		return &answer{status: http.StatusNotFound, body: "404 page not found\n"}

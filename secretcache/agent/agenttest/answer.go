@@ -62,11 +62,11 @@ func (s *Server) ServeHTTP(out http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	answer := s.agent
+	serve := s.agent
 	if s.extension {
-		answer = s.lambda
+		serve = s.lambda
 	}
-	a = answer(r, path, rawQuery)
+	a = serve(r, path, rawQuery)
 	if r.Context().Err() != nil {
 		panic(http.ErrAbortHandler) // the server was killed, or nobody listens
 	}

@@ -49,15 +49,11 @@ type query struct {
 
 // ServeHTTP answers a request.
 func (s *Server) ServeHTTP(out http.ResponseWriter, r *http.Request) {
-	w := &statusWriter{ResponseWriter: out}
 	path, rawQuery, _ := strings.Cut(r.RequestURI, "?")
-	var a *answer
+	w := &writer{ResponseWriter: out, s: s}
 	if s.extension || path != "/ping" {
-		req := s.request(r, path, rawQuery)
-		defer func() { // also when the connection is broken off
-			req.Status, req.Kept = w.status, a != nil && a.kept
-			s.note(req)
-		}()
+		w.request = s.request(r, path, rawQuery)
+		s.note(w.request)
 		if s.failed(w, r) {
 			return
 		}
@@ -66,10 +62,11 @@ func (s *Server) ServeHTTP(out http.ResponseWriter, r *http.Request) {
 	if s.extension {
 		serve = s.lambda
 	}
-	a = serve(r, path, rawQuery)
+	a := serve(r, path, rawQuery)
 	if r.Context().Err() != nil {
 		panic(http.ErrAbortHandler) // the server was killed, or nobody listens
 	}
+	w.kept = a.kept
 	w.Header()["Content-Type"] = nil // the agent sends none
 	for name, value := range a.header {
 		w.Header().Set(name, value)
@@ -79,9 +76,9 @@ func (s *Server) ServeHTTP(out http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(w, a.body)
 }
 
-// request notes what a request asks for.
-func (s *Server) request(r *http.Request, path, rawQuery string) Request {
-	req := Request{Remote: r.RemoteAddr, Time: time.Now()}
+// request is what a request asks for.
+func (s *Server) request(r *http.Request, path, rawQuery string) *Request {
+	req := &Request{Remote: r.RemoteAddr, Time: time.Now()}
 	if id, ok := strings.CutPrefix(path, s.o.PathPrefix); ok {
 		req.SecretID = id
 	}
@@ -102,18 +99,24 @@ func (s *Server) request(r *http.Request, path, rawQuery string) Request {
 	return req
 }
 
-// A statusWriter remembers the status.
-type statusWriter struct {
+// A writer notes how a request is answered, before the client knows.
+type writer struct {
 	http.ResponseWriter
-	status int
+	s       *Server
+	request *Request // nil for one that is not noted
+	kept    bool
 }
 
-func (w *statusWriter) WriteHeader(status int) {
-	w.status = status
+func (w *writer) WriteHeader(status int) {
+	if w.request != nil {
+		w.s.mu.Lock()
+		w.request.Status, w.request.Kept = status, w.kept
+		w.s.mu.Unlock()
+	}
 	w.ResponseWriter.WriteHeader(status)
 }
 
-func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+func (w *writer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // agent answers as the agent, in the order of its checks.
 func (s *Server) agent(r *http.Request, path, rawQuery string) *answer {

@@ -114,7 +114,7 @@ type Server struct {
 	faults    []*fault
 	healed    context.Context // ends at Heal, and when the server stops
 	heal      context.CancelFunc
-	requests  []Request
+	requests  []*Request
 	pings     int
 	fetches   int
 	listening sync.WaitGroup // http.Server.Serve
@@ -289,22 +289,26 @@ type Request struct {
 	SecretID, Stage, VersionID string
 	Refresh                    bool // refreshNow was true
 	Role                       string
-	Status                     int       // of the answer; zero if there was none
+	Status                     int       // of the answer; zero as long as there is none
 	Kept                       bool      // it was answered from the cache
 	Remote                     string    // the client's address
 	Time                       time.Time // of the request
 }
 
-// Requests returns the last 10,000 requests that were answered or given up, oldest first.
+// Requests returns the last 10,000 requests for secrets, oldest first.
 func (s *Server) Requests() []Request {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Clone(s.requests[max(0, len(s.requests)-mostRequests):])
+	var list []Request
+	for _, r := range s.requests[max(0, len(s.requests)-mostRequests):] {
+		list = append(list, *r)
+	}
+	return list
 }
 
 const mostRequests = 10_000
 
-func (s *Server) note(r Request) {
+func (s *Server) note(r *Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.requests) >= 2*mostRequests {

@@ -18,11 +18,12 @@ type Error struct {
 // Error says which secret was asked for, and why the server did not give it.
 func (e *Error) Error() string {
 	var b strings.Builder
-	b.WriteString("get secret")
-	if e.SecretID != "" {
-		b.WriteString(" " + strconv.Quote(e.SecretID))
+	b.WriteString("ask the " + e.Server + " for ")
+	if e.SecretID == "" {
+		b.WriteString("a secret")
+	} else {
+		b.WriteString(strconv.Quote(e.SecretID))
 	}
-	b.WriteString(" from the " + e.Server)
 	if e.Kind != nil {
 		b.WriteString(": " + e.Kind.Error())
 	}

@@ -108,7 +108,7 @@ func TestAnswers(t *testing.T) {
 					if tt.class != nil && !errors.Is(err, tt.class) {
 						t.Errorf("%v does not match %v", err, tt.class)
 					}
-					if text := err.Error(); !strings.HasPrefix(text, `get secret "prod/app" from the `+e.Server+": ") ||
+					if text := err.Error(); !strings.HasPrefix(text, "ask the "+e.Server+` for "prod/app": `) ||
 						!strings.Contains(text, tt.text) || strings.Contains(text, "xxx") || strings.ContainsAny(text, "\n\r") {
 						t.Errorf("text: %s", text)
 					}

@@ -26,7 +26,7 @@
 // Every request has a connection of its own. The agent ends a connection 61 s after it
 // accepted it, goes on refusing on one that it has refused for its number once, and a
 // Lambda function may be frozen between two requests; to connect again over loopback
-// takes less than 0.1 ms. No proxy is used, whatever the environment says, and no
+// takes about 0.1 ms. No proxy is used, whatever the environment says, and no
 // redirect followed.
 //
 // # Errors

@@ -1,12 +1,11 @@
 package engines_test
 
 import (
-	"encoding/json"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/sqlsecrets/sqlsecrets/internal/program"
 )
 
 // mostGrowth is how much larger a program may be, in percent, than the same one on the
@@ -30,8 +29,8 @@ func TestBinarySize(t *testing.T) {
 			`sql.Open("oracle", "oracle://"+s.Username+":"+s.Password+"@"+s.Host+"/"+s.Dbname)`},
 	} {
 		t.Run(c.engine, func(t *testing.T) {
-			ours := build(t, strings.NewReplacer("ENGINE", c.engine).Replace(ourProgram))
-			theirs := build(t, strings.NewReplacer("VENDOR", c.vendor, "OPEN", c.open).Replace(theirProgram))
+			ours := size(t, strings.NewReplacer("ENGINE", c.engine).Replace(ourProgram))
+			theirs := size(t, strings.NewReplacer("VENDOR", c.vendor, "OPEN", c.open).Replace(theirProgram))
 			growth := 100 * float64(ours-theirs) / float64(theirs)
 			t.Logf("%s: %.1f MB, %.1f MB without the library: %+.1f %%", c.engine, float64(ours)/1e6, float64(theirs)/1e6, growth)
 			if growth > mostGrowth {
@@ -41,31 +40,10 @@ func TestBinarySize(t *testing.T) {
 	}
 }
 
-// build returns the size of a program in bytes.
-func build(t *testing.T, source string) int64 {
+// size returns the size of a program in bytes.
+func size(t *testing.T, source string) int64 {
 	t.Helper()
-	dir := t.TempDir()
-	main, binary, overlay := filepath.Join(dir, "main.go"), filepath.Join(dir, "program"), filepath.Join(dir, "overlay.json")
-	// The program has to be in the module; it is there for the compiler only.
-	here, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	replace, err := json.Marshal(map[string]any{"Replace": map[string]string{filepath.Join(here, "sizeprogram", "main.go"): main}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, content := range map[string]string{main: source, overlay: string(replace)} {
-		if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-overlay", overlay, "-o", binary, "./sizeprogram")
-	cmd.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
-	info, err := os.Stat(binary)
+	info, err := os.Stat(program.Build(t, source))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -133,6 +133,7 @@ type flight struct {
 	entry    *entry
 	key      key     // one of the entry's
 	rejected *Secret // of the Refresh that started it, or nil
+	fresh    bool    // past the cache that a FreshSource has
 	start    time.Time
 	recheck  bool     // a Recheck waits for it; guarded by Cache.mu
 	suspects []string // ids that Invalidate named while the secret's were unknown; guarded by Cache.mu
@@ -221,7 +222,7 @@ func (c *Cache) getSlow(ctx context.Context, k key, recheck bool) (*Secret, erro
 		}
 		f := e.flight
 		if f == nil && (again || e.fails.Wait(now) == 0) {
-			f = c.launch(e, k, nil)
+			f = c.launch(e, k, nil, recheck)
 		}
 		if f != nil && recheck {
 			f.countRecheck()
@@ -292,9 +293,15 @@ func (c *Cache) patience(ctx context.Context, e *entry, now time.Time) time.Dura
 	return renewWait
 }
 
-// awaits reports whether Invalidate asked for something newer than st, and no fetch
-// since has failed. Cache.mu is held.
-func (e *entry) awaits(st *state) bool { return st.secret.origin.fetch <= e.after && e.err == nil }
+// invalidated reports whether Invalidate asked for something newer than st, the
+// entry's, or for anything if that is nil. Cache.mu is held.
+func (e *entry) invalidated(st *state) bool {
+	return e.after > 0 && (st == nil || st.secret.origin.fetch <= e.after)
+}
+
+// awaits reports whether st is invalidated and no fetch since has failed. Cache.mu is
+// held.
+func (e *entry) awaits(st *state) bool { return e.invalidated(st) && e.err == nil }
 
 // servable reports whether st may be served although it is not fresh.
 func (c *Cache) servable(st *state, now time.Time) bool {
@@ -378,7 +385,7 @@ func (c *Cache) Refresh(ctx context.Context, id, stage string, rejected *Secret)
 					return c.out(st.secret)
 				}
 			}
-			f = c.launch(e, k, rejected)
+			f = c.launch(e, k, rejected, true)
 		}
 		c.mu.Unlock()
 
@@ -439,7 +446,7 @@ func (c *Cache) Recheck(ctx context.Context, id, stage string, used *Secret) (*S
 		c.mu.Unlock()
 		return nil, err
 	case f == nil:
-		f = c.launch(e, k, nil)
+		f = c.launch(e, k, nil, true)
 	}
 	f.countRecheck()
 	c.mu.Unlock()
@@ -501,7 +508,7 @@ func (c *Cache) Prefetch(ctx context.Context, ids ...string) error {
 				errs = append(errs, fmt.Errorf("prefetch secret %q: %w", id, e.err))
 				continue
 			}
-			own = append(own, c.newFlight(e, k, nil))
+			own = append(own, c.newFlight(e, k, nil, false))
 		}
 		asked, flights = append(asked, id), append(flights, e.flight)
 	}
@@ -649,17 +656,17 @@ func (c *Cache) boundPending() {
 
 // launch starts a fetch of one secret, for a Refresh if rejected is not nil. c.mu
 // is held.
-func (c *Cache) launch(e *entry, k key, rejected *Secret) *flight {
-	f := c.newFlight(e, k, rejected)
+func (c *Cache) launch(e *entry, k key, rejected *Secret, fresh bool) *flight {
+	f := c.newFlight(e, k, rejected, fresh)
 	go c.fly([]*flight{f}, c.fetchOne)
 	return f
 }
 
-func (c *Cache) newFlight(e *entry, k key, rejected *Secret) *flight {
+func (c *Cache) newFlight(e *entry, k key, rejected *Secret, fresh bool) *flight {
 	c.fetchNo++
 	c.stats.Fetches++
 	e.flight = &flight{
-		number: c.fetchNo, entry: e, key: k, rejected: rejected,
+		number: c.fetchNo, entry: e, key: k, rejected: rejected, fresh: fresh || e.invalidated(e.state.Load()),
 		start: time.Now(), done: make(chan struct{}),
 	}
 	return e.flight
@@ -723,7 +730,11 @@ func panicError(p any) error {
 }
 
 func (c *Cache) fetchOne(ctx context.Context, fs []*flight) []Result {
-	s, err := c.src.Fetch(ctx, fs[0].key.id, fs[0].key.stage)
+	fetch := Source.Fetch
+	if fs[0].fresh {
+		fetch = fetchFresh
+	}
+	s, err := fetch(c.src, ctx, fs[0].key.id, fs[0].key.stage)
 	return []Result{{s, err}}
 }
 

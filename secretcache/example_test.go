@@ -7,6 +7,7 @@ import (
 	"crypto/cipher"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log"
 	"log/slog"
@@ -181,4 +182,27 @@ func ExampleHook() {
 	// Output:
 	// stored in clear: false
 	// read: hunter2
+}
+
+// Secrets come from the Secrets Manager Agent, and from the API when the agent does
+// not answer.
+func ExampleChain() {
+	agent := secretcache.SourceFunc(func(context.Context, string, string) (*secretcache.Secret, error) {
+		return nil, errors.New("connection refused") // agent.New() in a program
+	})
+	api := secretcache.SourceFunc(func(_ context.Context, id, stage string) (*secretcache.Secret, error) {
+		fmt.Println("the API is asked for", id) // awssm.New() in a program
+		return secretcache.NewSecret(secretcache.Value{ID: id, VersionID: "v1", String: "hunter2"}), nil
+	})
+	cache := secretcache.New(secretcache.Chain(agent, api), nil)
+	defer cache.Close()
+
+	secret, err := cache.Get(context.Background(), "prod/app", "")
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("version", secret.VersionID())
+	// Output:
+	// the API is asked for prod/app
+	// version v1
 }

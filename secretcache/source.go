@@ -1,6 +1,9 @@
 package secretcache
 
-import "context"
+import (
+	"context"
+	"errors"
+)
 
 // StageCurrent is the version stage that an empty stage means.
 const StageCurrent = "AWSCURRENT"
@@ -41,4 +44,26 @@ type BatchSource interface {
 type Result struct {
 	Secret *Secret
 	Err    error
+}
+
+// A FreshSource is a [Source] with a cache of its own between it and where secrets
+// are kept, as the Secrets Manager Agent has one.
+type FreshSource interface {
+	Source
+	// FetchFresh is Fetch past that cache. A [Cache] calls it in place of Fetch when
+	// it knows or suspects that there is a newer version: for [Cache.Refresh] and
+	// [Cache.Recheck], and after [Cache.Invalidate]. An error that matches
+	// [errors.ErrUnsupported] says that there is no way past; Fetch is called then.
+	FetchFresh(ctx context.Context, id, stage string) (*Secret, error)
+}
+
+// fetchFresh fetches past the cache that src may have. Its signature is that of the
+// method expression Source.Fetch.
+func fetchFresh(src Source, ctx context.Context, id, stage string) (*Secret, error) {
+	if f, ok := src.(FreshSource); ok {
+		if s, err := f.FetchFresh(ctx, id, stage); !errors.Is(err, errors.ErrUnsupported) {
+			return s, err
+		}
+	}
+	return src.Fetch(ctx, id, stage)
 }

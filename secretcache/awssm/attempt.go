@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 
+	"github.com/sqlsecrets/sqlsecrets/internal/fetch"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
@@ -151,7 +152,7 @@ func (s *Source) try(ctx context.Context, p *place, end time.Time, most int, sta
 		if left, bounded := remaining(ctx, end); bounded && left-pause < attemptMin {
 			return f
 		}
-		if !sleep(ctx, pause) {
+		if !fetch.Sleep(ctx, pause) {
 			return &failure{class: ended, cause: causeOf(ctx.Err()), prev: f, attempts: n}
 		}
 		prev = f
@@ -212,21 +213,6 @@ func (s *Source) maxAttempts(cfg *aws.Config) int {
 	return DefaultMaxAttempts
 }
 
-// sleep returns false if ctx ended before d was over.
-func sleep(ctx context.Context, d time.Duration) bool {
-	if d <= 0 {
-		return ctx.Err() == nil
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
 // An attempt travels in the context of a call to the middleware of our clients,
 // which bounds the time from sending the request to the end of the answer. The
 // SDK runs it in the goroutine that makes the call.
@@ -283,7 +269,7 @@ func (s *Source) classify(ctx context.Context, p *place, at *attempt, err error)
 	case c.api == nil && ctx.Err() != nil:
 		return &failure{class: ended, cause: causeOf(ctx.Err())}
 	case c.api == nil && at.timedOut:
-		c = causeOf(&timeoutError{at.timeout})
+		c = causeOf(&fetch.TimeoutError{After: at.timeout})
 		c.timeout = true
 		return &failure{class: unavailable, cause: c, retry: true}
 	case unsent:
@@ -301,7 +287,7 @@ func (s *Source) classify(ctx context.Context, p *place, at *attempt, err error)
 	case c.api != nil && (c.status >= 500 || c.api.ErrorCode() == "InternalServiceError"):
 		f.class, f.retry = unavailable, c.status == 0 || slices.Contains(retryStatus, c.status)
 	case c.api != nil:
-		f.class, f.kind = refused, kindOf(c.api)
+		f.class, f.kind = refused, fetch.Kind(c.api.ErrorCode(), c.api.ErrorMessage())
 		_, f.retry = retry.DefaultRetryableErrorCodes[c.api.ErrorCode()]
 		f.retry = f.retry || c.skewed
 	case c.status >= 500:

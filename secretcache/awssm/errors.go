@@ -1,21 +1,13 @@
 package awssm
 
 import (
-	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"fmt"
-	"io"
 	"net"
 	"net/http"
-	"net/url"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
@@ -23,7 +15,7 @@ import (
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
-	"github.com/sqlsecrets/sqlsecrets/secretcache"
+	"github.com/sqlsecrets/sqlsecrets/internal/fetch"
 )
 
 // ErrReplicaBehind says that the first region did not answer and a fall-back
@@ -168,49 +160,6 @@ func (c *cause) throttled() bool {
 // errEmptyAnswer stands for a successful answer without a secret in it.
 var errEmptyAnswer = &cause{text: "answer could not be read: it names no secret", unreadable: true}
 
-// timeoutError says that an attempt took longer than it may. It is a [net.Error],
-// and not context.DeadlineExceeded: the caller's context has not ended.
-type timeoutError struct{ after time.Duration }
-
-func (e *timeoutError) Error() string {
-	return "no answer within " + e.after.Round(time.Millisecond).String()
-}
-func (e *timeoutError) Timeout() bool   { return true }
-func (e *timeoutError) Temporary() bool { return true }
-
-var _ net.Error = (*timeoutError)(nil)
-
-// kindOf returns the sentinel for an error of the service. Its exceptions and
-// texts: API reference of GetSecretValue, and the service's own answers.
-func kindOf(api smithy.APIError) error {
-	text := strings.ToLower(api.ErrorMessage())
-	switch api.ErrorCode() {
-	case "ResourceNotFoundException":
-		// One exception for two conditions: "Secrets Manager can't find the specified
-		// secret." and "Secrets Manager can't find the specified secret value for
-		// staging label: AWSPENDING".
-		if strings.Contains(text, "specified secret value") || strings.Contains(text, "staging label") {
-			return secretcache.ErrNoVersion
-		}
-		return secretcache.ErrNotFound
-	case "InvalidRequestException":
-		// "You can't perform this operation on the secret because it was marked for
-		// deletion.", "… that's currently marked deleted."
-		if strings.Contains(text, "marked for deletion") || strings.Contains(text, "marked deleted") ||
-			strings.Contains(text, "was deleted") || strings.Contains(text, "scheduled for deletion") {
-			return secretcache.ErrNotFound
-		}
-	case "AccessDeniedException", "AccessDenied",
-		// "Secrets Manager can't decrypt the protected secret text using the provided
-		// KMS key": a grant or a policy is missing, or the key is disabled. (That the
-		// caller lacks kms:Decrypt is AccessDeniedException "Access to KMS is not
-		// allowed".)
-		"DecryptionFailure":
-		return secretcache.ErrAccessDenied
-	}
-	return nil
-}
-
 // clean returns what may be kept of an error of a call. unsent says that the
 // request was not sent.
 func clean(err error, unsent bool) *cause {
@@ -264,7 +213,7 @@ func answered(err error) bool {
 // what to do, and is kept. (Unless it quotes an answer that a credential provider
 // could not read.)
 func cleanLocal(err error) *cause {
-	c := &cause{text: limit(err.Error())}
+	c := &cause{text: fetch.Line(err.Error())}
 	var de *smithy.DeserializationError
 	if errors.As(err, &de) {
 		c.text = "an answer to a request for credentials could not be read"
@@ -277,7 +226,7 @@ func cleanLocal(err error) *cause {
 	if errors.As(err, &api) {
 		c.errs = append(c.errs, cleanAPI(api))
 	}
-	if t := cleanTransport(err); t != nil {
+	if t := fetch.Transport(err); t != nil {
 		c.errs = append(c.errs, t)
 	}
 	return c
@@ -307,7 +256,7 @@ func cleanAnswer(err error) *cause {
 	case errors.As(err, &de):
 		c.unreadable, c.text = true, "answer could not be read"
 		// The end of a body is not that of the connection.
-		if inner = cleanTransport(de.Err); errors.Is(inner, errNoAnswer) {
+		if inner = fetch.Transport(de.Err); errors.Is(inner, fetch.ErrNoAnswer) {
 			inner = nil
 		}
 		if inner != nil {
@@ -315,7 +264,7 @@ func cleanAnswer(err error) *cause {
 		}
 	case errors.As(err, &se), errors.As(err, &ce):
 		c.transport, c.text = true, "request could not be sent or was not answered"
-		if inner = cleanTransport(err); inner != nil {
+		if inner = fetch.Transport(err); inner != nil {
 			c.text = inner.Error()
 			c.permanent = permanent(inner)
 		}
@@ -356,12 +305,12 @@ func cleanResponse(err error, re *smithyhttp.ResponseError, inner error, text st
 	}
 	for _, h := range []string{"Date", "Content-Type", "Retry-After", "X-Amzn-Requestid"} {
 		if v := from.Header.Get(h); v != "" {
-			r.Response.Header.Set(h, limit(v))
+			r.Response.Header.Set(h, fetch.Line(v))
 		}
 	}
 	var are *awshttp.ResponseError
 	if errors.As(err, &are) {
-		return &awshttp.ResponseError{ResponseError: r, RequestID: limit(are.RequestID)}
+		return &awshttp.ResponseError{ResponseError: r, RequestID: fetch.Line(are.RequestID)}
 	}
 	return r
 }
@@ -369,7 +318,7 @@ func cleanResponse(err error, re *smithyhttp.ResponseError, inner error, text st
 // cleanAPI returns a copy of a service's error. Of types that are not the
 // service's only code and text are kept.
 func cleanAPI(e smithy.APIError) smithy.APIError {
-	text := limit(e.ErrorMessage())
+	text := fetch.Line(e.ErrorMessage())
 	switch e := e.(type) {
 	case *types.DecryptionFailure:
 		return &types.DecryptionFailure{Message: &text, ErrorCodeOverride: e.ErrorCodeOverride}
@@ -386,7 +335,7 @@ func cleanAPI(e smithy.APIError) smithy.APIError {
 	case *types.ResourceNotFoundException:
 		return &types.ResourceNotFoundException{Message: &text, ErrorCodeOverride: e.ErrorCodeOverride}
 	}
-	return &smithy.GenericAPIError{Code: limit(e.ErrorCode()), Message: text, Fault: e.ErrorFault()}
+	return &smithy.GenericAPIError{Code: fetch.Line(e.ErrorCode()), Message: text, Fault: e.ErrorFault()}
 }
 
 // apiError makes the error that a call would have returned of the code and text
@@ -407,80 +356,6 @@ func apiError(code, text string) smithy.APIError {
 	return &smithy.GenericAPIError{Code: code, Message: text}
 }
 
-// cleanTransport finds the network's error in err and returns it
-// without what other errors around it and in it may quote of an answer, as
-// net/http does of one that is not HTTP. It returns nil if there is none.
-func cleanTransport(err error) error {
-	if err == nil {
-		return nil
-	}
-	// This very error, not one around it: the tree is taken apart here.
-	switch err {
-	case net.ErrClosed, os.ErrDeadlineExceeded, io.ErrUnexpectedEOF, errGotHTTP, errNotHTTP, errNoAnswer:
-		return err
-	case io.EOF:
-		return errNoAnswer
-	case context.DeadlineExceeded:
-		// Somebody's context, but not the caller's, which is looked at elsewhere.
-		return os.ErrDeadlineExceeded
-	}
-	switch e := err.(type) {
-	case *net.OpError:
-		c := &net.OpError{Op: e.Op, Net: e.Net, Source: e.Source, Addr: e.Addr, Err: cleanTransport(e.Err)}
-		if c.Err == nil {
-			c.Err = unknown(e.Err)
-		}
-		return c
-	case *net.DNSError:
-		return &net.DNSError{Err: e.Err, Name: e.Name, Server: e.Server, IsTimeout: e.IsTimeout, IsTemporary: e.IsTemporary, IsNotFound: e.IsNotFound}
-	case *os.SyscallError:
-		return e
-	case syscall.Errno, *net.AddrError, *net.ParseError, net.UnknownNetworkError,
-		x509.UnknownAuthorityError, x509.HostnameError, x509.CertificateInvalidError, x509.SystemRootsError,
-		*tls.CertificateVerificationError, tls.AlertError:
-		return err
-	case tls.RecordHeaderError:
-		return tls.RecordHeaderError{Msg: e.Msg}
-	case *url.Error:
-		if inner := cleanTransport(e.Err); inner != nil {
-			return inner
-		}
-		if e.Timeout() {
-			return os.ErrDeadlineExceeded
-		}
-		return unknown(e.Err)
-	case interface{ Unwrap() error }:
-		if inner := cleanTransport(e.Unwrap()); inner != nil {
-			return inner
-		}
-	case interface{ Unwrap() []error }:
-		for _, inner := range e.Unwrap() {
-			if t := cleanTransport(inner); t != nil {
-				return t
-			}
-		}
-		return nil
-	}
-	switch text := err.Error(); {
-	case text == errGotHTTP.Error():
-		return errGotHTTP
-	case strings.HasPrefix(text, "malformed "), strings.HasPrefix(text, "net/http: HTTP/1.x transport connection broken"):
-		return errNotHTTP
-	}
-	return nil
-}
-
-var (
-	// errGotHTTP is net/http's text for an endpoint whose scheme is wrong.
-	errGotHTTP = errors.New("http: server gave HTTP response to HTTPS client")
-	// errNotHTTP stands for what net/http says of an answer that is not HTTP: it quotes it.
-	errNotHTTP  = errors.New("connection broken: the answer is not HTTP")
-	errNoAnswer = fmt.Errorf("connection closed before the answer: %w", io.EOF)
-)
-
-// unknown names an error that may quote anything by its type.
-func unknown(err error) error { return fmt.Errorf("connection failed (%T)", err) }
-
 // permanent reports whether the same request would fail the same way.
 func permanent(err error) bool {
 	var dns *net.DNSError
@@ -492,21 +367,5 @@ func permanent(err error) bool {
 		name      x509.HostnameError
 		invalid   x509.CertificateInvalidError
 	)
-	return errors.As(err, &authority) || errors.As(err, &name) || errors.As(err, &invalid) || errors.Is(err, errGotHTTP)
-}
-
-// limit makes a text of somebody else's fit for a line of a log. It copies it.
-func limit(s string) string {
-	const most = 600
-	cut := ""
-	if len(s) > most {
-		s, cut = s[:most], "…"
-	}
-	s = strings.ToValidUTF8(s, "")
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return ' '
-		}
-		return r
-	}, strings.Clone(s)) + cut
+	return errors.As(err, &authority) || errors.As(err, &name) || errors.As(err, &invalid) || errors.Is(err, fetch.ErrGotHTTP)
 }

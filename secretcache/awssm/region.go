@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws/arn"
 
 	"github.com/sqlsecrets/sqlsecrets/internal/awsregion"
+	"github.com/sqlsecrets/sqlsecrets/internal/fetch"
 )
 
 var (
@@ -20,32 +21,15 @@ var (
 	errInvalidRegion = errors.New("region is not an AWS region's name like us-west-2")
 	errEnvRegion     = errors.New("environment variable " + RegionEnv + " is not the name of one AWS region like us-west-2; " +
 		"regions to fall back on go into Options.Regions (region= in a data source name)")
-	errNoID    = errors.New("secret id is empty")
-	errLongID  = errors.New("secret id is longer than 2048 characters")
-	errIDChars = errors.New("secret id is no name and no ARN: a name has letters, digits and /_+=.@-! only")
-	errIDARN   = errors.New("secret id is not an ARN like arn:aws:secretsmanager:region:account:secret:name")
+	errIDARN = errors.New("secret id is not an ARN like arn:aws:secretsmanager:region:account:secret:name")
 )
 
-// checkID says what is wrong with a secret's id. An id with characters that no
-// name has is quoted nowhere: it may be a URL with a password. The characters are
-// those of the API's parameter Name of CreateSecret and of an ARN.
+// checkID says what is wrong with a secret's id. One that is wrong is quoted nowhere.
 func checkID(id string) error {
-	switch {
-	case id == "":
-		return errNoID
-	case len(id) > 2048:
-		return errLongID
+	if err := fetch.CheckID(id); err != nil {
+		return err
 	}
-	isARN := strings.HasPrefix(id, "arn:")
-	for _, c := range []byte(id) {
-		switch {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9',
-			strings.IndexByte("/_+=.@-!", c) >= 0, isARN && c == ':':
-		default:
-			return errIDChars
-		}
-	}
-	if isARN {
+	if strings.HasPrefix(id, "arn:") {
 		a, err := arn.Parse(id)
 		if err != nil || a.Service != "secretsmanager" || !strings.HasPrefix(a.Resource, "secret:") {
 			return errIDARN

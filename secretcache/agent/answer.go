@@ -1,0 +1,159 @@
+package agent
+
+import (
+	"encoding/json"
+	"errors"
+	"math"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/sqlsecrets/sqlsecrets/internal/fetch"
+	"github.com/sqlsecrets/sqlsecrets/secretcache"
+)
+
+// decode reads an answer with a secret, as both servers write it. They differ in
+// CreatedDate, and in what they leave out or write as null.
+func decode(body []byte) (v secretcache.Value, ok bool) {
+	var a struct {
+		ARN           string
+		Name          string
+		VersionID     string `json:"VersionId"`
+		SecretString  *string
+		SecretBinary  []byte // of standard base64
+		VersionStages []string
+		CreatedDate   json.RawMessage
+	}
+	if json.Unmarshal(body, &a) != nil {
+		return v, false
+	}
+	v = secretcache.Value{
+		ARN: a.ARN, Name: a.Name, VersionID: a.VersionID, Stages: a.VersionStages,
+		CreatedAt: date(a.CreatedDate), Binary: a.SecretBinary,
+	}
+	if a.SecretString != nil {
+		v.String = *a.SecretString
+	}
+	return v, a.ARN != "" || a.Name != "" || a.VersionID != "" || a.SecretString != nil || a.SecretBinary != nil
+}
+
+// date reads a date: a number of seconds since 1970, the same in a string (the agent's
+// form), RFC 3339 (the extension's), or null. It is the zero time for what is none of
+// them.
+func date(raw json.RawMessage) time.Time {
+	text := string(raw)
+	if strings.HasPrefix(text, `"`) {
+		if json.Unmarshal(raw, &text) != nil {
+			return time.Time{}
+		}
+	}
+	if t, err := time.Parse(time.RFC3339Nano, text); err == nil {
+		return t
+	}
+	seconds, err := strconv.ParseFloat(text, 64)
+	if err != nil || math.IsNaN(seconds) || math.Abs(seconds) > 1e12 {
+		return time.Time{}
+	}
+	return time.UnixMilli(int64(math.Round(seconds * 1000)))
+}
+
+// What the servers say in plain text, by its beginning, and what that means: the agent's
+// server.rs and parse.rs, and recorded answers of the extension.
+var said = []struct {
+	status int
+	begins string
+	failure
+}{
+	{400, "not ready to serve traffic", failure{class: away, text: "it is not ready, as in the init phase of a Lambda function"}},
+	{400, "an unexpected error occurred while executing request", failure{
+		text: "it could not get it from Secrets Manager, and does not say why: it is not there, has no such version, may not be read, or the service failed"}},
+	{400, "unknown parameter: roleArn", failure{
+		text: "it does not know Options.RoleARN: an agent of version 2.1.0 or newer does"}},
+	{400, "unknown parameter: refreshNow", failure{
+		text: "it cannot be asked past its cache: an agent of version 1.1.0 or newer can", err: errors.ErrUnsupported}},
+	{400, "unknown parameter", failure{text: "it does not know a parameter of the request"}},
+	{400, "invalid roleArn format", failure{text: "Options.RoleARN is not the ARN of a role"}},
+	{400, "invalid refreshNow value", failure{text: "it does not know this value of refreshNow"}},
+	{400, "missing parameter secretId", failure{text: "it found no id of a secret in the request"}},
+	{400, "missing secret ID", failure{text: "it found no id of a secret in the request"}},
+	{400, "Forwarded", failure{text: "a proxy has forwarded the request, which the agent refuses"}},
+	{401, "bad session token or header key", failure{class: badToken, text: "it does not accept the token or the name of the header"}},
+	{403, "Bad Token", failure{class: badToken, text: "it does not accept the token or the name of the header"}},
+	{404, "Not found", failure{text: "it does not know the path of the request: something else may be listening there"}},
+	{405, "Not allowed", failure{text: "it does not allow GET: something else may be listening there"}},
+	{429, "Connection limit exceeded", failure{class: busy, kind: secretcache.ErrThrottled, text: "it has more connections than it allows (max_conn)"}},
+}
+
+// Exceptions for the number of calls, of Secrets Manager and of the security token
+// service.
+var throttling = []string{"ThrottlingException", "Throttling", "TooManyRequestsException", "RequestLimitExceeded"}
+
+// classify says what an answer without a secret means. It quotes of it the text of an
+// exception, unless that holds the token that was sent.
+func classify(status int, body []byte, token string) *failure {
+	f := &failure{status: status, text: "status " + strconv.Itoa(status)}
+	if exception, message, ok := readException(body); ok {
+		f.text = exception
+		if message != "" {
+			f.text += ": " + message
+		}
+		switch {
+		case slices.Contains(throttling, exception):
+			f.class, f.kind = busy, secretcache.ErrThrottled
+		case status >= 500, exception == "InternalServiceError", exception == "InternalFailure":
+			f.class = broken
+		case exception == "MaxRolesExceeded":
+			f.text = "it has as many roles as it takes (max_roles): " + f.text
+		case status == http.StatusForbidden && exception == "AccessDeniedException":
+			f.kind, f.text = secretcache.ErrAccessDenied, "it may not assume the role: "+f.text
+		default:
+			f.kind = fetch.Kind(exception, message)
+		}
+		if strings.Contains(f.text, token) {
+			f.text = "an exception that quotes the token"
+		}
+		return f
+	}
+	for _, s := range said {
+		if s.status == status && strings.HasPrefix(strings.TrimSpace(string(body)), s.begins) {
+			f.class, f.kind, f.text, f.err = s.class, s.kind, s.text, s.err
+			return f
+		}
+	}
+	switch {
+	case status == http.StatusTooManyRequests:
+		f.class, f.kind = busy, secretcache.ErrThrottled
+	case status == http.StatusUnauthorized, status == http.StatusForbidden:
+		f.class = badToken
+	case status >= 500:
+		f.class = broken
+	case status >= 300 && status < 400:
+		f.text += ", a redirect, which neither the agent nor the extension sends: something else may be listening there"
+	default:
+		f.text += ", for a reason that neither the agent nor the extension is known to give"
+	}
+	return f
+}
+
+// readException reads an answer of the agent like {"__type":"…","message":"…"}. Agents
+// before version 2.1.0 do not escape the message.
+func readException(body []byte) (name, message string, ok bool) {
+	var e struct {
+		Type    string `json:"__type"`
+		Message string `json:"message"`
+	}
+	if json.Unmarshal(body, &e) != nil {
+		const begin, next = `{"__type":"`, `"message":"`
+		text, isException := strings.CutPrefix(strings.TrimSpace(string(body)), begin)
+		if !isException {
+			return "", "", false
+		}
+		e.Type, text, _ = strings.Cut(text, `"`)
+		if _, after, found := strings.Cut(text, next); found {
+			e.Message = strings.TrimSuffix(after, `"}`)
+		}
+	}
+	return fetch.Line(e.Type), fetch.Line(e.Message), e.Type != ""
+}

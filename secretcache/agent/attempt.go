@@ -1,0 +1,264 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/sqlsecrets/sqlsecrets/internal/deadline"
+	"github.com/sqlsecrets/sqlsecrets/internal/fetch"
+	"github.com/sqlsecrets/sqlsecrets/secretcache"
+)
+
+const (
+	// Pause before the second attempt, less up to half; doubled before each later one.
+	pauseBase, pauseBusy, pauseMax = 50 * time.Millisecond, 200 * time.Millisecond, time.Second
+	// The longest pause while there is no server.
+	pauseAway = 500 * time.Millisecond
+	// firstMin is the least time that the first of several attempts gets.
+	firstMin = 250 * time.Millisecond
+	// attemptMin is the time with which another attempt is worth starting.
+	attemptMin = 50 * time.Millisecond
+	// An outage is another one if nobody has asked for so long.
+	outageGap = 2 * time.Minute
+	// maxAnswer bounds an answer: a value has 65,536 bytes, each of which JSON may
+	// write as six.
+	maxAnswer = 1 << 20
+)
+
+// A call is one Fetch.
+type call struct {
+	s        *Source
+	id       string
+	url      string
+	token    *token
+	rejected *token   // that the server did not accept, and
+	refusal  *failure // what it said
+	attempts int      // that failed, and count
+	waits    int      // for a server that was not there
+	prev     *failure // the last attempt's
+}
+
+func (s *Source) fetch(ctx context.Context, id, stage string, fresh bool) (*secretcache.Secret, error) {
+	switch err := fetch.CheckID(id); {
+	case err != nil:
+		return nil, s.error("", &failure{text: err.Error()}, 0)
+	case s.optErr != nil:
+		return nil, s.error(id, &failure{text: s.optErr.Error()}, 0)
+	case fresh && s.extension:
+		return nil, s.error(id, &failure{text: "it cannot be asked past its cache", err: errors.ErrUnsupported}, 0)
+	}
+	if stage == "" {
+		stage = secretcache.StageCurrent
+	}
+	// A stage is always named: the agent keeps apart what it is asked for without one.
+	q := url.Values{"secretId": {id}, "versionStage": {stage}}
+	if fresh {
+		q.Set("refreshNow", "true")
+	}
+	if s.o.RoleARN != "" {
+		q.Set("roleArn", s.o.RoleARN)
+	}
+	u := s.base
+	u.Path, u.RawQuery = "/secretsmanager/get", q.Encode()
+
+	c := &call{s: s, id: id, url: u.String()}
+	for {
+		secret, f := c.attempt(ctx)
+		if f == nil || f.status != 0 && f.class != away {
+			s.away.over()
+		}
+		if f == nil {
+			return secret, nil
+		}
+		pause, again := c.next(f)
+		if left, bounded := remaining(ctx); !again || bounded && left-pause < attemptMin {
+			return nil, s.error(id, f, c.attempts+c.waits)
+		}
+		c.prev = f
+		if !fetch.Sleep(ctx, pause) {
+			return nil, s.error(id, c.end(ctx), 0)
+		}
+	}
+}
+
+// next counts a failure, and says whether to try again after it, and after which pause.
+func (c *call) next(f *failure) (pause time.Duration, again bool) {
+	backoff := func(base, limit time.Duration, n int) time.Duration {
+		d := min(base<<min(n-1, 10), limit)
+		return d - rand.N(d/2)
+	}
+	switch f.class {
+	case away:
+		c.waits++
+		return backoff(pauseBase, pauseAway, c.waits), c.s.away.lasts(time.Now()) < c.s.o.StartTimeout
+	case badToken:
+		if c.rejected != nil {
+			return 0, false
+		}
+		c.token, c.rejected, c.refusal = nil, c.token, f
+		return 0, true
+	case busy:
+		c.attempts++
+		pause = backoff(pauseBusy, pauseMax, c.attempts)
+	case broken:
+		c.attempts++
+		pause = backoff(pauseBase, pauseMax, c.attempts)
+	case hung:
+		c.attempts++ // without a pause: it has waited long enough
+	default:
+		return 0, false
+	}
+	return pause, c.attempts < c.s.o.MaxAttempts
+}
+
+// end is the failure of a call whose context has ended.
+func (c *call) end(ctx context.Context) *failure {
+	err := deadline.Err(ctx)
+	return &failure{class: ended, text: err.Error(), err: err, prev: c.prev}
+}
+
+// attempt asks once.
+func (c *call) attempt(ctx context.Context) (*secretcache.Secret, *failure) {
+	if deadline.Err(ctx) != nil {
+		return nil, c.end(ctx)
+	}
+	if c.token == nil {
+		t, f := c.s.token()
+		switch {
+		case f != nil:
+			return nil, f
+		case c.rejected != nil && t.reveal() == c.rejected.reveal():
+			return nil, c.refusal
+		}
+		c.token = t
+	}
+	actx, cancel := ctx, context.CancelFunc(func() {})
+	timeout := c.timeout(ctx)
+	if timeout > 0 {
+		actx, cancel = context.WithTimeout(ctx, timeout)
+	}
+	defer cancel()
+
+	connected := false
+	secret, f, err := c.ask(httptrace.WithClientTrace(actx, &httptrace.ClientTrace{
+		GotConn: func(httptrace.GotConnInfo) { connected = true },
+	}))
+	switch {
+	case err == nil:
+		return secret, f
+	case deadline.Err(ctx) != nil:
+		return nil, c.end(ctx)
+	case deadline.Err(actx) != nil:
+		late := &fetch.TimeoutError{After: timeout}
+		return nil, &failure{class: hung, text: late.Error(), err: late}
+	}
+	f = &failure{class: broken, text: "request could not be sent or was not answered"}
+	if f.err = fetch.Transport(err); f.err != nil {
+		f.text = f.err.Error()
+	}
+	if !connected {
+		f.class = away
+		f.text += ": is it running?"
+	}
+	return nil, f
+}
+
+// ask sends the request and reads the answer. Its error is that of the connection.
+func (c *call) ask(ctx context.Context) (*secretcache.Secret, *failure, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.url, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	req.Header.Set("User-Agent", "sqlsecrets")
+	req.Header.Set(c.s.o.Header, c.token.reveal())
+	// Not an http.Client's Do: that follows redirects.
+	resp, err := c.s.transport.RoundTrip(req)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(body) > maxAnswer {
+		return nil, &failure{status: resp.StatusCode, text: "the answer is longer than 1 MiB: it is no secret"}, nil
+	}
+	if resp.StatusCode == http.StatusOK {
+		v, ok := decode(body)
+		if !ok {
+			return nil, &failure{class: broken, status: resp.StatusCode, text: "answer could not be read"}, nil
+		}
+		v.ID = c.id
+		return secretcache.NewSecret(v), nil, nil
+	}
+	f := classify(resp.StatusCode, body, c.token.reveal())
+	if f.class == badToken {
+		f.text += " (the token is from " + c.token.from + ")"
+	}
+	return nil, f, nil
+}
+
+// timeout returns how long an attempt may take; zero if only the context ends it, so
+// that its end is reported as the context's.
+func (c *call) timeout(ctx context.Context) time.Duration {
+	t := c.s.o.AttemptTimeout
+	left, bounded := remaining(ctx)
+	switch {
+	case t < 0:
+		return 0
+	case !bounded:
+		return t
+	case c.attempts+1 >= c.s.o.MaxAttempts:
+		return 0
+	case c.attempts == 0 && left/2 < t:
+		t = max(left/2, firstMin)
+	}
+	if t < left {
+		return t
+	}
+	return 0
+}
+
+// remaining returns the time until ctx's deadline.
+func remaining(ctx context.Context) (left time.Duration, bounded bool) {
+	d, ok := ctx.Deadline()
+	return time.Until(d), ok
+}
+
+// An outage is the time in which a server could not be found.
+type outage struct {
+	mu          sync.Mutex
+	since, last time.Time // zero while there is none
+}
+
+// lasts notes that the server was not found now, and returns since when it was not.
+func (o *outage) lasts(now time.Time) time.Duration {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.since.IsZero() || age(o.last, now) > outageGap {
+		o.since = now
+	}
+	o.last = now
+	return age(o.since, now)
+}
+
+// over notes that the server answered.
+func (o *outage) over() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.since = time.Time{}
+}
+
+// age is the larger of monotonic and wall time, since the monotonic clock stands still
+// while a Lambda function is frozen.
+func age(then, now time.Time) time.Duration {
+	return max(now.Sub(then), now.Round(0).Sub(then.Round(0)))
+}

@@ -322,7 +322,7 @@ func readKeys(at place, root *os.Root) (finding, error) {
 	if !slices.EqualFunc(before.keys, after.keys, func(a, b key) bool { return a.name == b.name && sameFile(a.info, b.info) }) {
 		return f, at.changed("directory")
 	}
-	if err := in.settle("directory", after.modified); err != nil {
+	if err := in.settle("directory", after.settling); err != nil {
 		return f, err
 	}
 	if len(values) == 0 {
@@ -341,35 +341,44 @@ type key struct {
 // A listing is what a directory of keys has.
 type listing struct {
 	dir      fs.FileInfo
-	keys     []key // by name
-	modified time.Time
+	keys     []key     // by name
+	modified time.Time // the newest of them
+	settling time.Time // the newest that is not in the future, the directory's with it
 	events   []any
+}
+
+// note takes note of when a file, or the directory, was modified.
+func (l *listing) note(modified time.Time, now time.Time) {
+	if modified.After(l.settling) && !modified.After(now) {
+		l.settling = modified
+	}
 }
 
 func list(at place, root *os.Root) (listing, error) {
 	dir, err := root.Open(".")
 	if err != nil {
-		return listing{}, at.fail("directory", err)
+		return listing{}, at.vanished("directory", err)
 	}
 	defer dir.Close()
 	var l listing
 	if l.dir, err = dir.Stat(); err != nil {
-		return listing{}, at.fail("directory", err)
+		return listing{}, at.vanished("directory", err)
 	}
-	l.modified = l.dir.ModTime()
+	now := time.Now()
+	l.note(l.dir.ModTime(), now)
 	names, err := dir.Readdirnames(maxKeys + 1)
 	if err != nil && !errors.Is(err, io.EOF) {
-		return listing{}, at.fail("directory", err)
+		return listing{}, at.vanished("directory", err)
 	}
 	if len(names) > maxKeys {
 		return listing{}, at.errorf("directory", "has more than %d entries: it is not a secret with a file for each key", maxKeys)
 	}
 	slices.Sort(names)
 	for _, name := range names {
-		file := at.in(name, false)
 		if strings.HasPrefix(name, ".") {
 			continue
 		}
+		file := at.in(name, false)
 		fi, err := root.Stat(name)
 		switch {
 		case err != nil:
@@ -380,6 +389,7 @@ func list(at place, root *os.Root) (listing, error) {
 			l.events = append(l.events, SkippedInfo{file.shown, "its name is not UTF-8"})
 		default:
 			l.keys = append(l.keys, key{name, fi})
+			l.note(fi.ModTime(), now)
 			if fi.ModTime().After(l.modified) {
 				l.modified = fi.ModTime()
 			}

@@ -239,14 +239,11 @@ func readFile(at place, fi fs.FileInfo, open func() (*os.File, error), limit int
 	if _, err := b.ReadFrom(io.LimitReader(f, int64(limit)+1)); err != nil {
 		return nil, nil, at.fail("file", err)
 	}
-	after, err := f.Stat()
-	switch {
-	case b.Len() > limit:
+	if b.Len() > limit {
 		return nil, nil, at.errorf("file", "makes the secret larger than %d bytes: is it the right one?", MaxSize)
-	case err != nil:
+	}
+	if fi, err = f.Stat(); err != nil { // again: it may have been written to meanwhile
 		return nil, nil, at.fail("file", err)
-	case !sameFile(fi, after):
-		return nil, nil, at.changed("file")
 	}
 	return b.Bytes(), fi, nil
 }
@@ -381,6 +378,8 @@ func list(at place, root *os.Root) (listing, error) {
 		file := at.in(name, false)
 		fi, err := root.Stat(name)
 		switch {
+		case errors.Is(err, fs.ErrNotExist) && !isLink(root.Lstat(name)):
+			return listing{}, at.changed("directory")
 		case err != nil:
 			return listing{}, file.vanished("file", err)
 		case fi.IsDir():

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -423,14 +425,35 @@ func TestVersion(t *testing.T) {
 	}
 }
 
+// Who reads a version in a log cannot try passwords on it: it is another one in each
+// process.
+func TestVersionIsOfThisProcess(t *testing.T) {
+	const env = "SQLSECRETS_TEST_PRINT_VERSION"
+	t.Setenv("DB_SECRET", whole)
+	own := fetch(t, file.NewEnv("DB_SECRET"), "app").VersionID()
+	if os.Getenv(env) != "" {
+		os.Stdout.WriteString("version " + own + "\n")
+		return
+	}
+	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$")
+	cmd.Env = append(os.Environ(), env+"=1")
+	out, err := cmd.Output()
+	check(t, err)
+	_, theirs, _ := strings.Cut(string(out), "version ")
+	theirs, _, _ = strings.Cut(theirs, "\n")
+	if len(theirs) != len(own) || theirs == own {
+		t.Errorf("version %q here and %q in another process, want two versions", own, theirs)
+	}
+}
+
 // A file system may hang for ever; a fetch does not.
 func TestAFetchEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := write(t, t.TempDir(), files{"app": whole, "other": other})
 		s := file.New(dir)
 		back := make(chan struct{})
-		reads := 0
-		file.Before(s, func() { reads++; <-back })
+		var reads atomic.Int32
+		file.Before(s, func() { reads.Add(1); <-back })
 
 		for range 3 { // as a cache asks again
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -444,8 +467,8 @@ func TestAFetchEndsWithItsContext(t *testing.T) {
 			}
 			cancel()
 		}
-		if reads != 1 {
-			t.Errorf("%d reads are under way, want the one", reads)
+		if n := reads.Load(); n != 1 {
+			t.Errorf("%d reads are under way, want the one", n)
 		}
 
 		// One that comes meanwhile gets what is there when the file system is back.
@@ -457,8 +480,8 @@ func TestAFetchEndsWithItsContext(t *testing.T) {
 		if v := <-got; v != other {
 			t.Errorf("value = %q, want the newer one", v)
 		}
-		if reads != 2 {
-			t.Errorf("%d reads, want a second one, which began after the call", reads)
+		if n := reads.Load(); n != 2 {
+			t.Errorf("%d reads, want a second one, which began after the call", n)
 		}
 	})
 }
@@ -467,9 +490,10 @@ func TestAHungReadHoldsUpNoOtherSecret(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := file.New(write(t, t.TempDir(), files{"app": whole, "other": other}))
 		back := make(chan struct{})
-		hang := true
+		var hang atomic.Bool
+		hang.Store(true)
 		file.Before(s, func() {
-			if hang {
+			if hang.Load() {
 				<-back
 			}
 		})
@@ -478,7 +502,7 @@ func TestAHungReadHoldsUpNoOtherSecret(t *testing.T) {
 		if _, err := s.Fetch(ctx, "app", current); err == nil {
 			t.Fatal("Fetch returned")
 		}
-		hang = false
+		hang.Store(false)
 		if got := fetch(t, s, "other").Reveal(); got != other {
 			t.Errorf("value = %q", got)
 		}

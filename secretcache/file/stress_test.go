@@ -138,11 +138,13 @@ func value(fs files) string {
 	return string(b)
 }
 
-// replace puts a file in the place of another, at the time of the bubble.
-func replace(t *testing.T, path, content string) {
+// replace puts a file that was written some time ago in the place of another, at the
+// time of the bubble.
+func replace(t *testing.T, path, content string, ago time.Duration) {
 	t.Helper()
+	then := time.Now().Add(-ago)
 	check(t, os.WriteFile(path+".tmp", []byte(content), 0o600))
-	check(t, os.Chtimes(path+".tmp", time.Now(), time.Now()))
+	check(t, os.Chtimes(path+".tmp", then, then))
 	check(t, os.Rename(path+".tmp", path))
 	check(t, os.Chtimes(filepath.Dir(path), time.Now(), time.Now()))
 }
@@ -152,16 +154,18 @@ func TestFilesThatAreReplacedOneByOneSettle(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		source func(dir string) *file.Source
+		ago    time.Duration
 	}{
-		{"keys", func(dir string) *file.Source { return file.NewKeys(filepath.Join(dir, "keys")) }},
-		{"keys by id", func(dir string) *file.Source { return file.New(dir) }},
+		{"keys", func(dir string) *file.Source { return file.NewKeys(filepath.Join(dir, "keys")) }, 0},
+		{"keys by id", func(dir string) *file.Source { return file.New(dir) }, 0},
+		{"old files, moved", func(dir string) *file.Source { return file.New(dir) }, time.Hour},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			dir := write(t, t.TempDir(), under("keys", files{"username": "old", "password": "old"}))
 			synctest.Test(t, func(t *testing.T) {
 				s := tt.source(dir)
 				start := time.Now()
-				replace(t, filepath.Join(dir, "keys", "username"), "new")
+				replace(t, filepath.Join(dir, "keys", "username"), "new", tt.ago)
 				got := make(chan string)
 				go func() { got <- fetch(t, s, "keys").Reveal() }()
 				time.Sleep(file.Settled * 9 / 10) // of the bubble
@@ -171,7 +175,7 @@ func TestFilesThatAreReplacedOneByOneSettle(t *testing.T) {
 					t.Fatalf("value = %s between the two files", v)
 				default:
 				}
-				replace(t, filepath.Join(dir, "keys", "password"), "new")
+				replace(t, filepath.Join(dir, "keys", "password"), "new", tt.ago)
 				if v := <-got; v != `{"password":"new","username":"new"}` {
 					t.Errorf("value = %s", v)
 				}
@@ -215,15 +219,15 @@ func TestFilesThatNeverSettle(t *testing.T) {
 	dir := write(t, t.TempDir(), keys)
 	synctest.Test(t, func(t *testing.T) {
 		s := file.NewKeys(dir)
-		replace(t, filepath.Join(dir, "username"), "first")
+		replace(t, filepath.Join(dir, "username"), "first", 0)
 		stop := make(chan struct{})
 		go func() {
-			tick := time.NewTicker(file.Settled / 2)
+			tick := time.NewTicker(file.Settled * 6 / 10) // never when a look is due
 			defer tick.Stop()
 			for n := 0; ; n++ {
 				select {
 				case <-tick.C:
-					replace(t, filepath.Join(dir, "username"), fmt.Sprint(n))
+					replace(t, filepath.Join(dir, "username"), fmt.Sprint(n), 0)
 				case <-stop:
 					return
 				}
@@ -235,4 +239,88 @@ func TestFilesThatNeverSettle(t *testing.T) {
 			t.Errorf("Fetch = %v, want that it changes all the time", err)
 		}
 	})
+}
+
+// All files of a read are those of one moment, also where the clocks of the machine
+// and the file system differ, so that nothing seems to be new: the password is always
+// written first, so no read has a newer user than password.
+func TestAReadIsOfOneMoment(t *testing.T) {
+	dir := write(t, t.TempDir(), files{"password": "0", "username": "0"})
+	synctest.Test(t, func(t *testing.T) { // its clock is decades behind the files'
+		s := file.NewKeys(dir)
+		stop := make(chan struct{})
+		written := make(chan error, 1)
+		go func() {
+			for n := 1; ; n++ {
+				select {
+				case <-stop:
+					written <- nil
+					return
+				case <-time.After(3 * time.Millisecond):
+				}
+				for _, key := range []string{"password", "username"} {
+					path := filepath.Join(dir, key)
+					if err := os.WriteFile(dir+".tmp", []byte(fmt.Sprint(n)), 0o600); err != nil {
+						written <- err
+						return
+					}
+					if err := os.Rename(dir+".tmp", path); err != nil {
+						written <- err
+						return
+					}
+				}
+			}
+		}()
+		for range 1000 {
+			var got struct {
+				Username, Password int `json:",string"`
+			}
+			if err := json.Unmarshal([]byte(fetch(t, s, "x").Reveal()), &got); err != nil {
+				t.Fatal(err)
+			}
+			if got.Username > got.Password {
+				t.Fatalf("user of version %d with the password of version %d", got.Username, got.Password)
+			}
+			time.Sleep(time.Millisecond)
+		}
+		close(stop)
+		if err := <-written; err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// A link that leads nowhere for a moment, as on Windows, where it is replaced in two
+// steps, is waited for.
+func TestALinkThatIsBeingReplaced(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		source func(dir string) *file.Source
+		id     string
+	}{
+		{"keys", func(dir string) *file.Source { return file.NewKeys(dir) }, "x"},
+		{"entry", func(dir string) *file.Source { return file.New(dir) }, "password"},
+		{"file", func(dir string) *file.Source { return file.New(filepath.Join(dir, "password")) }, "x"},
+		{"keys in it", func(dir string) *file.Source { return file.New(dir) }, "prod"},
+		{"file in a directory", func(dir string) *file.Source {
+			return file.New(dir, func(o *file.Options) { o.PathTranslation = "False" })
+		}, "prod/app"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			v := newVolume(t, t.TempDir(), files{"password": "p", "prod/app": "p"})
+			link := filepath.Join(v.dir, "..data")
+			to, err := os.Readlink(link)
+			check(t, err)
+			check(t, os.Remove(link))
+			synctest.Test(t, func(t *testing.T) {
+				got := make(chan string)
+				go func() { got <- fetch(t, tt.source(v.dir), tt.id).Reveal() }()
+				time.Sleep(10 * time.Millisecond) // of the bubble
+				check(t, os.Symlink(to, link))
+				if v := <-got; !strings.Contains(v, "p") {
+					t.Errorf("value = %q", v)
+				}
+			})
+		})
+	}
 }

@@ -50,10 +50,12 @@ type volume struct {
 	dir  string
 	mode fs.FileMode // of files; 0 is 0644, the default of both
 	n    int
+	half string // a directory that is half removed
 }
 
 // write replaces all files of the volume: they are written to a directory with the
-// time in its name, ..data becomes a link to it, and the directory before is removed.
+// time in its name, ..data becomes a link to it, and the directory before is removed,
+// the last of its files with the next write: removing may take its time.
 func (v *volume) write(fs files) error {
 	v.n++
 	old, _ := os.Readlink(filepath.Join(v.dir, "..data"))
@@ -92,7 +94,14 @@ func (v *volume) write(fs files) error {
 	if old == "" {
 		return nil
 	}
-	return os.RemoveAll(filepath.Join(v.dir, old))
+	if err := os.RemoveAll(v.half); err != nil {
+		return err
+	}
+	v.half = filepath.Join(v.dir, old)
+	for name := range fs {
+		return os.RemoveAll(filepath.Join(v.half, name))
+	}
+	return nil
 }
 
 func newVolume(tb testing.TB, dir string, fs files) *volume {

@@ -1,0 +1,406 @@
+package file
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/sqlsecrets/sqlsecrets/secretcache"
+)
+
+const (
+	// dataLink is the symbolic link that Kubernetes swaps when it has written all
+	// files of a volume anew, into another directory; the files that are seen are
+	// links through it. Its AtomicWriter names it.
+	dataLink = "..data"
+	// settled is how long what is behind no link must not have changed.
+	settled = 100 * time.Millisecond
+	// maxLooks is how often files that change are looked at.
+	maxLooks = 100
+	// minWait is the least time between two looks.
+	minWait = time.Millisecond
+	// maxKeys is how many files a directory of keys may have.
+	maxKeys = 1000
+)
+
+// A finding is what was found of a secret.
+type finding struct {
+	data     []byte
+	modified time.Time
+	events   []any // for Source.report, also with an error
+}
+
+// A changing is the error of a look that has to be repeated after a wait, and what
+// to say if no look is left.
+type changing struct {
+	wait time.Duration
+	err  error
+}
+
+func (c *changing) Error() string { return c.err.Error() }
+
+// A place is a file or directory.
+type place struct {
+	path  string // by which it is opened
+	shown string // in errors and traces
+	// whole says that it is behind a dataLink, and so there as a whole.
+	whole bool
+}
+
+func (p place) in(name string, whole bool) place {
+	return place{filepath.Join(p.path, name), filepath.Join(p.shown, name), p.whole || whole}
+}
+
+// errorf returns an error about p, which what describes.
+func (p place) errorf(what, format string, args ...any) error {
+	return fmt.Errorf("%s %q "+format, append([]any{what, p.shown}, args...)...)
+}
+
+// fail returns the error of a call about p. It drops the path in err, which may be
+// what a variable holds.
+func (p place) fail(what string, err error) error {
+	var in *fs.PathError
+	for errors.As(err, &in) {
+		err = in.Err
+	}
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%s %q: %w: %w", what, p.shown, err, secretcache.ErrNotFound)
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("%s %q: let the user of this process (uid %d) read it: %w: %w",
+			what, p.shown, os.Getuid(), err, secretcache.ErrAccessDenied)
+	}
+	return fmt.Errorf("%s %q: %w", what, p.shown, err)
+}
+
+// vanished is fail for what was there a moment ago: it may be on its way from one
+// version to the next.
+func (p place) vanished(what string, err error) error {
+	failed := p.fail(what, err)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return failed
+	}
+	return &changing{err: fmt.Errorf("%w (is it a symbolic link that leads nowhere?)", failed)}
+}
+
+// changed is the error of what changed while it was read.
+func (p place) changed(what string) error {
+	return &changing{err: p.errorf(what, "changes faster than it can be read: replace it as a whole, by a rename or a symbolic link")}
+}
+
+// settle returns an error if p changed so recently that it may be about to change
+// again.
+func (p place) settle(what string, modified time.Time) error {
+	if age := time.Since(modified); !p.whole && age >= 0 && age < settled {
+		return &changing{settled - age, p.errorf(what, "changes all the time: replace it as a whole, by a symbolic link")}
+	}
+	return nil
+}
+
+// isLink reports whether a call of Lstat found a symbolic link.
+func isLink(fi fs.FileInfo, err error) bool { return err == nil && fi.Mode()&fs.ModeSymlink != 0 }
+
+// isThroughData reports whether a call of Readlink found a link through a dataLink.
+func isThroughData(target string, err error) bool { return err == nil && first(target) == dataLink }
+
+// first is the first element of a path.
+func first(path string) string {
+	path, _, _ = strings.Cut(filepath.ToSlash(path), "/")
+	return path
+}
+
+// look reads the secret of an id once.
+func (s *Source) look(at place, id string) (finding, error) {
+	at.whole = isThroughData(os.Readlink(at.path))
+	fi, err := os.Stat(at.path)
+	switch {
+	case err != nil && isLink(os.Lstat(at.path)):
+		return finding{}, at.vanished("file", err)
+	case err != nil && s.kind == fromEnvFile:
+		return finding{}, fmt.Errorf("%w (a variable that holds the secret itself is read with source=env:%s, file.NewEnv)",
+			at.fail("file", err), s.arg)
+	case err != nil:
+		return finding{}, at.fail("file", err)
+	}
+	if s.kind == fromKeys && !fi.IsDir() {
+		return finding{}, at.errorf("path", "is not a directory with a file for each key; a file that is the secret is read with source=file:, file.New")
+	}
+	if !fi.IsDir() {
+		return readWhole(at, fi, func() (*os.File, error) { return os.OpenFile(at.path, os.O_RDONLY|nonblock, 0) })
+	}
+	root, err := os.OpenRoot(at.path)
+	if err != nil {
+		return finding{}, at.vanished("directory", err)
+	}
+	defer root.Close()
+	if s.kind == fromKeys {
+		return readKeys(at, root)
+	}
+	return s.lookIn(at, root, id)
+}
+
+// lookIn reads the entry of an id in a directory.
+func (s *Source) lookIn(at place, root *os.Root, id string) (finding, error) {
+	names := entries(id, s.slash)
+	for _, name := range names {
+		// Of a path with more than one element, the first may be a link that is being
+		// swapped.
+		if _, err := root.Lstat(name); errors.Is(err, fs.ErrNotExist) && !isLink(root.Lstat(first(name))) {
+			continue
+		}
+		f, err := readEntry(at.in(name, isThroughData(root.Readlink(first(name)))), root, name)
+		if fi, err := root.Stat("."); err == nil {
+			f.events = append(f.events, wideDir(at, fi)...)
+		}
+		return f, err
+	}
+
+	switch now, err := os.Stat(at.path); {
+	case err != nil || !sameDir(now, root):
+		return finding{}, at.changed("directory") // this one may have been half removed
+	case len(names) == 0:
+		return finding{}, at.errorf("directory", "cannot have an entry for such an id: %w", secretcache.ErrNotFound)
+	}
+	hint := ""
+	if _, err := root.Lstat("password"); err == nil {
+		hint = " (a directory that is itself one secret, with a file for each key, is read with source=keys:, file.NewKeys)"
+	}
+	return finding{}, at.errorf("directory", "has no entry %q%s: %w", names[0], hint, secretcache.ErrNotFound)
+}
+
+func sameDir(fi fs.FileInfo, root *os.Root) bool {
+	dir, err := root.Stat(".")
+	return err == nil && os.SameFile(fi, dir)
+}
+
+// readEntry reads an entry of a directory: a file, or a directory of keys.
+func readEntry(at place, root *os.Root, name string) (finding, error) {
+	fi, err := root.Stat(name)
+	switch {
+	case err != nil && isLink(root.Lstat(name)) && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission):
+		return finding{}, fmt.Errorf("%w (a symbolic link may not lead out of the directory of the secrets)", at.fail("file", err))
+	case err != nil:
+		return finding{}, at.vanished("file", err)
+	case !fi.IsDir():
+		return readWhole(at, fi, func() (*os.File, error) { return root.OpenFile(name, os.O_RDONLY|nonblock, 0) })
+	}
+	dir, err := root.OpenRoot(name)
+	if err != nil {
+		return finding{}, at.vanished("directory", err)
+	}
+	defer dir.Close()
+	return readKeys(at, dir)
+}
+
+// readWhole reads a file that is the secret.
+func readWhole(at place, fi fs.FileInfo, open func() (*os.File, error)) (finding, error) {
+	data, fi, err := readFile(at, fi, open, MaxSize)
+	if err != nil {
+		return finding{}, err
+	}
+	f := finding{data, fi.ModTime(), wideFile(at, fi)}
+	if err := at.settle("file", fi.ModTime()); err != nil {
+		return f, err
+	}
+	if len(data) == 0 {
+		return f, at.errorf("file", "is empty: whatever fills it has not done so")
+	}
+	return f, nil
+}
+
+// readFile reads a regular file, which fi describes, of at most limit bytes. It opens
+// nothing else, for a device may do something when it is opened.
+func readFile(at place, fi fs.FileInfo, open func() (*os.File, error), limit int) ([]byte, fs.FileInfo, error) {
+	if err := regular(at, fi); err != nil {
+		return nil, nil, err
+	}
+	f, err := open()
+	if err != nil {
+		return nil, nil, at.vanished("file", err)
+	}
+	defer f.Close()
+	if fi, err = f.Stat(); err != nil {
+		return nil, nil, at.fail("file", err)
+	}
+	if err := regular(at, fi); err != nil { // it was replaced
+		return nil, nil, err
+	}
+	var b bytes.Buffer
+	b.Grow(int(min(fi.Size(), int64(limit))) + bytes.MinRead)
+	if _, err := b.ReadFrom(io.LimitReader(f, int64(limit)+1)); err != nil {
+		return nil, nil, at.fail("file", err)
+	}
+	if b.Len() > limit {
+		return nil, nil, at.errorf("file", "makes the secret larger than %d bytes: is it the right one?", MaxSize)
+	}
+	if fi, err = f.Stat(); err != nil { // again: it may have been written to meanwhile
+		return nil, nil, at.fail("file", err)
+	}
+	return b.Bytes(), fi, nil
+}
+
+func regular(at place, fi fs.FileInfo) error {
+	if fi.Mode().IsRegular() {
+		return nil
+	}
+	what := "something else"
+	switch mode := fi.Mode(); {
+	case mode.IsDir():
+		what = "a directory"
+	case mode&fs.ModeNamedPipe != 0:
+		what = "a named pipe"
+	case mode&fs.ModeSocket != 0:
+		what = "a socket"
+	case mode&fs.ModeDevice != 0:
+		what = "a device"
+	}
+	return at.errorf("path", "is %s, where a regular file should be", what)
+}
+
+// sameFile reports whether nothing was written to a file between two looks at it.
+func sameFile(a, b fs.FileInfo) bool {
+	return os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
+}
+
+// readKeys reads a directory with a file for each key, of one version.
+func readKeys(at place, root *os.Root) (finding, error) {
+	dir, in := root, at
+	if link, err := root.Lstat(dataLink); err == nil {
+		in = at.in(dataLink, isLink(link, nil))
+		if dir, err = root.OpenRoot(dataLink); err != nil {
+			return finding{}, at.vanished("directory", err)
+		}
+		defer dir.Close()
+	}
+	before, err := list(at, dir)
+	if err != nil {
+		return finding{}, err
+	}
+	f := finding{modified: before.modified, events: before.events}
+	values := map[string]string{}
+	size := 0
+	for _, k := range before.keys {
+		file := at.in(k.name, false)
+		data, fi, err := readFile(file, k.info, func() (*os.File, error) { return dir.OpenFile(k.name, os.O_RDONLY|nonblock, 0) }, MaxSize-size)
+		if err != nil {
+			return f, err
+		}
+		size += len(data)
+		f.events = append(f.events, wideFile(file, fi)...)
+		if !utf8.Valid(data) {
+			f.events = append(f.events, SkippedInfo{file.shown, "its content is not UTF-8"})
+			continue
+		}
+		values[k.name] = trimLine(string(data))
+	}
+	if fi, err := root.Stat("."); err == nil {
+		f.events = append(f.events, wideDir(at, fi)...)
+	}
+	f.events = append(f.events, wideDir(at, before.dir)...)
+
+	// Nothing of it counts unless the path still leads here, and to the same files:
+	// a directory that was replaced may have been half removed.
+	if now, err := os.Stat(in.path); err != nil || !os.SameFile(now, before.dir) {
+		return f, at.changed("directory")
+	}
+	after, err := list(at, dir)
+	if err != nil {
+		return f, err
+	}
+	if !slices.EqualFunc(before.keys, after.keys, func(a, b key) bool { return a.name == b.name && sameFile(a.info, b.info) }) {
+		return f, at.changed("directory")
+	}
+	if err := in.settle("directory", after.settling); err != nil {
+		return f, err
+	}
+	if len(values) == 0 {
+		return f, at.errorf("directory", "has no files of keys: %w", secretcache.ErrNotFound)
+	}
+	f.data, err = json.Marshal(values)
+	return f, err
+}
+
+// A key is a file in a directory of keys.
+type key struct {
+	name string
+	info fs.FileInfo // of the file, if the name is a link's
+}
+
+// A listing is what a directory of keys has.
+type listing struct {
+	dir      fs.FileInfo
+	keys     []key     // by name
+	modified time.Time // the newest of them
+	settling time.Time // the newest that is not in the future, the directory's with it
+	events   []any
+}
+
+// note takes note of when a file, or the directory, was modified.
+func (l *listing) note(modified time.Time, now time.Time) {
+	if modified.After(l.settling) && !modified.After(now) {
+		l.settling = modified
+	}
+}
+
+func list(at place, root *os.Root) (listing, error) {
+	dir, err := root.Open(".")
+	if err != nil {
+		return listing{}, at.vanished("directory", err)
+	}
+	defer dir.Close()
+	var l listing
+	if l.dir, err = dir.Stat(); err != nil {
+		return listing{}, at.vanished("directory", err)
+	}
+	now := time.Now()
+	l.note(l.dir.ModTime(), now)
+	names, err := dir.Readdirnames(maxKeys + 1)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return listing{}, at.vanished("directory", err)
+	}
+	if len(names) > maxKeys {
+		return listing{}, at.errorf("directory", "has more than %d entries: it is not a secret with a file for each key", maxKeys)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		if strings.HasPrefix(name, ".") {
+			continue
+		}
+		file := at.in(name, false)
+		fi, err := root.Stat(name)
+		switch {
+		case errors.Is(err, fs.ErrNotExist) && !isLink(root.Lstat(name)):
+			return listing{}, at.changed("directory")
+		case err != nil:
+			return listing{}, file.vanished("file", err)
+		case fi.IsDir():
+			l.events = append(l.events, SkippedInfo{file.shown, "it is a directory"})
+		case !utf8.ValidString(name):
+			l.events = append(l.events, SkippedInfo{file.shown, "its name is not UTF-8"})
+		default:
+			l.keys = append(l.keys, key{name, fi})
+			l.note(fi.ModTime(), now)
+			if fi.ModTime().After(l.modified) {
+				l.modified = fi.ModTime()
+			}
+		}
+	}
+	return l, nil
+}
+
+// trimLine removes one line ending at the end.
+func trimLine(s string) string {
+	if t, ok := strings.CutSuffix(s, "\n"); ok {
+		return strings.TrimSuffix(t, "\r")
+	}
+	return s
+}

@@ -1,0 +1,8 @@
+//go:build !unix
+
+package file
+
+const (
+	nonblock = 0
+	modeBits = false
+)

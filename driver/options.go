@@ -54,6 +54,12 @@ type Options struct {
 	// The packages engines/<db> set it to the process's default caches.
 	SecretsAt func(Location) (Secrets, error)
 
+	// CheckLocation returns what is wrong with a DSN's location, which is then an
+	// error of NewConnector, ErrBadDSN; it must not quote what may be a secret by
+	// mistake. It is used with SecretsAt. Nil: only SecretsAt's own error, at the first
+	// connect. The packages engines/<db> set it.
+	CheckLocation func(Location) error
+
 	// ConnectTimeout bounds one Connect: fetching the secret, the login and the
 	// retry together. Zero means DefaultConnectTimeout, negative none. Time spent
 	// waiting in RotationWindow does not count.
@@ -124,10 +130,15 @@ func (o *Options) checkSecrets() error {
 	return nil
 }
 
-// checkLocation refuses a location that would have no effect.
+// checkLocation refuses a location that would have no effect, or cannot be one.
 func (o *Options) checkLocation(loc Location) error {
 	if o.Secrets != nil && loc != (Location{}) {
 		return badDSN(errors.New(`parameters "region", "endpoint" and "source" have no effect on Options.Secrets: leave them out, or use Options.SecretsAt`))
+	}
+	if o.Secrets == nil && o.CheckLocation != nil {
+		if err := o.CheckLocation(loc); err != nil {
+			return badDSN(err)
+		}
 	}
 	return nil
 }

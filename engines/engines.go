@@ -7,8 +7,13 @@
 //   - SQLSECRETS_TTL is how long a secret is served before it is fetched again, as
 //     a Go duration ("15m"); see [secretcache.Options].
 //   - SQLSECRETS_SOURCE is where secrets come from unless the data source name has
-//     a "source" key. The only one so far, and the default, is "aws": the Secrets
-//     Manager API.
+//     a "source" key: "aws", the Secrets Manager API, which is the default; "agent" or
+//     "extension", over local HTTP (package agent); "file:PATH", "keys:DIR",
+//     "env:NAME" or "envfile:NAME" (package file). Several with commas between are
+//     asked in their order, as "agent,aws" ([secretcache.Chain]).
+//
+// Without SQLSECRETS_TTL the TTL is [secretcache.DefaultTTL], 1 h; a minute for what
+// comes from the agent or the extension, whose own TTL adds to it; and 10 s for files.
 package engines
 
 import (
@@ -18,9 +23,7 @@ import (
 	"time"
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
-	"github.com/sqlsecrets/sqlsecrets/internal/awsregion"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
-	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm"
 )
 
 // Environment variables that set defaults.
@@ -28,9 +31,6 @@ const (
 	EnvTTL    = "SQLSECRETS_TTL"
 	EnvSource = "SQLSECRETS_SOURCE"
 )
-
-// SourceAWS is the source that is the Secrets Manager API.
-const SourceAWS = "aws"
 
 var (
 	mu     sync.Mutex
@@ -63,22 +63,25 @@ func Cache(loc driver.Location) (*secretcache.Cache, error) {
 }
 
 func newCache(loc driver.Location) (*secretcache.Cache, error) {
-	var opts secretcache.Options
+	src, ttl, err := newSource(loc)
+	if err != nil {
+		return nil, fmt.Errorf("%w (set by the data source name's \"source\" or by %s)", err, EnvSource)
+	}
 	if s := os.Getenv(EnvTTL); s != "" {
-		ttl, err := time.ParseDuration(s)
-		if err != nil {
+		if ttl, err = time.ParseDuration(s); err != nil {
 			return nil, fmt.Errorf(`environment variable %s is %q, not a duration as "15m" is`, EnvTTL, s)
 		}
-		opts.TTL = ttl
 	}
-	if loc.Source != SourceAWS {
-		return nil, fmt.Errorf("secrets come from %q, which is none of the sources known: %q (set by the data source name's \"source\" or by %s)",
-			loc.Source, SourceAWS, EnvSource)
+	return secretcache.New(src, &secretcache.Options{TTL: ttl}), nil
+}
+
+// checkLocation says what is wrong with what a data source name says of the source.
+func checkLocation(loc driver.Location) error {
+	if loc.Source == "" {
+		return nil // the environment's may be set later
 	}
-	return secretcache.New(awssm.New(func(o *awssm.Options) {
-		o.Region, o.Regions = awsregion.Split(loc.Region)
-		o.Endpoint = loc.Endpoint
-	}), &opts), nil
+	_, _, err := newSource(loc)
+	return err
 }
 
 // Options returns a copy of opts, which may be nil, with the process's default
@@ -89,7 +92,7 @@ func Options(opts *driver.Options) *driver.Options {
 		o = *opts
 	}
 	if o.Secrets == nil && o.SecretsAt == nil {
-		o.SecretsAt = secretsAt
+		o.SecretsAt, o.CheckLocation = secretsAt, checkLocation
 	}
 	return &o
 }

@@ -73,8 +73,8 @@ func TestCacheThatCannotBeMade(t *testing.T) {
 		want             []string
 	}{
 		{"duration", engines.EnvTTL, "soon", driver.Location{Region: "ttl-1"}, []string{engines.EnvTTL, `"soon"`, "15m"}},
-		{"source of the environment", engines.EnvSource, "carrier-pigeon", driver.Location{}, []string{engines.EnvSource, "carrier-pigeon", `"aws"`}},
-		{"source of the data source name", "", "", driver.Location{Source: "carrier-pigeon"}, []string{"carrier-pigeon", `"aws"`}},
+		{"source of the environment", engines.EnvSource, "carrier-pigeon", driver.Location{}, []string{engines.EnvSource, `"carrier-pigeon"`, "aws"}},
+		{"source of the data source name", "", "", driver.Location{Source: "carrier-pigeon"}, []string{`"carrier-pigeon"`, "aws"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if tt.env != "" {

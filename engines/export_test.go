@@ -1,0 +1,18 @@
+package engines
+
+import (
+	"cmp"
+	"time"
+
+	"github.com/sqlsecrets/sqlsecrets/driver"
+	"github.com/sqlsecrets/sqlsecrets/secretcache"
+)
+
+// TTLOf returns the default TTL of a location, which has a source.
+func TTLOf(loc driver.Location) time.Duration {
+	_, ttl, err := newSource(loc)
+	if err != nil {
+		panic(err)
+	}
+	return cmp.Or(ttl, secretcache.DefaultTTL)
+}

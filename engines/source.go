@@ -1,0 +1,174 @@
+package engines
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sqlsecrets/sqlsecrets/driver"
+	"github.com/sqlsecrets/sqlsecrets/internal/awsregion"
+	"github.com/sqlsecrets/sqlsecrets/secretcache"
+	"github.com/sqlsecrets/sqlsecrets/secretcache/agent"
+	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm"
+	"github.com/sqlsecrets/sqlsecrets/secretcache/file"
+)
+
+// Kinds of sources, as a data source name's "source" key and SQLSECRETS_SOURCE name
+// them.
+const (
+	SourceAWS       = "aws"       // the Secrets Manager API
+	SourceAgent     = "agent"     // the Secrets Manager Agent
+	SourceExtension = "extension" // the AWS Parameters and Secrets Lambda Extension
+	SourceFile      = "file"      // file:PATH, a file or a directory of secrets; see [file.New]
+	SourceKeys      = "keys"      // keys:DIR, a directory that is one secret; see [file.NewKeys]
+	SourceEnv       = "env"       // env:NAME, a variable that holds the secret; see [file.NewEnv]
+	SourceEnvFile   = "envfile"   // envfile:NAME, a variable that holds a path; see [file.NewEnvFile]
+)
+
+// Default TTLs where SQLSECRETS_TTL sets none. The agent and the extension keep a
+// secret for 300 s themselves; a file costs next to nothing to read.
+const (
+	localTTL = time.Minute
+	fileTTL  = 10 * time.Second
+)
+
+// A sourceKind is what is behind a name.
+type sourceKind struct {
+	name     string
+	arg      string        // what stands behind a colon: "PATH"; empty for none
+	ttl      time.Duration // zero is the cache's default
+	endpoint bool          // it asks a server, whose URL may be given
+	region   bool          // it asks one in a region
+	// make makes the source. One that is not the last of a chain does not wait for a
+	// server to start.
+	make func(arg string, loc driver.Location, last bool) (secretcache.Source, error)
+}
+
+var sourceKinds = []sourceKind{
+	{name: SourceAWS, endpoint: true, region: true, make: func(_ string, loc driver.Location, _ bool) (secretcache.Source, error) {
+		return awssm.New(func(o *awssm.Options) {
+			o.Region, o.Regions = awsregion.Split(loc.Region)
+			o.Endpoint = loc.Endpoint
+		}), nil
+	}},
+	{name: SourceAgent, ttl: localTTL, endpoint: true, make: server(agent.New)},
+	{name: SourceExtension, ttl: localTTL, endpoint: true, make: server(agent.NewExtension)},
+	{name: SourceFile, arg: "PATH", ttl: fileTTL, make: local(file.New)},
+	{name: SourceKeys, arg: "DIR", ttl: fileTTL, make: local(file.NewKeys)},
+	{name: SourceEnv, arg: "NAME", make: local(file.NewEnv)},
+	{name: SourceEnvFile, arg: "NAME", ttl: fileTTL, make: local(file.NewEnvFile)},
+}
+
+// server makes a source that asks a server of this machine.
+func server(newSource func(...func(*agent.Options)) *agent.Source) func(string, driver.Location, bool) (secretcache.Source, error) {
+	return func(_ string, loc driver.Location, last bool) (secretcache.Source, error) {
+		return newSource(func(o *agent.Options) {
+			o.Endpoint = loc.Endpoint
+			if !last {
+				o.StartTimeout = -1
+			}
+		}), nil
+	}
+}
+
+// local makes a source of files or variables, which knows at once what is wrong.
+func local(newSource func(string, ...func(*file.Options)) *file.Source) func(string, driver.Location, bool) (secretcache.Source, error) {
+	return func(arg string, _ driver.Location, _ bool) (secretcache.Source, error) {
+		src := newSource(arg)
+		return src, src.Check()
+	}
+}
+
+// newSource makes the source that a location names, which is not empty, and returns
+// its default TTL as well. Several with commas between are a chain, whose TTL is the
+// shortest of theirs.
+func newSource(loc driver.Location) (secretcache.Source, time.Duration, error) {
+	var sources []secretcache.Source
+	var names []string
+	var ttl time.Duration
+	servers, regions := 0, 0
+	specs := strings.Split(loc.Source, ",")
+	for i, spec := range specs {
+		kind, arg, err := parseSource(spec)
+		if err != nil {
+			return nil, 0, err
+		}
+		if slices.Contains(names, kind.name) && kind.arg == "" {
+			return nil, 0, fmt.Errorf("source %q is named twice", kind.name)
+		}
+		src, err := kind.make(arg, loc, i == len(specs)-1)
+		if err != nil {
+			return nil, 0, fmt.Errorf("source %q: %w", kind.name, err)
+		}
+		sources, names = append(sources, src), append(names, kind.name)
+		ttl = shorter(ttl, kind.ttl)
+		if kind.endpoint {
+			servers++
+		}
+		if kind.region {
+			regions++
+		}
+	}
+	switch {
+	case loc.Region != "" && regions == 0:
+		return nil, 0, fmt.Errorf(`parameter "region" has no effect on source %q: leave it out`, names)
+	case loc.Endpoint != "" && servers == 0:
+		return nil, 0, fmt.Errorf(`parameter "endpoint" has no effect on source %q: leave it out`, names)
+	case loc.Endpoint != "" && servers > 1:
+		return nil, 0, fmt.Errorf(`parameter "endpoint" is for one server, and source %q asks %d: `+
+			"AWS_ENDPOINT_URL_SECRETS_MANAGER sets the API's", names, servers)
+	case len(sources) == 1:
+		return sources[0], ttl, nil
+	}
+	return secretcache.Chain(sources...), ttl, nil
+}
+
+// shorter returns the shorter of two TTLs, of which zero is the cache's default.
+func shorter(a, b time.Duration) time.Duration {
+	d := min(cmp.Or(a, secretcache.DefaultTTL), cmp.Or(b, secretcache.DefaultTTL))
+	if d == secretcache.DefaultTTL {
+		return 0
+	}
+	return d
+}
+
+// parseSource finds the kind of a source that is given as text. Its error does not
+// quote what may be a secret by mistake.
+func parseSource(spec string) (*sourceKind, string, error) {
+	name, arg, hasArg := strings.Cut(spec, ":")
+	for i := range sourceKinds {
+		kind := &sourceKinds[i]
+		switch {
+		case kind.name != name:
+		case kind.arg == "" && hasArg:
+			return nil, "", fmt.Errorf("source %q takes nothing behind a colon", name)
+		case kind.arg != "" && arg == "":
+			return nil, "", fmt.Errorf("source %q needs more: %s:%s", name, name, kind.arg)
+		default:
+			return kind, arg, nil
+		}
+	}
+	var known []string
+	for _, kind := range sourceKinds {
+		if kind.arg != "" {
+			kind.name += ":" + kind.arg
+		}
+		known = append(known, kind.name)
+	}
+	return nil, "", errors.New("secrets come from " + strings.Join(known, ", ") +
+		", or several of these with commas between, which a path cannot have; " + unknownSource(name))
+}
+
+// unknownSource quotes a name that is a word.
+func unknownSource(name string) string {
+	if name == "" {
+		return "one is empty"
+	}
+	if len(name) > 20 || strings.ContainsFunc(name, func(r rune) bool { return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && r != '-' }) {
+		return "one is none of these"
+	}
+	return fmt.Sprintf("%q is none of these", name)
+}

@@ -245,9 +245,58 @@ func TestFilesThatNeverSettle(t *testing.T) {
 // and the file system differ, so that nothing seems to be new: the password is always
 // written first, so no read has a newer user than password.
 func TestAReadIsOfOneMoment(t *testing.T) {
-	dir := write(t, t.TempDir(), files{"password": "0", "username": "0"})
-	synctest.Test(t, func(t *testing.T) { // its clock is decades behind the files'
-		s := file.NewKeys(dir)
+	dir := t.TempDir()
+	content := files{"password": "0", "username": "0"}
+	for i := range 50 { // which are read between the two
+		content[fmt.Sprint("q", i)] = "x"
+	}
+	write(t, dir, content)
+	writeAll(t, 300, file.NewKeys(dir), "x", func(n int) error {
+		for _, key := range []string{"password", "username"} {
+			if err := os.WriteFile(dir+".tmp", []byte(fmt.Sprint(n)), 0o600); err != nil {
+				return err
+			}
+			if err := os.Rename(dir+".tmp", filepath.Join(dir, key)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}, func(value string) error {
+		var got struct {
+			Username, Password int `json:",string"`
+		}
+		if err := json.Unmarshal([]byte(value), &got); err != nil {
+			return err
+		}
+		if got.Username > got.Password {
+			return fmt.Errorf("user of version %d with the password of version %d", got.Username, got.Password)
+		}
+		return nil
+	})
+}
+
+// The path itself is a link that is swapped: what the directory before has lost is
+// not missing.
+func TestAPathThatIsSwapped(t *testing.T) {
+	v := newVolume(t, t.TempDir(), files{"prod_app": "0"})
+	last := 0
+	writeAll(t, 2000, file.New(filepath.Join(v.dir, "..data")), "prod/app", func(n int) error {
+		return v.write(files{"prod_app": fmt.Sprint(n)})
+	}, func(value string) error {
+		var n int
+		if _, err := fmt.Sscan(value, &n); err != nil || n < last {
+			return fmt.Errorf("version %q after %d: %w", value, last, err)
+		}
+		last = n
+		return nil
+	})
+}
+
+// writeAll writes while the source is read, and checks what each read has. Its clock
+// is decades behind the files', so none of them seems to be new.
+func writeAll(t *testing.T, reads int, s *file.Source, id string, write func(n int) error, check func(value string) error) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
 		stop := make(chan struct{})
 		written := make(chan error, 1)
 		go func() {
@@ -256,36 +305,28 @@ func TestAReadIsOfOneMoment(t *testing.T) {
 				case <-stop:
 					written <- nil
 					return
-				case <-time.After(3 * time.Millisecond):
+				case <-time.After(3 * time.Millisecond): // of the bubble, as below
 				}
-				for _, key := range []string{"password", "username"} {
-					path := filepath.Join(dir, key)
-					if err := os.WriteFile(dir+".tmp", []byte(fmt.Sprint(n)), 0o600); err != nil {
-						written <- err
-						return
-					}
-					if err := os.Rename(dir+".tmp", path); err != nil {
-						written <- err
-						return
-					}
+				if err := write(n); err != nil {
+					written <- err
+					return
 				}
 			}
 		}()
-		for range 1000 {
-			var got struct {
-				Username, Password int `json:",string"`
+		for range reads {
+			secret, err := s.Fetch(t.Context(), id, current)
+			if err == nil {
+				err = check(secret.Reveal())
 			}
-			if err := json.Unmarshal([]byte(fetch(t, s, "x").Reveal()), &got); err != nil {
-				t.Fatal(err)
-			}
-			if got.Username > got.Password {
-				t.Fatalf("user of version %d with the password of version %d", got.Username, got.Password)
+			if err != nil {
+				t.Error(err)
+				break
 			}
 			time.Sleep(time.Millisecond)
 		}
 		close(stop)
 		if err := <-written; err != nil {
-			t.Fatal(err)
+			t.Errorf("write: %v", err)
 		}
 	})
 }

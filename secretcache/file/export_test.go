@@ -1,6 +1,9 @@
 package file
 
-import "context"
+import (
+	"context"
+	"testing"
+)
 
 // Entries are the names that an id's entry in a directory may have.
 func Entries(id, translation string) ([]string, error) {
@@ -21,4 +24,11 @@ func Before(s *Source, f func()) {
 		f()
 		return load(ctx, id)
 	}
+}
+
+// Between calls f between the steps of looks, until the test's end.
+func Between(t *testing.T, f func()) {
+	before := between
+	between = f
+	t.Cleanup(func() { between = before })
 }

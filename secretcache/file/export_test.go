@@ -14,7 +14,7 @@ func Entries(id, translation string) ([]string, error) {
 	return entries(id, slash), nil
 }
 
-// Settled is how long what is behind no link must not have changed.
+// Settled is how long what is not behind ..data must not have changed.
 const Settled = settled
 
 // Before has each read of s's files wait for f.

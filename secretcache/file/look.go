@@ -22,7 +22,7 @@ const (
 	// files of a volume anew, into another directory; the files that are seen are
 	// links through it. Its AtomicWriter names it.
 	dataLink = "..data"
-	// settled is how long what is behind no link must not have changed.
+	// settled is how long what is not behind a dataLink must not have changed.
 	settled = 100 * time.Millisecond
 	// maxLooks is how often files that change are looked at.
 	maxLooks = 100
@@ -236,8 +236,8 @@ func readFile(at place, fi fs.FileInfo, open func() (*os.File, error), limit int
 	if fi, err = f.Stat(); err != nil {
 		return nil, nil, at.fail("file", err)
 	}
-	if err := regular(at, fi); err != nil { // it was replaced
-		return nil, nil, err
+	if regular(at, fi) != nil {
+		return nil, nil, at.changed("file")
 	}
 	var b bytes.Buffer
 	b.Grow(int(min(fi.Size(), int64(limit))) + bytes.MinRead)

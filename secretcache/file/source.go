@@ -166,7 +166,9 @@ func newSource(k kind, arg string, optFns []func(*Options)) *Source {
 	if o.Trace != nil {
 		s.trace = *o.Trace
 	}
-	s.argErr = checkArg(k, arg)
+	if s.argErr = checkArg(k, arg); s.argErr != nil {
+		s.arg = "" // it may be a secret
+	}
 	var err error
 	if s.slash, err = separator(o.PathTranslation); s.argErr == nil {
 		s.argErr = err

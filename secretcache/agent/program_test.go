@@ -97,40 +97,18 @@ func benchmarkStart(b *testing.B, source string, env []string) {
 	b.ReportMetric(float64(user.Microseconds())/float64(b.N), "cpu-µs/op")
 }
 
-const apiProgram = `package main
-
-import (
-	"context"
-	"database/sql"
-	"fmt"
-	"log"
-	"os"
-
-	"github.com/sqlsecrets/sqlsecrets/driver"
-	"github.com/sqlsecrets/sqlsecrets/engines"
-	"github.com/sqlsecrets/sqlsecrets/engines/postgres"
+// A program that opens a database and reads its secret: from the API, by the package of
+// the engine, and from the agent.
+var (
+	apiProgram = strings.NewReplacer("IMPORTS", `"github.com/sqlsecrets/sqlsecrets/engines"
+	_ "github.com/sqlsecrets/sqlsecrets/engines/postgres"`,
+		"CACHE", "engines.Cache(driver.Location{})").Replace(programTemplate)
+	agentProgram = strings.NewReplacer("IMPORTS", `"github.com/sqlsecrets/sqlsecrets/secretcache"
+	"github.com/sqlsecrets/sqlsecrets/secretcache/agent"`,
+		"CACHE", `secretcache.New(agent.New(func(o *agent.Options) { o.Endpoint = os.Getenv("ENDPOINT") }), nil), error(nil)`).Replace(programTemplate)
 )
 
-func main() {
-	cache, err := engines.Cache(driver.Location{})
-	if err != nil {
-		log.Fatal(err)
-	}
-	connector, err := postgres.NewConnector(os.Args[1], &driver.Options{Secrets: cache})
-	if err != nil {
-		log.Fatal(err)
-	}
-	db := sql.OpenDB(connector)
-	defer db.Close()
-	secret, err := cache.Get(context.Background(), os.Args[1], "")
-	if err != nil {
-		log.Fatal(err)
-	}
-	fmt.Println(secret)
-}
-`
-
-const agentProgram = `package main
+const programTemplate = `package main
 
 import (
 	"context"
@@ -141,12 +119,14 @@ import (
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/engines/postgres/pgxv5"
-	"github.com/sqlsecrets/sqlsecrets/secretcache"
-	"github.com/sqlsecrets/sqlsecrets/secretcache/agent"
+	IMPORTS
 )
 
 func main() {
-	cache := secretcache.New(agent.New(func(o *agent.Options) { o.Endpoint = os.Getenv("ENDPOINT") }), nil)
+	cache, err := CACHE
+	if err != nil {
+		log.Fatal(err)
+	}
 	connector, err := driver.NewConnector(pgxv5.Engine{}, os.Args[1], &driver.Options{Secrets: cache})
 	if err != nil {
 		log.Fatal(err)

@@ -237,7 +237,7 @@ func base(extension bool, o *Options) (url.URL, error) {
 		u.Host = host
 	default:
 		ip, err := netip.ParseAddr(u.Hostname())
-		if !o.AllowRemote && (err != nil || !ip.Unmap().IsLoopback()) {
+		if !o.AllowRemote && (err != nil || !ip.IsLoopback()) {
 			return url.URL{}, fmt.Errorf("endpoint's host %q is not this machine's loopback interface, 127.0.0.1: "+
 				"the token and the secrets would cross the network in clear text; Options.AllowRemote allows it", u.Hostname())
 		}

@@ -282,3 +282,20 @@ func TestForms(t *testing.T) {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }
+
+// TestRedirect: none is followed, so that no other server gets the token.
+func TestRedirect(t *testing.T) {
+	other := agenttest.NewServer(t, &store{version: "v1"})
+	server := agenttest.NewServer(t, &store{version: "v1"})
+	for _, to := range []string{other.URL() + "/secretsmanager/get?secretId=a", "/v1/a"} {
+		server.FailTimes(1, agenttest.Redirect(to))
+		before := len(server.Requests())
+		s, err := server.Source().Fetch(t.Context(), "a", "")
+		if e := asError(t, s, err); e.Status != http.StatusFound {
+			t.Errorf("to %s: %v", to, err)
+		}
+		if n := len(server.Requests()) - before + len(other.Requests()); n != 1 {
+			t.Errorf("to %s: %d requests, want 1", to, n)
+		}
+	}
+}

@@ -69,6 +69,10 @@ func TestCanary(t *testing.T) {
 		if got := s.String(); got != "file.Source" {
 			t.Errorf("String() = %q", got)
 		}
+		show(s)
+		if at := leak.Find(s, canary); at != "" {
+			t.Errorf("a Source holds the password at %s", at)
+		}
 		if err := s.Check(); err != nil {
 			show(err)
 		}

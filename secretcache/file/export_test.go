@@ -1,6 +1,9 @@
 package file
 
-import "context"
+import (
+	"context"
+	"testing"
+)
 
 // Entries are the names that an id's entry in a directory may have.
 func Entries(id, translation string) ([]string, error) {
@@ -11,7 +14,7 @@ func Entries(id, translation string) ([]string, error) {
 	return entries(id, slash), nil
 }
 
-// Settled is how long what is behind no link must not have changed.
+// Settled is how long what is not behind ..data must not have changed.
 const Settled = settled
 
 // Before has each read of s's files wait for f.
@@ -21,4 +24,11 @@ func Before(s *Source, f func()) {
 		f()
 		return load(ctx, id)
 	}
+}
+
+// Between calls f between the steps of looks, until the test's end.
+func Between(t *testing.T, f func()) {
+	before := between
+	between = f
+	t.Cleanup(func() { between = before })
 }

@@ -22,7 +22,7 @@ const (
 	// files of a volume anew, into another directory; the files that are seen are
 	// links through it. Its AtomicWriter names it.
 	dataLink = "..data"
-	// settled is how long what is behind no link must not have changed.
+	// settled is how long what is not behind a dataLink must not have changed.
 	settled = 100 * time.Millisecond
 	// maxLooks is how often files that change are looked at.
 	maxLooks = 100
@@ -31,6 +31,9 @@ const (
 	// maxKeys is how many files a directory of keys may have.
 	maxKeys = 1000
 )
+
+// between is called between the steps of a look. Tests change files there.
+var between = func() {}
 
 // A finding is what was found of a secret.
 type finding struct {
@@ -142,6 +145,7 @@ func (s *Source) look(at place, id string) (finding, error) {
 		return finding{}, at.vanished("directory", err)
 	}
 	defer root.Close()
+	between()
 	if s.kind == fromKeys {
 		return readKeys(at, root)
 	}
@@ -185,6 +189,7 @@ func sameDir(fi fs.FileInfo, root *os.Root) bool {
 // readEntry reads an entry of a directory: a file, or a directory of keys.
 func readEntry(at place, root *os.Root, name string) (finding, error) {
 	fi, err := root.Stat(name)
+	between()
 	switch {
 	case err != nil && isLink(root.Lstat(name)) && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission):
 		return finding{}, fmt.Errorf("%w (a symbolic link may not lead out of the directory of the secrets)", at.fail("file", err))
@@ -231,8 +236,8 @@ func readFile(at place, fi fs.FileInfo, open func() (*os.File, error), limit int
 	if fi, err = f.Stat(); err != nil {
 		return nil, nil, at.fail("file", err)
 	}
-	if err := regular(at, fi); err != nil { // it was replaced
-		return nil, nil, err
+	if regular(at, fi) != nil {
+		return nil, nil, at.changed("file")
 	}
 	var b bytes.Buffer
 	b.Grow(int(min(fi.Size(), int64(limit))) + bytes.MinRead)
@@ -245,6 +250,7 @@ func readFile(at place, fi fs.FileInfo, open func() (*os.File, error), limit int
 	if fi, err = f.Stat(); err != nil { // again: it may have been written to meanwhile
 		return nil, nil, at.fail("file", err)
 	}
+	between()
 	return b.Bytes(), fi, nil
 }
 
@@ -281,10 +287,12 @@ func readKeys(at place, root *os.Root) (finding, error) {
 		}
 		defer dir.Close()
 	}
+	between()
 	before, err := list(at, dir)
 	if err != nil {
 		return finding{}, err
 	}
+	between()
 	f := finding{modified: before.modified, events: before.events}
 	values := map[string]string{}
 	size := 0

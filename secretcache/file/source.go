@@ -45,13 +45,13 @@
 //
 // # One version
 //
-// User and password come from the same version. Files behind a symbolic link that is
-// swapped, as "..data" of Kubernetes' volumes is, are read through one resolution of
-// the link. All files are looked at again after they were read, and read again if
-// anything changed meanwhile. What was changed less than 100 ms ago and is behind no
-// link is read again when that time is over: ASCP, unless the CSI driver writes for
-// it, replaces one file after the other. A writer that pauses for longer between the
-// user and the password is not noticed; swap a link, or keep both in one file.
+// User and password come from the same version. Files behind "..data", the symbolic
+// link that Kubernetes swaps, are read through one resolution of it. Files for keys are
+// looked at again after they were read, and read again if anything changed meanwhile.
+// What is not behind "..data" and was changed less than 100 ms ago is read again when
+// that time is over: ASCP, unless the CSI driver writes for it, replaces one file after
+// the other. A writer that pauses for longer between the user and the password is not
+// noticed; keep both in one file then.
 //
 // A secret has no version but AWSCURRENT, and its version id is a digest of the
 // value, keyed with a number of the process: equal for equal values of one id, and of
@@ -166,7 +166,9 @@ func newSource(k kind, arg string, optFns []func(*Options)) *Source {
 	if o.Trace != nil {
 		s.trace = *o.Trace
 	}
-	s.argErr = checkArg(k, arg)
+	if s.argErr = checkArg(k, arg); s.argErr != nil {
+		s.arg = "" // it may be a secret
+	}
 	var err error
 	if s.slash, err = separator(o.PathTranslation); s.argErr == nil {
 		s.argErr = err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -50,6 +51,36 @@ func oneVersion(value string) (n int, err error) {
 	return n, nil
 }
 
+// layouts are the ways in which a volume holds a secret.
+var layouts = []struct {
+	name   string
+	source func(dir string) *file.Source
+	id     string
+	files  func(n int) files // of a version
+}{
+	{"keys", func(dir string) *file.Source { return file.NewKeys(dir) }, "", versions},
+	{"keys by id", func(dir string) *file.Source { return file.New(filepath.Dir(dir)) }, "volume", versions},
+	{"keys in it by id", func(dir string) *file.Source { return file.New(dir) }, "prod/app", keysInIt},
+	{"keys in it by path", func(dir string) *file.Source { return file.NewKeys(filepath.Join(dir, "prod_app")) }, "", keysInIt},
+	{"a file by id", func(dir string) *file.Source { return file.New(dir) }, "prod/app", fileInIt},
+	{"a file by path", func(dir string) *file.Source { return file.New(filepath.Join(dir, "prod_app")) }, "", fileInIt},
+	{"a file in a directory", func(dir string) *file.Source {
+		return file.New(dir, func(o *file.Options) { o.PathTranslation = "False" })
+	}, "prod/app", func(n int) files { return files{"prod/app": value(versions(n))} }},
+}
+
+func keysInIt(n int) files { return under("prod_app", versions(n)) }
+
+func fileInIt(n int) files { return files{"prod_app": value(versions(n))} }
+
+func value(fs files) string {
+	b, err := json.Marshal(fs)
+	if err != nil {
+		panic(err) // they are strings
+	}
+	return string(b)
+}
+
 // A volume is swapped all the time while it is read, by any of its paths: each read is
 // of one version, and none fails.
 func TestASwapNeverMixes(t *testing.T) {
@@ -58,26 +89,7 @@ func TestASwapNeverMixes(t *testing.T) {
 		distinct = 20     // until it has seen so many versions,
 		most     = 50_000 // and no more reads than these
 	)
-	for _, tt := range []struct {
-		name   string
-		source func(dir string) *file.Source
-		id     string
-		files  func(n int) files
-	}{
-		{"keys", func(dir string) *file.Source { return file.NewKeys(dir) }, "", versions},
-		{"keys by id", func(dir string) *file.Source { return file.New(filepath.Dir(dir)) }, "volume", versions},
-		{"keys in it by id", func(dir string) *file.Source { return file.New(dir) }, "prod/app",
-			func(n int) files { return under("prod_app", versions(n)) }},
-		{"keys in it by path", func(dir string) *file.Source { return file.NewKeys(filepath.Join(dir, "prod_app")) }, "",
-			func(n int) files { return under("prod_app", versions(n)) }},
-		{"a file by id", func(dir string) *file.Source { return file.New(dir) }, "prod/app",
-			func(n int) files { return files{"prod_app": value(versions(n))} }},
-		{"a file by path", func(dir string) *file.Source { return file.New(filepath.Join(dir, "prod_app")) }, "",
-			func(n int) files { return files{"prod_app": value(versions(n))} }},
-		{"a file in a directory", func(dir string) *file.Source {
-			return file.New(dir, func(o *file.Options) { o.PathTranslation = "False" })
-		}, "prod/app", func(n int) files { return files{"prod/app": value(versions(n))} }},
-	} {
+	for _, tt := range layouts {
 		t.Run(tt.name, func(t *testing.T) {
 			v := newVolume(t, filepath.Join(t.TempDir(), "volume"), tt.files(1))
 			s := tt.source(v.dir)
@@ -128,14 +140,6 @@ func TestASwapNeverMixes(t *testing.T) {
 			}
 		})
 	}
-}
-
-func value(fs files) string {
-	b, err := json.Marshal(fs)
-	if err != nil {
-		panic(err) // they are strings
-	}
-	return string(b)
 }
 
 // replace puts a file that was written some time ago in the place of another, at the
@@ -241,53 +245,110 @@ func TestFilesThatNeverSettle(t *testing.T) {
 	})
 }
 
-// All files of a read are those of one moment, also where the clocks of the machine
-// and the file system differ, so that nothing seems to be new: the password is always
-// written first, so no read has a newer user than password.
+// atEachStep reads with a change after the first step of the look, then with one after
+// the second, and so on to the last. Its clock is decades behind the files', so that
+// none of them seems to be new.
+func atEachStep(t *testing.T, scenario func(t *testing.T) (change, read func())) {
+	t.Helper()
+	for at, changed := 1, true; changed; at++ {
+		changed = false
+		t.Run(fmt.Sprint("step ", at), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				change, read := scenario(t)
+				step := 0
+				file.Between(t, func() {
+					if step++; step == at {
+						changed = true
+						change()
+					}
+				})
+				read()
+			})
+		})
+	}
+}
+
+// The same swap at each step of a look, not by chance.
+func TestASwapAtEachStep(t *testing.T) {
+	byPath := layouts[4]
+	byPath.name = "what the link leads to"
+	byPath.source = func(dir string) *file.Source { return file.New(filepath.Join(dir, "..data")) }
+	for _, tt := range append(slices.Clone(layouts), byPath) {
+		for swaps := range 3 {
+			t.Run(fmt.Sprint(tt.name, ", swaps: ", swaps+1), func(t *testing.T) {
+				atEachStep(t, func(t *testing.T) (change, read func()) {
+					v := newVolume(t, filepath.Join(t.TempDir(), "volume"), tt.files(1))
+					s := tt.source(v.dir)
+					change = func() {
+						for n := range swaps + 1 { // the second removes the rest of the first
+							check(t, v.write(tt.files(2+n)))
+						}
+					}
+					read = func() {
+						if _, err := oneVersion(fetch(t, s, tt.id).Reveal()); err != nil {
+							t.Errorf("mixed: %v", err)
+						}
+					}
+					return change, read
+				})
+			})
+		}
+	}
+}
+
+// Files that are replaced one by one: all of a read were there at one moment. The
+// password is written first, so no moment has a newer user.
 func TestAReadIsOfOneMoment(t *testing.T) {
-	dir := write(t, t.TempDir(), files{"password": "0", "username": "0"})
-	synctest.Test(t, func(t *testing.T) { // its clock is decades behind the files'
-		s := file.NewKeys(dir)
-		stop := make(chan struct{})
-		written := make(chan error, 1)
-		go func() {
-			for n := 1; ; n++ {
-				select {
-				case <-stop:
-					written <- nil
-					return
-				case <-time.After(3 * time.Millisecond):
-				}
-				for _, key := range []string{"password", "username"} {
-					path := filepath.Join(dir, key)
-					if err := os.WriteFile(dir+".tmp", []byte(fmt.Sprint(n)), 0o600); err != nil {
-						written <- err
-						return
-					}
-					if err := os.Rename(dir+".tmp", path); err != nil {
-						written <- err
-						return
-					}
-				}
+	atEachStep(t, func(t *testing.T) (change, read func()) {
+		dir := write(t, t.TempDir(), files{"password": "1", "username": "1", "q": "between them"})
+		change = func() {
+			for _, key := range []string{"password", "username"} {
+				check(t, os.WriteFile(dir+".tmp", []byte("2"), 0o600))
+				check(t, os.Rename(dir+".tmp", filepath.Join(dir, key)))
 			}
-		}()
-		for range 1000 {
-			var got struct {
-				Username, Password int `json:",string"`
-			}
-			if err := json.Unmarshal([]byte(fetch(t, s, "x").Reveal()), &got); err != nil {
-				t.Fatal(err)
-			}
+		}
+		read = func() {
+			var got struct{ Username, Password string }
+			check(t, json.Unmarshal([]byte(fetch(t, file.NewKeys(dir), "x").Reveal()), &got))
 			if got.Username > got.Password {
-				t.Fatalf("user of version %d with the password of version %d", got.Username, got.Password)
+				t.Errorf("user of version %s with the password of version %s", got.Username, got.Password)
 			}
-			time.Sleep(time.Millisecond)
 		}
-		close(stop)
-		if err := <-written; err != nil {
-			t.Fatal(err)
-		}
+		return change, read
 	})
+}
+
+// An entry that becomes a link out of the directory, or something that is no file,
+// after it was looked at.
+func TestAnEntryThatBecomesAnotherThing(t *testing.T) {
+	for name, become := range map[string]func(path string) error{
+		"a link to a file":      func(path string) error { return os.Symlink("../../outside", path) },
+		"a link to a directory": func(path string) error { return os.Symlink("../..", path) },
+		"a directory":           func(path string) error { return os.Mkdir(path, 0o700) },
+		"nothing":               func(path string) error { return nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, id := range []string{"file", "keys"} {
+				t.Run(id, func(t *testing.T) {
+					atEachStep(t, func(t *testing.T) (change, read func()) {
+						top := write(t, t.TempDir(), files{"outside": "outside", "in/secrets/file": "inside", "in/secrets/keys/password": "inside"})
+						dir := filepath.Join(top, "in", "secrets")
+						change = func() {
+							check(t, os.RemoveAll(filepath.Join(dir, id)))
+							check(t, become(filepath.Join(dir, id)))
+						}
+						read = func() {
+							s, err := file.New(dir).Fetch(t.Context(), id, current)
+							if err == nil && !strings.Contains(s.Reveal(), "inside") {
+								t.Errorf("value = %q", s.Reveal())
+							}
+						}
+						return change, read
+					})
+				})
+			}
+		})
+	}
 }
 
 // A link that leads nowhere for a moment, as on Windows, where it is replaced in two

@@ -448,17 +448,8 @@ func (s *Server) lambda(r *http.Request, path, rawQuery string) *answer {
 	if path != "/secretsmanager/get" {
 		return &answer{status: http.StatusNotFound, body: "404 page not found\n"}
 	}
-	var q query
-	for _, p := range pairs(rawQuery) {
-		switch p[0] {
-		case "secretId":
-			q.id = p[1]
-		case "versionId":
-			q.version = p[1]
-		case "versionStage":
-			q.stage = p[1]
-		}
-	}
+	req := s.request(r, path, rawQuery)
+	q := query{key: key{id: req.SecretID, version: req.VersionID, stage: req.Stage}}
 	if q.id == "" {
 		return bad(opaqueText)
 	}

@@ -55,6 +55,9 @@ func (v verifier) hashOf(speedyKey []byte) [64]byte {
 	return sha512.Sum512(append(bytes.Clone(speedyKey), v.salt[:]...))
 }
 
+// is reports whether a password is the one.
+func (v verifier) is(password string) bool { return v.hashOf(v.speedyKey(password)) == v.hash }
+
 func derive(password string, salt []byte, iterations, length int) []byte {
 	key, err := pbkdf2.Key(sha512.New, password, salt, iterations, length)
 	if err != nil {

@@ -66,6 +66,7 @@ func init() { // for EXEC, which runs another
 		known("ALTER LOGIN <name> WITH PASSWORD = <string>", setPassword),
 		known("ALTER LOGIN <name> WITH PASSWORD = <string> OLD_PASSWORD = <string>", setPassword),
 		known("ALTER LOGIN <name> WITH CHECK_POLICY = OFF", alterLogin),
+		known("ALTER LOGIN <name> DISABLE", disableLogin),
 		known("DROP LOGIN <name>", dropLogin),
 		known("CREATE USER <name> FOR LOGIN <name>", createUser),
 		known("DROP USER IF EXISTS <name>", dropUser),
@@ -193,6 +194,15 @@ func alterLogin(c *conn, a []string) (*table, *sqlError) {
 	if c.s.account(a[0]) == nil || !c.me().may("ALTER ANY LOGIN") {
 		return nil, cannot("Cannot alter the login '%s'", a[0])
 	}
+	return nil, nil
+}
+
+func disableLogin(c *conn, a []string) (*table, *sqlError) {
+	target := c.s.account(a[0])
+	if target == nil || !c.me().may("ALTER ANY LOGIN") || target.sysadmin() && !c.me().sysadmin() {
+		return nil, cannot("Cannot alter the login '%s'", a[0])
+	}
+	change(c, &target.state, Disabled)
 	return nil, nil
 }
 

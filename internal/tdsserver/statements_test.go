@@ -288,6 +288,13 @@ func TestLoginsOfStatements(t *testing.T) {
 	if got := say(t, x, "USE master; USE app"); got != "916" {
 		t.Errorf("USE of a database where there is no user: %s", got)
 	}
+	do("ALTER LOGIN [x] DISABLE")
+	login("x", "3", "master", 18470)
+	for _, query := range []string{"ALTER LOGIN [x] DISABLE", "ALTER LOGIN [nobody] DISABLE"} {
+		if got := say(t, x, query); got != "15151" {
+			t.Errorf("%s by anybody: %s", query, got)
+		}
+	}
 	_ = x.Close()
 	if n := s.WaitOpen(1, 5*time.Second); n != 1 {
 		t.Fatalf("%d connections are open", n)

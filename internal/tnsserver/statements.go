@@ -43,6 +43,7 @@ var statements = []statement{
 	known("ALTER USER <name> IDENTIFIED BY <name>", setPassword),
 	known("ALTER USER <name> IDENTIFIED BY <name> REPLACE <name>", setPassword),
 	known("ALTER USER <name> IDENTIFIED BY <name> ACCOUNT UNLOCK", setPasswordAndUnlock),
+	known("ALTER USER <name> ACCOUNT LOCK", lock),
 	known("ALTER USER <name> DEFAULT ROLE ALL EXCEPT <rest>", defaultRoles),
 	known("DROP USER <name> CASCADE", dropUser),
 	known("GRANT <rest>", grant),
@@ -151,6 +152,18 @@ func setPasswordAndUnlock(s *session, a []sqlmatch.Token) (*result, int) {
 		s.other(name(a[0])).locked = false
 	}
 	return r, code
+}
+
+func lock(s *session, a []sqlmatch.Token) (*result, int) {
+	target := s.other(name(a[0]))
+	switch {
+	case !s.me().may("ALTER USER"):
+		return nil, 1031
+	case target == nil:
+		return nil, 1918
+	}
+	target.locked = true
+	return nil, 0
 }
 
 // defaultRoles reads names with commas between them.

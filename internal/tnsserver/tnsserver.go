@@ -80,8 +80,19 @@ type Server struct {
 	connects []string
 }
 
-// New starts a server. It ends with the test; a nil tb leaves that to Close.
+// New starts a server that ends with the test.
 func New(tb testing.TB, opts *Options) *Server {
+	tb.Helper()
+	s, err := Start(opts)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(s.Close)
+	return s
+}
+
+// Start starts a server.
+func Start(opts *Options) (*Server, error) {
 	s := &Server{accounts: map[string]*account{}, sessions: map[*session]bool{}, conns: map[net.Conn]bool{}, seen: map[string]bool{}}
 	if opts != nil {
 		s.o = *opts
@@ -95,17 +106,11 @@ func New(tb testing.TB, opts *Options) *Server {
 	s.changed.L = &s.mu
 	_, _ = rand.Read(s.secret[:])
 	if err := s.listen(); err != nil {
-		if tb == nil {
-			panic(err)
-		}
-		tb.Fatal(err)
+		return nil, err
 	}
 	a := s.listeners[0].Addr().(*net.TCPAddr)
 	s.Host, s.Port = a.IP.String(), a.Port
-	if tb != nil {
-		tb.Cleanup(s.Close)
-	}
-	return s
+	return s, nil
 }
 
 // listen finds a port, which is to be free on all addresses.

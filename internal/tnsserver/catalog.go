@@ -51,7 +51,7 @@ var roles = map[string][]string{
 // may reports whether a user has a privilege of the system.
 func (a *account) may(name string) bool {
 	for _, r := range a.roles {
-		if slices.Contains(roles[r.name], name) {
+		if !r.off && slices.Contains(roles[r.name], name) {
 			return true
 		}
 	}

@@ -299,6 +299,34 @@ func TestCloneIsCompleteOrCannotLogIn(t *testing.T) {
 	})
 }
 
+// TestSuperuserSeesAll: one that could make the clone, but may not see all that the
+// original has, makes none.
+func TestSuperuserSeesAll(t *testing.T) {
+	forEach(t, func(t *testing.T, e *engine) {
+		if e.blind == nil {
+			t.Skip("the views that are read are denied, or show all")
+		}
+		v := newEnv(t, e, rotation.AlternatingUsers)
+		v.share(v.user)
+		const blind = "blind"
+		v.admin(blind, e.blind...)
+		t.Cleanup(func() {
+			if err := v.DropUser(context.Background(), blind); err != nil {
+				t.Error(err)
+			}
+		})
+		v.putSuperuser(blind, canary, nil)
+		_, err := v.sm.Rotate(t.Context(), v.id)
+		if err == nil || !strings.Contains(err.Error(), "VIEW ANY DEFINITION") {
+			t.Errorf("the error is %v, want what the superuser lacks", err)
+		}
+		v.wantSafe(err)
+		if v.exists(v.clone()) {
+			t.Error("the clone exists")
+		}
+	})
+}
+
 // exists looks for a user in the server's tables.
 func (v *env) exists(user string) (exists bool) {
 	v.t.Helper()

@@ -74,8 +74,9 @@ type engine struct {
 	granted []string
 
 	// weak makes a user %[1]s that may do a part of what a superuser does, or nothing.
-	// grand gives a user what that may not give.
-	weak, grand []string
+	// grand gives a user what that may not give. blind makes one that may do what it
+	// takes but does not see what others have; nil if there can be none.
+	weak, grand, blind []string
 }
 
 var engines = []*engine{
@@ -189,6 +190,12 @@ func likeSQLServer(e *engine) *engine {
 		"CREATE LOGIN %[1]s WITH PASSWORD = N'canary', CHECK_POLICY = OFF",
 		"CREATE USER %[1]s FOR LOGIN %[1]s",
 		"USE master; GRANT ALTER ANY LOGIN TO %[1]s; GRANT VIEW ANY DEFINITION TO %[1]s; USE app",
+	}
+	e.blind = []string{
+		"CREATE LOGIN %[1]s WITH PASSWORD = N'canary', CHECK_POLICY = OFF",
+		"CREATE USER %[1]s FOR LOGIN %[1]s",
+		"ALTER ROLE [db_owner] ADD MEMBER %[1]s",
+		"USE master; GRANT ALTER ANY LOGIN TO %[1]s; USE app",
 	}
 	return e
 }

@@ -117,6 +117,7 @@ func TestStatements(t *testing.T) {
 			{"app", "ALTER LOGIN [other] WITH PASSWORD = N'new' OLD_PASSWORD = N'other'", "15151", nil},
 			{"app", "ALTER LOGIN [sa] WITH PASSWORD = N'new' OLD_PASSWORD = N'sa'", "15151", nil},
 			{"app", "ALTER LOGIN [nobody] WITH PASSWORD = N'new' OLD_PASSWORD = N''", "15151", nil},
+			{"sa", "ALTER LOGIN [app] WITH PASSWORD = N'new' OLD_PASSWORD = N'wrong'", "15151", nil},
 			{"app", "ALTER LOGIN [app] WITH PASSWORD = N'n''e;w]\\' OLD_PASSWORD = N'app'", "", nil},
 			{"app", "ALTER LOGIN [APP] WITH PASSWORD = N'app' OLD_PASSWORD = N'n''e;w]\\'", "", nil},
 		}},

@@ -236,6 +236,9 @@ func TestLoginsOfStatements(t *testing.T) {
 	do(`ALTER USER "X" IDENTIFIED BY "2" ACCOUNT UNLOCK`)
 	login("x", "1", "1017")
 	login("x", "2", "1045")
+	do(`GRANT CONNECT TO "X"`)
+	do(`ALTER USER "X" DEFAULT ROLE ALL EXCEPT "CONNECT"`) // a session begins without that
+	login("x", "2", "1045")
 	do(`GRANT CREATE SESSION TO "X"`)
 	login("x", "2", "")
 	login(`"X"`, "2", "")
@@ -259,7 +262,7 @@ func TestLoginsOfStatements(t *testing.T) {
 	login("x", "3", "1017")
 
 	const audit = "SELECT DBUSERNAME, RETURN_CODE, COUNT(*) FROM UNIFIED_AUDIT_TRAIL WHERE ACTION_NAME = 'LOGON' GROUP BY DBUSERNAME, RETURN_CODE"
-	want := "SYSTEM|0|1\nX|0|4\nX|1017|4\nX|1045|1\nX|28000|1\nx|1017|1"
+	want := "SYSTEM|0|1\nX|0|4\nX|1017|4\nX|1045|2\nX|28000|1\nx|1017|1"
 	if got := say(t, system, audit); got != want {
 		t.Errorf("audit:\n%s\nwant\n%s", got, want)
 	}

@@ -21,6 +21,10 @@ type certificates struct {
 	server *tls.Config
 }
 
+func (c certificates) client() *tls.Config {
+	return &tls.Config{RootCAs: c.pool, MinVersion: tls.VersionTLS12}
+}
+
 func newCertificates(tb testing.TB, addresses ...string) certificates {
 	tb.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

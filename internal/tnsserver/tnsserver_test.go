@@ -106,7 +106,7 @@ func TestLogin(t *testing.T) {
 					t.Errorf("1 = %v, %v", got, err)
 				}
 			}
-			_, err = query(t, c, "SELECT 2 FROM DUAL")
+			_, err = query(t, c, "SELECT X FROM DUAL, DUAL")
 			wantCode(t, err, 900)
 			if err := c.Ping(t.Context()); err != nil {
 				t.Errorf("Ping: %v", err)

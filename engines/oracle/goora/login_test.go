@@ -22,6 +22,7 @@ import (
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/engines/oracle/goora"
+	"github.com/sqlsecrets/sqlsecrets/internal/ssowallet"
 	"github.com/sqlsecrets/sqlsecrets/internal/tnsserver"
 )
 
@@ -255,7 +256,7 @@ func TestTLS(t *testing.T) {
 	roots := func() *tls.Config { return &tls.Config{RootCAs: certs.Pool} }
 	named := func(name string) *tls.Config { return &tls.Config{RootCAs: certs.Pool, ServerName: name} }
 	const tcps, tcp = true, false
-	wallet := writeWallet(t, nil, certs.Authority)
+	wallet := ssowallet.Write(t, nil, certs.Authority)
 	for _, c := range []struct {
 		name   string
 		server bool // TCPS

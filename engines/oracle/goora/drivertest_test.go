@@ -8,6 +8,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/driver/drivertest"
 	"github.com/sqlsecrets/sqlsecrets/engines/oracle/goora"
+	"github.com/sqlsecrets/sqlsecrets/internal/loopback"
+	"github.com/sqlsecrets/sqlsecrets/internal/testca"
 	"github.com/sqlsecrets/sqlsecrets/internal/tnsserver"
 )
 
@@ -22,7 +24,7 @@ func TestConformance(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) { drivertest.Run(t, suite(tnsserver.New(t, c.opts))) })
 	}
 	t.Run("IPv6", func(t *testing.T) {
-		if !hasIPv6() {
+		if !loopback.HasIPv6() {
 			t.Skip("no IPv6 here")
 		}
 		s := suite(tnsserver.New(t, &tnsserver.Options{IPv6: true}))
@@ -34,7 +36,7 @@ func TestConformance(t *testing.T) {
 // The server's TLS is asked for by name, as the suite's parameters can, and by
 // Options.TLS, which an engine of the test adds.
 func TestConformanceOverTLS(t *testing.T) {
-	certs := newCertificates(t, "127.0.0.1")
+	certs := testca.New("127.0.0.1")
 	for _, c := range []struct {
 		name string
 		opts *tnsserver.Options
@@ -84,14 +86,6 @@ type withTLS struct {
 func (e withTLS) Prepare(ep driver.Endpoint) (driver.Login, error) {
 	ep.TLS = e.config
 	return e.Engine.Prepare(ep)
-}
-
-func hasIPv6() bool {
-	l, err := net.Listen("tcp", "[::1]:0")
-	if err == nil {
-		_ = l.Close()
-	}
-	return err == nil
 }
 
 func port(s *tnsserver.Server) string {

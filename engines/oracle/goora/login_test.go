@@ -22,6 +22,7 @@ import (
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/engines/oracle/goora"
+	"github.com/sqlsecrets/sqlsecrets/internal/testca"
 	"github.com/sqlsecrets/sqlsecrets/internal/tnsserver"
 )
 
@@ -250,16 +251,16 @@ func TestLoadBalance(t *testing.T) {
 }
 
 func TestTLS(t *testing.T) {
-	certs := newCertificates(t, "localhost", "127.0.0.1")
-	others := newCertificates(t, "localhost", "127.0.0.1")
+	certs := testca.New("localhost", "127.0.0.1")
+	others := testca.New("localhost", "127.0.0.1")
 	roots := func() *tls.Config { return &tls.Config{RootCAs: certs.Pool} }
 	named := func(name string) *tls.Config { return &tls.Config{RootCAs: certs.Pool, ServerName: name} }
 	const tcps, tcp = true, false
-	wallet := writeWallet(t, nil, certs.Authority)
+	wallet := writeWallet(t, nil, certs.Authority.Raw)
 	for _, c := range []struct {
 		name   string
 		server bool // TCPS
-		cert   certificates
+		cert   testca.Certificates
 		params []string
 		tls    *tls.Config
 		host   string // "" is the address
@@ -341,7 +342,7 @@ func TestTLS(t *testing.T) {
 // An error of verification is crypto/tls's own, and the caller's configuration stays
 // as it is, also when several connections use it at once.
 func TestTLSConfigIsCloned(t *testing.T) {
-	certs := newCertificates(t, "localhost")
+	certs := testca.New("localhost")
 	s := start(t, &tnsserver.Options{TLS: certs.Server})
 	mine := &tls.Config{RootCAs: certs.Pool}
 	ep := endpoint(s)
@@ -386,7 +387,7 @@ func TestTLSConfigIsCloned(t *testing.T) {
 
 // The callbacks of a configuration with a ServerName are called, with verified chains.
 func TestTLSCallbacks(t *testing.T) {
-	certs := newCertificates(t, "localhost")
+	certs := testca.New("localhost")
 	s := start(t, &tnsserver.Options{TLS: certs.Server})
 	peers, connections := 0, 0
 	stop := errors.New("stop")
@@ -412,7 +413,7 @@ func TestTLSCallbacks(t *testing.T) {
 
 // A redirect is followed, with TLS if that was asked for, whatever it says itself.
 func TestRedirect(t *testing.T) {
-	certs := newCertificates(t, "127.0.0.1")
+	certs := testca.New("127.0.0.1")
 	to := func(s *tnsserver.Server, protocol string) string {
 		return fmt.Sprintf("(ADDRESS=(PROTOCOL=%s)(HOST=%s)(PORT=%d))", protocol, s.Host, s.Port)
 	}
@@ -479,7 +480,7 @@ func TestEndlessRedirect(t *testing.T) {
 // Wherever the server falls silent, the context's end ends the attempt and closes the
 // socket.
 func TestContextEnds(t *testing.T) {
-	certs := newCertificates(t, "127.0.0.1")
+	certs := testca.New("127.0.0.1")
 	for _, step := range []tnsserver.Step{tnsserver.AtConnect, tnsserver.AtLogin, tnsserver.AtQuery} {
 		for _, config := range []*tls.Config{nil, {RootCAs: certs.Pool}} {
 			for _, how := range []string{"deadline", "cancel", "parameter"} {

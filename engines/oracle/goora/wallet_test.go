@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/sqlsecrets/sqlsecrets/engines/oracle/goora"
+	"github.com/sqlsecrets/sqlsecrets/internal/testca"
 	"github.com/sqlsecrets/sqlsecrets/internal/tnsserver"
 )
 
@@ -138,7 +139,7 @@ func writeWallet(tb testing.TB, key *rsa.PrivateKey, certificates ...[]byte) (fo
 
 // A wallet's certificate for the client is what the server sees.
 func TestWalletOfTheClient(t *testing.T) {
-	certs := newCertificates(t, "127.0.0.1")
+	certs := testca.New("127.0.0.1")
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		t.Fatal(err)
@@ -157,7 +158,7 @@ func TestWalletOfTheClient(t *testing.T) {
 		return nil
 	}
 	s := start(t, &tnsserver.Options{TLS: server})
-	wallet := writeWallet(t, key, der, certs.Authority)
+	wallet := writeWallet(t, key, der, certs.Authority.Raw)
 	conn, err := connect(t, goora.Engine{}, endpoint(s, "SSL", "true", "WALLET", wallet), goodPassword)
 	if err != nil {
 		t.Fatal(err)
@@ -166,14 +167,14 @@ func TestWalletOfTheClient(t *testing.T) {
 	if got := <-seen; got != "client" {
 		t.Errorf("the server saw a certificate of %q, want client", got)
 	}
-	if _, err := connect(t, goora.Engine{}, endpoint(s, "SSL", "true", "WALLET", writeWallet(t, nil, certs.Authority)), goodPassword); err == nil {
+	if _, err := connect(t, goora.Engine{}, endpoint(s, "SSL", "true", "WALLET", writeWallet(t, nil, certs.Authority.Raw)), goodPassword); err == nil {
 		t.Error("Connect succeeded without the client's certificate")
 	}
 	wantLogins(t, s, 1, 0)
 }
 
 func TestBrokenWallets(t *testing.T) {
-	folder := writeWallet(t, nil, newCertificates(t, "x").Authority)
+	folder := writeWallet(t, nil, testca.New("x").Authority.Raw)
 	whole, err := os.ReadFile(filepath.Join(folder, "cwallet.sso"))
 	if err != nil {
 		t.Fatal(err)

@@ -2,20 +2,10 @@ package mssqldb_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	sqldriver "database/sql/driver"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
-	"math/big"
 	"net"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"testing"
@@ -26,7 +16,9 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/driver/drivertest"
 	"github.com/sqlsecrets/sqlsecrets/engines/sqlserver/mssqldb"
+	"github.com/sqlsecrets/sqlsecrets/internal/loopback"
 	"github.com/sqlsecrets/sqlsecrets/internal/tdsserver"
+	"github.com/sqlsecrets/sqlsecrets/internal/testca"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
@@ -94,60 +86,20 @@ func wantOpen(t *testing.T, s *tdsserver.Server, want int) {
 	}
 }
 
-// certificates are an authority's, and a server's by it.
+// certificates are an authority's, and a server's by it, with files.
 type certificates struct {
-	Server    *tls.Config
-	Pool      *x509.CertPool
-	Authority *x509.Certificate
-	CA, Leaf  string // files
+	testca.Certificates
+	CA, Leaf  string
 	LeafAsDER string
 }
 
 func newCertificates(t *testing.T, names ...string) certificates {
 	t.Helper()
-	make := func(template, parent *x509.Certificate, signer *ecdsa.PrivateKey) (*x509.Certificate, *ecdsa.PrivateKey) {
-		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if parent == nil {
-			parent, signer = template, key
-		}
-		template.NotBefore, template.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
-		der, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, signer)
-		if err != nil {
-			t.Fatal(err)
-		}
-		c, err := x509.ParseCertificate(der)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return c, key
-	}
-	ca, caKey := make(&x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "an authority"},
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}, nil, nil)
-	template := &x509.Certificate{SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "a server"}}
-	for _, n := range names {
-		if ip := net.ParseIP(n); ip != nil {
-			template.IPAddresses = append(template.IPAddresses, ip)
-		} else {
-			template.DNSNames = append(template.DNSNames, n)
-		}
-	}
-	leaf, key := make(template, ca, caKey)
-	c := certificates{Pool: x509.NewCertPool(), Authority: ca, Server: &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{leaf.Raw}, PrivateKey: key}}}}
-	c.Pool.AddCert(ca)
-	dir := t.TempDir()
-	write := func(name string, data []byte) string {
-		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, data, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return path
-	}
-	c.CA = write("CANARY-ca.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ca.Raw}))
-	c.Leaf = write("CANARY-leaf.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: leaf.Raw}))
-	c.LeafAsDER = write("CANARY-leaf.der", leaf.Raw)
+	c := certificates{Certificates: testca.New(names...)}
+	leaf := c.Server.Certificates[0].Certificate[0]
+	c.CA = testca.WriteFile(t, "CANARY-ca.pem", testca.PEM(c.Authority.Raw))
+	c.Leaf = testca.WriteFile(t, "CANARY-leaf.pem", testca.PEM(leaf))
+	c.LeafAsDER = testca.WriteFile(t, "CANARY-leaf.der", leaf)
 	return c
 }
 
@@ -160,15 +112,6 @@ func secretOf(s *tdsserver.Server) driver.Secrets {
 	return secretcache.New(secretcache.SourceFunc(func(context.Context, string, string) (*secretcache.Secret, error) {
 		return secretcache.NewSecret(secretcache.Value{ID: "prod/app", VersionID: "v1", String: string(value)}), nil
 	}), nil)
-}
-
-func emptyFile(t *testing.T) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "CANARY.pem")
-	if err := os.WriteFile(path, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
 }
 
 // capture prepares an endpoint and returns the configuration that a connect gets.
@@ -237,11 +180,9 @@ func TestDriver(t *testing.T) {
 }
 
 func TestDriverIPv6(t *testing.T) {
-	l, err := net.Listen("tcp", "[::1]:0")
-	if err != nil {
-		t.Skipf("no IPv6: %v", err)
+	if !loopback.HasIPv6() {
+		t.Skip("no IPv6 here")
 	}
-	_ = l.Close()
 	certs := newCertificates(t, "::1")
 	s := start(t, tdsserver.Options{Addr: "[::1]:0", TLS: certs.Server})
 	for _, params := range [][]string{

@@ -21,6 +21,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/db2cli"
 	"github.com/sqlsecrets/sqlsecrets/internal/leak"
 	"github.com/sqlsecrets/sqlsecrets/internal/loopback"
+	"github.com/sqlsecrets/sqlsecrets/internal/testca"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
@@ -36,16 +37,33 @@ func start(tb testing.TB, config *tls.Config, hosts ...string) *db2cli.Server {
 }
 
 func TestConformance(t *testing.T) {
-	s := start(t, nil)
-	suite := drivertest.Server{
-		Engine: fake, Host: s.Host, Port: s.Port, Database: database,
-		Query: "VALUES 1", ConnType: "*db2cli.Conn",
-		SetPassword: s.SetPassword, Logins: s.Logins,
-		Refuses: func(p string) bool {
-			return strings.ContainsAny(p, ";") || strings.TrimSpace(p) != p || strings.IndexFunc(p, func(r rune) bool { return r > 0x7e }) >= 0 || p[0] == '\''
-		},
+	for _, names := range [][]string{nil, {"127.0.0.1"}, {"localhost", "::1"}} {
+		t.Run(fmt.Sprint(names), func(t *testing.T) {
+			certs := testca.New(names...)
+			authority := certs.File(t)
+			var config *tls.Config
+			params := ""
+			if names != nil {
+				config, params = certs.Server, "Security=SSL&SSLClientHostnameValidation=OFF&SSLServerCertificate="+authority
+			}
+			s := start(t, config)
+			drivertest.Run(t, drivertest.Server{
+				Engine: fake, Host: s.Host, Port: s.Port, Database: database, Params: params,
+				Query: "VALUES 1", ConnType: "*db2cli.Conn",
+				SetPassword: s.SetPassword, Logins: s.Logins, Refuse: s.Revoke,
+				Refuses: func(p string) bool {
+					return strings.ContainsAny(p, ";") || strings.TrimSpace(p) != p || strings.IndexFunc(p, func(r rune) bool { return r > 0x7e }) >= 0 || p[0] == '\''
+				},
+				TLS: &drivertest.TLS{
+					Names: names, Roots: certs.Pool, OnlyIfAsked: true, NoOptions: true,
+					Verified: "Security=SSL&SSLServerCertificate=" + authority, Unknown: "Security=SSL",
+					URL: func(address, id string) string {
+						return "db2://" + address + "/" + database + ":user=" + id + ";sslConnection=true;sslCertLocation=" + authority + ";"
+					},
+				},
+			})
+		})
 	}
-	drivertest.Run(t, suite)
 }
 
 func TestIPv6(t *testing.T) {

@@ -27,17 +27,28 @@ import (
 )
 
 func TestConformance(t *testing.T) {
-	certs := testca.New("127.0.0.1")
-	authority := certs.File(t)
-	s := start(t, certs.Server)
-	drivertest.Run(t, drivertest.Server{
-		Engine: redshift.Engine{}, Host: s.Host, Port: s.Port, Database: database,
-		Query: "SELECT 1", ConnType: "*stdlib.Conn",
-		SetPassword: s.SetPassword, Logins: s.Logins,
-		TLSVerified:         "sslmode=verify-full&sslrootcert=" + authority,
-		TLSWrongName:        "sslmode=verify-full&host=localhost&sslrootcert=" + authority,
-		TLSUnknownAuthority: "sslmode=verify-full",
-	})
+	for _, names := range [][]string{{"127.0.0.1"}, {"localhost", "::1"}, nil} {
+		t.Run(fmt.Sprint(names), func(t *testing.T) {
+			certs := testca.New(names...)
+			verify := "sslmode=verify-full&sslrootcert=" + certs.File(t)
+			config := certs.Server
+			if names == nil {
+				config = nil
+			}
+			s := start(t, config)
+			drivertest.Run(t, drivertest.Server{
+				Engine: redshift.Engine{}, Host: s.Host, Port: s.Port, Database: database,
+				Query: "SELECT 1", ConnType: "*stdlib.Conn",
+				SetPassword: s.SetPassword, Logins: s.Logins, Refuse: s.Refuse,
+				TLS: &drivertest.TLS{
+					Names: names, Roots: certs.Pool, Verified: verify, Unknown: "sslmode=verify-full", Off: "sslmode=disable",
+					URL: func(address, id string) string {
+						return "redshift://" + address + "/" + database + ";user=" + id + ";ssl=true;sslRootCert=" + certs.File(t)
+					},
+				},
+			})
+		})
+	}
 }
 
 func TestIPv6(t *testing.T) {

@@ -65,6 +65,8 @@ func (Driver) Open(s string) (sqldriver.Conn, error) {
 		return nil, network(err)
 	case answer == "no database\n":
 		return nil, Failed("08004", -30061, `SQL30061N  The database alias or database name "X" was not found at the remote node.  SQLSTATE=08004`)
+	case answer == "revoked\n":
+		return nil, Security(19, "USERID DISABLED or RESTRICTED")
 	}
 	return (*Conn)(nil), Security(24, "USERNAME AND/OR PASSWORD INVALID") // a typed nil, as drivers do
 }

@@ -20,6 +20,7 @@ type Server struct {
 	Databases []string
 
 	mu        sync.Mutex
+	revoked   map[string]bool
 	passwords map[string]string
 	accepted  map[string]int
 	rejected  map[string]int
@@ -29,7 +30,7 @@ type Server struct {
 // ends with the test.
 func (s *Server) Start(tb testing.TB, hosts ...string) *Server {
 	tb.Helper()
-	s.passwords, s.accepted, s.rejected = map[string]string{}, map[string]int{}, map[string]int{}
+	s.passwords, s.accepted, s.rejected, s.revoked = map[string]string{}, map[string]int{}, map[string]int{}, map[string]bool{}
 	s.Listener = loopback.Listen(tb, s.serve, hosts...)
 	return s
 }
@@ -53,6 +54,9 @@ func (s *Server) decide(database, user, password string) (answer string) {
 		s.rejected[user]++
 		return "rejected\n"
 	}
+	if s.revoked[user] {
+		return "revoked\n"
+	}
 	if !slices.Contains(s.Databases, database) {
 		return "no database\n"
 	}
@@ -65,6 +69,13 @@ func (s *Server) SetPassword(_ testing.TB, user, password string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.passwords[user] = password
+}
+
+// Revoke takes away a user's right to log in.
+func (s *Server) Revoke(_ testing.TB, user string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.revoked[user] = true
 }
 
 // Logins returns how many logins of a user were accepted, and rejected for the password.

@@ -42,6 +42,7 @@ type Server struct {
 	HangUp    Step              // closes the connection here
 
 	mu       sync.Mutex
+	locked   map[string]bool
 	logins   []Login
 	accepted map[string]int
 	rejected map[string]int
@@ -95,7 +96,8 @@ var rsaKey = sync.OnceValue(func() *rsa.PrivateKey {
 // Start has the server listen on hosts, 127.0.0.1 if there are none, and returns it.
 func (s *Server) Start(tb testing.TB, hosts ...string) *Server {
 	tb.Helper()
-	s.accepted, s.rejected, s.Passwords = map[string]int{}, map[string]int{}, maps.Clone(s.Passwords)
+	s.accepted, s.rejected, s.locked = map[string]int{}, map[string]int{}, map[string]bool{}
+	s.Passwords = maps.Clone(s.Passwords)
 	if s.Passwords == nil {
 		s.Passwords = map[string]string{}
 	}
@@ -115,6 +117,13 @@ func (s *Server) password(user string) (password string, ok bool) {
 	defer s.mu.Unlock()
 	password, ok = s.Passwords[user]
 	return password, ok
+}
+
+// Lock locks a user's account.
+func (s *Server) Lock(_ testing.TB, user string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.locked[user] = true
 }
 
 // Logins returns how many logins of a user were accepted, and rejected for the password.
@@ -296,6 +305,8 @@ func (s *Server) decide(l Login) *Error {
 	case !l.Good:
 		s.rejected[l.User]++
 		return &Error{1045, "28000", fmt.Sprintf("Access denied for user '%s'@'localhost' (using password: YES)", l.User)}
+	case s.locked[l.User]:
+		return &Error{3118, "HY000", fmt.Sprintf("Access denied for user '%s'@'localhost'. Account is locked.", l.User)}
 	case s.Databases != nil && l.Database != "" && !slices.Contains(s.Databases, l.Database):
 		return &Error{1049, "42000", fmt.Sprintf("Unknown database '%s'", l.Database)}
 	}

@@ -39,6 +39,7 @@ type Server struct {
 	HangUp    Step                     // closes the connection here
 
 	mu       sync.Mutex
+	refused  map[string]bool
 	logins   []Login
 	accepted map[string]int
 	rejected map[string]int
@@ -96,7 +97,7 @@ type Query struct {
 // Start has the server listen on hosts, 127.0.0.1 if there are none, and returns it.
 func (s *Server) Start(tb testing.TB, hosts ...string) *Server {
 	tb.Helper()
-	s.accepted, s.rejected = map[string]int{}, map[string]int{}
+	s.accepted, s.rejected, s.refused = map[string]int{}, map[string]int{}, map[string]bool{}
 	s.Passwords = maps.Clone(s.Passwords)
 	s.Listener = loopback.Listen(tb, s.serve, hosts...)
 	return s
@@ -107,6 +108,14 @@ func (s *Server) SetPassword(_ testing.TB, user, password string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.Passwords[user] = password
+}
+
+// Refuse has the server refuse a user's logins, if the password is right, since there are
+// too many.
+func (s *Server) Refuse(_ testing.TB, user string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refused[user] = true
 }
 
 // Logins returns how many logins of a user were accepted, and rejected for the password.
@@ -284,6 +293,9 @@ func (s *Server) decide(l Login, salt [4]byte) *Error {
 			return s.Rejects(l.User)
 		}
 		return NewError("28P01", "auth_failed", `password authentication failed for user "`+l.User+`"`)
+	}
+	if s.refused[l.User] {
+		return NewError("53300", "InitializeSessionUserId", `too many connections for role "`+l.User+`"`)
 	}
 	if s.Databases != nil && !slices.Contains(s.Databases, l.Database) {
 		return NewError("3D000", "InitPostgres", `database "`+l.Database+`" does not exist`)

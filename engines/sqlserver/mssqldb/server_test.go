@@ -5,9 +5,7 @@ import (
 	sqldriver "database/sql/driver"
 	"encoding/json"
 	"errors"
-	"net"
 	"slices"
-	"strconv"
 	"testing"
 	"time"
 
@@ -131,48 +129,46 @@ func capture(t *testing.T, ep driver.Endpoint) (config *msdsn.Config, err error)
 	return config, nil
 }
 
-func TestDriver(t *testing.T) {
-	certs := newCertificates(t, "127.0.0.1")
-	others := newCertificates(t, "127.0.0.1")
+func TestConformance(t *testing.T) {
 	for _, c := range []struct {
 		name    string
-		options tdsserver.Options
+		names   []string // in the certificate; none: the server has no TLS
+		force   bool
+		address string
 	}{
-		{"encryption available", tdsserver.Options{TLS: certs.Server}},
-		{"encryption required", tdsserver.Options{TLS: certs.Server, Force: true}},
-		{"encryption not supported", tdsserver.Options{}},
+		{"encryption available", []string{"127.0.0.1"}, false, ""},
+		{"encryption available, other names", []string{"localhost", "::1"}, false, ""},
+		{"encryption required", []string{"127.0.0.1"}, true, ""},
+		{"encryption not supported", nil, false, ""},
+		{"IPv6", []string{"::1"}, false, "[::1]:0"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := start(t, c.options)
-			o := c.options
-			o.Databases = []string{"app"}
-			o.Addr = net.JoinHostPort("::1", strconv.Itoa(s.Port))
-			six, err := tdsserver.Start(o) // no IPv6 is no reason not to run the rest
-			if err == nil {
-				defer six.Close()
+			if c.address != "" && !loopback.HasIPv6() {
+				t.Skip("no IPv6 here")
 			}
+			certs := newCertificates(t, c.names...)
+			o := tdsserver.Options{Force: c.force, Addr: c.address}
+			if c.names != nil {
+				o.TLS = certs.Server
+			}
+			s := start(t, o)
 			d := drivertest.Server{
-				Engine:   mssqldb.Engine{},
-				Host:     s.Host,
-				Port:     s.Port,
-				Database: "app",
-				Query:    "SELECT SUSER_SNAME()",
-				ConnType: "*mssql.Conn",
-				SetPassword: func(_ testing.TB, user, password string) {
-					s.SetPassword(user, password)
-					if six != nil {
-						six.SetPassword(user, password)
-					}
+				Engine: mssqldb.Engine{}, Host: s.Host, Port: s.Port, Database: "app", Query: "SELECT SUSER_SNAME()", ConnType: "*mssql.Conn",
+				SetPassword: func(_ testing.TB, user, password string) { s.SetPassword(user, password) },
+				Logins:      func(_ testing.TB, user string) (accepted, rejected int) { return s.Logins(user) },
+				Refuse:      func(_ testing.TB, user string) { s.SetState(user, tdsserver.Locked) },
+				TLS: &drivertest.TLS{
+					Names: c.names, Roots: certs.Pool, Verified: "encrypt=true&certificate=" + certs.CA, Unknown: "encrypt=true", Off: "encrypt=disable",
+					URL: func(address, id string) string {
+						return "sqlserver://" + address + ";databaseName=app;user=" + id + ";certificate=" + certs.CA
+					},
 				},
-				Logins: func(_ testing.TB, user string) (accepted, rejected int) { return s.Logins(user) },
 			}
-			if c.options.TLS != nil {
-				d.TLSVerified = "encrypt=true&certificate=" + certs.CA
-				d.TLSWrongName = "encrypt=true&hostnameincertificate=other.test&certificate=" + certs.CA
-				d.TLSUnknownAuthority = "encrypt=true&certificate=" + others.CA
+			if c.force {
+				d.TLS.Off = ""
 			}
-			if six != nil {
-				d.HostIPv6 = "::1"
+			if c.address != "" {
+				d.HostIPv6 = s.Host
 			}
 			drivertest.Run(t, d)
 		})

@@ -666,6 +666,7 @@ func TestPrepareFails(t *testing.T) {
 		{"injection by the host", driver.Endpoint{Host: "h)(PORT=1", Port: 1, Database: "d"}, "host"},
 		{"empty host in a list", driver.Endpoint{Host: "a,,b", Port: 1, Database: "d"}, "host"},
 		{"port", driver.Endpoint{Host: "h", Port: 65536, Database: "d"}, "port"},
+		{"two zones of an address", driver.Endpoint{Host: "[fe80::1%a],[fe80::1%b]", Port: 1, Database: "D"}, "zones"},
 		{"no port", driver.Endpoint{Host: "h", Database: "d"}, "port"},
 		{"no database", driver.Endpoint{Host: "h", Port: 1}, "database"},
 		{"no SID", driver.Endpoint{Host: "h", Port: 1, Database: ":"}, "database"},

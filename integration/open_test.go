@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"testing"
 
-	"github.com/sqlsecrets/sqlsecrets/driver/drivertest"
 	"github.com/sqlsecrets/sqlsecrets/integration/internal/testdb"
 )
 
@@ -46,36 +45,5 @@ func TestOpenBySecret(t *testing.T) {
 				}
 			})
 		}
-	})
-}
-
-// TestConformance runs the suite that every engine has to pass.
-func TestConformance(t *testing.T) {
-	forEach(t, func(t *testing.T, e *engine) {
-		server := e.start(t, testdb.Options{TLS: true})
-		other := e.start(t, testdb.Options{TLS: true, Names: []string{"db.example.com"}})
-		made := map[string]bool{}
-		suite := drivertest.Server{
-			Engine: e.adapter, Host: server.Host, Port: server.Port, Database: server.Database,
-			Query: "SELECT 1", ConnType: e.connType,
-			SetPassword: func(t testing.TB, user, password string) {
-				t.Helper()
-				if !made[user] {
-					made[user] = true
-					server.CreateUser(user, password)
-					return
-				}
-				if err := server.SetPassword(t.Context(), user, password); err != nil {
-					t.Fatal(err)
-				}
-			},
-			Logins: func(_ testing.TB, user string) (accepted, rejected int) {
-				return server.Logins(user), server.RejectedLogins(user)
-			},
-			TLSVerified:         e.verify(t, server.CA),
-			TLSUnknownAuthority: e.verify(t, testdb.UnknownCA(t)),
-			TLSWrongName:        e.verify(t, server.CA) + "&port=" + strconv.Itoa(other.Port),
-		}
-		drivertest.Run(t, suite)
 	})
 }

@@ -2,9 +2,11 @@
 package testca
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -35,7 +37,8 @@ func New(names ...string) Certificates {
 		NotBefore: now.Add(-time.Hour), NotAfter: now.Add(time.Hour),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 	}
-	c.Authority, c.key = create(template, template, nil)
+	c.key = newKey()
+	c.Authority = create(template, template, &c.key.PublicKey, c.key)
 	c.Pool.AddCert(c.Authority)
 	c.Server = &tls.Config{Certificates: []tls.Certificate{c.Issue("a server", names...)}}
 	return c
@@ -43,6 +46,21 @@ func New(names ...string) Certificates {
 
 // Issue makes one more certificate by the authority, of a server or a client.
 func (c Certificates) Issue(commonName string, names ...string) tls.Certificate {
+	key := newKey()
+	leaf := c.sign(commonName, names, &key.PublicKey)
+	return tls.Certificate{Certificate: [][]byte{leaf.Raw}, PrivateKey: key, Leaf: leaf}
+}
+
+// IssueRSA makes one of a client with the only sort of key that a [Wallet] takes.
+func (c Certificates) IssueRSA(commonName string) (key *rsa.PrivateKey, certificate []byte) {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		panic(err) // of no source of randomness
+	}
+	return key, c.sign(commonName, nil, &key.PublicKey).Raw
+}
+
+func (c Certificates) sign(commonName string, names []string, key crypto.PublicKey) *x509.Certificate {
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: commonName},
 		NotBefore: c.Authority.NotBefore, NotAfter: c.Authority.NotAfter,
@@ -54,28 +72,27 @@ func (c Certificates) Issue(commonName string, names ...string) tls.Certificate 
 			template.DNSNames = append(template.DNSNames, n)
 		}
 	}
-	leaf, key := create(template, c.Authority, c.key)
-	return tls.Certificate{Certificate: [][]byte{leaf.Raw}, PrivateKey: key, Leaf: leaf}
+	return create(template, c.Authority, key, c.key)
 }
 
-// create signs a certificate with the parent's key, or with its own if that is nil.
-func create(template, parent *x509.Certificate, signer *ecdsa.PrivateKey) (*x509.Certificate, *ecdsa.PrivateKey) {
+func newKey() *ecdsa.PrivateKey {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if signer == nil {
-		signer = key
+	if err != nil {
+		panic(err) // of no source of randomness
 	}
-	var der []byte
-	if err == nil {
-		der, err = x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, signer)
-	}
-	var c *x509.Certificate
-	if err == nil {
-		c, err = x509.ParseCertificate(der)
-	}
+	return key
+}
+
+func create(template, parent *x509.Certificate, key crypto.PublicKey, signer *ecdsa.PrivateKey) *x509.Certificate {
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, key, signer)
 	if err != nil {
 		panic(err) // the template is wrong
 	}
-	return c, key
+	c, err := x509.ParseCertificate(der)
+	if err != nil {
+		panic(err)
+	}
+	return c
 }
 
 // File writes the authority's certificate into a file of the test.

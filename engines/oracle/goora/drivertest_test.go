@@ -30,7 +30,7 @@ func TestConformance(t *testing.T) {
 			}
 			c.opts.IPv6 = loopback.HasIPv6()
 			s := tnsserver.New(t, &c.opts)
-			wallet := writeWallet(t, nil, certs.Authority.Raw)
+			wallet := testca.Wallet(t, nil, certs.Authority.Raw)
 			d := drivertest.Server{
 				Engine: goora.Engine{}, Host: s.Host, Port: s.Port, Database: "ORCL", Params: params,
 				Query: "SELECT 1 FROM DUAL", ConnType: "*go_ora.Connection",

@@ -256,7 +256,7 @@ func TestTLS(t *testing.T) {
 	roots := func() *tls.Config { return &tls.Config{RootCAs: certs.Pool} }
 	named := func(name string) *tls.Config { return &tls.Config{RootCAs: certs.Pool, ServerName: name} }
 	const tcps, tcp = true, false
-	wallet := writeWallet(t, nil, certs.Authority.Raw)
+	wallet := testca.Wallet(t, nil, certs.Authority.Raw)
 	for _, c := range []struct {
 		name   string
 		server bool // TCPS

@@ -355,6 +355,15 @@ func TestTLSConfigIsCloned(t *testing.T) {
 	if mine.ServerName != "" || mine.InsecureSkipVerify || mine.VerifyConnection != nil {
 		t.Errorf("the caller's configuration is changed: %+v", mine)
 	}
+	// Parameters that have a say besides change a copy.
+	mine.InsecureSkipVerify, ep.Params = true, pairs("SSL", "true", "SSL VERIFY", "true", "WALLET", testca.Wallet(t, nil, certs.Authority.Raw))
+	if _, err := (goora.Engine{}).Prepare(ep); err != nil {
+		t.Fatal(err)
+	}
+	if !mine.InsecureSkipVerify || mine.RootCAs != certs.Pool {
+		t.Error("parameters have changed the caller's configuration")
+	}
+	mine.InsecureSkipVerify, ep.Params = false, nil
 	e := goora.Engine{Configure: func(c *configurations.ConnectionConfig) error {
 		if c.TLSConfig.ServerName != "" {
 			t.Errorf("Configure sees ServerName %q, which it set for another connection", c.TLSConfig.ServerName)

@@ -128,7 +128,9 @@ var columns = map[string]column{
 	"MySQL, MariaDB": {
 		engines: []driver.Engine{gosqldriver.Engine{}, gosqldriver.Engine{MariaDB: true}}, database: "app",
 		start: func(t *testing.T, config *tls.Config, _ string) int {
-			return (&mysqlserver.Server{TLS: config, Passwords: map[string]string{"u": "p"}}).Start(t).Port
+			s := (&mysqlserver.Server{TLS: config}).Start(t)
+			s.SetPassword(t, "u", "p")
+			return s.Port
 		},
 		url: func(engine, form, address string) string {
 			return engine + ":" + queried(strings.Replace(form, "…", address+"/app", 1))
@@ -175,7 +177,7 @@ var columns = map[string]column{
 }
 
 func startPostgres(t *testing.T, config *tls.Config, _ string) int {
-	return (&pgserver.Server{TLS: config, Passwords: map[string]string{"u": "p"}}).Start(t).Port
+	return (&pgserver.Server{TLS: config}).Start(t).Port
 }
 
 // queried adds the secret's id to a URL with a query or without.

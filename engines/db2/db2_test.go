@@ -50,7 +50,7 @@ func TestConformance(t *testing.T) {
 			drivertest.Run(t, drivertest.Server{
 				Engine: fake, Host: s.Host, Port: s.Port, Database: database, Params: params,
 				Query: "VALUES 1", ConnType: "*db2cli.Conn",
-				SetPassword: s.SetPassword, Logins: s.Logins, Refuse: s.Revoke,
+				SetPassword: s.SetPassword, Logins: s.Logins, Refuse: s.Refuse,
 				Refuses: func(p string) bool {
 					return strings.ContainsAny(p, ";") || strings.TrimSpace(p) != p || strings.IndexFunc(p, func(r rune) bool { return r > 0x7e }) >= 0 || p[0] == '\''
 				},

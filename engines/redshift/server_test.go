@@ -19,7 +19,7 @@ const database = "dev"
 func start(tb testing.TB, config *tls.Config, hosts ...string) *pgserver.Server {
 	tb.Helper()
 	s := &pgserver.Server{
-		TLS: config, OnlyV30: true, Method: pgserver.MD5, Passwords: map[string]string{}, Databases: []string{database},
+		TLS: config, OnlyV30: true, Method: pgserver.MD5, CheckPasswords: true, Databases: []string{database},
 		Rejects: func(user string) *pgserver.Error {
 			return pgserver.NewError("28000", "auth_failed", `password authentication failed for user "`+user+`"`)
 		},

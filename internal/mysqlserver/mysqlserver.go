@@ -16,12 +16,12 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
-	"maps"
 	"net"
 	"slices"
 	"sync"
 	"testing"
 
+	"github.com/sqlsecrets/sqlsecrets/internal/accounts"
 	"github.com/sqlsecrets/sqlsecrets/internal/loopback"
 )
 
@@ -29,24 +29,21 @@ import (
 // method, and checks the password with it, or with the one that it switches to.
 type Server struct {
 	*loopback.Listener // from Start on
+	accounts.Accounts
 
-	TLS       *tls.Config       // nil: it announces no TLS
-	Method    string            // "" is NativePassword
-	SwitchTo  string            // another method to ask for
-	Full      bool              // CachingSHA2 asks for the password itself
-	Passwords map[string]string // by user
-	Databases []string          // nil: every database exists
-	Fail      *Error            // the answer to every login
-	Refuse    *Error            // the answer to every connection
-	Hang      Step              // says nothing more from here on
-	HangUp    Step              // closes the connection here
+	TLS       *tls.Config // nil: it announces no TLS
+	Method    string      // "" is NativePassword
+	SwitchTo  string      // another method to ask for
+	Full      bool        // CachingSHA2 asks for the password itself
+	Databases []string    // nil: every database exists
+	Fail      *Error      // the answer to every login
+	Block     *Error      // the answer to every connection
+	Hang      Step        // says nothing more from here on
+	HangUp    Step        // closes the connection here
 
-	mu       sync.Mutex
-	locked   map[string]bool
-	logins   []Login
-	accepted map[string]int
-	rejected map[string]int
-	queries  []string
+	mu      sync.Mutex
+	logins  []Login
+	queries []string
 }
 
 // A Login is one that a server saw.
@@ -96,41 +93,8 @@ var rsaKey = sync.OnceValue(func() *rsa.PrivateKey {
 // Start has the server listen on hosts, 127.0.0.1 if there are none, and returns it.
 func (s *Server) Start(tb testing.TB, hosts ...string) *Server {
 	tb.Helper()
-	s.accepted, s.rejected, s.locked = map[string]int{}, map[string]int{}, map[string]bool{}
-	s.Passwords = maps.Clone(s.Passwords)
-	if s.Passwords == nil {
-		s.Passwords = map[string]string{}
-	}
 	s.Listener = loopback.Listen(tb, s.serve, hosts...)
 	return s
-}
-
-// SetPassword gives a user a password, and makes the user if there is none.
-func (s *Server) SetPassword(_ testing.TB, user, password string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.Passwords[user] = password
-}
-
-func (s *Server) password(user string) (password string, ok bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	password, ok = s.Passwords[user]
-	return password, ok
-}
-
-// Lock locks a user's account.
-func (s *Server) Lock(_ testing.TB, user string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.locked[user] = true
-}
-
-// Logins returns how many logins of a user were accepted, and rejected for the password.
-func (s *Server) Logins(_ testing.TB, user string) (accepted, rejected int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.accepted[user], s.rejected[user]
 }
 
 // Seen returns the logins so far.
@@ -193,8 +157,8 @@ func (s *Server) serve(raw net.Conn) {
 		return
 	}
 	w := &wire{Conn: raw}
-	if s.Refuse != nil {
-		w.fail(s.Refuse)
+	if s.Block != nil {
+		w.fail(s.Block)
 		return
 	}
 	w.write(s.greeting())
@@ -210,7 +174,7 @@ func (s *Server) serve(raw net.Conn) {
 			return
 		}
 	}
-	password, known := s.password(l.User)
+	password, known := s.Password(l.User)
 	switch method {
 	case NativePassword:
 		l.Good = bytes.Equal(answer, scramble1(password))
@@ -299,18 +263,19 @@ func (s *Server) decide(l Login) *Error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.logins = append(s.logins, l)
-	switch {
-	case s.Fail != nil:
+	if s.Fail != nil {
 		return s.Fail
-	case !l.Good:
-		s.rejected[l.User]++
+	}
+	switch s.Check(l.User, l.Good) {
+	case accounts.Rejected:
 		return &Error{1045, "28000", fmt.Sprintf("Access denied for user '%s'@'localhost' (using password: YES)", l.User)}
-	case s.locked[l.User]:
+	case accounts.Refused:
 		return &Error{3118, "HY000", fmt.Sprintf("Access denied for user '%s'@'localhost'. Account is locked.", l.User)}
-	case s.Databases != nil && l.Database != "" && !slices.Contains(s.Databases, l.Database):
+	}
+	if s.Databases != nil && l.Database != "" && !slices.Contains(s.Databases, l.Database) {
 		return &Error{1049, "42000", fmt.Sprintf("Unknown database '%s'", l.Database)}
 	}
-	s.accepted[l.User]++
+	s.Accept(l.User)
 	return nil
 }
 

@@ -9,7 +9,6 @@ import (
 	"crypto/tls"
 	"encoding/hex"
 	"io"
-	"maps"
 	"net"
 	"slices"
 	"sync"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgproto3"
 
+	"github.com/sqlsecrets/sqlsecrets/internal/accounts"
 	"github.com/sqlsecrets/sqlsecrets/internal/loopback"
 )
 
@@ -24,27 +24,25 @@ import (
 // without TLS that accepts every login.
 type Server struct {
 	*loopback.Listener // from Start on
+	accounts.Accounts
 
-	TLS       *tls.Config              // nil: it has no TLS
-	Answer    byte                     // to the request for TLS; 0: as TLS says
-	OnlyV30   bool                     // refuses newer protocols
-	Method    Method                   // of authentication
-	Passwords map[string]string        // by user; nil: every password is right
-	Rejects   func(user string) *Error // of a wrong password; nil: as PostgreSQL
-	Databases []string                 // nil: every database exists
-	Check     func(Login) *Error       // of a login that is right so far; nil, or returning nil: it is accepted
-	Reports   map[string]string        // settings that it reports when it accepts a login; nil: as PostgreSQL, the two that pgx wants
-	Standby   bool                     // is one, and read-only
-	Hang      Step                     // says nothing more from here on
-	HangUp    Step                     // closes the connection here
+	TLS            *tls.Config              // nil: it has no TLS
+	Answer         byte                     // to the request for TLS; 0: as TLS says
+	OnlyV30        bool                     // refuses newer protocols
+	Method         Method                   // of authentication
+	CheckPasswords bool                     // by Accounts; else every login is right
+	Rejects        func(user string) *Error // of a wrong password; nil: as PostgreSQL
+	Databases      []string                 // nil: every database exists
+	Check          func(Login) *Error       // of a login that is right so far; nil, or returning nil: it is accepted
+	Reports        map[string]string        // settings that it reports when it accepts a login; nil: as PostgreSQL, the two that pgx wants
+	Standby        bool                     // is one, and read-only
+	Hang           Step                     // says nothing more from here on
+	HangUp         Step                     // closes the connection here
 
-	mu       sync.Mutex
-	refused  map[string]bool
-	logins   []Login
-	accepted map[string]int
-	rejected map[string]int
-	queries  []Query
-	cancels  int
+	mu      sync.Mutex
+	logins  []Login
+	queries []Query
+	cancels int
 }
 
 // An Error is what a server says.
@@ -97,32 +95,8 @@ type Query struct {
 // Start has the server listen on hosts, 127.0.0.1 if there are none, and returns it.
 func (s *Server) Start(tb testing.TB, hosts ...string) *Server {
 	tb.Helper()
-	s.accepted, s.rejected, s.refused = map[string]int{}, map[string]int{}, map[string]bool{}
-	s.Passwords = maps.Clone(s.Passwords)
 	s.Listener = loopback.Listen(tb, s.serve, hosts...)
 	return s
-}
-
-// SetPassword gives a user a password, and makes the user if there is none.
-func (s *Server) SetPassword(_ testing.TB, user, password string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.Passwords[user] = password
-}
-
-// Refuse has the server refuse a user's logins, if the password is right, since there are
-// too many.
-func (s *Server) Refuse(_ testing.TB, user string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.refused[user] = true
-}
-
-// Logins returns how many logins of a user were accepted, and rejected for the password.
-func (s *Server) Logins(_ testing.TB, user string) (accepted, rejected int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.accepted[user], s.rejected[user]
 }
 
 // Seen returns the logins so far.
@@ -283,19 +257,20 @@ func (s *Server) decide(l Login, salt [4]byte) *Error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.logins = append(s.logins, l)
-	want, ok := s.Passwords[l.User]
-	if s.Method == MD5 {
-		want = digest(l.User, want, salt)
-	}
-	if s.Passwords != nil && (!ok || l.Password != want) {
-		s.rejected[l.User]++
-		if s.Rejects != nil {
-			return s.Rejects(l.User)
+	if s.CheckPasswords {
+		password, ok := s.Password(l.User)
+		if s.Method == MD5 {
+			password = digest(l.User, password, salt)
 		}
-		return NewError("28P01", "auth_failed", `password authentication failed for user "`+l.User+`"`)
-	}
-	if s.refused[l.User] {
-		return NewError("53300", "InitializeSessionUserId", `too many connections for role "`+l.User+`"`)
+		switch s.Accounts.Check(l.User, ok && l.Password == password) {
+		case accounts.Rejected:
+			if s.Rejects != nil {
+				return s.Rejects(l.User)
+			}
+			return NewError("28P01", "auth_failed", `password authentication failed for user "`+l.User+`"`)
+		case accounts.Refused:
+			return NewError("53300", "InitializeSessionUserId", `too many connections for role "`+l.User+`"`)
+		}
 	}
 	if s.Databases != nil && !slices.Contains(s.Databases, l.Database) {
 		return NewError("3D000", "InitPostgres", `database "`+l.Database+`" does not exist`)
@@ -305,7 +280,7 @@ func (s *Server) decide(l Login, salt [4]byte) *Error {
 			return e
 		}
 	}
-	s.accepted[l.User]++
+	s.Accept(l.User)
 	return nil
 }
 

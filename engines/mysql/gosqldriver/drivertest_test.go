@@ -30,7 +30,7 @@ func TestConformance(t *testing.T) {
 				s := server.Start(t)
 				drivertest.Run(t, drivertest.Server{
 					Engine: engine, Host: s.Host, Port: s.Port, Database: "app", Query: "SELECT 1", ConnType: "*mysql.mysqlConn",
-					SetPassword: s.SetPassword, Logins: s.Logins, Refuse: s.Lock,
+					SetPassword: s.SetPassword, Logins: s.Logins, Refuse: s.Refuse,
 					TLS: &drivertest.TLS{
 						Names: names, Roots: certs.Pool, Verified: "tls=" + ca, Unknown: "tls=true", Off: "tls=false",
 						URL: func(address, id string) string {

@@ -375,7 +375,7 @@ func TestErrorsHoldNoPassword(t *testing.T) {
 		as     any
 	}{
 		{"rejected", &mysqlserver.Server{}, nil, "Error 1045 (28000): Access denied", new(*gomysql.MySQLError)},
-		{"host is blocked", &mysqlserver.Server{Refuse: &mysqlserver.Error{Number: 1129, State: "HY000", Message: "blocked"}}, nil, "1129", new(*gomysql.MySQLError)},
+		{"host is blocked", &mysqlserver.Server{Block: &mysqlserver.Error{Number: 1129, State: "HY000", Message: "blocked"}}, nil, "1129", new(*gomysql.MySQLError)},
 		{"hangs up", &mysqlserver.Server{HangUp: mysqlserver.AtConnect}, nil, "connect to 127.0.0.1", nil},
 		{"hangs up after the login", &mysqlserver.Server{HangUp: mysqlserver.AtLogin}, nil, "connect to 127.0.0.1", nil},
 		{"wrong certificate", &mysqlserver.Server{TLS: certs.Server}, func(ep *driver.Endpoint) { ep.TLS = &tls.Config{RootCAs: certs.Pool} }, "certificate", new(*tls.CertificateVerificationError)},

@@ -20,7 +20,7 @@ const (
 // start starts a server with the user app_user.
 func start(tb testing.TB, s *mysqlserver.Server, hosts ...string) *mysqlserver.Server {
 	tb.Helper()
-	s.Passwords = map[string]string{"app_user": goodPassword}
+	s.SetPassword(tb, "app_user", goodPassword)
 	return s.Start(tb, hosts...)
 }
 

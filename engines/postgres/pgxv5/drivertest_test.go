@@ -42,7 +42,7 @@ func TestConformance(t *testing.T) {
 }
 
 func suite(t *testing.T, config *tls.Config, host string, of *drivertest.TLS) drivertest.Server {
-	s := (&pgserver.Server{TLS: config, Passwords: map[string]string{}, Databases: []string{"app"}}).Start(t, host)
+	s := (&pgserver.Server{TLS: config, CheckPasswords: true, Databases: []string{"app"}}).Start(t, host)
 	d := drivertest.Server{
 		Engine: pgxv5.Engine{}, Host: s.Host, Port: s.Port, Database: "app", Query: "SELECT 1", ConnType: "*stdlib.Conn",
 		SetPassword: s.SetPassword, Logins: s.Logins, Refuse: s.Refuse, TLS: of,

@@ -30,6 +30,10 @@ func conformance(t *testing.T, e *engine, names []string) drivertest.Server {
 		ca = others
 	}
 	verified, unknown := e.verify(t, ca), e.verify(t, others)
+	ifAvailable := "tls=preferred"
+	if e.name == "postgres" {
+		ifAvailable = "sslmode=prefer"
+	}
 	made := map[string]bool{}
 	return drivertest.Server{
 		Engine: e.adapter, Host: server.Host, Port: server.Port, Database: server.Database,
@@ -59,7 +63,7 @@ func conformance(t *testing.T, e *engine, names []string) drivertest.Server {
 			}
 		},
 		TLS: &drivertest.TLS{
-			Names: names, Roots: ca.Pool, Verified: verified, Unknown: unknown, Off: e.noTLS,
+			Names: names, Roots: ca.Pool, Verified: verified, Unknown: unknown, IfAvailable: ifAvailable, Off: e.noTLS,
 			URL: func(address, id string) string {
 				return e.scheme + "://" + address + "/" + server.Database + "?user=" + id + "&" + verified
 			},

@@ -23,11 +23,12 @@ func ExampleRun() {
 			SetPassword: server.setPassword,
 			Logins:      server.logins,
 			TLS: &drivertest.TLS{
-				Names:    []string{"localhost"},
-				Roots:    server.authorities,
-				Verified: "sslmode=verify-full&sslrootcert=ca.pem",
-				Unknown:  "sslmode=verify-full",
-				Off:      "sslmode=disable",
+				Names:       []string{"localhost"},
+				Roots:       server.authorities,
+				Verified:    "sslmode=verify-full&sslrootcert=ca.pem",
+				Unknown:     "sslmode=verify-full",
+				Off:         "sslmode=disable",
+				IfAvailable: "sslmode=prefer",
 				URL: func(address, id string) string {
 					return "postgresql://" + address + "/app?user=" + id + "&sslmode=verify-full&sslrootcert=ca.pem"
 				},

@@ -32,6 +32,9 @@ type TLS struct {
 	// Unknown are some that ask for the same by other authorities, as the system's:
 	// "sslmode=verify-full".
 	Unknown string
+	// IfAvailable are some that leave TLS to the server: "sslmode=prefer". With Options.TLS
+	// it is required nevertheless. Empty: not checked, for an engine that has none.
+	IfAvailable string
 	// Off are some that turn TLS off, also where Options.TLS is set: "sslmode=disable".
 	// Empty: not checked, for a server that insists on TLS.
 	Off string
@@ -65,6 +68,11 @@ func (s Server) askings() []asking {
 	return list
 }
 
+// insisting asks by Options.TLS where parameters leave it to the server.
+func (s Server) insisting() asking {
+	return asking{name: "Options.TLS, whatever the parameters", params: s.TLS.IfAvailable, options: &tls.Config{RootCAs: s.TLS.Roots}}
+}
+
 // tls checks what becomes of TLS on its way from a data source name to the server. A
 // proxy sees whether a client begins it, and whether a user's name goes over the wire as
 // it is, as it does in all logins without TLS.
@@ -86,6 +94,13 @@ func (s Server) tls(t *testing.T) {
 	}
 	for _, how := range s.askings() {
 		t.Run("asked by "+how.name, func(t *testing.T) { s.tlsAsked(t, how) })
+	}
+	if s.TLS.IfAvailable != "" {
+		how := s.insisting()
+		t.Run("asked by "+how.name, func(t *testing.T) {
+			s.login(t, s.newProxy(t), s.right(), how, Passwords[0]).wantTLS()
+			s.login(t, s.newProxy(t), s.wrong(), how, Passwords[0]).wantRefused()
+		})
 	}
 	t.Run("unknown authority", s.tlsUnknownAuthority)
 	if s.TLS.NoOptions {
@@ -424,6 +439,9 @@ func (s Server) tlsWithout(t *testing.T) {
 	if !s.TLS.NoOptions && s.TLS.Off != "" {
 		plain = append(plain, asking{name: "off, with Options.TLS", params: s.TLS.Off, options: &tls.Config{RootCAs: s.TLS.Roots}})
 	}
+	if s.TLS.IfAvailable != "" {
+		plain = append(plain, asking{name: "if available", params: s.TLS.IfAvailable})
+	}
 	for _, how := range plain {
 		t.Run(how.name, func(t *testing.T) { s.login(t, s.newProxy(t), s.right(), how, Passwords[0]).wantPlain() })
 	}
@@ -435,6 +453,9 @@ func (s Server) tlsWithout(t *testing.T) {
 	})
 	asked := append(s.askings(), asking{name: "parameters, other authorities", params: s.TLS.Unknown})
 	if !s.TLS.NoOptions {
+		if s.TLS.IfAvailable != "" {
+			asked = append(asked, s.insisting())
+		}
 		asked = append(asked, asking{name: "Options.TLS without verification", options: &tls.Config{InsecureSkipVerify: true}})
 	}
 	for _, how := range asked {

@@ -41,7 +41,7 @@ func TestConformance(t *testing.T) {
 				Query: "SELECT 1", ConnType: "*stdlib.Conn",
 				SetPassword: s.SetPassword, Logins: s.Logins, Refuse: s.Refuse,
 				TLS: &drivertest.TLS{
-					Names: names, Roots: certs.Pool, Verified: verify, Unknown: "sslmode=verify-full", Off: "sslmode=disable",
+					Names: names, Roots: certs.Pool, Verified: verify, Unknown: "sslmode=verify-full", IfAvailable: "sslmode=prefer", Off: "sslmode=disable",
 					URL: func(address, id string) string {
 						return "redshift://" + address + "/" + database + ";user=" + id + ";ssl=true;sslRootCert=" + certs.File(t)
 					},

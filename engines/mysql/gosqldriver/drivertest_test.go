@@ -32,7 +32,7 @@ func TestConformance(t *testing.T) {
 					Engine: engine, Host: s.Host, Port: s.Port, Database: "app", Query: "SELECT 1", ConnType: "*mysql.mysqlConn",
 					SetPassword: s.SetPassword, Logins: s.Logins, Refuse: s.Refuse,
 					TLS: &drivertest.TLS{
-						Names: names, Roots: certs.Pool, Verified: "tls=" + ca, Unknown: "tls=true", Off: "tls=false",
+						Names: names, Roots: certs.Pool, Verified: "tls=" + ca, Unknown: "tls=true", IfAvailable: "tls=preferred", Off: "tls=false",
 						URL: func(address, id string) string {
 							return engine.Info().Name + "://" + address + "/app?user=" + id + "&tls=" + ca
 						},

@@ -32,7 +32,7 @@ func TestConformance(t *testing.T) {
 				config = nil
 			}
 			drivertest.Run(t, suite(t, config, c.host, &drivertest.TLS{
-				Names: c.names, Roots: certs.Pool, Verified: verify, Unknown: "sslmode=verify-full", Off: "sslmode=disable",
+				Names: c.names, Roots: certs.Pool, Verified: verify, Unknown: "sslmode=verify-full", IfAvailable: "sslmode=prefer", Off: "sslmode=disable",
 				URL: func(address, id string) string {
 					return "postgresql://" + address + "/app?user=" + id + "&" + verify
 				},

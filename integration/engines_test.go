@@ -34,7 +34,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/engines/sqlserver/mssqldb"
 	"github.com/sqlsecrets/sqlsecrets/integration/internal/testdb"
 	"github.com/sqlsecrets/sqlsecrets/integration/internal/vendordb"
-	"github.com/sqlsecrets/sqlsecrets/internal/ssowallet"
+	"github.com/sqlsecrets/sqlsecrets/internal/testca"
 )
 
 // An engine is one of the databases that the suites run on.
@@ -60,8 +60,11 @@ type engine struct {
 
 	encrypted func(t *testing.T, v *env, db *sql.DB) bool    // a new connection uses TLS, by the server's word
 	noTLS     string                                         // a parameter that turns TLS off
+	mayTLS    string                                         // a parameter that leaves TLS to the server; none with Oracle
 	anyTLS    string                                         // parameters that ask for TLS without verification
 	verify    func(t testing.TB, ca *testdb.CA) string       // parameters that ask for verification
+	verifyURL string                                         // the same as a JDBC URL with $address, $database, $id, $verify and the $ca file
+	lock      string                                         // a statement with a user's name after which logins fail, whatever the password
 	lacks     map[feature]string                             // what does not apply, and why
 	noUser    func(password string) (why string, unfit bool) // no user can have the password; or nil
 }
@@ -96,7 +99,8 @@ var engines = []*engine{
 		roomy: []string{"-c", "max_connections=300"}, packed: []string{"-c", "max_connections=700"},
 		urls:      urls("postgresql"),
 		encrypted: byCipher("SELECT 'ssl', CASE WHEN ssl THEN cipher ELSE '' END FROM pg_stat_ssl WHERE pid = pg_backend_pid()"),
-		noTLS:     "sslmode=disable", anyTLS: "sslmode=require",
+		noTLS:     "sslmode=disable", anyTLS: "sslmode=require", mayTLS: "sslmode=prefer",
+		verifyURL: verifyURL("postgresql"), lock: `ALTER ROLE "%s" CONNECTION LIMIT 0`,
 		verify: func(_ testing.TB, ca *testdb.CA) string { return "sslmode=verify-full&sslrootcert=" + ca.File },
 	},
 	likeMySQL(&engine{
@@ -123,7 +127,8 @@ func likeMySQL(e *engine) *engine {
 	e.roomy, e.packed = []string{"--max-connections=300"}, []string{"--max-connections=700"}
 	e.urls = urls(e.name)
 	e.encrypted = byCipher("SHOW SESSION STATUS LIKE 'Ssl_cipher'")
-	e.noTLS, e.anyTLS, e.verify = "tls=false", "tls=skip-verify", mysqlVerify
+	e.noTLS, e.anyTLS, e.mayTLS, e.verify = "tls=false", "tls=skip-verify", "tls=preferred", mysqlVerify
+	e.verifyURL, e.lock = verifyURL(e.name), "ALTER USER '%s'@'%%' ACCOUNT LOCK"
 	return e
 }
 
@@ -157,7 +162,8 @@ func likeSQLServer(e *engine) *engine {
 		}
 		return option == "TRUE"
 	}
-	e.noTLS, e.anyTLS = "encrypt=disable", "encrypt=true&trustservercertificate=true"
+	e.noTLS, e.anyTLS, e.mayTLS = "encrypt=disable", "encrypt=true&trustservercertificate=true", "encrypt=optional"
+	e.verifyURL, e.lock = "sqlserver://$address;databaseName=$database;user=$id;certificate=$ca", "ALTER LOGIN [%s] DISABLE"
 	e.verify = func(_ testing.TB, ca *testdb.CA) string { return "encrypt=true&certificate=" + ca.File }
 	e.lacks[closesSuperseded] = "go-mssqldb has no hook at check-out"
 	e.lacks[noticesTheDead] = "go-mssqldb's ResetSession does nothing, and its first read fails"
@@ -185,6 +191,7 @@ func likeOracle(e *engine) *engine {
 		return protocol == "tcps"
 	}
 	e.noTLS, e.anyTLS = "SSL=false", "SSL=true&SSL_VERIFY=false"
+	e.verifyURL, e.lock = "oracle:thin:@//$address/$database?user=$id&$verify", "ALTER USER %s ACCOUNT LOCK"
 	e.verify = func(t testing.TB, ca *testdb.CA) string {
 		t.Helper()
 		text, err := os.ReadFile(ca.File)
@@ -192,7 +199,7 @@ func likeOracle(e *engine) *engine {
 			t.Fatal(err)
 		}
 		block, _ := pem.Decode(text)
-		return "SSL=true&WALLET=" + ssowallet.Write(t, nil, block.Bytes)
+		return "SSL=true&WALLET=" + testca.Wallet(t, nil, block.Bytes)
 	}
 	e.lacks[closesSuperseded] = "go-ora's ResetSession looks at what nothing outside can set"
 	e.lacks[noticesTheDead] = "go-ora notices when it reads, which database/sql makes up for in a query only"
@@ -212,6 +219,9 @@ func urls(scheme string) []struct{ name, format string } {
 		{"JDBC URL without database", scheme + "://$address?user=$id&region=us-west-2&endpoint=$escaped"},
 	}
 }
+
+// verifyURL is of the form that most databases have.
+func verifyURL(scheme string) string { return scheme + "://$address/$database?user=$id&$verify" }
 
 // tlsPort is a parameter that leads to the port with TLS, with a "&" in front, or nothing.
 func tlsPort(s *testdb.Server) string {

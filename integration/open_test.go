@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"testing"
 
-	"github.com/sqlsecrets/sqlsecrets/driver/drivertest"
 	"github.com/sqlsecrets/sqlsecrets/integration/internal/testdb"
 )
 
@@ -55,44 +54,5 @@ func TestOpenBySecret(t *testing.T) {
 				}
 			})
 		}
-	})
-}
-
-// TestConformance runs the suite that every engine has to pass.
-func TestConformance(t *testing.T) {
-	forEach(t, func(t *testing.T, e *engine) {
-		_, noTLS := e.lacks[tlsServer]
-		server := e.start(t, testdb.Options{TLS: !noTLS})
-		made := map[string]bool{}
-		suite := drivertest.Server{
-			Engine: e.adapter, Host: server.Host, Port: server.Port, Database: server.Database,
-			Query: e.selectFrom("1"), ConnType: e.connType,
-			SetPassword: func(t testing.TB, user, password string) {
-				t.Helper()
-				if e.noUser != nil {
-					if why, unfit := e.noUser(password); unfit {
-						t.Skip(why)
-					}
-				}
-				if !made[user] {
-					made[user] = true
-					server.CreateUser(user, password)
-					return
-				}
-				if err := server.SetPassword(t.Context(), user, password); err != nil {
-					t.Fatal(err)
-				}
-			},
-			Logins: func(_ testing.TB, user string) (accepted, rejected int) {
-				return server.Logins(user), server.RejectedLogins(user)
-			},
-		}
-		if !noTLS {
-			other := e.start(t, testdb.Options{TLS: true, Names: []string{"db.example.com"}})
-			suite.TLSVerified = e.verify(t, server.CA) + tlsPort(server)
-			suite.TLSUnknownAuthority = e.verify(t, testdb.UnknownCA(t)) + tlsPort(server)
-			suite.TLSWrongName = e.verify(t, server.CA) + "&port=" + strconv.Itoa(other.TLSPort)
-		}
-		drivertest.Run(t, suite)
 	})
 }

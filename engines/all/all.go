@@ -14,6 +14,9 @@
 // A program that imports this package links the drivers of all vendors but IBM's for
 // Db2, which the program imports itself. One that knows its engine better imports that
 // engine's package alone.
+//
+// How to ask for TLS differs between engines; [driver.Options] TLS asks for it whichever the
+// secret names, but for Db2.
 package all
 
 import (

@@ -14,6 +14,7 @@ import (
 	"github.com/microsoft/go-mssqldb/msdsn"
 
 	"github.com/sqlsecrets/sqlsecrets/internal/tdsserver"
+	"github.com/sqlsecrets/sqlsecrets/internal/testca"
 )
 
 // The statements that integration/rotation sends, whose text has to be the same there.
@@ -321,7 +322,7 @@ func TestLoginsOfStatements(t *testing.T) {
 }
 
 func TestSessionsOfStatements(t *testing.T) {
-	server, _ := certificate(t)
+	server := testca.New("localhost").Server
 	s := start(t, tdsserver.Options{Databases: []string{"app"}, TLS: server})
 	for _, name := range []string{"sa", "app", "other"} {
 		s.SetPassword(name, name)

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sqlsecrets/sqlsecrets/internal/testca"
 	"github.com/sqlsecrets/sqlsecrets/internal/tnsserver"
 )
 
@@ -43,12 +44,12 @@ func TestNodeOracledb(t *testing.T) {
 	if modules == "" {
 		t.Skip("SQLSECRETS_ORACLEDB is not the node_modules folder with oracledb in it: see .ci/independent-clients/oracledb")
 	}
-	certs := newCertificates(t, "127.0.0.1")
+	certs := testca.New("localhost", "127.0.0.1")
 	plain := tnsserver.New(t, nil)
 	breaking := tnsserver.New(t, &tnsserver.Options{BreakOnError: true})
-	tcps := tnsserver.New(t, &tnsserver.Options{TLS: certs.server})
-	resending := tnsserver.New(t, &tnsserver.Options{TLS: certs.server, ResendTLS: true})
-	strange := tnsserver.New(t, &tnsserver.Options{TLS: newCertificates(t, "127.0.0.1").server})
+	tcps := tnsserver.New(t, &tnsserver.Options{TLS: certs.Server})
+	resending := tnsserver.New(t, &tnsserver.Options{TLS: certs.Server, ResendTLS: true})
+	strange := tnsserver.New(t, &tnsserver.Options{TLS: testca.New("localhost", "127.0.0.1").Server})
 	impostor := tnsserver.New(t, &tnsserver.Options{WrongProof: true})
 	impostor.SetPassword("app", "pässwörd ';{}€")
 	for _, s := range []*tnsserver.Server{plain, breaking, tcps, resending} {
@@ -61,7 +62,7 @@ func TestNodeOracledb(t *testing.T) {
 		s.Drop("dropped")
 	}
 	authority := filepath.Join(t.TempDir(), "authority.pem")
-	if err := os.WriteFile(authority, certs.pem, 0o600); err != nil {
+	if err := os.WriteFile(authority, testca.PEM(certs.Authority.Raw), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	type login struct {

@@ -1,6 +1,7 @@
 package tnsserver_test
 
 import (
+	"crypto/tls"
 	"database/sql/driver"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 	"github.com/sijms/go-ora/v2/configurations"
 	"github.com/sijms/go-ora/v2/network"
 
+	"github.com/sqlsecrets/sqlsecrets/internal/testca"
 	"github.com/sqlsecrets/sqlsecrets/internal/tnsserver"
 )
 
@@ -353,18 +355,18 @@ func TestSessions(t *testing.T) {
 
 // One server may have TCP and TCPS, at two ports, and keeps both when it restarts.
 func TestBothProtocolsAndRestart(t *testing.T) {
-	certs := newCertificates(t, "127.0.0.1")
+	certs := testca.New("127.0.0.1")
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	secure := l.Addr().(*net.TCPAddr).Port
 	_ = l.Close()
-	s := tnsserver.New(t, &tnsserver.Options{TLS: certs.server, TCPSPort: secure})
+	s := tnsserver.New(t, &tnsserver.Options{TLS: certs.Server, TCPSPort: secure})
 	s.SetPassword("app", "app")
 	port := s.Port
 	overTLS := func(c *configurations.ConnectionConfig) {
-		c.Protocol, c.TLSConfig, c.Servers[0].Port = "tcps", certs.client(), secure
+		c.Protocol, c.TLSConfig, c.Servers[0].Port = "tcps", &tls.Config{RootCAs: certs.Pool, MinVersion: tls.VersionTLS12}, secure
 	}
 	var old *goora.Connection
 	for i := range 2 {

@@ -1,6 +1,7 @@
 package goora_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -227,11 +228,25 @@ func tryCapture(t *testing.T, ep driver.Endpoint) (config *configurations.Connec
 	return config, nil
 }
 
-// The zone of an address is for the dialer, not for the listener.
+// The zone of an address is for the dialer, neither for the listener nor for the name in
+// a certificate.
 func TestIPv6Zone(t *testing.T) {
-	c := capture(t, driver.Endpoint{Host: "fe80::1%eth0", Port: 1521, Database: "ORCL"})
-	if len(c.Servers) != 1 || c.Servers[0].Addr != "fe80::1%eth0" || !strings.Contains(c.ConnectionData(), "(HOST=fe80::1)") {
-		t.Errorf("servers %v, descriptor %s", c.Servers, c.ConnectionData())
+	var dialled, descriptor string
+	stop := errors.New("stop")
+	e := goora.Engine{Configure: func(c *configurations.ConnectionConfig) error {
+		descriptor = c.ConnectionData()
+		c.RegisterDial(func(_ context.Context, _, address string) (net.Conn, error) {
+			dialled = address
+			return nil, stop
+		})
+		return nil
+	}}
+	_, err := connect(t, e, driver.Endpoint{Host: "fe80::1%eth0", Port: 1521, Database: "ORCL"}, goodPassword)
+	if dialled != "[fe80::1%eth0]:1521" || !strings.Contains(descriptor, "(HOST=fe80::1)") {
+		t.Errorf("dialled %s with descriptor %s", dialled, descriptor)
+	}
+	if !errors.Is(err, stop) || !strings.Contains(err.Error(), "[fe80::1%eth0]:1521") {
+		t.Errorf("Connect = %v, want the dialer's error and the address", err)
 	}
 }
 

@@ -1,35 +1,20 @@
 package goora_test
 
 import (
-	"crypto/rand"
-	"crypto/rsa"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"math/big"
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/sqlsecrets/sqlsecrets/engines/oracle/goora"
-	"github.com/sqlsecrets/sqlsecrets/internal/ssowallet"
+	"github.com/sqlsecrets/sqlsecrets/internal/testca"
 	"github.com/sqlsecrets/sqlsecrets/internal/tnsserver"
 )
 
 // A wallet's certificate for the client is what the server sees.
 func TestWalletOfTheClient(t *testing.T) {
-	certs := newCertificates(t, "127.0.0.1")
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := &x509.Certificate{SerialNumber: big.NewInt(3), Subject: pkix.Name{CommonName: "client"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, c, c, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	certs := testca.New("127.0.0.1")
+	key, client := certs.IssueRSA("client")
 	server := certs.Server.Clone()
 	server.ClientAuth = tls.RequireAnyClientCert
 	seen := make(chan string, 2)
@@ -38,7 +23,7 @@ func TestWalletOfTheClient(t *testing.T) {
 		return nil
 	}
 	s := start(t, &tnsserver.Options{TLS: server})
-	wallet := ssowallet.Write(t, key, der, certs.Authority)
+	wallet := testca.Wallet(t, key, client, certs.Authority.Raw)
 	conn, err := connect(t, goora.Engine{}, endpoint(s, "SSL", "true", "WALLET", wallet), goodPassword)
 	if err != nil {
 		t.Fatal(err)
@@ -47,14 +32,14 @@ func TestWalletOfTheClient(t *testing.T) {
 	if got := <-seen; got != "client" {
 		t.Errorf("the server saw a certificate of %q, want client", got)
 	}
-	if _, err := connect(t, goora.Engine{}, endpoint(s, "SSL", "true", "WALLET", ssowallet.Write(t, nil, certs.Authority)), goodPassword); err == nil {
+	if _, err := connect(t, goora.Engine{}, endpoint(s, "SSL", "true", "WALLET", testca.Wallet(t, nil, certs.Authority.Raw)), goodPassword); err == nil {
 		t.Error("Connect succeeded without the client's certificate")
 	}
 	wantLogins(t, s, 1, 0)
 }
 
 func TestBrokenWallets(t *testing.T) {
-	folder := ssowallet.Write(t, nil, newCertificates(t, "x").Authority)
+	folder := testca.Wallet(t, nil, testca.New("x").Authority.Raw)
 	whole, err := os.ReadFile(filepath.Join(folder, "cwallet.sso"))
 	if err != nil {
 		t.Fatal(err)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/engines/postgres/pgxv5"
+	"github.com/sqlsecrets/sqlsecrets/internal/pgserver"
 )
 
 // environment is what libpq and pgx read, with values that would show: see
@@ -162,13 +163,13 @@ func TestEnvironmentDoesNotCount(t *testing.T) {
 		check(t)
 
 		// An empty password is one.
-		s := (&server{}).start(t)
-		conn, err := connect(t, pgxv5.Engine{}, s.endpoint(), "")
+		s := (&pgserver.Server{}).Start(t)
+		conn, err := connect(t, pgxv5.Engine{}, endpoint(s), "")
 		if err != nil {
 			t.Fatal(err)
 		}
 		_ = conn.Close()
-		if got := s.seen()[0].Password; got != "" {
+		if got := s.Seen()[0].Password; got != "" {
 			t.Errorf("the server got a password of %d bytes, want none", len(got))
 		}
 	})

@@ -1,7 +1,4 @@
-// Package ssowallet writes wallets for automatic login, cwallet.sso, as go-ora reads
-// them, for tests: a header with a password that is encrypted with a key in the same
-// header, and PKCS #12 with that password. None of Oracle's tools has read one.
-package ssowallet
+package testca
 
 import (
 	"bytes"
@@ -13,10 +10,13 @@ import (
 	"crypto/x509"
 	"encoding/asn1"
 	"encoding/binary"
-	"os"
 	"path/filepath"
 	"testing"
 )
+
+// What follows writes a wallet of Oracle's for automatic login, as go-ora reads one: a header with
+// a password that is encrypted with a key in the same header, and PKCS #12 with that
+// password. None of Oracle's tools is here to make one.
 
 type contentInfo struct {
 	Type    asn1.ObjectIdentifier
@@ -45,9 +45,9 @@ var (
 	oidX509      = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 9, 22, 1}
 )
 
-// Write writes a wallet with a key, if that is not nil, and certificates in DER, into a
-// folder that ends with the test.
-func Write(tb testing.TB, key *rsa.PrivateKey, certificates ...[]byte) (folder string) {
+// Wallet writes a wallet of certificates, and of a client's key that may be nil, into a
+// folder of the test.
+func Wallet(tb testing.TB, key *rsa.PrivateKey, certificates ...[]byte) (folder string) {
 	tb.Helper()
 	der := func(v any) asn1.RawValue {
 		b, err := asn1.Marshal(v)
@@ -122,9 +122,5 @@ func Write(tb testing.TB, key *rsa.PrivateKey, certificates ...[]byte) (folder s
 	b = binary.BigEndian.AppendUint32(b, uint32(1+16+len(password)))
 	b = append(append(b, 6), headerKey...)
 	b = append(b, encrypt(headerKey, headerIV, password)...)
-	folder = tb.TempDir()
-	if err := os.WriteFile(filepath.Join(folder, "cwallet.sso"), append(b, store.FullBytes...), 0o600); err != nil {
-		tb.Fatal(err)
-	}
-	return folder
+	return filepath.Dir(WriteFile(tb, "cwallet.sso", append(b, store.FullBytes...)))
 }

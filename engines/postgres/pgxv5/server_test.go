@@ -308,6 +308,7 @@ func connectContext(ctx context.Context, tb testing.TB, e pgxv5.Engine, ep drive
 
 // certificates are an authority's and a server's, made for the test.
 type certificates struct {
+	Dir    string // with ca.pem, the authority, and the server's cert.pem and key.pem
 	File   string // the authority's
 	Pool   *x509.CertPool
 	Server *tls.Config
@@ -347,13 +348,23 @@ func newCertificates(tb testing.TB, names ...string) certificates {
 	}
 	der, err := x509.CreateCertificate(rand.Reader, leaf, ca, &key.PublicKey, caKey)
 	check(err)
+	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
+	check(err)
+	dir := tb.TempDir()
 	c := certificates{
-		File:   filepath.Join(tb.TempDir(), "ca.pem"),
+		Dir:    dir,
+		File:   filepath.Join(dir, "ca.pem"),
 		Pool:   x509.NewCertPool(),
 		Server: &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}},
 	}
 	c.Pool.AddCert(ca)
-	check(os.WriteFile(c.File, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: caDER}), 0o600))
+	for name, block := range map[string]*pem.Block{
+		"ca.pem":   {Type: "CERTIFICATE", Bytes: caDER},
+		"cert.pem": {Type: "CERTIFICATE", Bytes: der},
+		"key.pem":  {Type: "PRIVATE KEY", Bytes: keyDER},
+	} {
+		check(os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(block), 0o600))
+	}
 	return c
 }
 

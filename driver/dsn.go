@@ -166,8 +166,10 @@ func (d *dataSource) parseBare(dsn string) error {
 }
 
 // isKey reports whether s may be the name of a parameter, so that an error may
-// quote it: the rest of a password that holds "?" or "&" should not pass.
+// quote it: the rest of a password that holds "?" or "&" should not pass. MySQL's
+// user variables begin with "@".
 func isKey(s string) bool {
+	s = strings.TrimPrefix(s, "@")
 	return len(s) <= 64 && strings.IndexFunc(s, func(r rune) bool {
 		return r != '_' && r != '-' && r != '.' && r != ' ' && !isAlnum(r)
 	}) < 0

@@ -90,7 +90,7 @@ func (t *translation) set(property, param, value string) error {
 }
 
 func (t *translation) property(p jdbcurl.Property) error {
-	if p.Bare {
+	if p.Bare && p.Name != "permitMysqlScheme" { // which is hardly ever given one
 		// Not quoted: it may be what follows a "&" in a value.
 		return errors.New("a property has no value")
 	}

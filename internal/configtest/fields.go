@@ -34,10 +34,12 @@ func FieldsOf(config any) Fields {
 // Text returns what is at a path.
 func (f Fields) Text(path string) string { return f[path].text }
 
-// Without returns all fields but those at paths.
+// Without returns all fields but those at paths; of a map or a slice all its elements.
 func (f Fields) Without(paths ...string) Fields {
 	f = maps.Clone(f)
-	maps.DeleteFunc(f, func(path string, _ field) bool { return slices.Contains(paths, path) })
+	maps.DeleteFunc(f, func(path string, _ field) bool {
+		return slices.ContainsFunc(paths, func(p string) bool { return path == p || strings.HasPrefix(path, p+"[") })
+	})
 	return f
 }
 

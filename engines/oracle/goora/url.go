@@ -97,7 +97,7 @@ type translation struct {
 	lists    int
 	database string
 	params   map[string]string
-	from     map[string]string // the property that set a parameter
+	from     map[string]string // the property that set a parameter, by its canonical name
 }
 
 type hostPort struct {
@@ -127,10 +127,11 @@ func (t *translation) host() (host string, port int) {
 }
 
 func (t *translation) set(property, param, value string) error {
-	if other, ok := t.from[param]; ok {
+	plain := canonical(param)
+	if other, ok := t.from[plain]; ok {
 		return fmt.Errorf("properties %q and %q are the same", other, property)
 	}
-	t.params[param], t.from[param] = value, property
+	t.params[param], t.from[plain] = value, property
 	return nil
 }
 
@@ -244,7 +245,7 @@ func (t *translation) property(p jdbcurl.Property) error {
 				return fmt.Errorf("property %q: it has no counterpart in go-ora%s", p.Name, hint)
 			}
 		}
-		return t.set(p.Name, canonical(p.Name), p.Value) // CheckParams knows it or not
+		return t.set(p.Name, p.Name, p.Value) // CheckParams knows it or not
 	}
 	return t.translate(p.Name, known, p.Value)
 }

@@ -26,6 +26,9 @@ func (e Engine) ParseURL(url string, own func(property string) bool) (u driver.U
 		if authority, path, ok = strings.Cut(authority, "/"); !ok && strings.Contains(authority, "=") {
 			return u, errors.New(`the URL has no "/" before its properties; it is of the form db2://host:port/database:name=value;`)
 		}
+		if strings.IndexByte(authority, ',') >= 0 {
+			return u, errors.New("the URL has several hosts, and a connection string of Db2 has one; CLI reads alternate servers from db2dsdriver.cfg")
+		}
 		if u.Host, u.Port, err = jdbcurl.SplitHostPort(authority); err != nil {
 			return u, err
 		}
@@ -60,15 +63,8 @@ func (e Engine) ParseURL(url string, own func(property string) bool) (u driver.U
 			u.SecretID = p.Value
 		case own(p.Name) || !ok:
 			err = set(p.Name, p.Name, p.Value) // CheckParams knows it or not
-		case known.translate == nil:
-			err = set(p.Name, known.param, p.Value)
 		default:
-			var value string
-			if value, err = known.translate(p.Value); err != nil {
-				err = fmt.Errorf("property %q: %w", p.Name, err)
-			} else if value != "" {
-				err = set(p.Name, known.param, value)
-			}
+			err = known.apply(p, set)
 		}
 		if err != nil {
 			return u, err
@@ -107,6 +103,24 @@ func properties(list string) (props []jdbcurl.Property, err error) {
 type property struct {
 	param     string                             // its counterpart
 	translate func(value string) (string, error) // "" sets nothing; nil: the value stays
+}
+
+// apply sets what a property with a counterpart stands for.
+func (known property) apply(p jdbcurl.Property, set func(property, param, value string) error) error {
+	value := p.Value
+	if known.translate != nil {
+		var err error
+		if value, err = known.translate(value); err != nil {
+			return fmt.Errorf("property %q: %w", p.Name, err)
+		}
+		if value == "" {
+			return nil
+		}
+	}
+	if rule, ok := rules[known.param]; ok && !rule.ok(value) {
+		return fmt.Errorf("property %q: it has to be %s", p.Name, rule.want)
+	}
+	return set(p.Name, known.param, value)
 }
 
 // jcc are its properties with a counterpart, of
@@ -159,7 +173,10 @@ func choose(values map[string]string) func(string) (string, error) {
 
 // notZero drops JCC's 0 for no bound, which is the CLI driver's default.
 func notZero(v string) (string, error) {
-	if v == "0" {
+	switch v {
+	case "":
+		return "", errors.New("it is empty")
+	case "0":
 		return "", nil
 	}
 	return v, nil

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
+	"github.com/sqlsecrets/sqlsecrets/engines/postgres/pgxv5"
 	"github.com/sqlsecrets/sqlsecrets/internal/jdbcurl"
 )
 
@@ -104,9 +105,6 @@ func (t *translation) property(p jdbcurl.Property) error {
 			return fmt.Errorf("property %q: it has to be true or false", p.Name)
 		}
 		return nil
-	case "logintimeout":
-		t.login = p.Value
-		return nil
 	}
 	if reason, ok := withoutCounterpart[name]; ok {
 		return fmt.Errorf("property %q: it has no counterpart; %s", p.Name, reason)
@@ -115,14 +113,18 @@ func (t *translation) property(p jdbcurl.Property) error {
 	if !ok {
 		return t.set(p.Name, p.Name, p.Value) // CheckParams knows it or not
 	}
-	if known.translate == nil {
-		return t.set(p.Name, known.param, p.Value)
+	value := p.Value
+	if known.translate != nil {
+		var err error
+		if value, err = known.translate(value); err != nil {
+			return fmt.Errorf("property %q: %w", p.Name, err)
+		}
+		if value == "" {
+			return nil
+		}
 	}
-	value, err := known.translate(p.Value)
-	if err != nil {
-		return fmt.Errorf("property %q: %w", p.Name, err)
-	}
-	if value == "" {
+	if name == "logintimeout" {
+		t.login = value
 		return nil
 	}
 	return t.set(p.Name, known.param, value)
@@ -133,7 +135,7 @@ func (t *translation) finish() map[string]string {
 	if _, ok := t.params["sslmode"]; !ok && t.ssl != "" {
 		t.params["sslmode"] = t.ssl
 	}
-	if t.login != "" && t.login != "0" {
+	if t.login != "" {
 		t.params["connect_timeout"] = t.login
 	}
 	return t.params
@@ -149,15 +151,16 @@ type property struct {
 // counterpart. What makes no difference in Go sets nothing.
 var properties = map[string]property{
 	"applicationname":    {param: "application_name"},
-	"authmech":           {"sslmode", lower}, // an older name of it
-	"connecttimeout":     {param: "connect_timeout"},
+	"authmech":           {"sslmode", sslMode}, // an older name of it
+	"connecttimeout":     {"connect_timeout", seconds},
 	"connectiontimezone": {"timezone", timeZone},
 	"currentschema":      {param: "search_path"},
+	"logintimeout":       {"connect_timeout", seconds}, // goes before connectTimeout
 	"options":            {param: "options"},
 	"querygroup":         {param: "query_group"},
 	"sslcert":            {param: "sslcert"},
 	"sslkey":             {param: "sslkey"},
-	"sslmode":            {"sslmode", lower},
+	"sslmode":            {"sslmode", sslMode},
 	"sslrootcert":        {param: "sslrootcert"},
 	"preferquerymode": {queryMode, choose(map[string]string{
 		"extended": "", "extendedCacheEverything": "cache_statement"})},
@@ -210,7 +213,27 @@ func byName(lists map[string]string) map[string]string {
 	return reasons
 }
 
-func lower(v string) (string, error) { return strings.ToLower(v), nil }
+func sslMode(v string) (string, error) { return asPostgres("sslmode", strings.ToLower(v)) }
+
+// seconds is a time, in which 0 is none.
+func seconds(v string) (string, error) {
+	v, err := asPostgres("connect_timeout", v)
+	if err != nil || strings.Trim(v, "0") == "" {
+		return "", err
+	}
+	return v, nil
+}
+
+// asPostgres checks a value by PostgreSQL's rule for a parameter. Its error does not name
+// that, since the property is what has been given.
+func asPostgres(param, value string) (string, error) {
+	err := pgxv5.Engine{}.CheckParams(map[string]string{param: value})
+	if err != nil {
+		_, reason, _ := strings.Cut(err.Error(), ": ") // after parameter "…"
+		return "", errors.New(reason)
+	}
+	return value, nil
+}
 
 // choose translates a fixed set of values.
 func choose(values map[string]string) func(string) (string, error) {
@@ -227,6 +250,8 @@ func choose(values map[string]string) func(string) (string, error) {
 // is Java's.
 func timeZone(v string) (string, error) {
 	switch strings.ToUpper(v) {
+	case "":
+		return "", errors.New("it is empty")
 	case "SERVER":
 		return "", nil
 	case "LOCAL":

@@ -97,13 +97,15 @@ var guideProperties = configtest.Cases(`
 	connectTimeout=0 =>
 	connectTimeout=10s => error: a number of milliseconds
 	connectTimeout=CANARY => error: a number of milliseconds
-	timeout=1s&connectTimeout=1000 => error: "connectTimeout" are the same
+	connectTimeout=1000&timeout=1s => error: "timeout" are the same
 	socketTimeout=30000 => ReadTimeout=30s
 	socketTimeout=0 =>
 	allowMultiQueries=true => MultiStatements=true
 	useCompression=yes => compress=true
 	useCompression=CANARY => error: true or false
 	connectionCollation=utf8mb4_bin => Collation="utf8mb4_bin"
+	connectionCollation=CANARY' => error: a collation
+	connectionTimeZone= => error: empty
 	useAffectedRows=false => ClientFoundRows=true
 	useAffectedRows=true =>
 	useServerPrepStmts=false => InterpolateParams=true
@@ -139,6 +141,8 @@ var guideProperties = configtest.Cases(`
 	permitMysqlScheme =>
 	permitMysqlScheme=true =>
 
+	parseTime=true => ParseTime=true
+	time_zone='UTC' => Params[time_zone]="'UTC'"
 	timezone=CANARY => error: time_zone
 	transactionIsolation=CANARY => error: transaction_isolation
 	socketFactory=CANARY => error: Engine.Configure

@@ -112,15 +112,18 @@ func (t *translation) property(p jdbcurl.Property) error {
 	if !ok {
 		return t.set(p.Name, p.Name, p.Value) // CheckParams knows it or not
 	}
-	if known.translate == nil {
-		return t.set(p.Name, known.param, p.Value)
+	value := p.Value
+	if known.translate != nil {
+		var err error
+		if value, err = known.translate(value); err != nil {
+			return fmt.Errorf("property %q: %w", p.Name, err)
+		}
+		if value == "" {
+			return nil
+		}
 	}
-	value, err := known.translate(p.Value)
-	if err != nil {
-		return fmt.Errorf("property %q: %w", p.Name, err)
-	}
-	if value == "" {
-		return nil
+	if rule, ok := rules[known.param]; ok && !rule.ok(value) {
+		return fmt.Errorf("property %q: it has to be %s", p.Name, rule.want)
 	}
 	return t.set(p.Name, known.param, value)
 }

@@ -121,6 +121,14 @@ var guideProperties = configtest.Cases(`
 	loginTimeout=15 => ConnectTimeout=15s
 	CONNECT_TIMEOUT=90 => ConnectTimeout=1m30s
 	oracle.jdbc.loginTimeout=15&loginTimeout=15 => error: "loginTimeout" are the same
+	oracle.jdbc.loginTimeout=CANARY => error: a number of seconds
+	CONNECT_TIMEOUT=CANARY => error: a number of seconds
+	defaultRowPrefetch=CANARY => error: 1 to 65535
+	internal_logon=CANARY => error: SYSDBA
+	oracle.net.encryption_client=CANARY => error: ACCEPTED
+	oracle.net.crypto_checksum_client=REQUIRED => error: TLS
+	LOAD_BALANCE=CANARY => error: true or false
+	v$session.program= => error: empty
 	oracle.net.OUTBOUND_CONNECT_TIMEOUT=2000 => DialTimeout=2s
 	oracle.net.TRANSPORT_CONNECT_TIMEOUT=2000 => DialTimeout=2s
 	TRANSPORT_CONNECT_TIMEOUT=3 => DialTimeout=3s

@@ -260,5 +260,10 @@ func (t *translation) translate(name string, p property, value string) error {
 			return nil
 		}
 	}
+	if set, ok := rules[p.param]; ok {
+		if err := set(&settings{}, value); err != nil {
+			return fmt.Errorf("property %q: %w", name, err)
+		}
+	}
 	return t.set(name, p.param, value)
 }

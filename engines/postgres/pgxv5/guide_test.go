@@ -110,6 +110,12 @@ var guideProperties = configtest.Cases(`
 	loginTimeout=30 => ConnectTimeout=30s
 	loginTimeout=30&connectTimeout=5 => ConnectTimeout=30s
 	loginTimeout=0&connectTimeout=5 => ConnectTimeout=5s
+	connectTimeout=CANARY => error: a number of seconds
+	loginTimeout=CANARY => error: a number of seconds
+	channelBinding=CANARY => error: one of disable, prefer, require
+	requireAuth=CANARY => error: scram-sha-256
+	sslNegotiation=CANARY => error: one of postgres, direct
+	preparedStatementCacheQueries=CANARY => error: a number of statements
 	ApplicationName=a%20b => RuntimeParams[application_name]="a b"
 	ApplicationName=CANARY&application_name=x => error: "application_name" are the same
 	currentSchema=app,public => RuntimeParams[search_path]="app,public"
@@ -157,6 +163,7 @@ var guideProperties = configtest.Cases(`
 	localSocketAddress=CANARY => error: Engine.Configure
 	loggerLevel=CANARY => error: driver.Options.Logger
 	loggerFile=CANARY => error: driver.Options.Logger
+	application_name=x => RuntimeParams[application_name]="x"
 	encrypt=true => error: is not known
 	useSSL=true => error: is not known
 `)

@@ -147,9 +147,6 @@ func (t *translation) property(p jdbcurl.Property) error {
 			return errors.New(`property "ssl": it has to be true or false`)
 		}
 		return nil
-	case "loginTimeout":
-		t.login = p.Value
-		return nil
 	}
 	known, ok := properties[p.Name]
 	if slices.Contains(withoutCounterpart, p.Name) {
@@ -158,14 +155,21 @@ func (t *translation) property(p jdbcurl.Property) error {
 	if !ok {
 		return t.set(p.Name, p.Name, p.Value) // CheckParams knows it or not
 	}
-	if known.translate == nil {
-		return t.set(p.Name, known.param, p.Value)
+	value := p.Value
+	if known.translate != nil {
+		var err error
+		if value, err = known.translate(value); err != nil {
+			return fmt.Errorf("property %q: %w", p.Name, err)
+		}
+		if value == "" {
+			return nil
+		}
 	}
-	value, err := known.translate(p.Value)
-	if err != nil {
-		return fmt.Errorf("property %q: %w", p.Name, err)
+	if rule, ok := rules[known.param]; ok && !rule.ok(value) && value != "allow" { // which CheckParams has a word for
+		return fmt.Errorf("property %q: it has to be %s", p.Name, rule.want)
 	}
-	if value == "" {
+	if p.Name == "loginTimeout" {
+		t.login = value
 		return nil
 	}
 	return t.set(p.Name, known.param, value)
@@ -178,7 +182,7 @@ func (t *translation) finish() map[string]string {
 	}
 	// pgx's connect_timeout is for the whole login, as pgjdbc's loginTimeout is;
 	// its connectTimeout is for the dial alone. 0 is none.
-	if t.login != "" && t.login != "0" {
+	if t.login != "" && !isZero(t.login) {
 		t.params["connect_timeout"] = t.login
 	}
 	return t.params

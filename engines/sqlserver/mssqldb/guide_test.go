@@ -123,6 +123,7 @@ var guideProperties = configtest.Cases(`
 	loginTimeout=5 => LoginTimeout=5s
 	loginTimeout=0 =>
 	loginTimeout=CANARY => error: a number of seconds
+	loginTimeout= => error: empty
 	connectTimeout=5 => LoginTimeout=5s
 	loginTimeout=CANARY;connectTimeout=5 => error: a number of seconds
 	loginTimeout=5;connectTimeout=5 => error: "connectTimeout" are the same
@@ -134,6 +135,8 @@ var guideProperties = configtest.Cases(`
 	workstationID=w => Workstation="w"
 	packetSize=8000 => PacketSize=8000
 	packetSize=-1 =>
+	packetSize= => error: empty
+	packetSize=0 =>
 	packetSize=CANARY => error: from 512 to 32767
 	applicationIntent=ReadOnly => ReadOnlyIntent=true
 	applicationIntent=CANARY => error: one of readonly, readwrite
@@ -186,6 +189,7 @@ var guideProperties = configtest.Cases(`
 	replication=false =>
 	replication=true => error: no counterpart
 
+	dialTimeout=4 => DialTimeout=4s
 	failoverPartner=CANARY => error: listener
 	defaultTransactionIsolation=CANARY => error: BeginTx
 	socketFactoryClass=CANARY => error: Engine.Dial

@@ -166,6 +166,9 @@ func (t *translation) address(s string) error {
 	if s == "" {
 		return nil
 	}
+	if strings.IndexByte(s, ',') >= 0 {
+		return errors.New("the URL has several hosts, and go-mssqldb connects to one: name the availability group's listener")
+	}
 	host, instance, hasInstance := strings.Cut(s, `\`)
 	port, hasPort := "", false
 	if hasInstance {

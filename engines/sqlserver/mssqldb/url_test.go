@@ -94,7 +94,7 @@ func TestParseURLFails(t *testing.T) {
 		{`sqlserver://h\I:CANARY;user=id`, "port"},
 		{`sqlserver://h\CAN ARY;user=id`, "instance"},
 		{`sqlserver://h\;user=id`, "instance"},
-		{"sqlserver://h1,CANARY;user=id", "host"},
+		{"sqlserver://h1,CANARY;user=id", "several hosts"},
 		{"sqlserver://h/CANARY;user=id", "host"},
 		{"sqlserver://h?user=CANARY", "host"},
 		{"sqlserver://{CANARY};user=id", "host"},

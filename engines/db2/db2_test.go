@@ -427,32 +427,3 @@ func TestNoDriver(t *testing.T) {
 		t.Errorf("Connect = %v, want the driver's error", err)
 	}
 }
-
-func TestOpen(t *testing.T) {
-	for _, c := range []struct {
-		dsn  string
-		want error
-	}{
-		{"prod/app/db?Security=SSL", nil},
-		{"jdbc-secretsmanager:db2://example.com:50000/SAMPLE:user=prod/app/db;", nil},
-		{"prod/app/db?engine=db2", nil},
-		{"prod/app/db?engine=postgres", driver.ErrEngineMismatch},
-		{"prod/app/db?security=SSL", driver.ErrBadDSN},
-		{"prod/app/db?PWD=hunter2", driver.ErrBadDSN},
-		{"prod/app/db?HOSTNAME=evil", driver.ErrBadDSN},
-		{"prod/app/db?CurrentSchema=a;UID=b", driver.ErrBadDSN},
-		{"jdbc:db2://example.com:50000/SAMPLE:user=prod/app/db;", driver.ErrBadDSN},
-		{"jdbc-secretsmanager:mysql://example.com/app?user=prod/app/db", driver.ErrEngineMismatch},
-	} {
-		db, err := sql.Open(db2.DriverName, c.dsn)
-		if !errors.Is(err, c.want) {
-			t.Errorf("Open(%q) = %v, want %v", c.dsn, err, c.want)
-		}
-		if err != nil && strings.Contains(err.Error(), "hunter2") {
-			t.Errorf("the error quotes the data source name: %v", err)
-		}
-		if db != nil {
-			_ = db.Close()
-		}
-	}
-}

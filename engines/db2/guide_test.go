@@ -1,8 +1,12 @@
 package db2_test
 
 import (
+	"maps"
+	"strconv"
+	"strings"
 	"testing"
 
+	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/engines/db2"
 	"github.com/sqlsecrets/sqlsecrets/internal/configtest"
 )
@@ -141,4 +145,71 @@ func TestGuide(t *testing.T) {
 			})
 		})
 	}
+}
+
+// No host, port or database sets another keyword, whatever it is and wherever it is from.
+func FuzzEndpoint(f *testing.F) {
+	configtest.Injection{
+		Info:   fake.Info(),
+		Params: "Security=SSL",
+		URL: func(hostPort, database string) string {
+			if strings.ContainsAny(database, ":;") {
+				return "" // nothing is escaped
+			}
+			return "jdbc-secretsmanager:db2://" + hostPort + "/" + database + ":user=app;sslConnection=true;"
+		},
+		Open: connectingBy,
+		Want: func(ep configtest.Endpoint) map[string]string {
+			return params("HOSTNAME", strconv.Quote(ep.Host), "PORT", strconv.Quote(strconv.Itoa(ep.Port)), "DATABASE", strconv.Quote(ep.Database))
+		},
+	}.Fuzz(f)
+}
+
+// Whatever a URL holds, CLI reads the host, port and database that were parsed, and of the
+// parameters no more than those.
+func FuzzParseURL(f *testing.F) {
+	for _, s := range []string{
+		"db2://h:1/SAMPLE:user=id;", "db2:SAMPLE:user=a/b;sslConnection=true;", "db2://[::1]:3/S=x:user=id;currentSchema=a=b;loginTimeout=5;",
+		"db2://h/S:user=id;clientUser={x;currentSchema=';UID=x;", "db2::user=id;Security=SSL;CurrentSchema= x;", "db2://h/a b:user=id;clientUser=HOSTNAME=evil;",
+	} {
+		f.Add(s)
+	}
+	r := &recorder{}
+	e := register(r)
+	f.Fuzz(func(t *testing.T, raw string) {
+		u, err := e.ParseURL(raw, func(string) bool { return false })
+		if err != nil || e.CheckParams(u.Params) != nil {
+			return
+		}
+		if u.SecretID == "" {
+			t.Fatal("no secret id and no error")
+		}
+		ep := driver.Endpoint{Host: u.Host, Port: u.Port, Database: u.Database, Params: u.Params}
+		if ep.Host == "" {
+			ep.Host = "from-the-secret"
+		}
+		if ep.Port == 0 {
+			ep.Port = 50000
+		}
+		l, err := e.Prepare(ep)
+		if err != nil {
+			return // a database that cannot be written
+		}
+		r.mu.Lock()
+		r.seen = nil
+		r.mu.Unlock()
+		if _, err := l.Connect(t.Context(), driver.Credentials{User: "u", Password: driver.NewPassword("p")}); !e.Rejected(err) {
+			t.Fatalf("Connect = %v", err)
+		}
+		want := params("HOSTNAME", ep.Host, "PORT", strconv.Itoa(ep.Port), "PROTOCOL", "TCPIP", "DATABASE", ep.Database, "UID", "u", "PWD", "p")
+		for name, value := range u.Params {
+			want[strings.ToUpper(name)] = value
+		}
+		if u.Params["Security"] == "SSL" && u.Params["SSLClientHostnameValidation"] == "" {
+			want["SSLCLIENTHOSTNAMEVALIDATION"] = "Basic"
+		}
+		if got := parseCLI(r.calls()[0]); !maps.Equal(got, want) {
+			t.Errorf("CLI reads %q, want %q", got, want)
+		}
+	})
 }

@@ -2,8 +2,10 @@ package redshift_test
 
 import (
 	"errors"
+	"net/url"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -176,4 +178,21 @@ func TestGuide(t *testing.T) {
 			})
 		})
 	}
+}
+
+// No host, port or database sets another option, whatever it is and wherever it is from.
+func FuzzEndpoint(f *testing.F) {
+	configtest.Injection{
+		Info:   redshift.Engine{}.Info(),
+		Params: "sslmode=verify-full",
+		URL: func(hostPort, database string) string {
+			return "jdbc-secretsmanager:redshift://" + hostPort + "/" + url.PathEscape(database) + ";user=app;sslMode=verify-full"
+		},
+		Open: connectingBy,
+		Want: func(ep configtest.Endpoint) map[string]string {
+			name, _, _ := strings.Cut(ep.Host, "%") // not an IPv6 zone
+			return map[string]string{"Host": strconv.Quote(ep.Host), "Port": strconv.Itoa(ep.Port), "Database": strconv.Quote(ep.Database),
+				"TLSConfig.ServerName": strconv.Quote(name)}
+		},
+	}.Fuzz(f)
 }

@@ -3,7 +3,10 @@ package gosqldriver_test
 import (
 	"crypto/tls"
 	"errors"
+	"net"
+	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -224,4 +227,23 @@ func TestGuide(t *testing.T) {
 			})
 		})
 	}
+}
+
+// No host, port or database sets another option, whatever it is and wherever it is from.
+func FuzzEndpoint(f *testing.F) {
+	configtest.Injection{
+		Info:   gosqldriver.Engine{}.Info(),
+		Params: "tls=true",
+		URL: func(hostPort, database string) string {
+			return "jdbc-secretsmanager:mysql://" + hostPort + "/" + url.PathEscape(database) + "?user=app&tls=true"
+		},
+		Open: func(t *testing.T, dsn, secret string) (configtest.Fields, error) {
+			return connectingBy(t, false, dsn, secret)
+		},
+		Want: func(ep configtest.Endpoint) map[string]string {
+			name, _, _ := strings.Cut(ep.Host, "%") // not an IPv6 zone
+			return pairs("Addr", strconv.Quote(net.JoinHostPort(ep.Host, strconv.Itoa(ep.Port))), "DBName", strconv.Quote(ep.Database),
+				"TLS.ServerName", strconv.Quote(name))
+		},
+	}.Fuzz(f)
 }

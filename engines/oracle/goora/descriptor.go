@@ -121,8 +121,8 @@ func (t *translation) address(a node) error {
 	for _, n := range a.children {
 		switch n.name {
 		case "HOST":
-			host = n.value
-			if err := jdbcurl.CheckHost(host); err != nil {
+			var err error
+			if host, err = jdbcurl.ParseHost(n.value); err != nil {
 				return err
 			}
 		case "PORT":

@@ -2,8 +2,10 @@ package goora_test
 
 import (
 	"errors"
+	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -271,4 +273,31 @@ func TestGuide(t *testing.T) {
 			})
 		})
 	}
+}
+
+// No host, port or database sets another option, whatever it is and wherever it is from:
+// go-ora and the listener get that, and nothing else of it.
+func FuzzEndpoint(f *testing.F) {
+	configtest.Injection{
+		Info:   goora.Engine{}.Info(),
+		Params: "SSL=true",
+		URL: func(hostPort, database string) string {
+			if sid, ok := strings.CutPrefix(database, ":"); ok {
+				return "jdbc-secretsmanager:oracle:thin:@" + hostPort + ":" + url.PathEscape(sid) + "?user=app&SSL=true"
+			}
+			return "jdbc-secretsmanager:oracle:thin:@//" + hostPort + "/" + strings.ReplaceAll(url.PathEscape(database), ":", "%3A") + "?user=app&SSL=true"
+		},
+		Open: connectingBy,
+		Want: func(ep configtest.Endpoint) map[string]string {
+			name, _, _ := strings.Cut(ep.Host, "%") // a listener has no use for an IPv6 zone
+			want := pairs("Servers[0].Addr", strconv.Quote(ep.Host), "Servers[0].Port", strconv.Itoa(ep.Port),
+				"Sent[HOST]", strconv.Quote(name), "Sent[PORT]", strconv.Quote(strconv.Itoa(ep.Port)),
+				"SID", `""`, "ServiceName", strconv.Quote(ep.Database), "Sent[SID]", "", "Sent[SERVICE_NAME]", strconv.Quote(ep.Database))
+			if sid, ok := strings.CutPrefix(ep.Database, ":"); ok {
+				want["SID"], want["Sent[SID]"] = strconv.Quote(sid), strconv.Quote(sid)
+				want["ServiceName"], want["Sent[SERVICE_NAME]"] = `""`, ""
+			}
+			return want
+		},
+	}.Fuzz(f)
 }

@@ -82,7 +82,7 @@ func parseHosts(list string, defaultPort int) ([]configurations.ServerAddr, erro
 		return nil, errors.New("the port is not a number from 1 to 65535")
 	}
 	if strings.IndexByte(list, ',') < 0 {
-		if err := jdbcurl.CheckHost(list); err != nil {
+		if _, err := jdbcurl.ParseHost(list); err != nil {
 			return nil, err
 		}
 		return []configurations.ServerAddr{{Addr: list, Port: defaultPort}}, nil

@@ -261,7 +261,7 @@ func FuzzParseURL(f *testing.F) {
 }
 
 // Every value of the endpoint that is taken reaches go-ora as it is.
-func FuzzEndpoint(f *testing.F) {
+func FuzzDescriptor(f *testing.F) {
 	f.Add("h", "d", "i")
 	f.Add("::1", ":SID", "x)(SID=y")
 	f.Add("a:1,b:2", "x)(SERVER=", "i")

@@ -2,7 +2,10 @@ package pgxv5_test
 
 import (
 	"errors"
+	"net/url"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -233,4 +236,21 @@ func TestGuide(t *testing.T) {
 			return connectingBy(t, "jdbc-secretsmanager:postgresql:///?user=prod/app&"+set, guideSecret)
 		})
 	})
+}
+
+// No host, port or database sets another option, whatever it is and wherever it is from.
+func FuzzEndpoint(f *testing.F) {
+	configtest.Injection{
+		Info:   pgxv5.Engine{}.Info(),
+		Params: "sslmode=verify-full",
+		URL: func(hostPort, database string) string {
+			return "jdbc-secretsmanager:postgresql://" + hostPort + "/" + url.PathEscape(database) + "?user=app&sslmode=verify-full"
+		},
+		Open: connectingBy,
+		Want: func(ep configtest.Endpoint) map[string]string {
+			name, _, _ := strings.Cut(ep.Host, "%") // not an IPv6 zone
+			return pairs("Host", strconv.Quote(ep.Host), "Port", strconv.Itoa(ep.Port), "Database", strconv.Quote(ep.Database),
+				"TLSConfig.ServerName", strconv.Quote(name))
+		},
+	}.Fuzz(f)
 }

@@ -92,7 +92,7 @@ func parseHosts(s string, defaultPort int) ([]address, error) {
 		return nil, errors.New("the port is not a number from 1 to 65535")
 	}
 	if strings.IndexByte(s, ',') < 0 {
-		if err := jdbcurl.CheckHost(s); err != nil {
+		if _, err := jdbcurl.ParseHost(s); err != nil {
 			return nil, err
 		}
 		return []address{{s, uint16(defaultPort)}}, nil

@@ -2,8 +2,11 @@ package mssqldb_test
 
 import (
 	"errors"
+	"fmt"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -275,4 +278,21 @@ func TestGuide(t *testing.T) {
 			})
 		})
 	}
+}
+
+// No host, port or database sets another option, whatever it is and wherever it is from.
+func FuzzEndpoint(f *testing.F) {
+	configtest.Injection{
+		Info:   mssqldb.Engine{}.Info(),
+		Params: "encrypt=true",
+		URL: func(hostPort, database string) string {
+			return "jdbc-secretsmanager:sqlserver://" + hostPort + ";databaseName={" + strings.ReplaceAll(database, "}", "}}") + "};user=app;encrypt=true"
+		},
+		Open: connectingBy,
+		Want: func(ep configtest.Endpoint) map[string]string {
+			name, _, _ := strings.Cut(ep.Host, "%") // not an IPv6 zone
+			return pairs("Host", strconv.Quote(ep.Host), "Port", strconv.Itoa(ep.Port), "Database", strconv.Quote(ep.Database),
+				"ServerSPN", strconv.Quote(fmt.Sprintf("MSSQLSvc/%s:%d", ep.Host, ep.Port)), "TLSConfig.ServerName", strconv.Quote(name))
+		},
+	}.Fuzz(f)
 }

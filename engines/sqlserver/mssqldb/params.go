@@ -61,7 +61,7 @@ var rules = index(
 	oneOf("encrypt", false, "true", "mandatory", "yes", "1", "t", "strict", "false", "optional", "no", "0", "f", "disable"),
 	boolean("epa enabled", true),
 	boolean("guid conversion", true),
-	rule{"hostnameincertificate", func(v string) bool { return jdbcurl.CheckHost(v) == nil }, "a host name or an IP address", false},
+	rule{"hostnameincertificate", func(v string) bool { _, err := jdbcurl.ParseHost(v); return err == nil }, "a host name or an IP address", false},
 	rule{"instance", isInstance, "the name of an instance", false}, // part of "server" in go-mssqldb
 	seconds("keepalive", true),
 	rule{"log", func(v string) bool { _, err := strconv.ParseUint(v, 10, 16); return err == nil }, "a number", true},

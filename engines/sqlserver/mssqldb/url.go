@@ -162,7 +162,6 @@ func (t *translation) set(property, param, value string) error {
 
 // address reads host\instance:port.
 func (t *translation) address(s string) error {
-	s = strings.TrimSpace(s)
 	if s == "" {
 		return nil
 	}
@@ -200,7 +199,8 @@ func (t *translation) serverName(p jdbcurl.Property) error {
 	if inner, ok := strings.CutPrefix(host, "["); ok {
 		host = strings.TrimSuffix(inner, "]")
 	}
-	if err := jdbcurl.CheckHost(host); err != nil {
+	host, err := jdbcurl.ParseHost(host)
+	if err != nil {
 		return fmt.Errorf("property %q: %w", p.Name, err)
 	}
 	if t.params["server"] == "" {

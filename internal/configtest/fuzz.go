@@ -49,7 +49,7 @@ func (in Injection) Fuzz(f *testing.F) {
 		f.Add("h", "1", database)
 	}
 	const secret = `{"engine":%q,"host":"secret.test","port":1111,"dbname":"secretdb","username":"u","password":"p"}`
-	ordinary := regexp.MustCompile(`^[a-z0-9.]{1,20} [1-9][0-9]{0,3} [a-zA-Z0-9_]{1,20}$`)
+	ordinary := regexp.MustCompile(`^[a-z0-9][a-z0-9.]{0,20} [1-9][0-9]{0,3} [a-zA-Z0-9_]{1,20}$`)
 	var without Fields
 	f.Fuzz(func(t *testing.T, host, port, database string) {
 		if !utf8.ValidString(host + port + database) {

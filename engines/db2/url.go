@@ -47,24 +47,17 @@ func (e Engine) ParseURL(url string, own func(property string) bool) (u driver.U
 	if strings.ContainsAny(path, "/?=;") {
 		return u, errors.New(`the database's name has one of "/?=;"; the URL is of the form db2://host:port/database:name=value;`)
 	}
-	u.Database, u.Params = path, map[string]string{}
-	from := map[string]string{}
-	set := func(property, param, value string) error {
-		if other, ok := from[param]; ok {
-			return fmt.Errorf("properties %q and %q are the same", other, property)
-		}
-		u.Params[param], from[param] = value, property
-		return nil
-	}
+	u.Database = path
+	params := jdbcurl.Params{Values: map[string]string{}}
 	for _, p := range props {
 		known, ok := jcc[p.Name]
 		switch {
 		case p.Name == "user":
 			u.SecretID = p.Value
 		case own(p.Name) || !ok:
-			err = set(p.Name, p.Name, p.Value) // CheckParams knows it or not
+			err = params.Set(p.Name, p.Name, p.Value) // CheckParams knows it or not
 		default:
-			err = known.apply(p, set)
+			err = params.Translate(p.Name, p.Value, known.param, known.translate, checkValue)
 		}
 		if err != nil {
 			return u, err
@@ -73,6 +66,7 @@ func (e Engine) ParseURL(url string, own func(property string) bool) (u driver.U
 	if u.SecretID == "" {
 		return u, errors.New(`the URL has no "user"; it is the id of the secret`)
 	}
+	u.Params = params.Values
 	return u, nil
 }
 
@@ -103,24 +97,6 @@ func properties(list string) (props []jdbcurl.Property, err error) {
 type property struct {
 	param     string                             // its counterpart
 	translate func(value string) (string, error) // "" sets nothing; nil: the value stays
-}
-
-// apply sets what a property with a counterpart stands for.
-func (known property) apply(p jdbcurl.Property, set func(property, param, value string) error) error {
-	value := p.Value
-	if known.translate != nil {
-		var err error
-		if value, err = known.translate(value); err != nil {
-			return fmt.Errorf("property %q: %w", p.Name, err)
-		}
-		if value == "" {
-			return nil
-		}
-	}
-	if rule, ok := rules[known.param]; ok && !rule.ok(value) {
-		return fmt.Errorf("property %q: it has to be %s", p.Name, rule.want)
-	}
-	return set(p.Name, known.param, value)
 }
 
 // jcc are its properties with a counterpart, of

@@ -88,7 +88,7 @@ func TestCheckParams(t *testing.T) {
 		{params("ConnectTimeout", "0"), `"ConnectTimeout"`},
 		{params("ConnectTimeout", "+1"), `"ConnectTimeout"`},
 		{params("ConnectTimeout", "30"), ""},
-		{params("CurrentSchema", "A;B"), `"CurrentSchema" cannot be part`},
+		{params("CurrentSchema", "A;B"), `"CurrentSchema": it cannot be part`},
 		{params("CurrentSchema", ""), "not empty"},
 		{params("TxnIsolation", "3"), `"TxnIsolation"`},
 		{params("AccessToken", "x"), `"AccessToken" is not known`},

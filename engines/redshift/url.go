@@ -51,13 +51,13 @@ func (e Engine) ParseURL(url string, own func(property string) bool) (u driver.U
 	if u.Database, err = jdbcurl.Unescape(parts.Path); err != nil {
 		return u, fmt.Errorf("the database's name: %w", err)
 	}
-	t := translation{params: map[string]string{}, from: map[string]string{}}
+	t := translation{Params: jdbcurl.Params{Values: map[string]string{}}}
 	for _, p := range props {
 		switch {
 		case p.Name == "user":
 			u.SecretID = p.Value
 		case own(p.Name):
-			err = t.set(p.Name, p.Name, p.Value)
+			err = t.Set(p.Name, p.Name, p.Value)
 		default:
 			err = t.property(p)
 		}
@@ -74,18 +74,9 @@ func (e Engine) ParseURL(url string, own func(property string) bool) (u driver.U
 
 // A translation turns properties into parameters.
 type translation struct {
-	params map[string]string
-	from   map[string]string // the property that set a parameter
-	ssl    string            // the sslmode that ssl asks for
-	login  string            // loginTimeout
-}
-
-func (t *translation) set(property, param, value string) error {
-	if other, ok := t.from[param]; ok {
-		return fmt.Errorf("properties %q and %q are the same", other, property)
-	}
-	t.params[param], t.from[param] = value, property
-	return nil
+	jdbcurl.Params
+	ssl   string // the sslmode that ssl asks for
+	login string // loginTimeout
 }
 
 func (t *translation) property(p jdbcurl.Property) error {
@@ -105,40 +96,33 @@ func (t *translation) property(p jdbcurl.Property) error {
 			return fmt.Errorf("property %q: it has to be true or false", p.Name)
 		}
 		return nil
+	case "logintimeout":
+		v, err := seconds(p.Value)
+		if err != nil {
+			return fmt.Errorf("property %q: %w", p.Name, err)
+		}
+		t.login = v
+		return nil
 	}
 	if reason, ok := withoutCounterpart[name]; ok {
 		return fmt.Errorf("property %q: it has no counterpart; %s", p.Name, reason)
 	}
 	known, ok := properties[name]
 	if !ok {
-		return t.set(p.Name, p.Name, p.Value) // CheckParams knows it or not
+		return t.Set(p.Name, p.Name, p.Value) // CheckParams knows it or not
 	}
-	value := p.Value
-	if known.translate != nil {
-		var err error
-		if value, err = known.translate(value); err != nil {
-			return fmt.Errorf("property %q: %w", p.Name, err)
-		}
-		if value == "" {
-			return nil
-		}
-	}
-	if name == "logintimeout" {
-		t.login = value
-		return nil
-	}
-	return t.set(p.Name, known.param, value)
+	return t.Translate(p.Name, p.Value, known.param, known.translate, nil)
 }
 
 // finish settles what depends on two properties, as the JDBC driver does.
 func (t *translation) finish() map[string]string {
-	if _, ok := t.params["sslmode"]; !ok && t.ssl != "" {
-		t.params["sslmode"] = t.ssl
+	if _, ok := t.Values["sslmode"]; !ok && t.ssl != "" {
+		t.Values["sslmode"] = t.ssl
 	}
 	if t.login != "" {
-		t.params["connect_timeout"] = t.login
+		t.Values["connect_timeout"] = t.login
 	}
-	return t.params
+	return t.Values
 }
 
 // A property is one of the JDBC driver's.
@@ -155,7 +139,6 @@ var properties = map[string]property{
 	"connecttimeout":     {"connect_timeout", seconds},
 	"connectiontimezone": {"timezone", timeZone},
 	"currentschema":      {param: "search_path"},
-	"logintimeout":       {"connect_timeout", seconds}, // goes before connectTimeout
 	"options":            {param: "options"},
 	"querygroup":         {param: "query_group"},
 	"sslcert":            {param: "sslcert"},

@@ -142,6 +142,15 @@ func parseParams(params map[string]string) (*settings, error) {
 	return s, nil
 }
 
+// checkValue checks the value of a parameter by its canonical name; any other name it
+// takes.
+func checkValue(name, value string) error {
+	if set, ok := rules[name]; ok {
+		return set(&settings{}, value)
+	}
+	return nil
+}
+
 func unknown(name string) error {
 	if !jdbcurl.IsName(strings.ReplaceAll(name, " ", "_")) {
 		return errors.New("a parameter has a name that none has")

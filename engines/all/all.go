@@ -130,7 +130,7 @@ func (c *Connector) Connect(ctx context.Context) (sqldriver.Conn, error) {
 		return nil, err
 	}
 	conn, err := one.Connect(ctx)
-	if err == nil || !errors.Is(err, driver.ErrEngineMismatch) || c.selector.Fixed() {
+	if err == nil || !errors.Is(err, driver.ErrEngineMismatch) {
 		return conn, err
 	}
 	// The secret has changed under the connect, or one saw it do so.

@@ -188,6 +188,11 @@ func (s *server) answer(backend *pgproto3.Backend, send func(...pgproto3.Backend
 		&pgproto3.RowDescription{Fields: []pgproto3.FieldDescription{{Name: []byte("v"), DataTypeOID: 23, DataTypeSize: 4}}},
 		&pgproto3.DataRow{Values: [][]byte{[]byte("1")}}, &pgproto3.CommandComplete{CommandTag: []byte("SELECT 1")}}
 	var q query
+	seen := func() { // before the answer, after which a test may ask
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.queries = append(s.queries, q)
+	}
 	for {
 		msg, err := backend.Receive()
 		if err != nil {
@@ -196,37 +201,30 @@ func (s *server) answer(backend *pgproto3.Backend, send func(...pgproto3.Backend
 		switch msg := msg.(type) {
 		case *pgproto3.Query:
 			q = query{Simple: true, SQL: msg.String}
+			seen()
 			send(row...)
 			send(&pgproto3.ReadyForQuery{TxStatus: 'I'})
 		case *pgproto3.Parse:
 			q = query{Name: msg.Name, SQL: msg.Query}
 			send(&pgproto3.ParseComplete{})
-			continue
 		case *pgproto3.Bind:
 			q.Formats = append(slices.Clone(msg.ParameterFormatCodes), msg.ResultFormatCodes...)
 			send(&pgproto3.BindComplete{})
-			continue
 		case *pgproto3.Describe:
 			if msg.ObjectType == 'S' {
 				send(&pgproto3.ParameterDescription{ParameterOIDs: make([]uint32, strings.Count(q.SQL, "$"))})
 			}
 			send(row[0])
-			continue
 		case *pgproto3.Execute:
 			if n := len(q.Formats); n > 0 && q.Formats[n-1] == 1 {
 				send(&pgproto3.DataRow{Values: [][]byte{{0, 0, 0, 1}}}, row[2])
 			} else {
 				send(row[1:]...)
 			}
-			continue
 		case *pgproto3.Sync:
+			seen()
 			send(&pgproto3.ReadyForQuery{TxStatus: 'I'})
-		default:
-			continue
 		}
-		s.mu.Lock()
-		s.queries = append(s.queries, q)
-		s.mu.Unlock()
 	}
 }
 

@@ -168,6 +168,11 @@ func TestBadDataSourceNamesOfVendors(t *testing.T) {
 		text      string
 	}{
 		{"redshift", "jdbc-secretsmanager:redshift:iam://h:5439/dev?user=prod/app", driver.ErrBadDSN, "IAM"},
+		{"redshift", "jdbc-secretsmanager:redshift://h1,CANARY:5439/dev?user=prod/app", driver.ErrBadDSN, "several hosts"},
+		{"mysql", "jdbc-secretsmanager:mysql://h1,CANARY/db?user=prod/app", driver.ErrBadDSN, "more than one host"},
+		{"mariadb", "jdbc-secretsmanager:mariadb://h1,CANARY/db?user=prod/app", driver.ErrBadDSN, "more than one host"},
+		{"sqlserver", "jdbc-secretsmanager:sqlserver://h1,CANARY;user=prod/app", driver.ErrBadDSN, "several hosts"},
+		{"db2", "jdbc-secretsmanager:db2://h1,CANARY/db:user=prod/app;", driver.ErrBadDSN, "several hosts"},
 		{"mysql", "jdbc-secretsmanager:mysql:replication://h/db?user=prod/app", driver.ErrBadDSN, "mysql://host:port/database"},
 		{"oracle", "jdbc-secretsmanager:oracle:thin:scott/CANARY@//h/ORCL?user=prod/app", driver.ErrBadDSN, "credentials"},
 		{"oracle", "jdbc-secretsmanager:oracle:oci:@CANARY?user=prod/app", driver.ErrBadDSN, "oci"},

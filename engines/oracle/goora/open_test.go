@@ -27,6 +27,7 @@ func TestOpen(t *testing.T) {
 		{"jdbc-secretsmanager:oracle:thin:@tcp://example.com:1521/ORCL:dedicated/inst1?user=prod/app/db", "(SERVICE_NAME=ORCL)(SERVER=dedicated)(INSTANCE_NAME=inst1)"},
 		{"jdbc-secretsmanager:oracle:thin:@(DESCRIPTION=(ADDRESS=(PROTOCOL=tcp)(HOST=EXAMPLE)(PORT=1521))(CONNECT_DATA=(SERVICE_NAME=REPORTS)))?user=prod/app/db", "(SERVICE_NAME=REPORTS)"},
 		{"jdbc-secretsmanager:oracle:thin:@(description=(address_list=(address=(protocol=tcp)(host=EXAMPLE)(port=1521)))(connect_data=(sid=ORCLSID)))?user=prod/app/db", "(SID=ORCLSID)"},
+		{"jdbc-secretsmanager:oracle:thin:@//127.0.0.1:1,example.com:1521/REPORTS?user=prod/app/db&load_balance=off", "(SERVICE_NAME=REPORTS)"}, // the first is down
 		{"jdbc-secretsmanager:oracle:thin:@?user=" + opentest.ARN, "(SERVICE_NAME=ORCL)"},
 	} {
 		port := strconv.Itoa(s.Port)

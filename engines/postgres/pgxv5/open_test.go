@@ -23,6 +23,7 @@ func TestOpen(t *testing.T) {
 		{"jdbc-secretsmanager:postgresql://example.com:5432/database?user=prod/app/db", "database"},
 		{"jdbc-secretsmanager:postgresql://example.com:5432/?user=" + opentest.ARN, "app"},
 		{"jdbc-secretsmanager:postgresql:database?user=prod/app/db", "database"},
+		{"jdbc-secretsmanager:postgresql://" + down(t) + ",example.com:5432/database?user=prod/app/db", "database"}, // the first is down
 	} {
 		dsn := strings.Replace(c.dsn, "example.com:5432", net.JoinHostPort(s.Host, strconv.Itoa(s.Port)), 1)
 		for _, name := range []string{postgres.DriverName, all.DriverName} {

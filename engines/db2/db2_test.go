@@ -433,64 +433,24 @@ func (s source) Fetch(_ context.Context, id, stage string) (*secretcache.Secret,
 	return secretcache.NewSecret(secretcache.Value{ID: id, Name: id, VersionID: "v1", Stages: []string{stage}, String: string(s)}), nil
 }
 
-// Without a driver, the first connect says what to import, and the next finds it.
+// Without a driver, the first connect says what to import or set, and the next finds it.
 func TestNoDriver(t *testing.T) {
 	cache := secretcache.New(source(`{"engine":"db2","host":"127.0.0.1","port":1,"dbname":"SAMPLE","username":"u","password":"p"}`), nil)
 	defer cache.Close()
-	opts := &driver.Options{Secrets: cache}
-	other := newName()
-	for _, c := range []struct {
-		engine db2.Engine
-		want   []string
-	}{
-		{db2.Engine{}, []string{`"go_ibm_db"`, `import _ "github.com/ibmdb/go_ibm_db"`}},
-		{db2.Engine{Driver: other}, []string{strconv.Quote(other), "db2.Engine.Driver"}},
-	} {
-		connector, err := driver.NewConnector(c.engine, "app", opts)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, err = connector.Connect(t.Context())
-		for _, want := range c.want {
-			if err == nil || !strings.Contains(err.Error(), want) {
-				t.Errorf("Connect = %v, want %s in it", err, want)
-			}
-		}
-		if c.engine.Driver != "" {
-			sql.Register(c.engine.Driver, db2cli.Driver{})
-			var code *db2cli.Error
-			if _, err = connector.Connect(t.Context()); !errors.As(err, &code) || code.Diag[0].NativeError != -30081 {
-				t.Errorf("Connect = %v, want the driver's error", err)
-			}
+	name := newName()
+	connector, err := driver.NewConnector(db2.Engine{Driver: name}, "app", &driver.Options{Secrets: cache})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = connector.Connect(t.Context())
+	for _, want := range []string{strconv.Quote(name), "db2.Engine.Driver"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("Connect = %v, want %s in it", err, want)
 		}
 	}
-}
-
-func TestOpen(t *testing.T) {
-	for _, c := range []struct {
-		dsn  string
-		want error
-	}{
-		{"prod/app/db?Security=SSL", nil},
-		{"jdbc-secretsmanager:db2://example.com:50000/SAMPLE:user=prod/app/db;", nil},
-		{"prod/app/db?engine=db2", nil},
-		{"prod/app/db?engine=postgres", driver.ErrEngineMismatch},
-		{"prod/app/db?security=SSL", driver.ErrBadDSN},
-		{"prod/app/db?PWD=hunter2", driver.ErrBadDSN},
-		{"prod/app/db?HOSTNAME=evil", driver.ErrBadDSN},
-		{"prod/app/db?CurrentSchema=a;UID=b", driver.ErrBadDSN},
-		{"jdbc:db2://example.com:50000/SAMPLE:user=prod/app/db;", driver.ErrBadDSN},
-		{"jdbc-secretsmanager:mysql://example.com/app?user=prod/app/db", driver.ErrEngineMismatch},
-	} {
-		db, err := sql.Open(db2.DriverName, c.dsn)
-		if !errors.Is(err, c.want) {
-			t.Errorf("Open(%q) = %v, want %v", c.dsn, err, c.want)
-		}
-		if err != nil && strings.Contains(err.Error(), "hunter2") {
-			t.Errorf("the error quotes the data source name: %v", err)
-		}
-		if db != nil {
-			_ = db.Close()
-		}
+	sql.Register(name, db2cli.Driver{})
+	var code *db2cli.Error
+	if _, err = connector.Connect(t.Context()); !errors.As(err, &code) || code.Diag[0].NativeError != -30081 {
+		t.Errorf("Connect = %v, want the driver's error", err)
 	}
 }

@@ -285,31 +285,6 @@ func TestCheckParams(t *testing.T) {
 	}
 }
 
-func TestOpen(t *testing.T) {
-	for _, c := range []struct {
-		dsn  string
-		want error
-	}{
-		{"prod/app/db?sslmode=verify-full", nil},
-		{"jdbc-secretsmanager:redshift://example.com:5439/dev?user=prod/app/db", nil},
-		{"prod/app/db?work_mem=1", driver.ErrBadDSN},
-		{"jdbc:redshift://example.com/dev?user=prod/app/db", driver.ErrBadDSN},
-		{"jdbc:redshift:iam://example.com/dev", driver.ErrBadDSN},
-		{"jdbc-secretsmanager:redshift:iam://example.com:5439/dev?user=prod/app/db", driver.ErrBadDSN},
-		{"jdbc-secretsmanager:redshift://example.com:5439/dev", driver.ErrBadDSN},
-		{"jdbc-secretsmanager:postgresql://example.com/dev?user=prod/app/db", driver.ErrEngineMismatch},
-		{"prod/app/db?engine=postgres", driver.ErrEngineMismatch},
-	} {
-		db, err := sql.Open(redshift.DriverName, c.dsn)
-		if !errors.Is(err, c.want) {
-			t.Errorf("Open(%q) = %v, want %v", c.dsn, err, c.want)
-		}
-		if db != nil {
-			_ = db.Close()
-		}
-	}
-}
-
 // The port is Redshift's where nothing else says one.
 func TestDefaultPort(t *testing.T) {
 	for _, dsn := range []string{"app?host=127.0.0.1", "jdbc-secretsmanager:redshift://127.0.0.1/dev?user=app"} {

@@ -109,20 +109,42 @@ func PEM(der []byte) []byte {
 // KeyPair writes a certificate and its key into files of the test.
 func KeyPair(tb testing.TB, c tls.Certificate) (certificate, key string) {
 	tb.Helper()
+	return WriteFile(tb, "certificate.pem", PEM(c.Certificate[0])), WriteFile(tb, "key.pem", keyPEM(tb, c))
+}
+
+func keyPEM(tb testing.TB, c tls.Certificate) []byte {
+	tb.Helper()
 	der, err := x509.MarshalPKCS8PrivateKey(c.PrivateKey)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return WriteFile(tb, "certificate.pem", PEM(c.Certificate[0])),
-		WriteFile(tb, "key.pem", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
+	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
+}
+
+// Folder makes a folder of the test with ca.pem, the authority's certificate, and
+// cert.pem and key.pem, the server's.
+func (c Certificates) Folder(tb testing.TB) string {
+	tb.Helper()
+	server := c.Server.Certificates[0]
+	return WriteFiles(tb, map[string][]byte{
+		"ca.pem": PEM(c.Authority.Raw), "cert.pem": PEM(server.Certificate[0]), "key.pem": keyPEM(tb, server),
+	})
 }
 
 // WriteFile writes a file in a folder of its own, which ends with the test.
 func WriteFile(tb testing.TB, name string, data []byte) (path string) {
 	tb.Helper()
-	path = filepath.Join(tb.TempDir(), name)
-	if err := os.WriteFile(path, data, 0o600); err != nil {
-		tb.Fatal(err)
+	return filepath.Join(WriteFiles(tb, map[string][]byte{name: data}), name)
+}
+
+// WriteFiles writes files, by name, in a folder of their own, which ends with the test.
+func WriteFiles(tb testing.TB, files map[string][]byte) (dir string) {
+	tb.Helper()
+	dir = tb.TempDir()
+	for name, data := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
+			tb.Fatal(err)
+		}
 	}
-	return path
+	return dir
 }

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"os/user"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -65,7 +66,7 @@ func (e Engine) Prepare(ep driver.Endpoint) (driver.Login, error) {
 	}
 	s.config.Protocol = "tcp"
 	if l.tls != nil {
-		s.config.Protocol, s.config.SSL, s.config.SSLVerify = "tcps", true, true
+		s.config.Protocol, s.config.SSL = "tcps", true
 	}
 	describeClient(&s.config.ClientInfo)
 	if err := s.config.UpdateDatabaseInfo(descriptor(s)); err != nil {
@@ -116,7 +117,7 @@ func parseHosts(list string, defaultPort int) ([]configurations.ServerAddr, erro
 		return nil, errors.New("the port is not a number from 1 to 65535")
 	}
 	if strings.IndexByte(list, ',') < 0 {
-		if err := jdbcurl.CheckHost(list); err != nil {
+		if _, err := jdbcurl.ParseHost(list); err != nil {
 			return nil, err
 		}
 		return []configurations.ServerAddr{{Addr: list, Port: defaultPort}}, nil
@@ -148,10 +149,22 @@ func describeClient(c *configurations.ClientInfo) {
 		c.ProgramName = filepath.Base(os.Args[0])
 	}
 	if c.OSUserName == "" {
-		c.OSUserName = os.Getenv("USER")
+		c.OSUserName = osUser()
 	}
 	// After a redirect go-ora writes these into a descriptor as they are.
 	c.Cid = clientID(c)
+}
+
+// osUser returns the user of the operating system, without a domain of Windows.
+func osUser() string {
+	if name := os.Getenv("USER"); name != "" {
+		return name
+	}
+	u, err := user.Current()
+	if err != nil {
+		return ""
+	}
+	return u.Username[strings.LastIndexByte(u.Username, '\\')+1:]
 }
 
 // descriptor is what the listener gets.

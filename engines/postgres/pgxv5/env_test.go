@@ -68,7 +68,7 @@ type prepared struct {
 	Min, Max, Negotiation, Kerberos, SPN   string
 	Settings                               string
 	Fallbacks                              int
-	Validated                              bool
+	Wanted                                 string
 	StatementCacheCapacity, DescribeCaches int
 }
 
@@ -79,11 +79,16 @@ func prepare(t *testing.T, ep driver.Endpoint) prepared {
 		t.Fatal(err)
 	}
 	c := configs[0]
+	lg, err := pgxv5.Engine{}.Prepare(ep)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, wanted := pgxv5.Attempts(lg)
 	p := prepared{
 		Host: c.Host, Database: c.Database, User: c.User, Password: c.Password, Port: c.Port,
 		Timeout: c.ConnectTimeout, ChannelBinding: c.ChannelBinding, RequireAuth: c.RequireAuth, CertMode: c.SSLCertMode,
 		Min: c.MinProtocolVersion, Max: c.MaxProtocolVersion, Negotiation: c.SSLNegotiation, Kerberos: c.KerberosSrvName, SPN: c.KerberosSpn,
-		Fallbacks: len(c.Fallbacks), Validated: c.ValidateConnect != nil,
+		Fallbacks: len(c.Fallbacks), Wanted: wanted,
 		StatementCacheCapacity: c.StatementCacheCapacity, DescribeCaches: c.DescriptionCacheCapacity,
 	}
 	for _, k := range sortedKeys(c.RuntimeParams) {

@@ -655,6 +655,7 @@ func TestPrepareFails(t *testing.T) {
 		{"port", driver.Endpoint{Host: "h", Port: 65536}, "port"},
 		{"no port", driver.Endpoint{Host: "h"}, "port"},
 		{"database", driver.Endpoint{Host: "h", Port: 1, Database: strings.Repeat("x", 129)}, "database"},
+		{"NUL", driver.Endpoint{Host: "h", Port: 1, Database: "CANARY\x00x"}, "database"},
 	} {
 		l, err := mssqldb.Engine{}.Prepare(c.ep)
 		if err == nil || !strings.Contains(err.Error(), c.want) || l != nil {

@@ -5,6 +5,7 @@ import (
 	sqldriver "database/sql/driver"
 	"encoding/json"
 	"errors"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -95,9 +96,10 @@ func newCertificates(t *testing.T, names ...string) certificates {
 	t.Helper()
 	c := certificates{Certificates: testca.New(names...)}
 	leaf := c.Server.Certificates[0].Certificate[0]
-	c.CA = testca.WriteFile(t, "CANARY-ca.pem", testca.PEM(c.Authority.Raw))
-	c.Leaf = testca.WriteFile(t, "CANARY-leaf.pem", testca.PEM(leaf))
-	c.LeafAsDER = testca.WriteFile(t, "CANARY-leaf.der", leaf)
+	dir := testca.WriteFiles(t, map[string][]byte{
+		"CANARY-ca.pem": testca.PEM(c.Authority.Raw), "CANARY-leaf.pem": testca.PEM(leaf), "CANARY-leaf.der": leaf,
+	})
+	c.CA, c.Leaf, c.LeafAsDER = filepath.Join(dir, "CANARY-ca.pem"), filepath.Join(dir, "CANARY-leaf.pem"), filepath.Join(dir, "CANARY-leaf.der")
 	return c
 }
 

@@ -98,8 +98,12 @@ func NewConnector(engine Engine, dsn string, opts *Options) (*Connector, error) 
 		o.CloseSuperseded = *c.source.closeSuperseded
 	}
 	if o.CloseSuperseded && !c.info.ClosesSuperseded {
-		return nil, &Error{Op: "make connector", SecretID: c.source.secretID, Err: fmt.Errorf(
+		e := &Error{Op: "make connector", SecretID: c.source.secretID, Err: fmt.Errorf(
 			"connections of the engine %s cannot be closed when their version is superseded: use DB.SetConnMaxLifetime instead of CloseSuperseded", c.info.Name)}
+		if c.source.closeSuperseded != nil { // and not the options
+			e.Kind = ErrBadDSN
+		}
+		return nil, e
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

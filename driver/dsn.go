@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
@@ -13,6 +12,7 @@ import (
 	"unicode"
 
 	"github.com/sqlsecrets/sqlsecrets/internal/awsregion"
+	"github.com/sqlsecrets/sqlsecrets/internal/jdbcurl"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
@@ -167,8 +167,10 @@ func (d *dataSource) parseBare(dsn string) error {
 }
 
 // isKey reports whether s may be the name of a parameter, so that an error may
-// quote it: the rest of a password that holds "?" or "&" should not pass.
+// quote it: the rest of a password that holds "?" or "&" should not pass. MySQL's
+// user variables begin with "@".
 func isKey(s string) bool {
+	s = strings.TrimPrefix(s, "@")
 	return len(s) <= 64 && strings.IndexFunc(s, func(r rune) bool {
 		return r != '_' && r != '-' && r != '.' && r != ' ' && !isAlnum(r)
 	}) < 0
@@ -360,20 +362,15 @@ func checkHost(s string) (string, error) {
 			return "", errors.New("it has brackets, but is no IPv6 address")
 		}
 	}
-	if strings.Contains(s, ":") {
-		a, err := netip.ParseAddr(s)
-		if err == nil && strings.IndexFunc(a.Zone(), notInHost) < 0 {
-			return a.String(), nil
-		}
+	host, err := jdbcurl.ParseHost(s)
+	switch {
+	case err == nil:
+		return host, nil
+	case strings.Contains(s, ":"):
 		return "", errors.New("it is neither a host name nor an IP address; a port has a key of its own")
 	}
-	if s == "" || len(s) > 255 || strings.HasPrefix(s, "-") || strings.IndexFunc(s, notInHost) >= 0 {
-		return "", errors.New("it is neither a host name nor an IP address")
-	}
-	return s, nil
+	return "", errors.New("it is neither a host name nor an IP address")
 }
-
-func notInHost(r rune) bool { return r != '.' && r != '-' && r != '_' && !isAlnum(r) }
 
 func parsePort(s string) (int, error) {
 	n, err := strconv.ParseUint(s, 10, 16)

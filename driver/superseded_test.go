@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -377,6 +378,9 @@ func TestCloseSupersededIsRefused(t *testing.T) {
 				&driver.Options{Secrets: secretcache.New(store, nil), CloseSuperseded: test.option})
 			if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
 				t.Errorf("got %v, want %q", err, test.want)
+			}
+			if inDSN := test.want != "" && !test.option; errors.Is(err, driver.ErrBadDSN) != inDSN {
+				t.Errorf("got %v, want ErrBadDSN: %t", err, inDSN)
 			}
 		})
 	}

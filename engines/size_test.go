@@ -25,6 +25,12 @@ func TestBinarySize(t *testing.T) {
 			`sql.Open("mysql", s.Username+":"+s.Password+"@tcp("+s.Host+")/"+s.Dbname)`},
 		{"sqlserver", `_ "github.com/microsoft/go-mssqldb"`,
 			`sql.Open("sqlserver", "server="+s.Host+";user id="+s.Username+";password="+s.Password+";database="+s.Dbname)`},
+		{"redshift", `_ "github.com/jackc/pgx/v5/stdlib"`,
+			`sql.Open("pgx", "host="+s.Host+" user="+s.Username+" password="+s.Password+" dbname="+s.Dbname)`},
+		{"mariadb", `_ "github.com/go-sql-driver/mysql"`,
+			`sql.Open("mysql", s.Username+":"+s.Password+"@tcp("+s.Host+")/"+s.Dbname)`},
+		{"db2", "", // the vendor's driver needs cgo: it is in neither
+			`sql.Open("go_ibm_db", "HOSTNAME="+s.Host+";UID="+s.Username+";PWD="+s.Password+";DATABASE="+s.Dbname)`},
 		{"oracle", `_ "github.com/sijms/go-ora/v2"`,
 			`sql.Open("oracle", "oracle://"+s.Username+":"+s.Password+"@"+s.Host+"/"+s.Dbname)`},
 	} {

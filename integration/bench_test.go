@@ -166,7 +166,7 @@ func BenchmarkSelect1(b *testing.B) {
 				b.ReportAllocs()
 				for b.Loop() {
 					var n int
-					if err := db.QueryRowContext(b.Context(), "SELECT 1").Scan(&n); err != nil {
+					if err := db.QueryRowContext(b.Context(), v.engine.selectFrom("1")).Scan(&n); err != nil {
 						b.Fatal(err)
 					}
 				}

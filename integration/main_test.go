@@ -1,16 +1,13 @@
-// Package integration_test runs the drivers against real database servers, which
-// package testdb starts in containers, and an in-process Secrets Manager.
+// Package integration_test runs the drivers against database servers, which package
+// testdb starts in containers or as stand-ins, and an in-process Secrets Manager.
 package integration_test
 
 import (
 	"context"
-	"crypto/tls"
 	"database/sql"
 	sqldriver "database/sql/driver"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"net"
 	"os"
 	"strconv"
 	"strings"
@@ -19,17 +16,8 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
-	gomysql "github.com/go-sql-driver/mysql"
-	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
-	"github.com/sqlsecrets/sqlsecrets/engines/mariadb"
-	"github.com/sqlsecrets/sqlsecrets/engines/mysql"
-	"github.com/sqlsecrets/sqlsecrets/engines/mysql/gosqldriver"
-	"github.com/sqlsecrets/sqlsecrets/engines/postgres"
-	"github.com/sqlsecrets/sqlsecrets/engines/postgres/pgxv5"
 	"github.com/sqlsecrets/sqlsecrets/integration/internal/testdb"
 	"github.com/sqlsecrets/sqlsecrets/integration/rotation"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
@@ -46,97 +34,6 @@ func TestMain(m *testing.M) {
 		_ = os.Setenv(k, v) // fails for malformed names only
 	}
 	os.Exit(testdb.Main(m))
-}
-
-// An engine is one of the databases that the suites run on.
-type engine struct {
-	name         string
-	scheme       string // of a JDBC URL
-	driverName   string
-	start        func(testing.TB, testdb.Options) *testdb.Server
-	newConnector func(string, *driver.Options) (*driver.Connector, error)
-	adapter      driver.Engine
-	connType     string                                                           // of the vendor's connection
-	vendorError  func(error) bool                                                 // errors.As finds the vendor's error
-	vendorAs     func(e *env, user, password string) (sqldriver.Connector, error) // the vendor's own
-	cipher       string                                                           // a query of two columns; the second is empty without TLS
-	noTLS        string                                                           // a parameter that turns TLS off
-	roomy        []string                                                         // arguments of a server that takes 300 connections
-	packed       []string                                                         // of one that takes 700
-	verify       func(t testing.TB, ca *testdb.CA) string                         // parameters that ask for verification
-}
-
-var engines = []*engine{
-	{
-		name: "postgres", scheme: "postgresql", driverName: postgres.DriverName, start: testdb.Postgres,
-		newConnector: postgres.NewConnector, adapter: pgxv5.Engine{}, connType: "*stdlib.Conn",
-		vendorError: as[*pgconn.PgError], vendorAs: pgxConnector,
-		cipher: "SELECT 'ssl', CASE WHEN ssl THEN cipher ELSE '' END FROM pg_stat_ssl WHERE pid = pg_backend_pid()",
-		noTLS:  "sslmode=disable", roomy: []string{"-c", "max_connections=300"}, packed: []string{"-c", "max_connections=700"},
-		verify: func(_ testing.TB, ca *testdb.CA) string { return "sslmode=verify-full&sslrootcert=" + ca.File },
-	},
-	{
-		name: "mariadb", scheme: "mariadb", driverName: mariadb.DriverName, start: testdb.MariaDB,
-		newConnector: mariadb.NewConnector, adapter: gosqldriver.Engine{MariaDB: true}, connType: "*mysql.mysqlConn",
-		vendorError: as[*gomysql.MySQLError], vendorAs: mysqlConnector,
-		cipher: "SHOW SESSION STATUS LIKE 'Ssl_cipher'", noTLS: "tls=false", verify: mysqlVerify,
-		roomy: []string{"--max-connections=300"}, packed: []string{"--max-connections=700"},
-	},
-	{
-		name: "mysql", scheme: "mysql", driverName: mysql.DriverName, start: testdb.MySQL,
-		newConnector: mysql.NewConnector, adapter: gosqldriver.Engine{}, connType: "*mysql.mysqlConn",
-		vendorError: as[*gomysql.MySQLError], vendorAs: mysqlConnector,
-		cipher: "SHOW SESSION STATUS LIKE 'Ssl_cipher'", noTLS: "tls=false", verify: mysqlVerify,
-		roomy: []string{"--max-connections=300"}, packed: []string{"--max-connections=700"},
-	},
-}
-
-// forEach runs a test on each engine.
-func forEach(t *testing.T, f func(t *testing.T, e *engine)) {
-	for _, e := range engines {
-		t.Run(e.name, func(t *testing.T) { f(t, e) })
-	}
-}
-
-// forEachTogether is forEach for a test that does nothing but wait.
-func forEachTogether(t *testing.T, f func(t *testing.T, e *engine)) {
-	var wg sync.WaitGroup
-	for _, e := range engines {
-		wg.Go(func() { t.Run(e.name, func(t *testing.T) { f(t, e) }) })
-	}
-	wg.Wait()
-}
-
-func as[E error](err error) bool {
-	var target E
-	return errors.As(err, &target)
-}
-
-func pgxConnector(e *env, user, password string) (sqldriver.Connector, error) {
-	cfg, err := pgx.ParseConfig(fmt.Sprintf("host=%s port=%d dbname=%s sslmode=disable", e.Host, e.Port, e.Database))
-	if err != nil {
-		return nil, err
-	}
-	cfg.User, cfg.Password = user, password
-	return stdlib.GetConnector(*cfg), nil
-}
-
-func mysqlConnector(e *env, user, password string) (sqldriver.Connector, error) {
-	cfg := gomysql.NewConfig()
-	cfg.Net, cfg.Addr, cfg.DBName = "tcp", net.JoinHostPort(e.Host, strconv.Itoa(e.Port)), e.Database
-	cfg.User, cfg.Passwd = user, password
-	return gomysql.NewConnector(cfg)
-}
-
-// mysqlVerify registers the authority under a name of its own, as the vendor wants it.
-func mysqlVerify(t testing.TB, ca *testdb.CA) string {
-	t.Helper()
-	name := "ca" + strconv.FormatInt(time.Now().UnixNano(), 36)
-	if err := gomysql.RegisterTLSConfig(name, &tls.Config{RootCAs: ca.Pool, MinVersion: tls.VersionTLS12}); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { gomysql.DeregisterTLSConfig(name) })
-	return "tls=" + name
 }
 
 // An env is a server with a user, and a Secrets Manager with the user's secret.
@@ -159,7 +56,7 @@ func newEnv(t testing.TB, e *engine, o testdb.Options) *env {
 func newEnvFor(t testing.TB, e *engine, o testdb.Options, strategy rotation.Strategy) *env {
 	t.Helper()
 	v := &env{Server: e.start(t, o), engine: e, sm: awssmtest.NewServer(t), strategy: strategy}
-	v.user = "u" + strconv.FormatInt(time.Now().UnixNano(), 36)
+	v.user = e.user("u" + strconv.FormatInt(time.Now().UnixNano(), 36))
 	v.password = "first password of " + v.user
 	v.id = "prod/" + v.user
 	v.CreateUser(v.user, v.password)
@@ -179,7 +76,7 @@ func newEnvFor(t testing.TB, e *engine, o testdb.Options, strategy rotation.Stra
 const superuserID = "admin/db"
 
 // clone is the user that alternates with the first.
-func (v *env) clone() string { return v.user + "_clone" }
+func (v *env) clone() string { return v.user + v.engine.user("_clone") }
 
 // credentials returns what the current version of the secret says.
 func (v *env) credentials() (user, password string) {
@@ -200,7 +97,7 @@ func (v *env) client() *secretsmanager.Client { return secretsmanager.NewFromCon
 // secret returns the JSON of a version.
 func (v *env) secret(user, password string) string {
 	b, err := json.Marshal(map[string]any{
-		"engine": v.engine.name, "host": v.Host, "port": v.Port, "dbname": v.Database, "username": user, "password": password})
+		"engine": v.engine.engine, "host": v.Host, "port": v.Port, "dbname": v.Database, "username": user, "password": password})
 	if err != nil {
 		panic(err) // a map of strings and a number
 	}

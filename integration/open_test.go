@@ -4,10 +4,10 @@ import (
 	"database/sql"
 	"net"
 	"net/url"
+	"os"
 	"strconv"
 	"testing"
 
-	"github.com/sqlsecrets/sqlsecrets/driver/drivertest"
 	"github.com/sqlsecrets/sqlsecrets/integration/internal/testdb"
 )
 
@@ -18,19 +18,27 @@ func TestOpenBySecret(t *testing.T) {
 		v := newEnv(t, e, testdb.Options{})
 		address := net.JoinHostPort(v.Host, strconv.Itoa(v.Port))
 		where := "region=us-west-2&endpoint=" + url.PathEscape(v.sm.URL())
-		for _, c := range []struct{ name, dsn string }{
+		dsns := []struct{ name, dsn string }{
 			{"bare id", v.id + "?" + where},
 			{"ARN", v.sm.ARN(v.id) + "?" + where},
-			{"JDBC URL", "jdbc-secretsmanager:" + e.scheme + "://" + address + "/" + v.Database + "?user=" + v.id + "&" + where},
-			{"JDBC URL without database", "jdbc-secretsmanager:" + e.scheme + "://" + address + "?user=" + v.id + "&" + where},
-		} {
+		}
+		for _, u := range e.urls {
+			all := os.Expand(u.format, func(name string) string {
+				return map[string]string{
+					"address": address, "host": v.Host, "port": strconv.Itoa(v.Port), "database": v.Database,
+					"id": v.id, "endpoint": v.sm.URL(), "escaped": url.PathEscape(v.sm.URL()),
+				}[name]
+			})
+			dsns = append(dsns, struct{ name, dsn string }{u.name, "jdbc-secretsmanager:" + all})
+		}
+		for _, c := range dsns {
 			t.Run(c.name, func(t *testing.T) {
 				db, err := sql.Open(e.driverName, c.dsn)
 				if err != nil {
 					t.Fatal(err)
 				}
 				defer db.Close()
-				rows, err := db.QueryContext(t.Context(), "SELECT 40 + 2")
+				rows, err := db.QueryContext(t.Context(), e.selectFrom("40 + 2"))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -46,36 +54,5 @@ func TestOpenBySecret(t *testing.T) {
 				}
 			})
 		}
-	})
-}
-
-// TestConformance runs the suite that every engine has to pass.
-func TestConformance(t *testing.T) {
-	forEach(t, func(t *testing.T, e *engine) {
-		server := e.start(t, testdb.Options{TLS: true})
-		other := e.start(t, testdb.Options{TLS: true, Names: []string{"db.example.com"}})
-		made := map[string]bool{}
-		suite := drivertest.Server{
-			Engine: e.adapter, Host: server.Host, Port: server.Port, Database: server.Database,
-			Query: "SELECT 1", ConnType: e.connType,
-			SetPassword: func(t testing.TB, user, password string) {
-				t.Helper()
-				if !made[user] {
-					made[user] = true
-					server.CreateUser(user, password)
-					return
-				}
-				if err := server.SetPassword(t.Context(), user, password); err != nil {
-					t.Fatal(err)
-				}
-			},
-			Logins: func(_ testing.TB, user string) (accepted, rejected int) {
-				return server.Logins(user), server.RejectedLogins(user)
-			},
-			TLSVerified:         e.verify(t, server.CA),
-			TLSUnknownAuthority: e.verify(t, testdb.UnknownCA(t)),
-			TLSWrongName:        e.verify(t, server.CA) + "&port=" + strconv.Itoa(other.Port),
-		}
-		drivertest.Run(t, suite)
 	})
 }

@@ -50,7 +50,7 @@ type soak struct {
 func TestSoak(t *testing.T) {
 	duration := soakTime(t)
 	var mu sync.Mutex
-	table := []string{fmt.Sprintf("%-9s %-17s %9s %7s %8s %6s %7s %8s %10s %14s %9s", "engine", "strategy",
+	table := []string{fmt.Sprintf("%-18s %-17s %9s %7s %8s %6s %7s %8s %10s %14s %9s", "engine", "strategy",
 		"rotations", "retried", "queries", "failed", "logins", "rejected", "API calls", "most/rotation", "slowest")}
 	forEach(t, func(t *testing.T, e *engine) {
 		for _, strategy := range []rotation.Strategy{rotation.SingleUser, rotation.AlternatingUsers} {
@@ -68,7 +68,7 @@ func TestSoak(t *testing.T) {
 				}
 				mu.Lock()
 				defer mu.Unlock()
-				table = append(table, fmt.Sprintf("%-9s %-17s %9d %7d %8d %6d %7d %8d %10d %14d %9v", e.name, strategy,
+				table = append(table, fmt.Sprintf("%-18s %-17s %9d %7d %8d %6d %7d %8d %10d %14d %9v", e.name, strategy,
 					s.rotations, s.retried, s.queries, s.failed, s.logins, s.rejected, s.calls, s.mostCalls, s.slowest.Round(time.Millisecond)))
 			})
 		}
@@ -95,7 +95,7 @@ func runSoak(t *testing.T, e *engine, strategy rotation.Strategy, duration time.
 			for ctx.Err() == nil {
 				start := time.Now()
 				var n int
-				err := db.QueryRowContext(t.Context(), "SELECT 1").Scan(&n)
+				err := db.QueryRowContext(t.Context(), e.selectFrom("1")).Scan(&n)
 				took := time.Since(start)
 				queries.Add(1)
 				for old := slowest.Load(); int64(took) > old && !slowest.CompareAndSwap(old, int64(took)); old = slowest.Load() {

@@ -34,6 +34,9 @@ func TestConnectionsOpenedBeforeARotation(t *testing.T) {
 			{"closed at the TTL", true, func(*testing.T, *env, *secretcache.Cache, *driver.Connector) {}},
 		} {
 			t.Run(c.name, func(t *testing.T) {
+				if c.close {
+					e.need(t, closesSuperseded)
+				}
 				v := newEnv(t, e, testdb.Options{})
 				ttl := time.Hour
 				if c.name == "closed at the TTL" {
@@ -67,7 +70,7 @@ func TestConnectionsOpenedBeforeARotation(t *testing.T) {
 					load.Go(func() {
 						for ctx.Err() == nil {
 							var one int
-							if err := db.QueryRowContext(t.Context(), "SELECT 1").Scan(&one); err != nil {
+							if err := db.QueryRowContext(t.Context(), e.selectFrom("1")).Scan(&one); err != nil {
 								t.Errorf("a query failed: %v", err)
 								return
 							}
@@ -100,7 +103,7 @@ func TestConnectionsOpenedBeforeARotation(t *testing.T) {
 					t.Logf("the idle ones of %d sessions had ended after %v", n, time.Since(start).Round(10*time.Millisecond))
 				}
 				var one int
-				if err := tx.QueryRowContext(t.Context(), "SELECT 1").Scan(&one); err != nil {
+				if err := tx.QueryRowContext(t.Context(), e.selectFrom("1")).Scan(&one); err != nil {
 					t.Errorf("a query in the transaction: %v", err)
 				}
 				if err := tx.Commit(); err != nil {
@@ -117,6 +120,7 @@ func TestConnectionsOpenedBeforeARotation(t *testing.T) {
 			})
 		}
 		t.Run("idle ones end by ConnMaxIdleTime", func(t *testing.T) {
+			e.need(t, closesSuperseded)
 			v := newEnv(t, e, testdb.Options{})
 			db := v.open(t, e.noTLS+"&closeSuperseded=true", nil)
 			db.SetMaxIdleConns(n)
@@ -127,6 +131,25 @@ func TestConnectionsOpenedBeforeARotation(t *testing.T) {
 			}
 			v.WaitSessions(v.user, 0)
 		})
+	})
+}
+
+// TestSupersededCannotBeClosed: where it cannot be done, asking for it is an error from
+// the start.
+func TestSupersededCannotBeClosed(t *testing.T) {
+	forEach(t, func(t *testing.T, e *engine) {
+		why, lacking := e.lacks[closesSuperseded]
+		if can := e.adapter.Info().ClosesSuperseded; can == lacking {
+			t.Fatalf("the engine closes superseded connections: %t, and lacks that because %q", can, why)
+		}
+		for _, c := range []struct {
+			dsn  string
+			opts *driver.Options
+		}{{"prod/app?closeSuperseded=true", &driver.Options{}}, {"prod/app", &driver.Options{CloseSuperseded: true}}} {
+			if _, err := e.newConnector(c.dsn, c.opts); (err != nil) != lacking {
+				t.Errorf("%s: %v", c.dsn, err)
+			}
+		}
 	})
 }
 

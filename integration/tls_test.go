@@ -4,24 +4,16 @@ import (
 	"crypto/tls"
 	"database/sql"
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/integration/internal/testdb"
 )
 
-// encrypted reports whether a new connection of db uses TLS, by the server's word.
-func encrypted(t *testing.T, e *engine, db *sql.DB) bool {
-	t.Helper()
-	var name, cipher string
-	if err := db.QueryRowContext(t.Context(), e.cipher).Scan(&name, &cipher); err != nil {
-		t.Fatalf("query: %v", err)
-	}
-	return cipher != ""
-}
-
 func TestTLSIfAvailable(t *testing.T) {
 	forEach(t, func(t *testing.T, e *engine) {
+		e.need(t, tlsIfAvailable)
 		for _, c := range []struct {
 			name   string
 			server bool // takes TLS
@@ -33,8 +25,11 @@ func TestTLSIfAvailable(t *testing.T) {
 			{"server with TLS, turned off", true, e.noTLS, false},
 		} {
 			t.Run(c.name, func(t *testing.T) {
+				if !c.server {
+					e.need(t, plainServer)
+				}
 				v := newEnv(t, e, testdb.Options{TLS: c.server})
-				if got := encrypted(t, e, v.open(t, c.params, nil)); got != c.want {
+				if got := e.encrypted(t, v, v.open(t, c.params, nil)); got != c.want {
 					t.Errorf("TLS used: %v, want %v", got, c.want)
 				}
 			})
@@ -46,27 +41,31 @@ func TestTLSIfAvailable(t *testing.T) {
 // Wrong names and unknown authorities are in the conformance suite.
 func TestTLSAskedFor(t *testing.T) {
 	forEach(t, func(t *testing.T, e *engine) {
-		tlsServer := newEnv(t, e, testdb.Options{TLS: true})
-		plainServer := newEnv(t, e, testdb.Options{})
-		params := e.verify(t, tlsServer.CA)
+		e.need(t, tlsServer)
+		secure := newEnv(t, e, testdb.Options{TLS: true})
+		params := e.verify(t, secure.CA)
 		opts := func() *driver.Options {
-			return &driver.Options{TLS: &tls.Config{RootCAs: tlsServer.CA.Pool, MinVersion: tls.VersionTLS12}}
+			return &driver.Options{TLS: &tls.Config{RootCAs: secure.CA.Pool, MinVersion: tls.VersionTLS12}}
 		}
 		t.Run("by the data source name", func(t *testing.T) {
-			if !encrypted(t, e, tlsServer.open(t, params, nil)) {
+			if !e.encrypted(t, secure, secure.open(t, params+tlsPort(secure.Server), nil)) {
 				t.Error("TLS not used")
 			}
 		})
 		t.Run("by Options.TLS", func(t *testing.T) {
-			if !encrypted(t, e, tlsServer.open(t, "", opts())) {
+			if !e.encrypted(t, secure, secure.open(t, strings.TrimPrefix(tlsPort(secure.Server), "&"), opts())) {
 				t.Error("TLS not used")
 			}
 		})
 		t.Run("by the data source name, server without TLS", func(t *testing.T) {
-			refuses(t, plainServer, plainServer.open(t, params, nil))
+			e.need(t, plainServer)
+			plain := newEnv(t, e, testdb.Options{})
+			refuses(t, plain, plain.open(t, params, nil))
 		})
 		t.Run("by Options.TLS, server without TLS", func(t *testing.T) {
-			refuses(t, plainServer, plainServer.open(t, "", opts()))
+			e.need(t, plainServer)
+			plain := newEnv(t, e, testdb.Options{})
+			refuses(t, plain, plain.open(t, "", opts()))
 		})
 	})
 }

@@ -30,7 +30,7 @@ func TestTools(t *testing.T) {
 			}
 			defer db.Close()
 			var row struct{ Answer int }
-			if err := db.GetContext(t.Context(), &row, "SELECT 42 AS answer"); err != nil || row.Answer != 42 {
+			if err := db.GetContext(t.Context(), &row, e.selectFrom(`42 AS "answer"`)); err != nil || row.Answer != 42 {
 				t.Errorf("Get = %d, %v, want 42", row.Answer, err)
 			}
 		})

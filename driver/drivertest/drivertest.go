@@ -4,10 +4,12 @@ package drivertest
 
 import (
 	"context"
+	"crypto/tls"
 	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strconv"
 	"strings"
@@ -15,6 +17,7 @@ import (
 	"time"
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
+	"github.com/sqlsecrets/sqlsecrets/internal/loopback"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
@@ -22,7 +25,7 @@ import (
 // go to users that the suite makes, with names that begin with "dt_".
 type Server struct {
 	Engine   driver.Engine
-	Host     string // where it listens
+	Host     string // where it listens: this machine's loopback, "127.0.0.1", "::1" or a name of it
 	Port     int
 	Database string // one that exists
 	Query    string // a query with one row and column: "SELECT 1"
@@ -36,11 +39,15 @@ type Server struct {
 	// Nil: the server does not count them, and nothing is checked of that.
 	Logins func(tb testing.TB, user string) (accepted, rejected int)
 
-	// Engine parameters that ask for TLS, each with what is expected of it, where
-	// the server speaks TLS. An empty one is not checked.
-	TLSVerified         string // succeeds
-	TLSWrongName        string // fails: the certificate is for another name
-	TLSUnknownAuthority string // fails: the certificate's authority is not trusted
+	// Refuse has the server refuse a user's logins, from now on, with an error that other
+	// credentials do not cure: too many connections, a locked account. Nil: that is not
+	// checked.
+	Refuse func(tb testing.TB, user string)
+
+	// TLS says what the server has of TLS and how the engine is asked for it. Nil: nothing
+	// is checked of that. An engine is checked with a server that has TLS and with one
+	// that has none.
+	TLS *TLS
 
 	// Refuses reports whether the vendor's driver cannot take a password: the engine
 	// then fails before it logs in. Nil: it takes all of Passwords.
@@ -90,20 +97,14 @@ func Run(t *testing.T, s Server) {
 	if !s.NoDatabaseCheck {
 		t.Run("wrong database", s.wrongDatabase)
 	}
+	if s.Refuse != nil {
+		t.Run("refused for another reason", s.refused)
+	}
 	if s.HostIPv6 != "" {
 		t.Run("IPv6", s.ipv6)
 	}
-	for _, c := range []struct {
-		name, params string
-		ok           bool
-	}{
-		{"TLS verified", s.TLSVerified, true},
-		{"TLS refused for a wrong name", s.TLSWrongName, false},
-		{"TLS refused for an unknown authority", s.TLSUnknownAuthority, false},
-	} {
-		if c.params != "" {
-			t.Run(c.name, func(t *testing.T) { s.tls(t, c.params, c.ok) })
-		}
+	if s.TLS != nil {
+		t.Run("TLS", s.tls)
 	}
 }
 
@@ -118,12 +119,34 @@ type client struct {
 // theirs; overrides change the secret's fields.
 func (s Server) open(t *testing.T, password string, params string, overrides map[string]any) *client {
 	t.Helper()
-	user := "dt_" + strconv.FormatInt(time.Now().UnixNano(), 36)
-	s.SetPassword(t, user, password)
-	return s.connect(t, user, password, params, overrides)
+	return s.connect(t, s.newUser(t, password), password, params, overrides)
 }
 
+// newUser makes a user with a password.
+func (s Server) newUser(t *testing.T, password string) (user string) {
+	t.Helper()
+	user = "dt_" + strconv.FormatInt(time.Now().UnixNano(), 36)
+	s.SetPassword(t, user, password)
+	return user
+}
+
+// connect opens the database with a secret that need not be right.
 func (s Server) connect(t *testing.T, user, password, params string, overrides map[string]any) *client {
+	t.Helper()
+	return s.connectAs(t, user, password, s.dsn(user, params), nil, overrides)
+}
+
+// dsn returns a data source name of the user's secret.
+func (s Server) dsn(user, params string) string {
+	id := "drivertest/" + user
+	if all := strings.Trim(s.Params+"&"+params, "&"); all != "" {
+		return id + "?" + all
+	}
+	return id
+}
+
+// connectAs opens a data source name with a TLS configuration, which may be nil.
+func (s Server) connectAs(t *testing.T, user, password, dsn string, config *tls.Config, overrides map[string]any) *client {
 	t.Helper()
 	st := &store{fields: map[string]any{
 		"host": s.Host, "port": s.Port, "dbname": s.Database, "username": user, "password": password}}
@@ -131,11 +154,7 @@ func (s Server) connect(t *testing.T, user, password, params string, overrides m
 		st.fields[k] = v
 	}
 	cache := secretcache.New(st, nil)
-	dsn := "drivertest/" + user
-	if all := strings.Trim(s.Params+"&"+params, "&"); all != "" {
-		dsn += "?" + all
-	}
-	connector, err := driver.NewConnector(s.Engine, dsn, &driver.Options{Secrets: cache, FallbackStages: []string{}})
+	connector, err := driver.NewConnector(s.Engine, dsn, &driver.Options{Secrets: cache, FallbackStages: []string{}, TLS: config})
 	if err != nil {
 		t.Fatalf("NewConnector(%q): %v", dsn, err)
 	}
@@ -281,6 +300,16 @@ func (s Server) wrongDatabase(t *testing.T) {
 	}
 }
 
+func (s Server) refused(t *testing.T) {
+	db := s.open(t, Passwords[0], "", nil)
+	s.Refuse(t, db.user)
+	err := s.query(t, db)
+	s.wantOther(t, db, err)
+	if s.Engine.NoDatabase(err) {
+		t.Errorf("Engine.NoDatabase(%v) = true", err)
+	}
+}
+
 func (s Server) unknownHost(t *testing.T) {
 	db := s.connect(t, "dt_nobody", Passwords[0], "host=no-such-host.invalid", nil)
 	s.wantOther(t, db, s.query(t, db))
@@ -304,39 +333,10 @@ func (s Server) ipv6(t *testing.T) {
 	s.mustQuery(t, db)
 }
 
-func (s Server) tls(t *testing.T, params string, ok bool) {
-	db := s.open(t, Passwords[0], params, nil)
-	err := s.query(t, db)
-	if ok && err != nil {
-		t.Errorf("query with %s: %v", params, err)
-	}
-	if !ok {
-		if err == nil {
-			t.Fatalf("query with %s succeeded", params)
-		}
-		s.wantOther(t, db, err)
-		s.wantLogins(t, db, 0, 0)
-	}
-}
-
 // silentServer connects to a listener that accepts and says nothing.
 func (s Server) silentServer(t *testing.T) {
-	l := listen(t)
-	closed := make(chan error, 1)
-	go func() {
-		c, err := l.Accept()
-		if err != nil {
-			closed <- err
-			return
-		}
-		defer c.Close()
-		_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
-		for err == nil { // whatever the client says, until it hangs up
-			_, err = c.Read(make([]byte, 4096))
-		}
-		closed <- err
-	}()
-	db := s.connect(t, "dt_nobody", Passwords[0], "", map[string]any{"port": l.Addr().(*net.TCPAddr).Port})
+	l := loopback.Listen(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) }, loopbackHosts()...)
+	db := s.connect(t, "dt_nobody", Passwords[0], "", map[string]any{"port": l.Port})
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
 	start := time.Now()
@@ -347,39 +347,25 @@ func (s Server) silentServer(t *testing.T) {
 	if d := time.Since(start); d > 5*time.Second {
 		t.Errorf("Ping with a deadline of 200ms took %v", d)
 	}
-	if err := <-closed; isTimeout(err) {
-		t.Error("the connection is still open 10 s later")
+	if l.Dialled() == 0 {
+		t.Error("nobody has dialled the listener")
+	}
+	if open := l.WaitOpen(0, 10*time.Second); open != 0 {
+		t.Errorf("%d connections are still open 10 s later", open)
 	}
 }
 
 // sockets counts the connections that stay open after rejected logins.
 func (s Server) sockets(t *testing.T) {
-	p := newProxy(t, net.JoinHostPort(s.Host, strconv.Itoa(s.Port)))
+	p := s.newProxy(t)
 	for range 3 { // each with a connector of its own, which has to log in
-		db := s.open(t, Passwords[0], "", map[string]any{"port": p.port, "password": "not-" + Passwords[0]})
+		db := s.open(t, Passwords[0], "", map[string]any{"port": p.Port, "password": "not-" + Passwords[0]})
 		s.wantRejected(t, db, s.query(t, db))
 	}
-	if dialled := p.dialled(); dialled < 3 {
+	if dialled := p.Dialled(); dialled < 3 {
 		t.Errorf("%d connections were dialled, want at least 3", dialled)
 	}
-	if open := p.waitOpen(0, 5*time.Second); open != 0 {
-		t.Errorf("%d connections are still open after their logins were rejected", open)
-	}
-}
-
-func isTimeout(err error) bool {
-	var n net.Error
-	return errors.As(err, &n) && n.Timeout()
-}
-
-func listen(t *testing.T) net.Listener {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() })
-	return l
+	p.wantOpen(t, 0)
 }
 
 // value returns the fields as a secret's JSON.

@@ -1,6 +1,7 @@
 package drivertest_test
 
 import (
+	"crypto/x509"
 	"testing"
 
 	"github.com/sqlsecrets/sqlsecrets/driver/drivertest"
@@ -21,11 +22,25 @@ func ExampleRun() {
 			ConnType:    "*stdlib.Conn",
 			SetPassword: server.setPassword,
 			Logins:      server.logins,
+			TLS: &drivertest.TLS{
+				Names:       []string{"localhost"},
+				Roots:       server.authorities,
+				Verified:    "sslmode=verify-full&sslrootcert=ca.pem",
+				Unknown:     "sslmode=verify-full",
+				Off:         "sslmode=disable",
+				IfAvailable: "sslmode=prefer",
+				URL: func(address, id string) string {
+					return "postgresql://" + address + "/app?user=" + id + "&sslmode=verify-full&sslrootcert=ca.pem"
+				},
+			},
 		})
 	}
 }
 
-type server struct{ port int }
+type server struct {
+	port        int
+	authorities *x509.CertPool
+}
 
 func startServer(testing.TB) *server                               { return &server{} }
 func (*server) setPassword(testing.TB, string, string)             {}

@@ -4,9 +4,7 @@ import (
 	"context"
 	"database/sql"
 	sqldriver "database/sql/driver"
-	"net"
 	"runtime"
-	"strconv"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -47,8 +45,8 @@ func (l expiringLogin) Connect(ctx context.Context, c driver.Credentials) (sqldr
 func (s Server) pool(t *testing.T, now *atomic.Int64) (*client, *proxy) {
 	t.Helper()
 	s.Engine = expiring{s.Engine, now}
-	p := newProxy(t, net.JoinHostPort(s.Host, strconv.Itoa(s.Port)))
-	db := s.open(t, Passwords[0], "", map[string]any{"port": p.port})
+	p := s.newProxy(t)
+	db := s.open(t, Passwords[0], "", map[string]any{"port": p.Port})
 	db.SetMaxOpenConns(2)
 	db.SetMaxIdleConns(2)
 	return db, p
@@ -79,14 +77,6 @@ func (s Server) checkIn(t *testing.T, conn *sql.Conn) {
 	}
 	if err := conn.Close(); err != nil {
 		t.Errorf("return a connection: %v", err)
-	}
-}
-
-// wantOpen checks how many connections the server has, in the end.
-func (p *proxy) wantOpen(t *testing.T, want int) {
-	t.Helper()
-	if open := p.waitOpen(want, 5*time.Second); open != want {
-		t.Errorf("%d connections are open, want %d", open, want)
 	}
 }
 

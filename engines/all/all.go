@@ -14,6 +14,9 @@
 // A program that imports this package links the drivers of all vendors but IBM's for
 // Db2, which the program imports itself. One that knows its engine better imports that
 // engine's package alone.
+//
+// How to ask for TLS differs between engines; [driver.Options] TLS asks for it whichever the
+// secret names, but for Db2.
 package all
 
 import (
@@ -130,7 +133,7 @@ func (c *Connector) Connect(ctx context.Context) (sqldriver.Conn, error) {
 		return nil, err
 	}
 	conn, err := one.Connect(ctx)
-	if err == nil || !errors.Is(err, driver.ErrEngineMismatch) || c.selector.Fixed() {
+	if err == nil || !errors.Is(err, driver.ErrEngineMismatch) {
 		return conn, err
 	}
 	// The secret has changed under the connect, or one saw it do so.
@@ -195,12 +198,13 @@ func (c *Connector) find(ctx context.Context) (int, error) {
 	if i := c.index(func(e driver.Info) bool { return e.Accepts(name) }); i >= 0 {
 		return i, nil
 	}
-	of := `key "engine" names`
+	names := c.names(func(e driver.Info) []string { return []string{e.Name} })
 	if c.selector.Fixed() {
-		of = `parameter "engine" names`
+		return 0, &driver.Error{Op: "parse data source name", Kind: driver.ErrEngineMismatch,
+			Err: fmt.Errorf(`parameter "engine" names none of %q`, names)}
 	}
 	return 0, &driver.Error{Op: "choose engine", SecretID: c.secretID, Kind: driver.ErrEngineMismatch,
-		Err: fmt.Errorf(`%s none of %q; "engine" in the data source name goes before the secret's`, of, c.names(func(e driver.Info) []string { return []string{e.Name} }))}
+		Err: fmt.Errorf(`key "engine" names none of %q; "engine" in the data source name goes before the secret's`, names)}
 }
 
 func (c *Connector) index(is func(driver.Info) bool) int {

@@ -313,6 +313,17 @@ func TestHangs(t *testing.T) {
 		wg.Wait()
 		_ = f.cache.Close()
 	})
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, secret("my", "u"))
+		cache := secretcache.New(f.store, &secretcache.Options{FetchTimeout: time.Hour})
+		f.opts.Secrets = cache
+		f.store.fail(nil, true)
+		start := time.Now()
+		if _, err := connect(t, f.connector(t, "app")); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != driver.DefaultConnectTimeout {
+			t.Errorf("Connect = %v after %v, want an error after %v", err, time.Since(start), driver.DefaultConnectTimeout)
+		}
+		_ = cache.Close()
+	})
 }
 
 // Connects at once share one connector, and so one login at a time with a version that

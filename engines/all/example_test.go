@@ -1,15 +1,19 @@
 package all_test
 
 import (
+	"crypto/tls"
 	"database/sql"
 	"log"
 
+	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/engines/all"
 )
 
-// The secret says which engine its database has.
-func Example() {
-	db, err := sql.Open(all.DriverName, "prod/app/db")
+// The secret says which engine its database has; Options.TLS asks for verification,
+// whichever that is.
+func ExampleRegister() {
+	all.Register("verified", &driver.Options{TLS: &tls.Config{MinVersion: tls.VersionTLS12}})
+	db, err := sql.Open("verified", "prod/app/db")
 	if err != nil {
 		log.Fatal(err) // the data source name is wrong; nothing is fetched yet
 	}

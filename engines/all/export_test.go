@@ -2,6 +2,9 @@ package all
 
 import "github.com/sqlsecrets/sqlsecrets/driver"
 
+// Known are the engines that the driver chooses from.
+var Known = known
+
 // NewWith is NewConnector with engines of a test's own.
 func NewWith(known []driver.Engine, dsn string, opts *driver.Options) (*Connector, error) {
 	return newDriver(known, opts).connector(dsn)

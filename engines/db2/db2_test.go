@@ -18,33 +18,60 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/driver/drivertest"
 	"github.com/sqlsecrets/sqlsecrets/engines/db2"
+	"github.com/sqlsecrets/sqlsecrets/internal/db2cli"
 	"github.com/sqlsecrets/sqlsecrets/internal/leak"
+	"github.com/sqlsecrets/sqlsecrets/internal/loopback"
+	"github.com/sqlsecrets/sqlsecrets/internal/testca"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
+func init() { sql.Register("fake_ibm_db", db2cli.Driver{}) }
+
 var fake = db2.Engine{Driver: "fake_ibm_db"}
 
+const database = "SAMPLE"
+
+func start(tb testing.TB, config *tls.Config, hosts ...string) *db2cli.Server {
+	tb.Helper()
+	return (&db2cli.Server{TLS: config, Databases: []string{database}}).Start(tb, hosts...)
+}
+
 func TestConformance(t *testing.T) {
-	s := startServer(t, "127.0.0.1:0")
-	suite := drivertest.Server{
-		Engine: fake, Host: s.Host, Port: s.Port, Database: database,
-		Query: "VALUES 1", ConnType: "*db2_test.conn",
-		SetPassword: s.setPassword, Logins: s.logins,
-		Refuses: func(p string) bool {
-			return strings.ContainsAny(p, ";") || strings.TrimSpace(p) != p || strings.IndexFunc(p, func(r rune) bool { return r > 0x7e }) >= 0 || p[0] == '\''
-		},
+	for _, names := range [][]string{nil, {"127.0.0.1"}, {"localhost", "::1"}} {
+		t.Run(fmt.Sprint(names), func(t *testing.T) {
+			certs := testca.New(names...)
+			authority := certs.File(t)
+			var config *tls.Config
+			params := ""
+			if names != nil {
+				config, params = certs.Server, "Security=SSL&SSLClientHostnameValidation=OFF&SSLServerCertificate="+authority
+			}
+			s := start(t, config)
+			drivertest.Run(t, drivertest.Server{
+				Engine: fake, Host: s.Host, Port: s.Port, Database: database, Params: params,
+				Query: "VALUES 1", ConnType: "*db2cli.Conn",
+				SetPassword: s.SetPassword, Logins: s.Logins, Refuse: s.Refuse,
+				Refuses: func(p string) bool {
+					return strings.ContainsAny(p, ";") || strings.TrimSpace(p) != p || strings.IndexFunc(p, func(r rune) bool { return r > 0x7e }) >= 0 || p[0] == '\''
+				},
+				TLS: &drivertest.TLS{
+					Names: names, Roots: certs.Pool, OnlyIfAsked: true, NoOptions: true,
+					Verified: "Security=SSL&SSLServerCertificate=" + authority, Unknown: "Security=SSL",
+					URL: func(address, id string) string {
+						return "db2://" + address + "/" + database + ":user=" + id + ";sslConnection=true;sslCertLocation=" + authority + ";"
+					},
+				},
+			})
+		})
 	}
-	drivertest.Run(t, suite)
 }
 
 func TestIPv6(t *testing.T) {
-	l, err := net.Listen("tcp", "[::1]:0")
-	if err != nil {
-		t.Skipf("no IPv6: %v", err)
+	if !loopback.HasIPv6() {
+		t.Skip("no IPv6 here")
 	}
-	_ = l.Close()
-	s := startServer(t, "[::1]:0")
-	s.setPassword(t, "u", "p")
+	s := start(t, nil, "::1")
+	s.SetPassword(t, "u", "p")
 	lg, err := fake.Prepare(driver.Endpoint{Host: "::1", Port: s.Port, Database: database})
 	if err != nil {
 		t.Fatal(err)
@@ -70,7 +97,7 @@ func (r *recorder) Open(s string) (sqldriver.Conn, error) {
 	if r.open != nil {
 		return r.open(s)
 	}
-	return nil, security(24, "USERNAME AND/OR PASSWORD INVALID")
+	return nil, db2cli.Security(24, "USERNAME AND/OR PASSWORD INVALID")
 }
 
 // calls returns the connection strings so far.
@@ -225,7 +252,7 @@ func FuzzConnectionString(f *testing.F) {
 		}
 		want := map[string]string{"HOSTNAME": host, "PORT": "50000", "PROTOCOL": "TCPIP", "DATABASE": database, "UID": user, "PWD": password,
 			"CURRENTSCHEMA": schema, "SECURITY": "SSL", "SSLCLIENTHOSTNAMEVALIDATION": "Basic"}
-		if got := parseCLI(r.calls()[0]); fmt.Sprint(got) != fmt.Sprint(want) {
+		if got := db2cli.Parse(r.calls()[0]); fmt.Sprint(got) != fmt.Sprint(want) {
 			t.Errorf("the driver read %q, want %q", got, want)
 		}
 	})
@@ -237,32 +264,32 @@ func TestRejectedAndNoDatabase(t *testing.T) {
 		err                  error
 		rejected, noDatabase bool
 	}{
-		{"wrong password", security(24, "USERNAME AND/OR PASSWORD INVALID"), true, false},
-		{"security failure", security(15, "PROCESSING FAILURE"), true, false},
-		{"z/OS: password", security(2, "PASSWORD INVALID"), true, false},
-		{"z/OS: user", security(6, "USERID INVALID"), true, false},
-		{"German", failed("08001", -30082, `SQL30082N  Sicherheitsverarbeitung mit Ursache "24" ("BENUTZERNAME UND/ODER KENNWORT UNGÜLTIG") fehlgeschlagen.`), true, false},
-		{"expired", security(1, "PASSWORD EXPIRED"), false, false},
-		{"missing", security(3, "PASSWORD MISSING"), false, false},
-		{"revoked", security(7, "USERID DISABLED or RESTRICTED"), false, false},
-		{"unsupported function", security(17, "UNSUPPORTED FUNCTION"), false, false},
-		{"server's authentication", security(19, "USERID DISABLED or RESTRICTED"), false, false},
-		{"not 24", security(240, "?"), false, false},
-		{"24 elsewhere", security(17, "24"), false, false},
-		{"no reason", failed("08001", -30082, "SQL30082N  Security processing failed."), false, false},
-		{"another message", failed("08001", -30082, `SQL30081N "24"`), false, false},
-		{"another state", failed("08004", -30082, `SQL30082N reason "24"`), false, false},
-		{"network", failed("08001", -30081, `SQL30081N  A communication error has been detected. reason "24"`), false, false},
-		{"JCC's code", failed("28000", -4214, `SQL30082N "24"`), false, false},
-		{"AWS's near miss", failed("08001", -2323, `SQL30082N "24"`), false, false},
-		{"alias unknown", failed("42705", -1013, "SQL1013N"), false, true},
-		{"not at the server", failed("08004", -30061, "SQL30061N"), false, true},
-		{"not at the server, other state", failed("08001", -30061, "SQL30061N"), false, false},
-		{"undefined object", failed("42705", -204, "SQL0204N"), false, false},
+		{"wrong password", db2cli.Security(24, "USERNAME AND/OR PASSWORD INVALID"), true, false},
+		{"security failure", db2cli.Security(15, "PROCESSING FAILURE"), true, false},
+		{"z/OS: password", db2cli.Security(2, "PASSWORD INVALID"), true, false},
+		{"z/OS: user", db2cli.Security(6, "USERID INVALID"), true, false},
+		{"German", db2cli.Failed("08001", -30082, `SQL30082N  Sicherheitsverarbeitung mit Ursache "24" ("BENUTZERNAME UND/ODER KENNWORT UNGÜLTIG") fehlgeschlagen.`), true, false},
+		{"expired", db2cli.Security(1, "PASSWORD EXPIRED"), false, false},
+		{"missing", db2cli.Security(3, "PASSWORD MISSING"), false, false},
+		{"revoked", db2cli.Security(7, "USERID DISABLED or RESTRICTED"), false, false},
+		{"unsupported function", db2cli.Security(17, "UNSUPPORTED FUNCTION"), false, false},
+		{"server's authentication", db2cli.Security(19, "USERID DISABLED or RESTRICTED"), false, false},
+		{"not 24", db2cli.Security(240, "?"), false, false},
+		{"24 elsewhere", db2cli.Security(17, "24"), false, false},
+		{"no reason", db2cli.Failed("08001", -30082, "SQL30082N  Security processing failed."), false, false},
+		{"another message", db2cli.Failed("08001", -30082, `SQL30081N "24"`), false, false},
+		{"another state", db2cli.Failed("08004", -30082, `SQL30082N reason "24"`), false, false},
+		{"network", db2cli.Failed("08001", -30081, `SQL30081N  A communication error has been detected. reason "24"`), false, false},
+		{"JCC's code", db2cli.Failed("28000", -4214, `SQL30082N "24"`), false, false},
+		{"AWS's near miss", db2cli.Failed("08001", -2323, `SQL30082N "24"`), false, false},
+		{"alias unknown", db2cli.Failed("42705", -1013, "SQL1013N"), false, true},
+		{"not at the server", db2cli.Failed("08004", -30061, "SQL30061N"), false, true},
+		{"not at the server, other state", db2cli.Failed("08001", -30061, "SQL30061N"), false, false},
+		{"undefined object", db2cli.Failed("42705", -204, "SQL0204N"), false, false},
 		{"text only", errors.New(`SQL30082N  Security processing failed with reason "24"`), false, false},
 		{"other Diag", &otherError{Diag: []int{-30082}}, false, false},
 		{"nil", nil, false, false},
-		{"nil pointer", (*cliError)(nil), false, false},
+		{"nil pointer", (*db2cli.Error)(nil), false, false},
 	} {
 		errs := []error{c.err}
 		if c.err != nil && c.name != "nil pointer" {
@@ -292,7 +319,7 @@ func TestErrorThatShowsThePassword(t *testing.T) {
 			if !hidden {
 				s = "no string"
 			}
-			return nil, failed("08001", -30082, `SQL30082N reason "24" for `+s)
+			return nil, db2cli.Failed("08001", -30082, `SQL30082N reason "24" for `+s)
 		}})
 		l, err := e.Prepare(driver.Endpoint{Host: "h", Port: 1, Database: "D"})
 		if err != nil {
@@ -305,7 +332,7 @@ func TestErrorThatShowsThePassword(t *testing.T) {
 		if !e.Rejected(err) || !strings.Contains(err.Error(), "30082") {
 			t.Errorf("Connect = %v, want a rejection that names the code", err)
 		}
-		if vendor := (*cliError)(nil); errors.As(err, &vendor) == hidden {
+		if vendor := (*db2cli.Error)(nil); errors.As(err, &vendor) == hidden {
 			t.Errorf("the vendor's error is in the tree: %t, want %t", !hidden, hidden)
 		}
 	}
@@ -339,7 +366,7 @@ func TestContext(t *testing.T) {
 		if conn != nil || !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != 2500*time.Millisecond {
 			t.Errorf("Connect = %v, %v after %v", conn, err, time.Since(start))
 		}
-		if got := parseCLI(r.calls()[0])["CONNECTTIMEOUT"]; got != "3" {
+		if got := db2cli.Parse(r.calls()[0])["CONNECTTIMEOUT"]; got != "3" {
 			t.Errorf("ConnectTimeout=%s, want 3: the deadline, rounded up", got)
 		}
 		<-late.closed
@@ -357,7 +384,7 @@ func TestFailsTooLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := register(&recorder{open: func(string) (sqldriver.Conn, error) {
 			time.Sleep(time.Minute)
-			return (*closer)(nil), security(24, "")
+			return (*closer)(nil), db2cli.Security(24, "")
 		}})
 		l, err := e.Prepare(driver.Endpoint{Host: "h", Port: 1, Database: "D"})
 		if err != nil {
@@ -373,7 +400,7 @@ func TestFailsTooLate(t *testing.T) {
 }
 
 // A contextDriver takes the context itself.
-type contextDriver struct{ cliDriver }
+type contextDriver struct{ db2cli.Driver }
 
 type contextConnector struct{ s string }
 
@@ -384,7 +411,7 @@ func (d contextDriver) OpenConnector(s string) (sqldriver.Connector, error) {
 func (c contextConnector) Driver() sqldriver.Driver { return contextDriver{} }
 func (c contextConnector) Connect(ctx context.Context) (sqldriver.Conn, error) {
 	<-ctx.Done()
-	return (*conn)(nil), fmt.Errorf("%s: %w", parseCLI(c.s)["HOSTNAME"], ctx.Err())
+	return (*db2cli.Conn)(nil), fmt.Errorf("%s: %w", db2cli.Parse(c.s)["HOSTNAME"], ctx.Err())
 }
 
 func TestDriverContext(t *testing.T) {
@@ -406,64 +433,24 @@ func (s source) Fetch(_ context.Context, id, stage string) (*secretcache.Secret,
 	return secretcache.NewSecret(secretcache.Value{ID: id, Name: id, VersionID: "v1", Stages: []string{stage}, String: string(s)}), nil
 }
 
-// Without a driver, the first connect says what to import, and the next finds it.
+// Without a driver, the first connect says what to import or set, and the next finds it.
 func TestNoDriver(t *testing.T) {
 	cache := secretcache.New(source(`{"engine":"db2","host":"127.0.0.1","port":1,"dbname":"SAMPLE","username":"u","password":"p"}`), nil)
 	defer cache.Close()
-	opts := &driver.Options{Secrets: cache}
-	other := newName()
-	for _, c := range []struct {
-		engine db2.Engine
-		want   []string
-	}{
-		{db2.Engine{}, []string{`"go_ibm_db"`, `import _ "github.com/ibmdb/go_ibm_db"`}},
-		{db2.Engine{Driver: other}, []string{strconv.Quote(other), "db2.Engine.Driver"}},
-	} {
-		connector, err := driver.NewConnector(c.engine, "app", opts)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, err = connector.Connect(t.Context())
-		for _, want := range c.want {
-			if err == nil || !strings.Contains(err.Error(), want) {
-				t.Errorf("Connect = %v, want %s in it", err, want)
-			}
-		}
-		if c.engine.Driver != "" {
-			sql.Register(c.engine.Driver, cliDriver{})
-			var code *cliError
-			if _, err = connector.Connect(t.Context()); !errors.As(err, &code) || code.Diag[0].NativeError != -30081 {
-				t.Errorf("Connect = %v, want the driver's error", err)
-			}
+	name := newName()
+	connector, err := driver.NewConnector(db2.Engine{Driver: name}, "app", &driver.Options{Secrets: cache})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = connector.Connect(t.Context())
+	for _, want := range []string{strconv.Quote(name), "db2.Engine.Driver"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("Connect = %v, want %s in it", err, want)
 		}
 	}
-}
-
-func TestOpen(t *testing.T) {
-	for _, c := range []struct {
-		dsn  string
-		want error
-	}{
-		{"prod/app/db?Security=SSL", nil},
-		{"jdbc-secretsmanager:db2://example.com:50000/SAMPLE:user=prod/app/db;", nil},
-		{"prod/app/db?engine=db2", nil},
-		{"prod/app/db?engine=postgres", driver.ErrEngineMismatch},
-		{"prod/app/db?security=SSL", driver.ErrBadDSN},
-		{"prod/app/db?PWD=hunter2", driver.ErrBadDSN},
-		{"prod/app/db?HOSTNAME=evil", driver.ErrBadDSN},
-		{"prod/app/db?CurrentSchema=a;UID=b", driver.ErrBadDSN},
-		{"jdbc:db2://example.com:50000/SAMPLE:user=prod/app/db;", driver.ErrBadDSN},
-		{"jdbc-secretsmanager:mysql://example.com/app?user=prod/app/db", driver.ErrEngineMismatch},
-	} {
-		db, err := sql.Open(db2.DriverName, c.dsn)
-		if !errors.Is(err, c.want) {
-			t.Errorf("Open(%q) = %v, want %v", c.dsn, err, c.want)
-		}
-		if err != nil && strings.Contains(err.Error(), "hunter2") {
-			t.Errorf("the error quotes the data source name: %v", err)
-		}
-		if db != nil {
-			_ = db.Close()
-		}
+	sql.Register(name, db2cli.Driver{})
+	var code *db2cli.Error
+	if _, err = connector.Connect(t.Context()); !errors.As(err, &code) || code.Diag[0].NativeError != -30081 {
+		t.Errorf("Connect = %v, want the driver's error", err)
 	}
 }

@@ -20,7 +20,8 @@ func Example() {
 
 // A Db2 driver that is registered under another name.
 func ExampleEngine() {
-	connector, err := driver.NewConnector(db2.Engine{Driver: "my_db2"}, "prod/app/db", engines.Options(nil))
+	connector, err := driver.NewConnector(db2.Engine{Driver: "my_db2"},
+		"prod/app/db?Security=SSL&SSLServerCertificate=/etc/rds-bundle.pem", engines.Options(nil))
 	if err != nil {
 		log.Fatal(err)
 	}

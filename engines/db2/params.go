@@ -60,19 +60,26 @@ var rules = map[string]rule{
 func (e Engine) CheckParams(params map[string]string) error {
 	for _, name := range slices.Sorted(maps.Keys(params)) {
 		value := params[name]
-		rule, ok := rules[name]
-		if !ok {
+		if _, ok := rules[name]; !ok {
 			return unknown(name)
 		}
-		if !rule.ok(value) {
-			return fmt.Errorf("parameter %q: it has to be %s", name, rule.want)
-		}
-		if err := verbatim(value); err != nil {
-			return fmt.Errorf("parameter %q cannot be part of a connection string of Db2: it %w", name, err)
+		if err := checkValue(name, value); err != nil {
+			return fmt.Errorf("parameter %q: %w", name, err)
 		}
 		if strings.HasPrefix(name, "SSL") && params["Security"] != "SSL" {
 			return fmt.Errorf("parameter %q needs Security=SSL, or there is no TLS", name)
 		}
+	}
+	return nil
+}
+
+// checkValue checks the value of a parameter.
+func checkValue(name, value string) error {
+	if rule, ok := rules[name]; ok && !rule.ok(value) {
+		return fmt.Errorf("it has to be %s", rule.want)
+	}
+	if err := verbatim(value); err != nil {
+		return fmt.Errorf("it cannot be part of a connection string of Db2: it %w", err)
 	}
 	return nil
 }

@@ -26,6 +26,9 @@ func (e Engine) ParseURL(url string, own func(property string) bool) (u driver.U
 		if authority, path, ok = strings.Cut(authority, "/"); !ok && strings.Contains(authority, "=") {
 			return u, errors.New(`the URL has no "/" before its properties; it is of the form db2://host:port/database:name=value;`)
 		}
+		if strings.IndexByte(authority, ',') >= 0 {
+			return u, errors.New("the URL has several hosts, and a connection string of Db2 has one; CLI reads alternate servers from db2dsdriver.cfg")
+		}
 		if u.Host, u.Port, err = jdbcurl.SplitHostPort(authority); err != nil {
 			return u, err
 		}
@@ -44,31 +47,17 @@ func (e Engine) ParseURL(url string, own func(property string) bool) (u driver.U
 	if strings.ContainsAny(path, "/?=;") {
 		return u, errors.New(`the database's name has one of "/?=;"; the URL is of the form db2://host:port/database:name=value;`)
 	}
-	u.Database, u.Params = path, map[string]string{}
-	from := map[string]string{}
-	set := func(property, param, value string) error {
-		if other, ok := from[param]; ok {
-			return fmt.Errorf("properties %q and %q are the same", other, property)
-		}
-		u.Params[param], from[param] = value, property
-		return nil
-	}
+	u.Database = path
+	params := jdbcurl.Params{Values: map[string]string{}}
 	for _, p := range props {
 		known, ok := jcc[p.Name]
 		switch {
 		case p.Name == "user":
 			u.SecretID = p.Value
 		case own(p.Name) || !ok:
-			err = set(p.Name, p.Name, p.Value) // CheckParams knows it or not
-		case known.translate == nil:
-			err = set(p.Name, known.param, p.Value)
+			err = params.Set(p.Name, p.Name, p.Value) // CheckParams knows it or not
 		default:
-			var value string
-			if value, err = known.translate(p.Value); err != nil {
-				err = fmt.Errorf("property %q: %w", p.Name, err)
-			} else if value != "" {
-				err = set(p.Name, known.param, value)
-			}
+			err = params.Translate(p.Name, p.Value, known.param, known.translate, checkValue)
 		}
 		if err != nil {
 			return u, err
@@ -77,6 +66,7 @@ func (e Engine) ParseURL(url string, own func(property string) bool) (u driver.U
 	if u.SecretID == "" {
 		return u, errors.New(`the URL has no "user"; it is the id of the secret`)
 	}
+	u.Params = params.Values
 	return u, nil
 }
 
@@ -159,7 +149,10 @@ func choose(values map[string]string) func(string) (string, error) {
 
 // notZero drops JCC's 0 for no bound, which is the CLI driver's default.
 func notZero(v string) (string, error) {
-	if v == "0" {
+	switch v {
+	case "":
+		return "", errors.New("it is empty")
+	case "0":
 		return "", nil
 	}
 	return v, nil

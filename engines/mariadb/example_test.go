@@ -4,12 +4,9 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"database/sql"
-	"errors"
 	"log"
 	"log/slog"
 	"os"
-	"strings"
-	"testing"
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/engines/mariadb"
@@ -53,28 +50,4 @@ func ExampleRegister() {
 		log.Fatal(err)
 	}
 	defer db.Close()
-}
-
-func TestDataSourceNamesAreCheckedByOpen(t *testing.T) {
-	for _, tt := range []struct {
-		dsn  string
-		want error
-	}{
-		{"prod/app/db?tls=true", nil},
-		{"", nil}, // waits for the first connect
-		{"prod/app/db?no_such_parameter=1", driver.ErrBadDSN},
-		{"scheme://user:hunter2@host/db", driver.ErrBadDSN},
-		{"jdbc-secretsmanager:oracle:thin:@//db.example.com:1521/ORCL", driver.ErrEngineMismatch},
-	} {
-		db, err := sql.Open(mariadb.DriverName, tt.dsn)
-		if !errors.Is(err, tt.want) {
-			t.Errorf("Open(%q) = %v, want %v", tt.dsn, err, tt.want)
-		}
-		if err != nil && strings.Contains(err.Error(), "hunter2") {
-			t.Errorf("the error quotes the data source name: %v", err)
-		}
-		if db != nil {
-			_ = db.Close()
-		}
-	}
 }

@@ -4,12 +4,9 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"database/sql"
-	"errors"
 	"log"
 	"log/slog"
 	"os"
-	"strings"
-	"testing"
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/engines/oracle"
@@ -53,50 +50,4 @@ func ExampleRegister() {
 		log.Fatal(err)
 	}
 	defer db.Close()
-}
-
-func TestDataSourceNamesAreCheckedByOpen(t *testing.T) {
-	for _, tt := range []struct {
-		dsn  string
-		want error
-	}{
-		{"prod/app/db?SSL=true", nil},
-		{"", nil}, // waits for the first connect
-		{"prod/app/db?ssl verify=true", driver.ErrBadDSN},
-		{"prod/app/db?no_such_parameter=1", driver.ErrBadDSN},
-		{"prod/app/db?sid=ORCL", driver.ErrBadDSN},
-		{"prod/app/db?service_name=ORCL", driver.ErrBadDSN},
-		{"prod/app/db?connStr=(DESCRIPTION)", driver.ErrBadDSN},
-		{"prod/app/db?server=h", driver.ErrBadDSN},
-		{"oracle://user:hunter2@host/db", driver.ErrBadDSN},
-		{"jdbc-secretsmanager:oracle:thin:@example.com:1521/ORCL?user=prod/app/db", nil},
-		{"jdbc-secretsmanager:oracle:thin:@//example.com:1521/ORCL?user=prod/app/db&stage=AWSPREVIOUS", nil},
-		{"jdbc-secretsmanager:oracle:thin:@example.com:1521:ORCL?user=prod/app/db", nil},
-		{"jdbc-secretsmanager:oracle:thin:@tcps://example.com:2484/ORCL?user=prod/app/db", nil},
-		{"jdbc-secretsmanager:oracle:thin:@(DESCRIPTION=(ADDRESS=(PROTOCOL=tcp)(HOST=h)(PORT=1521))(CONNECT_DATA=(SERVICE_NAME=ORCL)))?user=prod/app/db", nil},
-		{"jdbc-secretsmanager:oracle:thin:@//h/ORCL?user=prod/app/db&service_name=hunter2", driver.ErrBadDSN},
-		{"jdbc-secretsmanager:oracle:thin:scott/hunter2@//h/ORCL?user=prod/app/db", driver.ErrBadDSN},
-		{"jdbc-secretsmanager:oracle:oci:@hunter2?user=prod/app/db", driver.ErrBadDSN},
-		{"jdbc-secretsmanager:postgresql://db.example.com:5432/app?user=prod/app/db", driver.ErrEngineMismatch},
-		{"prod/app/db?engine=mysql", driver.ErrEngineMismatch},
-	} {
-		db, err := sql.Open(oracle.DriverName, tt.dsn)
-		if !errors.Is(err, tt.want) {
-			t.Errorf("Open(%q) = %v, want %v", tt.dsn, err, tt.want)
-		}
-		if err != nil && strings.Contains(err.Error(), "hunter2") {
-			t.Errorf("the error quotes the data source name: %v", err)
-		}
-		if db != nil {
-			_ = db.Close()
-		}
-	}
-}
-
-// go-ora's connections cannot be told that they are superseded.
-func TestCloseSupersededIsRefused(t *testing.T) {
-	db, err := sql.Open(oracle.DriverName, "prod/app/db?SSL=true&closeSuperseded=true")
-	if err == nil || !strings.Contains(err.Error(), "SetConnMaxLifetime") {
-		t.Errorf("Open = %v, %v, want an error that says what to do", db, err)
-	}
 }

@@ -20,30 +20,43 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/driver/drivertest"
 	"github.com/sqlsecrets/sqlsecrets/engines/redshift"
 	"github.com/sqlsecrets/sqlsecrets/internal/leak"
+	"github.com/sqlsecrets/sqlsecrets/internal/loopback"
+	"github.com/sqlsecrets/sqlsecrets/internal/pgserver"
+	"github.com/sqlsecrets/sqlsecrets/internal/testca"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
 func TestConformance(t *testing.T) {
-	certs, authority := testTLS(t)
-	s := startServer(t, &server{tls: certs}, "127.0.0.1:0")
-	drivertest.Run(t, drivertest.Server{
-		Engine: redshift.Engine{}, Host: s.Host, Port: s.Port, Database: database,
-		Query: "SELECT 1", ConnType: "*stdlib.Conn",
-		SetPassword: s.setPassword, Logins: s.logins,
-		TLSVerified:         "sslmode=verify-full&sslrootcert=" + authority,
-		TLSWrongName:        "sslmode=verify-full&host=localhost&sslrootcert=" + authority,
-		TLSUnknownAuthority: "sslmode=verify-full",
-	})
+	for _, names := range [][]string{{"127.0.0.1"}, {"localhost", "::1"}, nil} {
+		t.Run(fmt.Sprint(names), func(t *testing.T) {
+			certs := testca.New(names...)
+			verify := "sslmode=verify-full&sslrootcert=" + certs.File(t)
+			config := certs.Server
+			if names == nil {
+				config = nil
+			}
+			s := start(t, config)
+			drivertest.Run(t, drivertest.Server{
+				Engine: redshift.Engine{}, Host: s.Host, Port: s.Port, Database: database,
+				Query: "SELECT 1", ConnType: "*stdlib.Conn",
+				SetPassword: s.SetPassword, Logins: s.Logins, Refuse: s.Refuse,
+				TLS: &drivertest.TLS{
+					Names: names, Roots: certs.Pool, Verified: verify, Unknown: "sslmode=verify-full", IfAvailable: "sslmode=prefer", Off: "sslmode=disable",
+					URL: func(address, id string) string {
+						return "redshift://" + address + "/" + database + ";user=" + id + ";ssl=true;sslRootCert=" + certs.File(t)
+					},
+				},
+			})
+		})
+	}
 }
 
 func TestIPv6(t *testing.T) {
-	l, err := net.Listen("tcp", "[::1]:0")
-	if err != nil {
-		t.Skipf("no IPv6: %v", err)
+	if !loopback.HasIPv6() {
+		t.Skip("no IPv6 here")
 	}
-	_ = l.Close()
-	s := startServer(t, &server{}, "[::1]:0")
-	s.setPassword(t, "u", "p")
+	s := start(t, nil, "::1")
+	s.SetPassword(t, "u", "p")
 	db := open(t, "app?host=[::1]", secret(s, map[string]any{"host": nil}))
 	if err := db.PingContext(t.Context()); err != nil {
 		t.Error(err)
@@ -52,7 +65,7 @@ func TestIPv6(t *testing.T) {
 
 // secret is one of AWS's form for a cluster, with changes; nil leaves a key out.
 // https://docs.aws.amazon.com/secretsmanager/latest/userguide/reference_secret_json_structure.html
-func secret(s *server, changes map[string]any) string {
+func secret(s *pgserver.Server, changes map[string]any) string {
 	fields := map[string]any{"engine": "redshift", "host": s.Host, "port": s.Port, "username": "u", "password": "p",
 		"dbname": database, "dbClusterIdentifier": "clu"}
 	maps.Copy(fields, changes)
@@ -84,8 +97,8 @@ func open(t *testing.T, dsn, value string) *sql.DB {
 
 // The secrets that AWS documents, with what each leaves to the data source name.
 func TestSecrets(t *testing.T) {
-	s := startServer(t, &server{}, "127.0.0.1:0")
-	s.setPassword(t, "u", "p")
+	s := start(t, nil)
+	s.SetPassword(t, "u", "p")
 	at := "host=" + s.Host + "&port=" + strconv.Itoa(s.Port)
 	jdbc := "jdbc-secretsmanager:redshift://" + net.JoinHostPort(s.Host, strconv.Itoa(s.Port))
 	managed := map[string]any{"engine": nil, "host": nil, "port": nil, "dbname": nil, "dbClusterIdentifier": nil}
@@ -118,8 +131,8 @@ func TestSecrets(t *testing.T) {
 // Queries go as text in the extended protocol, with nothing prepared on the server,
 // whatever Redshift does not report; and the settings reach it.
 func TestQueryMode(t *testing.T) {
-	s := startServer(t, &server{}, "127.0.0.1:0")
-	s.setPassword(t, "u", "p")
+	s := start(t, nil)
+	s.SetPassword(t, "u", "p")
 	for _, c := range []struct {
 		params   string
 		prepared bool
@@ -128,14 +141,13 @@ func TestQueryMode(t *testing.T) {
 		{"default_query_exec_mode=exec", false},
 		{"default_query_exec_mode=cache_statement", true},
 	} {
-		_, before := s.seen()
+		before := len(s.Queries())
 		db := open(t, strings.TrimSuffix("app?query_group=nightly&Search_Path=a,public&"+c.params, "&"), secret(s, nil))
 		var n int
 		if err := db.QueryRowContext(t.Context(), "SELECT $1", "x").Scan(&n); err != nil || n != 1 {
 			t.Errorf("%s: query = %d, %v", c.params, n, err)
 		}
-		startup, queries := s.seen()
-		queries = queries[len(before):]
+		startup, queries := settings(s), s.Queries()[before:]
 		prepared, binary := false, false
 		for _, q := range queries {
 			prepared = prepared || q.Name != ""
@@ -154,10 +166,16 @@ func TestQueryMode(t *testing.T) {
 	}
 }
 
+// settings are those of a server's last login.
+func settings(s *pgserver.Server) map[string]string {
+	seen := s.Seen()
+	return seen[len(seen)-1].Params
+}
+
 // Configure comes last, and sees the settings.
 func TestConfigure(t *testing.T) {
-	s := startServer(t, &server{}, "127.0.0.1:0")
-	s.setPassword(t, "u", "p")
+	s := start(t, nil)
+	s.SetPassword(t, "u", "p")
 	e := redshift.Engine{}
 	e.Configure = func(c *pgx.ConnConfig) error {
 		if c.DefaultQueryExecMode != pgx.QueryExecModeExec || c.RuntimeParams["query_group"] != "g" {
@@ -176,14 +194,14 @@ func TestConfigure(t *testing.T) {
 			t.Fatal(err)
 		}
 		_ = conn.Close()
-		if startup, _ := s.seen(); startup["query_group"] != "changed" {
+		if startup := settings(s); startup["query_group"] != "changed" {
 			t.Errorf("settings %q", startup)
 		}
 	}
 }
 
 func TestSHA256Digest(t *testing.T) {
-	s := startServer(t, &server{sha256: true}, "127.0.0.1:0")
+	s := (&pgserver.Server{Method: pgserver.SHA256}).Start(t)
 	err := open(t, "app", secret(s, map[string]any{"password": "hunter2-hunter2"})).PingContext(t.Context())
 	if err == nil || errors.Is(err, driver.ErrAuthFailed) || !strings.Contains(err.Error(), "SHA-256") {
 		t.Errorf("Ping = %v, want an error other than ErrAuthFailed that names SHA-256", err)
@@ -267,35 +285,10 @@ func TestCheckParams(t *testing.T) {
 	}
 }
 
-func TestOpen(t *testing.T) {
-	for _, c := range []struct {
-		dsn  string
-		want error
-	}{
-		{"prod/app/db?sslmode=verify-full", nil},
-		{"jdbc-secretsmanager:redshift://example.com:5439/dev?user=prod/app/db", nil},
-		{"prod/app/db?work_mem=1", driver.ErrBadDSN},
-		{"jdbc:redshift://example.com/dev?user=prod/app/db", driver.ErrBadDSN},
-		{"jdbc:redshift:iam://example.com/dev", driver.ErrBadDSN},
-		{"jdbc-secretsmanager:redshift:iam://example.com:5439/dev?user=prod/app/db", driver.ErrBadDSN},
-		{"jdbc-secretsmanager:redshift://example.com:5439/dev", driver.ErrBadDSN},
-		{"jdbc-secretsmanager:postgresql://example.com/dev?user=prod/app/db", driver.ErrEngineMismatch},
-		{"prod/app/db?engine=postgres", driver.ErrEngineMismatch},
-	} {
-		db, err := sql.Open(redshift.DriverName, c.dsn)
-		if !errors.Is(err, c.want) {
-			t.Errorf("Open(%q) = %v, want %v", c.dsn, err, c.want)
-		}
-		if db != nil {
-			_ = db.Close()
-		}
-	}
-}
-
 // The port is Redshift's where nothing else says one.
 func TestDefaultPort(t *testing.T) {
 	for _, dsn := range []string{"app?host=127.0.0.1", "jdbc-secretsmanager:redshift://127.0.0.1/dev?user=app"} {
-		err := open(t, dsn+"&connect_timeout=1", secret(&server{}, map[string]any{"host": nil, "port": nil})).PingContext(t.Context())
+		err := open(t, dsn+"&connect_timeout=1", secret(start(t, nil), map[string]any{"host": nil, "port": nil})).PingContext(t.Context())
 		if err == nil || !strings.Contains(err.Error(), "127.0.0.1:5439") {
 			t.Errorf("%s: Ping = %v, want an error of port 5439", dsn, err)
 		}

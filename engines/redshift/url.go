@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
+	"github.com/sqlsecrets/sqlsecrets/engines/postgres/pgxv5"
 	"github.com/sqlsecrets/sqlsecrets/internal/jdbcurl"
 )
 
@@ -50,13 +51,13 @@ func (e Engine) ParseURL(url string, own func(property string) bool) (u driver.U
 	if u.Database, err = jdbcurl.Unescape(parts.Path); err != nil {
 		return u, fmt.Errorf("the database's name: %w", err)
 	}
-	t := translation{params: map[string]string{}, from: map[string]string{}}
+	t := translation{Params: jdbcurl.Params{Values: map[string]string{}}}
 	for _, p := range props {
 		switch {
 		case p.Name == "user":
 			u.SecretID = p.Value
 		case own(p.Name):
-			err = t.set(p.Name, p.Name, p.Value)
+			err = t.Set(p.Name, p.Name, p.Value)
 		default:
 			err = t.property(p)
 		}
@@ -73,18 +74,9 @@ func (e Engine) ParseURL(url string, own func(property string) bool) (u driver.U
 
 // A translation turns properties into parameters.
 type translation struct {
-	params map[string]string
-	from   map[string]string // the property that set a parameter
-	ssl    string            // the sslmode that ssl asks for
-	login  string            // loginTimeout
-}
-
-func (t *translation) set(property, param, value string) error {
-	if other, ok := t.from[param]; ok {
-		return fmt.Errorf("properties %q and %q are the same", other, property)
-	}
-	t.params[param], t.from[param] = value, property
-	return nil
+	jdbcurl.Params
+	ssl   string // the sslmode that ssl asks for
+	login string // loginTimeout
 }
 
 func (t *translation) property(p jdbcurl.Property) error {
@@ -105,7 +97,11 @@ func (t *translation) property(p jdbcurl.Property) error {
 		}
 		return nil
 	case "logintimeout":
-		t.login = p.Value
+		v, err := seconds(p.Value)
+		if err != nil {
+			return fmt.Errorf("property %q: %w", p.Name, err)
+		}
+		t.login = v
 		return nil
 	}
 	if reason, ok := withoutCounterpart[name]; ok {
@@ -113,30 +109,20 @@ func (t *translation) property(p jdbcurl.Property) error {
 	}
 	known, ok := properties[name]
 	if !ok {
-		return t.set(p.Name, p.Name, p.Value) // CheckParams knows it or not
+		return t.Set(p.Name, p.Name, p.Value) // CheckParams knows it or not
 	}
-	if known.translate == nil {
-		return t.set(p.Name, known.param, p.Value)
-	}
-	value, err := known.translate(p.Value)
-	if err != nil {
-		return fmt.Errorf("property %q: %w", p.Name, err)
-	}
-	if value == "" {
-		return nil
-	}
-	return t.set(p.Name, known.param, value)
+	return t.Translate(p.Name, p.Value, known.param, known.translate, nil)
 }
 
 // finish settles what depends on two properties, as the JDBC driver does.
 func (t *translation) finish() map[string]string {
-	if _, ok := t.params["sslmode"]; !ok && t.ssl != "" {
-		t.params["sslmode"] = t.ssl
+	if _, ok := t.Values["sslmode"]; !ok && t.ssl != "" {
+		t.Values["sslmode"] = t.ssl
 	}
-	if t.login != "" && t.login != "0" {
-		t.params["connect_timeout"] = t.login
+	if t.login != "" {
+		t.Values["connect_timeout"] = t.login
 	}
-	return t.params
+	return t.Values
 }
 
 // A property is one of the JDBC driver's.
@@ -149,15 +135,15 @@ type property struct {
 // counterpart. What makes no difference in Go sets nothing.
 var properties = map[string]property{
 	"applicationname":    {param: "application_name"},
-	"authmech":           {"sslmode", lower}, // an older name of it
-	"connecttimeout":     {param: "connect_timeout"},
+	"authmech":           {"sslmode", sslMode}, // an older name of it
+	"connecttimeout":     {"connect_timeout", seconds},
 	"connectiontimezone": {"timezone", timeZone},
 	"currentschema":      {param: "search_path"},
 	"options":            {param: "options"},
 	"querygroup":         {param: "query_group"},
 	"sslcert":            {param: "sslcert"},
 	"sslkey":             {param: "sslkey"},
-	"sslmode":            {"sslmode", lower},
+	"sslmode":            {"sslmode", sslMode},
 	"sslrootcert":        {param: "sslrootcert"},
 	"preferquerymode": {queryMode, choose(map[string]string{
 		"extended": "", "extendedCacheEverything": "cache_statement"})},
@@ -210,7 +196,27 @@ func byName(lists map[string]string) map[string]string {
 	return reasons
 }
 
-func lower(v string) (string, error) { return strings.ToLower(v), nil }
+func sslMode(v string) (string, error) { return asPostgres("sslmode", strings.ToLower(v)) }
+
+// seconds is a time, in which 0 is none.
+func seconds(v string) (string, error) {
+	v, err := asPostgres("connect_timeout", v)
+	if err != nil || strings.Trim(v, "0") == "" {
+		return "", err
+	}
+	return v, nil
+}
+
+// asPostgres checks a value by PostgreSQL's rule for a parameter. Its error does not name
+// that, since the property is what has been given.
+func asPostgres(param, value string) (string, error) {
+	err := pgxv5.Engine{}.CheckParams(map[string]string{param: value})
+	if err != nil {
+		_, reason, _ := strings.Cut(err.Error(), ": ") // after parameter "…"
+		return "", errors.New(reason)
+	}
+	return value, nil
+}
 
 // choose translates a fixed set of values.
 func choose(values map[string]string) func(string) (string, error) {
@@ -227,6 +233,8 @@ func choose(values map[string]string) func(string) (string, error) {
 // is Java's.
 func timeZone(v string) (string, error) {
 	switch strings.ToUpper(v) {
+	case "":
+		return "", errors.New("it is empty")
 	case "SERVER":
 		return "", nil
 	case "LOCAL":

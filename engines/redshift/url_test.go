@@ -16,6 +16,7 @@ import (
 
 func own(p string) bool { return p == "stage" || p == "region" || p == "host" }
 
+// What properties mean is in guide_test.go.
 func TestParseURL(t *testing.T) {
 	at := func(params ...string) driver.URL {
 		u := driver.URL{SecretID: "id", Host: "h", Database: "dev", Params: map[string]string{}}
@@ -35,18 +36,6 @@ func TestParseURL(t *testing.T) {
 		{"redshift://h/a%2Fb+c?user=id", driver.URL{SecretID: "id", Host: "h", Database: "a/b+c", Params: map[string]string{}}},
 		{"redshift://h/dev;user=id;ssl=true", at("sslmode", "verify-full")},
 		{"redshift://h/dev?user=id;ssl=true&ApplicationName=a%3Bb", at("sslmode", "verify-full", "application_name", "a;b")},
-		{"redshift://h/dev?user=id&SSL=TRUE&sslMode=Require", at("sslmode", "require")},
-		{"redshift://h/dev?user=id&ssl", at("sslmode", "verify-full")},
-		{"redshift://h/dev?user=id&ssl=false", at("sslmode", "disable")},
-		{"redshift://h/dev?user=id&AuthMech=VERIFY-CA&SSLRootCert=/ca.pem", at("sslmode", "verify-ca", "sslrootcert", "/ca.pem")},
-		{"redshift://h/dev?user=id&SSLMode=require&SSLCert=/c&SSLKey=/k", at("sslmode", "require", "sslcert", "/c", "sslkey", "/k")},
-		{"redshift://h/dev?user=id&connectTimeout=5", at("connect_timeout", "5")},
-		{"redshift://h/dev?user=id&connectTimeout=5&loginTimeout=30", at("connect_timeout", "30")},
-		{"redshift://h/dev?user=id&connectTimeout=5&loginTimeout=0", at("connect_timeout", "5")},
-		{"redshift://h/dev?user=id&queryGroup=g&currentSchema=s,public&options=-c%20x=y&connectionTimezone=Europe/Berlin",
-			at("query_group", "g", "search_path", "s,public", "options", "-c x=y", "timezone", "Europe/Berlin")},
-		{"redshift://h/dev?user=id&preferQueryMode=extendedCacheEverything", at("default_query_exec_mode", "cache_statement")},
-		{"redshift://h/dev?user=id&preferQueryMode=extended&prepareThreshold=5&tcpKeepAlive=true&socketTimeout=0&readOnly=false&compression=off&isServerless=true&loadBalanceHosts=false&targetServerType=any&iamAuth=false&connectionTimezone=SERVER&protocolVersion=3", at()},
 		{"redshift://h/dev?user=id&stage=X&region=eu-west-1&enable_result_cache_for_session=off", at("stage", "X", "region", "eu-west-1", "enable_result_cache_for_session", "off")},
 	} {
 		got, err := redshift.Engine{}.ParseURL(c.url, own)
@@ -76,23 +65,6 @@ func TestParseURLFails(t *testing.T) {
 		{"redshift://u:CANARY@h/dev?user=id", "credentials"},
 		{"redshift://h:CANARY/dev?user=id", "port"},
 		{"redshift://h/CANARY%2?user=id", "database"},
-		{"redshift://h/dev?user=id&ssl=maybe", `"ssl"`},
-		{"redshift://h/dev?user=id&sslmode=require&AuthMech=CANARY", `"sslmode" and "AuthMech" are the same`},
-		{"redshift://h/dev?user=id&DbUser=CANARY", `"DbUser": it has no counterpart; it is IAM's`},
-		{"redshift://h/dev?user=id&AccessKeyID=CANARY", "IAM"},
-		{"redshift://h/dev?user=id&plugin_name=CANARY", "IAM"},
-		{"redshift://h/dev?user=id&iamAuth=true", `"iamAuth"`},
-		{"redshift://h/dev?user=id&LogLevel=6", "driver.Options.Logger"},
-		{"redshift://h/dev?user=id&sslfactory=x", "driver.Options.TLS"},
-		{"redshift://h/dev?user=id&SSLPassword=CANARY", `"SSLPassword"`},
-		{"redshift://h/dev?user=id&socketFactory=x", "Engine.Configure"},
-		{"redshift://h/dev?user=id&reWriteBatchedInserts=true", `"reWriteBatchedInserts"`},
-		{"redshift://h/dev?user=id&preferQueryMode=simple", `"preferQueryMode"`},
-		{"redshift://h/dev?user=id&socketTimeout=30", `"socketTimeout"`},
-		{"redshift://h/dev?user=id&readOnly=true", `"readOnly"`},
-		{"redshift://h/dev?user=id&compression=lz4:1", `"compression"`},
-		{"redshift://h/dev?user=id&connectionTimezone=LOCAL", `"connectionTimezone"`},
-		{"redshift://h/dev?user=id&prepareThreshold=x", `"prepareThreshold"`},
 	} {
 		_, err := redshift.Engine{}.ParseURL(c.url, own)
 		if err == nil || !strings.Contains(err.Error(), c.want) {

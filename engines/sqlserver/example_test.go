@@ -4,12 +4,9 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"database/sql"
-	"errors"
 	"log"
 	"log/slog"
 	"os"
-	"strings"
-	"testing"
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/engines/sqlserver"
@@ -53,34 +50,4 @@ func ExampleRegister() {
 		log.Fatal(err)
 	}
 	defer db.Close()
-}
-
-func TestDataSourceNamesAreCheckedByOpen(t *testing.T) {
-	for _, tt := range []struct {
-		dsn  string
-		want error
-	}{
-		{"prod/app/db?encrypt=true", nil},
-		{"", nil}, // waits for the first connect
-		{"prod/app/db?no_such_parameter=1", driver.ErrBadDSN},
-		{"prod/app/db?encrypted=true", driver.ErrBadDSN},
-		{"prod/app/db?failover partner=other", driver.ErrBadDSN},
-		{"jdbc-secretsmanager:sqlserver://example.com:1433;databaseName=app;user=prod/app/db", nil},
-		{`jdbc-secretsmanager:sqlserver://example.com\INST;user=prod/app/db;encrypt=strict`, nil},
-		{"jdbc-secretsmanager:sqlserver://example.com;user=prod/app/db;encrypted=true", driver.ErrBadDSN},
-		{"jdbc-secretsmanager:sqlserver://example.com;user=prod/app/db;password=hunter2", driver.ErrBadDSN},
-		{"scheme://user:hunter2@host/db", driver.ErrBadDSN},
-		{"jdbc-secretsmanager:oracle:thin:@//db.example.com:1521/ORCL", driver.ErrEngineMismatch},
-	} {
-		db, err := sql.Open(sqlserver.DriverName, tt.dsn)
-		if !errors.Is(err, tt.want) {
-			t.Errorf("Open(%q) = %v, want %v", tt.dsn, err, tt.want)
-		}
-		if err != nil && strings.Contains(err.Error(), "hunter2") {
-			t.Errorf("the error quotes the data source name: %v", err)
-		}
-		if db != nil {
-			_ = db.Close()
-		}
-	}
 }

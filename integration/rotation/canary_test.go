@@ -33,12 +33,15 @@ func TestNothingShowsASecret(t *testing.T) {
 			{name: "unknown authority", unknown: true},
 		} {
 			t.Run(c.name, func(t *testing.T) {
-				v := newEnv(t, e, s)
-				v.sm.Put(v.id, v.secret(v.user, firstPassword, c.changes))
-				v.sm.RemoveStage(v.id, "AWSPREVIOUS")
+				var v *env
 				if c.unknown {
+					v = newEnvOverTLS(t, e, s)
 					v.f.TLS = trust(testdb.UnknownCA(t))
+				} else {
+					v = newEnv(t, e, s)
 				}
+				v.sm.Put(v.id, v.secret(v.user, v.firstPassword, c.changes))
+				v.sm.RemoveStage(v.id, "AWSPREVIOUS")
 				_, err := v.sm.Rotate(t.Context(), v.id)
 				if err == nil {
 					t.Fatal("the rotation succeeded")
@@ -76,7 +79,7 @@ func TestNothingShowsASecretOffline(t *testing.T) {
 				{name: "label not moved", step: "finishSecret", fault: answer("UpdateSecretVersionStage", `["canary"`)},
 			} {
 				t.Run(e.name+" "+s.String()+" "+c.name, func(t *testing.T) {
-					changes := map[string]any{"engine": e.name}
+					changes := map[string]any{"engine": e.secret}
 					maps.Copy(changes, c.changes)
 					sm, f, _ := offline(t, s, changes)
 					var token string
@@ -86,7 +89,7 @@ func TestNothingShowsASecretOffline(t *testing.T) {
 						pending := maps.Clone(changes)
 						pending["username"] = canary
 						if s == rotation.AlternatingUsers {
-							pending["username"] = canary + "_clone"
+							pending["username"] = e.offlineClone(canary)
 						}
 						token = sm.PutStage("app", offlineSecret(pending), "AWSPENDING")
 					}

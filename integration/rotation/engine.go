@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	sqldriver "database/sql/driver"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -14,15 +15,19 @@ const loginTimeout = 5 * time.Second
 
 // An engine is what a rotation needs to know of a kind of database.
 type engine struct {
-	port     int    // where there is none in the secret
-	database string // the same; may be empty
-	maxUser  int    // how many bytes a user's name may have
+	port          int    // where there is none in the secret
+	database      string // the same; may be empty
+	needsDatabase bool
+	query         string // something that any user may read, a number
+
+	// alternate returns the name of the other of two users.
+	alternate func(user string) (string, error)
 
 	// connector does not connect. The TLS configuration is nil for plaintext.
 	connector func(v *value, tlsConfig *tls.Config) (sqldriver.Connector, error)
 
-	// setOwn changes the password of the user that is logged in.
-	setOwn func(ctx context.Context, c *sql.Conn, user, password string) error
+	// setOwn changes the password of the user that is logged in, with the old one.
+	setOwn func(ctx context.Context, c *sql.Conn, user, password, old string) error
 
 	// setOther sets the password of a user that, if it does not exist, is created
 	// with the grants of the one that it is like. If it fails, the user cannot log in
@@ -41,13 +46,31 @@ var engines = map[string]*engine{
 	"mariadb":           &mariadb,
 	"mysql":             &mysql,
 	"aurora-mysql":      &mysql,
+	"sqlserver":         &sqlserver,
+	"oracle":            &oracle,
+}
+
+// withSuffix returns an engine's alternate: a name with a suffix is a clone's. Names
+// have at most so many bytes.
+func withSuffix(suffix string, most int) func(user string) (string, error) {
+	return func(user string) (string, error) {
+		other, isClone := strings.CutSuffix(user, suffix)
+		if !isClone {
+			other = user + suffix
+		}
+		if other == "" || len(other) > most {
+			return "", fmt.Errorf("%w: the other user's name would have %d bytes, and may have 1 to %d", ErrInvalidSecret, len(other), most)
+		}
+		return other, nil
+	}
 }
 
 // A session is a connection to a database.
 type session struct {
-	engine *engine
-	db     *sql.DB
-	conn   *sql.Conn
+	engine   *engine
+	password func() string // that logged in
+	db       *sql.DB
+	conn     *sql.Conn
 }
 
 // login logs in with a value, which errors call who. The error is ErrRefused if it
@@ -67,7 +90,7 @@ func (f *Function) login(ctx context.Context, who string, v *value) (*session, e
 	}
 	loginCtx, cancel := context.WithTimeout(ctx, loginTimeout)
 	defer cancel()
-	s := &session{engine: v.engine, db: sql.OpenDB(connector)}
+	s := &session{engine: v.engine, password: v.password, db: sql.OpenDB(connector)}
 	if s.conn, err = s.db.Conn(loginCtx); err == nil {
 		return s, nil
 	}
@@ -86,14 +109,13 @@ func (s *session) close() {
 	_ = s.db.Close()
 }
 
-// query reads something that any user may read.
 func (s *session) query(ctx context.Context) error {
 	var one int
-	return s.clean("query", s.conn.QueryRowContext(ctx, "SELECT 1").Scan(&one))
+	return s.clean("query", s.conn.QueryRowContext(ctx, s.engine.query).Scan(&one))
 }
 
 func (s *session) setOwn(ctx context.Context, user, password string) error {
-	return s.clean("change the user's password", s.engine.setOwn(ctx, s.conn, user, password))
+	return s.clean("change the user's password", s.engine.setOwn(ctx, s.conn, user, password, s.password()))
 }
 
 func (s *session) setOther(ctx context.Context, user, password, like string) error {

@@ -2,6 +2,8 @@ package rotation_test
 
 import (
 	"context"
+	"database/sql"
+	"encoding/json"
 	"errors"
 	"slices"
 	"strings"
@@ -9,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager/types"
 
 	"github.com/sqlsecrets/sqlsecrets/integration/rotation"
@@ -59,7 +63,7 @@ func TestFailedStepIsRetried(t *testing.T) {
 						return at < i || at == i && after
 					}
 					created, set, finished := has("createSecret"), has("setSecret"), has("finishSecret")
-					first := credential{v.user, firstPassword}
+					first := credential{v.user, v.firstPassword}
 					alternating := s == rotation.AlternatingUsers
 					if finished {
 						v.wantStages("after the failure", token, v.first, token)
@@ -154,12 +158,12 @@ func TestFailure(t *testing.T) {
 		{
 			"wrong current password", "setSecret", strategies, rotation.ErrRefused,
 			func(v *env, _ *proxy) { v.setPassword(v.user, canary) },
-			func(v *env, _ *proxy) { v.setPassword(v.user, firstPassword) }, false,
+			func(v *env, _ *proxy) { v.setPassword(v.user, v.firstPassword) }, false,
 		},
 		{
 			"pending password that was changed", "testSecret", []rotation.Strategy{single}, rotation.ErrRefused,
 			func(v *env, _ *proxy) { v.setPassword(v.user, canary) },
-			func(v *env, _ *proxy) { v.setPassword(v.user, firstPassword) }, false,
+			func(v *env, _ *proxy) { v.setPassword(v.user, v.firstPassword) }, false,
 		},
 		{
 			"pending password that was changed", "testSecret", []rotation.Strategy{alternating}, rotation.ErrRefused,
@@ -184,15 +188,15 @@ func TestFailure(t *testing.T) {
 
 	forEachStrategy(t, func(t *testing.T, e *engine, s rotation.Strategy) {
 		for i, c := range failures {
-			// What fails in the Secrets Manager is no business of the engine's: each
-			// has its share of it.
-			if !slices.Contains(c.strategies, s) || i >= inDatabase && e != engines[i%len(engines)] {
+			// What fails in the Secrets Manager is no business of the engine's: those
+			// that are always there have their share of it.
+			if !slices.Contains(c.strategies, s) || i >= inDatabase && e != inProcess[i%len(inProcess)] {
 				continue
 			}
 			t.Run(c.step+" "+c.name, func(t *testing.T) {
 				v := newEnv(t, e, s)
 				p := newProxy(t, v.Server)
-				first := v.sm.Put(v.id, v.secret(v.user, firstPassword, map[string]any{"port": p.port}))
+				first := v.sm.Put(v.id, v.secret(v.user, v.firstPassword, map[string]any{"port": p.port}))
 				v.sm.RemoveStage(v.id, "AWSPREVIOUS")
 				last := ""
 				v.f.Before = func(_ context.Context, e awssmtest.RotationEvent) error {
@@ -239,7 +243,7 @@ func TestFailure(t *testing.T) {
 					t.Error("the second attempt changed the credentials")
 				}
 				v.wantLogin("in the end: the new password", got, true)
-				v.wantLogin("in the end: the first password", credential{v.user, firstPassword}, s == rotation.AlternatingUsers)
+				v.wantLogin("in the end: the first password", credential{v.user, v.firstPassword}, s == rotation.AlternatingUsers)
 			})
 		}
 	})
@@ -253,9 +257,7 @@ func TestCloneIsCompleteOrCannotLogIn(t *testing.T) {
 		query := v.share(v.user)
 		const weak = "weak"
 		v.admin(weak, e.weak...)
-		if e.name == "postgres" {
-			v.admin(v.user, "ALTER ROLE %[1]s SUPERUSER") // which weak may not grant
-		}
+		v.admin(v.user, e.grand...)
 		t.Cleanup(func() {
 			if err := v.DropUser(context.Background(), weak); err != nil {
 				t.Error(err)
@@ -269,7 +271,7 @@ func TestCloneIsCompleteOrCannotLogIn(t *testing.T) {
 		v.wantSafe(err)
 		v.wantStages("after the failure", v.first, "", token)
 		// Half of a clone, where there are no transactions.
-		want := e.name != "postgres"
+		want := !e.atomic
 		if got := v.exists(v.clone()); got != want {
 			t.Errorf("the clone exists: %t, want %t", got, want)
 		}
@@ -297,17 +299,42 @@ func TestCloneIsCompleteOrCannotLogIn(t *testing.T) {
 	})
 }
 
+// TestSuperuserSeesAll: one that could make the clone, but may not see all that the
+// original has, makes none.
+func TestSuperuserSeesAll(t *testing.T) {
+	forEach(t, func(t *testing.T, e *engine) {
+		if e.blind == nil {
+			t.Skip("the views that are read are denied, or show all")
+		}
+		v := newEnv(t, e, rotation.AlternatingUsers)
+		v.share(v.user)
+		const blind = "blind"
+		v.admin(blind, e.blind...)
+		t.Cleanup(func() {
+			if err := v.DropUser(context.Background(), blind); err != nil {
+				t.Error(err)
+			}
+		})
+		v.putSuperuser(blind, canary, nil)
+		_, err := v.sm.Rotate(t.Context(), v.id)
+		if err == nil || !strings.Contains(err.Error(), "VIEW ANY DEFINITION") {
+			t.Errorf("the error is %v, want what the superuser lacks", err)
+		}
+		v.wantSafe(err)
+		if v.exists(v.clone()) {
+			t.Error("the clone exists")
+		}
+	})
+}
+
 // exists looks for a user in the server's tables.
 func (v *env) exists(user string) (exists bool) {
 	v.t.Helper()
-	query := "SELECT COUNT(*) > 0 FROM mysql.user WHERE User = ?"
-	if v.engine.name == "postgres" {
-		query = "SELECT COUNT(*) > 0 FROM pg_roles WHERE rolname = $1"
-	}
-	if err := v.Admin().QueryRowContext(v.t.Context(), query, user).Scan(&exists); err != nil {
+	err := v.Admin().QueryRowContext(v.t.Context(), v.engine.exists(user)).Scan(new(any))
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		v.t.Fatal(err)
 	}
-	return exists
+	return err == nil
 }
 
 // TestMismatch: AWSPENDING of another user, host or engine is refused, although one
@@ -319,8 +346,7 @@ func TestMismatch(t *testing.T) {
 		if s == rotation.AlternatingUsers {
 			due, not = not, due
 		}
-		v.CreateUser(v.clone(), firstPassword)
-		others := map[string]string{"postgres": "mysql", "mariadb": "mysql", "mysql": "mariadb"}
+		v.CreateUser(v.clone(), v.firstPassword)
 		for _, c := range []struct {
 			name, user string
 			changes    map[string]any
@@ -328,10 +354,10 @@ func TestMismatch(t *testing.T) {
 			{"user", not, nil},
 			{"case of the user", strings.ToUpper(due), nil},
 			{"host", due, map[string]any{"host": "localhost"}},
-			{"engine", due, map[string]any{"engine": others[e.name]}},
+			{"engine", due, map[string]any{"engine": e.other}},
 		} {
 			t.Run(c.name, func(t *testing.T) {
-				token := v.sm.PutStage(v.id, v.secret(c.user, firstPassword, c.changes), "AWSPENDING")
+				token := v.sm.PutStage(v.id, v.secret(c.user, v.firstPassword, c.changes), "AWSPENDING")
 				err := v.step("setSecret", token)
 				if !errors.Is(err, rotation.ErrMismatch) {
 					t.Errorf("the error is %v, want one that wraps %q", err, rotation.ErrMismatch)
@@ -344,7 +370,7 @@ func TestMismatch(t *testing.T) {
 				t.Errorf("user %q: %d attempts to log in, want none", user, got)
 			}
 		}
-		token := v.sm.PutStage(v.id, v.secret(due, firstPassword, nil), "AWSPENDING")
+		token := v.sm.PutStage(v.id, v.secret(due, v.firstPassword, nil), "AWSPENDING")
 		if err := v.step("setSecret", token); err != nil {
 			t.Errorf("without a mismatch: %v", err)
 		}
@@ -367,7 +393,7 @@ func TestPreviousIsRefused(t *testing.T) {
 				v := newEnv(t, e, rotation.SingleUser)
 				user, password := v.user, canary
 				if c.user != "" {
-					user, password = c.user, firstPassword
+					user, password = c.user, v.firstPassword
 					v.CreateUser(user, password)
 				}
 				v.sm.PutStage(v.id, v.secret(user, password, nil), "AWSPREVIOUS")
@@ -394,7 +420,7 @@ func offline(t *testing.T, s rotation.Strategy, changes map[string]any) (sm *aws
 
 func offlineSecret(changes map[string]any) string {
 	return marshal(map[string]any{
-		"engine": "postgres", "host": "127.0.0.1", "port": 1, "username": canary, "password": canary,
+		"engine": "postgres", "host": "127.0.0.1", "port": 1, "dbname": canary, "username": canary, "password": canary,
 	}, changes)
 }
 
@@ -471,11 +497,16 @@ func TestCreateSecretNeedsCurrent(t *testing.T) {
 		{"password that is not a string", rotation.SingleUser, map[string]any{"password": map[string]string{"canary": canary}}},
 		{"port that is not a number", rotation.SingleUser, map[string]any{"port": canary}},
 		{"port that is none", rotation.SingleUser, map[string]any{"port": 65536}},
+		{"no database for Oracle", rotation.SingleUser, map[string]any{"engine": "oracle", "dbname": nil}},
 		{"database that is not a string", rotation.SingleUser, map[string]any{"dbname": 7}},
 		{"nothing but the suffix", rotation.AlternatingUsers, map[string]any{"username": "_clone"}},
 		// PostgreSQL's names have 63 bytes, MySQL's 32 characters, MariaDB's 80.
 		{"long name for PostgreSQL", rotation.AlternatingUsers, map[string]any{"username": strings.Repeat("x", 63-5)}},
 		{"long name for MySQL", rotation.AlternatingUsers, map[string]any{"engine": "mysql", "username": strings.Repeat("x", 32-5)}},
+		{"nothing but the suffix, Oracle", rotation.AlternatingUsers, map[string]any{"engine": "oracle", "username": "_clone"}},
+		{"nothing but the suffix, Oracle, quoted", rotation.AlternatingUsers, map[string]any{"engine": "oracle", "username": `"_CLONE"`}},
+		{"long name for SQL Server", rotation.AlternatingUsers, map[string]any{"engine": "sqlserver", "username": strings.Repeat("x", 128-5)}},
+		{"long name for Oracle", rotation.AlternatingUsers, map[string]any{"engine": "oracle", "username": strings.Repeat("x", 128-5)}},
 		{"long name for MariaDB", rotation.AlternatingUsers, map[string]any{"engine": "mariadb", "username": strings.Repeat("x", 80-5)}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -523,6 +554,9 @@ func TestCreateSecretTakes(t *testing.T) {
 		{"username": strings.Repeat("x", 63-6) + "_clone"},
 		{"engine": "mysql", "username": strings.Repeat("x", 32-6)},
 		{"engine": "mariadb", "username": strings.Repeat("x", 80-6)},
+		{"engine": "sqlserver", "username": strings.Repeat("x", 128-6)},
+		{"engine": "sqlserver", "dbname": nil},
+		{"engine": "oracle", "username": strings.Repeat("x", 128-6)},
 	} {
 		sm, f, _ := offline(t, rotation.AlternatingUsers, changes)
 		token := sm.PutEmpty("app", "AWSPENDING")
@@ -532,14 +566,49 @@ func TestCreateSecretTakes(t *testing.T) {
 	}
 }
 
+// TestOracleNames: the other user's name is in upper case, as with AWS's functions,
+// unless it is in quotes, which they leave alone.
+func TestOracleNames(t *testing.T) {
+	for user, want := range map[string]string{
+		"app": "APP_CLONE", "APP": "APP_CLONE", "App_Clone": "APP", "APP_CLONE": "APP",
+		`"App"`: `"App_CLONE"`, `"App_CLONE"`: `"App"`, `"App_clone"`: `"App_clone_CLONE"`,
+	} {
+		sm, f, _ := offline(t, rotation.AlternatingUsers, map[string]any{"engine": "oracle", "username": user})
+		token := sm.PutEmpty("app", "AWSPENDING")
+		if err := f.Rotate(t.Context(), awssmtest.RotationEvent{Step: "createSecret", SecretID: "app", ClientRequestToken: token}); err != nil {
+			t.Errorf("%s: %v", user, err)
+			continue
+		}
+		out, err := f.Client.GetSecretValue(t.Context(), &secretsmanager.GetSecretValueInput{SecretId: aws.String("app"), VersionId: &token})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got struct{ Username string }
+		if err := json.Unmarshal([]byte(*out.SecretString), &got); err != nil || got.Username != want {
+			t.Errorf("%s alternates with %s, want %s (%v)", user, got.Username, want, err)
+		}
+	}
+}
+
+// offlineClone is a clone's name in a secret of a user that is not quoted.
+func (e *engine) offlineClone(user string) string {
+	if e.secret == "oracle" {
+		return strings.ToUpper(user) + "_CLONE"
+	}
+	return suffixed(user)
+}
+
 // TestUnreachable: a database that cannot be reached has not refused AWSPENDING, so
 // nothing else is tried.
 func TestUnreachable(t *testing.T) {
 	for _, e := range engines {
 		for _, s := range strategies {
-			user := map[rotation.Strategy]string{rotation.SingleUser: "app", rotation.AlternatingUsers: "app_clone"}[s]
-			sm, f, _ := offline(t, s, map[string]any{"engine": e.name, "username": "app"})
-			token := sm.PutStage("app", offlineSecret(map[string]any{"engine": e.name, "username": user}), "AWSPENDING")
+			user := "app"
+			if s == rotation.AlternatingUsers {
+				user = e.offlineClone(user)
+			}
+			sm, f, _ := offline(t, s, map[string]any{"engine": e.secret, "username": "app"})
+			token := sm.PutStage("app", offlineSecret(map[string]any{"engine": e.secret, "username": user}), "AWSPENDING")
 			err := f.Rotate(t.Context(), awssmtest.RotationEvent{Step: "setSecret", SecretID: "app", ClientRequestToken: token})
 			if !errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, rotation.ErrRefused) || !strings.Contains(err.Error(), "log in with AWSPENDING: ") {
 				t.Errorf("%s, %v: the error is %v, want that of the connection with AWSPENDING", e.name, s, err)
@@ -553,7 +622,7 @@ func TestEndedContext(t *testing.T) {
 	forEach(t, func(t *testing.T, e *engine) {
 		v := newEnv(t, e, rotation.SingleUser)
 		p := newProxy(t, v.Server)
-		v.sm.Put(v.id, v.secret(v.user, firstPassword, map[string]any{"port": p.port}))
+		v.sm.Put(v.id, v.secret(v.user, v.firstPassword, map[string]any{"port": p.port}))
 		p.hang.Store(true)
 		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 		defer cancel()

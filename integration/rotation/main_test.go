@@ -11,6 +11,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -23,8 +24,11 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
+	mssql "github.com/microsoft/go-mssqldb"
+	"github.com/sijms/go-ora/v2/network"
 
 	"github.com/sqlsecrets/sqlsecrets/integration/internal/testdb"
+	"github.com/sqlsecrets/sqlsecrets/integration/internal/vendordb"
 	"github.com/sqlsecrets/sqlsecrets/integration/rotation"
 	"github.com/sqlsecrets/sqlsecrets/internal/leak"
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm/awssmtest"
@@ -40,11 +44,24 @@ var strategies = []rotation.Strategy{rotation.SingleUser, rotation.AlternatingUs
 // An engine is one of the databases that the tests run on.
 type engine struct {
 	name    string
+	secret  string // "engine" in a secret
+	other   string // another engine's
+	noTLS   bool   // there is no server with TLS
 	start   func(testing.TB, testdb.Options) *testdb.Server
 	open    func(v *env, user, password string) sqldriver.Connector
 	wrong   func(error) bool // the server rejected the name or the password
 	session string           // a query for the session's id
 	user    string           // a query for the user's name
+	atomic  bool             // a user that cannot be cloned completely is not cloned at all
+
+	// awkward is a user, with %d for a number, and password what a rotation function
+	// would not choose. Both have all signs that the engine takes.
+	awkward, password string
+
+	quoteName func(user string) string // for statements
+	clone     func(user string) string
+	canonical func(user string) string // as the server says it
+	exists    func(user string) string // a query that has a row if there is the user
 
 	// share makes something that the user %[1]s may read and, but for PostgreSQL, may
 	// let others read. Its name is made of the number %[2]d, and looks like a part of
@@ -53,18 +70,27 @@ type engine struct {
 	share, read, unshare []string
 	pass                 []string
 
+	// granted are queries for what a user %[3]s, a string, has been granted.
+	granted []string
+
 	// weak makes a user %[1]s that may do a part of what a superuser does, or nothing.
-	weak []string
+	// grand gives a user what that may not give. blind makes one that may do what it
+	// takes but does not see what others have; nil if there can be none.
+	weak, grand, blind []string
 }
 
 var engines = []*engine{
 	{
-		name: "postgres", start: testdb.Postgres, open: openPostgres,
+		name: "postgres", secret: "postgres", other: "mysql", start: testdb.Postgres, open: openPostgres, atomic: true,
 		wrong: func(err error) bool {
 			var e *pgconn.PgError
 			return errors.As(err, &e) && e.Code == "28P01"
 		},
 		session: "SELECT pg_backend_pid()", user: "SELECT CURRENT_USER",
+		awkward: canary + "'`\"\\ %d", password: canary + `: /@"'\ pä%s$`,
+		quoteName: func(user string) string { return `"` + strings.ReplaceAll(user, `"`, `""`) + `"` },
+		clone:     suffixed, canonical: unchanged,
+		exists: func(user string) string { return "SELECT 1 FROM pg_roles WHERE rolname = " + quoteString(user) },
 		share: []string{
 			`CREATE TABLE "a TO ""b""%[2]d" AS SELECT 42 AS n`,
 			`GRANT SELECT ON "a TO ""b""%[2]d" TO %[1]s`,
@@ -72,38 +98,150 @@ var engines = []*engine{
 		read:    []string{`SELECT n FROM "a TO ""b""%[2]d"`},
 		unshare: []string{`DROP TABLE "a TO ""b""%[2]d"`},
 		weak:    []string{`CREATE ROLE %[1]s LOGIN CREATEROLE PASSWORD 'canary'`},
+		grand:   []string{"ALTER ROLE %[1]s SUPERUSER"},
 	},
-	{
-		name: "mariadb", start: testdb.MariaDB, open: openMySQL, wrong: wrongMySQL,
-		session: "SELECT CONNECTION_ID()", user: "SELECT SUBSTRING_INDEX(CURRENT_USER(), '@', 1)",
-		// Limits, too, are grants, and stand behind the password's hash.
-		share: append([]string{"GRANT USAGE ON *.* TO %[1]s WITH MAX_USER_CONNECTIONS 100"}, shareMySQL...),
-		read:  readMySQL, unshare: unshareMySQL, pass: passMySQL, weak: weakMySQL,
-	},
-	{
-		name: "mysql", start: testdb.MySQL, open: openMySQL, wrong: wrongMySQL,
-		session: "SELECT CONNECTION_ID()", user: "SELECT SUBSTRING_INDEX(CURRENT_USER(), '@', 1)",
-		share: shareMySQL, read: readMySQL, unshare: unshareMySQL, pass: passMySQL, weak: weakMySQL,
-	},
+	// Limits, too, are grants, and stand behind the password's hash.
+	likeMySQL(&engine{
+		name: "mariadb", other: "mysql", start: testdb.MariaDB,
+		share: []string{"GRANT USAGE ON *.* TO %[1]s WITH MAX_USER_CONNECTIONS 100"},
+	}),
+	likeMySQL(&engine{name: "mysql", other: "mariadb", start: testdb.MySQL}),
+	likeSQLServer(&engine{name: "sqlserver", start: testdb.SQLServer}),
+	likeSQLServer(&engine{name: "sqlserver stand-in", start: testdb.SQLServerStandIn}),
+	likeOracle(&engine{name: "oracle", start: testdb.Oracle, noTLS: true}),
+	likeOracle(&engine{name: "oracle stand-in", start: testdb.OracleStandIn}),
 }
 
-var (
-	shareMySQL = []string{
+// inProcess are the engines that are always there.
+var inProcess = slices.DeleteFunc(slices.Clone(engines), func(e *engine) bool { return !strings.HasSuffix(e.name, "stand-in") })
+
+func suffixed(user string) string  { return user + "_clone" }
+func unchanged(user string) string { return user }
+
+// quoteString quotes a string for PostgreSQL and Oracle.
+func quoteString(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
+
+func likeMySQL(e *engine) *engine {
+	e.secret, e.open, e.wrong = e.name, openMySQL, wrongMySQL
+	e.session, e.user = "SELECT CONNECTION_ID()", "SELECT SUBSTRING_INDEX(CURRENT_USER(), '@', 1)"
+	e.awkward, e.password = canary+"'`\"\\ %d", canary+`: /@"'\ pä%s$`
+	e.quoteName = func(user string) string { return "`" + strings.ReplaceAll(user, "`", "``") + "`@'%'" }
+	e.clone, e.canonical = suffixed, unchanged
+	e.exists = func(user string) string {
+		return fmt.Sprintf("SELECT 1 FROM mysql.user WHERE HEX(User) = '%X'", user)
+	}
+	e.share = append(e.share,
 		"CREATE DATABASE `a``b TO %[2]d`",
 		"CREATE TABLE `a``b TO %[2]d`.`TO x FROM y` AS SELECT 42 AS n",
 		"GRANT SELECT ON `a``b TO %[2]d`.`TO x FROM y` TO %[1]s WITH GRANT OPTION",
-	}
-	readMySQL    = []string{"SELECT n FROM `a``b TO %[2]d`.`TO x FROM y`"}
-	passMySQL    = []string{"GRANT SELECT ON `a``b TO %[2]d`.`TO x FROM y` TO %[1]s"}
-	unshareMySQL = []string{"DROP DATABASE `a``b TO %[2]d`"}
+	)
+	e.read = []string{"SELECT n FROM `a``b TO %[2]d`.`TO x FROM y`"}
+	e.pass = []string{"GRANT SELECT ON `a``b TO %[2]d`.`TO x FROM y` TO %[1]s"}
+	e.unshare = []string{"DROP DATABASE `a``b TO %[2]d`"}
 	// It may create users, and has nothing to grant them.
-	weakMySQL = []string{
+	e.weak = []string{
 		"CREATE USER %[1]s IDENTIFIED BY 'canary'",
 		"GRANT CREATE USER ON *.* TO %[1]s",
 		"GRANT SELECT ON mysql.* TO %[1]s",
 		"GRANT SELECT ON app.* TO %[1]s",
 	}
-)
+	return e
+}
+
+func likeSQLServer(e *engine) *engine {
+	e.secret, e.other, e.open, e.atomic = "sqlserver", "oracle", openSQLServer, true
+	e.wrong = func(err error) bool {
+		var m mssql.Error
+		return errors.As(err, &m) && m.Number == 18456
+	}
+	e.session, e.user = "SELECT @@SPID", "SELECT SUSER_SNAME()"
+	// Names of its own logins have no backslash.
+	e.awkward, e.password = canary+"'`\"[]] %d", canary+`: /@"'\ pä%s$`
+	e.quoteName, e.clone, e.canonical = vendordb.SQLServerName, suffixed, unchanged
+	e.exists = func(user string) string {
+		return "SELECT name FROM sys.server_principals WHERE name = " + vendordb.SQLServerString(user)
+	}
+	// The owner of the database may read everything; this user shall not be one.
+	e.share = []string{
+		"CREATE TABLE [a TO ]]b]]%[2]d] (n int)",
+		"INSERT INTO [a TO ]]b]]%[2]d] VALUES (42)",
+		"ALTER ROLE [db_owner] DROP MEMBER %[1]s",
+		"ALTER ROLE [db_datawriter] ADD MEMBER %[1]s",
+		"GRANT SELECT ON OBJECT::[dbo].[a TO ]]b]]%[2]d] TO %[1]s WITH GRANT OPTION",
+		"DENY DELETE ON SCHEMA::[dbo] TO %[1]s",
+		"GRANT EXECUTE TO %[1]s",
+		"ALTER SERVER ROLE [setupadmin] ADD MEMBER %[1]s",
+		"USE master; GRANT VIEW SERVER STATE TO %[1]s WITH GRANT OPTION; USE app",
+	}
+	e.read = []string{"SELECT n FROM [a TO ]]b]]%[2]d]"}
+	e.pass = []string{"GRANT SELECT ON OBJECT::[dbo].[a TO ]]b]]%[2]d] TO %[1]s"}
+	e.unshare = []string{"DROP TABLE [a TO ]]b]]%[2]d]"}
+	e.granted = []string{
+		"SELECT r.name FROM sys.server_role_members AS m JOIN sys.server_principals AS r ON r.principal_id = m.role_principal_id" +
+			" WHERE m.member_principal_id = SUSER_ID(%[3]s)",
+		"SELECT r.name FROM sys.database_role_members AS m JOIN sys.database_principals AS r ON r.principal_id = m.role_principal_id" +
+			" WHERE m.member_principal_id = DATABASE_PRINCIPAL_ID(%[3]s)",
+		"SELECT state_desc, permission_name, class_desc FROM sys.server_permissions WHERE grantee_principal_id = SUSER_ID(%[3]s)",
+		"SELECT state_desc, permission_name, class_desc, OBJECT_SCHEMA_NAME(major_id), OBJECT_NAME(major_id), COL_NAME(major_id, minor_id), SCHEMA_NAME(major_id)" +
+			" FROM sys.database_permissions WHERE grantee_principal_id = DATABASE_PRINCIPAL_ID(%[3]s)",
+	}
+	// It may create logins and see everything, and create no users.
+	e.weak = []string{
+		"CREATE LOGIN %[1]s WITH PASSWORD = N'canary', CHECK_POLICY = OFF",
+		"CREATE USER %[1]s FOR LOGIN %[1]s",
+		"USE master; GRANT ALTER ANY LOGIN TO %[1]s; GRANT VIEW ANY DEFINITION TO %[1]s; USE app",
+	}
+	e.blind = []string{
+		"CREATE LOGIN %[1]s WITH PASSWORD = N'canary', CHECK_POLICY = OFF",
+		"CREATE USER %[1]s FOR LOGIN %[1]s",
+		"ALTER ROLE [db_owner] ADD MEMBER %[1]s",
+		"USE master; GRANT ALTER ANY LOGIN TO %[1]s; USE app",
+	}
+	return e
+}
+
+func likeOracle(e *engine) *engine {
+	e.secret, e.other, e.open = "oracle", "sqlserver", openOracle
+	e.wrong = func(err error) bool {
+		var o *network.OracleError
+		return errors.As(err, &o) && o.ErrCode == 1017
+	}
+	e.session, e.user = "SELECT SYS_CONTEXT('USERENV', 'SESSIONID') FROM DUAL", "SELECT USER FROM DUAL"
+	// Names and passwords have no double quote.
+	e.awkward, e.password = `"`+canary+"'`[\\ %d"+`"`, canary+`: /@'\ pä%s$`
+	e.quoteName = func(user string) string { return `"` + vendordb.OracleName(user) + `"` }
+	e.clone = func(user string) string { return `"` + vendordb.OracleName(user) + `_CLONE"` }
+	e.canonical = vendordb.OracleName
+	e.exists = func(user string) string {
+		return "SELECT ACCOUNT_STATUS FROM DBA_USERS WHERE USERNAME = " + quoteString(vendordb.OracleName(user))
+	}
+	e.share = []string{
+		`CREATE TABLE "a TO b'%[2]d" (n INT)`,
+		`INSERT INTO "a TO b'%[2]d" VALUES (42)`,
+		`GRANT SELECT ON "SYSTEM"."a TO b'%[2]d" TO %[1]s WITH GRANT OPTION`,
+		`GRANT INSERT ON "SYSTEM"."a TO b'%[2]d" TO %[1]s`,
+		"GRANT CREATE TABLE TO %[1]s WITH ADMIN OPTION",
+		"GRANT CONNECT TO %[1]s WITH ADMIN OPTION",
+		`ALTER USER %[1]s DEFAULT ROLE ALL EXCEPT "CONNECT"`,
+	}
+	e.read = []string{`SELECT n FROM "SYSTEM"."a TO b'%[2]d"`}
+	e.pass = []string{`GRANT SELECT ON "SYSTEM"."a TO b'%[2]d" TO %[1]s`}
+	e.unshare = []string{`DROP TABLE "a TO b'%[2]d"`}
+	e.granted = []string{
+		"SELECT GRANTED_ROLE, ADMIN_OPTION, DEFAULT_ROLE FROM DBA_ROLE_PRIVS WHERE GRANTEE = %[3]s",
+		"SELECT PRIVILEGE, ADMIN_OPTION FROM DBA_SYS_PRIVS WHERE GRANTEE = %[3]s",
+		"SELECT PRIVILEGE, OWNER, TABLE_NAME, TYPE, GRANTABLE FROM DBA_TAB_PRIVS WHERE GRANTEE = %[3]s",
+	}
+	// It may create users and see everything, and has nothing to grant.
+	e.weak = []string{
+		`CREATE USER %[1]s IDENTIFIED BY "canary"`,
+		"GRANT CREATE SESSION TO %[1]s",
+		"GRANT CREATE USER TO %[1]s",
+		"GRANT ALTER USER TO %[1]s",
+		"GRANT SELECT ANY DICTIONARY TO %[1]s",
+	}
+	return e
+}
 
 // Both answer 1045 for a wrong name or password.
 func wrongMySQL(err error) bool {
@@ -131,12 +269,16 @@ func openMySQL(v *env, user, password string) sqldriver.Connector {
 	return c
 }
 
-// quoteName quotes a user's name for the engine's statements.
-func (e *engine) quoteName(user string) string {
-	if e.name == "postgres" {
-		return `"` + strings.ReplaceAll(user, `"`, `""`) + `"`
-	}
-	return "`" + strings.ReplaceAll(user, "`", "``") + "`@'%'"
+func openSQLServer(v *env, user, password string) sqldriver.Connector {
+	return vendordb.SQLServer(v.account(user, password))
+}
+
+func openOracle(v *env, user, password string) sqldriver.Connector {
+	return vendordb.Oracle(v.account(user, password))
+}
+
+func (v *env) account(user, password string) vendordb.Account {
+	return vendordb.Account{Host: v.Host, Port: v.Port, Database: v.Database, User: user, Password: password}
 }
 
 // forEach runs a test on the engines, all at once.
@@ -162,8 +304,7 @@ const (
 	superuserID = "admin/db"
 
 	// canary is in every value that no error may show.
-	canary        = "canary"
-	firstPassword = canary + `: /@"'\ pä%s$` // what a rotation function would not choose
+	canary = "canary"
 )
 
 var number atomic.Int64 // of the env
@@ -180,22 +321,38 @@ type env struct {
 	n      int64
 
 	id        string // of the secret
+	port      int    // in the secrets
 	masterARN string // the superuser's secret, for alternating users
 	first     string // the first version
 	user      string // the first user
+
+	firstPassword string
 }
 
 // newEnv's secret knows its superuser if the strategy needs one.
 func newEnv(t testing.TB, e *engine, s rotation.Strategy) *env {
 	t.Helper()
 	// All tests of an engine share one server. It takes plaintext too.
-	v := &env{Server: e.start(t, testdb.Options{TLS: true}), t: t, engine: e, sm: awssmtest.NewServer(t), n: number.Add(1)}
+	server := e.start(t, testdb.Options{TLS: !e.noTLS})
+	return newEnvAt(t, e, s, server, server.Port)
+}
+
+// newEnvOverTLS is newEnv with secrets of where TLS is to be asked for.
+func newEnvOverTLS(t testing.TB, e *engine, s rotation.Strategy) *env {
+	t.Helper()
+	server := e.start(t, testdb.Options{TLS: true})
+	return newEnvAt(t, e, s, server, server.TLSPort)
+}
+
+func newEnvAt(t testing.TB, e *engine, s rotation.Strategy, server *testdb.Server, port int) *env {
+	t.Helper()
+	v := &env{Server: server, t: t, engine: e, sm: awssmtest.NewServer(t), n: number.Add(1), port: port, firstPassword: e.password}
 	v.client = newClient(v.sm)
 	v.f = &rotation.Function{Client: v.client, Strategy: s}
 	v.sm.SetRotation(v.f.Rotate)
 
-	v.user = fmt.Sprintf("%s'`\"\\ %d", canary, v.n)
-	v.CreateUser(v.user, firstPassword)
+	v.user = fmt.Sprintf(e.awkward, v.n)
+	v.CreateUser(v.user, v.firstPassword)
 	// The clone goes first: in PostgreSQL it may own what the user does not.
 	t.Cleanup(func() {
 		if err := v.DropUser(context.Background(), v.clone()); err != nil {
@@ -207,7 +364,7 @@ func newEnv(t testing.TB, e *engine, s rotation.Strategy) *env {
 	if s == rotation.AlternatingUsers {
 		v.masterARN = v.sm.ARN(superuserID)
 	}
-	v.first = v.sm.Put(v.id, v.secret(v.user, firstPassword, nil))
+	v.first = v.sm.Put(v.id, v.secret(v.user, v.firstPassword, nil))
 	return v
 }
 
@@ -216,12 +373,12 @@ func newClient(sm *awssmtest.Server) *secretsmanager.Client {
 	return secretsmanager.NewFromConfig(sm.Config(), func(o *secretsmanager.Options) { o.RetryMaxAttempts = 1 })
 }
 
-func (v *env) clone() string { return v.user + "_clone" }
+func (v *env) clone() string { return v.engine.clone(v.user) }
 
 // secret returns the JSON of a version, with changes: nil removes a key.
 func (v *env) secret(user, password string, changes map[string]any) string {
 	m := map[string]any{
-		"engine": v.engine.name, "host": v.Host, "port": v.Port, "dbname": v.Database,
+		"engine": v.engine.secret, "host": v.Host, "port": v.port, "dbname": v.Database,
 		"username": user, "password": password, "note": []string{"<kept>", "as & is"},
 	}
 	if v.masterARN != "" {
@@ -234,7 +391,7 @@ func (v *env) secret(user, password string, changes map[string]any) string {
 // in to the user's.
 func (v *env) putSuperuser(user, password string, changes map[string]any) {
 	m := map[string]any{
-		"engine": v.engine.name, "host": v.Host, "port": v.Port, "dbname": "no_such_database",
+		"engine": v.engine.secret, "host": v.Host, "port": v.port, "dbname": "no_such_database",
 		"username": user, "password": password,
 	}
 	v.sm.Put(superuserID, marshal(m, changes))
@@ -334,7 +491,7 @@ func (v *env) wantLogin(what string, c credential, accepted bool) {
 	conn, err := v.connect(c)
 	switch {
 	case err == nil:
-		if user := scan[string](v.t, conn, v.engine.user); user != c.user {
+		if user := scan[string](v.t, conn, v.engine.user); user != v.engine.canonical(c.user) {
 			v.t.Errorf("%s: logged in as %q, want %q", what, user, c.user)
 		}
 		if err := conn.Close(); err != nil {
@@ -370,8 +527,8 @@ func (v *env) wantStages(what, current, previous, pending string) {
 	}
 }
 
-// admin runs statements as the administrator, with the quoted user for %[1]s and the
-// env's number for %[2]d.
+// admin runs statements as the administrator, with the quoted user for %[1]s, the env's
+// number for %[2]d and the user as a string for %[3]s.
 func (v *env) admin(user string, statements ...string) {
 	v.t.Helper()
 	for _, s := range v.statements(user, statements) {
@@ -384,8 +541,9 @@ func (v *env) admin(user string, statements ...string) {
 func (v *env) statements(user string, formats []string) []string {
 	var all []string
 	for _, format := range formats {
-		// The marks are replaced by hand: not every statement has both.
+		// The marks are replaced by hand: not every statement has all.
 		s := strings.ReplaceAll(format, "%[1]s", v.engine.quoteName(user))
+		s = strings.ReplaceAll(s, "%[3]s", quoteString(v.engine.canonical(user)))
 		all = append(all, strings.ReplaceAll(s, "%[2]d", strconv.FormatInt(v.n, 10)))
 	}
 	return all
@@ -413,6 +571,38 @@ func (v *env) wantRead(c credential, query string) {
 	if n := scan[int](v.t, conn, query); n != 42 {
 		v.t.Errorf("%s: %d, want 42", query, n)
 	}
+}
+
+// grantedTo returns what a user has been granted, each in a line.
+func (v *env) grantedTo(user string) []string {
+	v.t.Helper()
+	var lines []string
+	for _, query := range v.statements(user, v.engine.granted) {
+		rows, err := v.Admin().QueryContext(v.t.Context(), query)
+		if err != nil {
+			v.t.Fatalf("%s: %v", query, err)
+		}
+		defer rows.Close()
+		columns, err := rows.Columns()
+		if err != nil {
+			v.t.Fatal(err)
+		}
+		for rows.Next() {
+			row, targets := make([]sql.NullString, len(columns)), make([]any, len(columns))
+			for i := range row {
+				targets[i] = &row[i]
+			}
+			if err := rows.Scan(targets...); err != nil {
+				v.t.Fatalf("%s: %v", query, err)
+			}
+			lines = append(lines, fmt.Sprint(row))
+		}
+		if err := rows.Err(); err != nil {
+			v.t.Fatalf("%s: %v", query, err)
+		}
+	}
+	slices.Sort(lines)
+	return lines
 }
 
 // wantSafe checks that an error shows no value of the secrets: no password, user or

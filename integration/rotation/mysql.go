@@ -16,9 +16,10 @@ import (
 
 var mysql = engine{
 	port:      3306,
-	maxUser:   32,
+	query:     "SELECT 1",
+	alternate: withSuffix("_clone", 32),
 	connector: mysqlConnector,
-	setOwn: func(ctx context.Context, c *sql.Conn, _, password string) error {
+	setOwn: func(ctx context.Context, c *sql.Conn, _, password, _ string) error {
 		return execMySQL(ctx, c, "ALTER USER CURRENT_USER() IDENTIFIED BY %s", password)
 	},
 	setOther: setOtherMySQL("SELECT account_locked = 'Y' FROM mysql.user WHERE User = ? AND Host = '%'"),
@@ -27,9 +28,10 @@ var mysql = engine{
 
 var mariadb = engine{
 	port:      3306,
-	maxUser:   80,
+	query:     "SELECT 1",
+	alternate: withSuffix("_clone", 80),
 	connector: mysqlConnector,
-	setOwn: func(ctx context.Context, c *sql.Conn, _, password string) error {
+	setOwn: func(ctx context.Context, c *sql.Conn, _, password, _ string) error {
 		// ALTER USER takes the privilege CREATE USER, also for one's own.
 		return execMySQL(ctx, c, "SET PASSWORD = PASSWORD(%s)", password)
 	},

@@ -16,7 +16,8 @@ import (
 var postgres = engine{
 	port:      5432,
 	database:  "postgres",
-	maxUser:   63, // a longer one is cut off with a mere notice
+	query:     "SELECT 1",
+	alternate: withSuffix("_clone", 63), // a longer name is cut off with a mere notice
 	connector: postgresConnector,
 	setOwn:    setOwnPostgres,
 	setOther:  setOtherPostgres,
@@ -41,7 +42,7 @@ func postgresConnector(v *value, tlsConfig *tls.Config) (sqldriver.Connector, er
 	return stdlib.GetConnector(*cfg), nil
 }
 
-func setOwnPostgres(ctx context.Context, c *sql.Conn, user, password string) error {
+func setOwnPostgres(ctx context.Context, c *sql.Conn, user, password, _ string) error {
 	return execPostgres(ctx, c, "ALTER ROLE %I PASSWORD %L", user, password)
 }
 

@@ -6,16 +6,28 @@
 // It talks to Secrets Manager through the SDK's client and to the databases through
 // the vendors' drivers. The secret is the JSON of the user guide's "JSON structure
 // of Secrets Manager secrets"; the "engine" in it chooses the database: postgres
-// or aurora-postgresql, mariadb, mysql or aurora-mysql.
+// or aurora-postgresql, mariadb, mysql or aurora-mysql, sqlserver, oracle. Against real
+// SQL Servers and Oracle databases it has never been run, for want of them, only against
+// the stand-ins of internal/tdsserver and internal/tnsserver.
 //
 // # Other than AWS's functions
 //
 // The user and the host are compared before anything logs in with AWSPENDING. Only
 // a database that answers can refuse a login: one that cannot be reached fails the
-// step at once. A user is cloned completely or cannot log in: in MySQL and MariaDB
-// the clone is locked until it has its grants, and one that is found locked gets
+// step at once. A user is cloned completely or cannot log in: in MySQL, MariaDB and
+// Oracle the clone is locked until it has its grants, and one that is found locked gets
 // them again. Users of MySQL and MariaDB are those at '%', and what MySQL does not
 // have among the grants, such as REQUIRE and limits, is not cloned.
+//
+// One's own password is changed with the one that logged in (SQL Server, Oracle), which
+// may be AWSPREVIOUS. A clone in SQL Server gets the roles and permissions of its
+// original on the server, too, and its user in the secret's database, whose name is the
+// login's; permissions on other things than the database, schemas, objects and columns
+// fail the step, and so does a superuser without VIEW ANY DEFINITION. Users of
+// contained databases cannot be rotated. A clone in Oracle gets roles, with which of
+// them are default ones, and privileges by what the dictionary says of them, not by
+// DBMS_METADATA; it gets no quotas and the default profile. A password with a double
+// quote is an error there, for Oracle has none; AWS's functions leave the quote out.
 package rotation
 
 import (
@@ -24,7 +36,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -44,8 +55,6 @@ const (
 
 	// excluded are the characters that AWS's functions keep out of passwords.
 	excluded = `/@"'\`
-
-	cloneSuffix = "_clone"
 )
 
 // What is wrong with a rotation. Errors of [Function.Rotate] wrap these where they
@@ -71,7 +80,7 @@ const (
 	// SingleUser changes the password of the secret's user, which does it itself.
 	SingleUser Strategy = iota
 	// AlternatingUsers switches between the user and its clone, whose name ends in
-	// _clone. A superuser sets the password of the one that is not current.
+	// _clone, in Oracle in _CLONE. A superuser sets the password of the one that is not current.
 	AlternatingUsers
 )
 
@@ -198,9 +207,8 @@ func (f *Function) createSecret(ctx context.Context, r *request) error {
 	}
 	user := current.username
 	if f.Strategy == AlternatingUsers {
-		user = alternate(user)
-		if user == "" || len(user) > current.engine.maxUser {
-			return fmt.Errorf("%w: the other user's name would have %d bytes, and may have 1 to %d", ErrInvalidSecret, len(user), current.engine.maxUser)
+		if user, err = current.engine.alternate(user); err != nil {
+			return err
 		}
 	}
 	random, err := f.Client.GetRandomPassword(ctx, &secretsmanager.GetRandomPasswordInput{ExcludeCharacters: aws.String(excluded)})
@@ -220,14 +228,6 @@ func (f *Function) createSecret(ctx context.Context, r *request) error {
 	return nil
 }
 
-// alternate returns the name of the other of two users.
-func alternate(user string) string {
-	if original, ok := strings.CutSuffix(user, cloneSuffix); ok {
-		return original
-	}
-	return user + cloneSuffix
-}
-
 // setSecret makes the database accept AWSPENDING.
 func (f *Function) setSecret(ctx context.Context, r *request) error {
 	current, err := f.value(ctx, r.id, stageCurrent, "")
@@ -240,7 +240,9 @@ func (f *Function) setSecret(ctx context.Context, r *request) error {
 	}
 	want := current.username
 	if f.Strategy == AlternatingUsers {
-		want = alternate(want)
+		if want, err = current.engine.alternate(want); err != nil {
+			return err
+		}
 	}
 	if err := pending.match(current, want); err != nil {
 		return fmt.Errorf("%s and %s: %w", stagePending, stageCurrent, err)

@@ -24,7 +24,7 @@ func TestRotation(t *testing.T) {
 		alternating := s == rotation.AlternatingUsers
 
 		versions := []string{v.first}
-		credentials := []credential{{v.user, firstPassword}}
+		credentials := []credential{{v.user, v.firstPassword}}
 		type session struct {
 			user string
 			conn *sql.Conn
@@ -104,6 +104,11 @@ func TestRotation(t *testing.T) {
 				t.Errorf("hooks called: %q, want %q", called, want)
 			}
 			v.wantRead(credentials[i], query)
+		}
+		if alternating {
+			if got, want := v.grantedTo(v.clone()), v.grantedTo(v.user); !slices.Equal(got, want) {
+				t.Errorf("the clone was granted %q, want %q", got, want)
+			}
 		}
 		for _, s := range open {
 			if n := scan[int](t, s.conn, query); n != 42 {
@@ -187,18 +192,18 @@ func TestStepTwice(t *testing.T) {
 func TestCloneWithoutItsOriginal(t *testing.T) {
 	forEach(t, func(t *testing.T, e *engine) {
 		v := newEnv(t, e, rotation.AlternatingUsers)
-		v.CreateUser(v.clone(), firstPassword)
+		v.CreateUser(v.clone(), v.firstPassword)
 		query := v.share(v.clone())
 		if err := v.DropUser(t.Context(), v.user); err != nil {
 			t.Fatal(err)
 		}
-		v.sm.Put(v.id, v.secret(v.clone(), firstPassword, nil))
+		v.sm.Put(v.id, v.secret(v.clone(), v.firstPassword, nil))
 		c := v.credential(v.mustRotate())
 		if c.user != v.user {
 			t.Errorf("the user is %q, want %q", c.user, v.user)
 		}
 		v.wantRead(c, query)
-		v.wantLogin("the clone", credential{v.clone(), firstPassword}, true)
+		v.wantLogin("the clone", credential{v.clone(), v.firstPassword}, true)
 	})
 }
 
@@ -207,20 +212,20 @@ func TestPrevious(t *testing.T) {
 	forEach(t, func(t *testing.T, e *engine) {
 		v := newEnv(t, e, rotation.SingleUser)
 		second := v.mustRotate()
-		if err := v.SetPassword(t.Context(), v.user, firstPassword); err != nil {
+		if err := v.SetPassword(t.Context(), v.user, v.firstPassword); err != nil {
 			t.Fatal(err)
 		}
 		third := v.mustRotate()
 		v.wantStages("in the end", third, second, third)
 		v.wantLogin("AWSCURRENT", v.credential(third), true)
-		v.wantLogin("the first password", credential{v.user, firstPassword}, false)
+		v.wantLogin("the first password", credential{v.user, v.firstPassword}, false)
 	})
 }
 
 // TestTLS: the connections are encrypted, and the server's certificate is verified.
 func TestTLS(t *testing.T) {
 	forEachStrategy(t, func(t *testing.T, e *engine, s rotation.Strategy) {
-		v := newEnv(t, e, s)
+		v := newEnvOverTLS(t, e, s)
 		v.f.TLS = trust(testdb.UnknownCA(t))
 		token, err := v.sm.Rotate(t.Context(), v.id)
 		if err == nil {
@@ -242,7 +247,7 @@ func TestSuperuserOption(t *testing.T) {
 	forEach(t, func(t *testing.T, e *engine) {
 		for _, master := range []any{nil, "no/such/secret"} {
 			v := newEnv(t, e, rotation.AlternatingUsers)
-			first := v.sm.Put(v.id, v.secret(v.user, firstPassword, map[string]any{"masterarn": master}))
+			first := v.sm.Put(v.id, v.secret(v.user, v.firstPassword, map[string]any{"masterarn": master}))
 			token, err := v.sm.Rotate(t.Context(), v.id)
 			if err == nil {
 				t.Errorf("masterarn %v: rotated without a superuser", master)

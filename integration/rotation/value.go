@@ -1,11 +1,14 @@
 package rotation
 
 import (
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"strconv"
+
+	"github.com/sqlsecrets/sqlsecrets/integration/internal/vendordb"
 )
 
 // A value is that of a secret's version.
@@ -58,6 +61,9 @@ func parse(text string) (*value, error) {
 	if v.database == "" {
 		v.database = v.engine.database
 	}
+	if v.database == "" && v.engine.needsDatabase {
+		return nil, errors.New(`"dbname" is missing or empty`)
+	}
 	v.port = v.engine.port
 	if raw, ok := fields["port"]; ok {
 		var number json.Number // of a string too
@@ -83,6 +89,11 @@ func parse(text string) (*value, error) {
 		return string(b), err
 	}
 	return v, nil
+}
+
+// account is where a value logs in.
+func (v *value) account(tlsConfig *tls.Config) vendordb.Account {
+	return vendordb.Account{Host: v.host, Port: v.port, Database: v.database, User: v.username, Password: v.password(), TLS: tlsConfig}
 }
 
 // match compares what has to be the same as in another value, and the username.

@@ -115,7 +115,7 @@ func isHex(c byte) bool {
 
 // SplitHostPort splits "host", "host:port", "[::1]", "[::1]:port" and ":port".
 // The host comes back without brackets, the port as 0 where there is none. The
-// host is checked as by [CheckHost].
+// host is as [ParseHost] returns it.
 func SplitHostPort(s string) (host string, port int, err error) {
 	if strings.IndexByte(s, '@') >= 0 {
 		return "", 0, errors.New("the URL has credentials before its host; the secret has them")
@@ -147,30 +147,33 @@ func SplitHostPort(s string) (host string, port int, err error) {
 		port = int(n)
 	}
 	if host != "" {
-		if err := CheckHost(host); err != nil {
+		if host, err = ParseHost(host); err != nil {
 			return "", 0, err
 		}
 	}
 	return host, port, nil
 }
 
-// CheckHost checks that a host is a name or an IP address without brackets. A
-// name is letters, digits, "-", "_" and ".": nothing in which a URL, a
-// connection string or a list of hosts sees anything else.
-func CheckHost(host string) error {
+// ParseHost returns a host, which is a name or an IP address without brackets; an IPv6
+// address as netip prints it. A name, and the zone of an address, is letters, digits, "-",
+// "_" and ".": nothing in which a URL, a connection string or a list of hosts sees
+// anything else.
+func ParseHost(host string) (string, error) {
+	name := host
 	if strings.IndexByte(host, ':') >= 0 {
-		if _, err := netip.ParseAddr(host); err != nil {
-			return errors.New("the host is neither a name nor an IP address") // the cause quotes it
+		a, err := netip.ParseAddr(host)
+		if err != nil {
+			return "", errors.New("the host is neither a name nor an IP address") // the cause quotes it
 		}
-		return nil
+		host, name = a.String(), a.Zone()
 	}
-	if host == "" || len(host) > 255 || host[0] == '-' || strings.IndexFunc(host, func(r rune) bool {
+	if host == "" || len(host) > 255 || host[0] == '-' || strings.IndexFunc(name, func(r rune) bool {
 		return !(r == '.' || r == '-' || r == '_' ||
 			'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9')
 	}) >= 0 {
-		return errors.New("the host is neither a name nor an IP address")
+		return "", errors.New("the host is neither a name nor an IP address")
 	}
-	return nil
+	return host, nil
 }
 
 // Suggest returns the name of known that one who wrote name may have meant, or "".

@@ -2,6 +2,7 @@ package jdbcurl_test
 
 import (
 	"net"
+	"net/netip"
 	"net/url"
 	"reflect"
 	"strconv"
@@ -83,7 +84,7 @@ func TestSplitHostPort(t *testing.T) {
 		port int
 	}{
 		{"", "", 0}, {":1", "", 1}, {"h", "h", 0}, {"h:65535", "h", 65535}, {"10.0.0.1:5", "10.0.0.1", 5},
-		{"[::1]", "::1", 0}, {"[::1]:5", "::1", 5}, {"[fe80::1%eth0]:5", "fe80::1%eth0", 5}, {"a_b-c.d.:1", "a_b-c.d.", 1},
+		{"[::1]", "::1", 0}, {"[::1]:5", "::1", 5}, {"[fe80::1%eth0]:5", "fe80::1%eth0", 5}, {"[2001:DB8::0:1]:5", "2001:db8::1", 5}, {"a_b-c.d.:1", "a_b-c.d.", 1},
 	} {
 		host, port, err := jdbcurl.SplitHostPort(c.in)
 		if err != nil || host != c.host || port != c.port {
@@ -92,7 +93,7 @@ func TestSplitHostPort(t *testing.T) {
 	}
 	for _, in := range []string{
 		"h:", "h:0", "h:65536", "h:-1", "h:+1", "h:x", "h: 1", "::1", "[::1", "[::1]x", "[::1]:", "[]", "[]:1", "[h]:1", "[1.2.3.4]",
-		"[::1%]", "u@h", "u:p@h", "h/x", "h?x", "h#x", "h,x", "h x", "h'x", `h\x`, "h)x", "-h", "%68", "h;x", "hä", "h\x00", "h\n",
+		"[::1%]", "[fe80::1%x/y]:5", "[fe80::1%x,y]:5", "[fe80::1%x y]", "u@h", "u:p@h", "h/x", "h?x", "h#x", "h,x", "h x", "h'x", `h\x`, "h)x", "-h", "%68", "h;x", "hä", "h\x00", "h\n",
 		strings.Repeat("h", 256),
 	} {
 		if host, port, err := jdbcurl.SplitHostPort(in); err == nil || len(in) > 2 && strings.Contains(err.Error(), in) {
@@ -129,6 +130,9 @@ func FuzzSplitHostPort(f *testing.F) {
 		}
 		h, p, err := net.SplitHostPort(s)
 		n, _ := strconv.Atoi(p)
+		if a, err := netip.ParseAddr(h); err == nil && a.Is6() {
+			h = a.String()
+		}
 		if err != nil || h != host || n != port {
 			t.Errorf("SplitHostPort(%q) = %q, %d; net has %q, %q, %v", s, host, port, h, p, err)
 		}

@@ -2,12 +2,11 @@ package tdsserver
 
 import (
 	"encoding/binary"
-	"fmt"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
+
+	"github.com/sqlsecrets/sqlsecrets/internal/sqlmatch"
 )
 
 // Tokens of a reply, 2.2.7 of MS-TDS.
@@ -20,6 +19,19 @@ const (
 	tokenEnvChange = 0xe3
 	tokenSSPI      = 0xed
 	tokenDone      = 0xfd
+	tokenDoneProc  = 0xfe
+	tokenDoneIn    = 0xff // DONEINPROC
+	tokenStatus    = 0x79 // RETURNSTATUS
+)
+
+// Types of data, 2.2.5.4.
+const (
+	typeIntN     = 0x26
+	typeBitN     = 0x68
+	typeNVarChar = 0xe7
+
+	maxNVarChar  = 8000   // bytes
+	nullNVarChar = 0xffff // for a length
 )
 
 // Kinds of ENVCHANGE, 2.2.7.9.
@@ -121,37 +133,77 @@ func (r *reply) route(to route) {
 	r.change(envRouting, append(b, value...), []byte{0, 0})
 }
 
-func (r *reply) done(status, rows int) {
-	*r = append(*r, tokenDone)
+func (r *reply) done(status, rows int) { r.doneAs(tokenDone, status, rows) }
+
+// doneAs adds a DONE, or what stands for it in a procedure, where more always follows.
+func (r *reply) doneAs(kind byte, status, rows int) {
+	if kind == tokenDoneIn {
+		status |= doneMore
+	}
+	*r = append(*r, kind)
 	r.uint16(status)
 	r.uint16(0xc1) // SELECT
 	*r = binary.LittleEndian.AppendUint64(*r, uint64(rows))
 }
 
-// row adds a result with one row and column, an int or a string.
-func (r *reply) row(value any) {
+// table adds a result.
+func (r *reply) table(t *table) {
 	*r = append(*r, tokenColumns)
-	r.uint16(1)
-	r.uint32(0) // the user's type
-	r.uint16(1) // it may be null
+	r.uint16(len(t.columns))
+	for _, c := range t.columns {
+		r.uint32(0) // the user's type
+		r.uint16(1) // it may be null
+		switch c.kind.(type) {
+		case int:
+			*r = append(*r, typeIntN, 4)
+		case bool:
+			*r = append(*r, typeBitN, 1)
+		case string:
+			*r = append(*r, typeNVarChar)
+			r.uint16(maxNVarChar)
+			*r = append(*r, collation...)
+		}
+		r.short(c.name)
+	}
+	for _, row := range t.rows {
+		*r = append(*r, tokenRow)
+		for i, value := range row {
+			r.value(t.columns[i].kind, value)
+		}
+	}
+}
+
+func (r *reply) value(kind, value any) {
 	switch v := value.(type) {
 	case int:
-		*r = append(*r, 0x26, 4, 0) // INTNTYPE; the column has no name
-		*r = append(*r, tokenRow, 4)
+		*r = append(*r, 4)
 		r.uint32(v)
+	case bool:
+		b := byte(0)
+		if v {
+			b = 1
+		}
+		*r = append(*r, 1, b)
 	case string:
-		*r = append(*r, 0xe7) // NVARCHARTYPE
-		r.uint16(8000)
-		*r = append(append(*r, collation...), 0)
 		b := toUTF16(v)
-		*r = append(*r, tokenRow)
 		r.uint16(len(b))
 		*r = append(*r, b...)
+	case nil:
+		if _, ok := kind.(string); ok {
+			r.uint16(nullNVarChar)
+		} else {
+			*r = append(*r, 0)
+		}
 	}
 }
 
 // serveBatches answers what comes after the login.
 func (c *conn) serveBatches() {
+	defer func() {
+		c.s.mu.Lock()
+		defer c.s.mu.Unlock()
+		c.end(false)
+	}()
 	c.messages = make(chan message)
 	done := make(chan struct{})
 	defer close(done)
@@ -175,7 +227,7 @@ func (c *conn) serveBatches() {
 			return
 		}
 		if m.status&(statusReset|statusResetSkipTran) != 0 {
-			c.update(func(s *Session) { s.Resets++; s.Database = c.database })
+			c.update(func(s *Session) { s.Resets++; s.Database = c.database; c.end(false) })
 			r.change(envReset, []byte{0}, []byte{0})
 		}
 		switch m.kind {
@@ -189,8 +241,9 @@ func (c *conn) serveBatches() {
 		case typeAttention:
 			r.done(doneAttn, 0)
 		case typeRPC:
-			r.fail(sqlError{2812, 62, 16, "Could not find stored procedure."})
-			r.done(doneError, 0)
+			if !c.call(&r, m.body) {
+				return
+			}
 		default:
 			return
 		}
@@ -200,11 +253,10 @@ func (c *conn) serveBatches() {
 	}
 }
 
-func (c *conn) update(f func(*Session)) Session {
+func (c *conn) update(f func(*Session)) {
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
 	f(&c.session)
-	return c.session
 }
 
 // afterHeaders skips ALL_HEADERS, 2.2.5.3.
@@ -226,12 +278,17 @@ func (c *conn) transaction(r *reply, b []byte) bool {
 		return false
 	}
 	id := append([]byte{8}, 1, 0, 0, 0, 0, 0, 0, 0)
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
 	switch binary.LittleEndian.Uint16(b) {
 	case 5:
+		c.transacting = true
 		r.change(envBegin, id, []byte{0})
 	case 7:
+		c.end(true)
 		r.change(envCommit, []byte{0}, id)
 	case 8:
+		c.end(false)
 		r.change(envRollback, []byte{0}, id)
 	default:
 		return false
@@ -240,7 +297,7 @@ func (c *conn) transaction(r *reply, b []byte) bool {
 	return true
 }
 
-// batch answers statements with ";" or lines between, up to the first that fails.
+// batch answers statements with ";" between, up to the first that fails.
 func (c *conn) batch(r *reply, b []byte) {
 	b, ok := afterHeaders(b)
 	if !ok {
@@ -248,93 +305,141 @@ func (c *conn) batch(r *reply, b []byte) {
 		r.done(doneError, 0)
 		return
 	}
-	var statements []string
-	for s := range strings.FieldsFuncSeq(fromUTF16(b), func(r rune) bool { return r == ';' || r == '\n' || r == '\r' }) {
-		if s = strings.TrimSpace(s); s != "" {
-			statements = append(statements, s)
+	c.text(r, fromUTF16(b), nil, tokenDone)
+}
+
+// text answers the statements of a text, and reports whether all succeeded. Values take
+// the place of parameters. Each answer ends with a token of the kind of DONE.
+func (c *conn) text(r *reply, text string, values map[string]sqlmatch.Token, kind byte) bool {
+	tokens, err := sqlmatch.Split(text)
+	if err != nil {
+		r.fail(sqlError{105, 1, 15, "Unclosed quotation mark after the character string."})
+		r.doneAs(kind, doneError, 0)
+		return false
+	}
+	for i, t := range tokens {
+		if value, ok := values[strings.ToLower(t.Text)]; ok && t.Kind == sqlmatch.Word {
+			tokens[i] = value
 		}
 	}
-	if len(statements) == 0 {
-		r.done(0, 0)
+	var all [][]sqlmatch.Token
+	for end := 0; end >= 0; {
+		if end = slices.Index(tokens, sqlmatch.Token{Kind: sqlmatch.Sign, Text: ";"}); end < 0 {
+			all = append(all, tokens)
+		} else {
+			all, tokens = append(all, tokens[:end]), tokens[end+1:]
+		}
 	}
-	for i, s := range statements {
+	all = slices.DeleteFunc(all, func(s []sqlmatch.Token) bool { return len(s) == 0 })
+	if len(all) == 0 {
+		r.doneAs(kind, 0, 0)
+	}
+	for i, s := range all {
 		more := 0
-		if i < len(statements)-1 {
+		if i < len(all)-1 {
 			more = doneMore
 		}
-		if !c.statement(r, s, more) {
-			return
+		if !c.statement(r, s, more, kind) {
+			return false
 		}
 	}
+	return true
 }
 
 var (
-	selectInt  = regexp.MustCompile(`^select (\d+)( as \w+)?$`)
-	useName    = regexp.MustCompile(`^use \[?(\w+)\]?$`)
-	waitForSQL = regexp.MustCompile(`^waitfor delay '00:00:(\d\d)'$`)
-	selectNear = regexp.MustCompile(`^select ([@\w]+)( ?\( ?\))?$`)
+	useDatabase = sqlmatch.Compile("USE <name>")
+	waitFor     = sqlmatch.Compile("WAITFOR DELAY <string>")
+	setOption   = sqlmatch.Compile("SET <rest>")
 )
 
 // statement answers one statement and reports whether the next is to follow.
-func (c *conn) statement(r *reply, text string, more int) bool {
-	lower := strings.Join(strings.Fields(strings.ToLower(text)), " ")
-	session := c.update(func(*Session) {})
-	if m := selectInt.FindStringSubmatch(lower); m != nil {
-		n, _ := strconv.Atoi(m[1])
-		r.row(n)
-		r.done(doneCount|more, 1)
-		return true
-	}
-	if m := useName.FindStringSubmatch(lower); m != nil {
-		i := slices.IndexFunc(c.s.o.Databases, func(d string) bool { return strings.EqualFold(d, m[1]) })
-		if i < 0 {
-			r.fail(sqlError{911, 1, 16, "Database '" + m[1] + "' does not exist. Make sure that the name is entered correctly."})
-			r.done(doneError, 0)
+func (c *conn) statement(r *reply, tokens []sqlmatch.Token, more int, kind byte) bool {
+	if args, ok := waitFor.Match(tokens); ok {
+		t, err := time.Parse("15:04:05", args[0].Text)
+		if err != nil {
+			r.fail(sqlError{148, 1, 15, "Incorrect time syntax in time string '" + args[0].Text + "' used with WAITFOR."})
+			r.doneAs(kind, doneError, 0)
 			return false
 		}
-		name := c.s.o.Databases[i]
-		c.update(func(s *Session) { s.Database = name })
-		r.changeText(envDatabase, name, session.Database)
-		r.info(5701, "Changed database context to '"+name+"'.")
-		r.done(more, 0)
-		return true
-	}
-	if m := waitForSQL.FindStringSubmatch(lower); m != nil {
-		seconds, _ := strconv.Atoi(m[1])
-		t := time.NewTimer(time.Duration(seconds) * time.Second)
-		defer t.Stop()
-		select {
-		case <-t.C:
-			r.done(more, 0)
-			return true
-		case <-c.messages: // ATTENTION, or the client hung up
-			r.done(doneAttn, 0)
+		if !c.wait(time.Duration(t.Hour())*time.Hour + time.Duration(t.Minute())*time.Minute + time.Duration(t.Second())*time.Second) {
+			r.doneAs(kind, doneAttn, 0)
 			return false
 		}
-	}
-	if strings.HasPrefix(lower, "set ") {
-		r.done(more, 0)
+		r.doneAs(kind, more, 0)
 		return true
 	}
-	if m := selectNear.FindStringSubmatch(lower); m != nil {
-		var value any
-		switch m[1] + strings.ReplaceAll(m[2], " ", "") {
-		case "suser_sname()", "system_user", "original_login()":
-			value = session.User
-		case "db_name()":
-			value = session.Database
-		case "@@spid":
-			value = session.ID
-		case "@@version":
-			value = "Microsoft SQL Server (a stand-in)"
-		}
-		if value != nil {
-			r.row(value)
-			r.done(doneCount|more, 1)
-			return true
-		}
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	if args, ok := useDatabase.Match(tokens); ok {
+		return c.use(r, args[0].Text, more, kind)
 	}
-	r.fail(sqlError{102, 1, 15, fmt.Sprintf("Incorrect syntax near '%s'.", strings.Fields(text)[0])})
-	r.done(doneError, 0)
+	if _, ok := setOption.Match(tokens); ok {
+		r.doneAs(kind, more, 0)
+		return true
+	}
+	c.tokens = tokens
+	t, err := c.run()
+	switch {
+	case err != nil:
+		r.fail(*err)
+		r.doneAs(kind, doneError, 0)
+		return false
+	case t != nil:
+		r.table(t)
+		r.doneAs(kind, doneCount|more, len(t.rows))
+	default:
+		r.doneAs(kind, more, 0)
+	}
+	return true
+}
+
+// wait waits, and reports whether nothing came in between: ATTENTION, or the end of
+// the connection.
+func (c *conn) wait(d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-c.messages:
+		return false
+	}
+}
+
+// use changes the database.
+func (c *conn) use(r *reply, name string, more int, kind byte) bool {
+	d := c.s.database(name)
+	switch {
+	case d == nil:
+		r.fail(sqlError{911, 1, 16, "Database '" + name + "' does not exist. Make sure that the name is entered correctly."})
+	case !c.me().enters(d):
+		r.fail(sqlError{916, 1, 14, "The server principal \"" + c.session.User + "\" is not able to access the database \"" + d.name + "\" under the current security context."})
+	default:
+		r.changeText(envDatabase, d.name, c.session.Database)
+		r.info(5701, "Changed database context to '"+d.name+"'.")
+		r.doneAs(kind, more, 0)
+		c.session.Database = d.name
+		return true
+	}
+	r.doneAs(kind, doneError, 0)
 	return false
+}
+
+// run runs the statement of c.tokens, if it is one that the server knows.
+func (c *conn) run() (*table, *sqlError) {
+	for _, s := range statements {
+		if args, ok := s.pattern.Match(c.tokens); ok {
+			texts := make([]string, len(args))
+			for i, a := range args {
+				texts[i] = a.Text
+			}
+			return s.run(c, texts)
+		}
+	}
+	return nil, c.incorrect()
+}
+
+// incorrect is the error for a statement that the server does not know.
+func (c *conn) incorrect() *sqlError {
+	return &sqlError{102, 1, 15, "Incorrect syntax near '" + c.tokens[0].Text + "'."}
 }

@@ -217,7 +217,7 @@ func (c *conn) login(b []byte, l Login) error {
 	}
 	c.s.mu.Lock()
 	route := c.s.route
-	c.database = l.Database
+	c.database, c.encrypted = l.Database, l.Full
 	c.session = Session{ID: int(c.spid), User: l.User, Database: l.Database}
 	c.s.mu.Unlock()
 

@@ -8,6 +8,8 @@ import (
 	"io"
 	"net"
 	"unicode/utf16"
+
+	"github.com/sqlsecrets/sqlsecrets/internal/sqlmatch"
 )
 
 // Types of packets, 2.2.3.1.1 of MS-TDS.
@@ -45,8 +47,13 @@ type conn struct {
 	spid       uint16
 	database   string       // the login's
 	messages   chan message // what comes after the login
+	encrypted  bool         // everything is
 
-	session Session // guarded by s.mu; its ID is 0 before the login
+	// Guarded by s.mu.
+	session     Session          // its ID is 0 before the login
+	tokens      []sqlmatch.Token // of the statement that is run
+	transacting bool
+	undo        []func() // takes back what the transaction has changed
 }
 
 // A message is what one or several packets hold.

@@ -1,7 +1,15 @@
 // Package tdsserver is a stand-in for SQL Server that checks passwords: it speaks
 // TDS 7.2 to 7.4, and 8.0, as [MS-TDS] documents it, up to the login, and then
-// answers a handful of queries. SQL Server logins come with LOGIN7; logins with a
+// answers a handful of statements. SQL Server logins come with LOGIN7; logins with a
 // backslash are Windows logins, which NTLM checks.
+//
+// # Statements
+//
+// It knows the statements that a rotation and the tests need, and no others: those that
+// create and change logins, users, roles and permissions, what of the catalog tells of
+// them, sessions, and tables of one column of whole numbers. It checks the permissions
+// that they take, as far as it has them. A change is seen by everybody at once; a
+// rollback takes it back. There is no policy for passwords.
 //
 // [MS-TDS]: https://learn.microsoft.com/openspecs/windows_protocols/ms-tds/
 package tdsserver
@@ -11,6 +19,7 @@ import (
 	"io"
 	"net"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -83,23 +92,26 @@ type Server struct {
 	listener net.Listener
 	wg       sync.WaitGroup
 
-	mu       sync.Mutex
-	changed  *sync.Cond
-	closed   bool
-	conns    map[*conn]bool
-	dialled  int
-	accounts map[string]*account // by the name in lower case
-	logins   []Login
-	at       Step
-	hangUp   bool
-	route    route
+	mu        sync.Mutex
+	changed   *sync.Cond
+	closed    bool
+	conns     map[*conn]bool
+	dialled   int
+	accounts  map[string]*account // by the name in lower case
+	databases []*database
+	logins    []Login
+	outcomes  map[string]*outcome // of logins, by the user's name in lower case
+	at        Step
+	hangUp    bool
+	route     route
 }
 
-type account struct {
-	name, password string
-	state          State
-	accepted       int
-	rejected       int
+// An outcome counts a user's logins, also of one that does not exist.
+type outcome struct {
+	user     string
+	accepted int
+	rejected int // for the name or the password
+	failed   int // for another reason
 }
 
 type route struct {
@@ -112,28 +124,44 @@ func Start(o Options) (*Server, error) {
 	if o.Addr == "" {
 		o.Addr = "127.0.0.1:0"
 	}
-	o.Databases = append([]string{"master", "tempdb"}, o.Databases...)
-	l, err := net.Listen("tcp", o.Addr)
-	if err != nil {
+	s := &Server{o: o, conns: map[*conn]bool{}, accounts: map[string]*account{}, outcomes: map[string]*outcome{}}
+	for _, name := range append([]string{"master", "tempdb"}, o.Databases...) {
+		s.databases = append(s.databases, &database{name: name})
+	}
+	s.changed = sync.NewCond(&s.mu)
+	if err := s.listen(o.Addr); err != nil {
 		return nil, err
 	}
-	a := l.Addr().(*net.TCPAddr)
-	s := &Server{Host: a.IP.String(), Port: a.Port, o: o, listener: l, conns: map[*conn]bool{}, accounts: map[string]*account{}}
-	s.changed = sync.NewCond(&s.mu)
-	s.wg.Go(s.accept)
+	a := s.listener.Addr().(*net.TCPAddr)
+	s.Host, s.Port = a.IP.String(), a.Port
 	return s, nil
 }
 
-func (s *Server) accept() {
-	spid := 50 // as with SQL Server: below are its own
+func (s *Server) listen(addr string) error {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return err
+	}
+	s.listener = l
+	s.wg.Go(func() { s.accept(l) })
+	return nil
+}
+
+// Sessions have numbers from 51 on, as with SQL Server, whose own have those below.
+const (
+	firstSession = 51
+	maxSessions  = 32000
+)
+
+func (s *Server) accept(l net.Listener) {
 	for {
-		raw, err := s.listener.Accept()
+		raw, err := l.Accept()
 		if err != nil {
 			return
 		}
-		spid++
-		c := &conn{s: s, raw: raw, rw: raw, packetSize: defaultPacketSize, spid: uint16(spid)}
+		c := &conn{s: s, raw: raw, rw: raw, packetSize: defaultPacketSize}
 		s.mu.Lock()
+		c.spid = uint16(firstSession + s.dialled%maxSessions)
 		s.dialled++
 		if s.closed {
 			_ = raw.Close()
@@ -165,38 +193,70 @@ func (s *Server) Close() error {
 	return err
 }
 
-// SetPassword gives a login a password, and creates the login if there is none.
+// Restart ends all connections, as Close, and listens again at the same address. What
+// was changed is kept. Nothing else may use the server meanwhile but clients.
+func (s *Server) Restart() error {
+	if err := s.Close(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.closed = false
+	s.mu.Unlock()
+	return s.listen(net.JoinHostPort(s.Host, strconv.Itoa(s.Port)))
+}
+
+// SetPassword gives a login a password, and creates the login if there is none, with
+// the role db_owner in all databases but the system's.
 func (s *Server) SetPassword(user, password string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	key := strings.ToLower(user)
-	if s.accounts[key] == nil {
-		s.accounts[key] = &account{name: user}
+	a := s.account(user)
+	if a == nil {
+		a = newAccount(user, password)
+		s.accounts[strings.ToLower(user)] = a
+		for _, d := range s.databases {
+			if !d.isSystem() {
+				u := newUser(user, user)
+				u.roles = []string{"db_owner"}
+				d.users = append(d.users, u)
+			}
+		}
 	}
-	s.accounts[key].password = password
+	a.password = password
+}
+
+// Promote makes a login a sysadmin. It panics if there is none.
+func (s *Server) Promote(user string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.account(user).roles = []string{"sysadmin"}
 }
 
 // SetState disables a login, locks it, or the like. It panics if there is none.
 func (s *Server) SetState(user string, state State) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.accounts[strings.ToLower(user)].state = state
+	s.account(user).state = state
 }
 
-// Drop removes a login. Its sessions go on.
+// Drop removes a login, and its users. Its sessions go on.
 func (s *Server) Drop(user string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.accounts, strings.ToLower(user))
+	for _, d := range s.databases {
+		if u := d.userOf(user); u != nil {
+			d.users = slices.DeleteFunc(d.users, func(other *dbUser) bool { return other == u })
+		}
+	}
 }
 
-// Logins returns how many logins of a user were accepted and rejected, since the
-// user was made.
+// Logins returns how many logins of a user were accepted, and not, for whatever reason.
 func (s *Server) Logins(user string) (accepted, rejected int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if a := s.accounts[strings.ToLower(user)]; a != nil {
-		return a.accepted, a.rejected
+	if o := s.outcomes[strings.ToLower(user)]; o != nil {
+		return o.accepted, o.rejected + o.failed
 	}
 	return 0, 0
 }
@@ -287,24 +347,31 @@ func (c *conn) stopped(now Step) bool {
 func (s *Server) check(l Login, right func(password string) bool) []sqlError {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	a := s.accounts[strings.ToLower(l.User)]
+	key := strings.ToLower(l.User)
+	a := s.accounts[key]
 	errs := verdict(a, l, right)
-	if errs == nil && !slices.ContainsFunc(s.o.Databases, func(d string) bool { return strings.EqualFold(d, l.Database) }) {
-		errs = []sqlError{
-			{4060, 1, 11, `Cannot open database "` + l.Database + `" requested by the login. The login failed.`},
-			loginFailed(l.User),
+	if errs == nil {
+		if d := s.database(l.Database); d == nil || !a.enters(d) {
+			errs = []sqlError{
+				{4060, 1, 11, `Cannot open database "` + l.Database + `" requested by the login. The login failed.`},
+				loginFailed(l.User),
+			}
 		}
 	}
 	if len(errs) > 0 {
 		l.Number = errs[len(errs)-1].number
 	}
 	s.logins = append(s.logins, l)
-	switch {
-	case a == nil:
+	if s.outcomes[key] == nil {
+		s.outcomes[key] = &outcome{user: l.User}
+	}
+	switch o := s.outcomes[key]; {
 	case errs == nil:
-		a.accepted++
+		o.accepted++
+	case len(errs) == 1 && (l.Number == 18456 || l.Number == 18452):
+		o.rejected++
 	default:
-		a.rejected++
+		o.failed++
 	}
 	return errs
 }

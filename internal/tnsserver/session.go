@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // Types of TTC messages.
@@ -76,10 +75,11 @@ type session struct {
 	challenge *challenge
 	user      string // who has logged in
 	id        int
-	cursors   map[int]query
+	cursors   map[int]*result
 }
 
-func serve(s *Server, raw net.Conn) {
+// serve serves a connection until it ends, with TLS if there is a configuration.
+func serve(s *Server, raw net.Conn, config *tls.Config) {
 	defer func() {
 		if e := recover(); e != nil {
 			if _, ok := e.(wireError); !ok {
@@ -88,17 +88,26 @@ func serve(s *Server, raw net.Conn) {
 		}
 	}()
 	s.stops(AtConnect, raw)
-	ss := &session{wire: &wire{Conn: raw}, server: s, cursors: map[int]query{}}
-	if s.o.TLS != nil {
-		ss.Conn = tls.Server(raw, s.o.TLS)
+	ss := &session{wire: &wire{Conn: raw}, server: s, cursors: map[int]*result{}}
+	if config != nil {
+		ss.Conn = tls.Server(raw, config)
 	}
-	if !ss.connect(raw) {
+	defer s.leave(ss)
+	if !ss.connect(raw, config) {
 		return
 	}
 	for {
 		ss.message()
 		ss.flush()
 	}
+}
+
+// protocolName is what Oracle calls the session's protocol.
+func (s *session) protocolName() string {
+	if _, ok := s.Conn.(*tls.Conn); ok {
+		return "tcps"
+	}
+	return "tcp"
 }
 
 // silence reads until the client hangs up.
@@ -108,11 +117,11 @@ func silence(c net.Conn) {
 }
 
 // connect receives the CONNECT packet and answers it.
-func (s *session) connect(raw net.Conn) (ok bool) {
+func (s *session) connect(raw net.Conn, config *tls.Config) (ok bool) {
 	descriptor := s.receiveConnect()
-	if s.server.o.ResendTLS && s.server.o.TLS != nil {
+	if s.server.o.ResendTLS && config != nil {
 		s.send(packetResend, 8, make([]byte, headerSize))
-		s.Conn = tls.Server(raw, s.server.o.TLS)
+		s.Conn = tls.Server(raw, config)
 		descriptor = s.receiveConnect()
 	}
 	s.server.mu.Lock()
@@ -261,15 +270,15 @@ func (s *session) function(number byte) {
 		if number != functionFetch {
 			s.skipNums(2)
 		}
-		q, ok := s.cursors[cursor]
-		if !ok {
+		r := s.cursors[cursor]
+		if r == nil {
 			s.error(1001)
 			return
 		}
 		if number != functionFetch {
-			q.fetched = false
+			r.sent = 0
 		}
-		s.answer(cursor, q, false, rows)
+		s.answer(cursor, r, rows)
 	default:
 		fail("function %#x", number)
 	}
@@ -361,7 +370,7 @@ func (s *session) authTwo() {
 	ch := *s.challenge
 	s.challenge = nil
 	s.server.stops(AtLogin, s.Conn)
-	if code := s.server.login(user, ch, a); code != 0 {
+	if code := s.server.login(user, ch, ch.check(a)); code != 0 {
 		s.error(code)
 		s.flush()
 		silence(s.Conn)
@@ -371,11 +380,7 @@ func (s *session) authTwo() {
 	if s.server.o.WrongProof {
 		response = strings.Repeat("0", len(response))
 	}
-	s.user = userName(user)
-	s.server.mu.Lock()
-	s.server.serial++
-	s.id = s.server.serial
-	s.server.mu.Unlock()
+	s.server.enter(s, userName(user))
 	reply := []pair{
 		{"AUTH_VERSION_STRING", "- Production", 0},
 		{"AUTH_VERSION_NO", strconv.Itoa(versionNumber), 0},
@@ -415,23 +420,6 @@ func (s *session) languages() {
 	s.putNum(0)
 }
 
-// Types of columns.
-const (
-	typeVarchar     = 1
-	typeNumber      = 2
-	typeTimestampTZ = 181
-)
-
-// A query has one column and one row.
-type query struct {
-	column  string
-	kind    byte
-	value   string // as it is sent
-	fetched bool
-}
-
-var alterUser = regexp.MustCompile(`(?is)^ALTER\s+USER\s+("[^"]+"|\w+)\s+IDENTIFIED\s+BY\s+"([^"]+)"(?:\s+REPLACE\s+"[^"]*")?$`)
-
 // execute parses a statement, or takes one that was parsed, and runs it.
 func (s *session) execute() {
 	s.num() // options
@@ -469,106 +457,98 @@ func (s *session) execute() {
 	s.skipNums(13)
 	s.server.stops(AtQuery, s.Conn)
 	if !hasText {
-		q, ok := s.cursors[cursor]
-		if !ok {
+		r := s.cursors[cursor]
+		if r == nil {
 			s.error(1001)
 			return
 		}
-		q.fetched = false
-		s.answer(cursor, q, false, rows)
+		r.sent = 0
+		s.answer(cursor, r, rows)
 		return
 	}
-	if m := alterUser.FindStringSubmatch(strings.TrimSpace(text)); m != nil {
-		s.server.SetPassword(m[1], m[2])
+	r, code := s.run(text)
+	switch {
+	case code != 0:
+		s.error(code)
+	case r == nil:
 		s.parameters()
 		s.summary(0, 0, 0)
-		return
+	default:
+		cursor = 1
+		for s.cursors[cursor] != nil {
+			cursor++
+		}
+		s.describe(r)
+		s.answer(cursor, r, rows)
 	}
-	q, ok := s.query(text)
-	if !ok {
-		s.error(900)
-		return
-	}
-	cursor = len(s.cursors) + 1
-	for s.cursors[cursor].kind != 0 {
-		cursor++
-	}
-	s.answer(cursor, q, true, rows)
 }
 
-func (s *session) query(text string) (query, bool) {
-	switch strings.Join(strings.Fields(strings.ToUpper(text)), " ") {
-	case "SELECT 1 FROM DUAL":
-		return query{"1", typeNumber, "\xc1\x02", false}, true
-	case "SELECT USER FROM DUAL":
-		return query{"USER", typeVarchar, s.user, false}, true
-	case "SELECT DBTIMEZONE FROM DUAL":
-		return query{"DBTIMEZONE", typeVarchar, "+00:00", false}, true
-	case "SELECT SYSTIMESTAMP FROM DUAL":
-		t := time.Now().UTC()
-		b := []byte{byte(100 + t.Year()/100), byte(100 + t.Year()%100), byte(t.Month()), byte(t.Day()),
-			byte(t.Hour() + 1), byte(t.Minute() + 1), byte(t.Second() + 1)}
-		b = binary.BigEndian.AppendUint32(b, uint32(t.Nanosecond()))
-		return query{"SYSTIMESTAMP", typeTimestampTZ, string(append(b, 20, 60)), false}, true
-	}
-	return query{}, false
-}
-
-// answer sends a query's description and row.
-func (s *session) answer(cursor int, q query, describe bool, rows int) {
-	if describe {
-		s.describe(q)
-	}
-	n := 0
-	if !q.fetched && rows > 0 {
-		n, q.fetched = 1, true
+// answer sends as many rows of a result as the client wants, at most.
+func (s *session) answer(cursor int, r *result, rows int) {
+	s.cursors[cursor] = r
+	batch := r.rows[r.sent:min(r.sent+rows, len(r.rows))]
+	r.sent += len(batch)
+	if len(batch) > 0 {
 		s.put(messageRowHeader, 0)
-		s.putNum(1) // columns
+		s.putNum(len(r.columns))
 		s.putNum(0)
-		s.putNum(1) // rows
+		s.putNum(len(batch))
 		s.putNum(0)
 		s.putNum(0)
 		s.putNum(0)
-		s.put(messageRow)
-		s.putText(q.value)
 	}
-	s.cursors[cursor] = q
+	for _, row := range batch {
+		s.put(messageRow)
+		for _, value := range row {
+			s.putText(value)
+		}
+	}
 	s.parameters()
-	if q.fetched {
-		s.summary(1403, cursor, n)
+	if r.sent == len(r.rows) {
+		s.summary(1403, cursor, len(batch))
 	} else {
-		s.summary(0, cursor, n)
+		s.summary(0, cursor, len(batch))
 	}
 }
 
-func (s *session) describe(q query) {
+func (s *session) describe(r *result) {
+	widths := make([]int, len(r.columns))
+	total := 0
+	for i := range r.columns {
+		for _, row := range r.rows {
+			widths[i] = max(widths[i], len(row[i]))
+		}
+		total += widths[i]
+	}
 	s.put(messageDescribe)
 	s.putText("stand-in")
-	s.putNum(len(q.value))
-	s.putNum(1) // columns
+	s.putNum(total)
+	s.putNum(len(r.columns))
 	s.put(0)
-	s.put(q.kind, 0, 0, 0) // flags, precision, scale
-	s.putNum(max(len(q.value), 22))
-	s.putNum(0)
-	s.putNum(0)
-	s.putNum(0)
-	s.putNum(0)
-	if q.kind == typeVarchar {
-		s.putNum(charsetAL32UTF8)
-		s.put(1)
-		s.putNum(len(q.value))
-	} else {
+	for i, c := range r.columns {
+		s.put(c.kind, 0, 0, 0) // flags, precision, scale
+		s.putNum(max(widths[i], 22))
 		s.putNum(0)
-		s.put(0)
+		s.putNum(0)
+		s.putNum(0)
+		s.putNum(0)
+		if c.kind == typeVarchar {
+			s.putNum(charsetAL32UTF8)
+			s.put(1)
+			s.putNum(max(widths[i], 22))
+		} else {
+			s.putNum(0)
+			s.put(0)
+			s.putNum(0)
+		}
+		s.putNum(0)
+		s.put(1, byte(len(c.name)))
+		s.putLengthAndText(c.name)
+		s.putLengthAndText("") // schema and name of the type
+		s.putLengthAndText("")
+		s.putNum(i + 1)
 		s.putNum(0)
 	}
-	s.putNum(0)
-	s.put(1, byte(len(q.column)))
-	s.putLengthAndText(q.column)
-	s.putLengthAndText("") // schema and name of the type
-	s.putLengthAndText("")
-	s.putNum(1)
-	s.putNum(0)
 	s.putNum(0) // date
 	for range 4 {
 		s.putNum(0)

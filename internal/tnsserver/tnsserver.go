@@ -2,6 +2,11 @@
 // much of TNS and TTC as a client needs to log in, ping and query a little, and it
 // checks passwords as Oracle 12c does.
 //
+// It knows the statements that a rotation and the tests need, and no others: those that
+// create and change users and what they are granted, what of the dictionary tells of
+// them, sessions, and tables of one column of whole numbers. It checks the privileges
+// that they take, as far as it has them. There are no values to bind and no rollback.
+//
 // Oracle has not published these protocols. What is here is what two clients expect,
 // Oracle's own node-oracledb, which verifies the server as well, and go-ora.
 package tnsserver
@@ -13,7 +18,6 @@ import (
 	"net"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"testing"
 )
@@ -21,9 +25,12 @@ import (
 // Options change what a [Server] does. Nil is all zero values.
 type Options struct {
 	IPv6     bool        // listens on ::1 as well
+	Port     int         // where to listen; 0 is any
 	Services []string    // service names; nil is ORCL
 	SIDs     []string    // nil is ORCLSID
 	TLS      *tls.Config // serves TCPS alone; nil serves TCP alone
+	// TCPSPort serves TCPS there, and TCP at Port. It needs TLS; 0 does not.
+	TCPSPort int
 
 	// ResendTLS has the listener ask for a second TLS handshake on the same socket,
 	// as one does that hands the socket to another process.
@@ -62,6 +69,7 @@ type Server struct {
 	mu       sync.Mutex
 	changed  sync.Cond
 	accounts map[string]*account // by name as Oracle has it
+	sessions map[*session]bool   // that are logged in
 	conns    map[net.Conn]bool
 	seen     map[string]bool // addresses of clients
 	secret   [16]byte        // what the salts of users that do not exist come from
@@ -72,17 +80,20 @@ type Server struct {
 	connects []string
 }
 
-type account struct {
-	verifier           verifier
-	none               bool // there is no such user; it has logins only
-	locked, expired    bool
-	failures           int // in a row
-	accepted, rejected int
+// New starts a server that ends with the test.
+func New(tb testing.TB, opts *Options) *Server {
+	tb.Helper()
+	s, err := Start(opts)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(s.Close)
+	return s
 }
 
-// New starts a server. It ends with the test; a nil tb leaves that to Close.
-func New(tb testing.TB, opts *Options) *Server {
-	s := &Server{accounts: map[string]*account{}, conns: map[net.Conn]bool{}, seen: map[string]bool{}}
+// Start starts a server.
+func Start(opts *Options) (*Server, error) {
+	s := &Server{accounts: map[string]*account{}, sessions: map[*session]bool{}, conns: map[net.Conn]bool{}, seen: map[string]bool{}}
 	if opts != nil {
 		s.o = *opts
 	}
@@ -95,45 +106,59 @@ func New(tb testing.TB, opts *Options) *Server {
 	s.changed.L = &s.mu
 	_, _ = rand.Read(s.secret[:])
 	if err := s.listen(); err != nil {
-		if tb == nil {
-			panic(err)
-		}
-		tb.Fatal(err)
+		return nil, err
 	}
-	for _, l := range s.listeners {
-		s.running.Go(func() { s.accept(l) })
-	}
-	if tb != nil {
-		tb.Cleanup(s.Close)
-	}
-	return s
+	a := s.listeners[0].Addr().(*net.TCPAddr)
+	s.Host, s.Port = a.IP.String(), a.Port
+	return s, nil
 }
 
-// listen finds a port, which is to be free on both addresses.
+// listen finds a port, which is to be free on all addresses.
 func (s *Server) listen() error {
 	for tries := 0; ; tries++ {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return err
-		}
-		a := l.Addr().(*net.TCPAddr)
-		s.Host, s.Port = a.IP.String(), a.Port
-		s.listeners = []net.Listener{l}
-		if !s.o.IPv6 {
-			return nil
-		}
-		if l, err = net.Listen("tcp", net.JoinHostPort("::1", strconv.Itoa(s.Port))); err == nil {
-			s.listeners = append(s.listeners, l)
-			return nil
-		}
-		_ = s.listeners[0].Close()
-		if tries == 10 {
+		err := s.listenAt(s.o.Port)
+		if err == nil || s.o.Port != 0 || tries == 10 {
 			return err
 		}
 	}
 }
 
-func (s *Server) accept(l net.Listener) {
+func (s *Server) listenAt(port int) error {
+	s.listeners = nil
+	open := func(host string, port int) (net.Listener, error) {
+		l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port)))
+		if err == nil {
+			s.listeners = append(s.listeners, l)
+		}
+		return l, err
+	}
+	first, err := open("127.0.0.1", port)
+	if err != nil {
+		return err
+	}
+	a := first.Addr().(*net.TCPAddr)
+	if s.o.IPv6 {
+		_, err = open("::1", a.Port)
+	}
+	var secure net.Listener
+	if err == nil && s.o.TCPSPort != 0 {
+		secure, err = open("127.0.0.1", s.o.TCPSPort)
+	}
+	for _, l := range s.listeners {
+		if err != nil {
+			_ = l.Close()
+			continue
+		}
+		config := s.o.TLS
+		if s.o.TCPSPort != 0 && l != secure {
+			config = nil
+		}
+		s.running.Go(func() { s.accept(l, config) })
+	}
+	return err
+}
+
+func (s *Server) accept(l net.Listener, config *tls.Config) {
 	for {
 		c, err := l.Accept()
 		if err != nil {
@@ -145,7 +170,7 @@ func (s *Server) accept(l net.Listener) {
 		}
 		s.running.Go(func() {
 			defer s.remove(c)
-			serve(s, c)
+			serve(s, c, config)
 		})
 	}
 }
@@ -184,25 +209,38 @@ func (s *Server) Close() {
 	s.running.Wait()
 }
 
+// Restart ends all connections, as Close, and listens again at the same ports. What was
+// changed is kept. Nothing else may use the server meanwhile but clients.
+func (s *Server) Restart() error {
+	s.Close()
+	s.o.Port = s.Port
+	s.mu.Lock()
+	s.closed = false
+	s.mu.Unlock()
+	return s.listen()
+}
+
 // Addr returns the address as host:port.
 func (s *Server) Addr() string { return s.listeners[0].Addr().String() }
 
-// userName is a name as Oracle has it: in upper case unless it is quoted.
-func userName(name string) string {
-	if len(name) >= 2 && name[0] == '"' && name[len(name)-1] == '"' {
-		return name[1 : len(name)-1]
-	}
-	return strings.ToUpper(name)
-}
-
-// SetPassword gives a user a password, and makes the user if there is none. It
-// ends an expiry, not a lock.
+// SetPassword gives a user a password, and makes the user if there is none, with the
+// role CONNECT. It ends an expiry, not a lock.
 func (s *Server) SetPassword(user, password string) {
-	v := newVerifier(password)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a := s.account(user)
-	a.verifier, a.none, a.expired, a.failures = v, false, false, 0
+	if a.none {
+		s.create(userName(user), password).grantRole(role{name: "CONNECT"})
+		return
+	}
+	a.verifier, a.expired, a.failures = newVerifier(password), false, 0
+}
+
+// Promote makes a user a DBA. It panics if there is none.
+func (s *Server) Promote(user string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.accounts[userName(user)].grantRole(role{name: "DBA", admin: true})
 }
 
 // account returns a user, or one that does not exist. The lock is held.
@@ -210,18 +248,52 @@ func (s *Server) account(user string) *account {
 	name := userName(user)
 	a := s.accounts[name]
 	if a == nil {
-		a = &account{none: true, verifier: fakeVerifier(s.secret[:], name)}
+		a = &account{none: true, verifier: fakeVerifier(s.secret[:], name), outcomes: map[int]int{}}
 		s.accounts[name] = a
 	}
 	return a
+}
+
+// create makes a user. Its logins are counted on. The lock is held.
+func (s *Server) create(name, password string) *account {
+	a := &account{verifier: newVerifier(password), outcomes: map[int]int{}}
+	if former := s.accounts[name]; former != nil {
+		a.outcomes, a.locked = former.outcomes, former.locked
+	}
+	s.accounts[name] = a
+	return a
+}
+
+// drop makes that there is no such user. The lock is held.
+func (s *Server) drop(name string) {
+	former := s.accounts[name]
+	s.accounts[name] = &account{none: true, verifier: fakeVerifier(s.secret[:], name), outcomes: former.outcomes}
+	for _, a := range s.accounts {
+		a.privileges = slices.DeleteFunc(a.privileges, func(p privilege) bool { return p.owner == name })
+	}
 }
 
 // Drop makes that there is no such user. Sessions go on.
 func (s *Server) Drop(user string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	a := s.account(user)
-	a.none, a.verifier = true, fakeVerifier(s.secret[:], userName(user))
+	s.account(user)
+	s.drop(userName(user))
+}
+
+// enter makes a connection a session.
+func (s *Server) enter(ss *session, user string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.serial++
+	ss.user, ss.id = user, s.serial
+	s.sessions[ss] = true
+}
+
+func (s *Server) leave(ss *session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.sessions, ss)
 }
 
 // Lock locks a user's account, or unlocks it.
@@ -244,8 +316,14 @@ func (s *Server) Expire(user string) {
 func (s *Server) Logins(user string) (accepted, rejected int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	a := s.account(user)
-	return a.accepted, a.rejected
+	for code, n := range s.account(user).outcomes {
+		if code == 0 {
+			accepted = n
+		} else {
+			rejected += n
+		}
+	}
+	return accepted, rejected
 }
 
 // Hang has connections fall silent at a step. [Never] is as it was, for new ones.
@@ -297,43 +375,54 @@ func (s *Server) Open() int {
 	return len(s.conns) - 1
 }
 
-// login checks what a client has sent for a password. It returns 0 or the number of
-// Oracle's error.
-func (s *Server) login(user string, ch challenge, a answer) (code int) {
+// login decides about a client that has answered a challenge, and counts it. It returns
+// 0 or the number of Oracle's error.
+func (s *Server) login(user string, ch challenge, good bool) (code int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	acc := s.account(user)
-	defer func() {
-		if code == 0 {
-			acc.accepted++
-		} else {
-			acc.rejected++
-		}
-	}()
-	good := !acc.none && ch.verifier == acc.verifier && ch.check(a)
+	a := s.account(user)
+	defer func() { a.outcomes[code]++ }()
 	switch {
-	case acc.locked && !acc.none:
+	case a.locked && !a.none:
 		return 28000
-	case !good:
-		if acc.failures++; s.o.FailedLogins > 0 && acc.failures >= s.o.FailedLogins {
-			acc.locked = true
+	case a.none || !good || ch.verifier != a.verifier:
+		if a.failures++; s.o.FailedLogins > 0 && a.failures >= s.o.FailedLogins {
+			a.locked = true
 		}
 		return 1017
-	case acc.expired:
+	case a.expired:
 		return 28001
+	case !a.may("CREATE SESSION"):
+		return 1045
 	}
-	acc.failures = 0
+	a.failures = 0
 	return 0
 }
 
 var errMessages = map[int]string{
+	27:    "cannot kill current session",
+	30:    "User session ID does not exist.",
 	900:   "invalid SQL statement",
+	942:   "table or view does not exist",
+	955:   "name is already used by an existing object",
+	990:   "missing or invalid privilege",
 	1001:  "invalid cursor",
 	1013:  "user requested cancel of current operation",
 	1017:  "invalid username/password; logon denied",
+	1031:  "insufficient privileges",
+	1045:  "user lacks CREATE SESSION privilege; logon denied",
 	1403:  "no data found",
+	1756:  "quoted string not properly terminated",
+	1917:  "user or role does not exist",
+	1918:  "user does not exist",
+	1920:  "user name conflicts with another user or role name",
+	1932:  "ADMIN option not granted for role",
+	1940:  "cannot drop a user that is currently connected",
+	1955:  "DEFAULT ROLE not granted to user",
 	28000: "the account is locked",
 	28001: "the password has expired",
+	28008: "invalid old password",
+	28221: "REPLACE not specified",
 }
 
 var errClosed = errors.New("the connection is over")

@@ -15,6 +15,8 @@ import (
 	"github.com/sijms/go-ora/v2/configurations"
 	"github.com/sijms/go-ora/v2/network"
 
+	"github.com/sqlsecrets/sqlsecrets/internal/loopback"
+	"github.com/sqlsecrets/sqlsecrets/internal/testca"
 	"github.com/sqlsecrets/sqlsecrets/internal/tnsserver"
 )
 
@@ -75,9 +77,9 @@ func wantCode(t *testing.T, err error, code int) {
 }
 
 func TestLogin(t *testing.T) {
-	certs := newCertificates(t, "127.0.0.1")
+	certs := testca.New("localhost", "127.0.0.1")
 	overTLS := func(c *configurations.ConnectionConfig) {
-		c.Protocol, c.TLSConfig = "tcps", &tls.Config{RootCAs: certs.pool}
+		c.Protocol, c.TLSConfig = "tcps", &tls.Config{RootCAs: certs.Pool}
 	}
 	for _, tt := range []struct {
 		name   string
@@ -88,8 +90,8 @@ func TestLogin(t *testing.T) {
 		{"markers before errors", &tnsserver.Options{BreakOnError: true}, func(*configurations.ConnectionConfig) {}},
 		{"long descriptor", nil, func(c *configurations.ConnectionConfig) { c.Cid = "(CID=(PROGRAM=" + strings.Repeat("x", 9000) + "))" }},
 		{"SID", nil, func(c *configurations.ConnectionConfig) { c.SID = "orclsid" }},
-		{"TCPS", &tnsserver.Options{TLS: certs.server}, overTLS},
-		{"TCPS, second handshake", &tnsserver.Options{TLS: certs.server, ResendTLS: true}, overTLS},
+		{"TCPS", &tnsserver.Options{TLS: certs.Server}, overTLS},
+		{"TCPS, second handshake", &tnsserver.Options{TLS: certs.Server, ResendTLS: true}, overTLS},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := tnsserver.New(t, tt.opts)
@@ -106,7 +108,7 @@ func TestLogin(t *testing.T) {
 					t.Errorf("1 = %v, %v", got, err)
 				}
 			}
-			_, err = query(t, c, "SELECT 2 FROM DUAL")
+			_, err = query(t, c, "SELECT X FROM DUAL, DUAL")
 			wantCode(t, err, 900)
 			if err := c.Ping(t.Context()); err != nil {
 				t.Errorf("Ping: %v", err)
@@ -220,11 +222,9 @@ func TestHang(t *testing.T) {
 }
 
 func TestIPv6(t *testing.T) {
-	l, err := net.Listen("tcp", "[::1]:0")
-	if err != nil {
+	if !loopback.HasIPv6() {
 		t.Skip("no IPv6 here")
 	}
-	_ = l.Close()
 	s := tnsserver.New(t, &tnsserver.Options{IPv6: true})
 	s.SetPassword("app", password)
 	c, err := open(t, s, password, func(c *configurations.ConnectionConfig) { c.Servers[0].Addr = "::1" })

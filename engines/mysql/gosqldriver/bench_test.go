@@ -7,16 +7,17 @@ import (
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/engines/mysql/gosqldriver"
+	"github.com/sqlsecrets/sqlsecrets/internal/mysqlserver"
 )
 
 // BenchmarkConnect compares a login with the driver's own connector, made once, on
 // the same stand-in.
 func BenchmarkConnect(b *testing.B) {
-	s := (&server{}).start(b)
+	s := start(b, &mysqlserver.Server{})
 	b.Run("go-sql-driver", func(b *testing.B) {
 		config := gomysql.NewConfig()
-		config.Net, config.Addr = "tcp", s.address()
-		config.User, config.Passwd, config.DBName = "u", goodPassword, "app"
+		config.Net, config.Addr = "tcp", s.Addr()
+		config.User, config.Passwd, config.DBName = "app_user", goodPassword, "app"
 		connector, err := gomysql.NewConnector(config)
 		if err != nil {
 			b.Fatal(err)
@@ -35,14 +36,14 @@ func BenchmarkConnect(b *testing.B) {
 		superseded func() bool
 	}{{"engine", nil}, {"engine, Superseded", notSuperseded}} {
 		b.Run(c.name, func(b *testing.B) {
-			l, err := gosqldriver.Engine{}.Prepare(s.endpoint("tls", "false"))
+			l, err := gosqldriver.Engine{}.Prepare(endpoint(s, "tls", "false"))
 			if err != nil {
 				b.Fatal(err)
 			}
 			password := driver.NewPassword(goodPassword)
 			b.ReportAllocs()
 			for b.Loop() {
-				conn, err := l.Connect(b.Context(), driver.Credentials{User: "u", Password: password, Superseded: c.superseded})
+				conn, err := l.Connect(b.Context(), driver.Credentials{User: "app_user", Password: password, Superseded: c.superseded})
 				if err != nil {
 					b.Fatal(err)
 				}

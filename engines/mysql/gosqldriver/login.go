@@ -34,7 +34,7 @@ func (e Engine) Prepare(ep driver.Endpoint) (driver.Login, error) {
 	if err := e.CheckParams(ep.Params); err != nil {
 		return nil, err
 	}
-	if err := jdbcurl.CheckHost(ep.Host); err != nil {
+	if _, err := jdbcurl.ParseHost(ep.Host); err != nil {
 		return nil, err
 	}
 	if ep.Port < 1 || ep.Port > 65535 {
@@ -53,7 +53,7 @@ func (e Engine) Prepare(ep driver.Endpoint) (driver.Login, error) {
 		case "true", "skip-verify", "preferred":
 			config.TLS = ep.TLS.Clone()
 			if config.TLS.ServerName == "" {
-				config.TLS.ServerName, _, _ = strings.Cut(ep.Host, "%") // not an IPv6 zone
+				config.TLS.ServerName = ep.Host
 			}
 			if mode == "true" {
 				config.TLS.InsecureSkipVerify = false
@@ -64,6 +64,9 @@ func (e Engine) Prepare(ep driver.Endpoint) (driver.Login, error) {
 			return nil, errors.New(`parameter "tls" names a configuration, and driver.Options.TLS is another`)
 		}
 	}
+	if config.TLS != nil && config.TLS.ServerName == ep.Host {
+		config.TLS.ServerName = serverName(ep.Host)
+	}
 	if config.AllowCleartextPasswords && (config.TLS == nil || config.AllowFallbackToPlaintext) {
 		return nil, errCleartext
 	}
@@ -71,6 +74,12 @@ func (e Engine) Prepare(ep driver.Endpoint) (driver.Login, error) {
 		config.Logger = &gomysql.NopLogger{} // nobody has called SetLogger
 	}
 	return &login{e.Configure, config}, nil
+}
+
+// serverName is a host as a certificate has it: an IPv6 address without its zone.
+func serverName(host string) string {
+	name, _, _ := strings.Cut(host, "%")
+	return name
 }
 
 // parse has the driver parse a data source name with everything but credentials.

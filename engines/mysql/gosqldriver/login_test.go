@@ -23,26 +23,29 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/engines/mysql/gosqldriver"
 	"github.com/sqlsecrets/sqlsecrets/internal/leak"
+	"github.com/sqlsecrets/sqlsecrets/internal/loopback"
+	"github.com/sqlsecrets/sqlsecrets/internal/mysqlserver"
+	"github.com/sqlsecrets/sqlsecrets/internal/testca"
 )
 
 func TestConnect(t *testing.T) {
-	certs := newCertificates(t, "localhost")
+	certs := testca.New("localhost")
 	for _, c := range []struct {
 		name   string
-		server *server
+		server *mysqlserver.Server
 	}{
-		{"native", &server{}},
-		{"native, TLS", &server{tls: certs.Server}},
-		{"sha2", &server{method: sha2}},
-		{"sha2, whole password, TLS", &server{method: sha2, full: true, tls: certs.Server}},
-		{"sha2, whole password, encrypted", &server{method: sha2, full: true}},
-		{"switch to sha2", &server{switchTo: sha2}},
-		{"switch to native", &server{method: sha2, switchTo: native}},
-		{"unknown, then native", &server{method: "dialog", switchTo: native}},
+		{"native", &mysqlserver.Server{}},
+		{"native, TLS", &mysqlserver.Server{TLS: certs.Server}},
+		{"sha2", &mysqlserver.Server{Method: mysqlserver.CachingSHA2}},
+		{"sha2, whole password, TLS", &mysqlserver.Server{Method: mysqlserver.CachingSHA2, Full: true, TLS: certs.Server}},
+		{"sha2, whole password, encrypted", &mysqlserver.Server{Method: mysqlserver.CachingSHA2, Full: true}},
+		{"switch to sha2", &mysqlserver.Server{SwitchTo: mysqlserver.CachingSHA2}},
+		{"switch to native", &mysqlserver.Server{Method: mysqlserver.CachingSHA2, SwitchTo: mysqlserver.NativePassword}},
+		{"unknown, then native", &mysqlserver.Server{Method: "dialog", SwitchTo: mysqlserver.NativePassword}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := c.server.start(t)
-			l, err := gosqldriver.Engine{}.Prepare(s.endpoint())
+			s := start(t, c.server)
+			l, err := gosqldriver.Engine{}.Prepare(endpoint(s))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -54,22 +57,22 @@ func TestConnect(t *testing.T) {
 				t.Errorf("Connect returned a %s", got)
 			}
 			_ = conn.Close()
-			want := login{TLS: s.tls != nil, User: "app_user", Database: "app", Good: true}
-			if s.full && want.TLS {
+			want := mysqlserver.Login{TLS: s.TLS != nil, User: "app_user", Database: "app", Good: true}
+			if s.Full && want.TLS {
 				want.Clear = goodPassword
 			}
-			if got := s.seen(); !slices.Equal(got, []login{want}) {
+			if got := s.Seen(); !slices.Equal(got, []mysqlserver.Login{want}) {
 				t.Errorf("the server saw %+v, want %+v once", got, want)
 			}
 			_, err = l.Connect(t.Context(), driver.Credentials{User: "app_user", Password: driver.NewPassword(canary)})
 			if !(gosqldriver.Engine{}).Rejected(err) {
 				t.Errorf("Connect = %v, want a rejected login", err)
 			}
-			if got := s.seen(); len(got) != 2 {
+			if got := s.Seen(); len(got) != 2 {
 				t.Errorf("the server saw %d logins of two", len(got))
 			}
 			noPassword(t, err, canary)
-			s.closed(t)
+			s.WaitClosed(t)
 		})
 	}
 }
@@ -80,16 +83,16 @@ func TestEveryCharacter(t *testing.T) {
 		all = append(all, r)
 	}
 	all = append(all, '€', '😀', '密')
-	certs := newCertificates(t, "localhost")
+	certs := testca.New("localhost")
 	// Over TLS this method shows the server what it got.
-	s := (&server{tls: certs.Server, method: sha2, full: true}).start(t)
-	l, err := gosqldriver.Engine{}.Prepare(s.endpoint())
+	s := start(t, &mysqlserver.Server{TLS: certs.Server, Method: mysqlserver.CachingSHA2, Full: true})
+	l, err := gosqldriver.Engine{}.Prepare(endpoint(s))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, text := range []string{string(all), " ", `\`, `'`, "a:b@tcp(evil)/x?tls=false", ""} {
 		_, _ = l.Connect(t.Context(), driver.Credentials{User: "u" + text, Password: driver.NewPassword(text)})
-		seen := s.seen()
+		seen := s.Seen()
 		if got := seen[len(seen)-1]; got.Clear != text || got.User != "u"+text {
 			t.Errorf("the server got user %q and password %q, want %q", got.User, got.Clear, text)
 		}
@@ -97,16 +100,16 @@ func TestEveryCharacter(t *testing.T) {
 }
 
 func TestOneLoginPerConnect(t *testing.T) {
-	certs := newCertificates(t, "localhost")
+	certs := testca.New("localhost")
 	for _, number := range []uint16{1045, 1698, 1040, 1044, 1049, 1290, 3118, 4151, 1862} {
 		for _, tlsOn := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%d/tls=%t", number, tlsOn), func(t *testing.T) {
-				s := &server{fail: &mysqlError{number, "HY000", "no"}}
+				s := &mysqlserver.Server{Fail: &mysqlserver.Error{Number: number, State: "HY000", Message: "no"}}
 				if tlsOn {
-					s.tls = certs.Server
+					s.TLS = certs.Server
 				}
-				s.start(t)
-				_, err := connect(t, gosqldriver.Engine{}, s.endpoint("rejectReadOnly", "true"), goodPassword)
+				start(t, s)
+				_, err := connect(t, gosqldriver.Engine{}, endpoint(s, "rejectReadOnly", "true"), goodPassword)
 				var me *gomysql.MySQLError
 				if number != 1290 && (!errors.As(err, &me) || me.Number != number) {
 					t.Errorf("Connect = %v, want the server's error", err)
@@ -114,12 +117,12 @@ func TestOneLoginPerConnect(t *testing.T) {
 				if err == nil {
 					t.Error("Connect succeeded")
 				}
-				s.closed(t)
-				if got := s.seen(); len(got) != 1 || got[0].TLS != tlsOn {
+				s.WaitClosed(t)
+				if got := s.Seen(); len(got) != 1 || got[0].TLS != tlsOn {
 					t.Errorf("the server saw %+v, want one login", got)
 				}
-				if len(s.dialled) != 1 {
-					t.Errorf("%d connections, want 1", len(s.dialled))
+				if s.Dialled() != 1 {
+					t.Errorf("%d connections, want 1", s.Dialled())
 				}
 			})
 		}
@@ -127,8 +130,8 @@ func TestOneLoginPerConnect(t *testing.T) {
 }
 
 func TestTLS(t *testing.T) {
-	certs := newCertificates(t, "localhost", "127.0.0.1")
-	others := newCertificates(t, "localhost", "127.0.0.1")
+	certs := testca.New("localhost", "127.0.0.1")
+	others := testca.New("localhost", "127.0.0.1")
 	for name, config := range map[string]*tls.Config{"test-ca": {RootCAs: certs.Pool}, "a/b c&d=e": {RootCAs: certs.Pool, ServerName: "localhost"}} {
 		if err := gomysql.RegisterTLSConfig(name, config); err != nil {
 			t.Fatal(err)
@@ -137,48 +140,48 @@ func TestTLS(t *testing.T) {
 	}
 	for _, c := range []struct {
 		name   string
-		server *server
+		server *mysqlserver.Server
 		params []string
 		tls    *tls.Config
 		host   string // "" is the address
 		want   string // "tls", "plain" or part of an error
 	}{
-		{"default, available", &server{tls: certs.Server}, nil, nil, "", "tls"},
-		{"default, not available", &server{}, nil, nil, "", "plain"},
-		{"preferred, not available", &server{}, pairsOf("tls", "Preferred"), nil, "", "plain"},
-		{"default, broken TLS", &server{tls: &tls.Config{}}, nil, nil, "", "tls: "},
-		{"false", &server{tls: certs.Server}, pairsOf("tls", "0"), nil, "", "plain"},
-		{"skip-verify", &server{tls: others.Server}, pairsOf("tls", "skip-verify"), nil, "", "tls"},
-		{"skip-verify, not available", &server{}, pairsOf("tls", "skip-verify"), nil, "", "does not support TLS"},
-		{"true", &server{tls: certs.Server}, pairsOf("tls", "true"), nil, "localhost", "unknown authority"},
-		{"true, not available", &server{}, pairsOf("tls", "1"), nil, "", "does not support TLS"},
-		{"registered", &server{tls: certs.Server}, pairsOf("tls", "test-ca"), nil, "", "tls"},
-		{"registered, name", &server{tls: certs.Server}, pairsOf("tls", "test-ca"), nil, "localhost", "tls"},
-		{"registered, wrong name", &server{tls: certs.Server}, pairsOf("tls", "test-ca"), nil, "other.test", "not other.test"},
-		{"registered, wrong authority", &server{tls: others.Server}, pairsOf("tls", "test-ca"), nil, "localhost", "unknown authority"},
-		{"registered, not available", &server{}, pairsOf("tls", "test-ca"), nil, "", "does not support TLS"},
-		{"registered by a strange name", &server{tls: certs.Server}, pairsOf("tls", "a/b c&d=e"), nil, "other.test", "tls"},
-		{"options", &server{tls: certs.Server}, nil, &tls.Config{RootCAs: certs.Pool}, "localhost", "tls"},
-		{"options, true", &server{tls: certs.Server}, pairsOf("tls", "true"), &tls.Config{RootCAs: certs.Pool}, "localhost", "tls"},
-		{"options, wrong name", &server{tls: certs.Server}, nil, &tls.Config{RootCAs: certs.Pool}, "other.test", "not other.test"},
-		{"options, another server name", &server{tls: certs.Server}, nil, &tls.Config{RootCAs: certs.Pool, ServerName: "localhost"}, "other.test", "tls"},
-		{"options, wrong authority", &server{tls: others.Server}, pairsOf("tls", "skip-verify"), &tls.Config{RootCAs: certs.Pool}, "localhost", "unknown authority"},
-		{"options, not available", &server{}, nil, &tls.Config{RootCAs: certs.Pool}, "", "does not support TLS"},
-		{"options, preferred, not available", &server{}, pairsOf("tls", "preferred"), &tls.Config{RootCAs: certs.Pool}, "", "does not support TLS"},
-		{"options, false", &server{tls: certs.Server}, pairsOf("tls", "false"), &tls.Config{RootCAs: certs.Pool}, "", "plain"},
-		{"options without verification", &server{tls: others.Server}, nil, &tls.Config{InsecureSkipVerify: true}, "localhost", "tls"},
-		{"options without verification, true", &server{tls: others.Server}, pairsOf("tls", "true"), &tls.Config{InsecureSkipVerify: true, RootCAs: certs.Pool}, "localhost", "unknown authority"},
+		{"default, available", &mysqlserver.Server{TLS: certs.Server}, nil, nil, "", "tls"},
+		{"default, not available", &mysqlserver.Server{}, nil, nil, "", "plain"},
+		{"preferred, not available", &mysqlserver.Server{}, pairsOf("tls", "Preferred"), nil, "", "plain"},
+		{"default, broken TLS", &mysqlserver.Server{TLS: &tls.Config{}}, nil, nil, "", "tls: "},
+		{"false", &mysqlserver.Server{TLS: certs.Server}, pairsOf("tls", "0"), nil, "", "plain"},
+		{"skip-verify", &mysqlserver.Server{TLS: others.Server}, pairsOf("tls", "skip-verify"), nil, "", "tls"},
+		{"skip-verify, not available", &mysqlserver.Server{}, pairsOf("tls", "skip-verify"), nil, "", "does not support TLS"},
+		{"true", &mysqlserver.Server{TLS: certs.Server}, pairsOf("tls", "true"), nil, "localhost", "unknown authority"},
+		{"true, not available", &mysqlserver.Server{}, pairsOf("tls", "1"), nil, "", "does not support TLS"},
+		{"registered", &mysqlserver.Server{TLS: certs.Server}, pairsOf("tls", "test-ca"), nil, "", "tls"},
+		{"registered, name", &mysqlserver.Server{TLS: certs.Server}, pairsOf("tls", "test-ca"), nil, "localhost", "tls"},
+		{"registered, wrong name", &mysqlserver.Server{TLS: certs.Server}, pairsOf("tls", "test-ca"), nil, "other.test", "not other.test"},
+		{"registered, wrong authority", &mysqlserver.Server{TLS: others.Server}, pairsOf("tls", "test-ca"), nil, "localhost", "unknown authority"},
+		{"registered, not available", &mysqlserver.Server{}, pairsOf("tls", "test-ca"), nil, "", "does not support TLS"},
+		{"registered by a strange name", &mysqlserver.Server{TLS: certs.Server}, pairsOf("tls", "a/b c&d=e"), nil, "other.test", "tls"},
+		{"options", &mysqlserver.Server{TLS: certs.Server}, nil, &tls.Config{RootCAs: certs.Pool}, "localhost", "tls"},
+		{"options, true", &mysqlserver.Server{TLS: certs.Server}, pairsOf("tls", "true"), &tls.Config{RootCAs: certs.Pool}, "localhost", "tls"},
+		{"options, wrong name", &mysqlserver.Server{TLS: certs.Server}, nil, &tls.Config{RootCAs: certs.Pool}, "other.test", "not other.test"},
+		{"options, another server name", &mysqlserver.Server{TLS: certs.Server}, nil, &tls.Config{RootCAs: certs.Pool, ServerName: "localhost"}, "other.test", "tls"},
+		{"options, wrong authority", &mysqlserver.Server{TLS: others.Server}, pairsOf("tls", "skip-verify"), &tls.Config{RootCAs: certs.Pool}, "localhost", "unknown authority"},
+		{"options, not available", &mysqlserver.Server{}, nil, &tls.Config{RootCAs: certs.Pool}, "", "does not support TLS"},
+		{"options, preferred, not available", &mysqlserver.Server{}, pairsOf("tls", "preferred"), &tls.Config{RootCAs: certs.Pool}, "", "does not support TLS"},
+		{"options, false", &mysqlserver.Server{TLS: certs.Server}, pairsOf("tls", "false"), &tls.Config{RootCAs: certs.Pool}, "", "plain"},
+		{"options without verification", &mysqlserver.Server{TLS: others.Server}, nil, &tls.Config{InsecureSkipVerify: true}, "localhost", "tls"},
+		{"options without verification, true", &mysqlserver.Server{TLS: others.Server}, pairsOf("tls", "true"), &tls.Config{InsecureSkipVerify: true, RootCAs: certs.Pool}, "localhost", "unknown authority"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := c.server.start(t)
-			ep := s.endpoint(c.params...)
+			s := start(t, c.server)
+			ep := endpoint(s, c.params...)
 			ep.TLS = c.tls
 			if c.host != "" {
 				ep.Host = c.host
 			}
 			e := gosqldriver.Engine{Configure: func(config *gomysql.Config) error {
 				config.DialFunc = func(ctx context.Context, network, _ string) (net.Conn, error) {
-					return (&net.Dialer{}).DialContext(ctx, network, s.address())
+					return (&net.Dialer{}).DialContext(ctx, network, s.Addr())
 				}
 				return nil
 			}}
@@ -187,7 +190,7 @@ func TestTLS(t *testing.T) {
 			if err != nil {
 				got = err.Error()
 			} else {
-				if s.seen()[0].TLS {
+				if s.Seen()[0].TLS {
 					got = "tls"
 				}
 				_ = conn.Close()
@@ -195,21 +198,21 @@ func TestTLS(t *testing.T) {
 			if !strings.Contains(got, c.want) {
 				t.Errorf("got %q, want %q", got, c.want)
 			}
-			s.closed(t)
-			if len(s.dialled) != 1 {
-				t.Errorf("%d connections, want 1", len(s.dialled))
+			s.WaitClosed(t)
+			if s.Dialled() != 1 {
+				t.Errorf("%d connections, want 1", s.Dialled())
 			}
-			if err != nil && len(s.logins) != 0 {
-				t.Errorf("the server saw %d logins before %v", len(s.logins), err)
+			if err != nil && len(s.Seen()) != 0 {
+				t.Errorf("the server saw %d logins before %v", len(s.Seen()), err)
 			}
 		})
 	}
 }
 
 func TestTLSConfigurationIsCloned(t *testing.T) {
-	certs := newCertificates(t, "localhost")
-	s := (&server{tls: certs.Server}).start(t)
-	ep := s.endpoint()
+	certs := testca.New("localhost")
+	s := start(t, &mysqlserver.Server{TLS: certs.Server})
+	ep := endpoint(s)
 	ep.TLS = &tls.Config{RootCAs: certs.Pool}
 	_, err := connect(t, gosqldriver.Engine{}, ep, goodPassword)
 	var name x509.HostnameError
@@ -223,27 +226,27 @@ func TestTLSConfigurationIsCloned(t *testing.T) {
 
 // Of a server that has no TLS for a moment the next connection asks again.
 func TestTLSIsAskedForEachTime(t *testing.T) {
-	certs := newCertificates(t, "localhost")
-	plain, ok := (&server{}).start(t), (&server{tls: certs.Server}).start(t)
+	certs := testca.New("localhost")
+	plain, ok := start(t, &mysqlserver.Server{}), start(t, &mysqlserver.Server{TLS: certs.Server})
 	target := plain
 	e := gosqldriver.Engine{Configure: func(c *gomysql.Config) error {
 		c.DialFunc = func(ctx context.Context, network, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, network, target.address())
+			return (&net.Dialer{}).DialContext(ctx, network, target.Addr())
 		}
 		return nil
 	}}
-	l, err := e.Prepare(plain.endpoint())
+	l, err := e.Prepare(endpoint(plain))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, target = range []*server{plain, ok, plain, ok} {
+	for _, target = range []*mysqlserver.Server{plain, ok, plain, ok} {
 		conn, err := l.Connect(t.Context(), driver.Credentials{User: "app_user", Password: driver.NewPassword(goodPassword)})
 		if err != nil {
 			t.Fatal(err)
 		}
 		_ = conn.Close()
 	}
-	for _, l := range ok.seen() {
+	for _, l := range ok.Seen() {
 		if !l.TLS {
 			t.Error("a login without TLS to the server that has it")
 		}
@@ -252,23 +255,23 @@ func TestTLSIsAskedForEachTime(t *testing.T) {
 
 // No server gets the password as it is on a connection without TLS.
 func TestClearTextPassword(t *testing.T) {
-	certs := newCertificates(t, "localhost")
+	certs := testca.New("localhost")
 	for _, c := range []struct {
 		name   string
-		server *server
+		server *mysqlserver.Server
 		params []string
 		tls    *tls.Config
 		want   string // part of an error; "": accepted
 	}{
-		{"by default", &server{switchTo: clearText}, nil, nil, "clear text authentication"},
-		{"by default, TLS", &server{switchTo: clearText, tls: certs.Server}, nil, nil, "clear text authentication"},
-		{"allowed, TLS", &server{switchTo: clearText, tls: certs.Server}, pairsOf("allowCleartextPasswords", "true", "tls", "skip-verify"), nil, ""},
-		{"allowed, TLS of the options", &server{switchTo: clearText, tls: certs.Server}, pairsOf("allowCleartextPasswords", "true"), &tls.Config{InsecureSkipVerify: true}, ""},
-		{"allowed, TLS not available", &server{switchTo: clearText}, pairsOf("allowCleartextPasswords", "true", "tls", "skip-verify"), nil, "does not support TLS"},
+		{"by default", &mysqlserver.Server{SwitchTo: mysqlserver.ClearPassword}, nil, nil, "clear text authentication"},
+		{"by default, TLS", &mysqlserver.Server{SwitchTo: mysqlserver.ClearPassword, TLS: certs.Server}, nil, nil, "clear text authentication"},
+		{"allowed, TLS", &mysqlserver.Server{SwitchTo: mysqlserver.ClearPassword, TLS: certs.Server}, pairsOf("allowCleartextPasswords", "true", "tls", "skip-verify"), nil, ""},
+		{"allowed, TLS of the options", &mysqlserver.Server{SwitchTo: mysqlserver.ClearPassword, TLS: certs.Server}, pairsOf("allowCleartextPasswords", "true"), &tls.Config{InsecureSkipVerify: true}, ""},
+		{"allowed, TLS not available", &mysqlserver.Server{SwitchTo: mysqlserver.ClearPassword}, pairsOf("allowCleartextPasswords", "true", "tls", "skip-verify"), nil, "does not support TLS"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := c.server.start(t)
-			ep := s.endpoint(c.params...)
+			s := start(t, c.server)
+			ep := endpoint(s, c.params...)
 			ep.TLS = c.tls
 			conn, err := connect(t, gosqldriver.Engine{}, ep, goodPassword)
 			if conn != nil {
@@ -277,12 +280,12 @@ func TestClearTextPassword(t *testing.T) {
 			if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 				t.Errorf("Connect = %v, want an error with %q", err, c.want)
 			}
-			for _, l := range s.seen() {
+			for _, l := range s.Seen() {
 				if !l.TLS {
 					t.Errorf("the server saw %+v", l)
 				}
 			}
-			s.closed(t)
+			s.WaitClosed(t)
 		})
 	}
 	for _, params := range [][]string{
@@ -298,48 +301,46 @@ func TestClearTextPassword(t *testing.T) {
 }
 
 func TestIPv6(t *testing.T) {
-	l, err := net.Listen("tcp", "[::1]:0")
-	if err != nil {
-		t.Skipf("no IPv6: %v", err)
+	if !loopback.HasIPv6() {
+		t.Skip("no IPv6 here")
 	}
-	_ = l.Close()
-	certs := newCertificates(t, "::1")
-	s := (&server{tls: certs.Server}).start(t, "[::1]:0")
-	ep := s.endpoint("tls", "true")
+	certs := testca.New("::1")
+	s := start(t, &mysqlserver.Server{TLS: certs.Server}, "::1")
+	ep := endpoint(s, "tls", "true")
 	ep.TLS = &tls.Config{RootCAs: certs.Pool}
 	conn, err := connect(t, gosqldriver.Engine{}, ep, goodPassword)
 	if err != nil {
 		t.Fatal(err)
 	}
 	_ = conn.Close()
-	s.closed(t)
+	s.WaitClosed(t)
 }
 
 func TestVariables(t *testing.T) {
-	s := (&server{}).start(t)
-	conn, err := connect(t, gosqldriver.Engine{}, s.endpoint("time_zone", "'+00:00'", "charset", "utf8mb4"), goodPassword)
+	s := start(t, &mysqlserver.Server{})
+	conn, err := connect(t, gosqldriver.Engine{}, endpoint(s, "time_zone", "'+00:00'", "charset", "utf8mb4"), goodPassword)
 	if err != nil {
 		t.Fatal(err)
 	}
 	_ = conn.Close()
-	s.closed(t)
-	if want := []string{"SET NAMES utf8mb4", "SET time_zone = '+00:00'"}; !slices.Equal(s.queries, want) {
-		t.Errorf("statements %q, want %q", s.queries, want)
+	s.WaitClosed(t)
+	if want := []string{"SET NAMES utf8mb4", "SET time_zone = '+00:00'"}; !slices.Equal(s.Queries(), want) {
+		t.Errorf("statements %q, want %q", s.Queries(), want)
 	}
 }
 
 // A context that ends ends the login, at whatever point, and closes the socket.
 func TestContextEnds(t *testing.T) {
-	certs := newCertificates(t, "localhost")
+	certs := testca.New("localhost")
 	for _, tlsOn := range []bool{false, true} {
-		for _, at := range []step{atConnect, atLogin, atQuery} {
+		for _, at := range []mysqlserver.Step{mysqlserver.AtConnect, mysqlserver.AtLogin, mysqlserver.AtQuery} {
 			for _, cancel := range []bool{false, true} {
 				t.Run(fmt.Sprintf("tls=%t/step %d/cancel=%t", tlsOn, at, cancel), func(t *testing.T) {
-					s := &server{hang: at}
+					s := &mysqlserver.Server{Hang: at}
 					if tlsOn {
-						s.tls = certs.Server
+						s.TLS = certs.Server
 					}
-					s.start(t)
+					start(t, s)
 					ctx, end := context.WithTimeout(t.Context(), 100*time.Millisecond)
 					want := context.DeadlineExceeded
 					if cancel {
@@ -349,14 +350,14 @@ func TestContextEnds(t *testing.T) {
 					}
 					defer end()
 					start := time.Now()
-					_, err := connectContext(ctx, t, gosqldriver.Engine{}, s.endpoint("autocommit", "1"), goodPassword)
+					_, err := connectContext(ctx, t, gosqldriver.Engine{}, endpoint(s, "autocommit", "1"), goodPassword)
 					if !errors.Is(err, want) {
 						t.Errorf("Connect = %v, want %v in the tree", err, want)
 					}
 					if d := time.Since(start); d > 3*time.Second {
 						t.Errorf("Connect took %v", d)
 					}
-					s.closed(t)
+					s.WaitClosed(t)
 				})
 			}
 		}
@@ -365,27 +366,27 @@ func TestContextEnds(t *testing.T) {
 
 // Every way to fail leaves no password in the error and no socket open.
 func TestErrorsHoldNoPassword(t *testing.T) {
-	certs := newCertificates(t, "localhost")
+	certs := testca.New("localhost")
 	for _, c := range []struct {
 		name   string
-		server *server
+		server *mysqlserver.Server
 		change func(*driver.Endpoint)
 		want   string
 		as     any
 	}{
-		{"rejected", &server{}, nil, "Error 1045 (28000): Access denied", new(*gomysql.MySQLError)},
-		{"host is blocked", &server{refuse: &mysqlError{1129, "HY000", "blocked"}}, nil, "1129", new(*gomysql.MySQLError)},
-		{"hangs up", &server{hangUp: atConnect}, nil, "connect to 127.0.0.1", nil},
-		{"hangs up after the login", &server{hangUp: atLogin}, nil, "connect to 127.0.0.1", nil},
-		{"wrong certificate", &server{tls: certs.Server}, func(ep *driver.Endpoint) { ep.TLS = &tls.Config{RootCAs: certs.Pool} }, "certificate", new(*tls.CertificateVerificationError)},
-		{"no TLS", &server{}, func(ep *driver.Endpoint) { ep.Params = pairs("tls", "true") }, "TLS", nil},
-		{"look-up", &server{}, func(ep *driver.Endpoint) { ep.Host = "no-such-host.invalid" }, "no-such-host.invalid", new(*net.DNSError)},
-		{"nobody listens", &server{}, func(ep *driver.Endpoint) { ep.Port = closedPort(t) }, "refused", new(*net.OpError)},
-		{"two switches of method", &server{method: "dialog", switchTo: "dialog"}, nil, "plugin", nil},
+		{"rejected", &mysqlserver.Server{}, nil, "Error 1045 (28000): Access denied", new(*gomysql.MySQLError)},
+		{"host is blocked", &mysqlserver.Server{Block: &mysqlserver.Error{Number: 1129, State: "HY000", Message: "blocked"}}, nil, "1129", new(*gomysql.MySQLError)},
+		{"hangs up", &mysqlserver.Server{HangUp: mysqlserver.AtConnect}, nil, "connect to 127.0.0.1", nil},
+		{"hangs up after the login", &mysqlserver.Server{HangUp: mysqlserver.AtLogin}, nil, "connect to 127.0.0.1", nil},
+		{"wrong certificate", &mysqlserver.Server{TLS: certs.Server}, func(ep *driver.Endpoint) { ep.TLS = &tls.Config{RootCAs: certs.Pool} }, "certificate", new(*tls.CertificateVerificationError)},
+		{"no TLS", &mysqlserver.Server{}, func(ep *driver.Endpoint) { ep.Params = pairs("tls", "true") }, "TLS", nil},
+		{"look-up", &mysqlserver.Server{}, func(ep *driver.Endpoint) { ep.Host = "no-such-host.invalid" }, "no-such-host.invalid", new(*net.DNSError)},
+		{"nobody listens", &mysqlserver.Server{}, func(ep *driver.Endpoint) { ep.Port = loopback.ClosedPort(t) }, "refused", new(*net.OpError)},
+		{"two switches of method", &mysqlserver.Server{Method: "dialog", SwitchTo: "dialog"}, nil, "plugin", nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := c.server.start(t)
-			ep := s.endpoint()
+			s := start(t, c.server)
+			ep := endpoint(s)
 			if c.change != nil {
 				c.change(&ep)
 			}
@@ -397,37 +398,27 @@ func TestErrorsHoldNoPassword(t *testing.T) {
 				t.Errorf("no %T in the tree of %v", c.as, err)
 			}
 			noPassword(t, err, canary)
-			s.closed(t)
+			s.WaitClosed(t)
 		})
 	}
 }
 
-func closedPort(t *testing.T) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = l.Close()
-	return l.Addr().(*net.TCPAddr).Port
-}
-
 func TestConfigure(t *testing.T) {
-	s := (&server{}).start(t)
+	s := start(t, &mysqlserver.Server{})
 	calls := 0
 	e := gosqldriver.Engine{Configure: func(c *gomysql.Config) error {
 		calls++
 		if c.User != "" || c.Passwd != "" {
 			t.Errorf("Configure sees user %q and a password of %d bytes, want none", c.User, len(c.Passwd))
 		}
-		if c.Addr != s.address() || c.DBName != "app" || len(c.Params) != 1 {
+		if c.Addr != s.Addr() || c.DBName != "app" || len(c.Params) != 1 {
 			t.Errorf("Configure sees %s, database %s, variables %q", c.Addr, c.DBName, c.Params)
 		}
 		c.User, c.Passwd = "mallory", "another"
 		c.Params["autocommit"] = fmt.Sprint(calls)
 		return nil
 	}}
-	l, err := e.Prepare(s.endpoint("sql_mode", "''"))
+	l, err := e.Prepare(endpoint(s, "sql_mode", "''"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -438,19 +429,19 @@ func TestConfigure(t *testing.T) {
 		}
 		_ = conn.Close()
 	}
-	s.closed(t)
-	for i, q := range s.queries {
+	s.WaitClosed(t)
+	for i, q := range s.Queries() {
 		if want := fmt.Sprintf("autocommit = %d", i+1); !strings.Contains(q, want) {
 			t.Errorf("statement %q, want %q in it", q, want)
 		}
 	}
 	cause := errors.New("no tunnel")
 	e.Configure = func(*gomysql.Config) error { return cause }
-	if _, err := connect(t, e, s.endpoint(), goodPassword); !errors.Is(err, cause) {
+	if _, err := connect(t, e, endpoint(s), goodPassword); !errors.Is(err, cause) {
 		t.Errorf("Connect = %v, want %v in the tree", err, cause)
 	}
 	e.Configure = func(c *gomysql.Config) error { c.Net, c.Addr = "none", ""; return nil }
-	if _, err := connect(t, e, s.endpoint(), goodPassword); err == nil {
+	if _, err := connect(t, e, endpoint(s), goodPassword); err == nil {
 		t.Error("Connect succeeded with a network that there is not")
 	}
 }
@@ -468,15 +459,15 @@ func TestLogger(t *testing.T) {
 	previous := gomysql.NewConfig().Logger
 	defer func() { _ = gomysql.SetLogger(previous) }()
 	fail := func() {
-		s := (&server{hangUp: atConnect}).start(t)
-		if _, err := connect(t, gosqldriver.Engine{}, s.endpoint(), canary); err == nil {
+		s := start(t, &mysqlserver.Server{HangUp: mysqlserver.AtConnect})
+		if _, err := connect(t, gosqldriver.Engine{}, endpoint(s), canary); err == nil {
 			t.Error("Connect succeeded")
 		}
 		if !(gosqldriver.Engine{}).Info().ClosesSuperseded {
 			return
 		}
-		s = (&server{}).start(t)
-		conn, err := newConnector(t, gosqldriver.Engine{}, s.endpoint(), func() bool { return true }).Connect(t.Context())
+		s = start(t, &mysqlserver.Server{})
+		conn, err := newConnector(t, gosqldriver.Engine{}, endpoint(s), func() bool { return true }).Connect(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -590,7 +581,7 @@ func noPassword(t *testing.T, err error, password string) {
 
 // Also where a dialer hides it.
 func TestContextErrorIsReachable(t *testing.T) {
-	s := (&server{}).start(t)
+	s := start(t, &mysqlserver.Server{})
 	ctx, cancel := context.WithCancel(t.Context())
 	e := gosqldriver.Engine{Configure: func(c *gomysql.Config) error {
 		c.DialFunc = func(context.Context, string, string) (net.Conn, error) {
@@ -599,7 +590,7 @@ func TestContextErrorIsReachable(t *testing.T) {
 		}
 		return nil
 	}}
-	_, err := connectContext(ctx, t, e, s.endpoint(), goodPassword)
+	_, err := connectContext(ctx, t, e, endpoint(s), goodPassword)
 	if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "the tunnel is closed") {
 		t.Errorf("Connect = %v, want both errors", err)
 	}

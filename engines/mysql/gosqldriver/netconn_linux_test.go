@@ -9,6 +9,7 @@ import (
 	gomysql "github.com/go-sql-driver/mysql"
 
 	"github.com/sqlsecrets/sqlsecrets/engines/mysql/gosqldriver"
+	"github.com/sqlsecrets/sqlsecrets/internal/mysqlserver"
 )
 
 // The driver switches keep-alive on, whatever the dialer did.
@@ -28,8 +29,8 @@ func TestSupersededKeepsAlive(t *testing.T) {
 			}
 			return nil
 		}}
-		s := (&server{}).start(t)
-		conn, err := newConnector(t, e, s.endpoint(), superseded).Connect(t.Context())
+		s := start(t, &mysqlserver.Server{})
+		conn, err := newConnector(t, e, endpoint(s), superseded).Connect(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -37,7 +38,7 @@ func TestSupersededKeepsAlive(t *testing.T) {
 			t.Errorf("Superseded is nil: %t; keep-alive is off", superseded == nil)
 		}
 		_ = conn.Close()
-		s.closed(t)
+		s.WaitClosed(t)
 	}
 }
 

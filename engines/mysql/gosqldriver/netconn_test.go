@@ -16,6 +16,8 @@ import (
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/engines/mysql/gosqldriver"
+	"github.com/sqlsecrets/sqlsecrets/internal/mysqlserver"
+	"github.com/sqlsecrets/sqlsecrets/internal/testca"
 )
 
 // A connector is for a pool whose connections are superseded at a test's word.
@@ -56,7 +58,7 @@ func needsConnCheck(tb testing.TB) {
 
 func TestSuperseded(t *testing.T) {
 	needsConnCheck(t)
-	certs := newCertificates(t, "localhost", "127.0.0.1")
+	certs := testca.New("localhost", "127.0.0.1")
 	dialled := 0
 	dial := func(change func(net.Conn) net.Conn) func(*gomysql.Config) error {
 		return func(c *gomysql.Config) error {
@@ -73,24 +75,24 @@ func TestSuperseded(t *testing.T) {
 	}
 	for _, c := range []struct {
 		name      string
-		server    *server
+		server    *mysqlserver.Server
 		params    []string
 		configure func(*gomysql.Config) error
 	}{
-		{"plain", &server{}, nil, nil},
-		{"TLS", &server{tls: certs.Server}, nil, nil},
-		{"TLS, time limits", &server{tls: certs.Server}, pairsOf("readTimeout", "20s", "writeTimeout", "20s", "timeout", "20s"), nil},
-		{"tcp4", &server{}, nil, func(c *gomysql.Config) error { c.Net = "tcp4"; return nil }},
-		{"dialer", &server{}, nil, dial(func(c net.Conn) net.Conn { return c })},
-		{"dialer, TLS", &server{tls: certs.Server}, nil, dial(func(c net.Conn) net.Conn { return c })},
+		{"plain", &mysqlserver.Server{}, nil, nil},
+		{"TLS", &mysqlserver.Server{TLS: certs.Server}, nil, nil},
+		{"TLS, time limits", &mysqlserver.Server{TLS: certs.Server}, pairsOf("readTimeout", "20s", "writeTimeout", "20s", "timeout", "20s"), nil},
+		{"tcp4", &mysqlserver.Server{}, nil, func(c *gomysql.Config) error { c.Net = "tcp4"; return nil }},
+		{"dialer", &mysqlserver.Server{}, nil, dial(func(c net.Conn) net.Conn { return c })},
+		{"dialer, TLS", &mysqlserver.Server{TLS: certs.Server}, nil, dial(func(c net.Conn) net.Conn { return c })},
 		// As an SSH tunnel's.
-		{"dialer without sockets", &server{}, nil, dial(func(c net.Conn) net.Conn { return struct{ net.Conn }{c} })},
+		{"dialer without sockets", &mysqlserver.Server{}, nil, dial(func(c net.Conn) net.Conn { return struct{ net.Conn }{c} })},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := c.server.start(t)
+			s := start(t, c.server)
 			dialled = 0
 			var now atomic.Bool
-			db := sql.OpenDB(newConnector(t, gosqldriver.Engine{Configure: c.configure}, s.endpoint(c.params...), now.Load))
+			db := sql.OpenDB(newConnector(t, gosqldriver.Engine{Configure: c.configure}, endpoint(s, c.params...), now.Load))
 			defer db.Close()
 			query := func(times, logins int) {
 				t.Helper()
@@ -99,12 +101,12 @@ func TestSuperseded(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				got := s.seen()
+				got := s.Seen()
 				if len(got) != logins {
 					t.Errorf("the server saw %d logins, want %d", len(got), logins)
 				}
 				for _, l := range got {
-					if l.TLS != (s.tls != nil) {
+					if l.TLS != (s.TLS != nil) {
 						t.Errorf("the server saw %+v", l)
 					}
 				}
@@ -120,7 +122,7 @@ func TestSuperseded(t *testing.T) {
 				t.Errorf("Configure's dialer dialled %d times, want 3", dialled)
 			}
 			_ = db.Close()
-			s.closed(t)
+			s.WaitClosed(t)
 		})
 	}
 }
@@ -137,8 +139,8 @@ func TestSupersededSeesDeadConnection(t *testing.T) {
 			}
 			return nil
 		}}
-		s := (&server{}).start(t)
-		conn, err := newConnector(t, e, s.endpoint(), superseded).Connect(t.Context())
+		s := start(t, &mysqlserver.Server{})
+		conn, err := newConnector(t, e, endpoint(s), superseded).Connect(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -151,18 +153,18 @@ func TestSupersededSeesDeadConnection(t *testing.T) {
 			t.Errorf("ResetSession of a closed connection = %v, want ErrBadConn", err)
 		}
 		_ = conn.Close()
-		s.closed(t)
+		s.WaitClosed(t)
 	}
 }
 
 // Without Superseded the driver has what it dialled itself.
 func TestSupersededNil(t *testing.T) {
-	s := (&server{}).start(t)
+	s := start(t, &mysqlserver.Server{})
 	for _, c := range []struct {
 		superseded func() bool
 		want       string
 	}{{nil, "*net.TCPConn"}, {notSuperseded, "*gosqldriver.netConn"}} {
-		conn, err := newConnector(t, gosqldriver.Engine{}, s.endpoint(), c.superseded).Connect(t.Context())
+		conn, err := newConnector(t, gosqldriver.Engine{}, endpoint(s), c.superseded).Connect(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -174,15 +176,15 @@ func TestSupersededNil(t *testing.T) {
 		}
 		_ = conn.Close()
 	}
-	s.closed(t)
+	s.WaitClosed(t)
 }
 
 // A check-out costs as much as with the driver alone.
 func TestResetSessionAllocations(t *testing.T) {
-	s := (&server{}).start(t)
+	s := start(t, &mysqlserver.Server{})
 	config := gomysql.NewConfig()
-	config.Net, config.Addr = "tcp", s.address()
-	config.User, config.Passwd, config.DBName = "u", goodPassword, "app"
+	config.Net, config.Addr = "tcp", s.Addr()
+	config.User, config.Passwd, config.DBName = "app_user", goodPassword, "app"
 	theirs, err := gomysql.NewConnector(config)
 	if err != nil {
 		t.Fatal(err)
@@ -202,15 +204,15 @@ func TestResetSessionAllocations(t *testing.T) {
 	}
 	want := allocations(theirs)
 	for _, superseded := range []func() bool{nil, notSuperseded} {
-		if got := allocations(newConnector(t, gosqldriver.Engine{}, s.endpoint("tls", "false"), superseded)); got != want {
+		if got := allocations(newConnector(t, gosqldriver.Engine{}, endpoint(s, "tls", "false"), superseded)); got != want {
 			t.Errorf("Superseded is nil: %t; ResetSession allocates %v times, want %v", superseded == nil, got, want)
 		}
 	}
-	s.closed(t)
+	s.WaitClosed(t)
 }
 
 func TestSupersededCannotBeChecked(t *testing.T) {
-	s := (&server{}).start(t)
+	s := start(t, &mysqlserver.Server{})
 	gomysql.RegisterDialContext("tunnel", func(ctx context.Context, addr string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "tcp", addr)
 	})
@@ -227,7 +229,7 @@ func TestSupersededCannotBeChecked(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			for _, superseded := range []func() bool{nil, notSuperseded} {
-				conn, err := newConnector(t, gosqldriver.Engine{Configure: c.configure}, s.endpoint(c.params...), superseded).Connect(t.Context())
+				conn, err := newConnector(t, gosqldriver.Engine{Configure: c.configure}, endpoint(s, c.params...), superseded).Connect(t.Context())
 				if conn != nil {
 					_ = conn.Close()
 				}
@@ -240,8 +242,8 @@ func TestSupersededCannotBeChecked(t *testing.T) {
 			}
 		})
 	}
-	s.closed(t)
-	if got := len(s.seen()); got != 3 {
+	s.WaitClosed(t)
+	if got := len(s.Seen()); got != 3 {
 		t.Errorf("the server saw %d logins, want 3", got)
 	}
 }

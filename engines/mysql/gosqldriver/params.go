@@ -81,9 +81,9 @@ func (e Engine) CheckParams(params map[string]string) error {
 		if strings.IndexByte(value, 0) >= 0 {
 			return fmt.Errorf("parameter %q: a NUL character", name)
 		}
-		if rule, ok := rules[name]; ok {
-			if !rule.ok(value) {
-				return fmt.Errorf("parameter %q: it has to be %s", name, rule.want)
+		if _, ok := rules[name]; ok {
+			if err := checkValue(name, value); err != nil {
+				return fmt.Errorf("parameter %q: %w", name, err)
 			}
 			continue
 		}
@@ -106,6 +106,15 @@ func (e Engine) CheckParams(params map[string]string) error {
 		if mode := tlsMode(params["tls"]); mode == "false" || mode == "preferred" {
 			return errCleartext
 		}
+	}
+	return nil
+}
+
+// checkValue checks the value of a parameter of go-sql-driver/mysql; any other name it
+// takes.
+func checkValue(name, value string) error {
+	if rule, ok := rules[name]; ok && !rule.ok(value) {
+		return fmt.Errorf("it has to be %s", rule.want)
 	}
 	return nil
 }

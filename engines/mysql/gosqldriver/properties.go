@@ -192,6 +192,8 @@ func utf8Only(v string) error {
 // timeZone translates the zone that times without one are in.
 func timeZone(v string) (string, error) {
 	switch v {
+	case "":
+		return "", errors.New("it is empty")
 	case "LOCAL":
 		return "Local", nil
 	case "SERVER":

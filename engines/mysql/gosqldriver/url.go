@@ -50,13 +50,13 @@ func (e Engine) ParseURL(raw string, own func(property string) bool) (u driver.U
 	if u.Database, err = jdbcurl.Unescape(parts.Path); err != nil {
 		return u, fmt.Errorf("the database's name: %w", err)
 	}
-	t := translation{mariaDB: e.MariaDB, params: map[string]string{}, from: map[string]string{}, legacy: map[string]bool{}}
+	t := translation{mariaDB: e.MariaDB, Params: jdbcurl.Params{Values: map[string]string{}}, legacy: map[string]bool{}}
 	for _, p := range props {
 		switch {
 		case p.Name == "user":
 			u.SecretID = p.Value
 		case own(p.Name):
-			err = t.set(p.Name, p.Name, p.Value)
+			err = t.Set(p.Name, p.Name, p.Value)
 		default:
 			err = t.property(p)
 		}
@@ -76,21 +76,12 @@ func (e Engine) ParseURL(raw string, own func(property string) bool) (u driver.U
 // A translation turns properties into parameters.
 type translation struct {
 	mariaDB bool
-	params  map[string]string
-	from    map[string]string // the property that set a parameter
-	legacy  map[string]bool   // the properties about TLS that sslMode has replaced
-}
-
-func (t *translation) set(property, param, value string) error {
-	if other, ok := t.from[param]; ok {
-		return fmt.Errorf("properties %q and %q are the same", other, property)
-	}
-	t.params[param], t.from[param] = value, property
-	return nil
+	jdbcurl.Params
+	legacy map[string]bool // the properties about TLS that sslMode has replaced
 }
 
 func (t *translation) property(p jdbcurl.Property) error {
-	if p.Bare {
+	if p.Bare && p.Name != "permitMysqlScheme" { // which is hardly ever given one
 		// Not quoted: it may be what follows a "&" in a value.
 		return errors.New("a property has no value")
 	}
@@ -110,19 +101,9 @@ func (t *translation) property(p jdbcurl.Property) error {
 		known, ok = property{translate: none("")}, true
 	}
 	if !ok {
-		return t.set(p.Name, p.Name, p.Value) // CheckParams knows it or not
+		return t.Set(p.Name, p.Name, p.Value) // CheckParams knows it or not
 	}
-	if known.translate == nil {
-		return t.set(p.Name, known.param, p.Value)
-	}
-	value, err := known.translate(p.Value)
-	if err != nil {
-		return fmt.Errorf("property %q: %w", p.Name, err)
-	}
-	if value == "" {
-		return nil
-	}
-	return t.set(p.Name, known.param, value)
+	return t.Translate(p.Name, p.Value, known.param, known.translate, checkValue)
 }
 
 // finish settles what depends on several properties. sslMode wins over the older
@@ -130,23 +111,23 @@ func (t *translation) property(p jdbcurl.Property) error {
 // MariaDB's driver translate to it. We differ once: with useSSL=true alone
 // Connector/J goes on without TLS if the server has none.
 func (t *translation) finish() (map[string]string, error) {
-	if _, ok := t.params["tls"]; ok || len(t.legacy) == 0 {
-		return t.params, nil
+	if _, ok := t.Values["tls"]; ok || len(t.legacy) == 0 {
+		return t.Values, nil
 	}
 	use, said := t.legacy["useSSL"]
 	switch {
 	case said && !use && (t.legacy["requireSSL"] || t.legacy["verifyServerCertificate"]):
 		return nil, errors.New(`property "useSSL" is false, and another asks for TLS`)
 	case said && !use:
-		t.params["tls"] = "false"
+		t.Values["tls"] = "false"
 	case t.legacy["verifyServerCertificate"]:
-		t.params["tls"] = "true"
+		t.Values["tls"] = "true"
 	case use && t.mariaDB && !t.legacy["trustServerCertificate"]:
-		t.params["tls"] = "true"
+		t.Values["tls"] = "true"
 	case use || t.legacy["requireSSL"]:
-		t.params["tls"] = "skip-verify"
+		t.Values["tls"] = "skip-verify"
 	}
-	return t.params, nil
+	return t.Values, nil
 }
 
 // sessionVariables splits "a=1,b='x,y';c=2", as Connector/J does.
@@ -157,7 +138,7 @@ func (t *translation) sessionVariables(list string) error {
 		if !ok || !isVariable(name) {
 			return errors.New(`property "sessionVariables": it is not a list of name=value of known variables`)
 		}
-		if err := t.set("sessionVariables", name, value); err != nil {
+		if err := t.Set("sessionVariables", name, value); err != nil {
 			return err
 		}
 	}

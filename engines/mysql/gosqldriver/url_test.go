@@ -20,6 +20,7 @@ func own(p string) bool { return p == "stage" || p == "region" }
 
 func notOwn(string) bool { return false }
 
+// What properties mean is in guide_test.go.
 func TestParseURL(t *testing.T) {
 	const arn = "arn:aws:secretsmanager:us-west-2:123456789012:secret:a/b-a1b2c3"
 	for _, c := range []struct {
@@ -33,23 +34,6 @@ func TestParseURL(t *testing.T) {
 		{"mysql://[::1]/a%2Fb+c?user=id", driver.URL{SecretID: "id", Host: "::1", Database: "a/b+c"}},
 		{"mysql://h/?user=id&stage=AWS%20X&region=r", driver.URL{SecretID: "id", Host: "h", Params: pairs("stage", "AWS X", "region", "r")}},
 		{"mysql://h/?user=id&parseTime=true&time_zone=%27%2B01:00%27&tls=true", driver.URL{SecretID: "id", Host: "h", Params: pairs("parseTime", "true", "time_zone", "'+01:00'", "tls", "true")}},
-		{"mysql://h/?user=id&sslMode=DISABLED", driver.URL{SecretID: "id", Host: "h", Params: pairs("tls", "false")}},
-		{"mysql://h/?user=id&sslMode=preferred", driver.URL{SecretID: "id", Host: "h", Params: pairs("tls", "preferred")}},
-		{"mysql://h/?user=id&sslMode=REQUIRED", driver.URL{SecretID: "id", Host: "h", Params: pairs("tls", "skip-verify")}},
-		{"mysql://h/?user=id&sslMode=VERIFY_CA", driver.URL{SecretID: "id", Host: "h", Params: pairs("tls", "true")}},
-		{"mysql://h/?user=id&sslMode=VERIFY_IDENTITY&useSSL=false", driver.URL{SecretID: "id", Host: "h", Params: pairs("tls", "true")}},
-		{"mysql://h/?user=id&useSSL=false", driver.URL{SecretID: "id", Host: "h", Params: pairs("tls", "false")}},
-		{"mysql://h/?user=id&useSSL=true", driver.URL{SecretID: "id", Host: "h", Params: pairs("tls", "skip-verify")}},
-		{"mysql://h/?user=id&requireSSL=true", driver.URL{SecretID: "id", Host: "h", Params: pairs("tls", "skip-verify")}},
-		{"mysql://h/?user=id&requireSSL=false&verifyServerCertificate=false", driver.URL{SecretID: "id", Host: "h"}},
-		{"mysql://h/?user=id&useSSL=true&requireSSL=true&verifyServerCertificate=true", driver.URL{SecretID: "id", Host: "h", Params: pairs("tls", "true")}},
-		{"mysql://h/?user=id&connectTimeout=5000&socketTimeout=30000&allowMultiQueries=true&useCompression=yes&useAffectedRows=true&useServerPrepStmts=false",
-			driver.URL{SecretID: "id", Host: "h", Params: pairs("timeout", "5000ms", "readTimeout", "30000ms", "multiStatements", "true", "compress", "true", "clientFoundRows", "false", "interpolateParams", "true")}},
-		{"mysql://h/?user=id&connectTimeout=0&socketTimeout=0&useUnicode=true&tcpKeepAlive=true&autoReconnect=false&allowPublicKeyRetrieval=true&allowLoadLocalInfile=false&characterSetResults=utf8",
-			driver.URL{SecretID: "id", Host: "h"}},
-		{"mysql://h/?user=id&characterEncoding=UTF-8&connectionCollation=utf8mb4_bin&serverTimezone=Europe/Berlin&maxAllowedPacket=1000&connectionAttributes=a:b",
-			driver.URL{SecretID: "id", Host: "h", Params: pairs("charset", "utf8mb4", "collation", "utf8mb4_bin", "loc", "Europe/Berlin", "maxAllowedPacket", "1000", "connectionAttributes", "a:b")}},
-		{"mysql://h/?user=id&connectionTimeZone=LOCAL", driver.URL{SecretID: "id", Host: "h", Params: pairs("loc", "Local")}},
 		{"mysql://h/?user=id&sessionVariables=sql_mode='ANSI,TRADITIONAL', time_zone=CONCAT('a',';');@x=1", driver.URL{SecretID: "id", Host: "h",
 			Params: pairs("sql_mode", "'ANSI,TRADITIONAL'", "time_zone", "CONCAT('a',';')", "@x", "1")}},
 	} {
@@ -65,38 +49,6 @@ func TestParseURL(t *testing.T) {
 		delete(got.Params, "region")
 		if err := (gosqldriver.Engine{}).CheckParams(got.Params); err != nil {
 			t.Errorf("CheckParams of %q: %v", c.url, err)
-		}
-	}
-}
-
-func TestParseURLOfMariaDB(t *testing.T) {
-	for query, want := range map[string]string{
-		"sslMode=disable":                        "false",
-		"sslMode=trust":                          "skip-verify",
-		"sslMode=verify-ca":                      "true",
-		"sslMode=verify-full":                    "true",
-		"sslMode=REQUIRED":                       "skip-verify",
-		"useSsl=true":                            "true",
-		"useSSL=1":                               "true",
-		"useSSL=true&trustServerCertificate=1":   "skip-verify",
-		"useSSL=true&trustServerCertificate=0":   "true",
-		"useSsl=false":                           "false",
-		"trustServerCertificate=true":            "",
-		"disableSslHostnameVerification=true":    "",
-		"allowLocalInfile=false&timezone_x=none": "error",
-	} {
-		u, err := gosqldriver.Engine{MariaDB: true}.ParseURL("mariadb://h:3306/app?user=id&"+query, notOwn)
-		if err == nil {
-			err = gosqldriver.Engine{}.CheckParams(u.Params)
-		}
-		if want == "error" {
-			if err == nil {
-				t.Errorf("%s: %v", query, u.Params)
-			}
-			continue
-		}
-		if err != nil || u.Host != "h" || u.Port != 3306 || u.Params["tls"] != want {
-			t.Errorf("%s: %+v, %v, want tls=%s", query, u, err, want)
 		}
 	}
 }
@@ -122,25 +74,7 @@ func TestParseURLFails(t *testing.T) {
 		{"mysql://h:CANARY/db?user=id", "port"},
 		{"mysql://h/CANARY/x?user=id", `"/"`},
 		{"mysql://h/CANARY%?user=id", "database"},
-		{"mysql://h/db?user=id&sslMode=CANARY", `"sslMode"`},
-		{"mysql://h/db?user=id&useSSL=CANARY", `"useSSL"`},
-		{"mysql://h/db?user=id&useSSL=false&requireSSL=true", `"useSSL" is false`},
-		{"mysql://h/db?user=id&connectTimeout=CANARY", `"connectTimeout"`},
-		{"mysql://h/db?user=id&connectTimeout=10s", `"connectTimeout"`},
-		{"mysql://h/db?user=id&timeout=1s&connectTimeout=1000", `"timeout" and "connectTimeout"`},
-		{"mysql://h/db?user=id&useCompression=CANARY", `"useCompression"`},
-		{"mysql://h/db?user=id&characterEncoding=latin1", `"characterEncoding"`},
-		{"mysql://h/db?user=id&characterSetResults=latin1", `"characterSetResults"`},
-		{"mysql://h/db?user=id&connectionTimeZone=SERVER", `"connectionTimeZone"`},
-		{"mysql://h/db?user=id&connectionTimeZone=UTC&serverTimezone=UTC", `"connectionTimeZone" and "serverTimezone"`},
-		{"mysql://h/db?user=id&allowPublicKeyRetrieval=false", `"allowPublicKeyRetrieval"`},
-		{"mysql://h/db?user=id&allowLoadLocalInfile=true", `"allowLoadLocalInfile"`},
-		{"mysql://h/db?user=id&autoReconnect=true", `"autoReconnect"`},
-		{"mysql://h/db?user=id&rewriteBatchedStatements=true", `"rewriteBatchedStatements"`},
-		{"mysql://h/db?user=id&zeroDateTimeBehavior=CONVERT_TO_NULL", `"zeroDateTimeBehavior"`},
-		{"mysql://h/db?user=id&trustCertificateKeyStoreUrl=file:CANARY", `"trustCertificateKeyStoreUrl"`},
 		{"mysql://h/db?user=id&sessionVariables=CANARY", `"sessionVariables"`},
-		{"mysql://h/db?user=id&sessionVariables=CANARY=1", `"sessionVariables"`},
 		{"mysql://h/db?user=id&sessionVariables=sql_mode=1,sql_mode=2", `"sessionVariables"`},
 	} {
 		_, err := gosqldriver.Engine{}.ParseURL(c.url, own)

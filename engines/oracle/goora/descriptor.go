@@ -121,8 +121,8 @@ func (t *translation) address(a node) error {
 	for _, n := range a.children {
 		switch n.name {
 		case "HOST":
-			host = n.value
-			if err := jdbcurl.CheckHost(host); err != nil {
+			var err error
+			if host, err = jdbcurl.ParseHost(n.value); err != nil {
 				return err
 			}
 		case "PORT":
@@ -143,10 +143,10 @@ func (t *translation) address(a node) error {
 	if protocol == "" {
 		protocol = "tcp" // as to a listener
 	}
-	if known := t.params["PROTOCOL"]; known != "" && known != protocol {
+	if known := t.Values["PROTOCOL"]; known != "" && known != protocol {
 		return errors.New("the addresses of the descriptor have different protocols")
 	} else if known == "" {
-		if err := t.set("PROTOCOL", "PROTOCOL", protocol); err != nil {
+		if err := t.Set("PROTOCOL", "PROTOCOL", protocol); err != nil {
 			return err
 		}
 	}
@@ -163,9 +163,9 @@ func (t *translation) connectData(data node) error {
 		case "SID":
 			err = t.setDatabase(":" + n.value)
 		case "SERVER":
-			err = t.set(n.name, "SERVER TYPE", n.value)
+			err = t.Set(n.name, "SERVER TYPE", n.value)
 		case "INSTANCE_NAME":
-			err = t.set(n.name, "INSTANCE NAME", n.value)
+			err = t.Set(n.name, "INSTANCE NAME", n.value)
 		default:
 			err = noCounterpart(n.name)
 		}
@@ -186,7 +186,7 @@ func (t *translation) options(nodes []node) error {
 		if n.children != nil {
 			n.value = walletFolder(n)
 		}
-		if err := t.translate(n.name, p, n.value); err != nil {
+		if err := t.Translate(n.name, n.value, p.param, p.translate, checkValue); err != nil {
 			return err
 		}
 	}

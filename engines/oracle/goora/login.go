@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"os/user"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -31,6 +32,7 @@ type login struct {
 	configure func(*configurations.ConnectionConfig) error
 	settings  *settings   // its config is without credentials; not changed
 	tls       *tls.Config // nil: no TLS
+	zones     zones
 }
 
 // Prepare builds go-ora's configuration and reads the wallet.
@@ -39,7 +41,12 @@ func (e Engine) Prepare(ep driver.Endpoint) (driver.Login, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.config.Servers, err = parseHosts(ep.Host, ep.Port); err != nil {
+	l := &login{configure: e.Configure, settings: s}
+	hosts, err := parseHosts(ep.Host, ep.Port)
+	if err == nil {
+		s.config.Servers, l.zones, err = cutZones(hosts)
+	}
+	if err != nil {
 		return nil, err
 	}
 	name, isSID := strings.CutPrefix(ep.Database, ":")
@@ -54,25 +61,54 @@ func (e Engine) Prepare(ep driver.Endpoint) (driver.Login, error) {
 	if ep.TLS != nil && s.protocol == "tcp" {
 		return nil, errors.New("driver.Options.TLS asks for TLS, and the protocol tcp has none; say tcps")
 	}
-	l := &login{configure: e.Configure, settings: s}
 	if l.tls, err = tlsConfig(ep.TLS, s); err != nil {
 		return nil, err
 	}
 	s.config.Protocol = "tcp"
 	if l.tls != nil {
-		s.config.Protocol, s.config.SSL, s.config.SSLVerify = "tcps", true, true
+		s.config.Protocol, s.config.SSL = "tcps", true
 	}
 	describeClient(&s.config.ClientInfo)
-	servers := s.config.Servers
 	if err := s.config.UpdateDatabaseInfo(descriptor(s)); err != nil {
 		return nil, errors.New("go-ora does not take the descriptor") // the cause may quote it
 	}
 	// What go-ora reads out of the descriptor has to be what is in it.
-	if len(s.config.Servers) != len(servers) || s.config.ServiceName+s.config.SID != name {
+	if len(s.config.Servers) != len(hosts) || s.config.ServiceName+s.config.SID != name {
 		return nil, errors.New("go-ora reads other servers or another database out of the descriptor")
 	}
-	s.config.Servers = servers // with the zones of IPv6 addresses
 	return l, nil
+}
+
+// zones are those of IPv6 addresses by host:port. go-ora does not get them, since it
+// takes an address for the name in a certificate.
+type zones map[string]string
+
+// cutZones takes the zones off addresses.
+func cutZones(servers []configurations.ServerAddr) (cut []configurations.ServerAddr, z zones, err error) {
+	z = zones{}
+	for _, s := range servers {
+		host, zone, _ := strings.Cut(s.Addr, "%")
+		s.Addr = host
+		if other, ok := z[address(s)]; ok && other != zone {
+			return nil, nil, errors.New("two hosts differ in nothing but their zones")
+		}
+		z[address(s)] = zone
+		cut = append(cut, s)
+	}
+	return cut, z, nil
+}
+
+func address(s configurations.ServerAddr) string {
+	return net.JoinHostPort(s.Addr, strconv.Itoa(s.Port))
+}
+
+// add returns a host:port with the zone that was taken off.
+func (z zones) add(address string) string {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil || z[address] == "" {
+		return address
+	}
+	return net.JoinHostPort(host+"%"+z[address], port)
 }
 
 // parseHosts reads one host, or a list that ParseURL returned.
@@ -81,7 +117,7 @@ func parseHosts(list string, defaultPort int) ([]configurations.ServerAddr, erro
 		return nil, errors.New("the port is not a number from 1 to 65535")
 	}
 	if strings.IndexByte(list, ',') < 0 {
-		if err := jdbcurl.CheckHost(list); err != nil {
+		if _, err := jdbcurl.ParseHost(list); err != nil {
 			return nil, err
 		}
 		return []configurations.ServerAddr{{Addr: list, Port: defaultPort}}, nil
@@ -113,10 +149,22 @@ func describeClient(c *configurations.ClientInfo) {
 		c.ProgramName = filepath.Base(os.Args[0])
 	}
 	if c.OSUserName == "" {
-		c.OSUserName = os.Getenv("USER")
+		c.OSUserName = osUser()
 	}
 	// After a redirect go-ora writes these into a descriptor as they are.
 	c.Cid = clientID(c)
+}
+
+// osUser returns the user of the operating system, without a domain of Windows.
+func osUser() string {
+	if name := os.Getenv("USER"); name != "" {
+		return name
+	}
+	u, err := user.Current()
+	if err != nil {
+		return ""
+	}
+	return u.Username[strings.LastIndexByte(u.Username, '\\')+1:]
 }
 
 // descriptor is what the listener gets.
@@ -124,8 +172,7 @@ func descriptor(s *settings) string {
 	var b strings.Builder
 	b.WriteString("(DESCRIPTION=")
 	for _, a := range s.config.Servers {
-		host, _, _ := strings.Cut(a.Addr, "%")
-		fmt.Fprintf(&b, "(ADDRESS=(PROTOCOL=%s)(HOST=%s)(PORT=%d))", s.config.Protocol, host, a.Port)
+		fmt.Fprintf(&b, "(ADDRESS=(PROTOCOL=%s)(HOST=%s)(PORT=%d))", s.config.Protocol, a.Addr, a.Port)
 	}
 	b.WriteString("(CONNECT_DATA=")
 	for _, p := range []struct{ name, value string }{
@@ -185,7 +232,7 @@ func (l *login) Connect(ctx context.Context, cr driver.Credentials) (sqldriver.C
 		ctx, cancel = context.WithTimeout(ctx, t)
 		defer cancel()
 	}
-	d := &dialer{dial: (&net.Dialer{}).DialContext, timeout: l.settings.dialTimeout,
+	d := &dialer{dial: (&net.Dialer{}).DialContext, timeout: l.settings.dialTimeout, zones: l.zones,
 		servers: len(config.Servers), tlsOnly: strings.EqualFold(config.Protocol, "tcps")}
 	if config.Dialer != nil {
 		d.dial = config.Dialer.DialContext
@@ -208,8 +255,7 @@ func (l *login) Connect(ctx context.Context, cr driver.Credentials) (sqldriver.C
 		if end := deadline.Err(ctx); end != nil && !errors.Is(err, end) {
 			err = fmt.Errorf("%w: %w", end, err)
 		}
-		first := config.Servers[0]
-		return nil, fmt.Errorf("connect to %s: %w", net.JoinHostPort(first.Addr, strconv.Itoa(first.Port)), err)
+		return nil, fmt.Errorf("connect to %s: %w", l.zones.add(address(config.Servers[0])), err)
 	}
 	return conn, nil
 }
@@ -253,6 +299,7 @@ type dialer struct {
 	dial    func(ctx context.Context, network, address string) (net.Conn, error)
 	timeout time.Duration // of one dial; 0: none
 	servers int
+	zones   zones
 	tlsOnly bool
 
 	mu     sync.Mutex
@@ -284,7 +331,7 @@ func (d *dialer) Dial(ctx context.Context, network, address string) (net.Conn, e
 		ctx, cancel = context.WithTimeout(ctx, timeout)
 		defer cancel()
 	}
-	conn, err := d.dial(ctx, network, address)
+	conn, err := d.dial(ctx, network, d.zones.add(address))
 	if err != nil {
 		return nil, err
 	}

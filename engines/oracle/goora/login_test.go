@@ -22,6 +22,7 @@ import (
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/engines/oracle/goora"
+	"github.com/sqlsecrets/sqlsecrets/internal/testca"
 	"github.com/sqlsecrets/sqlsecrets/internal/tnsserver"
 )
 
@@ -250,16 +251,16 @@ func TestLoadBalance(t *testing.T) {
 }
 
 func TestTLS(t *testing.T) {
-	certs := newCertificates(t, "localhost", "127.0.0.1")
-	others := newCertificates(t, "localhost", "127.0.0.1")
+	certs := testca.New("localhost", "127.0.0.1")
+	others := testca.New("localhost", "127.0.0.1")
 	roots := func() *tls.Config { return &tls.Config{RootCAs: certs.Pool} }
 	named := func(name string) *tls.Config { return &tls.Config{RootCAs: certs.Pool, ServerName: name} }
 	const tcps, tcp = true, false
-	wallet := writeWallet(t, nil, certs.Authority)
+	wallet := testca.Wallet(t, nil, certs.Authority.Raw)
 	for _, c := range []struct {
 		name   string
 		server bool // TCPS
-		cert   certificates
+		cert   testca.Certificates
 		params []string
 		tls    *tls.Config
 		host   string // "" is the address
@@ -341,7 +342,7 @@ func TestTLS(t *testing.T) {
 // An error of verification is crypto/tls's own, and the caller's configuration stays
 // as it is, also when several connections use it at once.
 func TestTLSConfigIsCloned(t *testing.T) {
-	certs := newCertificates(t, "localhost")
+	certs := testca.New("localhost")
 	s := start(t, &tnsserver.Options{TLS: certs.Server})
 	mine := &tls.Config{RootCAs: certs.Pool}
 	ep := endpoint(s)
@@ -354,6 +355,15 @@ func TestTLSConfigIsCloned(t *testing.T) {
 	if mine.ServerName != "" || mine.InsecureSkipVerify || mine.VerifyConnection != nil {
 		t.Errorf("the caller's configuration is changed: %+v", mine)
 	}
+	// Parameters that have a say besides change a copy.
+	mine.InsecureSkipVerify, ep.Params = true, pairs("SSL", "true", "SSL VERIFY", "true", "WALLET", testca.Wallet(t, nil, certs.Authority.Raw))
+	if _, err := (goora.Engine{}).Prepare(ep); err != nil {
+		t.Fatal(err)
+	}
+	if !mine.InsecureSkipVerify || mine.RootCAs != certs.Pool {
+		t.Error("parameters have changed the caller's configuration")
+	}
+	mine.InsecureSkipVerify, ep.Params = false, nil
 	e := goora.Engine{Configure: func(c *configurations.ConnectionConfig) error {
 		if c.TLSConfig.ServerName != "" {
 			t.Errorf("Configure sees ServerName %q, which it set for another connection", c.TLSConfig.ServerName)
@@ -386,7 +396,7 @@ func TestTLSConfigIsCloned(t *testing.T) {
 
 // The callbacks of a configuration with a ServerName are called, with verified chains.
 func TestTLSCallbacks(t *testing.T) {
-	certs := newCertificates(t, "localhost")
+	certs := testca.New("localhost")
 	s := start(t, &tnsserver.Options{TLS: certs.Server})
 	peers, connections := 0, 0
 	stop := errors.New("stop")
@@ -412,7 +422,7 @@ func TestTLSCallbacks(t *testing.T) {
 
 // A redirect is followed, with TLS if that was asked for, whatever it says itself.
 func TestRedirect(t *testing.T) {
-	certs := newCertificates(t, "127.0.0.1")
+	certs := testca.New("127.0.0.1")
 	to := func(s *tnsserver.Server, protocol string) string {
 		return fmt.Sprintf("(ADDRESS=(PROTOCOL=%s)(HOST=%s)(PORT=%d))", protocol, s.Host, s.Port)
 	}
@@ -479,7 +489,7 @@ func TestEndlessRedirect(t *testing.T) {
 // Wherever the server falls silent, the context's end ends the attempt and closes the
 // socket.
 func TestContextEnds(t *testing.T) {
-	certs := newCertificates(t, "127.0.0.1")
+	certs := testca.New("127.0.0.1")
 	for _, step := range []tnsserver.Step{tnsserver.AtConnect, tnsserver.AtLogin, tnsserver.AtQuery} {
 		for _, config := range []*tls.Config{nil, {RootCAs: certs.Pool}} {
 			for _, how := range []string{"deadline", "cancel", "parameter"} {
@@ -665,6 +675,7 @@ func TestPrepareFails(t *testing.T) {
 		{"injection by the host", driver.Endpoint{Host: "h)(PORT=1", Port: 1, Database: "d"}, "host"},
 		{"empty host in a list", driver.Endpoint{Host: "a,,b", Port: 1, Database: "d"}, "host"},
 		{"port", driver.Endpoint{Host: "h", Port: 65536, Database: "d"}, "port"},
+		{"two zones of an address", driver.Endpoint{Host: "[fe80::1%a],[fe80::1%b]", Port: 1, Database: "D"}, "zones"},
 		{"no port", driver.Endpoint{Host: "h", Database: "d"}, "port"},
 		{"no database", driver.Endpoint{Host: "h", Port: 1}, "database"},
 		{"no SID", driver.Endpoint{Host: "h", Port: 1, Database: ":"}, "database"},

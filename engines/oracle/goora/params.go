@@ -103,7 +103,7 @@ func parseParams(params map[string]string) (*settings, error) {
 	// What is not said is as in go-ora's ParseConfig.
 	s := &settings{config: configurations.ConnectionConfig{
 		ClientInfo:   configurations.ClientInfo{Language: "AMERICAN", Territory: "AMERICA"},
-		SessionInfo:  configurations.SessionInfo{Timeout: 10 * time.Minute, SessionDataUnitSize: 2 << 20, TransportDataUnitSize: 2 << 20},
+		SessionInfo:  configurations.SessionInfo{Timeout: 10 * time.Minute, SessionDataUnitSize: 2 << 20, TransportDataUnitSize: 2 << 20, SSLVerify: true},
 		PrefetchRows: 25,
 	}}
 	seen := map[string]string{}
@@ -140,6 +140,15 @@ func parseParams(params map[string]string) (*settings, error) {
 		}
 	}
 	return s, nil
+}
+
+// checkValue checks the value of a parameter by its canonical name; any other name it
+// takes.
+func checkValue(name, value string) error {
+	if set, ok := rules[name]; ok {
+		return set(&settings{}, value)
+	}
+	return nil
 }
 
 func unknown(name string) error {

@@ -3,12 +3,12 @@ package goora_test
 import (
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/sijms/go-ora/v2/configurations"
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/engines/oracle/goora"
+	"github.com/sqlsecrets/sqlsecrets/internal/configtest"
 )
 
 func TestCheckParams(t *testing.T) {
@@ -100,32 +100,17 @@ func TestCheckParams(t *testing.T) {
 	}
 }
 
-// What the parameters say reaches go-ora's configuration, and what they do not say is
-// as in its ParseConfig.
-func TestParamsInTheConfiguration(t *testing.T) {
-	zero, err := configurations.ParseConfig("oracle://u:p@h:1521/ORCL")
+// What no parameter says is as in go-ora's ParseConfig, but for the descriptor, which is
+// ours, and the credentials.
+func TestDefaults(t *testing.T) {
+	theirs, err := configurations.ParseConfig("oracle://u:p@h:1521/ORCL")
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := capture(t, driver.Endpoint{Host: "h", Port: 1521, Database: "ORCL"})
-	if got.Timeout != zero.Timeout || got.PrefetchRows != zero.PrefetchRows || got.Lob != zero.Lob ||
-		got.Language != zero.Language || got.Territory != zero.Territory || got.Protocol != zero.Protocol ||
-		got.SessionDataUnitSize != zero.SessionDataUnitSize || got.TransportDataUnitSize != zero.TransportDataUnitSize ||
-		got.EncServiceLevel != zero.EncServiceLevel || got.IntServiceLevel != zero.IntServiceLevel ||
-		got.ProgramName != zero.ProgramName || got.DriverName != zero.DriverName || got.PID != zero.PID || got.HostName != zero.HostName ||
-		got.ServiceName != zero.ServiceName || got.AuthType != zero.AuthType || got.DBAPrivilege != zero.DBAPrivilege {
-		t.Errorf("without parameters go-ora gets %+v, want %+v", got, zero)
-	}
-	got = capture(t, driver.Endpoint{Host: "h", Port: 1521, Database: ":ORCL", Params: pairs(
-		"TIMEOUT", "30", "PREFETCH_ROWS", "7", "LOB FETCH", "STREAM", "LANGUAGE", "GERMAN", "TERRITORY", "GERMANY", "SSL", "true",
-		"ENCRYPTION", "REJECTED", "DATA INTEGRITY", "REQUESTED", "DBA PRIVILEGE", "SYSOPER", "PROGRAM", "p", "OS USER", "o",
-		"PROXY CLIENT NAME", "c", "INSTANCE NAME", "i", "SERVER LOCATION", "UTC")})
-	if got.Timeout != 30*time.Second || got.PrefetchRows != 7 || got.Lob != configurations.STREAM ||
-		got.Language != "GERMAN" || got.Territory != "GERMANY" || got.Protocol != "tcps" || !got.SSL || got.TLSConfig == nil ||
-		got.EncServiceLevel != 1 || got.IntServiceLevel != 2 || got.DBAPrivilege != configurations.SYSOPER ||
-		got.ProgramName != "p" || got.OSUserName != "o" || got.ProxyClientName != "c" || got.InstanceName != "i" ||
-		got.Location != "UTC" || got.SID != "ORCL" || got.ServiceName != "" {
-		t.Errorf("with parameters go-ora gets %+v", got)
+	theirs.UserID, theirs.Password = "", ""
+	ours := capture(t, driver.Endpoint{Host: "h", Port: 1521, Database: "ORCL"})
+	if got := configtest.FieldsOf(ours).Without("Cid", "connStr", "Servers[0].Protocol").Since(configtest.FieldsOf(theirs).Without("Cid", "connStr", "Servers[0].Protocol")); got != "" {
+		t.Errorf("go-ora gets another %s", got)
 	}
 }
 

@@ -2,16 +2,8 @@ package goora_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	sqldriver "database/sql/driver"
 	"fmt"
-	"math/big"
-	"net"
 	"reflect"
 	"strings"
 	"testing"
@@ -107,54 +99,4 @@ func noPassword(t *testing.T, err error, password string) {
 			t.Errorf("%s is a %v", path, v.Type())
 		}
 	})
-}
-
-// certificates are an authority's and a server's, made for the test.
-type certificates struct {
-	Pool      *x509.CertPool
-	Authority []byte
-	Server    *tls.Config
-}
-
-func newCertificates(tb testing.TB, names ...string) certificates {
-	tb.Helper()
-	check := func(err error) {
-		if err != nil {
-			tb.Helper()
-			tb.Fatal(err)
-		}
-	}
-	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	check(err)
-	ca := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test authority"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true,
-	}
-	caDER, err := x509.CreateCertificate(rand.Reader, ca, ca, &caKey.PublicKey, caKey)
-	check(err)
-	ca, err = x509.ParseCertificate(caDER)
-	check(err)
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	check(err)
-	leaf := &x509.Certificate{
-		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "server"},
-		NotBefore: ca.NotBefore, NotAfter: ca.NotAfter,
-	}
-	for _, n := range names {
-		if ip := net.ParseIP(n); ip != nil {
-			leaf.IPAddresses = append(leaf.IPAddresses, ip)
-		} else {
-			leaf.DNSNames = append(leaf.DNSNames, n)
-		}
-	}
-	der, err := x509.CreateCertificate(rand.Reader, leaf, ca, &key.PublicKey, caKey)
-	check(err)
-	c := certificates{
-		Pool:      x509.NewCertPool(),
-		Authority: caDER,
-		Server:    &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}},
-	}
-	c.Pool.AddCert(ca)
-	return c
 }

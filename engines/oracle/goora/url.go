@@ -42,7 +42,7 @@ func (e Engine) ParseURL(raw string, own func(property string) bool) (u driver.U
 	} else {
 		rest = after
 	}
-	t := translation{params: map[string]string{}, from: map[string]string{}}
+	t := translation{Params: jdbcurl.Params{Values: map[string]string{}, Plain: canonical}}
 	target, query := "", ""
 	if strings.HasPrefix(rest, "(") {
 		var d node
@@ -75,7 +75,7 @@ func (e Engine) ParseURL(raw string, own func(property string) bool) (u driver.U
 		case p.Name == "user":
 			u.SecretID = p.Value
 		case own(p.Name):
-			err = t.set(p.Name, p.Name, p.Value)
+			err = t.Set(p.Name, p.Name, p.Value)
 		default:
 			err = t.property(p)
 		}
@@ -87,7 +87,7 @@ func (e Engine) ParseURL(raw string, own func(property string) bool) (u driver.U
 		return u, errors.New(`the URL has no "user"; it is the id of the secret`)
 	}
 	u.Host, u.Port = t.host()
-	u.Database, u.Params = t.database, t.params
+	u.Database, u.Params = t.database, t.Values
 	return u, nil
 }
 
@@ -96,8 +96,7 @@ type translation struct {
 	hosts    []hostPort
 	lists    int
 	database string
-	params   map[string]string
-	from     map[string]string // the property that set a parameter
+	jdbcurl.Params
 }
 
 type hostPort struct {
@@ -126,14 +125,6 @@ func (t *translation) host() (host string, port int) {
 	return strings.Join(list, ","), 0
 }
 
-func (t *translation) set(property, param, value string) error {
-	if other, ok := t.from[param]; ok {
-		return fmt.Errorf("properties %q and %q are the same", other, property)
-	}
-	t.params[param], t.from[param] = value, property
-	return nil
-}
-
 func (t *translation) setDatabase(name string) error {
 	if err := checkName(strings.TrimPrefix(name, ":")); err != nil {
 		return fmt.Errorf("the service or SID: %w", err)
@@ -151,7 +142,7 @@ func (t *translation) easyConnect(s string) error {
 	if scheme, after, ok := strings.Cut(s, "://"); ok && !strings.ContainsAny(scheme, "/:") {
 		switch lower := strings.ToLower(scheme); lower {
 		case "tcp", "tcps":
-			if err := t.set("PROTOCOL", "PROTOCOL", lower); err != nil {
+			if err := t.Set("PROTOCOL", "PROTOCOL", lower); err != nil {
 				return err
 			}
 		case "ldap", "ldaps":
@@ -195,12 +186,12 @@ func (t *translation) easyConnect(s string) error {
 		}
 	}
 	if hasServer {
-		if err := t.set("server", "SERVER TYPE", server); err != nil {
+		if err := t.Set("server", "SERVER TYPE", server); err != nil {
 			return err
 		}
 	}
 	if hasInstance {
-		return t.set("instance", "INSTANCE NAME", instance)
+		return t.Set("instance", "INSTANCE NAME", instance)
 	}
 	return nil
 }
@@ -227,7 +218,7 @@ func (t *translation) authority(s string) error {
 		}
 	}
 	if len(t.hosts) > 1 {
-		t.params["LOAD BALANCE"] = "true"
+		t.Values["LOAD BALANCE"] = "true"
 	}
 	return nil
 }
@@ -244,20 +235,7 @@ func (t *translation) property(p jdbcurl.Property) error {
 				return fmt.Errorf("property %q: it has no counterpart in go-ora%s", p.Name, hint)
 			}
 		}
-		return t.set(p.Name, canonical(p.Name), p.Value) // CheckParams knows it or not
+		return t.Set(p.Name, p.Name, p.Value) // CheckParams knows it or not
 	}
-	return t.translate(p.Name, known, p.Value)
-}
-
-func (t *translation) translate(name string, p property, value string) error {
-	if p.translate != nil {
-		v, err := p.translate(value)
-		if err != nil {
-			return fmt.Errorf("property %q: %w", name, err)
-		}
-		if value = v; value == "" {
-			return nil
-		}
-	}
-	return t.set(name, p.param, value)
+	return t.Translate(p.Name, p.Value, known.param, known.translate, checkValue)
 }

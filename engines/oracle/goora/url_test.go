@@ -1,6 +1,7 @@
 package goora_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -20,6 +21,7 @@ func own(p string) bool { return p == "stage" || p == "region" }
 
 func notOwn(string) bool { return false }
 
+// What properties mean is in guide_test.go.
 func TestParseURL(t *testing.T) {
 	const arn = "arn:aws:secretsmanager:us-west-2:123456789012:secret:a/b-a1b2c3"
 	tcp, tcps := pairs("PROTOCOL", "tcp"), pairs("PROTOCOL", "tcps")
@@ -47,7 +49,7 @@ func TestParseURL(t *testing.T) {
 		{"@tcps://a,b:2484,[::1]/ORCL?user=id", driver.URL{SecretID: "id", Host: "a:2484,b:2484,[::1]", Database: "ORCL", Params: pairs("PROTOCOL", "tcps", "LOAD BALANCE", "true")}},
 		{"@//a,b/ORCL?user=id&load_balance=off", driver.URL{SecretID: "id", Host: "a,b", Database: "ORCL", Params: pairs("LOAD BALANCE", "off")}},
 		{"@//h/a%24b?user=id&stage=AWS%20X&region=r", driver.URL{SecretID: "id", Host: "h", Database: "a$b", Params: pairs("stage", "AWS X", "region", "r")}},
-		{"@//h/d?user=id&ssl=true&ssl_verify=false&prefetch_rows=10", driver.URL{SecretID: "id", Host: "h", Database: "d", Params: pairs("SSL", "true", "SSL VERIFY", "false", "PREFETCH ROWS", "10")}},
+		{"@//h/d?user=id&ssl=true&ssl_verify=false&prefetch_rows=10", driver.URL{SecretID: "id", Host: "h", Database: "d", Params: pairs("ssl", "true", "ssl_verify", "false", "prefetch_rows", "10")}},
 		{"@(DESCRIPTION=(ADDRESS=(PROTOCOL=TCP)(HOST=example.com)(PORT=1521))(CONNECT_DATA=(SERVICE_NAME=ORCL)))?user=id",
 			driver.URL{SecretID: "id", Host: "example.com", Port: 1521, Database: "ORCL", Params: tcp}},
 		{"@( description = ( address_list = (load_balance=on)(failover=on) (address = (protocol=tcps)(host=a)(port=1)) (address=(protocol=TCPS)(port=2)(host=b)) ) ( connect_data = (server = DEDICATED) (sid = ORCL) ) )?user=id",
@@ -76,49 +78,6 @@ func TestParseURL(t *testing.T) {
 			}
 		} else if err != nil {
 			t.Errorf("CheckParams of %q: %v", c.url, err)
-		}
-	}
-}
-
-func TestProperties(t *testing.T) {
-	for query, want := range map[string]map[string]string{
-		"oracle.net.CONNECT_TIMEOUT=10000":                      pairs("CONNECT TIMEOUT", "10"),
-		"oracle.net.CONNECT_TIMEOUT=1500":                       pairs("CONNECT TIMEOUT", "1500ms"),
-		"oracle.net.CONNECT_TIMEOUT=0":                          pairs("CONNECT TIMEOUT", "0"),
-		"oracle.jdbc.loginTimeout=15":                           pairs("CONNECT TIMEOUT", "15"),
-		"loginTimeout=15":                                       pairs("CONNECT TIMEOUT", "15"),
-		"oracle.net.OUTBOUND_CONNECT_TIMEOUT=2000":              pairs("TRANSPORT CONNECT TIMEOUT", "2"),
-		"oracle.net.TRANSPORT_CONNECT_TIMEOUT=2000":             pairs("TRANSPORT CONNECT TIMEOUT", "2"),
-		"oracle.jdbc.ReadTimeout=60000":                         pairs("TIMEOUT", "60"),
-		"oracle.net.READ_TIMEOUT=60000":                         pairs("TIMEOUT", "60"),
-		"defaultRowPrefetch=100":                                pairs("PREFETCH ROWS", "100"),
-		"oracle.jdbc.defaultRowPrefetch=100":                    pairs("PREFETCH ROWS", "100"),
-		"internal_logon=sysdba":                                 pairs("DBA PRIVILEGE", "sysdba"),
-		"oracle.jdbc.internal_logon=sysdba":                     pairs("DBA PRIVILEGE", "sysdba"),
-		"oracle.jdbc.proxyClientName=app":                       pairs("PROXY CLIENT NAME", "app"),
-		"v$session.program=billing&v$session.osuser=me":         pairs("PROGRAM", "billing", "OS USER", "me"),
-		"oracle.net.encryption_client=REQUESTED":                pairs("ENCRYPTION", "REQUESTED"),
-		"oracle.net.crypto_checksum_client=REJECTED":            pairs("DATA INTEGRITY", "REJECTED"),
-		"oracle.net.ssl_server_dn_match=true":                   {},
-		"oracle.net.ssl_server_dn_match=false":                  {}, // it is checked all the same
-		"oracle.jdbc.TcpNoDelay=true&oracle.net.keepAlive=true": {},
-		"oracle.net.disableOob=true":                            {},
-		"oracle.jdbc.timezoneAsRegion=false":                    {},
-		"oracle.net.networkCompression=off":                     {},
-		"retry_count=3&retry_delay=1&sdu=8192&expire_time=5":    {},
-		"connect_timeout=5&transport_connect_timeout=1":         pairs("CONNECT TIMEOUT", "5", "TRANSPORT CONNECT TIMEOUT", "1"),
-		"ssl_server_dn_match=on&failover=on&source_route=off":   {},
-		"protocol=tcps&oracle.net.wallet_location=file:/w":      pairs("PROTOCOL", "tcps", "WALLET", "/w"),
-		"protocol=tcps&oracle.net.wallet_location=(SOURCE%3D(METHOD%3DFILE)(METHOD_DATA%3D(DIRECTORY%3D/w)))": pairs("PROTOCOL", "tcps", "WALLET", "/w"),
-		"protocol=tcps&wallet_location=/w":     pairs("PROTOCOL", "tcps", "WALLET", "/w"),
-		"protocol=tcps&my_wallet_directory=/w": pairs("PROTOCOL", "tcps", "WALLET", "/w"),
-	} {
-		u, err := goora.Engine{}.ParseURL("oracle:thin:@//h:1/d?user=id&"+query, notOwn)
-		if err == nil {
-			err = goora.Engine{}.CheckParams(u.Params)
-		}
-		if err != nil || !reflect.DeepEqual(u.Params, want) {
-			t.Errorf("%s: parameters %q, %v, want %q", query, u.Params, err, want)
 		}
 	}
 }
@@ -175,21 +134,6 @@ func TestParseURLFails(t *testing.T) {
 		{"thin:@(DESCRIPTION=(SOURCE_ROUTE=on)(ADDRESS=(HOST=h)))?user=id", `"SOURCE_ROUTE"`},
 		{"thin:@(DESCRIPTION=(CONNECT_TIMEOUT=1)(ADDRESS=(HOST=h)))?user=id&oracle.net.CONNECT_TIMEOUT=CANARY", `"oracle.net.CONNECT_TIMEOUT"`},
 		{"thin:@(DESCRIPTION=(CONNECT_TIMEOUT=1)(ADDRESS=(HOST=h)))?user=id&oracle.net.CONNECT_TIMEOUT=1000", `"CONNECT_TIMEOUT" and "oracle.net.CONNECT_TIMEOUT"`},
-		{"thin:@//h/d?user=id&oracle.net.CONNECT_TIMEOUT=10s", `"oracle.net.CONNECT_TIMEOUT"`},
-		{"thin:@//h/d?user=id&oracle.net.ssl_server_cert_dn=CANARY", "driver.Options.TLS"},
-		{"thin:@//h/d?user=id&oracle.net.ssl_server_dn_match=CANARY", `"oracle.net.ssl_server_dn_match"`},
-		{"thin:@//h/d?user=id&oracle.net.ssl_version=CANARY", "driver.Options.TLS"},
-		{"thin:@//h/d?user=id&oracle.net.wallet_password=CANARY", "cwallet.sso"},
-		{"thin:@//h/d?user=id&oracle.net.wallet_location=(CANARY", `"oracle.net.wallet_location"`},
-		{"thin:@//h/d?user=id&oracle.net.tns_admin=CANARY", "tnsnames.ora"},
-		{"thin:@//h/d?user=id&TNS_ADMIN=CANARY", "tnsnames.ora"},
-		{"thin:@//h/d?user=id&oracle.net.disableOob=false", `"oracle.net.disableOob"`},
-		{"thin:@//h/d?user=id&oracle.jdbc.timezoneAsRegion=true", `"oracle.jdbc.timezoneAsRegion"`},
-		{"thin:@//h/d?user=id&oracle.jdbc.implicitStatementCacheSize=CANARY", "no counterpart"},
-		{"thin:@//h/d?user=id&oracle.net.authentication_services=CANARY", "no counterpart"},
-		{"thin:@//h/d?user=id&javax.net.ssl.trustStore=CANARY", "driver.Options.TLS"},
-		{"thin:@//h/d?user=id&v$session.machine=CANARY", "Engine.Configure"},
-		{"thin:@//h/d?user=id&retry_count=CANARY", `"retry_count"`},
 	} {
 		_, err := goora.Engine{}.ParseURL("oracle:"+c.url, own)
 		if err == nil || !strings.Contains(err.Error(), c.want) {
@@ -227,11 +171,25 @@ func tryCapture(t *testing.T, ep driver.Endpoint) (config *configurations.Connec
 	return config, nil
 }
 
-// The zone of an address is for the dialer, not for the listener.
+// The zone of an address is for the dialer, neither for the listener nor for the name in
+// a certificate.
 func TestIPv6Zone(t *testing.T) {
-	c := capture(t, driver.Endpoint{Host: "fe80::1%eth0", Port: 1521, Database: "ORCL"})
-	if len(c.Servers) != 1 || c.Servers[0].Addr != "fe80::1%eth0" || !strings.Contains(c.ConnectionData(), "(HOST=fe80::1)") {
-		t.Errorf("servers %v, descriptor %s", c.Servers, c.ConnectionData())
+	var dialled, descriptor string
+	stop := errors.New("stop")
+	e := goora.Engine{Configure: func(c *configurations.ConnectionConfig) error {
+		descriptor = c.ConnectionData()
+		c.RegisterDial(func(_ context.Context, _, address string) (net.Conn, error) {
+			dialled = address
+			return nil, stop
+		})
+		return nil
+	}}
+	_, err := connect(t, e, driver.Endpoint{Host: "fe80::1%eth0", Port: 1521, Database: "ORCL"}, goodPassword)
+	if dialled != "[fe80::1%eth0]:1521" || !strings.Contains(descriptor, "(HOST=fe80::1)") {
+		t.Errorf("dialled %s with descriptor %s", dialled, descriptor)
+	}
+	if !errors.Is(err, stop) || !strings.Contains(err.Error(), "[fe80::1%eth0]:1521") {
+		t.Errorf("Connect = %v, want the dialer's error and the address", err)
 	}
 }
 
@@ -296,15 +254,19 @@ func FuzzParseURL(f *testing.F) {
 				t.Errorf("server %s:%d is not in %s", s.Addr, s.Port, ep.Host)
 			}
 		}
-		asked := u.Params["PROTOCOL"] == "tcps"
-		switch strings.ToLower(u.Params["SSL"]) {
+		said := map[string]string{}
+		for name, value := range u.Params {
+			said[goora.Plain(name)] = value
+		}
+		asked := strings.EqualFold(said["PROTOCOL"], "tcps")
+		switch strings.ToLower(said["SSL"]) {
 		case "true", "enable", "enabled", "on", "yes":
 			asked = true
 		}
 		if asked != (c.TLSConfig != nil && c.Protocol == "tcps" && c.SSL) || asked != strings.Contains(sent, "(PROTOCOL=tcps)") {
 			t.Errorf("TLS asked for: %t, protocol %s", asked, c.Protocol)
 		}
-		if c.TLSConfig != nil && c.TLSConfig.InsecureSkipVerify && u.Params["SSL VERIFY"] == "" {
+		if c.TLSConfig != nil && c.TLSConfig.InsecureSkipVerify && said["SSL VERIFY"] == "" {
 			t.Error("nothing is verified")
 		}
 		if strings.ContainsAny(c.Language+c.Territory, `'"`) {
@@ -314,7 +276,7 @@ func FuzzParseURL(f *testing.F) {
 }
 
 // Every value of the endpoint that is taken reaches go-ora as it is.
-func FuzzEndpoint(f *testing.F) {
+func FuzzDescriptor(f *testing.F) {
 	f.Add("h", "d", "i")
 	f.Add("::1", ":SID", "x)(SID=y")
 	f.Add("a:1,b:2", "x)(SERVER=", "i")

@@ -8,12 +8,13 @@ import (
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/engines/postgres/pgxv5"
+	"github.com/sqlsecrets/sqlsecrets/internal/pgserver"
 )
 
 // BenchmarkConnect compares a login with pgx's own connector, with a configuration
 // that is parsed once, on the same stand-in.
 func BenchmarkConnect(b *testing.B) {
-	s := (&server{}).start(b)
+	s := (&pgserver.Server{}).Start(b)
 	b.Run("pgx", func(b *testing.B) {
 		config, err := pgx.ParseConfig("host=" + s.Host + " user=u password=p database=app sslmode=disable")
 		if err != nil {
@@ -35,7 +36,7 @@ func BenchmarkConnect(b *testing.B) {
 		superseded func() bool
 	}{{"engine", nil}, {"engine, Superseded", notSuperseded}} {
 		b.Run(c.name, func(b *testing.B) {
-			l, err := pgxv5.Engine{}.Prepare(s.endpoint("sslmode", "disable"))
+			l, err := pgxv5.Engine{}.Prepare(endpoint(s, "sslmode", "disable"))
 			if err != nil {
 				b.Fatal(err)
 			}

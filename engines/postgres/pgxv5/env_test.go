@@ -11,6 +11,7 @@ import (
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/engines/postgres/pgxv5"
+	"github.com/sqlsecrets/sqlsecrets/internal/pgserver"
 )
 
 // environment is what libpq and pgx read, with values that would show: see
@@ -67,7 +68,7 @@ type prepared struct {
 	Min, Max, Negotiation, Kerberos, SPN   string
 	Settings                               string
 	Fallbacks                              int
-	Validated                              bool
+	Wanted                                 string
 	StatementCacheCapacity, DescribeCaches int
 }
 
@@ -78,11 +79,16 @@ func prepare(t *testing.T, ep driver.Endpoint) prepared {
 		t.Fatal(err)
 	}
 	c := configs[0]
+	lg, err := pgxv5.Engine{}.Prepare(ep)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, wanted := pgxv5.Attempts(lg)
 	p := prepared{
 		Host: c.Host, Database: c.Database, User: c.User, Password: c.Password, Port: c.Port,
 		Timeout: c.ConnectTimeout, ChannelBinding: c.ChannelBinding, RequireAuth: c.RequireAuth, CertMode: c.SSLCertMode,
 		Min: c.MinProtocolVersion, Max: c.MaxProtocolVersion, Negotiation: c.SSLNegotiation, Kerberos: c.KerberosSrvName, SPN: c.KerberosSpn,
-		Fallbacks: len(c.Fallbacks), Validated: c.ValidateConnect != nil,
+		Fallbacks: len(c.Fallbacks), Wanted: wanted,
 		StatementCacheCapacity: c.StatementCacheCapacity, DescribeCaches: c.DescriptionCacheCapacity,
 	}
 	for _, k := range sortedKeys(c.RuntimeParams) {
@@ -162,13 +168,13 @@ func TestEnvironmentDoesNotCount(t *testing.T) {
 		check(t)
 
 		// An empty password is one.
-		s := (&server{}).start(t)
-		conn, err := connect(t, pgxv5.Engine{}, s.endpoint(), "")
+		s := (&pgserver.Server{}).Start(t)
+		conn, err := connect(t, pgxv5.Engine{}, endpoint(s), "")
 		if err != nil {
 			t.Fatal(err)
 		}
 		_ = conn.Close()
-		if got := s.seen()[0].Password; got != "" {
+		if got := s.Seen()[0].Password; got != "" {
 			t.Errorf("the server got a password of %d bytes, want none", len(got))
 		}
 	})

@@ -17,6 +17,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/engines/postgres/pgxv5"
 	"github.com/sqlsecrets/sqlsecrets/internal/leak"
+	"github.com/sqlsecrets/sqlsecrets/internal/pgserver"
+	"github.com/sqlsecrets/sqlsecrets/internal/testca"
 )
 
 func TestRejected(t *testing.T) {
@@ -144,8 +146,8 @@ func TestNoDatabase(t *testing.T) {
 }
 
 func TestErrorsHoldNoPassword(t *testing.T) {
-	certs := newCertificates(t, "localhost")
-	reject := func(login) *pgErr { return pgError("28P01", "auth_failed", "no") }
+	certs := testca.New("localhost")
+	reject := func(pgserver.Login) *pgserver.Error { return pgserver.NewError("28P01", "auth_failed", "no") }
 	noDial := pgxv5.Engine{Configure: func(c *pgx.ConnConfig) error {
 		c.DialFunc = func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("no route") }
 		return nil
@@ -153,26 +155,26 @@ func TestErrorsHoldNoPassword(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		engine pgxv5.Engine
-		server *server
+		server *pgserver.Server
 		change func(*driver.Endpoint)
 		want   string
 		as     any
 	}{
-		{"rejected", pgxv5.Engine{}, &server{check: reject}, nil, "server error: FATAL: no (SQLSTATE 28P01)", new(*pgconn.PgError)},
-		{"rejected over TLS", pgxv5.Engine{}, &server{check: reject, tls: certs.Server}, nil, "SQLSTATE 28P01", new(*pgconn.PgError)},
-		{"hangs up", pgxv5.Engine{}, &server{hangUp: atPassword}, nil, "failed to receive message", nil},
-		{"wrong certificate", pgxv5.Engine{}, &server{tls: certs.Server}, func(ep *driver.Endpoint) { ep.TLS = &tls.Config{RootCAs: certs.Pool} }, "certificate", new(*tls.CertificateVerificationError)},
-		{"no TLS", pgxv5.Engine{}, &server{}, func(ep *driver.Endpoint) { ep.Params = pairs("sslmode", "require") }, "tls error: server refused TLS connection", nil},
-		{"an error for an answer", pgxv5.Engine{}, &server{answer: 'E'}, nil, "refused TLS", nil},
+		{"rejected", pgxv5.Engine{}, &pgserver.Server{Check: reject}, nil, "server error: FATAL: no (SQLSTATE 28P01)", new(*pgconn.PgError)},
+		{"rejected over TLS", pgxv5.Engine{}, &pgserver.Server{Check: reject, TLS: certs.Server}, nil, "SQLSTATE 28P01", new(*pgconn.PgError)},
+		{"hangs up", pgxv5.Engine{}, &pgserver.Server{HangUp: pgserver.AtPassword}, nil, "failed to receive message", nil},
+		{"wrong certificate", pgxv5.Engine{}, &pgserver.Server{TLS: certs.Server}, func(ep *driver.Endpoint) { ep.TLS = &tls.Config{RootCAs: certs.Pool} }, "certificate", new(*tls.CertificateVerificationError)},
+		{"no TLS", pgxv5.Engine{}, &pgserver.Server{}, func(ep *driver.Endpoint) { ep.Params = pairs("sslmode", "require") }, "tls error: server refused TLS connection", nil},
+		{"an error for an answer", pgxv5.Engine{}, &pgserver.Server{Answer: 'E'}, nil, "refused TLS", nil},
 		{"dial", pgxv5.Engine{}, nil, func(ep *driver.Endpoint) { ep.Host = down(t) + "," + down(t) }, "connection refused", new(*net.OpError)},
-		{"dialer", noDial, &server{}, nil, "no route", nil},
+		{"dialer", noDial, &pgserver.Server{}, nil, "no route", nil},
 		{"look-up", pgxv5.Engine{}, nil, func(ep *driver.Endpoint) { ep.Host = "no-such-host.invalid" }, "hostname resolving error", new(*net.DNSError)},
-		{"standby", pgxv5.Engine{}, &server{standby: true}, func(ep *driver.Endpoint) { ep.Params = pairs("target_session_attrs", "primary") }, "ValidateConnect failed: server is in standby mode", nil},
+		{"standby", pgxv5.Engine{}, &pgserver.Server{Standby: true}, func(ep *driver.Endpoint) { ep.Params = pairs("target_session_attrs", "primary") }, "ValidateConnect failed: server is in standby mode", nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			ep := driver.Endpoint{Port: 1}
 			if c.server != nil {
-				ep = c.server.start(t).endpoint()
+				ep = endpoint(c.server.Start(t))
 			}
 			if c.change != nil {
 				c.change(&ep)
@@ -189,7 +191,7 @@ func TestErrorsHoldNoPassword(t *testing.T) {
 			}
 			noPassword(t, err, canary)
 			if c.server != nil {
-				c.server.closed(t)
+				c.server.WaitClosed(t)
 			}
 		})
 	}

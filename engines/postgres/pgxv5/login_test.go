@@ -16,11 +16,14 @@ import (
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/engines/postgres/pgxv5"
+	"github.com/sqlsecrets/sqlsecrets/internal/loopback"
+	"github.com/sqlsecrets/sqlsecrets/internal/pgserver"
+	"github.com/sqlsecrets/sqlsecrets/internal/testca"
 )
 
 func TestConnect(t *testing.T) {
-	s := (&server{check: wrongPassword}).start(t)
-	conn, err := connect(t, pgxv5.Engine{}, s.endpoint("application_name", "a b'\\", "search_path", "x"), goodPassword)
+	s := (&pgserver.Server{Check: wrongPassword}).Start(t)
+	conn, err := connect(t, pgxv5.Engine{}, endpoint(s, "application_name", "a b'\\", "search_path", "x"), goodPassword)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,12 +33,12 @@ func TestConnect(t *testing.T) {
 	if err := conn.Close(); err != nil {
 		t.Error(err)
 	}
-	s.closed(t)
-	got := s.seen()
+	s.WaitClosed(t)
+	got := s.Seen()
 	if len(got) != 1 {
 		t.Fatalf("the server saw %d logins, want 1", len(got))
 	}
-	want := login{User: "app_user", Password: goodPassword, Database: "app"}
+	want := pgserver.Login{User: "app_user", Password: goodPassword, Database: "app"}
 	if l := got[0]; l.User != want.User || l.Password != want.Password || l.Database != want.Database || l.TLS {
 		t.Errorf("the server saw %+v, want %+v", l, want)
 	}
@@ -51,8 +54,8 @@ func TestEveryCharacter(t *testing.T) {
 		all = append(all, r)
 	}
 	all = append(all, '€', '😀', '密')
-	s := (&server{}).start(t)
-	l, err := pgxv5.Engine{}.Prepare(s.endpoint())
+	s := (&pgserver.Server{}).Start(t)
+	l, err := pgxv5.Engine{}.Prepare(endpoint(s))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +65,7 @@ func TestEveryCharacter(t *testing.T) {
 			t.Fatalf("password %q: %v", text, err)
 		}
 		_ = conn.Close()
-		seen := s.seen()
+		seen := s.Seen()
 		if got := seen[len(seen)-1]; got.Password != text || got.User != "u"+text {
 			t.Errorf("the server got user %q and password %q, want %q", got.User, got.Password, text)
 		}
@@ -72,16 +75,16 @@ func TestEveryCharacter(t *testing.T) {
 // A login that a server refuses is not repeated: not in clear text, as pgx's own
 // sslmode=prefer does, and not at another address of the host.
 func TestOneLoginPerConnect(t *testing.T) {
-	certs := newCertificates(t, "localhost")
+	certs := testca.New("localhost")
 	for _, code := range []string{"28000", "28P01", "08P01", "53300", "57P03", "3D000", "42501", "XX000"} {
 		for _, tlsOn := range []bool{true, false} {
 			for _, when := range []string{"before the password", "after it"} {
 				t.Run(fmt.Sprintf("%s/tls=%t/%s", code, tlsOn, when), func(t *testing.T) {
-					s := &server{check: func(login) *pgErr { return pgError(code, "", "no") }}
+					s := &pgserver.Server{Check: func(pgserver.Login) *pgserver.Error { return pgserver.NewError(code, "", "no") }}
 					if tlsOn {
-						s.tls = certs.Server
+						s.TLS = certs.Server
 					}
-					s.start(t)
+					s.Start(t)
 					e := pgxv5.Engine{Configure: func(c *pgx.ConnConfig) error {
 						c.LookupFunc = func(context.Context, string) ([]string, error) {
 							return []string{"127.0.0.1", "127.0.0.1", "127.0.0.1"}, nil
@@ -91,12 +94,12 @@ func TestOneLoginPerConnect(t *testing.T) {
 						}
 						return nil
 					}}
-					_, err := connect(t, e, s.endpoint(), goodPassword)
-					s.closed(t)
+					_, err := connect(t, e, endpoint(s), goodPassword)
+					s.WaitClosed(t)
 					if err == nil {
 						t.Fatal("Connect succeeded")
 					}
-					got := s.seen()
+					got := s.Seen()
 					if when == "before the password" {
 						if len(got) != 0 {
 							t.Errorf("the server saw %d passwords, want none", len(got))
@@ -126,60 +129,60 @@ func TestOneLoginPerConnect(t *testing.T) {
 }
 
 func TestTLS(t *testing.T) {
-	certs := newCertificates(t, "localhost", "127.0.0.1")
-	others := newCertificates(t, "localhost", "127.0.0.1")
-	verify := []string{"sslrootcert", certs.File, "sslmode"}
+	certs := testca.New("localhost", "127.0.0.1")
+	others := testca.New("localhost", "127.0.0.1")
+	verify := []string{"sslrootcert", certs.File(t), "sslmode"}
 	for _, c := range []struct {
 		name   string
-		server *server
+		server *pgserver.Server
 		params []string
 		tls    *tls.Config
 		host   string // "" is the address
 		want   string // "tls", "plain" or part of an error
 		dials  int    // 0: not checked
 	}{
-		{"default, available", &server{tls: certs.Server}, nil, nil, "", "tls", 1},
-		{"default, not available", &server{}, nil, nil, "", "plain", 2},
-		{"prefer, available", &server{tls: certs.Server}, pairsOf("sslmode", "prefer"), nil, "", "tls", 1},
-		{"prefer, not available", &server{}, pairsOf("sslmode", "prefer"), nil, "", "plain", 2},
-		{"default, error for an answer", &server{answer: 'E'}, nil, nil, "", "refused TLS, but not when asked again", 2},
-		{"default, nonsense for an answer", &server{answer: 'X'}, nil, nil, "", "refused TLS, but not when asked again", 2},
-		{"default, hangs up", &server{hangUp: atConnect}, nil, nil, "", "tls error", 1},
-		{"default, hangs up after TLS", &server{tls: certs.Server, hangUp: atStartup}, nil, nil, "", "failed to receive message", 1},
-		{"default, broken TLS", &server{tls: &tls.Config{}}, nil, nil, "", "tls", 1},
-		{"disable", &server{tls: certs.Server}, pairsOf("sslmode", "disable"), nil, "", "plain", 1},
-		{"require", &server{tls: certs.Server}, pairsOf("sslmode", "require"), nil, "", "tls", 1},
-		{"require, not available", &server{}, pairsOf("sslmode", "require"), nil, "", "server refused TLS connection", 1},
-		{"require with an authority verifies it", &server{tls: others.Server}, append(verify, "require"), nil, "", "unknown authority", 1},
-		{"verify-full, address", &server{tls: certs.Server}, append(verify, "verify-full"), nil, "", "tls", 1},
-		{"verify-full, name", &server{tls: certs.Server}, append(verify, "verify-full"), nil, "localhost", "tls", 1},
-		{"verify-full, wrong name", &server{tls: certs.Server}, append(verify, "verify-full"), nil, "other.test", "valid for localhost, not other.test", 1},
-		{"verify-full, wrong authority", &server{tls: others.Server}, append(verify, "verify-full"), nil, "localhost", "unknown authority", 1},
-		{"verify-full, system's authorities", &server{tls: certs.Server}, pairsOf("sslmode", "verify-full"), nil, "localhost", "unknown authority", 1},
-		{"verify-full, not available", &server{}, append(verify, "verify-full"), nil, "localhost", "server refused TLS connection", 1},
-		{"verify-ca, wrong name", &server{tls: certs.Server}, append(verify, "verify-ca"), nil, "other.test", "tls", 1},
-		{"verify-ca, wrong authority", &server{tls: others.Server}, append(verify, "verify-ca"), nil, "other.test", "unknown authority", 1},
-		{"system, no mode", &server{tls: certs.Server}, pairsOf("sslrootcert", "system"), nil, "localhost", "unknown authority", 1},
-		{"system, no mode, not available", &server{}, pairsOf("sslrootcert", "system"), nil, "localhost", "server refused TLS connection", 1},
-		{"options", &server{tls: certs.Server}, nil, &tls.Config{RootCAs: certs.Pool}, "localhost", "tls", 1},
-		{"options, wrong name", &server{tls: certs.Server}, nil, &tls.Config{RootCAs: certs.Pool}, "other.test", "not other.test", 1},
-		{"options, another server name", &server{tls: certs.Server}, nil, &tls.Config{RootCAs: certs.Pool, ServerName: "localhost"}, "other.test", "tls", 1},
-		{"options, wrong authority", &server{tls: others.Server}, nil, &tls.Config{RootCAs: certs.Pool}, "localhost", "unknown authority", 1},
-		{"options, not available", &server{}, nil, &tls.Config{RootCAs: certs.Pool}, "localhost", "server refused TLS connection", 1},
-		{"options, prefer, not available", &server{}, pairsOf("sslmode", "prefer"), &tls.Config{RootCAs: certs.Pool}, "localhost", "server refused TLS connection", 1},
-		{"options, disable", &server{tls: certs.Server}, pairsOf("sslmode", "disable"), &tls.Config{RootCAs: certs.Pool}, "localhost", "plain", 1},
-		{"options, require", &server{tls: others.Server}, pairsOf("sslmode", "require"), &tls.Config{RootCAs: certs.Pool}, "localhost", "unknown authority", 1},
-		{"options without verification", &server{tls: others.Server}, nil, &tls.Config{InsecureSkipVerify: true}, "localhost", "tls", 1},
-		{"options without verification, verify-full", &server{tls: others.Server}, pairsOf("sslmode", "verify-full"), &tls.Config{InsecureSkipVerify: true, RootCAs: certs.Pool}, "localhost", "unknown authority", 1},
-		{"options without verification, verify-ca", &server{tls: others.Server}, pairsOf("sslmode", "verify-ca"), &tls.Config{InsecureSkipVerify: true, RootCAs: certs.Pool}, "localhost", "unknown authority", 1},
-		{"options, parameter's authority", &server{tls: certs.Server}, append(verify, "verify-full"), &tls.Config{}, "localhost", "tls", 1},
-		{"client certificate required, not available", &server{}, pairsOf("sslcertmode", "require"), nil, "", "server refused TLS connection", 1},
-		{"channel binding required, not available", &server{}, pairsOf("channel_binding", "require"), nil, "", "server refused TLS connection", 1},
+		{"default, available", &pgserver.Server{TLS: certs.Server}, nil, nil, "", "tls", 1},
+		{"default, not available", &pgserver.Server{}, nil, nil, "", "plain", 2},
+		{"prefer, available", &pgserver.Server{TLS: certs.Server}, pairsOf("sslmode", "prefer"), nil, "", "tls", 1},
+		{"prefer, not available", &pgserver.Server{}, pairsOf("sslmode", "prefer"), nil, "", "plain", 2},
+		{"default, error for an answer", &pgserver.Server{Answer: 'E'}, nil, nil, "", "refused TLS, but not when asked again", 2},
+		{"default, nonsense for an answer", &pgserver.Server{Answer: 'X'}, nil, nil, "", "refused TLS, but not when asked again", 2},
+		{"default, hangs up", &pgserver.Server{HangUp: pgserver.AtConnect}, nil, nil, "", "tls error", 1},
+		{"default, hangs up after TLS", &pgserver.Server{TLS: certs.Server, HangUp: pgserver.AtStartup}, nil, nil, "", "failed to receive message", 1},
+		{"default, broken TLS", &pgserver.Server{TLS: &tls.Config{}}, nil, nil, "", "tls", 1},
+		{"disable", &pgserver.Server{TLS: certs.Server}, pairsOf("sslmode", "disable"), nil, "", "plain", 1},
+		{"require", &pgserver.Server{TLS: certs.Server}, pairsOf("sslmode", "require"), nil, "", "tls", 1},
+		{"require, not available", &pgserver.Server{}, pairsOf("sslmode", "require"), nil, "", "server refused TLS connection", 1},
+		{"require with an authority verifies it", &pgserver.Server{TLS: others.Server}, append(verify, "require"), nil, "", "unknown authority", 1},
+		{"verify-full, address", &pgserver.Server{TLS: certs.Server}, append(verify, "verify-full"), nil, "", "tls", 1},
+		{"verify-full, name", &pgserver.Server{TLS: certs.Server}, append(verify, "verify-full"), nil, "localhost", "tls", 1},
+		{"verify-full, wrong name", &pgserver.Server{TLS: certs.Server}, append(verify, "verify-full"), nil, "other.test", "valid for localhost, not other.test", 1},
+		{"verify-full, wrong authority", &pgserver.Server{TLS: others.Server}, append(verify, "verify-full"), nil, "localhost", "unknown authority", 1},
+		{"verify-full, system's authorities", &pgserver.Server{TLS: certs.Server}, pairsOf("sslmode", "verify-full"), nil, "localhost", "unknown authority", 1},
+		{"verify-full, not available", &pgserver.Server{}, append(verify, "verify-full"), nil, "localhost", "server refused TLS connection", 1},
+		{"verify-ca, wrong name", &pgserver.Server{TLS: certs.Server}, append(verify, "verify-ca"), nil, "other.test", "tls", 1},
+		{"verify-ca, wrong authority", &pgserver.Server{TLS: others.Server}, append(verify, "verify-ca"), nil, "other.test", "unknown authority", 1},
+		{"system, no mode", &pgserver.Server{TLS: certs.Server}, pairsOf("sslrootcert", "system"), nil, "localhost", "unknown authority", 1},
+		{"system, no mode, not available", &pgserver.Server{}, pairsOf("sslrootcert", "system"), nil, "localhost", "server refused TLS connection", 1},
+		{"options", &pgserver.Server{TLS: certs.Server}, nil, &tls.Config{RootCAs: certs.Pool}, "localhost", "tls", 1},
+		{"options, wrong name", &pgserver.Server{TLS: certs.Server}, nil, &tls.Config{RootCAs: certs.Pool}, "other.test", "not other.test", 1},
+		{"options, another server name", &pgserver.Server{TLS: certs.Server}, nil, &tls.Config{RootCAs: certs.Pool, ServerName: "localhost"}, "other.test", "tls", 1},
+		{"options, wrong authority", &pgserver.Server{TLS: others.Server}, nil, &tls.Config{RootCAs: certs.Pool}, "localhost", "unknown authority", 1},
+		{"options, not available", &pgserver.Server{}, nil, &tls.Config{RootCAs: certs.Pool}, "localhost", "server refused TLS connection", 1},
+		{"options, prefer, not available", &pgserver.Server{}, pairsOf("sslmode", "prefer"), &tls.Config{RootCAs: certs.Pool}, "localhost", "server refused TLS connection", 1},
+		{"options, disable", &pgserver.Server{TLS: certs.Server}, pairsOf("sslmode", "disable"), &tls.Config{RootCAs: certs.Pool}, "localhost", "plain", 1},
+		{"options, require", &pgserver.Server{TLS: others.Server}, pairsOf("sslmode", "require"), &tls.Config{RootCAs: certs.Pool}, "localhost", "unknown authority", 1},
+		{"options without verification", &pgserver.Server{TLS: others.Server}, nil, &tls.Config{InsecureSkipVerify: true}, "localhost", "tls", 1},
+		{"options without verification, verify-full", &pgserver.Server{TLS: others.Server}, pairsOf("sslmode", "verify-full"), &tls.Config{InsecureSkipVerify: true, RootCAs: certs.Pool}, "localhost", "unknown authority", 1},
+		{"options without verification, verify-ca", &pgserver.Server{TLS: others.Server}, pairsOf("sslmode", "verify-ca"), &tls.Config{InsecureSkipVerify: true, RootCAs: certs.Pool}, "localhost", "unknown authority", 1},
+		{"options, parameter's authority", &pgserver.Server{TLS: certs.Server}, append(verify, "verify-full"), &tls.Config{}, "localhost", "tls", 1},
+		{"client certificate required, not available", &pgserver.Server{}, pairsOf("sslcertmode", "require"), nil, "", "server refused TLS connection", 1},
+		{"channel binding required, not available", &pgserver.Server{}, pairsOf("channel_binding", "require"), nil, "", "server refused TLS connection", 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := c.server
-			s.start(t)
-			ep := s.endpoint(c.params...)
+			s.Start(t)
+			ep := endpoint(s, c.params...)
 			ep.TLS = c.tls
 			if c.host != "" {
 				ep.Host = c.host
@@ -193,7 +196,7 @@ func TestTLS(t *testing.T) {
 			if err != nil {
 				got = err.Error()
 			} else {
-				if s.seen()[0].TLS {
+				if s.Seen()[0].TLS {
 					got = "tls"
 				}
 				_ = conn.Close()
@@ -201,14 +204,12 @@ func TestTLS(t *testing.T) {
 			if !strings.Contains(got, c.want) {
 				t.Errorf("got %q, want %q", got, c.want)
 			}
-			s.closed(t)
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			if c.dials != 0 && len(s.dialled) != c.dials {
-				t.Errorf("%d connections, want %d", len(s.dialled), c.dials)
+			s.WaitClosed(t)
+			if c.dials != 0 && s.Dialled() != c.dials {
+				t.Errorf("%d connections, want %d", s.Dialled(), c.dials)
 			}
-			if err != nil && len(s.logins) != 0 {
-				t.Errorf("the server saw %d logins before %v", len(s.logins), err)
+			if got := s.Seen(); err != nil && len(got) != 0 {
+				t.Errorf("the server saw %d logins before %v", len(got), err)
 			}
 		})
 	}
@@ -218,9 +219,9 @@ func pairsOf(kv ...string) []string { return kv }
 
 // An error of verification is crypto/tls's own, and the configuration is cloned.
 func TestTLSVerificationError(t *testing.T) {
-	certs := newCertificates(t, "localhost")
-	s := (&server{tls: certs.Server}).start(t)
-	ep := s.endpoint()
+	certs := testca.New("localhost")
+	s := (&pgserver.Server{TLS: certs.Server}).Start(t)
+	ep := endpoint(s)
 	ep.TLS = &tls.Config{RootCAs: certs.Pool}
 	_, err := connect(t, pgxv5.Engine{}, ep, goodPassword)
 	var name x509.HostnameError
@@ -230,52 +231,47 @@ func TestTLSVerificationError(t *testing.T) {
 	if ep.TLS.ServerName != "" {
 		t.Errorf("the caller's configuration has ServerName %q now", ep.TLS.ServerName)
 	}
-	s.closed(t)
+	s.WaitClosed(t)
 }
 
 // down returns an address where nobody listens.
 func down(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = l.Close()
-	return l.Addr().String()
+	return fmt.Sprintf("127.0.0.1:%d", loopback.ClosedPort(t))
 }
 
 func TestSeveralHosts(t *testing.T) {
-	ok := func() *server { return (&server{check: wrongPassword}).start(t) }
-	standby := func() *server { return (&server{standby: true}).start(t) }
-	fails := func(code string) *server {
-		return (&server{check: func(login) *pgErr { return pgError(code, "x", "no") }}).start(t)
+	ok := func() *pgserver.Server { return (&pgserver.Server{Check: wrongPassword}).Start(t) }
+	standby := func() *pgserver.Server { return (&pgserver.Server{Standby: true}).Start(t) }
+	fails := func(code string) *pgserver.Server {
+		return (&pgserver.Server{Check: func(pgserver.Login) *pgserver.Error { return pgserver.NewError(code, "x", "no") }}).Start(t)
 	}
 	for _, c := range []struct {
 		name   string
-		hosts  []*server // nil is down
+		hosts  []*pgserver.Server // nil is down
 		params []string
 		want   int   // index of the server that the connection is to; -1 is an error
 		logins []int // at each
 	}{
-		{"first", []*server{ok(), ok()}, nil, 0, []int{1, 0}},
-		{"first is down", []*server{nil, ok()}, nil, 1, []int{0, 1}},
-		{"first hangs up", []*server{(&server{hangUp: atConnect}).start(t), ok()}, nil, 1, []int{0, 1}},
-		{"first hangs up after the password", []*server{(&server{hangUp: atPassword}).start(t), ok()}, nil, 1, []int{1, 1}},
-		{"first starts up", []*server{fails("57P03"), ok()}, nil, 1, []int{1, 1}},
-		{"first rejects", []*server{fails("28P01"), ok()}, nil, -1, []int{1, 0}},
-		{"first rejects without a routine", []*server{fails("28000"), ok()}, nil, -1, []int{1, 0}},
-		{"first is full", []*server{fails("53300"), ok()}, nil, -1, []int{1, 0}},
-		{"all down", []*server{nil, nil}, nil, -1, []int{0, 0}},
-		{"read-write", []*server{standby(), ok()}, pairsOf("target_session_attrs", "read-write"), 1, []int{1, 1}},
-		{"read-only", []*server{ok(), standby()}, pairsOf("target_session_attrs", "read-only"), 1, []int{1, 1}},
-		{"primary", []*server{standby(), ok()}, pairsOf("target_session_attrs", "primary"), 1, []int{1, 1}},
-		{"standby", []*server{ok(), standby()}, pairsOf("target_session_attrs", "standby"), 1, []int{1, 1}},
-		{"no standby", []*server{ok(), ok()}, pairsOf("target_session_attrs", "standby"), -1, []int{1, 1}},
-		{"prefer-standby", []*server{ok(), standby()}, pairsOf("target_session_attrs", "prefer-standby"), 1, []int{1, 1}},
-		{"prefer-standby, none", []*server{ok(), ok(), nil}, pairsOf("target_session_attrs", "prefer-standby"), 0, []int{1, 1, 0}},
-		{"prefer-standby, second rejects", []*server{ok(), fails("28P01")}, pairsOf("target_session_attrs", "prefer-standby"), -1, []int{1, 1}},
-		{"any", []*server{standby(), ok()}, pairsOf("target_session_attrs", "any"), 0, []int{1, 0}},
-		{"server fails in the check", []*server{(&server{hangUp: atQuery}).start(t), ok()}, pairsOf("target_session_attrs", "read-write"), 1, []int{1, 1}},
+		{"first", []*pgserver.Server{ok(), ok()}, nil, 0, []int{1, 0}},
+		{"first is down", []*pgserver.Server{nil, ok()}, nil, 1, []int{0, 1}},
+		{"first hangs up", []*pgserver.Server{(&pgserver.Server{HangUp: pgserver.AtConnect}).Start(t), ok()}, nil, 1, []int{0, 1}},
+		{"first hangs up after the password", []*pgserver.Server{(&pgserver.Server{HangUp: pgserver.AtPassword}).Start(t), ok()}, nil, 1, []int{1, 1}},
+		{"first starts up", []*pgserver.Server{fails("57P03"), ok()}, nil, 1, []int{1, 1}},
+		{"first rejects", []*pgserver.Server{fails("28P01"), ok()}, nil, -1, []int{1, 0}},
+		{"first rejects without a routine", []*pgserver.Server{fails("28000"), ok()}, nil, -1, []int{1, 0}},
+		{"first is full", []*pgserver.Server{fails("53300"), ok()}, nil, -1, []int{1, 0}},
+		{"all down", []*pgserver.Server{nil, nil}, nil, -1, []int{0, 0}},
+		{"read-write", []*pgserver.Server{standby(), ok()}, pairsOf("target_session_attrs", "read-write"), 1, []int{1, 1}},
+		{"read-only", []*pgserver.Server{ok(), standby()}, pairsOf("target_session_attrs", "read-only"), 1, []int{1, 1}},
+		{"primary", []*pgserver.Server{standby(), ok()}, pairsOf("target_session_attrs", "primary"), 1, []int{1, 1}},
+		{"standby", []*pgserver.Server{ok(), standby()}, pairsOf("target_session_attrs", "standby"), 1, []int{1, 1}},
+		{"no standby", []*pgserver.Server{ok(), ok()}, pairsOf("target_session_attrs", "standby"), -1, []int{1, 1}},
+		{"prefer-standby", []*pgserver.Server{ok(), standby()}, pairsOf("target_session_attrs", "prefer-standby"), 1, []int{1, 1}},
+		{"prefer-standby, none", []*pgserver.Server{ok(), ok(), nil}, pairsOf("target_session_attrs", "prefer-standby"), 0, []int{1, 1, 0}},
+		{"prefer-standby, second rejects", []*pgserver.Server{ok(), fails("28P01")}, pairsOf("target_session_attrs", "prefer-standby"), -1, []int{1, 1}},
+		{"any", []*pgserver.Server{standby(), ok()}, pairsOf("target_session_attrs", "any"), 0, []int{1, 0}},
+		{"server fails in the check", []*pgserver.Server{(&pgserver.Server{HangUp: pgserver.AtQuery}).Start(t), ok()}, pairsOf("target_session_attrs", "read-write"), 1, []int{1, 1}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var hosts []string
@@ -308,8 +304,8 @@ func TestSeveralHosts(t *testing.T) {
 				if s == nil {
 					continue
 				}
-				s.closed(t)
-				if got := len(s.seen()); got != c.logins[i] {
+				s.WaitClosed(t)
+				if got := len(s.Seen()); got != c.logins[i] {
 					t.Errorf("host %d saw %d logins, want %d", i, got, c.logins[i])
 				}
 			}
@@ -324,34 +320,34 @@ func TestSeveralHosts(t *testing.T) {
 
 // Each host of a list is verified by its own name.
 func TestSeveralHostsTLS(t *testing.T) {
-	certs := newCertificates(t, "b.test")
-	a, b := (&server{tls: certs.Server}).start(t), (&server{tls: certs.Server}).start(t)
+	certs := testca.New("b.test")
+	a, b := (&pgserver.Server{TLS: certs.Server}).Start(t), (&pgserver.Server{TLS: certs.Server}).Start(t)
 	e := pgxv5.Engine{Configure: func(c *pgx.ConnConfig) error {
 		c.LookupFunc = func(context.Context, string) ([]string, error) { return []string{"127.0.0.1"}, nil }
 		return nil
 	}}
 	ep := driver.Endpoint{
 		Host: fmt.Sprintf("a.test:%d,b.test:%d", a.Port, b.Port), Port: 5432,
-		Params: pairs("sslmode", "verify-full", "sslrootcert", certs.File),
+		Params: pairs("sslmode", "verify-full", "sslrootcert", certs.File(t)),
 	}
 	conn, err := connect(t, e, ep, goodPassword)
 	if err != nil {
 		t.Fatal(err)
 	}
 	_ = conn.Close()
-	a.closed(t)
-	b.closed(t)
-	if len(a.seen()) != 0 || len(b.seen()) != 1 {
-		t.Errorf("logins: %d and %d, want 0 and 1", len(a.seen()), len(b.seen()))
+	a.WaitClosed(t)
+	b.WaitClosed(t)
+	if len(a.Seen()) != 0 || len(b.Seen()) != 1 {
+		t.Errorf("logins: %d and %d, want 0 and 1", len(a.Seen()), len(b.Seen()))
 	}
 }
 
 func TestIPv6(t *testing.T) {
-	hasIPv6(t)
-	certs := newCertificates(t, "::1")
-	s := (&server{tls: certs.Server}).start(t, "[::1]:0")
+	needsIPv6(t)
+	certs := testca.New("::1")
+	s := (&pgserver.Server{TLS: certs.Server}).Start(t, "::1")
 	for _, host := range []string{"::1", fmt.Sprintf("%s,[::1]:%d", down(t), s.Port), fmt.Sprintf("[::1]:%d,[::1]", s.Port)} {
-		ep := s.endpoint("sslmode", "verify-full", "sslrootcert", certs.File)
+		ep := endpoint(s, "sslmode", "verify-full", "sslrootcert", certs.File(t))
 		ep.Host = host
 		conn, err := connect(t, pgxv5.Engine{}, ep, goodPassword)
 		if err != nil {
@@ -360,22 +356,22 @@ func TestIPv6(t *testing.T) {
 		}
 		_ = conn.Close()
 	}
-	s.closed(t)
+	s.WaitClosed(t)
 }
 
 // A context that ends ends the login, at whatever point, and closes the socket.
 func TestContextEnds(t *testing.T) {
-	certs := newCertificates(t, "localhost")
+	certs := testca.New("localhost")
 	for _, tlsOn := range []bool{false, true} {
-		for _, at := range []step{atConnect, atStartup, atPassword, atQuery} {
+		for _, at := range []pgserver.Step{pgserver.AtConnect, pgserver.AtStartup, pgserver.AtPassword, pgserver.AtQuery} {
 			for _, cancel := range []bool{false, true} {
 				t.Run(fmt.Sprintf("tls=%t/step %d/cancel=%t", tlsOn, at, cancel), func(t *testing.T) {
-					s := &server{hang: at}
+					s := &pgserver.Server{Hang: at}
 					if tlsOn {
-						s.tls = certs.Server
+						s.TLS = certs.Server
 					}
-					s.start(t)
-					ep := s.endpoint("target_session_attrs", "read-write")
+					s.Start(t)
+					ep := endpoint(s, "target_session_attrs", "read-write")
 					ctx, end := context.WithTimeout(t.Context(), 100*time.Millisecond)
 					want := context.DeadlineExceeded
 					if cancel {
@@ -393,7 +389,7 @@ func TestContextEnds(t *testing.T) {
 						t.Errorf("Connect took %v", d)
 					}
 					noPassword(t, err, canary)
-					s.closed(t)
+					s.WaitClosed(t)
 				})
 			}
 		}
@@ -401,33 +397,33 @@ func TestContextEnds(t *testing.T) {
 }
 
 func TestContextHasEnded(t *testing.T) {
-	s := (&server{}).start(t)
+	s := (&pgserver.Server{}).Start(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err := connectContext(ctx, t, pgxv5.Engine{}, s.endpoint(), goodPassword)
+	_, err := connectContext(ctx, t, pgxv5.Engine{}, endpoint(s), goodPassword)
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("Connect = %v, want context.Canceled", err)
 	}
-	s.closed(t)
+	s.WaitClosed(t)
 }
 
 // connect_timeout ends the wait for one host, not the search.
 func TestConnectTimeoutIsPerHost(t *testing.T) {
-	silent, ok := (&server{hang: atConnect}).start(t), (&server{}).start(t)
-	ep := ok.endpoint("connect_timeout", "1")
+	silent, ok := (&pgserver.Server{Hang: pgserver.AtConnect}).Start(t), (&pgserver.Server{}).Start(t)
+	ep := endpoint(ok, "connect_timeout", "1")
 	ep.Host = fmt.Sprintf("127.0.0.1:%d,127.0.0.1:%d", silent.Port, ok.Port)
 	conn, err := connect(t, pgxv5.Engine{}, ep, goodPassword)
 	if err != nil {
 		t.Fatal(err)
 	}
 	_ = conn.Close()
-	silent.closed(t)
-	ok.closed(t)
+	silent.WaitClosed(t)
+	ok.WaitClosed(t)
 }
 
 // A host that drops packets leaves time for the next.
 func TestUnreachableHostGetsItsShare(t *testing.T) {
-	s := (&server{}).start(t)
+	s := (&pgserver.Server{}).Start(t)
 	var share time.Duration
 	e := pgxv5.Engine{Configure: func(c *pgx.ConnConfig) error {
 		dial := c.DialFunc
@@ -441,7 +437,7 @@ func TestUnreachableHostGetsItsShare(t *testing.T) {
 		}
 		return nil
 	}}
-	ep := s.endpoint()
+	ep := endpoint(s)
 	ep.Host = fmt.Sprintf("192.0.2.1:5432,127.0.0.1:%d", s.Port)
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
@@ -456,7 +452,7 @@ func TestUnreachableHostGetsItsShare(t *testing.T) {
 }
 
 func TestConfigure(t *testing.T) {
-	s := (&server{check: wrongPassword}).start(t)
+	s := (&pgserver.Server{Check: wrongPassword}).Start(t)
 	calls := 0
 	e := pgxv5.Engine{Configure: func(c *pgx.ConnConfig) error {
 		calls++
@@ -472,7 +468,7 @@ func TestConfigure(t *testing.T) {
 		c.DefaultQueryExecMode = pgx.QueryExecModeSimpleProtocol
 		return nil
 	}}
-	l, err := e.Prepare(s.endpoint())
+	l, err := e.Prepare(endpoint(s))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -482,21 +478,21 @@ func TestConfigure(t *testing.T) {
 			t.Fatal(err)
 		}
 		_ = conn.Close()
-		if got, want := s.seen()[i].Params["application_name"], fmt.Sprintf("call %d", i+1); got != want {
+		if got, want := s.Seen()[i].Params["application_name"], fmt.Sprintf("call %d", i+1); got != want {
 			t.Errorf("application_name is %q, want %q", got, want)
 		}
 	}
 	if _, err := l.Connect(t.Context(), driver.Credentials{User: "app_user", Password: driver.NewPassword("wrong")}); !e.Rejected(err) {
 		t.Errorf("Connect = %v, want a rejected login", err)
 	}
-	if got := len(s.seen()); got != 3 {
+	if got := len(s.Seen()); got != 3 {
 		t.Errorf("the server saw %d logins, want 3: Fallbacks are not used", got)
 	}
-	s.closed(t)
+	s.WaitClosed(t)
 }
 
 func TestConfigureFails(t *testing.T) {
-	s := (&server{}).start(t)
+	s := (&pgserver.Server{}).Start(t)
 	cause := errors.New("no tunnel")
 	calls := 0
 	e := pgxv5.Engine{Configure: func(c *pgx.ConnConfig) error {
@@ -505,7 +501,7 @@ func TestConfigureFails(t *testing.T) {
 		_, err := pgconn.ParseConfig("sslmode=" + canary)
 		return errors.Join(cause, err)
 	}}
-	ep := s.endpoint()
+	ep := endpoint(s)
 	ep.Host += fmt.Sprintf(":%d,other", s.Port)
 	_, err := connect(t, e, ep, goodPassword)
 	if err == nil || !strings.Contains(err.Error(), "no tunnel") || calls != 1 {
@@ -551,7 +547,7 @@ func TestPrepareFails(t *testing.T) {
 
 // Also where a dialer hides it.
 func TestContextErrorIsReachable(t *testing.T) {
-	s := (&server{}).start(t)
+	s := (&pgserver.Server{}).Start(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	e := pgxv5.Engine{Configure: func(c *pgx.ConnConfig) error {
 		c.DialFunc = func(context.Context, string, string) (net.Conn, error) {
@@ -560,7 +556,7 @@ func TestContextErrorIsReachable(t *testing.T) {
 		}
 		return nil
 	}}
-	_, err := connectContext(ctx, t, e, s.endpoint(), goodPassword)
+	_, err := connectContext(ctx, t, e, endpoint(s), goodPassword)
 	if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "the tunnel is closed") {
 		t.Errorf("Connect = %v, want both errors", err)
 	}
@@ -568,7 +564,7 @@ func TestContextErrorIsReachable(t *testing.T) {
 
 // Errors of the caller's hooks that hold a configuration are cut down to their text.
 func TestHookErrorsAreCleaned(t *testing.T) {
-	s := (&server{}).start(t)
+	s := (&pgserver.Server{}).Start(t)
 	hidden := errors.New("the hook's text")
 	bad := func() error {
 		c, err := pgx.ParseConfig("host=127.0.0.1 port=1 user=u sslmode=disable password=" + canary)
@@ -590,11 +586,11 @@ func TestHookErrorsAreCleaned(t *testing.T) {
 		"after": func(c *pgx.ConnConfig) { c.AfterConnect = func(context.Context, *pgconn.PgConn) error { return bad() } },
 	} {
 		e := pgxv5.Engine{Configure: func(c *pgx.ConnConfig) error { change(c); return nil }}
-		_, err := connect(t, e, s.endpoint(), canary)
+		_, err := connect(t, e, endpoint(s), canary)
 		if err == nil || !strings.Contains(err.Error(), hidden.Error()) {
 			t.Errorf("%s: Connect = %v, want the hook's text", name, err)
 		}
 		noPassword(t, err, canary)
 	}
-	s.closed(t)
+	s.WaitClosed(t)
 }

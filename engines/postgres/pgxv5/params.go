@@ -81,12 +81,9 @@ func (e Engine) CheckParams(params map[string]string) error {
 		if strings.IndexByte(value, 0) >= 0 {
 			return fmt.Errorf("parameter %q: a NUL character", name)
 		}
-		if rule, ok := rules[name]; ok {
-			if name == "sslmode" && value == "allow" {
-				return errors.New(`parameter "sslmode": allow logs in without TLS first; use prefer`)
-			}
-			if !rule.ok(value) {
-				return fmt.Errorf("parameter %q: it has to be %s", name, rule.want)
+		if _, ok := rules[name]; ok {
+			if err := checkValue(name, value); err != nil {
+				return fmt.Errorf("parameter %q: %w", name, err)
 			}
 			continue
 		}
@@ -103,6 +100,18 @@ func (e Engine) CheckParams(params map[string]string) error {
 		settings[lower] = name
 	}
 	return checkTogether(params)
+}
+
+// checkValue checks the value of a parameter of pgx; any other name it takes.
+func checkValue(name, value string) error {
+	rule, ok := rules[name]
+	switch {
+	case name == "sslmode" && value == "allow":
+		return errors.New("allow logs in without TLS first; use prefer")
+	case ok && !rule.ok(value):
+		return fmt.Errorf("it has to be %s", rule.want)
+	}
+	return nil
 }
 
 // checkTogether checks parameters that depend on each other.

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/engines/postgres/pgxv5"
 )
 
@@ -106,8 +107,8 @@ func TestCheckedParamsParse(t *testing.T) {
 		pairsOf("krbspn", "' user='x", "application_name", `\`), pairsOf("sslsni", "0"), pairsOf("sslnegotiation", "direct", "sslmode", "require"),
 		pairsOf("sslrootcert", "system"), pairsOf("channel_binding", "disable"), pairsOf("sslcertmode", "disable"),
 	} {
-		s := &server{Host: "db.test", Port: 5432}
-		if _, err := (pgxv5.Engine{}).Prepare(s.endpoint(params...)); err != nil {
+		ep := driver.Endpoint{Host: "db.test", Port: 5432, Database: "app", Params: pairs(params...)}
+		if _, err := (pgxv5.Engine{}).Prepare(ep); err != nil {
 			t.Errorf("Prepare(%q): %v", params, err)
 		}
 	}

@@ -15,6 +15,8 @@ import (
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/engines/postgres/pgxv5"
+	"github.com/sqlsecrets/sqlsecrets/internal/pgserver"
+	"github.com/sqlsecrets/sqlsecrets/internal/testca"
 )
 
 // A connector is for a pool whose connections are superseded at a test's word.
@@ -44,7 +46,7 @@ func TestSuperseded(t *testing.T) {
 	if !(pgxv5.Engine{}).Info().ClosesSuperseded {
 		t.Error("Info.ClosesSuperseded is false")
 	}
-	certs := newCertificates(t, "localhost", "127.0.0.1")
+	certs := testca.New("localhost", "127.0.0.1")
 	dialled := 0
 	dialer := func(c *pgx.ConnConfig) error {
 		c.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -55,21 +57,20 @@ func TestSuperseded(t *testing.T) {
 	}
 	for _, c := range []struct {
 		name      string
-		server    *server
+		server    *pgserver.Server
 		params    []string
 		configure func(*pgx.ConnConfig) error
 	}{
-		{"plain", &server{}, pairsOf("sslmode", "disable"), nil},
-		{"TLS not available", &server{}, nil, nil},
-		{"TLS", &server{tls: certs.Server}, pairsOf("sslmode", "verify-full", "sslrootcert", certs.File), nil},
-		{"dialer, TLS", &server{tls: certs.Server}, nil, dialer},
-		{"not preferred", &server{}, pairsOf("sslmode", "disable", "target_session_attrs", "prefer-standby"), nil},
+		{"plain", &pgserver.Server{}, pairsOf("sslmode", "disable"), nil},
+		{"TLS not available", &pgserver.Server{}, nil, nil},
+		{"TLS", &pgserver.Server{TLS: certs.Server}, pairsOf("sslmode", "verify-full", "sslrootcert", certs.File(t)), nil},
+		{"dialer, TLS", &pgserver.Server{TLS: certs.Server}, nil, dialer},
+		{"not preferred", &pgserver.Server{}, pairsOf("sslmode", "disable", "target_session_attrs", "prefer-standby"), nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := c.server.start(t)
+			s := c.server.Start(t)
 			dialled = 0
-			// The stand-in knows no other way to query.
-			ep := s.endpoint(append(c.params, "default_query_exec_mode", "simple_protocol")...)
+			ep := endpoint(s, c.params...)
 			var now atomic.Bool
 			db := sql.OpenDB(newConnector(t, pgxv5.Engine{Configure: c.configure}, ep, now.Load))
 			defer db.Close()
@@ -81,12 +82,12 @@ func TestSuperseded(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				got := s.seen()
+				got := s.Seen()
 				if len(got) != logins {
 					t.Errorf("the server saw %d logins, want %d", len(got), logins)
 				}
 				for _, l := range got {
-					if l.TLS != (s.tls != nil) {
+					if l.TLS != (s.TLS != nil) {
 						t.Errorf("the server saw %+v", l)
 					}
 				}
@@ -102,7 +103,7 @@ func TestSuperseded(t *testing.T) {
 				t.Errorf("Configure's dialer dialled %d times, want 3", dialled)
 			}
 			_ = db.Close()
-			s.closed(t)
+			s.WaitClosed(t)
 		})
 	}
 }
@@ -110,7 +111,7 @@ func TestSuperseded(t *testing.T) {
 // Without Superseded a connection has the function that pgx gives it without
 // options, and a check-out costs as much as with pgx alone.
 func TestSupersededNil(t *testing.T) {
-	s := (&server{}).start(t)
+	s := (&pgserver.Server{}).Start(t)
 	config, err := pgx.ParseConfig("host=" + s.Host + " user=u password=p database=app sslmode=disable")
 	if err != nil {
 		t.Fatal(err)
@@ -131,7 +132,7 @@ func TestSupersededNil(t *testing.T) {
 	}
 	want, wantAllocations := open(stdlib.GetConnector(*config))
 	for _, superseded := range []func() bool{nil, notSuperseded} {
-		got, allocations := open(newConnector(t, pgxv5.Engine{}, s.endpoint("sslmode", "disable"), superseded))
+		got, allocations := open(newConnector(t, pgxv5.Engine{}, endpoint(s, "sslmode", "disable"), superseded))
 		if (got == want) != (superseded == nil) {
 			t.Errorf("Superseded is nil: %t; ResetSession calls pgx's own function: %t", superseded == nil, got == want)
 		}
@@ -139,14 +140,14 @@ func TestSupersededNil(t *testing.T) {
 			t.Errorf("Superseded is nil: %t; ResetSession allocates %v times, want %v", superseded == nil, allocations, wantAllocations)
 		}
 	}
-	s.closed(t)
+	s.WaitClosed(t)
 }
 
 // It is asked at each check-out, and not before.
 func TestSupersededIsAskedAtCheckOut(t *testing.T) {
-	s := (&server{}).start(t)
+	s := (&pgserver.Server{}).Start(t)
 	asked := 0
-	conn, err := newConnector(t, pgxv5.Engine{}, s.endpoint(), func() bool { asked++; return asked > 2 }).Connect(t.Context())
+	conn, err := newConnector(t, pgxv5.Engine{}, endpoint(s), func() bool { asked++; return asked > 2 }).Connect(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -160,5 +161,5 @@ func TestSupersededIsAskedAtCheckOut(t *testing.T) {
 		}
 	}
 	_ = conn.Close()
-	s.closed(t)
+	s.WaitClosed(t)
 }

@@ -42,13 +42,13 @@ func (e Engine) ParseURL(url string, own func(property string) bool) (u driver.U
 	if u.Database, err = jdbcurl.Unescape(parts.Path); err != nil {
 		return u, fmt.Errorf("the database's name: %w", err)
 	}
-	t := translation{params: map[string]string{}, from: map[string]string{}}
+	t := translation{Params: jdbcurl.Params{Values: map[string]string{}}}
 	for _, p := range props {
 		switch {
 		case p.Name == "user":
 			u.SecretID = p.Value
 		case own(p.Name):
-			err = t.set(p.Name, p.Name, p.Value)
+			err = t.Set(p.Name, p.Name, p.Value)
 		case p.Name == "databaseName": // of pgjdbc's data sources
 			if u.Database != "" {
 				return u, errors.New(`property "databaseName": the URL has a database already`)
@@ -92,7 +92,7 @@ func parseHosts(s string, defaultPort int) ([]address, error) {
 		return nil, errors.New("the port is not a number from 1 to 65535")
 	}
 	if strings.IndexByte(s, ',') < 0 {
-		if err := jdbcurl.CheckHost(s); err != nil {
+		if _, err := jdbcurl.ParseHost(s); err != nil {
 			return nil, err
 		}
 		return []address{{s, uint16(defaultPort)}}, nil
@@ -116,18 +116,9 @@ func parseHosts(s string, defaultPort int) ([]address, error) {
 
 // A translation turns properties into parameters.
 type translation struct {
-	params map[string]string
-	from   map[string]string // the property that set a parameter
-	ssl    string            // "verify-full" if ssl=true
-	login  string            // loginTimeout
-}
-
-func (t *translation) set(property, param, value string) error {
-	if other, ok := t.from[param]; ok {
-		return fmt.Errorf("properties %q and %q are the same", other, property)
-	}
-	t.params[param], t.from[param] = value, property
-	return nil
+	jdbcurl.Params
+	ssl   string // "verify-full" if ssl=true
+	login string // loginTimeout
 }
 
 func (t *translation) property(p jdbcurl.Property) error {
@@ -148,6 +139,9 @@ func (t *translation) property(p jdbcurl.Property) error {
 		}
 		return nil
 	case "loginTimeout":
+		if err := checkValue("connect_timeout", p.Value); err != nil {
+			return fmt.Errorf("property %q: %w", p.Name, err)
+		}
 		t.login = p.Value
 		return nil
 	}
@@ -156,30 +150,20 @@ func (t *translation) property(p jdbcurl.Property) error {
 		known, ok = property{translate: none("")}, true
 	}
 	if !ok {
-		return t.set(p.Name, p.Name, p.Value) // CheckParams knows it or not
+		return t.Set(p.Name, p.Name, p.Value) // CheckParams knows it or not
 	}
-	if known.translate == nil {
-		return t.set(p.Name, known.param, p.Value)
-	}
-	value, err := known.translate(p.Value)
-	if err != nil {
-		return fmt.Errorf("property %q: %w", p.Name, err)
-	}
-	if value == "" {
-		return nil
-	}
-	return t.set(p.Name, known.param, value)
+	return t.Translate(p.Name, p.Value, known.param, known.translate, checkValue)
 }
 
 // finish settles what depends on two properties.
 func (t *translation) finish() map[string]string {
-	if _, ok := t.params["sslmode"]; !ok && t.ssl != "" {
-		t.params["sslmode"] = t.ssl
+	if _, ok := t.Values["sslmode"]; !ok && t.ssl != "" {
+		t.Values["sslmode"] = t.ssl
 	}
 	// pgx's connect_timeout is for the whole login, as pgjdbc's loginTimeout is;
 	// its connectTimeout is for the dial alone. 0 is none.
-	if t.login != "" && t.login != "0" {
-		t.params["connect_timeout"] = t.login
+	if t.login != "" && !isZero(t.login) {
+		t.Values["connect_timeout"] = t.login
 	}
-	return t.params
+	return t.Values
 }

@@ -16,8 +16,8 @@
 // trustservercertificate=true leaves the verification out, but for strict. Without encrypt,
 // trustservercertificate=false, certificate, servercertificate or
 // hostnameincertificate mean encrypt=true. With Options.TLS that configuration is what the
-// certificate is verified by: encrypt=true and strict verify even if it has
-// InsecureSkipVerify, trustservercertificate=true changes nothing, and certificate and
+// certificate is verified by: encrypt=false means true, true and strict verify even if it
+// has InsecureSkipVerify, trustservercertificate=true changes nothing, and certificate and
 // servercertificate are errors.
 //
 // A JDBC URL without encrypt is encrypted and verified, as with Microsoft's JDBC driver.

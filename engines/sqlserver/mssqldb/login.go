@@ -35,7 +35,7 @@ func (e Engine) Prepare(ep driver.Endpoint) (driver.Login, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := jdbcurl.CheckHost(ep.Host); err != nil {
+	if _, err := jdbcurl.ParseHost(ep.Host); err != nil {
 		return nil, err
 	}
 	if ep.Port < 1 || ep.Port > 65535 {

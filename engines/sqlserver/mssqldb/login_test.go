@@ -24,7 +24,9 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/engines/sqlserver/mssqldb"
 	"github.com/sqlsecrets/sqlsecrets/internal/leak"
+	"github.com/sqlsecrets/sqlsecrets/internal/loopback"
 	"github.com/sqlsecrets/sqlsecrets/internal/tdsserver"
+	"github.com/sqlsecrets/sqlsecrets/internal/testca"
 )
 
 func TestConnect(t *testing.T) {
@@ -235,7 +237,10 @@ func TestTLS(t *testing.T) {
 		{"options, wrong authority, trust alone", has, pairsOf("trustservercertificate", "true"), &tls.Config{RootCAs: others.Pool}, "", unknown},
 		{"options, not available", none, nil, pool, "", missing},
 		{"options, trust, not available", none, pairsOf("trustservercertificate", "true"), pool, "", missing},
-		{"options, false", has, pairsOf("encrypt", "false"), pool, "", "login"},
+		{"options, false", has, pairsOf("encrypt", "false"), pool, "", "full"},
+		{"options, false, wrong name", has, pairsOf("encrypt", "false"), pool, "other.test", "not other.test"},
+		{"options, false, trust, wrong authority", has, pairsOf("encrypt", "false", "trustservercertificate", "true"), &tls.Config{RootCAs: others.Pool}, "", unknown},
+		{"options, false, not available", none, pairsOf("encrypt", "false"), pool, "", missing},
 		{"options, disable", has, pairsOf("encrypt", "disable"), pool, "", "plain"},
 		{"options, strict", strict, pairsOf("encrypt", "strict"), pool, "", "full"},
 		{"options, tlsmin", has, pairsOf("tlsmin", "1.3"), pool, "", "protocol version"},
@@ -395,7 +400,7 @@ func TestErrorsHoldNoPassword(t *testing.T) {
 		{"look-up of one address", tdsserver.Options{}, mssqldb.Engine{}, func(_ *tdsserver.Server, ep *driver.Endpoint) {
 			ep.Host, ep.Params = "no-such-host.invalid", pairs("multisubnetfailover", "false")
 		}, "no-such-host.invalid", new(*net.DNSError)},
-		{"nobody listens", tdsserver.Options{}, mssqldb.Engine{}, func(_ *tdsserver.Server, ep *driver.Endpoint) { ep.Port = closedPort(t) }, "refused", new(*net.OpError)},
+		{"nobody listens", tdsserver.Options{}, mssqldb.Engine{}, func(_ *tdsserver.Server, ep *driver.Endpoint) { ep.Port = loopback.ClosedPort(t) }, "refused", new(*net.OpError)},
 		{"session", tdsserver.Options{}, mssqldb.Engine{SessionInitSQL: "SELEC 1"}, nil, "SessionInitSQL failed", nil},
 		{"no browser", tdsserver.Options{}, mssqldb.Engine{Dial: func(context.Context, string, string) (net.Conn, error) {
 			return nil, errors.New("no way")
@@ -425,16 +430,6 @@ func TestErrorsHoldNoPassword(t *testing.T) {
 			wantOpen(t, s, 0)
 		})
 	}
-}
-
-func closedPort(t *testing.T) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 // noPassword searches an error's texts and everything reachable from it.
@@ -649,7 +644,7 @@ func TestPrepareFails(t *testing.T) {
 		{"parameter", driver.Endpoint{Host: "h", Port: 1, Params: pairs("encrypted", "CANARY")}, `"encrypted"`},
 		{"time zone", driver.Endpoint{Host: "h", Port: 1, Params: pairs("timezone", "CANARY")}, `"timezone"`},
 		{"no file", driver.Endpoint{Host: "h", Port: 1, Params: pairs("certificate", "/CANARY.pem")}, `"certificate": the file cannot be read: no such file`},
-		{"no certificate in a file", driver.Endpoint{Host: "h", Port: 1, Params: pairs("servercertificate", emptyFile(t))}, `"servercertificate": the file holds no certificate`},
+		{"no certificate in a file", driver.Endpoint{Host: "h", Port: 1, Params: pairs("servercertificate", testca.WriteFile(t, "CANARY.pem", nil))}, `"servercertificate": the file holds no certificate`},
 		{"options and certificate", driver.Endpoint{Host: "h", Port: 1, Params: pairs("certificate", certs.CA), TLS: &tls.Config{}}, `"certificate"`},
 		{"options and server's certificate", driver.Endpoint{Host: "h", Port: 1, Params: pairs("servercertificate", certs.Leaf), TLS: &tls.Config{}}, `"servercertificate"`},
 		{"no host", driver.Endpoint{Port: 1}, "host"},
@@ -660,6 +655,7 @@ func TestPrepareFails(t *testing.T) {
 		{"port", driver.Endpoint{Host: "h", Port: 65536}, "port"},
 		{"no port", driver.Endpoint{Host: "h"}, "port"},
 		{"database", driver.Endpoint{Host: "h", Port: 1, Database: strings.Repeat("x", 129)}, "database"},
+		{"NUL", driver.Endpoint{Host: "h", Port: 1, Database: "CANARY\x00x"}, "database"},
 	} {
 		l, err := mssqldb.Engine{}.Prepare(c.ep)
 		if err == nil || !strings.Contains(err.Error(), c.want) || l != nil {

@@ -61,7 +61,7 @@ var rules = index(
 	oneOf("encrypt", false, "true", "mandatory", "yes", "1", "t", "strict", "false", "optional", "no", "0", "f", "disable"),
 	boolean("epa enabled", true),
 	boolean("guid conversion", true),
-	rule{"hostnameincertificate", func(v string) bool { return jdbcurl.CheckHost(v) == nil }, "a host name or an IP address", false},
+	rule{"hostnameincertificate", func(v string) bool { _, err := jdbcurl.ParseHost(v); return err == nil }, "a host name or an IP address", false},
 	rule{"instance", isInstance, "the name of an instance", false}, // part of "server" in go-mssqldb
 	seconds("keepalive", true),
 	rule{"log", func(v string) bool { _, err := strconv.ParseUint(v, 10, 16); return err == nil }, "a number", true},
@@ -109,19 +109,27 @@ func readParams(params map[string]string) (map[string]string, error) {
 	p, names := map[string]string{}, map[string]string{}
 	for _, name := range slices.Sorted(maps.Keys(params)) {
 		value, key := params[name], plain(name)
-		rule, ok := rules[key]
-		if !ok {
+		if _, ok := rules[key]; !ok {
 			return nil, unknown(name)
 		}
 		if other, ok := names[key]; ok {
 			return nil, fmt.Errorf("parameters %q and %q are the same", other, name)
 		}
-		if !utf8.ValidString(value) || strings.IndexByte(value, 0) >= 0 || !rule.ok(value) {
-			return nil, fmt.Errorf("parameter %q: it has to be %s", name, rule.want)
+		if err := checkValue(key, value); err != nil {
+			return nil, fmt.Errorf("parameter %q: %w", name, err)
 		}
 		p[key], names[key] = value, name
 	}
 	return p, contradiction(p)
+}
+
+// checkValue checks the value of a parameter; any other name it takes.
+func checkValue(name, value string) error {
+	r, ok := rules[plain(name)]
+	if ok && (!utf8.ValidString(value) || strings.IndexByte(value, 0) >= 0 || !r.ok(value)) {
+		return fmt.Errorf("it has to be %s", r.want)
+	}
+	return nil
 }
 
 // contradiction refuses parameters of which one would be without effect.

@@ -1,7 +1,6 @@
 package mssqldb_test
 
 import (
-	"crypto/tls"
 	"reflect"
 	"strings"
 	"testing"
@@ -13,60 +12,34 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/engines/sqlserver/mssqldb"
 )
 
-func TestParams(t *testing.T) {
-	for _, c := range []struct {
-		params []string
-		get    func(*msdsn.Config) any
-		want   any
+// What is not said; the rest is in guide_test.go.
+func TestDefaults(t *testing.T) {
+	c, err := capture(t, driver.Endpoint{Host: "h.example.com", Port: 1433, Database: "a;b}{c"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range []struct {
+		name      string
+		got, want any
 	}{
-		{pairsOf("app name", "a;b}{c=d"), func(c *msdsn.Config) any { return c.AppName }, "a;b}{c=d"},
-		{pairsOf("AppName", " x "), func(c *msdsn.Config) any { return c.AppName }, " x "},
-		{nil, func(c *msdsn.Config) any { return c.AppName }, "go-mssqldb"},
-		{pairsOf("applicationintent", "readonly"), func(c *msdsn.Config) any { return c.ReadOnlyIntent }, true},
-		{pairsOf("ApplicationIntent", "ReadWrite"), func(c *msdsn.Config) any { return c.ReadOnlyIntent }, false},
-		{pairsOf("columnencryption", "Enabled"), func(c *msdsn.Config) any { return c.ColumnEncryption }, true},
-		{pairsOf("columnencryption", "no"), func(c *msdsn.Config) any { return c.ColumnEncryption }, false},
-		{pairsOf("connection timeout", "7"), func(c *msdsn.Config) any { return c.ConnTimeout }, 7 * time.Second},
-		{nil, func(c *msdsn.Config) any { return c.ConnTimeout }, time.Duration(0)},
-		{pairsOf("dial timeout", "8"), func(c *msdsn.Config) any { return c.DialTimeout }, 8 * time.Second},
-		{nil, func(c *msdsn.Config) any { return c.DialTimeout }, 15 * time.Second},
-		{pairsOf("disableretry", "yes"), func(c *msdsn.Config) any { return c.DisableRetry }, true},
-		{pairsOf("encrypt", "true"), func(c *msdsn.Config) any { return c.Encryption }, msdsn.Encryption(msdsn.EncryptionRequired)},
-		{nil, func(c *msdsn.Config) any { return c.Encryption }, msdsn.Encryption(msdsn.EncryptionRequired)},
-		{nil, func(c *msdsn.Config) any { return c.TLSConfig.InsecureSkipVerify }, true},
-		{pairsOf("epa enabled", "true"), func(c *msdsn.Config) any { return c.EpaEnabled }, true},
-		{pairsOf("guid conversion", "true"), func(c *msdsn.Config) any { return c.Encoding.GuidConversion }, true},
-		{pairsOf("hostnameincertificate", "db.example.com"), func(c *msdsn.Config) any { return c.TLSConfig.ServerName }, "db.example.com"},
-		{pairsOf("hostnameincertificate", "db.example.com"), func(c *msdsn.Config) any { return c.HostInCertificateProvided }, true},
-		{pairsOf("encrypt", "true"), func(c *msdsn.Config) any { return c.TLSConfig.ServerName }, "h.example.com"},
-		{pairsOf("encrypt", "true"), func(c *msdsn.Config) any { return c.HostInCertificateProvided }, false},
-		{pairsOf("instance", "INST"), func(c *msdsn.Config) any { return c.Instance }, "INST"},
-		{pairsOf("instance", "INST"), func(c *msdsn.Config) any { return c.Port }, uint64(0)},
-		{nil, func(c *msdsn.Config) any { return c.Port }, uint64(1433)},
-		{nil, func(c *msdsn.Config) any { return c.ServerSPN }, "MSSQLSvc/h.example.com:1433"},
-		{pairsOf("instance", "INST"), func(c *msdsn.Config) any { return c.ServerSPN }, "MSSQLSvc/h.example.com:INST"},
-		{pairsOf("serverspn", "MSSQLSvc/x:1"), func(c *msdsn.Config) any { return c.ServerSPN }, "MSSQLSvc/x:1"},
-		{pairsOf("keepalive", "9"), func(c *msdsn.Config) any { return c.KeepAlive }, 9 * time.Second},
-		{pairsOf("log", "63"), func(c *msdsn.Config) any { return c.LogFlags }, msdsn.Log(63)},
-		{pairsOf("multisubnetfailover", "Disabled"), func(c *msdsn.Config) any { return c.MultiSubnetFailover }, false},
-		{nil, func(c *msdsn.Config) any { return c.MultiSubnetFailover }, true},
-		{pairsOf("notraceid", "1"), func(c *msdsn.Config) any { return c.NoTraceID }, true},
-		{pairsOf("packet size", "32767"), func(c *msdsn.Config) any { return c.PacketSize }, uint16(32767)},
-		{pairsOf("timezone", "Europe/Berlin"), func(c *msdsn.Config) any { return c.Encoding.Timezone.String() }, "Europe/Berlin"},
-		{pairsOf("tlsmin", "1.3"), func(c *msdsn.Config) any { return c.TLSConfig.MinVersion }, uint16(tls.VersionTLS13)},
-		{pairsOf("tlsmin", "1.0"), func(c *msdsn.Config) any { return c.TLSConfig.MinVersion }, uint16(tls.VersionTLS10)},
-		{pairsOf("trustservercertificate", "false"), func(c *msdsn.Config) any { return c.TLSConfig.InsecureSkipVerify }, false},
-		{pairsOf("workstation id", "w"), func(c *msdsn.Config) any { return c.Workstation }, "w"},
-		{nil, func(c *msdsn.Config) any { return strings.Join(c.Protocols, ",") }, "tcp"},
-		{nil, func(c *msdsn.Config) any { return c.Database }, "a;b}{c"},
+		{"Host", c.Host, "h.example.com"},
+		{"Port", c.Port, uint64(1433)},
+		{"Database", c.Database, "a;b}{c"},
+		{"Protocols", c.Protocols, []string{"tcp"}},
+		{"ServerSPN", c.ServerSPN, "MSSQLSvc/h.example.com:1433"},
+		{"Encryption", c.Encryption, msdsn.Encryption(msdsn.EncryptionRequired)},
+		{"TLSConfig.InsecureSkipVerify", c.TLSConfig.InsecureSkipVerify, true},
+		{"TLSConfig.ServerName", c.TLSConfig.ServerName, "h.example.com"},
+		{"HostInCertificateProvided", c.HostInCertificateProvided, false},
+		{"AppName", c.AppName, "go-mssqldb"},
+		{"ConnTimeout", c.ConnTimeout, time.Duration(0)},
+		{"DialTimeout", c.DialTimeout, 15 * time.Second},
+		{"KeepAlive", c.KeepAlive, 30 * time.Second},
+		{"MultiSubnetFailover", c.MultiSubnetFailover, true},
+		{"EpaEnabled", c.EpaEnabled, false},
 	} {
-		config, err := capture(t, driver.Endpoint{Host: "h.example.com", Port: 1433, Database: "a;b}{c", Params: pairs(c.params...)})
-		if err != nil {
-			t.Errorf("%q: %v", c.params, err)
-			continue
-		}
-		if got := c.get(config); !reflect.DeepEqual(got, c.want) {
-			t.Errorf("%q: got %#v, want %#v", c.params, got, c.want)
+		if !reflect.DeepEqual(d.got, d.want) {
+			t.Errorf("%s is %#v, want %#v", d.name, d.got, d.want)
 		}
 	}
 }

@@ -110,9 +110,12 @@ func only(hint string, values ...string) func(string) (string, error) {
 	}
 }
 
-// zeroIsNone translates a number of seconds.
+// zeroIsNone translates a number, in which 0 is none or the default.
 func zeroIsNone(v string) (string, error) {
-	if v == "0" {
+	switch v {
+	case "":
+		return "", errors.New("it is empty")
+	case "0":
 		return "", nil
 	}
 	return v, nil
@@ -132,8 +135,8 @@ func milliseconds(v string) (string, error) {
 
 // packetSize translates a size, in which 0 and -1 are the default.
 func packetSize(v string) (string, error) {
-	if v == "0" || v == "-1" {
+	if v == "-1" {
 		return "", nil
 	}
-	return v, nil
+	return zeroIsNone(v)
 }

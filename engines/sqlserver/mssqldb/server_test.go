@@ -2,22 +2,11 @@ package mssqldb_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	sqldriver "database/sql/driver"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
-	"math/big"
-	"net"
-	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"testing"
 	"time"
 
@@ -26,7 +15,9 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/driver/drivertest"
 	"github.com/sqlsecrets/sqlsecrets/engines/sqlserver/mssqldb"
+	"github.com/sqlsecrets/sqlsecrets/internal/loopback"
 	"github.com/sqlsecrets/sqlsecrets/internal/tdsserver"
+	"github.com/sqlsecrets/sqlsecrets/internal/testca"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
@@ -94,60 +85,21 @@ func wantOpen(t *testing.T, s *tdsserver.Server, want int) {
 	}
 }
 
-// certificates are an authority's, and a server's by it.
+// certificates are an authority's, and a server's by it, with files.
 type certificates struct {
-	Server    *tls.Config
-	Pool      *x509.CertPool
-	Authority *x509.Certificate
-	CA, Leaf  string // files
+	testca.Certificates
+	CA, Leaf  string
 	LeafAsDER string
 }
 
 func newCertificates(t *testing.T, names ...string) certificates {
 	t.Helper()
-	make := func(template, parent *x509.Certificate, signer *ecdsa.PrivateKey) (*x509.Certificate, *ecdsa.PrivateKey) {
-		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if parent == nil {
-			parent, signer = template, key
-		}
-		template.NotBefore, template.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
-		der, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, signer)
-		if err != nil {
-			t.Fatal(err)
-		}
-		c, err := x509.ParseCertificate(der)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return c, key
-	}
-	ca, caKey := make(&x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "an authority"},
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}, nil, nil)
-	template := &x509.Certificate{SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "a server"}}
-	for _, n := range names {
-		if ip := net.ParseIP(n); ip != nil {
-			template.IPAddresses = append(template.IPAddresses, ip)
-		} else {
-			template.DNSNames = append(template.DNSNames, n)
-		}
-	}
-	leaf, key := make(template, ca, caKey)
-	c := certificates{Pool: x509.NewCertPool(), Authority: ca, Server: &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{leaf.Raw}, PrivateKey: key}}}}
-	c.Pool.AddCert(ca)
-	dir := t.TempDir()
-	write := func(name string, data []byte) string {
-		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, data, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return path
-	}
-	c.CA = write("CANARY-ca.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ca.Raw}))
-	c.Leaf = write("CANARY-leaf.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: leaf.Raw}))
-	c.LeafAsDER = write("CANARY-leaf.der", leaf.Raw)
+	c := certificates{Certificates: testca.New(names...)}
+	leaf := c.Server.Certificates[0].Certificate[0]
+	dir := testca.WriteFiles(t, map[string][]byte{
+		"CANARY-ca.pem": testca.PEM(c.Authority.Raw), "CANARY-leaf.pem": testca.PEM(leaf), "CANARY-leaf.der": leaf,
+	})
+	c.CA, c.Leaf, c.LeafAsDER = filepath.Join(dir, "CANARY-ca.pem"), filepath.Join(dir, "CANARY-leaf.pem"), filepath.Join(dir, "CANARY-leaf.der")
 	return c
 }
 
@@ -160,15 +112,6 @@ func secretOf(s *tdsserver.Server) driver.Secrets {
 	return secretcache.New(secretcache.SourceFunc(func(context.Context, string, string) (*secretcache.Secret, error) {
 		return secretcache.NewSecret(secretcache.Value{ID: "prod/app", VersionID: "v1", String: string(value)}), nil
 	}), nil)
-}
-
-func emptyFile(t *testing.T) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "CANARY.pem")
-	if err := os.WriteFile(path, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
 }
 
 // capture prepares an endpoint and returns the configuration that a connect gets.
@@ -188,48 +131,46 @@ func capture(t *testing.T, ep driver.Endpoint) (config *msdsn.Config, err error)
 	return config, nil
 }
 
-func TestDriver(t *testing.T) {
-	certs := newCertificates(t, "127.0.0.1")
-	others := newCertificates(t, "127.0.0.1")
+func TestConformance(t *testing.T) {
 	for _, c := range []struct {
 		name    string
-		options tdsserver.Options
+		names   []string // in the certificate; none: the server has no TLS
+		force   bool
+		address string
 	}{
-		{"encryption available", tdsserver.Options{TLS: certs.Server}},
-		{"encryption required", tdsserver.Options{TLS: certs.Server, Force: true}},
-		{"encryption not supported", tdsserver.Options{}},
+		{"encryption available", []string{"127.0.0.1"}, false, ""},
+		{"encryption available, other names", []string{"localhost", "::1"}, false, ""},
+		{"encryption required", []string{"127.0.0.1"}, true, ""},
+		{"encryption not supported", nil, false, ""},
+		{"IPv6", []string{"::1"}, false, "[::1]:0"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := start(t, c.options)
-			o := c.options
-			o.Databases = []string{"app"}
-			o.Addr = net.JoinHostPort("::1", strconv.Itoa(s.Port))
-			six, err := tdsserver.Start(o) // no IPv6 is no reason not to run the rest
-			if err == nil {
-				defer six.Close()
+			if c.address != "" && !loopback.HasIPv6() {
+				t.Skip("no IPv6 here")
 			}
+			certs := newCertificates(t, c.names...)
+			o := tdsserver.Options{Force: c.force, Addr: c.address}
+			if c.names != nil {
+				o.TLS = certs.Server
+			}
+			s := start(t, o)
 			d := drivertest.Server{
-				Engine:   mssqldb.Engine{},
-				Host:     s.Host,
-				Port:     s.Port,
-				Database: "app",
-				Query:    "SELECT SUSER_SNAME()",
-				ConnType: "*mssql.Conn",
-				SetPassword: func(_ testing.TB, user, password string) {
-					s.SetPassword(user, password)
-					if six != nil {
-						six.SetPassword(user, password)
-					}
+				Engine: mssqldb.Engine{}, Host: s.Host, Port: s.Port, Database: "app", Query: "SELECT SUSER_SNAME()", ConnType: "*mssql.Conn",
+				SetPassword: func(_ testing.TB, user, password string) { s.SetPassword(user, password) },
+				Logins:      func(_ testing.TB, user string) (accepted, rejected int) { return s.Logins(user) },
+				Refuse:      func(_ testing.TB, user string) { s.SetState(user, tdsserver.Locked) },
+				TLS: &drivertest.TLS{
+					Names: c.names, Roots: certs.Pool, Verified: "encrypt=true&certificate=" + certs.CA, Unknown: "encrypt=true", IfAvailable: "encrypt=optional", Off: "encrypt=disable",
+					URL: func(address, id string) string {
+						return "sqlserver://" + address + ";databaseName=app;user=" + id + ";certificate=" + certs.CA
+					},
 				},
-				Logins: func(_ testing.TB, user string) (accepted, rejected int) { return s.Logins(user) },
 			}
-			if c.options.TLS != nil {
-				d.TLSVerified = "encrypt=true&certificate=" + certs.CA
-				d.TLSWrongName = "encrypt=true&hostnameincertificate=other.test&certificate=" + certs.CA
-				d.TLSUnknownAuthority = "encrypt=true&certificate=" + others.CA
+			if c.force {
+				d.TLS.Off = ""
 			}
-			if six != nil {
-				d.HostIPv6 = "::1"
+			if c.address != "" {
+				d.HostIPv6 = s.Host
 			}
 			drivertest.Run(t, d)
 		})
@@ -237,11 +178,9 @@ func TestDriver(t *testing.T) {
 }
 
 func TestDriverIPv6(t *testing.T) {
-	l, err := net.Listen("tcp", "[::1]:0")
-	if err != nil {
-		t.Skipf("no IPv6: %v", err)
+	if !loopback.HasIPv6() {
+		t.Skip("no IPv6 here")
 	}
-	_ = l.Close()
 	certs := newCertificates(t, "::1")
 	s := start(t, tdsserver.Options{Addr: "[::1]:0", TLS: certs.Server})
 	for _, params := range [][]string{

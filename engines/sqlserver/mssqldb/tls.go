@@ -55,6 +55,9 @@ var encryptions = map[string]msdsn.Encryption{
 func setTLS(config *msdsn.Config, p map[string]string, ep driver.Endpoint) error {
 	mode := encryption(p)
 	config.Encryption = encryptions[mode]
+	if config.Encryption == msdsn.EncryptionOff && ep.TLS != nil {
+		config.Encryption = msdsn.EncryptionRequired // it may not depend on the server
+	}
 	if config.Encryption == msdsn.EncryptionDisabled {
 		config.TLSConfig = nil
 		return nil

@@ -38,7 +38,7 @@ func (e Engine) ParseURL(raw string, own func(property string) bool) (u driver.U
 	if err := jdbcurl.CheckCredentials(props); err != nil {
 		return u, err
 	}
-	t := translation{params: map[string]string{}, from: map[string]string{}}
+	t := translation{jdbcurl.Params{Values: map[string]string{}}}
 	if err := t.address(address); err != nil {
 		return u, err
 	}
@@ -50,13 +50,13 @@ func (e Engine) ParseURL(raw string, own func(property string) bool) (u driver.U
 		case lower == "servername", lower == "server":
 			err = t.serverName(p)
 		case lower == "portnumber", lower == "port":
-			err = t.set(p.Name, "port number", p.Value)
+			err = t.Set(p.Name, "port number", p.Value)
 		case lower == "instancename":
-			err = t.set(p.Name, "instance", p.Value)
+			err = t.Set(p.Name, "instance", p.Value)
 		case lower == "databasename", lower == "database":
-			err = t.set(p.Name, "database", p.Value)
+			err = t.Set(p.Name, "database", p.Value)
 		case own(p.Name):
-			err = t.set(p.Name, p.Name, p.Value)
+			err = t.Set(p.Name, p.Name, p.Value)
 		default:
 			err = t.property(p.Name, lower, p.Value)
 		}
@@ -147,24 +147,15 @@ func cutValue(list string) (value, rest string, err error) {
 
 // A translation turns properties into parameters. Besides those, it has "server", "port
 // number", "instance" and "database".
-type translation struct {
-	params map[string]string
-	from   map[string]string // the property that set a parameter
-}
-
-func (t *translation) set(property, param, value string) error {
-	if other, ok := t.from[param]; ok {
-		return fmt.Errorf("properties %q and %q are the same", other, property)
-	}
-	t.params[param], t.from[param] = value, property
-	return nil
-}
+type translation struct{ jdbcurl.Params }
 
 // address reads host\instance:port.
 func (t *translation) address(s string) error {
-	s = strings.TrimSpace(s)
 	if s == "" {
 		return nil
+	}
+	if strings.IndexByte(s, ',') >= 0 {
+		return errors.New("the URL has several hosts, and go-mssqldb connects to one: name the availability group's listener")
 	}
 	host, instance, hasInstance := strings.Cut(s, `\`)
 	port, hasPort := "", false
@@ -181,14 +172,16 @@ func (t *translation) address(s string) error {
 	case number != 0:
 		port, hasPort = strconv.Itoa(number), true
 	}
-	t.params["server"], t.from["server"] = host, "the URL's host"
-	if hasInstance {
-		t.params["instance"], t.from["instance"] = strings.TrimSpace(instance), "the URL's instance"
+	if host != "" {
+		err = t.Set("the URL's host", "server", host)
 	}
-	if hasPort {
-		t.params["port number"], t.from["port number"] = port, "the URL's port"
+	if hasInstance && err == nil {
+		err = t.Set("the URL's instance", "instance", instance)
 	}
-	return nil
+	if hasPort && err == nil {
+		err = t.Set("the URL's port", "port number", port)
+	}
+	return err
 }
 
 // serverName reads a host that may have an instance after it.
@@ -197,16 +190,14 @@ func (t *translation) serverName(p jdbcurl.Property) error {
 	if inner, ok := strings.CutPrefix(host, "["); ok {
 		host = strings.TrimSuffix(inner, "]")
 	}
-	if err := jdbcurl.CheckHost(host); err != nil {
+	host, err := jdbcurl.ParseHost(host)
+	if err != nil {
 		return fmt.Errorf("property %q: %w", p.Name, err)
 	}
-	if t.params["server"] == "" {
-		delete(t.from, "server")
-	}
-	if err := t.set(p.Name, "server", host); err != nil || !ok {
+	if err := t.Set(p.Name, "server", host); err != nil || !ok {
 		return err
 	}
-	return t.set(p.Name, "instance", instance)
+	return t.Set(p.Name, "instance", instance)
 }
 
 func (t *translation) property(name, lower, value string) error {
@@ -220,28 +211,15 @@ func (t *translation) property(name, lower, value string) error {
 			known.param = r.name
 		}
 	}
-	if known.translate != nil {
-		v, err := known.translate(value)
-		if err != nil {
-			return fmt.Errorf("property %q: %w", name, err)
-		}
-		if v == "" {
-			return nil
-		}
-		value = v
-	}
-	if r, ok := rules[plain(known.param)]; ok && !r.ok(value) {
-		return fmt.Errorf("property %q: it has to be %s", name, r.want)
-	}
-	return t.set(name, known.param, value)
+	return t.Translate(name, value, known.param, known.translate, checkValue)
 }
 
 // finish moves out of the parameters what has a place of its own, and settles what
 // depends on several.
 func (t *translation) finish(u *driver.URL) error {
 	take := func(param string) (string, bool) {
-		v, ok := t.params[param]
-		delete(t.params, param)
+		v, ok := t.Values[param]
+		delete(t.Values, param)
 		return v, ok
 	}
 	u.Host, _ = take("server")
@@ -256,23 +234,23 @@ func (t *translation) finish(u *driver.URL) error {
 	if u.Database, named = take("database"); named && u.Database == "" {
 		return errors.New("the database's name is empty")
 	}
-	if instance, ok := t.params["instance"]; ok {
+	if instance, ok := t.Values["instance"]; ok {
 		if !isInstance(instance) {
 			return errors.New("the instance's name is none")
 		}
 		if u.Port != 0 {
-			delete(t.params, "instance")
+			delete(t.Values, "instance")
 		}
 	}
 	// mssql-jdbc does not verify what encrypts the login alone.
-	encrypt, said := t.params["encrypt"]
+	encrypt, said := t.Values["encrypt"]
 	if !said {
-		t.params["encrypt"] = "true"
+		t.Values["encrypt"] = "true"
 	} else if encryption(map[string]string{"encrypt": encrypt}) == "false" {
-		if _, ok := t.params["trustservercertificate"]; !ok && t.params["hostnameincertificate"] == "" && t.params["servercertificate"] == "" && t.params["certificate"] == "" {
-			t.params["trustservercertificate"] = "true"
+		if _, ok := t.Values["trustservercertificate"]; !ok && t.Values["hostnameincertificate"] == "" && t.Values["servercertificate"] == "" && t.Values["certificate"] == "" {
+			t.Values["trustservercertificate"] = "true"
 		}
 	}
-	u.Params = t.params
+	u.Params = t.Values
 	return nil
 }

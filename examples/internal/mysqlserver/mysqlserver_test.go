@@ -34,5 +34,11 @@ func TestConformance(t *testing.T) {
 				t.Fatal(err)
 			}
 		},
+		TLS: &drivertest.TLS{ // it has none
+			Verified: "tls=true", Unknown: "tls=true", Off: "tls=false",
+			URL: func(address, id string) string {
+				return "mysql://" + address + "/app?user=" + id + "&sslMode=VERIFY_IDENTITY"
+			},
+		},
 	})
 }

@@ -1,9 +1,11 @@
 package testdb
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
@@ -72,14 +74,24 @@ func newCA(name string) (*CA, error) {
 	return ca, os.WriteFile(ca.File, pemBlock("CERTIFICATE", der), 0o644)
 }
 
-// issue returns a server's certificate and key, in PEM.
-func (ca *CA) issue(names []string) (cert, key []byte, err error) {
+// A keyPair is a server's certificate and key, in PEM.
+type keyPair struct{ cert, key []byte }
+
+// issue makes a certificate for an RSA key or one of ECDSA.
+func (ca *CA) issue(names []string, rsaKey bool) (*keyPair, error) {
+	var private crypto.Signer
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if rsaKey {
+		private, err = rsa.GenerateKey(rand.Reader, 2048)
+	}
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	template := certificate("testdb server")
 	template.KeyUsage = x509.KeyUsageDigitalSignature
+	if rsaKey {
+		template.KeyUsage |= x509.KeyUsageKeyEncipherment
+	}
 	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
 	for _, name := range names {
 		if ip := net.ParseIP(name); ip != nil {
@@ -90,13 +102,13 @@ func (ca *CA) issue(names []string) (cert, key []byte, err error) {
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, ca.cert, private.Public(), ca.key)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	return pemBlock("CERTIFICATE", der), pemBlock("PRIVATE KEY", pkcs8), nil
+	return &keyPair{pemBlock("CERTIFICATE", der), pemBlock("PRIVATE KEY", pkcs8)}, nil
 }
 
 func certificate(name string) *x509.Certificate {

@@ -17,7 +17,7 @@ import (
 
 	"github.com/containerd/errdefs"
 	"github.com/moby/moby/api/pkg/authconfig"
-	"github.com/moby/moby/api/types/container"
+	dockercontainer "github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/network"
 	"github.com/moby/moby/client"
 	"github.com/testcontainers/testcontainers-go"
@@ -129,24 +129,31 @@ func pull(ctx context.Context, cli *testcontainers.DockerClient, image string) e
 	return nil
 }
 
-// startContainer starts a container whose port is published on loopback, and
-// returns that port. The container is returned even with an error, or is nil.
-func startContainer(ctx context.Context, r request) (*testcontainers.DockerContainer, int, error) {
+// A container is a process of Docker's, whose port is published on loopback.
+type container struct {
+	*testcontainers.DockerContainer
+	port int
+}
+
+var _ process = (*container)(nil)
+
+// startContainer starts a container. It is returned even with an error, or is nil.
+func startContainer(ctx context.Context, r request) (*container, error) {
 	inner, err := network.ParsePort(r.port)
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	for attempt := 1; ; attempt++ {
 		port, err := freePort()
 		if err != nil {
-			return nil, 0, err
+			return nil, err
 		}
 		opts := []testcontainers.ContainerCustomizer{
 			testcontainers.WithExposedPorts(r.port),
 			testcontainers.WithEnv(r.env),
 			testcontainers.WithCmd(r.cmd...),
 			// A port that Docker chooses is another one after a restart.
-			testcontainers.WithHostConfigModifier(func(c *container.HostConfig) {
+			testcontainers.WithHostConfigModifier(func(c *dockercontainer.HostConfig) {
 				c.PortBindings = network.PortMap{inner: {{
 					HostIP:   netip.MustParseAddr(loopback),
 					HostPort: strconv.Itoa(port),
@@ -164,13 +171,40 @@ func startContainer(ctx context.Context, r request) (*testcontainers.DockerConta
 			}))
 		}
 		ctr, err := testcontainers.Run(ctx, r.image, opts...)
-		if err == nil || attempt == 5 || !portTaken(err) {
-			return ctr, port, err
+		if ctr == nil {
+			return nil, err
 		}
-		if err := testcontainers.TerminateContainer(ctr); err != nil {
-			return ctr, port, err
+		c := &container{ctr, port}
+		if err == nil || attempt == 5 || !portTaken(err) {
+			return c, err
+		}
+		if err := c.end(); err != nil {
+			return c, err
 		}
 	}
+}
+
+func (c *container) ports() (port, tlsPort int) { return c.port, c.port }
+
+func (c *container) restart(ctx context.Context) error {
+	grace := 30 * time.Second
+	if err := c.Stop(ctx, &grace); err != nil {
+		return err
+	}
+	return c.Start(ctx)
+}
+
+func (c *container) problem(ctx context.Context) error {
+	state, err := c.State(ctx)
+	if err == nil && !state.Running {
+		err = fmt.Errorf("the container ended with status %d", state.ExitCode)
+	}
+	return err
+}
+
+// end stops nothing in good order: the data goes with it.
+func (c *container) end() error {
+	return testcontainers.TerminateContainer(c.DockerContainer, testcontainers.StopTimeout(0))
 }
 
 func portTaken(err error) bool {
@@ -204,11 +238,10 @@ func freePort() (int, error) {
 	return 0, fmt.Errorf("no free port on %s", loopback)
 }
 
-// logTail returns the last lines that a container printed.
-func logTail(ctr *testcontainers.DockerContainer) string {
+func (c *container) log() string {
 	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
 	defer cancel()
-	log, err := containerLog(ctx, ctr)
+	log, err := c.wholeLog(ctx)
 	if err != nil {
 		return err.Error()
 	}
@@ -216,9 +249,9 @@ func logTail(ctr *testcontainers.DockerContainer) string {
 	return strings.Join(lines[max(0, len(lines)-30):], "\n")
 }
 
-// containerLog returns what a container printed.
-func containerLog(ctx context.Context, ctr *testcontainers.DockerContainer) (string, error) {
-	rc, err := ctr.Logs(ctx)
+// wholeLog returns what a container printed.
+func (c *container) wholeLog(ctx context.Context) (string, error) {
+	rc, err := c.Logs(ctx)
 	if err != nil {
 		return "", err
 	}

@@ -16,17 +16,16 @@ import (
 	gomysql "github.com/go-sql-driver/mysql"
 )
 
-// mysql is also the part of MariaDB that is the same.
+// mysql is MariaDB, too.
 type mysql struct{}
 
-type mariadb struct{ mysql }
-
-var (
-	_ engine = mysql{}
-	_ engine = mariadb{}
-)
+var _ engine = mysql{}
 
 func (mysql) admin() string { return "root" }
+
+func (mysql) database() string { return "app" }
+
+func (mysql) canonical(user string) string { return user }
 
 // loginMark is what the server runs as each new session begins. The general log
 // tells of a login before its outcome, and of some outcomes not at all; this
@@ -36,12 +35,12 @@ const loginMark = "DO 'testdb login'"
 // loginMarkTimeout is how long after its login a session may begin.
 const loginMarkTimeout = 10 * time.Second
 
-func (mysql) request(o Options) request {
+func mysqlRequest(o Options) request {
 	r := request{
 		port: "3306/tcp",
 		env: map[string]string{
 			"MYSQL_ROOT_PASSWORD": adminPassword,
-			"MYSQL_DATABASE":      database,
+			"MYSQL_DATABASE":      mysql{}.database(),
 		},
 		cmd: append([]string{"mysqld", "--loose-mysqlx=OFF"}, mysqlArgs(o)...),
 	}
@@ -53,12 +52,12 @@ func (mysql) request(o Options) request {
 	return r
 }
 
-func (mariadb) request(o Options) request {
+func mariadbRequest(o Options) request {
 	r := request{
 		port: "3306/tcp",
 		env: map[string]string{
 			"MARIADB_ROOT_PASSWORD": adminPassword,
-			"MARIADB_DATABASE":      database,
+			"MARIADB_DATABASE":      mysql{}.database(),
 		},
 		cmd: append([]string{"mariadbd"}, mysqlArgs(o)...),
 	}
@@ -87,10 +86,10 @@ func mysqlArgs(o Options) []string {
 	return args
 }
 
-func (m mysql) open(port int, tlsConfig *tls.Config) (*sql.DB, error) {
+func (mysql) open(port int, user, database string, tlsConfig *tls.Config) (*sql.DB, error) {
 	cfg := gomysql.NewConfig()
 	cfg.Net, cfg.Addr = "tcp", joinHostPort(port)
-	cfg.User, cfg.Passwd, cfg.DBName = m.admin(), adminPassword, database
+	cfg.User, cfg.Passwd, cfg.DBName = user, adminPassword, database
 	cfg.TLS = tlsConfig
 	cfg.Logger = stdlog.New(io.Discard, "", 0) // it prints each attempt on a server that is starting
 	c, err := gomysql.NewConnector(cfg)
@@ -118,7 +117,7 @@ func (m mysql) createUser(ctx context.Context, db *sql.DB, name, password string
 	if err := m.execf(ctx, db, "CREATE USER %s@'%%' IDENTIFIED BY %s", name, password); err != nil {
 		return err
 	}
-	return m.execf(ctx, db, "GRANT ALL ON `"+database+"`.* TO %s@'%%'", name)
+	return m.execf(ctx, db, "GRANT ALL ON `"+m.database()+"`.* TO %s@'%%'", name)
 }
 
 func (m mysql) setPassword(ctx context.Context, db *sql.DB, name, password string) error {

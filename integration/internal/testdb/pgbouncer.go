@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/testcontainers/testcontainers-go"
 )
 
 const (
@@ -52,7 +51,7 @@ type Bouncer struct {
 	AuthUser string
 
 	tb        testing.TB
-	container *testcontainers.DockerContainer
+	container *container
 	userlist  int // the size of the file
 }
 
@@ -65,7 +64,7 @@ func PgBouncer(tb testing.TB, s *Server, o PgBouncerOptions) *Bouncer {
 	pgbouncerKind.need(tb)
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
-	address, err := s.in.container.ContainerIP(ctx)
+	address, err := s.in.process.(*container).ContainerIP(ctx) // PostgreSQL has no stand-in
 	if err != nil {
 		tb.Fatalf("start PgBouncer: the server's address: %v", err)
 	}
@@ -86,12 +85,15 @@ func PgBouncer(tb testing.TB, s *Server, o PgBouncerOptions) *Bouncer {
 			bouncerUserlist: b.users(o.Users),
 		},
 	}
-	b.container, b.Port, err = startContainer(ctx, r)
-	tb.Cleanup(func() {
-		if err := testcontainers.TerminateContainer(b.container, testcontainers.StopTimeout(0)); err != nil {
-			tb.Errorf("end PgBouncer: %v", err)
-		}
-	})
+	b.container, err = startContainer(ctx, r)
+	if b.container != nil {
+		b.Port = b.container.port
+		tb.Cleanup(func() {
+			if err := b.container.end(); err != nil {
+				tb.Errorf("end PgBouncer: %v", err)
+			}
+		})
+	}
 	if err == nil {
 		err = ready(ctx, b.container, func(ctx context.Context) error { return b.console(ctx, "SHOW VERSION") })
 	}
@@ -204,7 +206,7 @@ func (b *Bouncer) Log() string {
 	}
 	var log string
 	err := poll(ctx, 10*time.Millisecond, func() (marked bool, err error) {
-		log, err = containerLog(ctx, b.container)
+		log, err = b.container.wholeLog(ctx)
 		log, _, marked = strings.Cut(log, mark)
 		return marked, err
 	})

@@ -22,18 +22,23 @@ var _ engine = postgres{}
 
 func (postgres) admin() string { return "postgres" }
 
+func (postgres) database() string { return "app" }
+
+func (postgres) canonical(user string) string { return user }
+
 // postgresLog is the server's log, from its data directory. csvlog is complete
 // and unambiguous whatever names and texts hold, and the administrator can read
 // it by SQL.
 const postgresLog = "log/server.csv"
 
-func (p postgres) request(o Options) request {
+func postgresRequest(o Options) request {
+	p := postgres{}
 	r := request{
 		port: "5432/tcp",
 		env: map[string]string{
 			"POSTGRES_USER":        p.admin(),
 			"POSTGRES_PASSWORD":    adminPassword,
-			"POSTGRES_DB":          database,
+			"POSTGRES_DB":          p.database(),
 			"POSTGRES_INITDB_ARGS": "--auth=scram-sha-256 --no-sync",
 		},
 		cmd: []string{"postgres"},
@@ -60,10 +65,10 @@ func (p postgres) request(o Options) request {
 	return r
 }
 
-func (p postgres) open(port int, tlsConfig *tls.Config) (*sql.DB, error) {
+func (postgres) open(port int, user, database string, tlsConfig *tls.Config) (*sql.DB, error) {
 	// Everything is named, so that no PG* variable of the developer's applies.
 	cfg, err := pgx.ParseConfig(fmt.Sprintf("host=%s port=%d user=%s password=%s dbname=%s sslmode=disable connect_timeout=5",
-		loopback, port, p.admin(), adminPassword, database))
+		loopback, port, user, adminPassword, database))
 	if err != nil {
 		return nil, err
 	}

@@ -10,24 +10,22 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/testcontainers/testcontainers-go"
 )
 
-const (
-	adminPassword = "testdb-admin" // of servers on loopback that live for one test run
-	database      = "app"
-)
+// adminPassword is of servers on loopback that live for one test run. SQL Server wants
+// characters of three kinds.
+const adminPassword = "testdb-Admin"
 
 // A Server is a test's view of a database server, which other tests may share.
 // Methods that return no error end the test if they fail, and so belong on the
 // test's own goroutine; the others may be called from any.
 type Server struct {
-	Host string // 127.0.0.1
-	Port int    // as reached from the test; it stays the same over a restart
+	Host    string // 127.0.0.1
+	Port    int    // as reached from the test; it stays the same over a restart
+	TLSPort int    // where to ask for TLS; another one than Port with Oracle
 
 	User, Password string // of the administrator
-	Database       string // where users of CreateUser may do as they like
+	Database       string // where users of CreateUser may do as they like; Oracle: a service
 
 	// CA signed the server's certificate. Nil if the server has no TLS.
 	CA *CA
@@ -42,7 +40,9 @@ type Server struct {
 func (s *Server) Admin() *sql.DB { return s.in.db }
 
 // CreateUser creates a user that may log in from anywhere and do as it likes in
-// Database. The user is dropped when the test ends, with all that it owns there.
+// Database, or in a schema of its own there, as with Oracle. The user is dropped when
+// the test ends, with all that it owns there. Oracle's names are in upper case unless
+// they are in double quotes, here as everywhere.
 func (s *Server) CreateUser(name, password string) {
 	s.tb.Helper()
 	if strings.ContainsFunc(name, func(r rune) bool { return r < ' ' }) {
@@ -71,7 +71,8 @@ func (s *Server) SetPassword(ctx context.Context, name, password string) error {
 }
 
 // DropUser drops a user, with all that it owns in Database, if there is such a
-// user. Its sessions live on.
+// user. Its sessions live on, but with SQL Server and Oracle, which drop nobody who is
+// logged in: there they are ended first.
 func (s *Server) DropUser(ctx context.Context, name string) error {
 	if err := s.in.dropUser(ctx, name); err != nil {
 		return fmt.Errorf("drop user %q: %w", name, err)
@@ -96,7 +97,8 @@ func (s *Server) Restart(ctx context.Context) error {
 // superuser of MySQL or MariaDB, such as the administrator.
 func (s *Server) Logins(user string) int {
 	s.tb.Helper()
-	return s.tallies(user)[user].accepted - s.base[user].accepted
+	name := s.in.engine.canonical(user)
+	return s.tallies(user)[name].accepted - s.base[name].accepted
 }
 
 // RejectedLogins returns how many logins of user the server has rejected since
@@ -105,7 +107,8 @@ func (s *Server) Logins(user string) int {
 // by pg_hba.conf or for too many connections.
 func (s *Server) RejectedLogins(user string) int {
 	s.tb.Helper()
-	return s.tallies(user)[user].rejected - s.base[user].rejected
+	name := s.in.engine.canonical(user)
+	return s.tallies(user)[name].rejected - s.base[name].rejected
 }
 
 func (s *Server) tallies(user string) map[string]tally {
@@ -120,7 +123,8 @@ func (s *Server) tallies(user string) map[string]tally {
 }
 
 // Sessions returns the server's ids of the user's sessions: pg_backend_pid() of
-// PostgreSQL, CONNECTION_ID() of MySQL and MariaDB. A session that its client
+// PostgreSQL, CONNECTION_ID() of MySQL and MariaDB, @@SPID of SQL Server,
+// SYS_CONTEXT('USERENV', 'SESSIONID') of Oracle. A session that its client
 // closed may be listed a moment longer.
 func (s *Server) Sessions(user string) []int64 {
 	s.tb.Helper()
@@ -153,16 +157,17 @@ func (s *Server) WaitSessions(user string, n int) {
 // tally counts a user's logins.
 type tally struct{ accepted, rejected int }
 
-// engine is what differs between the servers. db is the administrator's.
+// engine is what an administrator says to a server. db is the administrator's.
 type engine interface {
-	admin() string // the administrator's name
+	admin() string    // the administrator's name
+	database() string // where users may do as they like
 
-	// request describes the container of a server.
-	request(o Options) request
+	// canonical returns a user's name as it is in the log.
+	canonical(user string) string
 
-	// open returns the administrator's pool, without connecting. The TLS
+	// open returns a pool of an administrator's, without connecting. The TLS
 	// configuration is nil for plaintext.
-	open(port int, tlsConfig *tls.Config) (*sql.DB, error)
+	open(port int, user, database string, tlsConfig *tls.Config) (*sql.DB, error)
 
 	createUser(ctx context.Context, db *sql.DB, name, password string) error
 	setPassword(ctx context.Context, db *sql.DB, name, password string) error
@@ -175,13 +180,26 @@ type engine interface {
 	logins(ctx context.Context, db *sql.DB, user string) (map[string]tally, error)
 }
 
+// A process runs a server: in a container, or in this process.
+type process interface {
+	// ports returns where it listens on loopback: as Server.Port and TLSPort.
+	ports() (port, tlsPort int)
+	// restart stops it and starts it again, with its data and ports.
+	restart(ctx context.Context) error
+	// problem returns why the server does not run, or nil if it does.
+	problem(ctx context.Context) error
+	// log returns the last lines that it printed.
+	log() string
+	end() error
+}
+
 // An instance is a running server.
 type instance struct {
-	engine    engine
-	container *testcontainers.DockerContainer
-	port      int
-	ca        *CA
-	db        *sql.DB
+	engine        engine
+	process       process
+	port, tlsPort int
+	ca            *CA
+	db            *sql.DB
 
 	users sync.Mutex // PostgreSQL fails a GRANT that changes a row together with another
 }
@@ -205,40 +223,92 @@ func startInstance(k *kind, o Options) (*instance, error) {
 	defer cancel()
 
 	in := &instance{engine: k.engine}
-	r := k.engine.request(o)
-	r.image = k.image()
+	var pair *keyPair
 	var tlsConfig *tls.Config
 	if o.TLS {
 		ca, err := serverCA()
 		if err != nil {
 			return in, err
 		}
-		cert, key, err := ca.issue(o.Names)
-		if err != nil {
+		if pair, err = ca.issue(o.Names, k.rsa); err != nil {
 			return in, err
 		}
-		r.files = map[string][]byte{certFile: cert, keyFile: key}
 		in.ca = ca
 		tlsConfig = &tls.Config{RootCAs: ca.Pool, ServerName: o.Names[0]}
 	}
 
 	var err error
-	if in.container, in.port, err = startContainer(ctx, r); err != nil {
+	if in.process, err = k.start(ctx, o, pair); err != nil {
 		return in, err
 	}
-	if in.db, err = k.engine.open(in.port, tlsConfig); err != nil {
+	in.port, in.tlsPort = in.process.ports()
+	if err := in.setUp(ctx, k.setup); err != nil {
+		return in, fmt.Errorf("set up: %w", err)
+	}
+	if in.db, err = in.open(in.engine.admin(), in.engine.database(), tlsConfig); err != nil {
 		return in, err
 	}
 	return in, in.ready(ctx)
 }
 
-// ready waits until the server takes the administrator's login.
-func (in *instance) ready(ctx context.Context) error {
-	return ready(ctx, in.container, in.db.PingContext)
+// start starts a server, with a certificate or without. The process is returned even
+// with an error, or is nil.
+func (k *kind) start(ctx context.Context, o Options, pair *keyPair) (process, error) {
+	if k.standIn != nil {
+		return k.standIn(pair)
+	}
+	r := k.request(o)
+	r.image = k.image()
+	if pair != nil {
+		if r.files == nil {
+			r.files = map[string][]byte{}
+		}
+		r.files[certFile], r.files[keyFile] = pair.cert, pair.key
+	}
+	c, err := startContainer(ctx, r)
+	if c == nil {
+		return nil, err
+	}
+	return c, err
 }
 
-// ready waits until ping succeeds, for as long as the container runs.
-func ready(ctx context.Context, ctr *testcontainers.DockerContainer, ping func(context.Context) error) error {
+// open opens a pool at the port for TLS, or at the other one.
+func (in *instance) open(user, database string, tlsConfig *tls.Config) (*sql.DB, error) {
+	port := in.port
+	if tlsConfig != nil {
+		port = in.tlsPort
+	}
+	return in.engine.open(port, user, database, tlsConfig)
+}
+
+// setUp does what there is to do to a new server.
+func (in *instance) setUp(ctx context.Context, s setup) error {
+	if s.statements == nil {
+		return nil
+	}
+	db, err := in.open(s.user, s.database, nil)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	if err := ready(ctx, in.process, db.PingContext); err != nil {
+		return err
+	}
+	for _, statement := range s.statements {
+		if _, err := db.ExecContext(ctx, statement); err != nil {
+			return fmt.Errorf("%s: %w", statement, err)
+		}
+	}
+	return nil
+}
+
+// ready waits until the server takes the administrator's login.
+func (in *instance) ready(ctx context.Context) error {
+	return ready(ctx, in.process, in.db.PingContext)
+}
+
+// ready waits until ping succeeds, for as long as the process runs.
+func ready(ctx context.Context, p process, ping func(context.Context) error) error {
 	var last error
 	err := poll(ctx, 25*time.Millisecond, func() (bool, error) {
 		pingCtx, cancel := context.WithTimeout(ctx, 5*time.Second)
@@ -246,17 +316,10 @@ func ready(ctx context.Context, ctr *testcontainers.DockerContainer, ping func(c
 		if last = ping(pingCtx); last == nil {
 			return true, nil
 		}
-		state, err := ctr.State(ctx)
-		if err != nil {
-			return false, err
-		}
-		if !state.Running {
-			return false, fmt.Errorf("the container ended with status %d", state.ExitCode)
-		}
-		return false, nil
+		return false, p.problem(ctx)
 	})
 	if err != nil {
-		return fmt.Errorf("%w; the last login: %v; the container's log ends:\n%s", err, last, logTail(ctr))
+		return fmt.Errorf("%w; the last login: %v; the log ends:\n%s", err, last, p.log())
 	}
 	return nil
 }
@@ -264,11 +327,7 @@ func ready(ctx context.Context, ctr *testcontainers.DockerContainer, ping func(c
 func (in *instance) restart(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	grace := 30 * time.Second
-	if err := in.container.Stop(ctx, &grace); err != nil {
-		return err
-	}
-	if err := in.container.Start(ctx); err != nil {
+	if err := in.process.restart(ctx); err != nil {
 		return err
 	}
 	return in.ready(ctx)
@@ -279,7 +338,8 @@ func (in *instance) end() error {
 	if in.db != nil {
 		errs = append(errs, in.db.Close())
 	}
-	// The data goes with it: nothing to stop in good order.
-	errs = append(errs, testcontainers.TerminateContainer(in.container, testcontainers.StopTimeout(0)))
+	if in.process != nil {
+		errs = append(errs, in.process.end())
+	}
 	return errors.Join(errs...)
 }

@@ -1,23 +1,42 @@
-// Package testdb gives tests real database servers, in containers, and tells
-// what the servers themselves saw: who logged in, who was rejected, which
-// sessions there are.
+// Package testdb gives tests database servers, real ones in containers and stand-ins
+// in this process, and tells what the servers themselves saw: who logged in, who was
+// rejected, which sessions there are.
 //
-// A test binary's TestMain calls [Main], and its tests call [Postgres],
-// [MariaDB] or [MySQL]. Tests that ask for the same [Options] share one server,
-// which starts with the first of them and ends with the binary. [PgBouncer] puts a
-// PgBouncer in front of a PostgreSQL server.
+// A test binary's TestMain calls [Main], and its tests call [Postgres], [MariaDB],
+// [MySQL], [SQLServer] or [Oracle], or [SQLServerStandIn] or [OracleStandIn], which
+// are always there. Tests that ask for the same [Options] share one server, which
+// starts with the first of them and ends with the binary. [PgBouncer] puts a PgBouncer
+// in front of a PostgreSQL server.
+//
+// # How it is built
+//
+// A kind of server is two things. An engine is what an administrator says to it, in SQL:
+// it is the same for a real server and its stand-in, which knows these statements. A
+// process is what runs the server, a container or a part of this program: it starts it
+// again and ends it.
+//
+// # What was run
+//
+// PostgreSQL, MariaDB, MySQL and PgBouncer were run, with the images that .ci/images
+// builds, and the stand-ins. SQL Server and Oracle never were, for want of a registry
+// and of packages: [SQLServer] and [Oracle] are written by the documents of the images
+// and of the databases. The statements were accepted by the stand-ins, which checks
+// their form, not that they do on the real servers what is expected of them: least sure
+// are the servers' own counts of logins, SQL Server's in a server audit with synchronous
+// delivery, Oracle's in the unified audit trail.
 //
 // # Environment
 //
-// SQLSECRETS_POSTGRES_IMAGE, SQLSECRETS_MARIADB_IMAGE and SQLSECRETS_MYSQL_IMAGE
-// name the images; the defaults are official ones, and any image with the
-// environment variables and entrypoint of the official one will do.
-// SQLSECRETS_PGBOUNCER_IMAGE names PgBouncer's, which has to run PgBouncer with
-// /etc/pgbouncer/pgbouncer.ini and print its log; the tests were run with the one
-// that .ci/images builds, never with the default, for want of a registry. A test
-// whose server cannot be had, for want of Docker or of the image, is skipped;
-// SQLSECRETS_REQUIRE is a comma-separated list of engines ("postgres,pgbouncer")
-// for which it fails instead.
+// SQLSECRETS_POSTGRES_IMAGE, SQLSECRETS_MARIADB_IMAGE, SQLSECRETS_MYSQL_IMAGE,
+// SQLSECRETS_SQLSERVER_IMAGE and SQLSECRETS_ORACLE_IMAGE name the images; the defaults
+// are official ones, for Oracle gvenzl/oracle-free, and any image with the environment
+// variables and entrypoint of the default will do. SQLSECRETS_PGBOUNCER_IMAGE names
+// PgBouncer's, which has to run PgBouncer with /etc/pgbouncer/pgbouncer.ini and print
+// its log. A test whose server cannot be had, for want of Docker or of the image, is
+// skipped; SQLSECRETS_REQUIRE is a comma-separated list of engines
+// ("postgres,pgbouncer,sqlserver") for which it fails instead. By setting
+// SQLSECRETS_SQLSERVER_IMAGE=mcr.microsoft.com/mssql/server… one accepts Microsoft's
+// licence for it; the default does so as well where that image can be had.
 //
 // Containers are published on a loopback port of this machine, so the Docker
 // daemon must be here too. If the binary is killed or runs into the timeout of
@@ -47,14 +66,17 @@ const (
 // Options choose a server. The zero value is a server without TLS.
 type Options struct {
 	// TLS is whether the server takes TLS, with a certificate of the
-	// authority in [Server.CA]. Plaintext is accepted in either case.
+	// authority in [Server.CA]. Plaintext is accepted in either case. A real SQL
+	// Server takes TLS always, without this with a certificate of its own making;
+	// a test that asks for it of a real Oracle is skipped.
 	TLS bool
 
 	// Names are the host names and IP addresses that the certificate is for.
 	// Nil means localhost and 127.0.0.1.
 	Names []string
 
-	// Args are added to the server's command line.
+	// Args are added to the server's command line. SQL Server, Oracle and the
+	// stand-ins have none.
 	Args []string
 
 	// Private asks for a server of the test's own, which ends with the test.
@@ -81,6 +103,30 @@ func MySQL(tb testing.TB, o Options) *Server {
 	return get(tb, &mysqlKind, o)
 }
 
+// SQLServer returns a SQL Server, or skips the test if there is none.
+func SQLServer(tb testing.TB, o Options) *Server {
+	tb.Helper()
+	return get(tb, &sqlserverKind, o)
+}
+
+// SQLServerStandIn returns a stand-in for SQL Server, package internal/tdsserver.
+func SQLServerStandIn(tb testing.TB, o Options) *Server {
+	tb.Helper()
+	return get(tb, &sqlserverStandInKind, o)
+}
+
+// Oracle returns an Oracle database, or skips the test if there is none.
+func Oracle(tb testing.TB, o Options) *Server {
+	tb.Helper()
+	return get(tb, &oracleKind, o)
+}
+
+// OracleStandIn returns a stand-in for Oracle, package internal/tnsserver.
+func OracleStandIn(tb testing.TB, o Options) *Server {
+	tb.Helper()
+	return get(tb, &oracleStandInKind, o)
+}
+
 // Main runs the tests of a binary and then ends the servers that they started.
 // It returns the exit code, for os.Exit.
 func Main(m *testing.M) int {
@@ -99,27 +145,66 @@ func Main(m *testing.M) int {
 	return code
 }
 
-// A kind is a product: what Options leave open about a server.
+// A kind is a product: what Options leave open about a server. It runs in a container
+// that request describes, or is a stand-in.
 type kind struct {
-	name         string // as in SQLSECRETS_REQUIRE
-	title        string // as in messages
+	name   string // as in SQLSECRETS_REQUIRE; a stand-in has none
+	title  string // as in messages
+	engine engine // nil for pgbouncerKind
+
+	standIn func(pair *keyPair) (process, error) // without TLS if that is nil
+
 	imageEnv     string
 	defaultImage string
-	engine       engine // nil for pgbouncerKind
+	request      func(o Options) request // nil for pgbouncerKind
+	setup        setup
+	noArgs       bool   // there is no command line
+	noTLS        string // why there is no server with TLS, if so
+	rsa          bool   // its documents name no other keys
 
 	once    sync.Once
 	missing string // why there is no such server; set by once
 	said    atomic.Bool
 }
 
+// A setup is what is done once to a new server that its image cannot be told.
+type setup struct {
+	user, database string
+	statements     []string
+}
+
 var (
-	postgresKind = kind{name: "postgres", title: "PostgreSQL", imageEnv: "SQLSECRETS_POSTGRES_IMAGE", defaultImage: "postgres:17", engine: postgres{}}
-	mariadbKind  = kind{name: "mariadb", title: "MariaDB", imageEnv: "SQLSECRETS_MARIADB_IMAGE", defaultImage: "mariadb:11.4", engine: mariadb{}}
-	mysqlKind    = kind{name: "mysql", title: "MySQL", imageEnv: "SQLSECRETS_MYSQL_IMAGE", defaultImage: "mysql:8.4", engine: mysql{}}
+	postgresKind = kind{
+		name: "postgres", title: "PostgreSQL", engine: postgres{}, request: postgresRequest,
+		imageEnv: "SQLSECRETS_POSTGRES_IMAGE", defaultImage: "postgres:17",
+	}
+	mariadbKind = kind{
+		name: "mariadb", title: "MariaDB", engine: mysql{}, request: mariadbRequest,
+		imageEnv: "SQLSECRETS_MARIADB_IMAGE", defaultImage: "mariadb:11.4",
+	}
+	mysqlKind = kind{
+		name: "mysql", title: "MySQL", engine: mysql{}, request: mysqlRequest,
+		imageEnv: "SQLSECRETS_MYSQL_IMAGE", defaultImage: "mysql:8.4",
+	}
+	sqlserverKind = kind{
+		name: "sqlserver", title: "SQL Server", engine: sqlserver{}, request: sqlserverRequest, setup: sqlserverSetup, noArgs: true, rsa: true,
+		imageEnv: "SQLSECRETS_SQLSERVER_IMAGE", defaultImage: "mcr.microsoft.com/mssql/server:2022-latest",
+	}
+	oracleKind = kind{
+		name: "oracle", title: "Oracle", engine: oracle{}, request: oracleRequest, setup: oracleSetup, noArgs: true,
+		imageEnv: "SQLSECRETS_ORACLE_IMAGE", defaultImage: "gvenzl/oracle-free:23-slim-faststart",
+		noTLS: "the image has no orapki, which would put a certificate into a wallet",
+	}
+	pgbouncerKind = kind{
+		name: "pgbouncer", title: "PgBouncer",
+		imageEnv: "SQLSECRETS_PGBOUNCER_IMAGE", defaultImage: "edoburu/pgbouncer:v1.24.1-p1",
+	}
 
-	pgbouncerKind = kind{name: "pgbouncer", title: "PgBouncer", imageEnv: "SQLSECRETS_PGBOUNCER_IMAGE", defaultImage: "edoburu/pgbouncer:v1.24.1-p1"}
+	sqlserverStandInKind = kind{title: "stand-in for SQL Server", engine: sqlserver{}, standIn: startTDS, noArgs: true}
+	oracleStandInKind    = kind{title: "stand-in for Oracle", engine: oracle{}, standIn: startTNS, noArgs: true}
 
-	kinds = []*kind{&postgresKind, &mariadbKind, &mysqlKind, &pgbouncerKind}
+	// Those of which there may be none.
+	kinds = []*kind{&postgresKind, &mariadbKind, &mysqlKind, &sqlserverKind, &oracleKind, &pgbouncerKind}
 )
 
 func (k *kind) image() string {
@@ -133,6 +218,9 @@ func (k *kind) image() string {
 // there has to be one. The first test to be skipped says why.
 func (k *kind) need(tb testing.TB) {
 	tb.Helper()
+	if k.standIn != nil {
+		return
+	}
 	k.once.Do(func() {
 		if err := haveImage(k.image()); err != nil {
 			k.missing = fmt.Sprintf("no %s: %s (%s=%s)", k.title, oneLine(err.Error()), k.imageEnv, k.image())
@@ -179,6 +267,12 @@ func get(tb testing.TB, k *kind, o Options) *Server {
 		tb.Fatal("testdb: TestMain must call testdb.Main")
 	}
 	k.need(tb)
+	if len(o.Args) > 0 && k.noArgs {
+		tb.Fatalf("%s has no command line", k.title)
+	}
+	if o.TLS && k.noTLS != "" {
+		tb.Skipf("no %s with TLS: %s", k.title, k.noTLS)
+	}
 
 	o.Names, o.Args = slices.Clone(o.Names), slices.Clone(o.Args)
 	if o.Names == nil {
@@ -190,22 +284,23 @@ func get(tb testing.TB, k *kind, o Options) *Server {
 		in, err = startInstance(k, o)
 		tb.Cleanup(func() {
 			if err := in.end(); err != nil {
-				tb.Errorf("end %s server: %v", k.title, err)
+				tb.Errorf("end %s: %v", k.title, err)
 			}
 		})
 	} else {
 		in, err = fleet.start(k, o)
 	}
 	if err != nil {
-		tb.Fatalf("start %s server: %v", k.title, err)
+		tb.Fatalf("start %s: %v", k.title, err)
 	}
 
 	s := &Server{
 		Host:     loopback,
 		Port:     in.port,
+		TLSPort:  in.tlsPort,
 		User:     in.engine.admin(),
 		Password: adminPassword,
-		Database: database,
+		Database: in.engine.database(),
 		CA:       in.ca,
 		tb:       tb,
 		in:       in,
@@ -217,7 +312,7 @@ func get(tb testing.TB, k *kind, o Options) *Server {
 // start returns the shared server with these options, and starts it if it is
 // the first to ask. Whoever else asks meanwhile waits.
 func (f *servers) start(k *kind, o Options) (*instance, error) {
-	key := fmt.Sprintf("%s %+v", k.name, o)
+	key := fmt.Sprintf("%s %+v", k.title, o)
 	f.mu.Lock()
 	start, ok := f.shared[key]
 	if !ok {

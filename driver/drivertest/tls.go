@@ -1,0 +1,464 @@
+package drivertest
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"net"
+	"reflect"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sqlsecrets/sqlsecrets/driver"
+	"github.com/sqlsecrets/sqlsecrets/internal/loopback"
+)
+
+// TLS says what a [Server] has of TLS, and how its engine is asked for it. Its checks do
+// without Server.Params.
+type TLS struct {
+	// Names are those of "localhost", "127.0.0.1" and "::1" that the server's certificate
+	// is for: some and not all of them, so that there is a wrong one. None: the server
+	// has no TLS, and all that asks for it fails.
+	Names []string
+	// Roots has the authority that signed the certificate, which is not one of the system's.
+	Roots *x509.CertPool
+
+	// Verified are engine parameters that ask for TLS, verified by the authority in Roots:
+	// "sslmode=verify-full&sslrootcert=ca.pem".
+	Verified string
+	// Unknown are some that ask for the same by other authorities, as the system's:
+	// "sslmode=verify-full".
+	Unknown string
+	// IfAvailable are some that leave TLS to the server: "sslmode=prefer". With Options.TLS
+	// it is required nevertheless. Empty: not checked, for an engine that has none.
+	IfAvailable string
+	// Off are some that turn TLS off, also where Options.TLS is set: "sslmode=disable".
+	// Empty: not checked, for a server that insists on TLS.
+	Off string
+	// URL returns a JDBC URL for a host:port, after "jdbc-secretsmanager:", that asks for
+	// the same as Verified.
+	URL func(address, secretID string) string
+
+	// OnlyIfAsked says that there is no TLS unless it is asked for. It is for Oracle and
+	// Db2, whose servers have TLS on a port of its own, so that a client cannot ask one
+	// whether it has it.
+	OnlyIfAsked bool
+	// NoOptions says that Options.TLS is an error. It is for Db2, whose drivers take a
+	// string and no *tls.Config.
+	NoOptions bool
+}
+
+// An asking is a way to ask for TLS, verified by the right authority.
+type asking struct {
+	name    string
+	params  string
+	options *tls.Config
+	url     bool // TLS.URL asks for it
+}
+
+// askings returns all that the engine has.
+func (s Server) askings() []asking {
+	list := []asking{{name: "parameters", params: s.TLS.Verified}, {name: "JDBC URL", url: true}}
+	if !s.TLS.NoOptions {
+		list = append(list, asking{name: "Options.TLS", options: &tls.Config{RootCAs: s.TLS.Roots}})
+	}
+	return list
+}
+
+// insisting asks by Options.TLS where parameters leave it to the server.
+func (s Server) insisting() asking {
+	return asking{name: "Options.TLS, whatever the parameters", params: s.TLS.IfAvailable, options: &tls.Config{RootCAs: s.TLS.Roots}}
+}
+
+// tls checks what becomes of TLS on its way from a data source name to the server. A
+// proxy sees whether a client begins it, and whether a user's name goes over the wire as
+// it is, as it does in all logins without TLS.
+func (s Server) tls(t *testing.T) {
+	if len(s.TLS.Names) == 0 {
+		s.tlsWithout(t)
+		return
+	}
+	if !slices.ContainsFunc(hosts(), s.hasName) || !slices.ContainsFunc(hosts(), func(h string) bool { return !s.hasName(h) }) {
+		t.Fatalf("of the hosts %q some have to be in the certificate, and some not; TLS.Names is %q", hosts(), s.TLS.Names)
+	}
+	if s.TLS.OnlyIfAsked {
+		t.Run("not without a word", s.tlsOnlyIfAsked)
+	} else {
+		t.Run("if available", s.tlsIfAvailable)
+		if s.TLS.Off != "" {
+			t.Run("off", s.tlsOff)
+		}
+	}
+	for _, how := range s.askings() {
+		t.Run("asked by "+how.name, func(t *testing.T) { s.tlsAsked(t, how) })
+	}
+	if s.TLS.IfAvailable != "" {
+		how := s.insisting()
+		t.Run("asked by "+how.name, func(t *testing.T) {
+			s.login(t, s.newProxy(t), s.right(), how, Passwords[0]).wantTLS()
+			s.login(t, s.newProxy(t), s.wrong(), how, Passwords[0]).wantRefused()
+		})
+	}
+	t.Run("unknown authority", s.tlsUnknownAuthority)
+	if s.TLS.NoOptions {
+		t.Run("Options.TLS", s.tlsNoOptions)
+	} else {
+		t.Run("name in Options.TLS", s.tlsServerName)
+		t.Run("Options.TLS is not changed", s.tlsCloned)
+	}
+}
+
+// hosts are the names of this machine that lead to a proxy.
+func hosts() []string {
+	hosts := []string{"localhost", "127.0.0.1"}
+	if loopback.HasIPv6() {
+		hosts = append(hosts, "::1")
+	}
+	return hosts
+}
+
+func (s Server) hasName(host string) bool { return slices.Contains(s.TLS.Names, host) }
+
+// right and wrong are hosts that are in the certificate, and not.
+func (s Server) right() string { return s.host(true) }
+func (s Server) wrong() string { return s.host(false) }
+
+func (s Server) host(inCertificate bool) string {
+	i := slices.IndexFunc(hosts(), func(h string) bool { return s.hasName(h) == inCertificate })
+	return hosts()[max(i, 0)] // there is no certificate, and any will do
+}
+
+// A login is one through a proxy, with a user of its own.
+type login struct {
+	*client
+	t *testing.T
+	s Server
+	p *proxy
+}
+
+// login opens the database through a proxy at a host, as the secret says.
+func (s Server) login(t *testing.T, p *proxy, host string, how asking, password string) *login {
+	t.Helper()
+	if how.url {
+		return s.loginFrom(t, p, "JDBC URL", host, how, password)
+	}
+	return s.loginFrom(t, p, "secret", host, how, password)
+}
+
+// loginFrom opens the database through a proxy, with the host from the secret, the data
+// source name or a JDBC URL. If it is not from the secret, that has a host of the other
+// sort: one that is in the certificate if host is not.
+func (s Server) loginFrom(t *testing.T, p *proxy, from, host string, how asking, password string) *login {
+	t.Helper()
+	user := s.newUser(t, Passwords[0])
+	inSecret, params := host, how.params
+	if from != "secret" {
+		inSecret = s.host(!s.hasName(host))
+	}
+	if from == "data source name" {
+		params += "&host=" + host
+	}
+	s.Params = ""
+	dsn := s.dsn(user, params)
+	if from == "JDBC URL" {
+		dsn = "jdbc-secretsmanager:" + s.TLS.URL(net.JoinHostPort(host, strconv.Itoa(p.Port)), dsn)
+	}
+	db := s.connectAs(t, user, password, dsn, how.options, map[string]any{"host": inSecret, "port": p.Port})
+	return &login{client: db, t: t, s: s, p: p}
+}
+
+func (l *login) query() error { return l.s.query(l.t, l.client) }
+
+// wantTLS checks that a login is accepted, over TLS from the first connection on.
+func (l *login) wantTLS() {
+	l.t.Helper()
+	if err := l.query(); err != nil {
+		l.t.Errorf("query: %v", err)
+	}
+	l.s.wantLogins(l.t, l.client, 1, 0)
+	l.nothingShown()
+	for _, r := range l.p.recordings(l.t) {
+		if !r.beginsTLS() {
+			l.t.Error("a connection began no TLS")
+		}
+	}
+}
+
+// wantPlain checks that a login is accepted, in clear text: the user's name is to be
+// seen once.
+func (l *login) wantPlain() {
+	l.t.Helper()
+	if err := l.query(); err != nil {
+		l.t.Errorf("query: %v", err)
+	}
+	l.s.wantLogins(l.t, l.client, 1, 0)
+	l.wantShown(1)
+}
+
+func (l *login) wantShown(want int) {
+	l.t.Helper()
+	shown := 0
+	for _, r := range l.p.recordings(l.t) {
+		if r.shows(l.user) {
+			shown++
+		}
+	}
+	if shown != want {
+		l.t.Errorf("the user's name was to be seen on %d connections, want %d", shown, want)
+	}
+}
+
+// wantRejected checks that the server rejects a login, once, and that none is in clear
+// text.
+func (l *login) wantRejected() {
+	l.t.Helper()
+	l.s.wantRejected(l.t, l.client, l.query())
+	l.s.wantLogins(l.t, l.client, 0, 1)
+	l.nothingShown()
+}
+
+// wantRefused checks that the client refuses to log in.
+func (l *login) wantRefused() {
+	l.t.Helper()
+	l.s.wantOther(l.t, l.client, l.query())
+	l.s.wantLogins(l.t, l.client, 0, 0)
+	l.nothingShown()
+}
+
+// nothingShown checks that neither a user's name nor a query was to be seen.
+func (l *login) nothingShown() {
+	l.t.Helper()
+	if l.p.Dialled() == 0 {
+		l.t.Error("nobody has dialled the proxy")
+	}
+	for _, r := range l.p.recordings(l.t) {
+		if r.shows(l.user) {
+			l.t.Error("a login went out in clear text")
+		}
+		if r.shows(l.s.Query) {
+			l.t.Error("a query went out in clear text")
+		}
+	}
+}
+
+// tlsIfAvailable says nothing of TLS to a server that has it, which is used without
+// verification, and stays the only way in whatever goes wrong.
+func (s Server) tlsIfAvailable(t *testing.T) {
+	nothing := asking{}
+	for _, host := range []string{s.right(), s.wrong()} {
+		t.Run(host, func(t *testing.T) { s.login(t, s.newProxy(t), host, nothing, Passwords[0]).wantTLS() })
+	}
+	t.Run("rejected password", func(t *testing.T) {
+		s.login(t, s.newProxy(t), s.right(), nothing, "not-"+Passwords[0]).wantRejected()
+	})
+	if !s.NoDatabaseCheck {
+		t.Run("no such database", func(t *testing.T) {
+			l := s.login(t, s.newProxy(t), s.right(), asking{params: "dbname=no_such_database"}, Passwords[0])
+			s.wantOther(t, l.client, l.query())
+			l.nothingShown()
+		})
+	}
+	if s.Refuse != nil {
+		t.Run("refused for another reason", func(t *testing.T) {
+			l := s.login(t, s.newProxy(t), s.right(), nothing, Passwords[0])
+			s.Refuse(t, l.user)
+			s.wantOther(t, l.client, l.query())
+			l.nothingShown()
+		})
+	}
+	s.tlsFaults(t, nothing)
+}
+
+// tlsFaults checks that what goes wrong with TLS is an error.
+func (s Server) tlsFaults(t *testing.T, how asking) {
+	for name, f := range faults {
+		t.Run(name, func(t *testing.T) {
+			p := s.newFaultyProxy(t, f)
+			l := s.login(t, p, s.right(), how, Passwords[0])
+			s.wantOther(t, l.client, l.query())
+			if f != cutLogin { // which the server may have seen
+				s.wantLogins(t, l.client, 0, 0)
+			}
+			l.nothingShown()
+			if !slices.ContainsFunc(p.recordings(t), func(r *recording) bool { return r.hit }) {
+				t.Error("nothing went wrong with a connection: there was no handshake")
+			}
+		})
+	}
+}
+
+func (s Server) tlsOnlyIfAsked(t *testing.T) {
+	p := s.newProxy(t)
+	l := s.login(t, p, s.right(), asking{}, Passwords[0])
+	s.wantOther(t, l.client, l.query())
+	s.wantLogins(t, l.client, 0, 0)
+	for _, r := range p.recordings(t) {
+		if r.beginsTLS() {
+			t.Error("a connection began TLS")
+		}
+	}
+}
+
+func (s Server) tlsOff(t *testing.T) {
+	s.login(t, s.newProxy(t), s.right(), asking{params: s.TLS.Off}, Passwords[0]).wantPlain()
+	if !s.TLS.NoOptions {
+		s.login(t, s.newProxy(t), s.right(), asking{params: s.TLS.Off, options: &tls.Config{RootCAs: s.TLS.Roots}}, Passwords[0]).wantPlain()
+	}
+}
+
+// tlsAsked checks that a server is verified for the host that is dialled, whoever
+// names that, and that nothing makes the client do without.
+func (s Server) tlsAsked(t *testing.T, how asking) {
+	sources := []string{"secret", "data source name"}
+	if how.url {
+		sources = []string{"JDBC URL"}
+	}
+	for _, from := range sources {
+		for _, host := range hosts() {
+			t.Run("host "+host+" from the "+from, func(t *testing.T) {
+				l := s.loginFrom(t, s.newProxy(t), from, host, how, Passwords[0])
+				if s.hasName(host) {
+					l.wantTLS()
+				} else {
+					l.wantRefused()
+				}
+			})
+		}
+	}
+	if host := withZone("::1"); host != "" && !how.url && s.hasName("::1") {
+		t.Run("IPv6 with a zone", func(t *testing.T) { s.login(t, s.newProxy(t), host, how, Passwords[0]).wantTLS() })
+	}
+	t.Run("rejected password", func(t *testing.T) {
+		s.login(t, s.newProxy(t), s.right(), how, "not-"+Passwords[0]).wantRejected()
+	})
+	s.tlsFaults(t, how)
+}
+
+// withZone returns an address with the zone of loopback's interface, which certificates
+// do not have, or "".
+func withZone(address string) string {
+	interfaces, _ := net.Interfaces()
+	for _, i := range interfaces {
+		if i.Flags&net.FlagLoopback != 0 && slices.Contains(hosts(), address) {
+			return address + "%" + i.Name
+		}
+	}
+	return ""
+}
+
+func (s Server) tlsUnknownAuthority(t *testing.T) {
+	s.login(t, s.newProxy(t), s.right(), asking{params: s.TLS.Unknown}, Passwords[0]).wantRefused()
+	if !s.TLS.NoOptions {
+		s.login(t, s.newProxy(t), s.right(), asking{options: &tls.Config{RootCAs: x509.NewCertPool()}}, Passwords[0]).wantRefused()
+		s.login(t, s.newProxy(t), s.right(), asking{options: &tls.Config{}}, Passwords[0]).wantRefused()
+	}
+}
+
+// tlsNoOptions checks that Options.TLS is not ignored where it cannot be heeded.
+func (s Server) tlsNoOptions(t *testing.T) {
+	l := s.login(t, s.newProxy(t), s.right(), asking{params: s.TLS.Verified, options: &tls.Config{RootCAs: s.TLS.Roots}}, Passwords[0])
+	if err := l.query(); err == nil {
+		t.Error("a login with Options.TLS succeeded")
+	} else {
+		l.noPassword(t, err)
+	}
+	s.wantLogins(t, l.client, 0, 0)
+}
+
+// tlsServerName checks that a ServerName in Options.TLS is verified instead of the host.
+func (s Server) tlsServerName(t *testing.T) {
+	named := func(name string) asking {
+		return asking{options: &tls.Config{RootCAs: s.TLS.Roots, ServerName: name}}
+	}
+	s.login(t, s.newProxy(t), s.wrong(), named(s.right()), Passwords[0]).wantTLS()
+	s.login(t, s.newProxy(t), s.right(), named(s.wrong()), Passwords[0]).wantRefused()
+}
+
+// tlsCloned checks that connections to two hosts share one configuration, at the same
+// time, and leave it as it is: each has its own name verified.
+func (s Server) tlsCloned(t *testing.T) {
+	p := s.newProxy(t)
+	user := s.newUser(t, Passwords[0])
+	config := &tls.Config{RootCAs: s.TLS.Roots}
+	before := config.Clone()
+	var logins []driver.Login
+	for _, host := range []string{s.right(), s.wrong()} {
+		l, err := s.Engine.Prepare(driver.Endpoint{Host: host, Port: p.Port, Database: s.Database, TLS: config})
+		if err != nil {
+			t.Fatalf("Prepare: %v", err)
+		}
+		logins = append(logins, l)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			conn, err := logins[i%2].Connect(ctx, driver.Credentials{User: user, Password: driver.NewPassword(Passwords[0])})
+			if err == nil {
+				_ = conn.Close()
+			}
+			if right := i%2 == 0; right != (err == nil) {
+				t.Errorf("Connect to a host that is in the certificate (%t) = %v", right, err)
+			}
+		})
+	}
+	wg.Wait()
+	if field := changedField(before, config); field != "" {
+		t.Errorf("%s of the caller's configuration is changed", field)
+	}
+}
+
+// changedField returns the name of a field in which two configurations differ, or "".
+func changedField(a, b *tls.Config) string {
+	x, y := reflect.ValueOf(a).Elem(), reflect.ValueOf(b).Elem()
+	for i := range x.NumField() {
+		f := x.Type().Field(i)
+		if !f.IsExported() {
+			continue
+		}
+		same := false
+		if f.Type.Kind() == reflect.Func {
+			same = x.Field(i).IsNil() == y.Field(i).IsNil()
+		} else {
+			same = reflect.DeepEqual(x.Field(i).Interface(), y.Field(i).Interface())
+		}
+		if !same {
+			return f.Name
+		}
+	}
+	return ""
+}
+
+// tlsWithout checks logins to a server that has no TLS.
+func (s Server) tlsWithout(t *testing.T) {
+	plain := []asking{{name: "nothing said"}, {name: "off", params: s.TLS.Off}}
+	if !s.TLS.NoOptions && s.TLS.Off != "" {
+		plain = append(plain, asking{name: "off, with Options.TLS", params: s.TLS.Off, options: &tls.Config{RootCAs: s.TLS.Roots}})
+	}
+	if s.TLS.IfAvailable != "" {
+		plain = append(plain, asking{name: "if available", params: s.TLS.IfAvailable})
+	}
+	for _, how := range plain {
+		t.Run(how.name, func(t *testing.T) { s.login(t, s.newProxy(t), s.right(), how, Passwords[0]).wantPlain() })
+	}
+	t.Run("nothing said, rejected password", func(t *testing.T) {
+		l := s.login(t, s.newProxy(t), s.right(), asking{}, "not-"+Passwords[0])
+		s.wantRejected(t, l.client, l.query())
+		s.wantLogins(t, l.client, 0, 1)
+		l.wantShown(1)
+	})
+	asked := append(s.askings(), asking{name: "parameters, other authorities", params: s.TLS.Unknown})
+	if !s.TLS.NoOptions {
+		if s.TLS.IfAvailable != "" {
+			asked = append(asked, s.insisting())
+		}
+		asked = append(asked, asking{name: "Options.TLS without verification", options: &tls.Config{InsecureSkipVerify: true}})
+	}
+	for _, how := range asked {
+		t.Run("asked by "+how.name, func(t *testing.T) { s.login(t, s.newProxy(t), s.right(), how, Passwords[0]).wantRefused() })
+	}
+}

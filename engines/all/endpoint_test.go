@@ -1,0 +1,192 @@
+package all_test
+
+import (
+	"context"
+	"database/sql"
+	sqldriver "database/sql/driver"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/sqlsecrets/sqlsecrets/driver"
+	"github.com/sqlsecrets/sqlsecrets/engines/all"
+	"github.com/sqlsecrets/sqlsecrets/engines/db2"
+)
+
+// An observed engine has the vendor prepare an endpoint, and then takes every login.
+type observed struct {
+	driver.Engine
+	endpoint *driver.Endpoint // of the last login
+	logins   *int
+}
+
+func (o observed) Prepare(ep driver.Endpoint) (driver.Login, error) {
+	if _, err := o.Engine.Prepare(ep); err != nil {
+		return nil, err
+	}
+	return observedLogin{o, ep}, nil
+}
+
+type observedLogin struct {
+	o        observed
+	endpoint driver.Endpoint
+}
+
+func (l observedLogin) Connect(context.Context, driver.Credentials) (sqldriver.Conn, error) {
+	*l.o.endpoint = l.endpoint
+	*l.o.logins++
+	return &fakeConn{}, nil
+}
+
+func init() { sql.Register("driver of Db2", noDriver{}) }
+
+// noDriver is what Db2's engine finds.
+type noDriver struct{}
+
+func (noDriver) Open(string) (sqldriver.Conn, error) { return nil, errors.New("it is none") }
+
+// prepared are the engines, of which each has a vendor's driver here.
+func prepared() []driver.Engine {
+	list := slices.Clone(all.Known)
+	for i, e := range list {
+		if _, ok := e.(db2.Engine); ok {
+			list[i] = db2.Engine{Driver: "driver of Db2"}
+		}
+	}
+	return list
+}
+
+// connectOnce connects with an engine of the package, and returns where to, how many
+// logins it took, and the error.
+func connectOnce(t *testing.T, engine driver.Engine, dsn string, secret map[string]any) (where string, logins int, err error) {
+	t.Helper()
+	fields := map[string]any{"username": "u", "password": "p"}
+	maps.Copy(fields, secret)
+	value, err := json.Marshal(fields)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := newFixture(t, string(value))
+	o := observed{engine, &driver.Endpoint{}, &logins}
+	c, err := driver.NewConnector(o, dsn, f.opts)
+	if err == nil {
+		_, err = c.Connect(t.Context())
+	}
+	return fmt.Sprintf("%s|%d|%s", o.endpoint.Host, o.endpoint.Port, o.endpoint.Database), logins, err
+}
+
+// urls are JDBC URLs: without host, port and database, and with places for "host:port" and
+// for the database.
+var urls = map[string]struct{ bare, full string }{
+	"postgres":  {"jdbc-secretsmanager:postgresql:///?user=app", "jdbc-secretsmanager:postgresql://%[1]s/%[2]s?user=app"},
+	"redshift":  {"jdbc-secretsmanager:redshift:///?user=app", "jdbc-secretsmanager:redshift://%[1]s/%[2]s?user=app"},
+	"mysql":     {"jdbc-secretsmanager:mysql:///?user=app", "jdbc-secretsmanager:mysql://%[1]s/%[2]s?user=app"},
+	"mariadb":   {"jdbc-secretsmanager:mariadb:///?user=app", "jdbc-secretsmanager:mariadb://%[1]s/%[2]s?user=app"},
+	"oracle":    {"jdbc-secretsmanager:oracle:thin:@?user=app", "jdbc-secretsmanager:oracle:thin:@//%[1]s/%[2]s?user=app"},
+	"sqlserver": {"jdbc-secretsmanager:sqlserver://;user=app", "jdbc-secretsmanager:sqlserver://%[1]s;databaseName=%[2]s;user=app"},
+	"db2":       {"jdbc-secretsmanager:db2::user=app;", "jdbc-secretsmanager:db2://%[1]s/%[2]s:user=app;"},
+}
+
+// Where a connect goes: the data source name before the secret before the engine. A URL's
+// host without a port has the engine's port, as in JDBC, not the secret's.
+func TestEndpoint(t *testing.T) {
+	ports := map[string]int{"postgres": 5432, "redshift": 5439, "mysql": 3306, "mariadb": 3306, "oracle": 1521, "sqlserver": 1433, "db2": 50000}
+	databases := map[string]string{"postgres": "postgres", "sqlserver": "master"} // the others have no default
+	for _, engine := range prepared() {
+		info := engine.Info()
+		port, url := ports[info.Name], urls[info.Name]
+		full := map[string]any{"host": "secret.test", "port": 1111, "dbname": "secretdb"}
+		for _, c := range []struct {
+			dsn    string
+			secret map[string]any
+			want   string
+		}{
+			{"app", full, "secret.test|1111|secretdb"},
+			{"app", map[string]any{"host": "secret.test", "port": "1111", "dbname": "secretdb"}, "secret.test|1111|secretdb"},
+			{"app", map[string]any{"host": "secret.test", "dbname": "secretdb"}, fmt.Sprintf("secret.test|%d|secretdb", port)},
+			{"app", map[string]any{"host": "secret.test", "port": "", "dbname": "secretdb"}, fmt.Sprintf("secret.test|%d|secretdb", port)},
+			{"app", map[string]any{"host": "secret.test", "port": nil, "dbname": "secretdb"}, fmt.Sprintf("secret.test|%d|secretdb", port)},
+			{"app?host=dsn.test&port=2222&dbname=dsndb", full, "dsn.test|2222|dsndb"},
+			{"app?host=dsn.test", full, "dsn.test|1111|secretdb"},
+			{"app?host=[2001:DB8::1]", full, "2001:db8::1|1111|secretdb"},
+			{"app?hostKey=readerHost", map[string]any{"host": "secret.test", "readerHost": "reader.test", "dbname": "d"}, fmt.Sprintf("reader.test|%d|d", port)},
+			{url.bare, full, "secret.test|1111|secretdb"},
+			{fmt.Sprintf(url.full, "url.test:3333", "urldb"), full, "url.test|3333|urldb"},
+			{fmt.Sprintf(url.full, "url.test", "urldb"), full, fmt.Sprintf("url.test|%d|urldb", port)},
+			{fmt.Sprintf(url.full, "[::1]:3333", "urldb"), full, "::1|3333|urldb"},
+			{fmt.Sprintf(url.full, "[::1]", "urldb"), full, fmt.Sprintf("::1|%d|urldb", port)},
+		} {
+			if where, logins, err := connectOnce(t, engine, c.dsn, c.secret); err != nil || where != c.want || logins != 1 {
+				t.Errorf("%s: %s with a secret of %v: %d logins to %s, %v, want one to %s", info.Name, c.dsn, c.secret, logins, where, err, c.want)
+			}
+		}
+		// Without a database.
+		for _, empty := range []map[string]any{{"host": "secret.test"}, {"host": "secret.test", "port": "", "dbname": ""}} {
+			where, logins, err := connectOnce(t, engine, "app", empty)
+			if info.DatabaseRequired {
+				if !errors.Is(err, driver.ErrMalformedSecret) || !strings.Contains(err.Error(), `"dbname"`) || logins != 0 {
+					t.Errorf("%s: without a database %d logins, %v, want none and an error that names dbname", info.Name, logins, err)
+				}
+			} else if want := fmt.Sprintf("secret.test|%d|%s", port, databases[info.Name]); err != nil || where != want || logins != 1 {
+				t.Errorf("%s: without a database %d logins to %s, %v, want one to %s", info.Name, logins, where, err, want)
+			}
+		}
+	}
+}
+
+// What aws-secretsmanager-jdbc validates since its pull request 334, and more of the kind:
+// a host, a port or a database that a URL or a connection string would read something
+// else out of ends before a login, wherever it is from.
+func TestInjection(t *testing.T) {
+	hosts := []string{"evil.com:3306/x?allowLoadLocalInfile=true#", "h?sslmode=disable", "h/x", "u:p@h", "u@h", "h#x", "h&x=y", "h;encrypt=disable", "h,evil.com",
+		"h:3306", "h ", " h", "h x", "h'x", `h"x`, `h\x`, "h)(PORT=1", "(h", "{h}", "tcp(h", "h\nx", "h\x00x", "-h", "[h]", "[::1", "::1]", "::1:x", "fe80::1%eth0/x", "%68", "hä", strings.Repeat("h", 256)}
+	ports := []any{"3306;inject", "3306/x", "3306?x=y", "3306 ", " 3306", "+3306", "-1", "0", "65536", "0x50", "1e3", 0, 65536, -1, 3306.5, true, []int{3306}}
+	databases := []string{"db#fragment", "db?sslmode=disable", "db&x=y", "db;encrypt=disable", "db/x", "db\nx", "db\x00"}
+	for _, engine := range prepared() {
+		name := engine.Info().Name
+		refused := func(dsn string, secret map[string]any, kind error, text string) {
+			t.Helper()
+			full := map[string]any{"host": "secret.test", "port": 1111, "dbname": "secretdb"}
+			maps.Copy(full, secret)
+			if where, logins, err := connectOnce(t, engine, dsn, full); !errors.Is(err, kind) || !strings.Contains(err.Error(), text) || logins != 0 {
+				t.Errorf("%s: %q with %q: %d logins to %s, %v, want %v with %s", name, dsn, secret, logins, where, err, kind, text)
+			}
+		}
+		for _, host := range hosts {
+			refused("app", map[string]any{"host": host}, driver.ErrMalformedSecret, `key "host"`)
+			refused("app?host="+escaped(host), nil, driver.ErrBadDSN, `"host"`)
+		}
+		refused("app", map[string]any{"host": ""}, driver.ErrMalformedSecret, `key "host" is missing`)
+		refused("app", map[string]any{"host": nil}, driver.ErrMalformedSecret, `key "host" is missing`)
+		refused("app", map[string]any{"host": 1}, driver.ErrMalformedSecret, `key "host" is not a string`)
+		refused("app?host=", nil, driver.ErrBadDSN, `"host" is empty`)
+		for _, port := range ports {
+			refused("app", map[string]any{"port": port}, driver.ErrMalformedSecret, `key "port"`)
+			if s, ok := port.(string); ok {
+				refused("app?port="+escaped(s), nil, driver.ErrBadDSN, `"port"`)
+			}
+		}
+		for _, database := range databases {
+			refused("app", map[string]any{"dbname": database}, driver.ErrMalformedSecret, `key "dbname"`)
+		}
+		for _, host := range []string{"u:p@h", "u@h", "h x", "h'x", `h"x`, "(h", "{h}", "h\x00x", "-h", "[h]", "[::1", "::1", "%68", "hä", "h:0", "h:65536", "h:", "h:x", "h:+1", "h:1:2", strings.Repeat("h", 256)} {
+			if name == "oracle" && host == "h:1:2" || name == "oracle" && strings.HasPrefix(host, "(") {
+				continue // other forms of a URL
+			}
+			refused(fmt.Sprintf(urls[name].full, host, "db"), nil, driver.ErrBadDSN, "")
+		}
+	}
+}
+
+// escaped writes a value for a data source name.
+func escaped(s string) string {
+	var b strings.Builder
+	for i := range len(s) {
+		fmt.Fprintf(&b, "%%%02x", s[i])
+	}
+	return b.String()
+}

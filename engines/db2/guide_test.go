@@ -1,0 +1,216 @@
+package db2_test
+
+import (
+	"maps"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/sqlsecrets/sqlsecrets/driver"
+	"github.com/sqlsecrets/sqlsecrets/engines/db2"
+	"github.com/sqlsecrets/sqlsecrets/internal/configtest"
+	"github.com/sqlsecrets/sqlsecrets/internal/db2cli"
+)
+
+// guideParams are the parameters of docs/db2.md, and the keywords that CLI reads out of the
+// connection string, in upper case.
+var guideParams = configtest.Cases(`
+	Security=SSL => SECURITY="SSL", SSLCLIENTHOSTNAMEVALIDATION="Basic"
+	Security=CANARY => error: one of SSL
+	SSLServerCertificate=/ca.pem&Security=SSL => SECURITY="SSL", SSLCLIENTHOSTNAMEVALIDATION="Basic", SSLSERVERCERTIFICATE="/ca.pem"
+	SSLServerCertificate=CANARY => error: needs Security=SSL
+	SSLClientKeystoredb=/k.kdb&SSLClientKeystash=/k.sth&Security=SSL => SECURITY="SSL", SSLCLIENTHOSTNAMEVALIDATION="Basic", SSLCLIENTKEYSTASH="/k.sth", SSLCLIENTKEYSTOREDB="/k.kdb"
+	SSLClientKeystoredb=CANARY => error: needs Security=SSL
+	SSLClientKeystash=CANARY => error: needs Security=SSL
+	SSLClientHostnameValidation=OFF&Security=SSL => SECURITY="SSL", SSLCLIENTHOSTNAMEVALIDATION="OFF"
+	SSLClientHostnameValidation=Basic&Security=SSL => SECURITY="SSL", SSLCLIENTHOSTNAMEVALIDATION="Basic"
+	SSLClientHostnameValidation=CANARY&Security=SSL => error: one of Basic, OFF
+	SSLClientHostnameValidation=Basic => error: needs Security=SSL
+	Authentication=SERVER => AUTHENTICATION="SERVER"
+	Authentication=SERVER_ENCRYPT => AUTHENTICATION="SERVER_ENCRYPT"
+	Authentication=SERVER_ENCRYPT_AES => AUTHENTICATION="SERVER_ENCRYPT_AES"
+	Authentication=CANARY => error: one of SERVER
+	ConnectTimeout=5 => CONNECTTIMEOUT="5"
+	ConnectTimeout=CANARY => error: a number of seconds
+	ReceiveTimeout=6 => RECEIVETIMEOUT="6"
+	QueryTimeoutInterval=7 => QUERYTIMEOUTINTERVAL="7"
+	CurrentSchema=a b=c => CURRENTSCHEMA="a b=c"
+	CurrentSchema=CANARY%3BUID=x => error: cannot be quoted
+	CurrentSchema= => error: not empty
+	CurrentPackageSet=p => CURRENTPACKAGESET="p"
+	TxnIsolation=2 => TXNISOLATION="2"
+	TxnIsolation=CANARY => error: one of 1, 2, 4, 8, 32
+	ProgramName=billing => PROGRAMNAME="billing"
+	ClientApplName=a => CLIENTAPPLNAME="a"
+	ClientUserID=u2 => CLIENTUSERID="u2"
+	ClientWrkStnName=w => CLIENTWRKSTNNAME="w"
+	ClientAcctStr=c => CLIENTACCTSTR="c"
+
+	security=SSL => error: did you mean "Security"
+	Encrypt=true => error: is not known
+	sslConnection=true => error: is not known
+	currentSchema=x => error: did you mean "CurrentSchema"
+	DSN=CANARY => error: is not known
+	NewPWD=CANARY => error: is not known
+	AccessToken=CANARY => error: is not known
+`)
+
+// guideProperties are the properties of JCC in docs/db2.md, and the keywords that CLI
+// reads, or that it is an error.
+var guideProperties = configtest.Cases(`
+	sslConnection=true => SECURITY="SSL", SSLCLIENTHOSTNAMEVALIDATION="Basic"
+	sslConnection=false =>
+	sslConnection=CANARY => error: without a counterpart
+	sslCertLocation=/ca.pem;sslConnection=true => SECURITY="SSL", SSLCLIENTHOSTNAMEVALIDATION="Basic", SSLSERVERCERTIFICATE="/ca.pem"
+	sslClientHostnameValidation=OFF;sslConnection=true => SECURITY="SSL", SSLCLIENTHOSTNAMEVALIDATION="OFF"
+	sslClientHostnameValidation=BASIC;sslConnection=true => SECURITY="SSL", SSLCLIENTHOSTNAMEVALIDATION="Basic"
+	sslClientHostnameValidation=CANARY;sslConnection=true => error: without a counterpart
+	loginTimeout=5 => CONNECTTIMEOUT="5"
+	loginTimeout=0 =>
+	loginTimeout=CANARY => error: a number of seconds
+	loginTimeout= => error: empty
+	loginTimeout=5;ConnectTimeout=6 => error: "ConnectTimeout" are the same
+	blockingReadConnectionTimeout=6 => RECEIVETIMEOUT="6"
+	blockingReadConnectionTimeout=0 =>
+	queryTimeoutInterval=7 => QUERYTIMEOUTINTERVAL="7"
+	currentSchema=APP => CURRENTSCHEMA="APP"
+	currentSchema=a%20b => CURRENTSCHEMA="a%20b"
+	currentSchema= => error: not empty
+	currentPackageSet=p => CURRENTPACKAGESET="p"
+	defaultIsolationLevel=2 => TXNISOLATION="2"
+	defaultIsolationLevel=CANARY => error: one of 1, 2, 4, 8, 32
+	clientProgramName=b=c => PROGRAMNAME="b=c"
+	clientApplicationInformation=a => CLIENTAPPLNAME="a"
+	clientUser=u2 => CLIENTUSERID="u2"
+	clientWorkstation=w => CLIENTWRKSTNNAME="w"
+	clientAccountingInformation=c => CLIENTACCTSTR="c"
+	securityMechanism=3 => AUTHENTICATION="SERVER"
+	securityMechanism=7 => AUTHENTICATION="SERVER_ENCRYPT"
+	securityMechanism=9 => AUTHENTICATION="SERVER_ENCRYPT"
+	securityMechanism=11 => error: without a counterpart
+
+	driverType=4 =>
+	driverType=2 => error: without a counterpart
+	progressiveStreaming=2 =>
+	retrieveMessagesFromServerOnGetMessage=true =>
+	Security=SSL => SECURITY="SSL", SSLCLIENTHOSTNAMEVALIDATION="Basic"
+
+	databaseName=CANARY => error: the URL has a place for it
+	serverName=CANARY => error: the URL has a place for it
+	portNumber=CANARY => error: the URL has a place for it
+	sslTrustStoreLocation=CANARY => error: SSLServerCertificate
+	sslTrustStorePassword=CANARY => error: SSLServerCertificate
+	sslKeyStoreLocation=CANARY => error: SSLClientKeystoredb
+	sslKeyStorePassword=CANARY => error: SSLClientKeystash
+	traceFile=CANARY => error: show passwords
+	traceLevel=CANARY => error: show passwords
+	encrypt=true => error: is not known
+	useSSL=true => error: is not known
+	applicationName=x => error: is not known
+`)
+
+// connectingBy returns what CLI would read out of the connection string.
+func connectingBy(t *testing.T, dsn, secret string) (configtest.Fields, error) {
+	t.Helper()
+	r := &recorder{}
+	err := configtest.Connect(t.Context(), register(r), dsn, secret)
+	calls := r.calls()
+	if len(calls) == 0 {
+		return nil, err
+	}
+	return configtest.FieldsOf(db2cli.Parse(calls[0])), nil
+}
+
+const guideSecret = `{"engine":"db2","host":"h.example.com","port":50000,"dbname":"SAMPLE","username":"u","password":"p"}`
+
+// Each row of the guide's tables does what it says, and there is no row without a case,
+// nor a rule of the engine.
+func TestGuide(t *testing.T) {
+	const guide = "../../docs/db2.md"
+	if err := (configtest.Table{File: guide, First: "parameters"}).Check(guideParams, db2.Params); err != nil {
+		t.Error(err)
+	}
+	if err := (configtest.Table{File: guide, First: "JCC's property"}).Check(guideProperties, db2.Properties); err != nil {
+		t.Error(err)
+	}
+	for _, c := range []struct {
+		name, dsn string
+		cases     []configtest.Case
+	}{
+		{"parameters", "prod/app?", guideParams},
+		{"properties", "jdbc-secretsmanager:db2::user=prod/app;", guideProperties},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			configtest.Run(t, c.cases, func(t *testing.T, set string) (configtest.Fields, error) {
+				return connectingBy(t, c.dsn+set, guideSecret)
+			})
+		})
+	}
+}
+
+// No host, port or database sets another keyword, whatever it is and wherever it is from.
+func FuzzEndpoint(f *testing.F) {
+	configtest.Injection{
+		Info:   fake.Info(),
+		Params: "Security=SSL",
+		URL: func(hostPort, database string) string {
+			if strings.ContainsAny(database, ":;") {
+				return "" // nothing is escaped
+			}
+			return "jdbc-secretsmanager:db2://" + hostPort + "/" + database + ":user=app;sslConnection=true;"
+		},
+		Open: connectingBy,
+		Want: func(ep configtest.Endpoint) map[string]string {
+			return params("HOSTNAME", strconv.Quote(ep.Host), "PORT", strconv.Quote(strconv.Itoa(ep.Port)), "DATABASE", strconv.Quote(ep.Database))
+		},
+	}.Fuzz(f)
+}
+
+// Whatever a URL holds, CLI reads the host, port and database that were parsed, and of the
+// parameters no more than those.
+func FuzzParseURL(f *testing.F) {
+	for _, s := range []string{
+		"db2://h:1/SAMPLE:user=id;", "db2:SAMPLE:user=a/b;sslConnection=true;", "db2://[::1]:3/S=x:user=id;currentSchema=a=b;loginTimeout=5;",
+		"db2://h/S:user=id;clientUser={x;currentSchema=';UID=x;", "db2::user=id;Security=SSL;CurrentSchema= x;", "db2://h/a b:user=id;clientUser=HOSTNAME=evil;",
+	} {
+		f.Add(s)
+	}
+	r := &recorder{}
+	e := register(r)
+	f.Fuzz(func(t *testing.T, raw string) {
+		u, err := e.ParseURL(raw, func(string) bool { return false })
+		if err != nil || e.CheckParams(u.Params) != nil {
+			return
+		}
+		if u.SecretID == "" {
+			t.Fatal("no secret id and no error")
+		}
+		ep := driver.Endpoint{Host: u.Host, Port: u.Port, Database: u.Database, Params: u.Params}
+		if ep.Host == "" {
+			ep.Host = "from-the-secret"
+		}
+		if ep.Port == 0 {
+			ep.Port = 50000
+		}
+		l, err := e.Prepare(ep)
+		if err != nil {
+			return // a database that cannot be written
+		}
+		r.mu.Lock()
+		r.seen = nil
+		r.mu.Unlock()
+		if _, err := l.Connect(t.Context(), driver.Credentials{User: "u", Password: driver.NewPassword("p")}); !e.Rejected(err) {
+			t.Fatalf("Connect = %v", err)
+		}
+		want := params("HOSTNAME", ep.Host, "PORT", strconv.Itoa(ep.Port), "PROTOCOL", "TCPIP", "DATABASE", ep.Database, "UID", "u", "PWD", "p")
+		for name, value := range u.Params {
+			want[strings.ToUpper(name)] = value
+		}
+		if u.Params["Security"] == "SSL" && u.Params["SSLClientHostnameValidation"] == "" {
+			want["SSLCLIENTHOSTNAMEVALIDATION"] = "Basic"
+		}
+		if got := db2cli.Parse(r.calls()[0]); !maps.Equal(got, want) {
+			t.Errorf("CLI reads %q, want %q", got, want)
+		}
+	})
+}

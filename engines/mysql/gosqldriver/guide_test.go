@@ -1,0 +1,255 @@
+package gosqldriver_test
+
+import (
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	gomysql "github.com/go-sql-driver/mysql"
+
+	"github.com/sqlsecrets/sqlsecrets/engines/mysql/gosqldriver"
+	"github.com/sqlsecrets/sqlsecrets/internal/configtest"
+)
+
+// guideParams are the parameters of docs/mysql.md, and what go-sql-driver gets of each.
+var guideParams = configtest.Cases(`
+	tls=true => AllowFallbackToPlaintext=false, TLS.InsecureSkipVerify=false, TLS.ServerName="h.example.com", TLSConfig="true"
+	tls=skip-verify => AllowFallbackToPlaintext=false, TLSConfig="skip-verify"
+	tls=preferred =>
+	tls=false => AllowFallbackToPlaintext=false, TLS=nil, TLSConfig="false"
+	tls=guide => AllowFallbackToPlaintext=false, TLS.InsecureSkipVerify=false, TLS.MinVersion=772, TLS.ServerName="h.example.com", TLSConfig="guide"
+	tls= => error: not empty
+	allowCleartextPasswords=true&tls=skip-verify => AllowCleartextPasswords=true, AllowFallbackToPlaintext=false, TLSConfig="skip-verify"
+	allowCleartextPasswords=true&tls=preferred => error: makes TLS required
+	allowCleartextPasswords=true&tls=false => error: makes TLS required
+
+	allowNativePasswords=false => AllowNativePasswords=false
+	checkConnLiveness=false => CheckConnLiveness=false
+	clientFoundRows=true => ClientFoundRows=true
+	columnsWithAlias=true => ColumnsWithAlias=true
+	compress=true => compress=true
+	interpolateParams=true => InterpolateParams=true
+	multiStatements=true => MultiStatements=true
+	parseTime=true => ParseTime=true
+	rejectReadOnly=true => RejectReadOnly=true
+	parseTime=CANARY => error: true or false
+
+	charset=utf8mb4,utf8 => charsets=["utf8mb4" "utf8"]
+	charset=CANARY' => error: a list of character sets
+	collation=utf8mb4_bin => Collation="utf8mb4_bin"
+	collation=CANARY' => error: a collation
+	connectionAttributes=a:b,c:d%26tls=false => ConnectionAttributes="a:b,c:d&tls=false"
+	loc=Europe/Berlin => Loc=Europe/Berlin
+	maxAllowedPacket=1000 => MaxAllowedPacket=1000
+	maxAllowedPacket=CANARY => error: a number of bytes
+	serverPubKey=guide => ServerPubKey="guide", pubKey=set
+	timeTruncate=1ms => timeTruncate=1ms
+	timeout=5s => Timeout=5s
+	readTimeout=1m => ReadTimeout=1m0s
+	writeTimeout=7s => WriteTimeout=7s
+	timeout=CANARY => error: a duration
+
+	time_zone=%27%2B00:00%27 => Params[time_zone]="'+00:00'"
+	tx_isolation=%27SERIALIZABLE%27 => Params[tx_isolation]="'SERIALIZABLE'"
+	SQL_MODE=%27ANSI%27 => Params[SQL_MODE]="'ANSI'"
+	sql_mode= => error: a value in SQL
+	@app=%27x%26tls=false%27 => Params[@app]="'x&tls=false'"
+	aurora_replica_read_consistency=%27session%27 => Params[aurora_replica_read_consistency]="'session'"
+
+	allowAllFiles=true => error: RegisterLocalFile
+	allowOldPasswords=true => error: is not allowed
+	allowFallbackToPlaintext=true => error: tls=preferred
+	strict=true => error: sql_mode
+	TLS=true => error: did you mean "tls"
+	sslmode=require => error: did you mean "tls"
+	encrypt=true => error: is not known
+	connectTimeout=5 => error: did you mean "timeout"
+`)
+
+// guideProperties are the properties of Connector/J in docs/mysql.md, and what
+// go-sql-driver gets of each, or that it is an error.
+var guideProperties = configtest.Cases(`
+	sslMode=DISABLED => AllowFallbackToPlaintext=false, TLS=nil, TLSConfig="false"
+	sslMode=disable => AllowFallbackToPlaintext=false, TLS=nil, TLSConfig="false"
+	sslMode=PREFERRED =>
+	sslMode=REQUIRED => AllowFallbackToPlaintext=false, TLSConfig="skip-verify"
+	sslMode=trust => AllowFallbackToPlaintext=false, TLSConfig="skip-verify"
+	sslMode=VERIFY_CA => AllowFallbackToPlaintext=false, TLS.InsecureSkipVerify=false, TLS.ServerName="h.example.com", TLSConfig="true"
+	sslMode=VERIFY_IDENTITY => AllowFallbackToPlaintext=false, TLS.InsecureSkipVerify=false, TLS.ServerName="h.example.com", TLSConfig="true"
+	sslMode=verify-ca => AllowFallbackToPlaintext=false, TLS.InsecureSkipVerify=false, TLS.ServerName="h.example.com", TLSConfig="true"
+	sslMode=verify-full => AllowFallbackToPlaintext=false, TLS.InsecureSkipVerify=false, TLS.ServerName="h.example.com", TLSConfig="true"
+	sslMode=VERIFY_IDENTITY&useSSL=false => AllowFallbackToPlaintext=false, TLS.InsecureSkipVerify=false, TLS.ServerName="h.example.com", TLSConfig="true"
+	sslMode=CANARY => error: VERIFY_IDENTITY
+	requireSSL=true => AllowFallbackToPlaintext=false, TLSConfig="skip-verify"
+	requireSSL=false =>
+	requireSSL=CANARY => error: true or false
+	useSSL=true => AllowFallbackToPlaintext=false, TLSConfig="skip-verify"
+	useSSL=true&requireSSL=true&verifyServerCertificate=true => AllowFallbackToPlaintext=false, TLS.InsecureSkipVerify=false, TLS.ServerName="h.example.com", TLSConfig="true"
+	useSSL=false => AllowFallbackToPlaintext=false, TLS=nil, TLSConfig="false"
+	useSSL=false&requireSSL=true => error: another asks for TLS
+	useSSL=CANARY => error: true or false
+	verifyServerCertificate=true => AllowFallbackToPlaintext=false, TLS.InsecureSkipVerify=false, TLS.ServerName="h.example.com", TLSConfig="true"
+	verifyServerCertificate=false =>
+
+	connectTimeout=5000 => Timeout=5s
+	connectTimeout=0 =>
+	connectTimeout=10s => error: a number of milliseconds
+	connectTimeout=CANARY => error: a number of milliseconds
+	connectTimeout=1000&timeout=1s => error: "timeout" are the same
+	socketTimeout=30000 => ReadTimeout=30s
+	socketTimeout=0 =>
+	allowMultiQueries=true => MultiStatements=true
+	useCompression=yes => compress=true
+	useCompression=CANARY => error: true or false
+	connectionCollation=utf8mb4_bin => Collation="utf8mb4_bin"
+	connectionCollation=CANARY' => error: a collation
+	connectionTimeZone= => error: empty
+	useAffectedRows=false => ClientFoundRows=true
+	useAffectedRows=true =>
+	useServerPrepStmts=false => InterpolateParams=true
+	useServerPrepStmts=true =>
+	characterEncoding=UTF-8 => charsets=["utf8mb4"]
+	characterEncoding=latin1 => error: UTF-8
+	serverTimezone=Europe/Berlin => Loc=Europe/Berlin
+	connectionTimeZone=Europe/Berlin => Loc=Europe/Berlin
+	connectionTimeZone=LOCAL => Loc=Local
+	connectionTimeZone=SERVER => error: name a time zone
+	connectionTimeZone=UTC&serverTimezone=UTC => error: "serverTimezone" are the same
+	sessionVariables=sql_mode='ANSI,TRADITIONAL',@x=1 => Params[@x]="1", Params[sql_mode]="'ANSI,TRADITIONAL'"
+	sessionVariables=CANARY=1 => error: known variables
+
+	useUnicode=true =>
+	tcpKeepAlive=true =>
+	tcpKeepAlive=false => error: Engine.Configure
+	tcpNoDelay=true =>
+	allowPublicKeyRetrieval=true =>
+	allowPublicKeyRetrieval=false => error: serverPubKey
+	autoReconnect=false =>
+	autoReconnect=true => error: database/sql
+	allowLoadLocalInfile=false =>
+	allowLoadLocalInfile=true => error: RegisterLocalFile
+	allowLocalInfile=false =>
+	allowLocalInfile=true => error: RegisterLocalFile
+	allowUrlInLocalInfile=false =>
+	allowUrlInLocalInfile=true => error: RegisterReaderHandler
+	forceConnectionTimeZoneToSession=false =>
+	forceConnectionTimeZoneToSession=true => error: no counterpart
+	characterSetResults=utf8 =>
+	characterSetResults=latin1 => error: UTF-8
+	permitMysqlScheme =>
+	permitMysqlScheme=true =>
+
+	parseTime=true => ParseTime=true
+	time_zone='UTC' => Params[time_zone]="'UTC'"
+	timezone=CANARY => error: time_zone
+	transactionIsolation=CANARY => error: transaction_isolation
+	socketFactory=CANARY => error: Engine.Configure
+	localSocketAddress=CANARY => error: Engine.Configure
+	serverSslCert=CANARY => error: driver.Options.TLS
+	trustStore=CANARY => error: driver.Options.TLS
+	trustCertificateKeyStoreUrl=CANARY => error: driver.Options.TLS
+	clientCertificateKeyStoreUrl=CANARY => error: driver.Options.TLS
+	keyStore=CANARY => error: driver.Options.TLS
+	serverRSAPublicKeyFile=CANARY => error: RegisterServerPubKey
+	serverRsaPublicKeyFile=CANARY => error: RegisterServerPubKey
+	encrypt=true => error: is not known
+	sslmode=require => error: did you mean "tls"
+`)
+
+// guideMariaDB are those with which MariaDB's driver means something else.
+var guideMariaDB = configtest.Cases(`
+	useSSL=true => AllowFallbackToPlaintext=false, TLS.InsecureSkipVerify=false, TLS.ServerName="h.example.com", TLSConfig="true"
+	useSsl=true => AllowFallbackToPlaintext=false, TLS.InsecureSkipVerify=false, TLS.ServerName="h.example.com", TLSConfig="true"
+	useSSL=true&trustServerCertificate=true => AllowFallbackToPlaintext=false, TLSConfig="skip-verify"
+	useSSL=true&trustServerCertificate=0 => AllowFallbackToPlaintext=false, TLS.InsecureSkipVerify=false, TLS.ServerName="h.example.com", TLSConfig="true"
+	useSSL=true&disableSslHostnameVerification=true => AllowFallbackToPlaintext=false, TLS.InsecureSkipVerify=false, TLS.ServerName="h.example.com", TLSConfig="true"
+	useSSL=false => AllowFallbackToPlaintext=false, TLS=nil, TLSConfig="false"
+	trustServerCertificate=true =>
+	sslMode=trust => AllowFallbackToPlaintext=false, TLSConfig="skip-verify"
+`)
+
+const guideSecret = `{"engine":"mysql","host":"h.example.com","port":3306,"username":"u","password":"p"}`
+
+// connectingBy returns with what go-sql-driver would connect.
+func connectingBy(t *testing.T, mariaDB bool, dsn, secret string) (configtest.Fields, error) {
+	t.Helper()
+	var config *gomysql.Config
+	e := gosqldriver.Engine{MariaDB: mariaDB, Configure: func(c *gomysql.Config) error {
+		config = c
+		return errors.New("not dialled")
+	}}
+	if err := configtest.Connect(t.Context(), e, dsn, secret); config == nil {
+		return nil, err
+	}
+	return configtest.FieldsOf(config), nil
+}
+
+// Each row of the guide's tables does what it says, and there is no row without a case,
+// nor a rule of the engine.
+func TestGuide(t *testing.T) {
+	const guide = "../../../docs/mysql.md"
+	if err := (configtest.Table{File: guide, First: "parameters", Plain: strings.ToLower}).Check(guideParams, slices.Concat(gosqldriver.Params, gosqldriver.Refused)); err != nil {
+		t.Error(err)
+	}
+	if err := (configtest.Table{File: guide, First: "Connector/J's property"}).Check(slices.Concat(guideProperties, guideMariaDB), gosqldriver.Properties); err != nil {
+		t.Error(err)
+	}
+
+	if err := gomysql.RegisterTLSConfig("guide", &tls.Config{MinVersion: tls.VersionTLS13}); err != nil {
+		t.Fatal(err)
+	}
+	defer gomysql.DeregisterTLSConfig("guide")
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gomysql.RegisterServerPubKey("guide", &key.PublicKey)
+	defer gomysql.DeregisterServerPubKey("guide")
+	without := guideProperties[:0:0]
+	for _, name := range gosqldriver.WithoutCounterpart {
+		without = append(without, configtest.Case{Set: name + "=CANARY", Err: "no counterpart in go-sql-driver/mysql"})
+	}
+	for _, c := range []struct {
+		name    string
+		mariaDB bool
+		dsn     string
+		cases   []configtest.Case
+	}{
+		{"parameters", false, "prod/app?", guideParams},
+		{"parameters, MariaDB", true, "prod/app?", guideParams},
+		{"properties", false, "jdbc-secretsmanager:mysql:///?user=prod/app&", slices.Concat(guideProperties, without)},
+		{"properties, MariaDB", true, "jdbc-secretsmanager:mariadb:///?user=prod/app&", slices.Concat(guideMariaDB, without)},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			configtest.Run(t, c.cases, func(t *testing.T, set string) (configtest.Fields, error) {
+				return connectingBy(t, c.mariaDB, c.dsn+set, guideSecret)
+			})
+		})
+	}
+}
+
+// No host, port or database sets another option, whatever it is and wherever it is from.
+func FuzzEndpoint(f *testing.F) {
+	configtest.Injection{
+		Info:   gosqldriver.Engine{}.Info(),
+		Params: "tls=true",
+		URL: func(hostPort, database string) string {
+			return "jdbc-secretsmanager:mysql://" + hostPort + "/" + url.PathEscape(database) + "?user=app&tls=true"
+		},
+		Open: func(t *testing.T, dsn, secret string) (configtest.Fields, error) {
+			return connectingBy(t, false, dsn, secret)
+		},
+		Want: func(ep configtest.Endpoint) map[string]string {
+			name, _, _ := strings.Cut(ep.Host, "%") // not an IPv6 zone
+			return pairs("Addr", strconv.Quote(net.JoinHostPort(ep.Host, strconv.Itoa(ep.Port))), "DBName", strconv.Quote(ep.Database),
+				"TLS.ServerName", strconv.Quote(name))
+		},
+	}.Fuzz(f)
+}

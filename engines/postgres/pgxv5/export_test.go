@@ -1,0 +1,31 @@
+package pgxv5
+
+import (
+	"maps"
+	"reflect"
+	"runtime"
+	"slices"
+	"strings"
+
+	"github.com/sqlsecrets/sqlsecrets/driver"
+)
+
+// The names in this package's tables.
+var (
+	Params             = slices.Sorted(maps.Keys(rules))
+	Refused            = slices.Sorted(maps.Keys(refused))
+	Properties         = slices.Sorted(maps.Keys(properties))
+	WithoutCounterpart = withoutCounterpart
+)
+
+// Attempts tells what of a Login is not in pgx's configuration: whether a server without
+// TLS is logged in to, and what server is wanted,
+// by the name of pgx's function for it: "ReadWrite".
+func Attempts(lg driver.Login) (plaintext bool, wanted string) {
+	l := lg.(*login)
+	if l.validate != nil {
+		name := runtime.FuncForPC(reflect.ValueOf(l.validate).Pointer()).Name()
+		_, wanted, _ = strings.Cut(name, ".ValidateConnectTargetSessionAttrs")
+	}
+	return l.hosts[0].plaintext, wanted
+}

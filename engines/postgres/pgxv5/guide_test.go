@@ -1,0 +1,256 @@
+package pgxv5_test
+
+import (
+	"errors"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/sqlsecrets/sqlsecrets/driver"
+	"github.com/sqlsecrets/sqlsecrets/engines/postgres/pgxv5"
+	"github.com/sqlsecrets/sqlsecrets/internal/configtest"
+	"github.com/sqlsecrets/sqlsecrets/internal/testca"
+)
+
+// guideParams are the parameters of docs/postgres.md, and what pgx gets of each.
+var guideParams = configtest.Cases(`
+	sslmode=disable => Plaintext=false, TLSConfig=nil
+	sslmode=prefer =>
+	sslmode=require => Plaintext=false
+	sslmode=verify-ca => Plaintext=false, TLSConfig.VerifyPeerCertificate=set
+	sslmode=verify-full => Plaintext=false, TLSConfig.InsecureSkipVerify=false
+	sslmode=allow => error: use prefer
+	sslmode=CANARY => error: one of disable, prefer, require, verify-ca, verify-full
+	sslrootcert=ca.pem&sslmode=require => Plaintext=false, TLSConfig.ClientCAs=set, TLSConfig.RootCAs=set, TLSConfig.VerifyPeerCertificate=set
+	sslrootcert=ca.pem&sslmode=verify-ca => Plaintext=false, TLSConfig.ClientCAs=set, TLSConfig.RootCAs=set, TLSConfig.VerifyPeerCertificate=set
+	sslrootcert=ca.pem&sslmode=verify-full => Plaintext=false, TLSConfig.ClientCAs=set, TLSConfig.InsecureSkipVerify=false, TLSConfig.RootCAs=set
+	sslrootcert=system => Plaintext=false, TLSConfig.ClientCAs=set, TLSConfig.InsecureSkipVerify=false, TLSConfig.RootCAs=set
+	sslrootcert=system&sslmode=require => error: sslmode=verify-full
+	sslrootcert=CANARY.pem => error: nothing is verified
+	sslcert=cert.pem&sslkey=key.pem => TLSConfig.Certificates=1 in it
+	sslcert=CANARY.pem => error: "sslkey"
+	sslkey=CANARY.pem => error: go together
+	sslcertmode=require => Plaintext=false, SSLCertMode="require"
+	sslcertmode=disable => SSLCertMode="disable"
+	sslcertmode=CANARY => error: one of disable, allow, require
+	sslsni=0 => TLSConfig.ServerName=""
+	sslsni=CANARY => error: one of 0, 1
+	sslnegotiation=direct => Plaintext=false, SSLNegotiation="direct", TLSConfig.NextProtos=["postgresql"]
+	sslnegotiation=direct&sslmode=disable => error: direct needs sslmode
+	sslnegotiation=direct&sslmode=prefer => error: direct needs sslmode
+
+	channel_binding=require => ChannelBinding="require", Plaintext=false
+	channel_binding=disable => ChannelBinding="disable"
+	channel_binding=CANARY => error: one of disable, prefer, require
+	require_auth=scram-sha-256 => RequireAuth="scram-sha-256"
+	require_auth=CANARY => error: scram-sha-256
+	krbsrvname=pg => KerberosSrvName="pg"
+	krbspn=pg/h => KerberosSpn="pg/h"
+	min_protocol_version=3.2 => MaxProtocolVersion="latest", MinProtocolVersion="3.2"
+	min_protocol_version=3.2&max_protocol_version=3.0 => error: more than
+	max_protocol_version=3.2 => MaxProtocolVersion="3.2"
+	max_protocol_version=CANARY => error: one of 3.0, 3.2, latest
+
+	connect_timeout=5 => ConnectTimeout=5s
+	connect_timeout=5s => error: a number of seconds
+	target_session_attrs=any =>
+	target_session_attrs=read-write => Wanted="ReadWrite"
+	target_session_attrs=read-only => Wanted="ReadOnly"
+	target_session_attrs=primary => Wanted="Primary"
+	target_session_attrs=standby => Wanted="Standby"
+	target_session_attrs=prefer-standby => Wanted="PreferStandby"
+	target_session_attrs=CANARY => error: one of any, read-write
+	default_query_exec_mode=exec => DefaultQueryExecMode=exec
+	default_query_exec_mode=simple_protocol => DefaultQueryExecMode=simple protocol
+	default_query_exec_mode=CANARY => error: one of cache_statement
+	statement_cache_capacity=9 => StatementCacheCapacity=9
+	statement_cache_capacity=0 => error: another default_query_exec_mode
+	description_cache_capacity=9 => DescriptionCacheCapacity=9
+	description_cache_capacity=0&default_query_exec_mode=cache_describe => error: another default_query_exec_mode
+
+	options=-c%20work_mem=4MB => RuntimeParams[options]="-c work_mem=4MB"
+	role=owner => RuntimeParams[role]="owner"
+	application_name=a+b%20%27c%27 => RuntimeParams[application_name]="a+b 'c'"
+	TimeZone=UTC => RuntimeParams[TimeZone]="UTC"
+	TimeZone=CANARY&timezone=CANARY => error: the same setting
+	rds.force_ssl=1 => RuntimeParams[rds.force_ssl]="1"
+	apg_write_forward=on => RuntimeParams[apg_write_forward]="on"
+	aurora_replica_read_consistency=session => RuntimeParams[aurora_replica_read_consistency]="session"
+
+	sslpassword=CANARY => error: driver.Options.TLS
+	replication=database => error: is not allowed
+	session_authorization=CANARY => error: is not known
+	service=CANARY => error: is not allowed
+	passfile=CANARY => error: is not allowed
+	ssl=true => error: it is spelt "sslmode"
+	sslMode=require => error: did you mean "sslmode"
+	encrypt=true => error: is not known
+	currentSchema=x => error: did you mean "search_path"
+`)
+
+// guideProperties are the properties of pgjdbc in docs/postgres.md, and what pgx gets of
+// each, or that it is an error.
+var guideProperties = configtest.Cases(`
+	databaseName=reports => Database="reports"
+	ssl=true => Plaintext=false, TLSConfig.InsecureSkipVerify=false
+	ssl => Plaintext=false, TLSConfig.InsecureSkipVerify=false
+	ssl=false =>
+	ssl=TRUE&sslmode=Require => Plaintext=false
+	sslmode=verify-ca&ssl=true => Plaintext=false, TLSConfig.VerifyPeerCertificate=set
+	ssl=CANARY => error: true or false
+	sslmode=VERIFY-FULL => Plaintext=false, TLSConfig.InsecureSkipVerify=false
+	sslmode=disable => Plaintext=false, TLSConfig=nil
+	sslmode=CANARY => error: one of disable
+	sslmode=allow => error: use prefer
+	sslNegotiation=direct => Plaintext=false, SSLNegotiation="direct", TLSConfig.NextProtos=["postgresql"]
+	channelBinding=require => ChannelBinding="require", Plaintext=false
+	requireAuth=md5 => RequireAuth="md5"
+	kerberosServerName=pg => KerberosSrvName="pg"
+	connectTimeout=5 => ConnectTimeout=5s
+	loginTimeout=30 => ConnectTimeout=30s
+	loginTimeout=30&connectTimeout=5 => ConnectTimeout=30s
+	loginTimeout=0&connectTimeout=5 => ConnectTimeout=5s
+	connectTimeout=CANARY => error: a number of seconds
+	loginTimeout=CANARY => error: a number of seconds
+	channelBinding=CANARY => error: one of disable, prefer, require
+	requireAuth=CANARY => error: scram-sha-256
+	sslNegotiation=CANARY => error: one of postgres, direct
+	preparedStatementCacheQueries=CANARY => error: a number of statements
+	ApplicationName=a%20b => RuntimeParams[application_name]="a b"
+	ApplicationName=CANARY&application_name=x => error: "application_name" are the same
+	currentSchema=app,public => RuntimeParams[search_path]="app,public"
+	readOnly=true => RuntimeParams[default_transaction_read_only]="on"
+	readOnly=false =>
+	targetServerType=primary => Wanted="ReadWrite"
+	targetServerType=master => Wanted="ReadWrite"
+	targetServerType=secondary => Wanted="ReadOnly"
+	targetServerType=slave => Wanted="ReadOnly"
+	targetServerType=preferSecondary => Wanted="PreferStandby"
+	targetServerType=preferSlave => Wanted="PreferStandby"
+	targetServerType=any =>
+	targetServerType=preferPrimary => error: without a counterpart
+	prepareThreshold=0 => DefaultQueryExecMode=exec
+	prepareThreshold=5 =>
+	prepareThreshold=-1 => error: a number of executions
+	preferQueryMode=simple => DefaultQueryExecMode=simple protocol
+	preferQueryMode=extended =>
+	preferQueryMode=extendedCacheEverything =>
+	preferQueryMode=extendedForPrepared => error: without a counterpart
+	preparedStatementCacheQueries=9 => StatementCacheCapacity=9
+	tcpKeepAlive=true =>
+	tcpKeepAlive=false =>
+	tcpNoDelay=true =>
+	tcpNoDelay=false => error: without a counterpart
+	socketTimeout=0 =>
+	socketTimeout=30 => error: the context of a query ends it
+	queryTimeout=0 =>
+	queryTimeout=30 => error: the context of a query ends it
+	loadBalanceHosts=false =>
+	loadBalanceHosts=true => error: without a counterpart
+	gssEncMode=prefer =>
+	gssEncMode=require => error: without a counterpart
+	protocolVersion=3 =>
+	protocolVersion=2 => error: without a counterpart
+
+	PGHOST=CANARY => error: the URL has a place for it
+	PGPORT=CANARY => error: the URL has a place for it
+	PGDBNAME=CANARY => error: the URL has a place for it
+	sslfactory=org.postgresql.ssl.NonValidatingFactory => error: driver.Options.TLS
+	sslfactoryarg=CANARY => error: sslrootcert
+	sslhostnameverifier=CANARY => error: driver.Options.TLS
+	sslpasswordcallback=CANARY => error: driver.Options.TLS
+	socketFactory=CANARY => error: Engine.Configure
+	localSocketAddress=CANARY => error: Engine.Configure
+	loggerLevel=CANARY => error: driver.Options.Logger
+	loggerFile=CANARY => error: driver.Options.Logger
+	application_name=x => RuntimeParams[application_name]="x"
+	encrypt=true => error: is not known
+	useSSL=true => error: is not known
+`)
+
+// A connecting is with what pgx would connect, and how.
+type connecting struct {
+	*pgx.ConnConfig
+	Plaintext bool   // without TLS if the server has none
+	Wanted    string // by target_session_attrs
+}
+
+// connectingBy returns it for a data source name and a secret.
+func connectingBy(t *testing.T, dsn, secret string) (configtest.Fields, error) {
+	t.Helper()
+	var c connecting
+	e := spy{pgxv5.Engine{Configure: func(config *pgx.ConnConfig) error {
+		c.ConnConfig = config
+		return errors.New("not dialled")
+	}}, &c}
+	err := configtest.Connect(t.Context(), e, dsn, secret)
+	if c.ConnConfig == nil {
+		return nil, err
+	}
+	return configtest.FieldsOf(c).Without("connString"), nil
+}
+
+// A spy looks at what an engine prepares.
+type spy struct {
+	pgxv5.Engine
+	seen *connecting
+}
+
+func (s spy) Prepare(ep driver.Endpoint) (driver.Login, error) {
+	lg, err := s.Engine.Prepare(ep)
+	if err == nil {
+		s.seen.Plaintext, s.seen.Wanted = pgxv5.Attempts(lg)
+	}
+	return lg, err
+}
+
+const guideSecret = `{"engine":"postgres","host":"h.example.com","port":5432,"username":"u","password":"p"}`
+
+// Each row of the guide's tables does what it says, and there is no row without a case,
+// nor a rule of the engine.
+func TestGuide(t *testing.T) {
+	const guide = "../../../docs/postgres.md"
+	if err := (configtest.Table{File: guide, First: "parameters"}).Check(guideParams, slices.Concat(pgxv5.Params, pgxv5.Refused)); err != nil {
+		t.Error(err)
+	}
+	if err := (configtest.Table{File: guide, First: "pgjdbc's property"}).Check(guideProperties, pgxv5.Properties); err != nil {
+		t.Error(err)
+	}
+
+	t.Chdir(testca.New("h.example.com").Folder(t))
+	t.Run("parameters", func(t *testing.T) {
+		configtest.Run(t, guideParams, func(t *testing.T, set string) (configtest.Fields, error) {
+			return connectingBy(t, "prod/app?"+set, guideSecret)
+		})
+	})
+	t.Run("properties", func(t *testing.T) {
+		cases := guideProperties
+		for _, name := range pgxv5.WithoutCounterpart {
+			cases = append(cases, configtest.Case{Set: name + "=CANARY", Err: "no counterpart in pgx"})
+		}
+		configtest.Run(t, cases, func(t *testing.T, set string) (configtest.Fields, error) {
+			return connectingBy(t, "jdbc-secretsmanager:postgresql:///?user=prod/app&"+set, guideSecret)
+		})
+	})
+}
+
+// No host, port or database sets another option, whatever it is and wherever it is from.
+func FuzzEndpoint(f *testing.F) {
+	configtest.Injection{
+		Info:   pgxv5.Engine{}.Info(),
+		Params: "sslmode=verify-full",
+		URL: func(hostPort, database string) string {
+			return "jdbc-secretsmanager:postgresql://" + hostPort + "/" + url.PathEscape(database) + "?user=app&sslmode=verify-full"
+		},
+		Open: connectingBy,
+		Want: func(ep configtest.Endpoint) map[string]string {
+			name, _, _ := strings.Cut(ep.Host, "%") // not an IPv6 zone
+			return pairs("Host", strconv.Quote(ep.Host), "Port", strconv.Itoa(ep.Port), "Database", strconv.Quote(ep.Database),
+				"TLSConfig.ServerName", strconv.Quote(name))
+		},
+	}.Fuzz(f)
+}

@@ -1,0 +1,197 @@
+package redshift_test
+
+import (
+	"errors"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/sqlsecrets/sqlsecrets/engines/redshift"
+	"github.com/sqlsecrets/sqlsecrets/internal/configtest"
+	"github.com/sqlsecrets/sqlsecrets/internal/testca"
+)
+
+// guideParams are the parameters of docs/redshift.md, and what pgx gets of each. Those
+// about TLS and time are PostgreSQL's, whose cases have more of them.
+var guideParams = configtest.Cases(`
+	sslmode=disable => TLSConfig=nil
+	sslmode=verify-full => TLSConfig.InsecureSkipVerify=false
+	sslmode=allow => error: use prefer
+	sslmode=CANARY => error: one of disable
+	sslrootcert=ca.pem&sslmode=verify-ca => TLSConfig.ClientCAs=set, TLSConfig.RootCAs=set, TLSConfig.VerifyPeerCertificate=set
+	sslrootcert=CANARY => error: nothing is verified
+	sslcert=CANARY.pem => error: "sslkey"
+	sslkey=CANARY.pem => error: go together
+	sslcertmode=disable => SSLCertMode="disable"
+	sslsni=0 => TLSConfig.ServerName=""
+	connect_timeout=5 => ConnectTimeout=5s
+	connect_timeout=CANARY => error: a number of seconds
+	default_query_exec_mode=exec =>
+	default_query_exec_mode=cache_statement => DefaultQueryExecMode=cache statement
+	default_query_exec_mode=cache_describe => DefaultQueryExecMode=cache describe
+	default_query_exec_mode=describe_exec => DefaultQueryExecMode=describe exec
+	default_query_exec_mode=simple_protocol => error: standard_conforming_strings
+	statement_cache_capacity=0 => StatementCacheCapacity=0
+	description_cache_capacity=9 => DescriptionCacheCapacity=9
+
+	options=-c%20x=y => RuntimeParams[options]="-c x=y"
+	search_path=app,public => RuntimeParams[search_path]="app,public"
+	Query_Group=nightly => RuntimeParams[Query_Group]="nightly"
+	query_group=CANARY&Query_Group=CANARY => error: the same setting
+	statement_timeout=60000 => RuntimeParams[statement_timeout]="60000"
+	enable_result_cache_for_session=off => RuntimeParams[enable_result_cache_for_session]="off"
+	wlm_query_slot_count=3 => RuntimeParams[wlm_query_slot_count]="3"
+	application_name=a%20'b' => RuntimeParams[application_name]="a 'b'"
+	client_encoding=UTF8 => RuntimeParams[client_encoding]="UTF8"
+
+	channel_binding=require => error: SCRAM
+	require_auth=md5 => error: methods
+	krbsrvname=CANARY => error: Kerberos
+	krbspn=CANARY => error: Kerberos
+	sslnegotiation=direct => error: request for TLS
+	target_session_attrs=primary => error: one endpoint
+	min_protocol_version=3.0 => error: 3.0 only
+	max_protocol_version=3.2 => error: 3.0 only
+	work_mem=64MB => error: is not known
+	replication=database => error: is not known
+	querygroup=nightly => error: did you mean "query_group"
+	encrypt=true => error: is not known
+	ApplicationName=x => error: did you mean "application_name"
+`)
+
+// guideProperties are the properties of Redshift's JDBC driver in docs/redshift.md, and
+// what pgx gets of each, or that it is an error.
+var guideProperties = configtest.Cases(`
+	ssl=true => TLSConfig.InsecureSkipVerify=false
+	ssl => TLSConfig.InsecureSkipVerify=false
+	ssl=false => TLSConfig=nil
+	SSL=TRUE&sslMode=Verify-CA => TLSConfig.VerifyPeerCertificate=set
+	ssl=false&sslMode=verify-full => TLSConfig.InsecureSkipVerify=false
+	ssl=CANARY => error: true or false
+	sslMode=disable => TLSConfig=nil
+	sslMode=Require =>
+	sslMode=CANARY => error: one of disable
+	AuthMech=VERIFY-FULL => TLSConfig.InsecureSkipVerify=false
+	sslmode=require&AuthMech=prefer => error: "AuthMech" are the same
+	sslRootCert=ca.pem&sslMode=verify-ca => TLSConfig.ClientCAs=set, TLSConfig.RootCAs=set, TLSConfig.VerifyPeerCertificate=set
+	sslmode=allow => error: use prefer
+	sslcert=CANARY => error: "sslkey"
+	sslkey=CANARY => error: go together
+	options=-c%20x=y => RuntimeParams[options]="-c x=y"
+	loginTimeout=30 => ConnectTimeout=30s
+	loginTimeout=30&connectTimeout=5 => ConnectTimeout=30s
+	loginTimeout=0&connectTimeout=5 => ConnectTimeout=5s
+	connectTimeout=5 => ConnectTimeout=5s
+	connectTimeout=0 =>
+	loginTimeout=CANARY => error: a number of seconds
+	connectTimeout=CANARY => error: a number of seconds
+	ApplicationName=a%3Bb => RuntimeParams[application_name]="a;b"
+	currentSchema=app,public => RuntimeParams[search_path]="app,public"
+	queryGroup=nightly => RuntimeParams[query_group]="nightly"
+	connectionTimezone=Europe/Berlin => RuntimeParams[timezone]="Europe/Berlin"
+	connectionTimezone=SERVER =>
+	connectionTimezone= => error: empty
+	connectionTimezone=LOCAL => error: name the time zone
+	preferQueryMode=extendedCacheEverything => DefaultQueryExecMode=cache statement
+	preferQueryMode=extended =>
+	preferQueryMode=simple => error: without a counterpart
+
+	prepareThreshold=5 =>
+	prepareThreshold=CANARY => error: a number
+	tcpKeepAlive=true =>
+	socketTimeout=0 =>
+	socketTimeout=30 => error: the context of a query ends it
+	readOnly=false =>
+	readOnly=true => error: without a counterpart
+	compression=off =>
+	compression=lz4:1 => error: without a counterpart
+	loadBalanceHosts=false =>
+	loadBalanceHosts=true => error: without a counterpart
+	targetServerType=any =>
+	targetServerType=primary => error: without a counterpart
+	protocolVersion=3 =>
+	iamAuth=false =>
+	iamAuth=true => error: without a counterpart
+	isServerless=true =>
+
+	DbUser=CANARY => error: IAM
+	ClusterID=CANARY => error: IAM
+	AccessKeyID=CANARY => error: IAM
+	Plugin_Name=CANARY => error: IAM
+	query_group=nightly => RuntimeParams[query_group]="nightly"
+	encrypt=true => error: is not known
+	useSSL=true => error: is not known
+	work_mem=64MB => error: is not known
+`)
+
+// connectingBy returns with what pgx would connect.
+func connectingBy(t *testing.T, dsn, secret string) (configtest.Fields, error) {
+	t.Helper()
+	var config *pgx.ConnConfig
+	e := redshift.Engine{}
+	e.Configure = func(c *pgx.ConnConfig) error {
+		config = c
+		return errors.New("not dialled")
+	}
+	if err := configtest.Connect(t.Context(), e, dsn, secret); config == nil {
+		return nil, err
+	}
+	return configtest.FieldsOf(config).Without("connString"), nil
+}
+
+const guideSecret = `{"engine":"redshift","host":"h.example.com","port":5439,"dbname":"dev","username":"u","password":"p"}`
+
+// Each row of the guide's tables does what it says, and there is no row without a case,
+// nor a rule of the engine.
+func TestGuide(t *testing.T) {
+	const guide = "../../docs/redshift.md"
+	if err := (configtest.Table{File: guide, First: "parameters", Plain: strings.ToLower}).Check(guideParams, slices.Concat(redshift.Params, redshift.Refused)); err != nil {
+		t.Error(err)
+	}
+	if err := (configtest.Table{File: guide, First: "property of the JDBC driver 2.1", Plain: strings.ToLower}).Check(guideProperties, redshift.Properties); err != nil {
+		t.Error(err)
+	}
+
+	t.Chdir(testca.New("h.example.com").Folder(t))
+	settings, without := guideParams, guideProperties
+	for _, name := range redshift.Settings {
+		settings = append(settings, configtest.Case{Set: name + "=x", Want: `RuntimeParams[` + name + `]="x"`})
+	}
+	for name, reason := range redshift.WithoutCounterpart {
+		without = append(without, configtest.Case{Set: name + "=CANARY", Err: "no counterpart; " + reason})
+	}
+	for _, c := range []struct {
+		name, dsn string
+		cases     []configtest.Case
+	}{
+		{"parameters", "prod/app?", settings},
+		{"properties", "jdbc-secretsmanager:redshift:?user=prod/app&", without},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			configtest.Run(t, c.cases, func(t *testing.T, set string) (configtest.Fields, error) {
+				return connectingBy(t, c.dsn+set, guideSecret)
+			})
+		})
+	}
+}
+
+// No host, port or database sets another option, whatever it is and wherever it is from.
+func FuzzEndpoint(f *testing.F) {
+	configtest.Injection{
+		Info:   redshift.Engine{}.Info(),
+		Params: "sslmode=verify-full",
+		URL: func(hostPort, database string) string {
+			return "jdbc-secretsmanager:redshift://" + hostPort + "/" + url.PathEscape(database) + ";user=app;sslMode=verify-full"
+		},
+		Open: connectingBy,
+		Want: func(ep configtest.Endpoint) map[string]string {
+			name, _, _ := strings.Cut(ep.Host, "%") // not an IPv6 zone
+			return map[string]string{"Host": strconv.Quote(ep.Host), "Port": strconv.Itoa(ep.Port), "Database": strconv.Quote(ep.Database),
+				"TLSConfig.ServerName": strconv.Quote(name)}
+		},
+	}.Fuzz(f)
+}

@@ -1,0 +1,101 @@
+// Package accounts keeps the users of a stand-in for a database server, and counts their
+// logins.
+package accounts
+
+import (
+	"sync"
+	"testing"
+)
+
+// Accounts are those of a server. The zero Accounts are none. The methods with a
+// testing.TB, which they ignore, are what the conformance suite wants of a server.
+type Accounts struct {
+	mu sync.Mutex
+	m  map[string]*account
+}
+
+type account struct {
+	password           string
+	refused            bool
+	accepted, rejected int
+}
+
+// A Verdict is what becomes of a login.
+type Verdict int
+
+// Verdicts. Good is for a server to accept, if it has no other objection.
+const (
+	Good     Verdict = iota
+	Rejected         // for the user's name or the password
+	Refused          // for another reason
+)
+
+// get returns a user's account, made if need be. The lock is held.
+func (a *Accounts) get(user string) *account {
+	if a.m == nil {
+		a.m = map[string]*account{}
+	}
+	if a.m[user] == nil {
+		a.m[user] = &account{}
+	}
+	return a.m[user]
+}
+
+// SetPassword gives a user a password, and makes the user if there is none.
+func (a *Accounts) SetPassword(_ testing.TB, user, password string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.get(user).password = password
+}
+
+// Password returns a user's password, if there is such a user.
+func (a *Accounts) Password(user string) (password string, ok bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.m[user] == nil {
+		return "", false
+	}
+	return a.m[user].password, true
+}
+
+// Refuse has a user's logins refused for another reason than the password, if that is
+// right.
+func (a *Accounts) Refuse(_ testing.TB, user string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.get(user).refused = true
+}
+
+// Check decides about a login, and counts it if it is rejected. right says whether the
+// user exists and the password is theirs.
+func (a *Accounts) Check(user string, right bool) Verdict {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch u := a.m[user]; {
+	case u == nil:
+		return Rejected
+	case !right:
+		u.rejected++
+		return Rejected
+	case u.refused:
+		return Refused
+	}
+	return Good
+}
+
+// Accept counts a login that was accepted.
+func (a *Accounts) Accept(user string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.get(user).accepted++
+}
+
+// Logins returns how many logins of a user were accepted, and rejected for the password.
+func (a *Accounts) Logins(_ testing.TB, user string) (accepted, rejected int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if u := a.m[user]; u != nil {
+		return u.accepted, u.rejected
+	}
+	return 0, 0
+}

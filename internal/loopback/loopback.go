@@ -1,0 +1,171 @@
+// Package loopback listens for tests on this machine, and counts who connects.
+package loopback
+
+import (
+	"net"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+)
+
+// A Listener serves connections until its test ends.
+type Listener struct {
+	Host string // the first of its addresses
+	Port int    // of all of them
+
+	mu      sync.Mutex
+	changed sync.Cond
+	clients map[string]bool // that have dialled, by address
+	dialled int
+	open    int
+}
+
+// Listen listens on IP addresses, 127.0.0.1 if there are none, at one port. serve has a
+// goroutine for each connection, which is closed when it returns.
+func Listen(tb testing.TB, serve func(net.Conn), hosts ...string) *Listener {
+	tb.Helper()
+	if len(hosts) == 0 {
+		hosts = []string{"127.0.0.1"}
+	}
+	listeners, err := listen(hosts)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	l := &Listener{Host: hosts[0], Port: listeners[0].Addr().(*net.TCPAddr).Port, clients: map[string]bool{}}
+	l.changed.L = &l.mu
+	for _, one := range listeners {
+		tb.Cleanup(func() { _ = one.Close() })
+		go l.accept(one, serve)
+	}
+	return l
+}
+
+// listen finds a port that is free on all addresses.
+func listen(hosts []string) (listeners []net.Listener, err error) {
+	for range 10 {
+		port := 0
+		for _, host := range hosts {
+			var one net.Listener
+			if one, err = net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port))); err != nil {
+				break
+			}
+			port = one.Addr().(*net.TCPAddr).Port
+			listeners = append(listeners, one)
+		}
+		if err == nil {
+			return listeners, nil
+		}
+		for _, one := range listeners {
+			_ = one.Close()
+		}
+		listeners = nil
+	}
+	return nil, err
+}
+
+func (l *Listener) accept(from net.Listener, serve func(net.Conn)) {
+	for {
+		c, err := from.Accept()
+		if err != nil {
+			return
+		}
+		l.count(c, 1)
+		go func() {
+			defer l.count(c, -1)
+			defer c.Close()
+			serve(c)
+		}()
+	}
+}
+
+func (l *Listener) count(c net.Conn, n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if n > 0 {
+		l.clients[c.RemoteAddr().String()] = true
+		l.dialled++
+	}
+	l.open += n
+	l.changed.Broadcast()
+}
+
+// Addr returns the first address as host:port.
+func (l *Listener) Addr() string { return net.JoinHostPort(l.Host, strconv.Itoa(l.Port)) }
+
+// Dialled returns how many connections were accepted.
+func (l *Listener) Dialled() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.dialled
+}
+
+// WaitOpen waits for d at most until n connections are being served, and returns how
+// many are.
+func (l *Listener) WaitOpen(n int, d time.Duration) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.wait(d, func() bool { return l.open == n })
+	return l.open
+}
+
+// wait waits for d at most until something is so, and reports whether it is. The lock
+// is held.
+func (l *Listener) wait(d time.Duration, is func() bool) bool {
+	late := false
+	t := time.AfterFunc(d, func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		late = true
+		l.changed.Broadcast()
+	})
+	defer t.Stop()
+	for !is() && !late {
+		l.changed.Wait()
+	}
+	return is()
+}
+
+// WaitClosed checks that all connections that clients have begun to dial, at the first
+// address, come to an end.
+func (l *Listener) WaitClosed(tb testing.TB) {
+	tb.Helper()
+	// Connections are accepted in order: after this one, all are known.
+	last, err := net.Dial("tcp", l.Addr())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	ours := last.LocalAddr().String()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	known := l.wait(patience, func() bool { return l.clients[ours] })
+	_ = last.Close()
+	if !known || !l.wait(patience, func() bool { return l.open == 0 }) {
+		tb.Errorf("%d connections are still open", l.open)
+	}
+	delete(l.clients, ours)
+	l.dialled--
+}
+
+const patience = 10 * time.Second
+
+// ClosedPort returns a port where nobody listens.
+func ClosedPort(tb testing.TB) int {
+	tb.Helper()
+	listeners, err := listen([]string{"127.0.0.1"})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	_ = listeners[0].Close()
+	return listeners[0].Addr().(*net.TCPAddr).Port
+}
+
+// HasIPv6 reports whether there is ::1.
+func HasIPv6() bool {
+	listeners, err := listen([]string{"::1"})
+	if err != nil {
+		return false
+	}
+	_ = listeners[0].Close()
+	return true
+}

@@ -53,6 +53,11 @@ type Server struct {
 	// then fails before it logs in. Nil: it takes all of Passwords.
 	Refuses func(password string) bool
 
+	// Source returns a source in front of upstream, which has the secret of a check: an
+	// agent that asks it, a file that it is written to. Each fetch has to be one of
+	// upstream's too. Nil: upstream itself.
+	Source func(tb testing.TB, upstream secretcache.Source) secretcache.Source
+
 	// HostIPv6 is an IPv6 address of the server; empty is not checked.
 	HostIPv6 string
 	// NoUnknownUser skips the login of a user that does not exist, for a server
@@ -153,7 +158,11 @@ func (s Server) connectAs(t *testing.T, user, password, dsn string, config *tls.
 	for k, v := range overrides {
 		st.fields[k] = v
 	}
-	cache := secretcache.New(st, nil)
+	var source secretcache.Source = st
+	if s.Source != nil {
+		source = s.Source(t, st)
+	}
+	cache := secretcache.New(source, nil)
 	connector, err := driver.NewConnector(s.Engine, dsn, &driver.Options{Secrets: cache, FallbackStages: []string{}, TLS: config})
 	if err != nil {
 		t.Fatalf("NewConnector(%q): %v", dsn, err)

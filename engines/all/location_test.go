@@ -26,14 +26,6 @@ const (
 	envDSN  = "ALL_TEST_DSN"
 )
 
-func TestMain(m *testing.M) {
-	if name := os.Getenv(envOpen); name != "" {
-		open(name, os.Getenv(envDSN))
-		return
-	}
-	os.Exit(m.Run())
-}
-
 func open(name, dsn string) {
 	db, err := sql.Open(name, dsn)
 	if err == nil {

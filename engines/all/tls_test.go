@@ -42,7 +42,8 @@ const tlsPage = "../../docs/tls.md"
 // that the system knows.
 var ours, systems = testca.New("127.0.0.1"), testca.New("127.0.0.1")
 
-func TestMain(m *testing.M) {
+// runWithSystems runs the tests with systems as the system's authority.
+func runWithSystems(m *testing.M) (code int) {
 	dir, err := os.MkdirTemp("", "sqlsecrets-")
 	if err != nil {
 		panic(err)
@@ -55,9 +56,8 @@ func TestMain(m *testing.M) {
 	_ = os.Setenv("SSL_CERT_FILE", file)
 	_ = os.Setenv("SSL_CERT_DIR", dir)
 	sql.Register("cli", cli{})
-	code := m.Run()
-	_ = os.RemoveAll(dir)
-	os.Exit(code)
+	defer os.RemoveAll(dir)
+	return m.Run()
 }
 
 // An outcome is what becomes of a connect.

@@ -1,0 +1,132 @@
+package integration_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync/atomic"
+	"testing"
+
+	"github.com/sqlsecrets/sqlsecrets/driver/drivertest"
+	"github.com/sqlsecrets/sqlsecrets/secretcache"
+	"github.com/sqlsecrets/sqlsecrets/secretcache/agent"
+	"github.com/sqlsecrets/sqlsecrets/secretcache/agent/agenttest"
+	"github.com/sqlsecrets/sqlsecrets/secretcache/file"
+)
+
+// A sourceRow is a source in front of where a test keeps its secrets.
+type sourceRow struct {
+	name string
+	// front returns it. Every fetch that a cache makes of it is one of upstream's.
+	front func(tb testing.TB, upstream secretcache.Source) secretcache.Source
+}
+
+var sources = []sourceRow{
+	{"agent", agentSource},
+	{"extension", extensionSource},
+	{"agent that is not there, then another source", func(tb testing.TB, upstream secretcache.Source) secretcache.Source {
+		server := agenttest.NewServer(tb, upstream)
+		source := server.Source(func(o *agent.Options) { o.StartTimeout = -1 })
+		server.Stop()
+		return secretcache.Chain(source, upstream)
+	}},
+	{"extension that keeps secrets, then another source", func(tb testing.TB, upstream secretcache.Source) secretcache.Source {
+		return secretcache.Chain(agenttest.NewExtension(tb, upstream).Source(), upstream)
+	}},
+	{"file", func(tb testing.TB, upstream secretcache.Source) secretcache.Source {
+		dir := tb.TempDir()
+		path := filepath.Join(dir, "secret.json")
+		return written{upstream, file.New(path), func(value string) error { return replace(path, value) }}
+	}},
+	{"directory of keys", func(tb testing.TB, upstream secretcache.Source) secretcache.Source {
+		volume := filepath.Join(tb.TempDir(), "volume")
+		return written{upstream, file.NewKeys(volume), func(value string) error { return replaceVolume(volume, value) }}
+	}},
+	{"environment variable", func(tb testing.TB, upstream secretcache.Source) secretcache.Source {
+		name := "SOURCES_TEST_" + strconv.FormatInt(sourceNumber.Add(1), 10)
+		tb.Cleanup(func() { _ = os.Unsetenv(name) })
+		return written{upstream, file.NewEnv(name), func(value string) error { return os.Setenv(name, value) }}
+	}},
+}
+
+var sourceNumber atomic.Int64
+
+func agentSource(tb testing.TB, upstream secretcache.Source) secretcache.Source {
+	return agenttest.NewServer(tb, upstream).Source()
+}
+
+// The extension keeps nothing, since there is no way past what it keeps.
+func extensionSource(tb testing.TB, upstream secretcache.Source) secretcache.Source {
+	return agenttest.NewExtension(tb, upstream, func(o *agenttest.Options) { o.TTL = -1 }).Source()
+}
+
+// written is a source to which something else writes: what upstream has, just before it
+// is read.
+type written struct {
+	upstream secretcache.Source
+	source   *file.Source
+	write    func(value string) error
+}
+
+func (w written) Fetch(ctx context.Context, id, stage string) (*secretcache.Secret, error) {
+	s, err := w.upstream.Fetch(ctx, id, stage)
+	if err == nil {
+		err = w.write(s.Reveal())
+	}
+	if err != nil {
+		return nil, err
+	}
+	return w.source.Fetch(ctx, id, stage)
+}
+
+// replace replaces a file by a new one.
+func replace(path, value string) error {
+	return errors.Join(os.WriteFile(path+".new", []byte(value), 0o600), os.Rename(path+".new", path))
+}
+
+// replaceVolume writes a file for each key into a directory that a link leads to, as
+// Kubernetes does, and swaps the link.
+func replaceVolume(volume, value string) error {
+	var fields map[string]any
+	decoder := json.NewDecoder(bytes.NewReader([]byte(value)))
+	decoder.UseNumber()
+	if err := decoder.Decode(&fields); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(volume, 0o700); err != nil {
+		return err
+	}
+	data, err := os.MkdirTemp(volume, "..")
+	if err != nil {
+		return err
+	}
+	for key, v := range fields {
+		if err := os.WriteFile(filepath.Join(data, key), []byte(fmt.Sprint(v)+"\n"), 0o600); err != nil {
+			return err
+		}
+		if err := os.Symlink(filepath.Join("..data", key), filepath.Join(volume, key)); err != nil && !errors.Is(err, os.ErrExist) {
+			return err
+		}
+	}
+	link := filepath.Join(volume, "..data_tmp")
+	return errors.Join(os.Symlink(filepath.Base(data), link), os.Rename(link, filepath.Join(volume, "..data")))
+}
+
+// TestConformanceOfSources runs the suite that every engine has to pass with secrets from
+// everywhere. TLS has nothing to do with that.
+func TestConformanceOfSources(t *testing.T) {
+	forEach(t, func(t *testing.T, e *engine) {
+		for _, source := range sources {
+			t.Run(source.name, func(t *testing.T) {
+				suite := conformance(t, e, nil)
+				suite.TLS, suite.Params, suite.Source = nil, e.noTLS, source.front
+				drivertest.Run(t, suite)
+			})
+		}
+	})
+}

@@ -126,7 +126,8 @@ func (v *env) rotateWith(ctx context.Context, f *rotation.Function) error {
 // cache returns a cache of the Secrets Manager.
 func (v *env) cache(t testing.TB, o *secretcache.Options) *secretcache.Cache {
 	t.Helper()
-	c := secretcache.New(v.sm.Source(), o)
+	url, source := v.front(t)
+	c := secretcache.New(source(url), o)
 	t.Cleanup(func() { _ = c.Close() })
 	return c
 }

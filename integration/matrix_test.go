@@ -17,7 +17,6 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/integration/internal/testdb"
 	"github.com/sqlsecrets/sqlsecrets/integration/rotation"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
-	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm"
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm/awssmtest"
 )
 
@@ -209,8 +208,9 @@ func TestFaultMatrix(t *testing.T) {
 
 func cell(t *testing.T, e *engine, strategy rotation.Strategy, before int, r row, state smState, want outcome, limit time.Duration) string {
 	v := newEnvFor(t, e, testdb.Options{}, strategy)
-	relay := newRelay(t, v.sm.URL())
-	cache := secretcache.New(v.sm.Source(func(o *awssm.Options) { o.Endpoint = relay.url() }), nil)
+	url, source := v.front(t)
+	relay := newRelay(t, url)
+	cache := secretcache.New(source(relay.url()), nil)
 	t.Cleanup(func() { _ = cache.Close() })
 	w, trace := watch(t)
 	c := v.connector(t, e.noTLS, &driver.Options{Secrets: cache, Trace: trace})
@@ -243,7 +243,7 @@ func cell(t *testing.T, e *engine, strategy rotation.Strategy, before int, r row
 		t.Errorf("%v; want a connection, since %s", err, r.reason)
 	case want != fails && calls != wantCalls:
 		t.Errorf("%d calls of GetSecretValue, want %d (%v), since %s", calls, wantCalls, want, r.reason)
-	case want == fails && (!errors.Is(err, driver.ErrAuthFailed) || !state.err(err) || !e.vendorError(err)):
+	case want == fails && (!errors.Is(err, driver.ErrAuthFailed) || !suiteSource().tells(state, err) || !e.vendorError(err)):
 		t.Errorf("got %v; want ErrAuthFailed with the server's error and Secrets Manager's (%s), since %s", err, state.name, r.reason)
 	}
 	if calls > maxCalls {

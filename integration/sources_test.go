@@ -8,14 +8,18 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/sqlsecrets/sqlsecrets/driver/drivertest"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 	"github.com/sqlsecrets/sqlsecrets/secretcache/agent"
 	"github.com/sqlsecrets/sqlsecrets/secretcache/agent/agenttest"
+	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm"
 	"github.com/sqlsecrets/sqlsecrets/secretcache/file"
 )
 
@@ -27,8 +31,12 @@ type sourceRow struct {
 }
 
 var sources = []sourceRow{
-	{"agent", agentSource},
-	{"extension", extensionSource},
+	{"agent", func(tb testing.TB, upstream secretcache.Source) secretcache.Source {
+		return agenttest.NewServer(tb, upstream).Source()
+	}},
+	{"extension", func(tb testing.TB, upstream secretcache.Source) secretcache.Source {
+		return agenttest.NewExtension(tb, upstream, keepsNothing).Source()
+	}},
 	{"agent that is not there, then another source", func(tb testing.TB, upstream secretcache.Source) secretcache.Source {
 		server := agenttest.NewServer(tb, upstream)
 		source := server.Source(func(o *agent.Options) { o.StartTimeout = -1 })
@@ -55,15 +63,6 @@ var sources = []sourceRow{
 }
 
 var sourceNumber atomic.Int64
-
-func agentSource(tb testing.TB, upstream secretcache.Source) secretcache.Source {
-	return agenttest.NewServer(tb, upstream).Source()
-}
-
-// The extension keeps nothing, since there is no way past what it keeps.
-func extensionSource(tb testing.TB, upstream secretcache.Source) secretcache.Source {
-	return agenttest.NewExtension(tb, upstream, func(o *agenttest.Options) { o.TTL = -1 }).Source()
-}
 
 // written is a source to which something else writes: what upstream has, just before it
 // is read.
@@ -115,6 +114,61 @@ func replaceVolume(volume, value string) error {
 	}
 	link := filepath.Join(volume, "..data_tmp")
 	return errors.Join(os.Symlink(filepath.Base(data), link), os.Rename(link, filepath.Join(volume, "..data")))
+}
+
+// A front is what the suites have between them and the Secrets Manager.
+type front struct {
+	name string // empty: nothing
+	// server starts it. Nil with an empty name.
+	server func(tb testing.TB, upstream secretcache.Source) *agenttest.Server
+	// untold are the states of the Secrets Manager that it has no word for.
+	untold []string
+	// keeps is for how long it keeps a secret for a cache that fetches again at its TTL.
+	keeps time.Duration
+}
+
+var fronts = []front{
+	{},
+	{name: "agent", keeps: agenttest.DefaultTTL, server: func(tb testing.TB, upstream secretcache.Source) *agenttest.Server {
+		return agenttest.NewServer(tb, upstream)
+	}},
+	{name: "extension", untold: []string{"throttling", "5xx", "denying"}, server: func(tb testing.TB, upstream secretcache.Source) *agenttest.Server {
+		return agenttest.NewExtension(tb, upstream, keepsNothing)
+	}},
+}
+
+// keepsNothing is for the extension, since there is no way past what it keeps.
+func keepsNothing(o *agenttest.Options) { o.TTL = -1 }
+
+// suiteSource returns the front that SQLSECRETS_SUITE_SOURCE names: "agent" or
+// "extension". Tests ask for it, so that go test knows what their results depend on.
+var suiteSource = sync.OnceValue(func() front {
+	name := os.Getenv("SQLSECRETS_SUITE_SOURCE")
+	i := slices.IndexFunc(fronts, func(f front) bool { return f.name == name })
+	if i < 0 {
+		panic(fmt.Sprintf("SQLSECRETS_SUITE_SOURCE=%q: want agent or extension, or nothing", name))
+	}
+	return fronts[i]
+})
+
+// tells reports whether an error says what it has to in a state of the Secrets Manager.
+func (f front) tells(state smState, err error) bool {
+	return slices.Contains(f.untold, state.name) || state.err(err)
+}
+
+// front returns where the library asks for the secrets of v, and what asks at a URL.
+func (v *env) front(t testing.TB) (url string, source func(url string) secretcache.Source) {
+	t.Helper()
+	if suiteSource().server == nil {
+		return v.sm.URL(), func(url string) secretcache.Source {
+			return v.sm.Source(func(o *awssm.Options) { o.Endpoint = url })
+		}
+	}
+	// It asks once for each of our attempts, and is not waited for when it is away.
+	server := suiteSource().server(t, v.sm.Source(func(o *awssm.Options) { o.MaxAttempts = -1 }))
+	return server.URL(), func(url string) secretcache.Source {
+		return server.Source(func(o *agent.Options) { o.Endpoint, o.StartTimeout = url, -1 })
+	}
 }
 
 // TestConformanceOfSources runs the suite that every engine has to pass with secrets from

@@ -37,11 +37,14 @@ func TestConnectionsOpenedBeforeARotation(t *testing.T) {
 				if c.close {
 					e.need(t, closesSuperseded)
 				}
-				v := newEnv(t, e, testdb.Options{})
 				ttl := time.Hour
 				if c.name == "closed at the TTL" {
 					ttl = 2 * time.Second
+					if suiteSource().keeps > ttl {
+						t.Skipf("the %s keeps a secret for %v, and the TTLs add up", suiteSource().name, suiteSource().keeps)
+					}
 				}
+				v := newEnv(t, e, testdb.Options{})
 				cache := v.cache(t, &secretcache.Options{TTL: ttl})
 				connector := v.connector(t, e.noTLS, &driver.Options{Secrets: cache, CloseSuperseded: c.close})
 				db := sql.OpenDB(connector)

@@ -164,8 +164,9 @@ func (v *env) front(t testing.TB) (url string, source func(url string) secretcac
 			return v.sm.Source(func(o *awssm.Options) { o.Endpoint = url })
 		}
 	}
-	// It asks once for each of our attempts, and is not waited for when it is away.
-	server := suiteSource().server(t, v.sm.Source(func(o *awssm.Options) { o.MaxAttempts = -1 }))
+	// It asks once for each of our attempts, for as long as it takes, and is not waited for
+	// when it is away.
+	server := suiteSource().server(t, v.sm.Source(func(o *awssm.Options) { o.MaxAttempts, o.AttemptTimeout = -1, -1 }))
 	return server.URL(), func(url string) secretcache.Source {
 		return server.Source(func(o *agent.Options) { o.Endpoint, o.StartTimeout = url, -1 })
 	}

@@ -36,6 +36,7 @@ func TestParseURL(t *testing.T) {
 		{"redshift://h/a%2Fb+c?user=id", driver.URL{SecretID: "id", Host: "h", Database: "a/b+c", Params: map[string]string{}}},
 		{"redshift://h/dev;user=id;ssl=true", at("sslmode", "verify-full")},
 		{"redshift://h/dev?user=id;ssl=true&ApplicationName=a%3Bb", at("sslmode", "verify-full", "application_name", "a;b")},
+		{"redshift://h/dev?user=id&SSLMode=require&SSLCert=/c&sslKey=/k&Options=-c%20x=y", at("sslmode", "require", "sslcert", "/c", "sslkey", "/k", "options", "-c x=y")},
 		{"redshift://h/dev?user=id&stage=X&region=eu-west-1&enable_result_cache_for_session=off", at("stage", "X", "region", "eu-west-1", "enable_result_cache_for_session", "off")},
 	} {
 		got, err := redshift.Engine{}.ParseURL(c.url, own)

@@ -148,8 +148,8 @@ var guideProperties = configtest.Cases(`
 
 	parseTime=true => ParseTime=true
 	time_zone='UTC' => Params[time_zone]="'UTC'"
-	timezone=CANARY => error: time_zone
-	transactionIsolation=CANARY => error: transaction_isolation
+	timezone=CANARY => error: no counterpart in go-sql-driver/mysql; set loc, and the variable time_zone
+	transactionIsolation=CANARY => error: no counterpart in go-sql-driver/mysql; set the variable transaction_isolation
 	socketFactory=CANARY => error: Engine.Configure
 	localSocketAddress=CANARY => error: Engine.Configure
 	serverSslCert=CANARY => error: driver.Options.TLS

@@ -48,7 +48,7 @@ var properties = map[string]property{
 	"queryTimeout":       {"", noTimeout},
 	"tcpKeepAlive":       {"", choose(map[string]string{"true": "", "false": ""})}, // Go has it on
 	"tcpNoDelay":         {"", choose(map[string]string{"true": ""})},
-	"loginTimeout":       {param: "connect_timeout"}, // goes before connectTimeout
+	"loginTimeout":       {param: "connect_timeout"}, // for a hint of CheckParams
 	"sslfactory":         {"", none("sslmode=require does without verification, driver.Options.TLS names authorities")},
 	"sslfactoryarg":      {"", none("sslrootcert or driver.Options.TLS names authorities")},
 	"socketFactory":      {"", none("Engine.Configure sets a dialer")},

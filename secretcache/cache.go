@@ -866,6 +866,9 @@ func (c *Cache) install(f *flight, s *Secret, now time.Time) (changed bool) {
 		f.secret = prev.secret
 		return false
 	}
+	if prev != nil && c.behind(f, s, prev.secret) {
+		s, f.secret = prev.secret, prev.secret
+	}
 	s.origin.fetch = f.number
 	ttl := outdated
 	if c.o.TTL > 0 && !f.outdated {
@@ -890,6 +893,13 @@ func (c *Cache) install(f *flight, s *Secret, now time.Time) (changed bool) {
 	e.used.Store(c.stamp(now))
 	c.evict(e)
 	return changed
+}
+
+// behind reports whether s, which f brought, is an older version out of the source's own
+// cache than cached, which came past that cache, or from another source of a chain.
+func (c *Cache) behind(f *flight, s, cached *Secret) bool {
+	_, keeps := c.src.(FreshSource)
+	return keeps && !f.fresh && !s.createdAt.IsZero() && s.createdAt.Before(cached.createdAt)
 }
 
 // home returns the entry that s, which f brought, belongs to: f's, or the one that

@@ -54,6 +54,7 @@ type FreshSource interface {
 	// it knows or suspects that there is a newer version: for [Cache.Refresh] and
 	// [Cache.Recheck], and after [Cache.Invalidate]. An error that matches
 	// [errors.ErrUnsupported] says that there is no way past; Fetch is called then.
+	// What Fetch returns does not replace a version that was created later.
 	FetchFresh(ctx context.Context, id, stage string) (*Secret, error)
 }
 

@@ -35,6 +35,7 @@ func inMemory(o *agenttest.Options) { o.InMemory = true }
 // A store has secrets that are all alike, of a version that changes.
 type store struct {
 	version string
+	created time.Time // zero: as created
 	err     error
 }
 
@@ -42,9 +43,13 @@ func (s *store) Fetch(_ context.Context, id, stage string) (*secretcache.Secret,
 	if s.err != nil {
 		return nil, s.err
 	}
+	at := s.created
+	if at.IsZero() {
+		at = created
+	}
 	return secretcache.NewSecret(secretcache.Value{
 		ID: id, ARN: "arn:aws:secretsmanager:us-west-2:123456789012:secret:" + id + "-a1b2c3", Name: id,
-		VersionID: s.version, Stages: []string{stage}, CreatedAt: created, String: "value of " + s.version,
+		VersionID: s.version, Stages: []string{stage}, CreatedAt: at, String: "value of " + s.version,
 	}), nil
 }
 

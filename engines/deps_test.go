@@ -51,14 +51,18 @@ func TestOneEngineLinksOneVendor(t *testing.T) {
 					t.Errorf("%s links %s", c.engine, path)
 				}
 			}
-			for _, v := range vendors {
-				if (path == v || strings.HasPrefix(path, v+"/")) && !slices.Contains(linked, v) {
-					linked = append(linked, v)
-				}
-			}
+			linked = addVendor(linked, path)
 			if e, ok := strings.CutPrefix(path, module+"/engines/"); ok && e != c.engine && !strings.HasPrefix(e, c.engine+"/") {
 				uses = append(uses, e)
 			}
+		}
+		// Its tests neither: go mod tidy of who imports the engine would fetch what they need.
+		var tested []string
+		for _, path := range list(t, "0", "{{if not .Standard}}{{.ImportPath}}{{end}}", c.engine+"/...", "-test") {
+			tested = addVendor(tested, path)
+		}
+		if slices.Sort(tested); !slices.Equal(tested, c.vendor) {
+			t.Errorf("tests of %s need the vendors %q, want %q", c.engine, tested, c.vendor)
 		}
 		slices.Sort(linked)
 		slices.Sort(uses)
@@ -71,10 +75,21 @@ func TestOneEngineLinksOneVendor(t *testing.T) {
 	}
 }
 
+// addVendor adds the vendor that a package is of, if it is of one.
+func addVendor(list []string, path string) []string {
+	for _, v := range vendors {
+		if (path == v || strings.HasPrefix(path, v+"/")) && !slices.Contains(list, v) {
+			list = append(list, v)
+		}
+	}
+	return list
+}
+
 // list runs go list on an engine and what it needs.
-func list(t *testing.T, cgo, format, engine string) []string {
+func list(t *testing.T, cgo, format, engine string, flags ...string) []string {
 	t.Helper()
-	cmd := exec.Command("go", "list", "-deps", "-f", format, "./"+engine)
+	args := append([]string{"list", "-deps", "-f", format}, flags...)
+	cmd := exec.Command("go", append(args, "./"+engine)...)
 	cmd.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=", "CGO_ENABLED="+cgo)
 	out, err := cmd.Output()
 	if err != nil {

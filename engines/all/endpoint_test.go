@@ -22,6 +22,7 @@ type observed struct {
 	driver.Engine
 	endpoint *driver.Endpoint // of the last login
 	logins   *int
+	name     *string // of the engine of the last login
 }
 
 func (o observed) Prepare(ep driver.Endpoint) (driver.Login, error) {
@@ -39,6 +40,7 @@ type observedLogin struct {
 func (l observedLogin) Connect(context.Context, driver.Credentials) (sqldriver.Conn, error) {
 	*l.o.endpoint = l.endpoint
 	*l.o.logins++
+	*l.o.name = l.o.Info().Name
 	return &fakeConn{}, nil
 }
 
@@ -71,7 +73,7 @@ func connectOnce(t *testing.T, engine driver.Engine, dsn string, secret map[stri
 		t.Fatal(err)
 	}
 	f := newFixture(t, string(value))
-	o := observed{engine, &driver.Endpoint{}, &logins}
+	o := observed{engine, &driver.Endpoint{}, &logins, new(string)}
 	c, err := driver.NewConnector(o, dsn, f.opts)
 	if err == nil {
 		_, err = c.Connect(t.Context())

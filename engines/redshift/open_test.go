@@ -6,12 +6,11 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/sqlsecrets/sqlsecrets/engines/all"
 	"github.com/sqlsecrets/sqlsecrets/engines/redshift"
 	"github.com/sqlsecrets/sqlsecrets/internal/opentest"
 )
 
-// Every form of a data source name opens, with the engine's driver and the one for all.
+// Every form of a data source name opens.
 func TestOpenConnects(t *testing.T) {
 	s := start(t, nil)
 	s.SetPassword(t, "u", "p")
@@ -23,17 +22,15 @@ func TestOpenConnects(t *testing.T) {
 		"jdbc-secretsmanager:redshift://example.com:5439/dev;user=prod/app/db;queryGroup=nightly",
 		"jdbc-secretsmanager:redshift:?user=" + opentest.ARN,
 	} {
-		for _, name := range []string{redshift.DriverName, all.DriverName} {
-			before, _ := s.Logins(t, "u")
-			dsn := strings.Replace(dsn, "example.com:5439", net.JoinHostPort(s.Host, strconv.Itoa(s.Port)), 1)
-			var n int
-			if err := opentest.Open(t, name, dsn).QueryRowContext(t.Context(), "SELECT $1::int", 1).Scan(&n); err != nil || n != 1 {
-				t.Errorf("%s, %s: query = %d, %v", name, dsn, n, err)
-			}
-			seen := s.Seen() // the server takes no database but dev
-			if accepted, _ := s.Logins(t, "u"); accepted != before+1 || seen[len(seen)-1].Database != "dev" {
-				t.Errorf("%s, %s: %d logins, the last to %s, want one to dev", name, dsn, accepted-before, seen[len(seen)-1].Database)
-			}
+		before, _ := s.Logins(t, "u")
+		dsn := strings.Replace(dsn, "example.com:5439", net.JoinHostPort(s.Host, strconv.Itoa(s.Port)), 1)
+		var n int
+		if err := opentest.Open(t, redshift.DriverName, dsn).QueryRowContext(t.Context(), "SELECT $1::int", 1).Scan(&n); err != nil || n != 1 {
+			t.Errorf("%s: query = %d, %v", dsn, n, err)
+		}
+		seen := s.Seen() // the server takes no database but dev
+		if accepted, _ := s.Logins(t, "u"); accepted != before+1 || seen[len(seen)-1].Database != "dev" {
+			t.Errorf("%s: %d logins, the last to %s, want one to dev", dsn, accepted-before, seen[len(seen)-1].Database)
 		}
 	}
 }

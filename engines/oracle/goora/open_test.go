@@ -7,13 +7,12 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/sqlsecrets/sqlsecrets/engines/all"
 	"github.com/sqlsecrets/sqlsecrets/engines/oracle"
 	"github.com/sqlsecrets/sqlsecrets/internal/opentest"
 	"github.com/sqlsecrets/sqlsecrets/internal/tnsserver"
 )
 
-// Every form of a data source name opens, with the engine's driver and the one for all.
+// Every form of a data source name opens.
 func TestOpen(t *testing.T) {
 	s := start(t, &tnsserver.Options{Services: []string{"ORCL", "REPORTS"}, SIDs: []string{"ORCLSID"}})
 	opentest.Put(t, fmt.Sprintf(`{"engine":"oracle-se2","host":%q,"port":%d,"dbname":"ORCL","username":"app_user","password":%q}`, s.Host, s.Port, goodPassword))
@@ -32,16 +31,14 @@ func TestOpen(t *testing.T) {
 	} {
 		port := strconv.Itoa(s.Port)
 		dsn := strings.NewReplacer("example.com:1521", net.JoinHostPort(s.Host, port), "EXAMPLE", s.Host, "PORT=1521", "PORT="+port, "port=1521", "port="+port).Replace(c.dsn)
-		for _, name := range []string{oracle.DriverName, all.DriverName} {
-			before := len(s.Connects())
-			var n int
-			if err := opentest.Open(t, name, dsn).QueryRowContext(t.Context(), "SELECT 1 FROM DUAL").Scan(&n); err != nil || n != 1 {
-				t.Errorf("%s, %s: query = %d, %v", name, c.dsn, n, err)
-				continue
-			}
-			if got := s.Connects()[before:]; len(got) != 1 || !strings.Contains(got[0], "(CONNECT_DATA="+c.sent+"(CID=") {
-				t.Errorf("%s, %s: the listener got %q, want one with %s", name, c.dsn, got, c.sent)
-			}
+		before := len(s.Connects())
+		var n int
+		if err := opentest.Open(t, oracle.DriverName, dsn).QueryRowContext(t.Context(), "SELECT 1 FROM DUAL").Scan(&n); err != nil || n != 1 {
+			t.Errorf("%s: query = %d, %v", c.dsn, n, err)
+			continue
+		}
+		if got := s.Connects()[before:]; len(got) != 1 || !strings.Contains(got[0], "(CONNECT_DATA="+c.sent+"(CID=") {
+			t.Errorf("%s: the listener got %q, want one with %s", c.dsn, got, c.sent)
 		}
 	}
 }

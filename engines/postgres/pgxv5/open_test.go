@@ -7,14 +7,13 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/sqlsecrets/sqlsecrets/engines/all"
 	"github.com/sqlsecrets/sqlsecrets/engines/postgres"
 	"github.com/sqlsecrets/sqlsecrets/internal/opentest"
 	"github.com/sqlsecrets/sqlsecrets/internal/pgserver"
 	"github.com/sqlsecrets/sqlsecrets/internal/testca"
 )
 
-// Every form of a data source name opens, with the engine's driver and the one for all.
+// Every form of a data source name opens.
 func TestOpen(t *testing.T) {
 	certs := testca.New("127.0.0.1")
 	s := (&pgserver.Server{TLS: certs.Server, Check: wrongPassword}).Start(t)
@@ -28,15 +27,13 @@ func TestOpen(t *testing.T) {
 		{"jdbc-secretsmanager:postgresql://" + down(t) + ",example.com:5432/database?user=prod/app/db", "database"}, // the first is down
 	} {
 		dsn := strings.Replace(c.dsn, "example.com:5432", net.JoinHostPort(s.Host, strconv.Itoa(s.Port)), 1)
-		for _, name := range []string{postgres.DriverName, all.DriverName} {
-			before := len(s.Seen())
-			if _, err := opentest.Open(t, name, dsn).ExecContext(t.Context(), "SELECT 1"); err != nil {
-				t.Errorf("%s, %s: %v", name, c.dsn, err)
-				continue
-			}
-			if logins := s.Seen()[before:]; len(logins) != 1 || logins[0].Database != c.database || logins[0].User != "app_user" || !logins[0].TLS {
-				t.Errorf("%s, %s: the server saw %+v, want one login to %s", name, c.dsn, logins, c.database)
-			}
+		before := len(s.Seen())
+		if _, err := opentest.Open(t, postgres.DriverName, dsn).ExecContext(t.Context(), "SELECT 1"); err != nil {
+			t.Errorf("%s: %v", c.dsn, err)
+			continue
+		}
+		if logins := s.Seen()[before:]; len(logins) != 1 || logins[0].Database != c.database || logins[0].User != "app_user" || !logins[0].TLS {
+			t.Errorf("%s: the server saw %+v, want one login to %s", c.dsn, logins, c.database)
 		}
 	}
 }

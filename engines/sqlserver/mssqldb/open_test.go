@@ -7,13 +7,12 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/sqlsecrets/sqlsecrets/engines/all"
 	"github.com/sqlsecrets/sqlsecrets/engines/sqlserver"
 	"github.com/sqlsecrets/sqlsecrets/internal/opentest"
 	"github.com/sqlsecrets/sqlsecrets/internal/tdsserver"
 )
 
-// Every form of a data source name opens, with the engine's driver and the one for all. The
+// Every form of a data source name opens. The
 // stand-in's certificate is by no authority that a JDBC URL without a word trusts.
 func TestOpen(t *testing.T) {
 	certs := newCertificates(t, "127.0.0.1")
@@ -29,16 +28,14 @@ func TestOpen(t *testing.T) {
 		{"jdbc-secretsmanager:sqlserver://;user=" + opentest.ARN + ";trustServerCertificate=true", "app"},
 	} {
 		dsn := strings.Replace(c.dsn, "example.com:1433", net.JoinHostPort(s.Host, strconv.Itoa(s.Port)), 1)
-		for _, name := range []string{sqlserver.DriverName, all.DriverName} {
-			before := len(s.Seen())
-			var user string
-			if err := opentest.Open(t, name, dsn).QueryRowContext(t.Context(), "SELECT SUSER_SNAME()").Scan(&user); err != nil || user != "app_user" {
-				t.Errorf("%s, %s: query = %q, %v", name, c.dsn, user, err)
-				continue
-			}
-			if logins := s.Seen()[before:]; len(logins) != 1 || logins[0].Database != c.database || !logins[0].Encrypted {
-				t.Errorf("%s, %s: the server saw %+v, want one login to %s", name, c.dsn, logins, c.database)
-			}
+		before := len(s.Seen())
+		var user string
+		if err := opentest.Open(t, sqlserver.DriverName, dsn).QueryRowContext(t.Context(), "SELECT SUSER_SNAME()").Scan(&user); err != nil || user != "app_user" {
+			t.Errorf("%s: query = %q, %v", c.dsn, user, err)
+			continue
+		}
+		if logins := s.Seen()[before:]; len(logins) != 1 || logins[0].Database != c.database || !logins[0].Encrypted {
+			t.Errorf("%s: the server saw %+v, want one login to %s", c.dsn, logins, c.database)
 		}
 	}
 }

@@ -38,8 +38,8 @@ var _ Secrets = (*secretcache.Cache)(nil)
 // keys do. Zero fields mean the process's defaults.
 type Location struct {
 	Region   string // AWS region: "us-west-2"; "us-west-2,us-east-1" falls back on the second
-	Endpoint string // URL of the Secrets Manager API: "https://vpce-….amazonaws.com"
-	Source   string // kind of source: "aws"
+	Endpoint string // URL of the Secrets Manager API, "https://vpce-….amazonaws.com", or of what else Source asks
+	Source   string // "aws", "agent", "file:/mnt/secrets", "agent,aws"; package engines has them all
 }
 
 // Options change what a [Connector] does. A nil *Options means all defaults; the

@@ -1,0 +1,194 @@
+package integration_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/sqlsecrets/sqlsecrets/driver"
+	"github.com/sqlsecrets/sqlsecrets/integration/internal/testdb"
+	"github.com/sqlsecrets/sqlsecrets/secretcache"
+	"github.com/sqlsecrets/sqlsecrets/secretcache/agent"
+	"github.com/sqlsecrets/sqlsecrets/secretcache/agent/agenttest"
+	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm"
+	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm/awssmtest"
+	"github.com/sqlsecrets/sqlsecrets/secretcache/file"
+)
+
+const (
+	faultWorkers = 8
+	// Each phase has fetches, and those of a phase that hangs fail in it.
+	faultTTL     = 50 * time.Millisecond
+	faultTimeout = 300 * time.Millisecond
+	faultTime    = 400 * time.Millisecond
+)
+
+// A trouble is what a source is like for a time, and what was counted then.
+type trouble struct {
+	name       string
+	begin, end func() error // either may be nil
+	fails      bool         // fetches do
+
+	queries, failed, slowest atomic.Int64
+	fetches, errors          uint64
+}
+
+// TestSourcesInTroubleUnderLoad: workers go on opening connections while where secrets come
+// from is killed, restarted, throttled, slowed and broken. No query fails, since there is a
+// cached password that works. The agent's and the extension's own troubles are in package
+// agent.
+func TestSourcesInTroubleUnderLoad(t *testing.T) {
+	ok := func(f func()) func() error { return func() error { f(); return nil } }
+	for _, source := range []struct {
+		name string
+		make func(t *testing.T, v *env) (secretcache.Source, []*trouble)
+	}{
+		{"API", func(t *testing.T, v *env) (secretcache.Source, []*trouble) {
+			relay := newRelay(t, v.sm.URL())
+			fault := func(name string, fails bool, f awssmtest.Fault) *trouble {
+				return &trouble{name: name, fails: fails, begin: ok(func() { v.sm.Fail(f) }), end: ok(v.sm.Heal)}
+			}
+			return v.sm.Source(func(o *awssm.Options) { o.Endpoint = relay.url() }), []*trouble{
+				{name: "killed", fails: true, begin: ok(relay.close), end: ok(relay.open)},
+				{name: "restarted", begin: ok(func() { relay.close(); relay.open() })},
+				fault("throttled", true, awssmtest.Throttle),
+				fault("slow, 100 ms", false, awssmtest.Delay(100*time.Millisecond)),
+				fault("hanging", true, awssmtest.Hang),
+				fault("at status 500", true, awssmtest.ServerError),
+				fault("at status 503", true, awssmtest.Unavailable),
+				fault("denying", true, awssmtest.Denied),
+				fault("closing connections", true, awssmtest.CloseConn),
+				fault("breaking off", true, awssmtest.Truncate),
+			}
+		}},
+		{"agent, then the API", func(t *testing.T, v *env) (secretcache.Source, []*trouble) {
+			relay := newRelay(t, v.sm.URL())
+			server := agenttest.NewServer(t, v.sm.Source(), keepsNothing)
+			chain := secretcache.Chain(server.Source(func(o *agent.Options) { o.StartTimeout = -1 }),
+				v.sm.Source(func(o *awssm.Options) { o.Endpoint = relay.url() }))
+			return chain, []*trouble{
+				{name: "the agent killed", begin: ok(server.Stop), end: ok(server.Start)},
+				{name: "the API killed", begin: ok(relay.close), end: ok(relay.open)},
+				{name: "both killed", fails: true, begin: ok(func() { server.Stop(); relay.close() }), end: ok(func() { server.Start(); relay.open() })},
+				{name: "the agent hanging", begin: ok(func() { server.Fail(agenttest.Hang) }), end: ok(server.Heal)},
+				{name: "throttled, both", fails: true, begin: ok(func() { v.sm.Fail(awssmtest.Throttle) }), end: ok(v.sm.Heal)},
+			}
+		}},
+		{"file", func(t *testing.T, v *env) (secretcache.Source, []*trouble) {
+			dir := filepath.Join(t.TempDir(), "secrets")
+			path := filepath.Join(dir, strings.ReplaceAll(v.id, "/", "_"))
+			write := func() error { return replace(path, v.secret(v.user, v.password)) }
+			if err := errors.Join(os.Mkdir(dir, 0o700), write()); err != nil {
+				t.Fatal(err)
+			}
+			return file.New(dir), []*trouble{
+				{name: "removed", fails: true, begin: func() error { return os.Remove(path) }, end: write},
+				{name: "rewritten", begin: write},
+				{name: "unmounted", fails: true, begin: func() error { return os.Rename(dir, dir+".gone") }, end: func() error { return os.Rename(dir+".gone", dir) }},
+				{name: "empty", fails: true, begin: func() error { return os.Truncate(path, 0) }, end: write},
+				{name: "too large", fails: true, begin: func() error { return os.Truncate(path, file.MaxSize+1) }, end: write},
+				{name: "an empty directory", fails: true, begin: func() error { return errors.Join(os.Remove(path), os.Mkdir(path, 0o700)) },
+					end: func() error { return errors.Join(os.Remove(path), write()) }},
+			}
+		}},
+	} {
+		t.Run(source.name, func(t *testing.T) {
+			v := newEnv(t, engineNamed("sqlserver stand-in"), testdb.Options{})
+			src, troubles := source.make(t, v)
+			troubles = append(append([]*trouble{{name: "well"}}, troubles...), &trouble{name: "well again"})
+			underLoad(t, v, source.name, src, troubles)
+		})
+	}
+}
+
+func engineNamed(name string) *engine {
+	for _, e := range engines {
+		if e.name == name {
+			return e
+		}
+	}
+	panic("no engine " + name)
+}
+
+func underLoad(t *testing.T, v *env, name string, src secretcache.Source, troubles []*trouble) {
+	cache := secretcache.New(src, &secretcache.Options{TTL: faultTTL, FetchTimeout: faultTimeout})
+	t.Cleanup(func() { _ = cache.Close() })
+	db := v.open(t, v.engine.noTLS, &driver.Options{Secrets: cache})
+	db.SetMaxOpenConns(faultWorkers)
+	db.SetMaxIdleConns(-1) // every query logs in
+	mustPing(t, db)
+
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	var now atomic.Pointer[trouble]
+	now.Store(troubles[0])
+	var wg sync.WaitGroup
+	for range faultWorkers {
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				in, start := now.Load(), time.Now()
+				err := db.PingContext(t.Context())
+				took := int64(time.Since(start))
+				in.queries.Add(1)
+				for old := in.slowest.Load(); took > old && !in.slowest.CompareAndSwap(old, took); old = in.slowest.Load() {
+				}
+				if err != nil && in.failed.Add(1) == 1 {
+					t.Errorf("%s: %v", in.name, err)
+				}
+			}
+		})
+	}
+	for _, p := range troubles {
+		now.Store(p)
+		before := cache.Stats()
+		if p.begin != nil {
+			if err := p.begin(); err != nil {
+				t.Error(err)
+			}
+		}
+		time.Sleep(faultTime)
+		until(t, p.name+": a fetch that fails", func() bool { return !p.fails || cache.Stats().Errors > before.Errors })
+		after := cache.Stats()
+		p.fetches, p.errors = after.Fetches-before.Fetches, after.Errors-before.Errors
+		if p.end != nil {
+			if err := p.end(); err != nil {
+				t.Error(err)
+			}
+		}
+		cache.Invalidate(v.id) // or the pause after a failure has to pass
+		until(t, p.name+": a fetch that works afterwards", func() bool {
+			n := cache.Stats()
+			return n.Fetches-n.Errors > after.Fetches-after.Errors
+		})
+	}
+	stop()
+	wg.Wait()
+
+	text := fmt.Sprintf("%-22s %8s %7s %8s %8s %9s\n", name, "queries", "failed", "fetches", "failed", "slowest")
+	for _, p := range troubles {
+		text += fmt.Sprintf("%-22s %8d %7d %8d %8d %9v\n", p.name, p.queries.Load(), p.failed.Load(), p.fetches, p.errors,
+			time.Duration(p.slowest.Load()).Round(time.Millisecond))
+		if p.queries.Load() == 0 {
+			t.Errorf("%s: no query", p.name)
+		}
+	}
+	t.Logf("%d workers, a connection for each query, TTL %v, FetchTimeout %v\n%s", faultWorkers, faultTTL, faultTimeout, text)
+}
+
+// until waits for what is to come, for a generous time.
+func until(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); !done(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Errorf("%s: it did not come", what)
+			return
+		}
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -289,7 +290,12 @@ func newRelay(t testing.TB, target string) *relay {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &relay{t: t, addr: "127.0.0.1:0", target: u.Host, conns: map[net.Conn]bool{}}
+	// Nobody else is to get the port while the relay is away.
+	port, err := testdb.FreePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &relay{t: t, addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), target: u.Host, conns: map[net.Conn]bool{}}
 	r.open()
 	t.Cleanup(r.close)
 	return r
@@ -308,7 +314,7 @@ func (r *relay) open() {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	r.ln, r.addr = ln, ln.Addr().String()
+	r.ln = ln
 	go func() {
 		for {
 			in, err := ln.Accept()

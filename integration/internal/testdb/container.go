@@ -144,7 +144,7 @@ func startContainer(ctx context.Context, r request) (*container, error) {
 		return nil, err
 	}
 	for attempt := 1; ; attempt++ {
-		port, err := freePort()
+		port, err := FreePort()
 		if err != nil {
 			return nil, err
 		}
@@ -211,11 +211,14 @@ func portTaken(err error) bool {
 	return strings.Contains(err.Error(), "port is already allocated") || strings.Contains(err.Error(), "address already in use")
 }
 
-// freePort returns a port of loopback that nobody listens on. It is none that
-// the kernel gives to clients where that is known: while the server restarts,
-// somebody's outgoing connection might take its port, and a client that dials
+// given are the ports that FreePort has returned.
+var given sync.Map
+
+// FreePort returns a port of loopback that nobody listens on, and never the same again.
+// It is none that the kernel gives to clients where that is known: while a server
+// restarts, somebody's outgoing connection might take its port, and a client that dials
 // it over and over might even reach itself.
-func freePort() (int, error) {
+func FreePort() (int, error) {
 	const low = 20000
 	high := low
 	if b, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range"); err == nil {
@@ -233,7 +236,12 @@ func freePort() (int, error) {
 			continue
 		}
 		port = ln.Addr().(*net.TCPAddr).Port
-		return port, ln.Close()
+		if err := ln.Close(); err != nil {
+			return 0, err
+		}
+		if _, taken := given.LoadOrStore(port, true); !taken {
+			return port, nil
+		}
 	}
 	return 0, fmt.Errorf("no free port on %s", loopback)
 }

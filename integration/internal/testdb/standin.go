@@ -40,7 +40,7 @@ func startTDS(pair *keyPair) (process, error) {
 	if err != nil {
 		return nil, err
 	}
-	port, err := freePort() // one that it gets again
+	port, err := FreePort() // one that it gets again
 	if err != nil {
 		return nil, err
 	}
@@ -59,7 +59,7 @@ func startTNS(pair *keyPair) (process, error) {
 	if err != nil {
 		return nil, err
 	}
-	port, err := freePort()
+	port, err := FreePort()
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +67,7 @@ func startTNS(pair *keyPair) (process, error) {
 	e := oracle{}
 	o := &tnsserver.Options{Port: port, Services: []string{e.database()}, TLS: config}
 	if config != nil {
-		if tlsPort, err = freePort(); err != nil {
+		if tlsPort, err = FreePort(); err != nil {
 			return nil, err
 		}
 		o.TCPSPort = tlsPort

@@ -429,11 +429,11 @@ func (c *conn) use(r *reply, name string, more int, kind byte) bool {
 func (c *conn) run() (*table, *sqlError) {
 	for _, s := range statements {
 		if args, ok := s.pattern.Match(c.tokens); ok {
-			texts := make([]string, len(args))
+			values := make([]string, len(args))
 			for i, a := range args {
-				texts[i] = a.Text
+				values[i] = a.Text
 			}
-			return s.run(c, texts)
+			return s.run(c, values)
 		}
 	}
 	return nil, c.incorrect()

@@ -154,26 +154,31 @@ func setPasswordAndUnlock(s *session, a []sqlmatch.Token) (*result, int) {
 	return r, code
 }
 
-func lock(s *session, a []sqlmatch.Token) (*result, int) {
-	target := s.other(name(a[0]))
+// target returns the user that a privilege is to be used on, or the number of the error.
+func (s *session) target(user sqlmatch.Token, privilege string) (*account, int) {
+	target := s.other(name(user))
 	switch {
-	case !s.me().may("ALTER USER"):
+	case !s.me().may(privilege):
 		return nil, 1031
 	case target == nil:
 		return nil, 1918
 	}
-	target.locked = true
-	return nil, 0
+	return target, 0
+}
+
+func lock(s *session, a []sqlmatch.Token) (*result, int) {
+	target, code := s.target(a[0], "ALTER USER")
+	if code == 0 {
+		target.locked = true
+	}
+	return nil, code
 }
 
 // defaultRoles reads names with commas between them.
 func defaultRoles(s *session, a []sqlmatch.Token) (*result, int) {
-	target := s.other(name(a[0]))
-	switch {
-	case !s.me().may("ALTER USER"):
-		return nil, 1031
-	case target == nil:
-		return nil, 1918
+	target, code := s.target(a[0], "ALTER USER")
+	if code != 0 {
+		return nil, code
 	}
 	names, ok := list(a[1:])
 	if !ok {
@@ -203,12 +208,8 @@ func list(tokens []sqlmatch.Token) (names []string, ok bool) {
 }
 
 func dropUser(s *session, a []sqlmatch.Token) (*result, int) {
-	target := s.other(name(a[0]))
-	switch {
-	case !s.me().may("DROP USER"):
-		return nil, 1031
-	case target == nil:
-		return nil, 1918
+	if _, code := s.target(a[0], "DROP USER"); code != 0 {
+		return nil, code
 	}
 	for other := range s.server.sessions {
 		if other.user == name(a[0]) {

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"database/sql"
 	"errors"
+	"strconv"
 	"time"
 
 	mssql "github.com/microsoft/go-mssqldb"
@@ -59,6 +60,8 @@ func (sqlserver) open(port int, user, database string, tlsConfig *tls.Config) (*
 		Host: loopback, Port: port, Database: database, User: user, Password: adminPassword, TLS: tlsConfig,
 	})), nil
 }
+
+func decimal(n int64) string { return strconv.FormatInt(n, 10) }
 
 // exec runs statements, each by itself.
 func exec(ctx context.Context, db *sql.DB, statements ...string) error {

@@ -3,13 +3,10 @@ package testdb
 import (
 	"context"
 	"crypto/tls"
-	"strconv"
 
 	"github.com/sqlsecrets/sqlsecrets/internal/tdsserver"
 	"github.com/sqlsecrets/sqlsecrets/internal/tnsserver"
 )
-
-func decimal(n int64) string { return strconv.FormatInt(n, 10) }
 
 // A standIn is a process that is a part of this one. It runs until it is ended.
 type standIn struct {

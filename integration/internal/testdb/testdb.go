@@ -20,8 +20,8 @@
 // PostgreSQL, MariaDB, MySQL and PgBouncer were run, with the images that .ci/images
 // builds, and the stand-ins. SQL Server and Oracle never were, for want of a registry
 // and of packages: [SQLServer] and [Oracle] are written by the documents of the images
-// and of the databases. The statements were accepted by the stand-ins, which checks
-// their form, not that they do on the real servers what is expected of them: least sure
+// and of the databases. The statements were accepted by the stand-ins. That checks
+// their form, not that they do on the real servers what is expected of them. Least sure
 // are the servers' own counts of logins, SQL Server's in a server audit with synchronous
 // delivery, Oracle's in the unified audit trail.
 //

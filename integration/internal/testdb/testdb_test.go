@@ -495,11 +495,12 @@ func TestMissing(t *testing.T) {
 		code int
 		want string // said once
 	}{
-		{"PgBouncer", []string{noBouncer, "SQLSECRETS_REQUIRE="}, 0, `no PgBouncer: image`},
+		{"PgBouncer", []string{noBouncer, "SQLSECRETS_REQUIRE="}, 0, `no PgBouncer: `},
 		{"PgBouncer that is required", []string{noBouncer, "SQLSECRETS_REQUIRE=pgbouncer"}, 1, ""},
 		{"image", []string{noImage, "SQLSECRETS_REQUIRE="}, 0, `no PostgreSQL: `},
 		{"image that is required", []string{noImage, "SQLSECRETS_REQUIRE=mariadb, postgres"}, 1, ""},
 		{"image of another engine is required", []string{noImage, "SQLSECRETS_REQUIRE=mariadb"}, 0, `no PostgreSQL: `},
+		{"images of other engines are required", []string{noImage, "SQLSECRETS_REQUIRE=sqlserver,oracle"}, 0, `no PostgreSQL: `},
 		{"Docker", []string{noDocker, "SQLSECRETS_REQUIRE="}, 0, `no PostgreSQL: no Docker daemon`},
 		{"Docker that is required", []string{noDocker, "SQLSECRETS_REQUIRE=postgres"}, 1, ""},
 		{"engine", []string{noImage, "SQLSECRETS_REQUIRE=postgresql"}, 2, `unknown engine "postgresql"`},

@@ -93,6 +93,7 @@ func TestSourcesInTroubleUnderLoad(t *testing.T) {
 				{name: "rewritten", begin: write},
 				{name: "unmounted", fails: true, begin: func() error { return os.Rename(dir, dir+".gone") }, end: func() error { return os.Rename(dir+".gone", dir) }},
 				{name: "empty", fails: true, begin: func() error { return os.Truncate(path, 0) }, end: write},
+				{name: "half written", fails: true, begin: func() error { return os.Truncate(path, 40) }, end: write},
 				{name: "too large", fails: true, begin: func() error { return os.Truncate(path, file.MaxSize+1) }, end: write},
 				{name: "an empty directory", fails: true, begin: func() error { return errors.Join(os.Remove(path), os.Mkdir(path, 0o700)) },
 					end: func() error { return errors.Join(os.Remove(path), write()) }},

@@ -219,6 +219,10 @@ func readWhole(at place, fi fs.FileInfo, open func() (*os.File, error)) (finding
 	if len(data) == 0 {
 		return f, at.errorf("file", "is empty: whatever fills it has not done so")
 	}
+	// Half a secret would take the place of a whole one that is cached.
+	if start := bytes.TrimLeft(data, " \t\r\n"); len(start) > 0 && start[0] == '{' && !json.Valid(data) {
+		return f, at.errorf("file", "begins with a brace and is no JSON: it may be half written; write a new file and rename it")
+	}
 	return f, nil
 }
 

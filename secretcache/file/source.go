@@ -39,7 +39,8 @@
 // string, for editors and echo write one; Spring's configtree and Tomcat's chomp
 // remove as much, and $(<file) of Docker's official images all of them. Left out are
 // names that begin with a dot, directories, and files that are not UTF-8
-// ([Trace.Skipped]). A whole value that is not UTF-8 is a binary secret.
+// ([Trace.Skipped]). A whole value that is not UTF-8 is a binary secret. A file that
+// begins with a brace and is no JSON is an error, for it may be half written.
 //
 // Files of a secret have at most [MaxSize] bytes together.
 //

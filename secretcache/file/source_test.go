@@ -196,7 +196,7 @@ func TestTheEntryOfAnARNGoesBeforeTheOneOfItsName(t *testing.T) {
 func TestErrors(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir, files{
-		"db.json": whole, "empty": "", "large": strings.Repeat("x", file.MaxSize+1),
+		"db.json": whole, "half": whole[:len(whole)/2], "half indented": "\n\t" + whole[:len(whole)/2], "empty": "", "large": strings.Repeat("x", file.MaxSize+1),
 		"halves/a": strings.Repeat("x", file.MaxSize/2+1), "halves/b": strings.Repeat("x", file.MaxSize/2),
 		"secrets/other": other, "keys/username": "u", "keys/password": "p",
 		"onlyDirs/d/x": "x", "dotted/.x": "x", "outside/x": "x",
@@ -225,6 +225,8 @@ func TestErrors(t *testing.T) {
 		{"no file", file.New(path("none")), "app", secretcache.ErrNotFound, []string{`read secret "app"`, path("none"), "no such file"}},
 		{"a link to nothing", file.New(path("dangling")), "app", secretcache.ErrNotFound, []string{path("dangling"), "symbolic link"}},
 		{"a file for a directory", file.New(path("db.json/x")), "app", nil, []string{"not a directory"}},
+		{"half a file", file.New(path("half")), "app", nil, []string{path("half"), "half written"}},
+		{"half an indented file", file.New(path("half indented")), "app", nil, []string{path("half indented"), "half written"}},
 		{"an empty file", file.New(path("empty")), "app", nil, []string{path("empty"), "is empty"}},
 		{"a large file", file.New(path("large")), "app", nil, []string{path("large"), "larger than 1048576 bytes"}},
 		{"no entry", file.New(path("secrets")), "prod/app", secretcache.ErrNotFound, []string{path("secrets"), `"prod_app"`}},

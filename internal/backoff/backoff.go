@@ -2,8 +2,9 @@
 package backoff
 
 import (
-	"math/rand/v2"
 	"time"
+
+	"github.com/sqlsecrets/sqlsecrets/internal/chance"
 )
 
 // A Backoff says when the next attempt is due. Nil allows one at once. It is
@@ -38,4 +39,4 @@ func (b *Backoff) Wait(now time.Time) time.Duration {
 
 // Jitter returns d less up to a quarter by chance, so that those who began together
 // do not go on together.
-func Jitter(d time.Duration) time.Duration { return d - rand.N(d/4+1) }
+func Jitter(d time.Duration) time.Duration { return d - chance.UpTo(d/4+1) }

@@ -1,0 +1,73 @@
+// Package clock tells how much time has passed, also while the machine stood still.
+package clock
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A Clock counts the time since it was made. It never goes back, whatever is done to
+// the wall clock. Unlike the monotonic clock it counts the time for which the machine
+// was frozen: a Lambda between two calls, a laptop with its lid closed. It learns of
+// that from the wall clock, which it reads at most once a second.
+//
+// A Clock may be used from several goroutines at once.
+type Clock struct {
+	start  time.Time
+	frozen atomic.Int64 // nanoseconds for which the machine was frozen
+	due    atomic.Int64 // when the wall clock is read next, in nanoseconds of the monotonic clock
+
+	mu         sync.Mutex
+	mono, wall time.Duration // when the wall clock was read last; guarded by mu
+}
+
+const (
+	readEvery = time.Second // of the monotonic clock, between two readings of the wall clock
+	// What the wall clock gains on the monotonic clock within readEvery counts as a
+	// freeze from here on. Less is the drift of two clocks.
+	leastFreeze = time.Second
+)
+
+// New returns a Clock that starts at zero.
+func New() *Clock {
+	now := time.Now()
+	c := &Clock{start: now, wall: wall(now)}
+	c.due.Store(int64(readEvery))
+	return c
+}
+
+// Now returns the time since the Clock was made.
+func (c *Clock) Now() time.Duration {
+	mono := time.Since(c.start) // reads the monotonic clock only
+	if int64(mono) >= c.due.Load() {
+		c.readWall()
+	}
+	return mono + time.Duration(c.frozen.Load())
+}
+
+// readWall adds to frozen what the wall clock has gained on the monotonic clock.
+func (c *Clock) readWall() {
+	if !c.mu.TryLock() {
+		return // another goroutine does it
+	}
+	defer c.mu.Unlock()
+	now := time.Now()
+	mono, wall := now.Sub(c.start), wall(now)
+	if gained := (wall - c.wall) - (mono - c.mono); gained >= leastFreeze {
+		c.frozen.Add(int64(gained))
+	}
+	c.mono, c.wall = mono, wall
+	c.due.Store(int64(mono + readEvery))
+}
+
+func wall(t time.Time) time.Duration {
+	return time.Duration(t.UnixNano() + stepped.Load())
+}
+
+// stepped is what tests have added to the wall clock, in nanoseconds.
+var stepped atomic.Int64
+
+// Step sets the wall clock of all Clocks forward by d, or back if d is negative. It is
+// for tests: the wall clock of a synctest bubble cannot be set.
+func Step(d time.Duration) { stepped.Add(int64(d)) }

@@ -4,13 +4,15 @@ import (
 	"context"
 	sqldriver "database/sql/driver"
 	"fmt"
+	"hash/maphash"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/sqlsecrets/sqlsecrets/internal/clock"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
@@ -23,21 +25,16 @@ type Connector struct {
 	empty  error // what Connect returns if the data source name is empty
 	o      Options
 	driver *Driver
-	guard  *guard
 
-	secrets  openedSecrets
+	secrets  *openedSecrets
 	parsed   atomic.Pointer[target]   // of the secret that was used last
 	prepared atomic.Pointer[prepared] // for the endpoint that was used last
 
-	trouble trouble
-	peeked  atomic.Int64 // when superseded last looked into the cache: nanoseconds of the wall clock
-
-	mu     sync.Mutex
-	search *search           // of the fall-back stages, under way, or nil
-	idle   map[string]idling // by fall-back stage
-	proof  proof             // of superseded
-	closed time.Time         // when superseded last had a connection closed
-	passed int               // connections that it has let pass since
+	reader     *reader
+	resolver   *resolver
+	gate       *gate
+	outage     outage
+	superseder *superseder
 }
 
 var _ sqldriver.Connector = (*Connector)(nil)
@@ -59,13 +56,9 @@ func NewConnector(engine Engine, dsn string, opts *Options) (*Connector, error) 
 	if err := o.checkSecrets(); err != nil {
 		return nil, err
 	}
-	c := &Connector{
-		engine: engine, info: engine.Info(), driver: &Driver{engine: engine, opts: o},
-		idle: map[string]idling{},
-	}
+	c := &Connector{engine: engine, info: engine.Info(), driver: &Driver{engine: engine, opts: o}, secrets: &openedSecrets{}}
 	if dsn == "" {
-		c.source = &dataSource{}
-		c.empty = badDSN(errEmpty)
+		c.source, c.empty = &dataSource{}, badDSN(errEmpty)
 	} else {
 		source, err := parseDSN(engine, &c.info, dsn)
 		if err != nil {
@@ -76,44 +69,58 @@ func NewConnector(engine Engine, dsn string, opts *Options) (*Connector, error) 
 		}
 		c.source = source
 	}
-
-	if o.ConnectTimeout == 0 {
-		o.ConnectTimeout = DefaultConnectTimeout
-	}
-	if c.source.fallback != nil {
-		o.FallbackStages = c.source.fallback
-	} else if o.FallbackStages == nil {
-		o.FallbackStages = []string{"AWSPENDING"}
-	}
-	if c.source.rotationWindow >= 0 {
-		o.RotationWindow = c.source.rotationWindow
-	}
-	switch {
-	case o.MaxLogins == 0:
-		o.MaxLogins = c.info.MaxLogins
-	case o.MaxLogins < 0:
-		o.MaxLogins = 0
-	}
-	if c.source.closeSuperseded != nil {
-		o.CloseSuperseded = *c.source.closeSuperseded
-	}
-	if o.CloseSuperseded && !c.info.ClosesSuperseded {
-		e := &Error{Op: "make connector", SecretID: c.source.secretID, Err: fmt.Errorf(
-			"connections of the engine %s cannot be closed when their version is superseded: use DB.SetConnMaxLifetime instead of CloseSuperseded", c.info.Name)}
-		if c.source.closeSuperseded != nil { // and not the options
-			e.Kind = ErrBadDSN
-		}
-		return nil, e
-	}
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
-	if o.Trace == nil {
-		o.Trace = &Trace{}
+	c.source.override(&o)
+	o.setDefaults(&c.info)
+	if err := c.checkSuperseded(&o); err != nil {
+		return nil, err
 	}
 	c.o = o
-	c.guard = newGuard(o.MaxLogins)
+	c.build()
 	return c, nil
+}
+
+// override sets the options that the data source name has as well.
+func (d *dataSource) override(o *Options) {
+	if d.fallback != nil {
+		o.FallbackStages = d.fallback
+	}
+	if d.rotationWindow >= 0 {
+		o.RotationWindow = d.rotationWindow
+	}
+	if d.closeSuperseded != nil {
+		o.CloseSuperseded = *d.closeSuperseded
+	}
+}
+
+// checkSuperseded returns an error if connections are to be closed that cannot be.
+func (c *Connector) checkSuperseded(o *Options) error {
+	if !o.CloseSuperseded || c.info.ClosesSuperseded {
+		return nil
+	}
+	e := &Error{Op: "make connector", SecretID: c.source.secretID, Err: fmt.Errorf(
+		"connections of the engine %s cannot be closed when their version is superseded: use DB.SetConnMaxLifetime instead of CloseSuperseded", c.info.Name)}
+	if c.source.closeSuperseded != nil { // and not the options
+		e.Kind = ErrBadDSN
+	}
+	return e
+}
+
+// build makes the parts that Connect uses.
+func (c *Connector) build() {
+	now := clock.New()
+	c.reader = &reader{id: c.source.secretID, stage: c.source.stage, open: c.openSecrets,
+		trace: c.o.Trace, log: c.o.Logger, clock: now, seed: maphash.MakeSeed()}
+	c.gate = newGate(c.o.MaxLogins)
+	fallbacks := slices.DeleteFunc(slices.Clone(c.o.FallbackStages), func(stage string) bool { return stage == c.source.stage })
+	c.resolver = newResolver(c.reader, c.gate, fallbacks, c.o.ConnectTimeout, c.locate)
+	c.outage.clock = now
+	c.superseder = &superseder{resolver: c.resolver, clock: now, log: c.o.Logger, connect: func(ctx context.Context) error {
+		conn, err := c.connect(ctx, 0)
+		if err == nil {
+			_ = conn.Close()
+		}
+		return err
+	}}
 }
 
 // Driver returns a driver that opens other data source names with the same
@@ -146,28 +153,33 @@ func (c *Connector) Connect(ctx context.Context) (sqldriver.Conn, error) {
 	return c.connect(ctx, c.o.RotationWindow)
 }
 
-// connect is Connect with a window of its own.
+// connect is Connect with a RotationWindow of its own.
 func (c *Connector) connect(ctx context.Context, window time.Duration) (sqldriver.Conn, error) {
-	a := attempt{Connector: c, start: time.Now()}
+	a := call{Connector: c, start: time.Now()}
 	conn, err := a.run(ctx, window)
-	info := ConnectInfo{
-		SecretID: c.source.secretID, Version: a.version, Logins: a.logins, Duration: time.Since(a.start), Err: err}
 	if c.o.Trace.ConnectDone != nil {
-		c.o.Trace.ConnectDone(ctx, info)
-	}
-	if len(a.story) > 0 {
-		log := c.o.Logger.With("secret", info.SecretID, "version", info.Version, "logins", info.Logins, "duration", info.Duration)
-		if err == nil {
-			log.InfoContext(ctx, "connected after credentials were rejected")
-		} else {
-			log.WarnContext(ctx, "not connected after credentials were rejected", "error", err)
+		info := ConnectInfo{SecretID: c.source.secretID, Logins: a.logins, Duration: time.Since(a.start), Err: err}
+		if a.used.secret != nil {
+			info.Version = a.used.secret.VersionID()
 		}
+		c.o.Trace.ConnectDone(ctx, info)
 	}
 	return conn, err
 }
 
-// secretsAt returns the cache of the data source name's location.
-func (c *Connector) secretsAt() (Secrets, error) { return c.secrets.open(&c.o, c.source.location) }
+// openSecrets returns the secrets of the data source name's location.
+func (c *Connector) openSecrets(ctx context.Context) (Secrets, error) {
+	return c.secrets.open(ctx, &c.o, c.source.location)
+}
+
+// locate returns what the gate tells a version apart by.
+func (c *Connector) locate(v candidate) (loginKey, error) {
+	t, err := c.target(v.secret)
+	if err != nil {
+		return loginKey{}, err
+	}
+	return loginKey{t.address, v.id}, nil
+}
 
 // target returns what a version says, parsed once.
 func (c *Connector) target(s *secretcache.Secret) (*target, error) {

@@ -180,7 +180,7 @@ func TestErrors(t *testing.T) {
 				}
 				return &vendorError{codeRejected, "access denied"}
 			}
-		}, []error{driver.ErrAuthFailed}, ""},
+		}, nil, `AWSCURRENT version v1 at db.example.com:3306: vendor: access denied (1045); AWSCURRENT names no other version; AWSPENDING version v2: driver: bad connection`},
 		{"not found", func(b *bench, _ *string) {
 			b.store.fault = func(context.Context, string) error { return secretcache.ErrNotFound }
 		}, []error{secretcache.ErrNotFound}, `get secret "prod/app": secret not found`},
@@ -331,8 +331,8 @@ func TestTraceAndLog(t *testing.T) {
 			t.Errorf("got\n%s\nwant\n%s", got, strings.Join(want, "\n"))
 		}
 		for _, want := range []string{
-			`level=WARN msg="the server rejected the credentials" secret=prod/app stage=AWSCURRENT version=v1 address=db.example.com:3306 duration=2ms error="vendor: access denied`,
-			`level=WARN msg="the secret has no other version than the rejected one" secret=prod/app`,
+			`level=INFO msg="the server rejected the credentials" secret=prod/app stage=AWSCURRENT version=v1 address=db.example.com:3306 duration=2ms error="vendor: access denied`,
+			`level=INFO msg="the secret has no other version than the rejected one" secret=prod/app`,
 			`level=INFO msg="the server accepted a fall-back version" secret=prod/app stage=AWSPENDING version=v2`,
 		} {
 			if !strings.Contains(log.String(), want) {

@@ -64,13 +64,14 @@ func (e *Error) Unwrap() []error {
 	return errs
 }
 
-// plain returns what e says without operation and secret, and without the
-// rejections that came before; it does not match Kind.
-func (e *Error) plain() error {
-	if r := (*rejectedError)(nil); errors.As(e.Err, &r) && r.also != nil {
-		return r.also
-	}
-	if e.Kind == nil {
+// plain returns what err says without operation and secret. It does not match the Kind of
+// an *Error.
+func plain(err error) error {
+	e := (*Error)(nil)
+	switch {
+	case !errors.As(err, &e):
+		return err
+	case e.Kind == nil:
 		return e.Err
 	}
 	return fmt.Errorf("%v: %w", e.Kind, e.Err)

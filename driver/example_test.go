@@ -70,11 +70,11 @@ func ExampleOptions() {
 	}
 	// Output:
 	// version v1 to db.example.com:3306: rejected true
-	// level=WARN msg="the server rejected the credentials" secret=prod/app stage=AWSCURRENT version=v1 address=db.example.com:3306 error="vendor: access denied for user app (1045)"
+	// level=INFO msg="the server rejected the credentials" secret=prod/app stage=AWSCURRENT version=v1 address=db.example.com:3306 error="vendor: access denied for user app (1045)"
 	// level=INFO msg="the secret has another version than the rejected one" secret=prod/app stage=AWSCURRENT rejected=v1 version=v2
 	// version v2 to db.example.com:3306: rejected false
+	// level=INFO msg="found a version that the server accepts" secret=prod/app stage=AWSCURRENT version=v2
 	// connected after 2 logins
-	// level=INFO msg="connected after credentials were rejected" secret=prod/app version=v2 logins=2
 }
 
 // Sentinels say what happened, the *Error to which secret, and the vendor's own

@@ -74,9 +74,9 @@ func escape(s string) string {
 	return b.String()
 }
 
-// GuardRecords returns how many versions and addresses c remembers.
-func GuardRecords(c *Connector) int {
-	c.guard.mu.Lock()
-	defer c.guard.mu.Unlock()
-	return len(c.guard.records)
+// Verdicts returns how many versions and addresses c remembers a verdict on.
+func Verdicts(c *Connector) int {
+	c.gate.mu.Lock()
+	defer c.gate.mu.Unlock()
+	return len(c.gate.verdicts)
 }

@@ -122,6 +122,28 @@ func (o *Options) clone() Options {
 	return c
 }
 
+// setDefaults replaces what is zero.
+func (o *Options) setDefaults(info *Info) {
+	if o.ConnectTimeout == 0 {
+		o.ConnectTimeout = DefaultConnectTimeout
+	}
+	if o.FallbackStages == nil {
+		o.FallbackStages = []string{"AWSPENDING"}
+	}
+	switch {
+	case o.MaxLogins == 0:
+		o.MaxLogins = info.MaxLogins
+	case o.MaxLogins < 0:
+		o.MaxLogins = 0
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Trace == nil {
+		o.Trace = &Trace{}
+	}
+}
+
 // checkSecrets makes sure that there is somewhere to get secrets from.
 func (o *Options) checkSecrets() error {
 	if o.Secrets == nil && o.SecretsAt == nil {

@@ -18,7 +18,7 @@ type Selector struct {
 	source *dataSource // of any other
 	o      Options
 
-	secrets openedSecrets
+	secrets *openedSecrets
 	read    atomic.Pointer[engineOf] // the secret that was read last
 }
 
@@ -31,7 +31,7 @@ type engineOf struct {
 // NewSelector checks what a data source name has in common for all engines. Errors
 // are as [NewConnector]'s; the engine's parameters are checked by Connector.
 func NewSelector(dsn string, opts *Options) (*Selector, error) {
-	s := &Selector{dsn: dsn, source: newDataSource(), o: opts.clone()}
+	s := &Selector{dsn: dsn, source: newDataSource(), o: opts.clone(), secrets: &openedSecrets{}}
 	if err := s.o.checkSecrets(); err != nil {
 		return nil, err
 	}
@@ -78,7 +78,7 @@ func (s *Selector) Engine(ctx context.Context) (string, error) {
 	case s.source.engine != "":
 		return strings.ToLower(s.source.engine), nil
 	}
-	secrets, err := s.secrets.open(&s.o, s.source.location)
+	secrets, err := s.secrets.open(ctx, &s.o, s.source.location)
 	if err != nil {
 		return "", s.fail("open secrets for", nil, err)
 	}
@@ -138,30 +138,7 @@ func (s *Selector) fail(op string, secret *secretcache.Secret, err error) error 
 func (s *Selector) Connector(engine Engine) (*Connector, error) {
 	c, err := NewConnector(engine, s.dsn, &s.o)
 	if err == nil {
-		c.secrets.share(&s.secrets)
+		c.secrets = s.secrets
 	}
 	return c, err
 }
-
-// openedSecrets are those of Options.SecretsAt once it has succeeded.
-type openedSecrets struct{ p atomic.Pointer[Secrets] }
-
-func (s *openedSecrets) open(o *Options, loc Location) (Secrets, error) {
-	if o.Secrets != nil {
-		return o.Secrets, nil
-	}
-	if opened := s.p.Load(); opened != nil {
-		return *opened, nil
-	}
-	opened, err := o.SecretsAt(loc)
-	if err != nil {
-		return nil, err
-	}
-	if opened == nil {
-		return nil, errors.New("options' SecretsAt returned neither secrets nor an error")
-	}
-	s.p.CompareAndSwap(nil, &opened)
-	return *s.p.Load(), nil
-}
-
-func (s *openedSecrets) share(from *openedSecrets) { s.p.Store(from.p.Load()) }

@@ -3,124 +3,123 @@ package driver
 import (
 	"context"
 	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sqlsecrets/sqlsecrets/internal/backoff"
-	"github.com/sqlsecrets/sqlsecrets/secretcache"
+	"github.com/sqlsecrets/sqlsecrets/internal/clock"
 )
 
-// peekEvery is how often connections that are handed out look into the cache.
+// peekEvery is how often the stage is read for connections that are handed out.
 const peekEvery = time.Second
 
-// noWait is the context of a look into the cache that does not wait: what has to be
-// fetched is there at the next.
-var noWait = func() context.Context {
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	return ctx
-}()
-
-// superseded reports whether a connection that was opened with a version is to be
-// closed: there is another one now, and the server accepts it. Until it does, the
-// connection is the better one.
-func (c *Connector) superseded(login LoginInfo) bool {
-	c.peek()
-	switch c.guard.standing(login.Version) {
-	case unproven:
-		c.prove()
-	case replaced:
-		if !c.mayClose() {
-			return false
-		}
-		c.o.Logger.Info("a connection is closed whose version of the secret is superseded",
-			"secret", login.SecretID, "version", login.Version, "address", login.Address)
-		return true
-	}
-	return false
-}
-
-// A query for which a pool finds three bad connections in a row fails. So after one
-// is closed, closeAfter checkouts of others that are due are let pass, or closeEvery.
+// A query for which a pool finds three bad connections in a row fails. So after one is
+// closed, this many checkouts of others that are due are let pass, or this much time.
 const (
 	closeAfter = 64
 	closeEvery = time.Second
 )
 
+// A superseder decides whether a pool is to close a connection whose version is superseded.
+type superseder struct {
+	resolver *resolver
+	clock    *clock.Clock
+	log      *slog.Logger
+	connect  func(context.Context) error // opens a connection and closes it
+
+	peekDue atomic.Int64 // by clock
+	peeking atomic.Bool
+
+	mu      sync.Mutex
+	closed  time.Time        // when the last connection was closed
+	passed  int              // checkouts that were let pass since
+	proving bool             // a login of the superseder's own is under way
+	pause   *backoff.Backoff // until the next one
+}
+
+// check returns what a connection that was opened with a version calls at each checkout: it
+// reports whether the connection is to be closed. There has to be another version that the
+// server accepts; until then the connection is the better one.
+func (s *superseder) check(login LoginInfo, version string) func() bool {
+	return func() bool {
+		s.peek()
+		superseded, proven := s.resolver.isSuperseded(version)
+		switch {
+		case !superseded:
+			return false
+		case !proven:
+			s.prove()
+			return false
+		case !s.mayClose():
+			return false
+		}
+		s.log.Info("a connection is closed whose version of the secret is superseded",
+			"secret", login.SecretID, "version", login.Version, "address", login.Address)
+		return true
+	}
+}
+
 // mayClose reports whether one more superseded connection may be closed by now.
-func (c *Connector) mayClose() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+func (s *superseder) mayClose() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	now := time.Now()
-	if c.passed < closeAfter && now.Sub(c.closed) < closeEvery {
-		c.passed++
+	if s.passed < closeAfter && now.Sub(s.closed) < closeEvery {
+		s.passed++
 		return false
 	}
-	c.passed, c.closed = 0, now
+	s.passed, s.closed = 0, now
 	return true
 }
 
-// peek learns which version the stage names, without waiting for it.
-func (c *Connector) peek() {
-	now := time.Now().UnixNano()
-	last := c.peeked.Load()
-	if now-last < int64(peekEvery) || !c.peeked.CompareAndSwap(last, now) {
+// peek has the stage read in the background. No checkout waits for that: the next one
+// knows.
+func (s *superseder) peek() {
+	now, due := int64(s.clock.Now()), s.peekDue.Load()
+	if now < due || s.peeking.Load() || !s.peekDue.CompareAndSwap(due, now+int64(peekEvery)) || !s.peeking.CompareAndSwap(false, true) {
 		return
 	}
-	secrets, err := c.secretsAt()
-	if err != nil {
-		return
-	}
-	generation := c.guard.generation()
-	var s *secretcache.Secret
-	if rejected := c.guard.superseding(); rejected != nil {
-		// A rotation is under way, and what is cached until its TTL is rejected.
-		s, err = secrets.Refresh(noWait, c.source.secretID, c.source.stage, rejected)
-	} else {
-		s, err = secrets.Get(noWait, c.source.secretID, c.source.stage)
-	}
-	if err == nil {
-		c.guard.observe(generation, s.VersionID())
-	}
+	go s.inBackground("reading the secret", func(ctx context.Context) {
+		defer s.peeking.Store(false)
+		s.resolver.peek(ctx)
+	})
 }
 
-// A proof is a login that no pool asked for, to learn whether the server accepts the
-// version that replaces an older one.
-type proof struct {
-	underWay bool
-	pause    *backoff.Backoff
-}
-
-// prove starts a proof unless one is under way or has failed lately.
-func (c *Connector) prove() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.proof.underWay || c.proof.pause.Wait(time.Now()) > 0 {
+// prove has a connection opened that no pool asked for, to learn whether the server accepts
+// the newer version, unless that is under way or has failed a short time ago.
+func (s *superseder) prove() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.proving || s.pause.Wait(time.Now()) > 0 {
 		return
 	}
-	c.proof.underWay = true
-	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), DefaultConnectTimeout)
-		defer cancel()
+	s.proving = true
+	go s.inBackground("logging in with a newer version of the secret", func(ctx context.Context) {
 		worked := false
 		defer func() {
-			// A panic of the vendor's driver would end the program, which has not asked
-			// for this login.
-			p := recover()
-			c.mu.Lock()
-			c.proof.underWay = false
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.proving = false
 			if worked {
-				c.proof.pause = nil // but for the first
+				s.pause = nil
 			}
-			c.proof.pause = c.proof.pause.Next(time.Now(), lookBase, lookMax) // the guard spaces logins
-			c.mu.Unlock()
-			if p != nil {
-				c.o.Logger.Error("panic in the login that was to try a newer version of the secret",
-					"secret", c.source.secretID, "type", fmt.Sprintf("%T", p)) // what p prints may hold a secret
-			}
+			s.pause = s.pause.Next(time.Now(), refreshBase, refreshMax) // the gate spaces the logins
 		}()
-		if conn, err := c.connect(ctx, 0); err == nil {
-			worked = true
-			_ = conn.Close()
+		worked = s.connect(ctx) == nil
+	})
+}
+
+// inBackground runs f, which the program has not asked for: its panic must not end the
+// program.
+func (s *superseder) inBackground(what string, f func(context.Context)) {
+	ctx, cancel := context.WithTimeout(context.Background(), DefaultConnectTimeout)
+	defer cancel()
+	defer func() {
+		if p := recover(); p != nil { // its text may hold a secret
+			s.log.Error("panic while "+what, "secret", s.resolver.reader.id, "type", fmt.Sprintf("%T", p))
 		}
 	}()
+	f(ctx)
 }

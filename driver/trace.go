@@ -29,6 +29,10 @@ type SecretInfo struct {
 	Version  string        // id of the version; empty on an error
 	Duration time.Duration // from the call to the answer
 	Err      error
+	// StaleCause is why the last fetch failed, if the secret is older than its TTL for
+	// that reason; else nil. StaleUntil is until when it will be served at most.
+	StaleCause error
+	StaleUntil time.Time
 }
 
 // RefreshInfo describes a look for another version of a secret.

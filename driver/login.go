@@ -1,0 +1,106 @@
+package driver
+
+import (
+	"context"
+	sqldriver "database/sql/driver"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/sqlsecrets/sqlsecrets/internal/deadline"
+)
+
+// send sends one login with a version if p allows it. err is why the login was rejected or
+// failed; for a version that is unusable it is what Connect returns.
+func (a *call) send(ctx context.Context, c candidate, p permission) (conn sqldriver.Conn, o outcome, err error) {
+	a.used, a.blamed = c, false
+	t, lg, err := a.prepareLogin(c)
+	if err != nil {
+		a.blamed = true
+		return nil, unusable, err
+	}
+	k := loginKey{t.address, c.id}
+	tk, ok, err := a.gate.enter(ctx, k, p)
+	switch {
+	case err != nil:
+		return nil, abandoned, fmt.Errorf("wait to log in: %w", err)
+	case !ok:
+		return nil, heldBack, nil
+	}
+	a.logins++
+	info := LoginInfo{SecretID: a.reader.id, Stage: c.stage, Version: c.secret.VersionID(), Address: t.address}
+	start := time.Now()
+	conn, o, changed, err := a.logInWith(ctx, tk, lg, t, info)
+	info.Duration, info.Rejected, info.Err = time.Since(start), o == rejected, err
+	if a.o.Trace.LoginDone != nil {
+		a.o.Trace.LoginDone(ctx, info)
+	}
+	switch o {
+	case accepted:
+		a.outage.over()
+		if changed && p != always {
+			a.resolver.accepted(c)
+		}
+	case rejected:
+		a.own = rejectedAttempt(c, k, rejection{err, time.Now()})
+		a.resolver.rejected(c)
+		level := slog.LevelInfo
+		if !changed { // one record for those that were in flight together
+			level = slog.LevelDebug
+		}
+		a.o.Logger.Log(ctx, level, "the server rejected the credentials", "secret", info.SecretID, "stage", info.Stage,
+			"version", info.Version, "address", info.Address, "duration", info.Duration, "error", err)
+	default:
+		if a.blamed = a.misdirected(err); !a.blamed && !errors.Is(err, context.Canceled) {
+			a.outage.note()
+		}
+	}
+	return conn, o, err
+}
+
+// prepareLogin reads a version's JSON and makes the engine's configuration. Its error is
+// what Connect returns.
+func (a *call) prepareLogin(c candidate) (*target, Login, error) {
+	t, err := a.target(c.secret)
+	if err != nil {
+		return nil, nil, a.fail("read secret", err)
+	}
+	lg, err := a.prepare(t)
+	if err != nil {
+		return nil, nil, a.fail("connect with secret", err)
+	}
+	return t, lg, nil
+}
+
+// logInWith sends one login and returns the ticket: when it ends, the gate knows how the
+// login ended. changed tells whether that changed the verdict.
+func (a *call) logInWith(ctx context.Context, tk ticket, lg Login, t *target, info LoginInfo) (conn sqldriver.Conn, o outcome, changed bool, err error) {
+	defer func() { changed = a.gate.leave(tk, o, err) }() // o is failed if the engine panics
+	if a.o.Trace.LoginStart != nil {
+		a.o.Trace.LoginStart(ctx, info)
+	}
+	c := Credentials{User: t.user, Password: t.password}
+	if a.o.CloseSuperseded {
+		c.Superseded = a.superseder.check(info, a.used.id)
+	}
+	conn, err = lg.Connect(ctx, c)
+	if conn == nil && err == nil {
+		err = errors.New("the engine returned neither a connection nor an error")
+	}
+	if o = outcomeOf(ctx, a.engine, err); o != accepted {
+		conn = nil // some vendors return a typed nil
+	}
+	if end := deadline.Err(ctx); o == abandoned && end != nil && !errors.Is(err, end) {
+		err = fmt.Errorf("%w: %w", end, err)
+	}
+	return conn, o, false, err
+}
+
+// misdirected reports whether a login's error says that the secret leads nowhere: its
+// host has no address, or the server no database of that name.
+func (a *call) misdirected(err error) bool {
+	dns := (*net.DNSError)(nil)
+	return errors.As(err, &dns) && dns.IsNotFound || a.engine.NoDatabase(err)
+}

@@ -1,0 +1,41 @@
+package driver
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/sqlsecrets/sqlsecrets/internal/chance"
+	"github.com/sqlsecrets/sqlsecrets/internal/clock"
+)
+
+// How long after the first failed login of an outage the secret is read again: between
+// the two, by chance. By then a failover is over, or it does not make a whole fleet read
+// its secrets together.
+const outageMin, outageMax = time.Minute, 5 * time.Minute
+
+// An outage is a time in which no login reaches the password check: the database is down,
+// or it has moved.
+type outage struct {
+	clock *clock.Clock
+	due   atomic.Int64 // when the secret is to be read again, by clock; 0 without an outage
+}
+
+// note says that a login failed.
+func (o *outage) note() {
+	if o.due.Load() == 0 {
+		o.due.CompareAndSwap(0, int64(o.clock.Now()+outageMin+chance.UpTo(outageMax-outageMin)))
+	}
+}
+
+// over says that a login succeeded.
+func (o *outage) over() {
+	if o.due.Load() != 0 {
+		o.due.Store(0)
+	}
+}
+
+// recheckDue reports whether the secret is to be read again, if the cache agrees.
+func (o *outage) recheckDue() bool {
+	due := o.due.Load()
+	return due != 0 && int64(o.clock.Now()) >= due
+}

@@ -1,0 +1,10 @@
+package secretcache
+
+import "time"
+
+// Reading is temporary.
+type Reading struct {
+	Secret     *Secret
+	StaleCause error
+	StaleUntil time.Time
+}

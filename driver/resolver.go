@@ -252,19 +252,26 @@ func (r *resolver) isSuperseded(version string) (superseded, proven bool) {
 	return true, r.gate.acceptsAny(current, active)
 }
 
-// peek reads the stage and notes which version it names.
-func (r *resolver) peek(ctx context.Context) {
+// rotating reports whether the active version is a fallback stage's.
+func (r *resolver) rotating() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.fallback.secret != nil
+}
+
+// peek reads the stage and notes which version it names. In a rotation it reads past the
+// cache: what that has until its TTL is rejected.
+func (r *resolver) peek(ctx context.Context, rotating bool) {
 	secrets, err := r.reader.open(ctx)
 	if err != nil {
 		return
 	}
 	moves := r.moves.Load()
 	r.mu.Lock()
-	current, rotating := r.current, r.fallback.secret != nil
+	current := r.current
 	r.mu.Unlock()
 	var s *secretcache.Secret
 	if rotating {
-		// What is cached until its TTL is rejected.
 		s, err = secrets.Refresh(ctx, r.reader.id, r.reader.stage, current.secret)
 	} else {
 		s, err = secrets.Get(ctx, r.reader.id, r.reader.stage)

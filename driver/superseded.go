@@ -12,8 +12,13 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/clock"
 )
 
-// peekEvery is how often the stage is read for connections that are handed out.
-const peekEvery = time.Second
+const (
+	// How often the stage is read for connections that are handed out.
+	peekEvery = time.Second
+	// How often it is read past the cache, to see the end of a rotation: from the first to
+	// the second, doubling.
+	rotationBase, rotationMax = 2 * time.Second, 30 * time.Second
+)
 
 // A query for which a pool finds three bad connections in a row fails. So after one is
 // closed, this many checkouts of others that are due are let pass, or this much time.
@@ -29,8 +34,9 @@ type superseder struct {
 	log      *slog.Logger
 	connect  func(context.Context) error // opens a connection and closes it
 
-	peekDue atomic.Int64 // by clock
-	peeking atomic.Bool
+	peekDue  atomic.Int64 // by clock
+	peeking  atomic.Bool
+	rotation *backoff.Backoff // of readings in a rotation; used while peeking is set
 
 	mu      sync.Mutex
 	closed  time.Time        // when the last connection was closed
@@ -83,7 +89,19 @@ func (s *superseder) peek() {
 	}
 	go s.inBackground("reading the secret", func(ctx context.Context) {
 		defer s.peeking.Store(false)
-		s.resolver.peek(ctx)
+		if !s.resolver.rotating() {
+			s.rotation = nil
+			s.resolver.peek(ctx, false)
+			return
+		}
+		now := time.Now()
+		if s.rotation.Wait(now) > 0 {
+			return
+		}
+		if s.rotation != nil { // the stage was read when the rotation was met
+			s.resolver.peek(ctx, true)
+		}
+		s.rotation = s.rotation.Next(now, rotationBase, rotationMax)
 	})
 }
 

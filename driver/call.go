@@ -19,13 +19,14 @@ type call struct {
 	used   candidate // the last one
 	own    attempt   // the last rejection that this call met, or zero
 
-	failures int        // resolutions of the round that found nothing
+	failures int        // resolutions of the round that found nothing, and rejected offers
 	blamed   bool       // the last failure says that the secret itself is of no use
 	told     attemptLog // in the last error
 }
 
 // maxFailures bounds how often one Connect call follows a secret that changes while it is
-// being tried.
+// being tried. Only what the call itself has met counts: the logins of other calls are
+// rejected as well where logins are slow and rotations quick.
 const maxFailures = 4
 
 // run connects. A call whose every credential was rejected waits for the next resolution
@@ -187,7 +188,11 @@ func (a *call) resolve(ctx context.Context) (conn sqldriver.Conn, p permission, 
 func (a *call) accept(ctx context.Context, s *resolution, o offer) (sqldriver.Conn, error) {
 	login, cancel := context.WithCancel(ctx)
 	defer cancel()
-	stop := context.AfterFunc(s.ctx, cancel) // the resolution ended: there is a better version
+	stop := context.AfterFunc(s.ctx, func() {
+		if a.resolver.use().id != o.id {
+			cancel() // the resolution ended: there is a better version
+		}
+	})
 	defer stop()
 	r := report{outcome: failed, err: errors.New("the engine panicked")}
 	defer func() { o.report <- r }()
@@ -201,6 +206,9 @@ func (a *call) accept(ctx context.Context, s *resolution, o offer) (sqldriver.Co
 	case outcome == abandoned && deadline.Err(ctx) != nil:
 		return nil, a.ranOut(s, o.candidate, err)
 	case outcome == rejected, outcome == abandoned, fallback:
+		if outcome == rejected {
+			a.failures++
+		}
 		a.blamed = false
 		return nil, errAgain // the attempt log has it
 	case outcome == unusable:
@@ -213,7 +221,9 @@ func (a *call) accept(ctx context.Context, s *resolution, o offer) (sqldriver.Co
 // number. One that read the secret before the call joined does not: the secret may have
 // changed since.
 func (a *call) judge(f *failure, number uint64) error {
-	a.failures++
+	if !f.moving {
+		a.failures++
+	}
 	if a.failures < maxFailures && (f.moving || number > f.answered) {
 		return errAgain
 	}

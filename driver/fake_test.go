@@ -55,8 +55,9 @@ type database struct {
 	most     int // logins in flight at once
 
 	// latency is how long the n-th login takes; nil is none. The password is
-	// checked halfway.
+	// checked halfway, or at the begin if early is set.
 	latency func(n int) time.Duration
+	early   bool
 	// fault may answer instead of the check; a nil error lets the login pass on.
 	fault func(ctx context.Context, l *login) error
 }
@@ -113,6 +114,10 @@ func (db *database) login(ctx context.Context, addr, user, password string) (err
 	if db.latency != nil {
 		latency = db.latency(l.n)
 	}
+	before := latency / 2
+	if db.early {
+		before = 0
+	}
 	db.mu.Unlock()
 	defer func() {
 		db.mu.Lock()
@@ -120,7 +125,7 @@ func (db *database) login(ctx context.Context, addr, user, password string) (err
 		l.end, l.err = time.Now(), err
 		db.inFlight--
 	}()
-	if err := wait(ctx, latency/2); err != nil {
+	if err := wait(ctx, before); err != nil {
 		return err
 	}
 	if fault != nil {
@@ -131,7 +136,7 @@ func (db *database) login(ctx context.Context, addr, user, password string) (err
 	db.mu.Lock()
 	want, ok := db.users[user]
 	db.mu.Unlock()
-	if err := wait(ctx, latency-latency/2); err != nil {
+	if err := wait(ctx, latency-before); err != nil {
 		return err
 	}
 	if !ok || want != password {

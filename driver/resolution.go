@@ -79,19 +79,17 @@ func newResolution(ctx context.Context, r *resolver, used candidate) *resolution
 	return s
 }
 
-// run goes through the candidates until one is accepted.
+// run goes through the candidates until one is accepted. A panic, of a log handler or of
+// Secrets, must not end the program: the waiters get it as an error.
 func (s *resolution) run() {
 	defer s.cancel()
-	r := s.resolver
-	r.mu.Lock()
-	s.current = r.current
-	now := time.Now()
-	if r.pause.Wait(now.Add(-refreshMax)) == 0 {
-		r.pause = nil // older than any pause: it was another rejection's
-	}
-	again, due := r.pause != nil, r.pause.Wait(now) == 0
-	r.mu.Unlock()
-
+	defer func() {
+		if p := recover(); p != nil {
+			s.also = fmt.Errorf("panic with a value of type %T", p) // its text may hold a secret
+			s.settle(true)
+		}
+	}()
+	again, due := s.resolver.begin(s)
 	if s.consider(s.current, false) {
 		return
 	}
@@ -105,6 +103,19 @@ func (s *resolution) run() {
 		return
 	}
 	s.fail(due)
+}
+
+// begin says whether the secret is to be read, and whether resolutions before have done so
+// and found nothing.
+func (r *resolver) begin(s *resolution) (again, due bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s.current = r.current
+	now := time.Now()
+	if r.pause.Wait(now.Add(-refreshMax)) == 0 {
+		r.pause = nil // older than any pause: it was another rejection's
+	}
+	return r.pause != nil, r.pause.Wait(now) == 0
 }
 
 // refreshStage reads the stage, and considers what it names. again tells that resolutions
@@ -317,8 +328,8 @@ func (s *resolution) accept(c candidate) (over bool) {
 	r.mu.Lock()
 	ended, rejections := !s.over, s.log.anyRejected()
 	if ended {
-		r.failure = nil
-		if c.stage != r.reader.stage && s.current.id == r.current.id {
+		r.failure, r.fallback = nil, candidate{}
+		if c.stage != r.reader.stage {
 			r.fallback, r.pause = c, nil
 		}
 		r.tell()
@@ -348,26 +359,30 @@ func (s *resolution) skip() {
 	}
 }
 
-// fail ends the resolution without a version. read tells whether it read the secret: then
-// the next one pauses before it does.
+// fail ends the resolution without a version, and logs that.
 func (s *resolution) fail(read bool) {
+	if f := s.settle(read); f != nil {
+		reader := s.resolver.reader
+		reader.log.WarnContext(s.ctx, "no version of the secret is accepted", "secret", reader.id,
+			"version", f.current.secret.VersionID(), "error", f.log.text(f.also, time.Time{}, time.Now()))
+	}
+}
+
+// settle ends the resolution without a version. read tells whether it read the secret: then
+// the next one pauses before it does. It returns nil if the resolution is over.
+func (s *resolution) settle(read bool) *failure {
 	r := s.resolver
-	now := time.Now()
 	r.mu.Lock()
-	ended := !s.over
-	f := &failure{s.log, s.current, s.also, s.other, s.culprit, s.answered, s.moving}
-	if ended {
-		if read && !(s.moved && s.moving) {
-			r.pause = r.pause.Next(now, refreshBase, refreshMax)
-		}
-		r.failure = f
-		r.end(s, result{foundNothing, f})
+	defer r.mu.Unlock()
+	if s.over {
+		return nil
 	}
-	r.mu.Unlock()
-	if ended {
-		r.reader.log.WarnContext(s.ctx, "no version of the secret is accepted", "secret", r.reader.id, "version", f.current.secret.VersionID(),
-			"error", f.log.text(f.also, time.Time{}, now))
+	if read && !(s.moved && s.moving) {
+		r.pause = r.pause.Next(time.Now(), refreshBase, refreshMax)
 	}
+	r.failure = &failure{s.log, s.current, s.also, s.other, s.culprit, s.answered, s.moving}
+	r.end(s, result{foundNothing, r.failure})
+	return r.failure
 }
 
 // end ends the resolution.

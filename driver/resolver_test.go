@@ -1,0 +1,507 @@
+package driver_test
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sqlsecrets/sqlsecrets/driver"
+	"github.com/sqlsecrets/sqlsecrets/secretcache"
+)
+
+// Calls that wait for a version that the server accepts go on when another call sees the
+// stage on a new one, also while a reading of AWSPENDING or a login with it hangs.
+func TestWaitingCallsGoOnWhenTheStageMoves(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		hangs func(b *bench)
+	}{
+		{"the reading of AWSPENDING hangs", func(b *bench) {
+			b.store.setFault(func(ctx context.Context, stage string) error {
+				if stage == "AWSPENDING" {
+					<-ctx.Done()
+					return ctx.Err()
+				}
+				return nil
+			})
+		}},
+		{"the login with AWSPENDING hangs", func(b *bench) {
+			b.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
+			b.db.setFault(func(ctx context.Context, l *login) error {
+				if l.password == "pw2" {
+					return hang(ctx, l)
+				}
+				return nil
+			})
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t)
+				if err := b.ping(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				b.db.set("app", "pw3")
+				test.hangs(b)
+				start := time.Now()
+				var wg sync.WaitGroup
+				for range 50 {
+					wg.Go(func() {
+						if err := b.ping(t.Context()); err != nil {
+							t.Errorf("a call that waited: %v", err)
+						}
+						if took := time.Since(start); took > 3*time.Second {
+							t.Errorf("a call that waited took %v, want the 3s after which AWSCURRENT works", took)
+						}
+					})
+				}
+				time.Sleep(3 * time.Second)
+				b.store.put("v3", credentials("app", "pw3"), "AWSCURRENT")
+				b.cache.Invalidate("prod/app")
+				if err := b.ping(t.Context()); err != nil {
+					t.Errorf("a new call: %v", err)
+				}
+				wg.Wait()
+			})
+		})
+	}
+}
+
+// anonymous gives versions without ids.
+type anonymous struct{ driver.Secrets }
+
+func (s anonymous) Get(ctx context.Context, id, stage string) (*secretcache.Secret, error) {
+	return withoutID(s.Secrets.Get(ctx, id, stage))
+}
+
+func (s anonymous) Refresh(ctx context.Context, id, stage string, _ *secretcache.Secret) (*secretcache.Secret, error) {
+	return withoutID(s.Secrets.Refresh(ctx, id, stage, nil))
+}
+
+func withoutID(s *secretcache.Secret, err error) (*secretcache.Secret, error) {
+	if err != nil {
+		return nil, err
+	}
+	return secretcache.NewSecret(secretcache.Value{ID: s.ID(), String: s.Reveal()}), nil
+}
+
+func TestVersionsWithoutIDsRotate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, func(b *bench, _ *string) {
+			b.cache = secretcache.New(b.store, nil)
+			b.opts.Secrets = anonymous{b.cache}
+		})
+		for i := range 5 {
+			if err := b.ping(t.Context()); err != nil {
+				t.Fatalf("after %d rotations: %v", i, err)
+			}
+			b.rotate(fmt.Sprint("v", i+2), fmt.Sprint("pw", i+2))
+		}
+		b.db.set("app", "other")
+		if err := b.ping(t.Context()); !errors.Is(err, driver.ErrAuthFailed) {
+			t.Errorf("got %v, want ErrAuthFailed", err)
+		}
+		b.store.put("v7", credentials("app", "other"), "AWSCURRENT")
+		time.Sleep(time.Minute)
+		if err := b.ping(t.Context()); err != nil {
+			t.Errorf("after the secret was put right: %v", err)
+		}
+	})
+}
+
+// A record counts the records of a logger by level.
+type records struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+	n    int // of level INFO and above
+}
+
+func (r *records) Write(line []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.n++
+	return r.text.Write(line)
+}
+
+func (r *records) logTo(b *bench) { b.opts.Logger = slog.New(slog.NewTextHandler(r, nil)) }
+
+func TestRotationLogsAHandfulOfRecords(t *testing.T) {
+	t.Run("60 connections in the middle of a rotation", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			var log records
+			var cancelled atomic.Int32
+			b := newBench(t, func(b *bench, _ *string) {
+				log.logTo(b)
+				b.store.latency = 20 * time.Millisecond
+				b.db.latency = func(n int) time.Duration { return time.Duration(1+n%9) * time.Millisecond }
+				b.opts.Trace = &driver.Trace{RefreshDone: func(_ context.Context, i driver.RefreshInfo) {
+					if errors.Is(i.Err, context.Canceled) {
+						cancelled.Add(1)
+					}
+				}}
+			})
+			if err := b.ping(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			b.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
+			b.db.set("app", "pw2")
+			for _, err := range b.together(t.Context(), 60) {
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			if log.n > 20 {
+				t.Errorf("%d records of level INFO or above, want 20 at most:\n%s", log.n, log.text.String())
+			}
+			if strings.Contains(log.text.String(), "level=WARN") {
+				t.Errorf("a rotation logs a WARN:\n%s", log.text.String())
+			}
+			if n := cancelled.Load(); n > 0 {
+				t.Errorf("%d refreshes were cancelled, want none: no caller gave up", n)
+			}
+		})
+	})
+	t.Run("10,000 connections wait in a window", func(t *testing.T) {
+		if raceEnabled {
+			t.Skip("the race detector allows 8,128 goroutines")
+		}
+		synctest.Test(t, func(t *testing.T) {
+			const n = 10000
+			var log records
+			b := newBench(t, func(b *bench, dsn *string) {
+				*dsn = "prod/app?fallback=none&rotationWindow=1m"
+				log.logTo(b)
+				b.store.latency = 20 * time.Millisecond
+				b.db.latency = func(int) time.Duration { return 5 * time.Millisecond }
+			})
+			if err := b.ping(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			b.db.set("app", "pw2")
+			peak := 0
+			time.AfterFunc(2500*time.Millisecond, func() { peak = runtime.NumGoroutine() })
+			time.AfterFunc(20*time.Second, func() { b.store.put("v2", credentials("app", "pw2"), "AWSCURRENT") })
+			for _, err := range b.together(t.Context(), n) {
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			if log.n > 50 {
+				t.Errorf("%d records, want 50 at most", log.n)
+			}
+			if calls := b.store.calls(""); calls > 10 {
+				t.Errorf("%d fetches, want 10 at most", calls)
+			}
+			if peak > n+20 {
+				t.Errorf("%d goroutines, want one for each of %d callers and a few", peak, n)
+			}
+		})
+	})
+}
+
+// A version that the server has not rejected is not to blame: the error is why its login
+// failed, and tells the rejection of the other.
+func TestTimeOutOfAnotherCredentialIsNotErrAuthFailed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		if err := b.ping(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		b.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
+		b.db.set("app", "pw2")
+		b.db.setFault(func(ctx context.Context, l *login) error {
+			if l.password == "pw2" {
+				return hang(ctx, l)
+			}
+			return nil
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		for i, err := range b.together(ctx, 5) { // one logs in, the others wait for that
+			if !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, driver.ErrAuthFailed) {
+				t.Errorf("call %d: got %v, want the time-out and not ErrAuthFailed", i, err)
+			}
+			for _, want := range []string{"AWSCURRENT version v1 at db.example.com:3306", "access denied", "AWSPENDING version v2"} {
+				if err != nil && !strings.Contains(err.Error(), want) {
+					t.Errorf("call %d: %q does not tell of %s", i, err, want)
+				}
+			}
+		}
+	})
+}
+
+// A stage that cannot be read is not a credential.
+func TestUnreadableStageIsErrAuthFailed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, func(b *bench, _ *string) { b.db.set("app", "other") })
+		b.store.setFault(func(_ context.Context, stage string) error {
+			if stage == "AWSPENDING" {
+				return secretcache.ErrThrottled
+			}
+			return nil
+		})
+		err := b.ping(t.Context())
+		isAuthFailed(t, err, "v1")
+		if !errors.Is(err, secretcache.ErrThrottled) || !strings.Contains(err.Error(), "AWSPENDING could not be read: too many requests") {
+			t.Errorf("%v does not tell why AWSPENDING could not be read", err)
+		}
+	})
+}
+
+// Slow logins and quick rotations: waiting for what another call finds does not use up a
+// call's rounds.
+func TestSlowLoginsOutlastQuickRotations(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, func(b *bench, _ *string) {
+			b.db.latency = func(int) time.Duration { return time.Second }
+			b.db.early = true // the first login and those that wait for it fit into a rotation
+			b.store.latency = 20 * time.Millisecond
+		})
+		db := sql.OpenDB(b.Connector)
+		defer db.Close()
+		db.SetMaxOpenConns(16)
+		db.SetMaxIdleConns(1)
+		ctx, stop := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		for range 16 {
+			wg.Go(func() {
+				for ctx.Err() == nil {
+					c, err := db.Conn(t.Context())
+					if err != nil {
+						t.Errorf("a checkout failed: %v", err)
+						return
+					}
+					time.Sleep(10 * time.Millisecond)
+					_ = c.Close()
+				}
+			})
+		}
+		for i := range 50 {
+			time.Sleep(1200 * time.Millisecond)
+			version, password := fmt.Sprint("v", i+2), fmt.Sprint("pw", i+2)
+			b.store.put(version, credentials("app", password), "AWSPENDING")
+			b.db.set("app", password)
+			time.Sleep(20 * time.Millisecond)
+			b.store.move("AWSCURRENT", version)
+		}
+		stop()
+		wg.Wait()
+	})
+}
+
+// A permanently wrong password costs the calls that docs/rotation.md promises whatever the
+// size of the cache.
+func TestSmallCacheDoesNotForgetTheBackoff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, func(b *bench, _ *string) {
+			b.cache = secretcache.New(b.store, &secretcache.Options{MaxSize: 1})
+			b.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
+			b.db.set("app", "other")
+		})
+		for start := time.Now(); time.Since(start) < time.Hour; time.Sleep(time.Second) {
+			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+			isAuthFailed(t, b.ping(ctx), "v1")
+			cancel()
+		}
+		if n := b.store.calls(""); n > 340 {
+			t.Errorf("%d calls in an hour, want 340 at most", n)
+		}
+	})
+}
+
+func TestSecretsAtIsCalledOnce(t *testing.T) {
+	for _, fails := range []bool{false, true} {
+		t.Run(fmt.Sprint("fails ", fails), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var calls atomic.Int32
+				store := newStore(credentials("app", "pw1"))
+				cache := secretcache.New(store, nil)
+				defer cache.Close()
+				unready := errors.New("no region")
+				c, err := driver.NewConnector(newEngine("mysql", newDatabase("app", "pw1")), "prod/app", &driver.Options{
+					SecretsAt: func(driver.Location) (driver.Secrets, error) {
+						time.Sleep(time.Second)
+						if calls.Add(1) == 1 && fails {
+							return nil, unready
+						}
+						return cache, nil
+					},
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				connect := func() {
+					var wg sync.WaitGroup
+					for range 100 {
+						wg.Go(func() {
+							if _, err := c.Connect(t.Context()); err != nil && !errors.Is(err, unready) {
+								t.Error(err)
+							}
+						})
+					}
+					wg.Wait()
+				}
+				connect()
+				if n := calls.Load(); n != 1 {
+					t.Errorf("SecretsAt was called %d times for 100 Connect calls at once, want 1", n)
+				}
+				connect() // again if the first failed
+				if n, want := calls.Load(), map[bool]int32{false: 1, true: 2}[fails]; n != want {
+					t.Errorf("SecretsAt was called %d times, want %d", n, want)
+				}
+			})
+		})
+	}
+}
+
+// Panics in the library's own goroutine end neither the program nor the calls that wait.
+func TestPanicsInAResolution(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		setup func(b *bench)
+		fail  int // at least so many of 20 calls
+	}{
+		{"of RefreshDone", func(b *bench) {
+			b.opts.Trace = &driver.Trace{RefreshDone: func(context.Context, driver.RefreshInfo) { panic("pw2") }}
+		}, 0},
+		{"of Secrets", func(b *bench) { b.opts.Secrets = panicking{b.opts.Secrets} }, 20},
+		{"of the log's handler", func(b *bench) { b.opts.Logger = slog.New(panickingHandler{}) }, 1},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t, func(b *bench, _ *string) {
+					b.cache = secretcache.New(b.store, nil)
+					b.opts.Secrets = b.cache
+					test.setup(b)
+				})
+				if err := b.ping(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				b.rotate("v2", "pw2")
+				failed := 0
+				for _, err := range b.together(t.Context(), 20) {
+					if err == nil {
+						continue
+					}
+					failed++
+					if !strings.Contains(err.Error(), "panic") || strings.Contains(err.Error(), "pw2") {
+						t.Errorf("%q does not tell of the panic, or shows what it said", err)
+					}
+				}
+				if failed < test.fail || test.fail == 0 && failed > 0 {
+					t.Errorf("%d of 20 calls failed, want %d", failed, test.fail)
+				}
+			})
+		})
+	}
+}
+
+type panicking struct{ driver.Secrets }
+
+func (panicking) Refresh(context.Context, string, string, *secretcache.Secret) (*secretcache.Secret, error) {
+	panic("pw2")
+}
+
+// A panickingHandler panics at a record of the library's goroutine.
+type panickingHandler struct{}
+
+func (panickingHandler) Enabled(context.Context, slog.Level) bool { return true }
+func (panickingHandler) Handle(_ context.Context, r slog.Record) error {
+	if strings.HasPrefix(r.Message, "the secret has") {
+		panic("pw2")
+	}
+	return nil
+}
+func (h panickingHandler) WithAttrs([]slog.Attr) slog.Handler { return h }
+func (h panickingHandler) WithGroup(string) slog.Handler      { return h }
+
+// Many calls that wait for one of MaxLogins leave when their context ends, all at once, and
+// leave room for the next.
+func TestCancelledCallsLeaveTheQueueOfMaxLogins(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const n = 5000
+		b := newBench(t, func(b *bench, _ *string) { b.opts.MaxLogins = 1 })
+		if err := b.ping(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		b.db.setFault(func(_ context.Context, l *login) error { time.Sleep(10 * time.Second); return nil })
+		var wg sync.WaitGroup
+		wg.Go(func() { _ = b.ping(t.Context()) })
+		synctest.Wait()
+		ctx, cancel := context.WithCancel(t.Context())
+		for range n {
+			wg.Go(func() {
+				if err := b.ping(ctx); !errors.Is(err, context.Canceled) {
+					t.Errorf("got %v, want %v", err, context.Canceled)
+				}
+			})
+		}
+		synctest.Wait()
+		start := time.Now()
+		cancel()
+		b.db.setFault(nil)
+		if err := b.ping(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(start); took > 10*time.Second {
+			t.Errorf("the next call took %v, want it to be the first after the login in flight", took)
+		}
+		wg.Wait()
+		if all, _ := b.db.count(); all != 3 {
+			t.Errorf("%d logins, want 3", all)
+		}
+	})
+}
+
+// Secrets that ignore their context hold nobody up for longer than ConnectTimeout.
+func TestSecretsThatIgnoreTheirContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		b := newBench(t, func(b *bench, _ *string) {
+			b.cache = secretcache.New(b.store, nil)
+			b.opts.Secrets = stuck{b.cache, release}
+		})
+		if err := b.ping(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		b.db.set("app", "other")
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		start := time.Now()
+		for _, err := range b.together(ctx, 10) {
+			isAuthFailed(t, err, "v1")
+			if !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("got %v, want the deadline's error in it", err)
+			}
+		}
+		if took := time.Since(start); took != 5*time.Second {
+			t.Errorf("took %v, want 5s", took)
+		}
+		b.rotate("v2", "other")
+		b.cache.Invalidate("prod/app")
+		if err := b.ping(t.Context()); err != nil {
+			t.Errorf("with the reading still stuck: %v", err)
+		}
+		close(release)
+	})
+}
+
+type stuck struct {
+	driver.Secrets
+	release chan struct{}
+}
+
+func (s stuck) Refresh(context.Context, string, string, *secretcache.Secret) (*secretcache.Secret, error) {
+	<-s.release
+	return nil, errors.New("too late")
+}

@@ -10,8 +10,8 @@ import (
 )
 
 const (
-	// How many entries index.victim looks at.
-	victims = 64
+	// How many entries victim looks at, and at most if all of them were in use.
+	victims, maxVictims = 64, 1024
 	// How many entries without a value are remembered at least.
 	minIdle = 64
 	// An index has from the first to the second number of buckets.
@@ -256,14 +256,18 @@ func (x *index) evict(keep *entry, now time.Duration) {
 // lowest of all.
 func victim(l *list.List, keep *entry, rank func(*entry) int64) *entry {
 	var lowest *entry
-	for at, n := l.Back(), min(l.Len(), victims); n > 0; n-- {
+	idle := false // there was one that has not been used
+	at := l.Back()
+	for n, most := 0, min(l.Len(), maxVictims); n < most && !(idle && n >= victims); n++ {
 		e, prev := at.Value.(*entry), at.Prev()
-		spared := e == keep || e.flight != nil
-		if r := rank(e); r != e.rank || spared {
+		r, spared := rank(e), e == keep || e.flight != nil
+		if r != e.rank || spared {
 			e.rank = r
 			l.MoveToFront(at)
+		} else {
+			idle = true
 		}
-		if !spared && (lowest == nil || e.rank < lowest.rank) {
+		if !spared && (lowest == nil || r < lowest.rank) {
 			lowest = e
 		}
 		at = prev

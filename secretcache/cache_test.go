@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/sqlsecrets/sqlsecrets/internal/clock"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
@@ -368,27 +369,30 @@ func TestVeryOldSecretWaitsForItsRenewal(t *testing.T) { // design rule 8
 
 // In a frozen machine the monotonic clock stands still and wall time goes on.
 func TestAgeIsTheLargerOfBothClocks(t *testing.T) { // design rule 8
-	start := time.Now() // in a synctest bubble there is no monotonic clock
-	later := start.Add(time.Minute)
 	for _, tt := range []struct {
-		name string
-		wall time.Duration // how far it moved besides
-		want time.Duration
+		name   string
+		asleep time.Duration // of the monotonic clock
+		step   time.Duration // of the wall clock, besides
+		calls  int
 	}{
-		{"together", 0, time.Minute},
-		{"frozen", time.Hour, time.Hour + time.Minute},
-		{"wall set back", -time.Hour, time.Minute},
+		{"together", time.Minute, 0, 1},
+		{"frozen", 2 * second, time.Hour, 2},
+		{"wall set back", time.Minute, -time.Hour, 1},
+		{"wall set back, and expired", time.Hour, -time.Hour, 2},
 	} {
-		now := secretcache.MoveWall(later, tt.wall)
-		if got := now.Sub(start); got != time.Minute {
-			t.Fatalf("%s: monotonic age %v", tt.name, got)
-		}
-		if got := now.Round(0).Sub(later.Round(0)); got != tt.wall {
-			t.Fatalf("%s: wall time moved by %v, want %v", tt.name, got, tt.wall)
-		}
-		if got := secretcache.Age(start, now); got != tt.want {
-			t.Errorf("%s: age %v, want %v", tt.name, got, tt.want)
-		}
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				src := newFake(t)
+				src.put("a", current, "v1")
+				c := newCache(t, src, nil)
+				want(t, c, "a", "", "v1")
+				clock.Step(tt.step)
+				defer clock.Step(-tt.step)
+				time.Sleep(tt.asleep)
+				want(t, c, "a", "", "v1")
+				wantCalls(t, src, tt.calls)
+			})
+		})
 	}
 }
 

@@ -69,19 +69,22 @@ func (c *ChainSource) fetch(ctx context.Context, id, stage string, fresh bool) (
 	}
 	var turns []turn
 	for _, src := range c.sources {
-		_, cached := src.(FreshSource)
-		turns = append(turns, turn{src, fresh && cached})
+		turns = append(turns, turn{src, fresh && caches(src)})
 	}
 	var failed error
+	asked := ctx // and what the sources have said so far
 	for i := 0; i < len(turns); i++ {
 		t := turns[i]
 		ask := t.src.Fetch
 		if t.fresh {
 			ask = t.src.(FreshSource).FetchFresh
 		}
-		s, err := inShare(ctx, len(turns)-i, func(ctx context.Context) (*Secret, error) { return ask(ctx, id, stage) })
+		s, err := inShare(asked, len(turns)-i, func(ctx context.Context) (*Secret, error) { return ask(ctx, id, stage) })
 		switch {
 		case err == nil:
+			if fresh && !t.fresh && caches(t.src) {
+				answeredFromCache(ctx)
+			}
 			return s, nil
 		case t.fresh && errors.Is(err, errors.ErrUnsupported):
 			turns = append(turns, turn{t.src, false})
@@ -94,6 +97,8 @@ func (c *ChainSource) fetch(ctx context.Context, id, stage string, fresh bool) (
 		if ctx.Err() != nil || slices.ContainsFunc(c.final, func(final error) bool { return errors.Is(err, final) }) {
 			break
 		}
+		AttemptFailed(ctx, failed)
+		asked = afterFailure(ctx, failed)
 	}
 	return nil, failed
 }

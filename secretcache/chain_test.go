@@ -178,3 +178,22 @@ func TestChainRefusesNothing(t *testing.T) {
 		}()
 	}
 }
+
+func TestDeadlineCarriesWhatTheSourcesOfAChainSaid(t *testing.T) { // design rule 7
+	synctest.Test(t, func(t *testing.T) {
+		log := &callLog{}
+		c := newCache(t, secretcache.Chain(&link{name: "agent", err: errDown, log: log}, secretcache.SourceFunc(attempts)), nil)
+		for _, tt := range []struct {
+			after time.Duration
+			want  string
+		}{
+			{second / 2, `wait for secret "a": context deadline exceeded; the last attempt failed: agent: source is down`},
+			{second, `wait for secret "a": context deadline exceeded; the last attempt failed: ` +
+				`agent: source is down; then attempt 1 for a: source is down`},
+		} {
+			if err := getFor(t, c, "a", tt.after); err == nil || err.Error() != tt.want || !errors.Is(err, errDown) {
+				t.Errorf("Get() = %v, want %s", err, tt.want)
+			}
+		}
+	})
+}

@@ -3,6 +3,7 @@ package secretcache_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -134,4 +135,93 @@ func TestInvalidateIsOverAfterAFreshFetch(t *testing.T) {
 			t.Errorf("FetchFresh was called %d times, want 1", src.fresh)
 		}
 	})
+}
+
+// TestRollBackIsSeen: the stage names an older version again, while both work.
+func TestRollBackIsSeen(t *testing.T) {
+	created := time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
+	put := func(f *fake, version string, age time.Duration) {
+		f.set("a", current, secretcache.Value{ARN: arn("a"), VersionID: version, CreatedAt: created.Add(-age)})
+	}
+	for _, tt := range []struct {
+		name   string
+		source func(*agent) secretcache.Source
+		within time.Duration // of Gets once a second
+	}{
+		{"past the source's cache", func(a *agent) secretcache.Source { return a }, 2 * time.Minute},
+		{"past a cache of a chain", func(a *agent) secretcache.Source { return secretcache.Chain(a, a.fake) }, 2 * time.Minute},
+		{"of a chain without caches", func(a *agent) secretcache.Source { return secretcache.Chain(a.fake, a.fake) }, 2 * time.Minute},
+		{"where there is no way past", func(a *agent) secretcache.Source { a.unsupported = true; return a }, 8 * time.Minute},
+		{"in a chain where there is no way past", func(a *agent) secretcache.Source { a.unsupported = true; return secretcache.Chain(a) }, 8 * time.Minute},
+		{"behind one where there is no way past", func(a *agent) secretcache.Source {
+			a.unsupported = true
+			return secretcache.Chain(a, a.fake)
+		}, 2 * time.Minute},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				src := newAgent(t)
+				put(src.fake, "v2", 0)
+				c := newCache(t, tt.source(src), &secretcache.Options{TTL: time.Minute})
+				want(t, c, "a", "", "v2")
+				put(src.fake, "v1", time.Hour)
+				clear(src.kept) // the source's cache sees it at its own TTL
+				start := time.Now()
+				for {
+					s, err := c.Get(t.Context(), "a", "")
+					if err != nil {
+						t.Fatal(err)
+					}
+					if s.VersionID() == "v1" {
+						break
+					}
+					if time.Since(start) > tt.within {
+						t.Fatalf("Get() = %v after %v", s, time.Since(start))
+					}
+					time.Sleep(second)
+				}
+				if d := time.Since(start); tt.within > 5*time.Minute && d < 5*time.Minute {
+					t.Errorf("an older version out of a cache was believed after %v", d)
+				}
+				for range 120 {
+					want(t, c, "a", "", "v1")
+					time.Sleep(second)
+				}
+			})
+		})
+	}
+}
+
+// TestSourceThatIsBehindIsNotBelieved: its cache has an older version than was found
+// past it.
+func TestSourceThatIsBehindIsNotBelieved(t *testing.T) {
+	created := time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
+	for _, unsupported := range []bool{false, true} {
+		t.Run(fmt.Sprintf("no way past=%v", unsupported), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				src := newAgent(t)
+				old := secretcache.Value{ARN: arn("a"), VersionID: "v1", CreatedAt: created}
+				src.set("a", current, secretcache.Value{ARN: arn("a"), VersionID: "v2", CreatedAt: created.Add(time.Hour)})
+				c := newCache(t, src, &secretcache.Options{TTL: time.Minute})
+				want(t, c, "a", "", "v2")
+				src.unsupported = unsupported
+				fetches := 0
+				for i := range 20 {
+					if i%2 == 0 || !unsupported {
+						src.kept[call{"a", current}] = secretcache.NewSecret(old)
+						fetches++
+					} else {
+						delete(src.kept, call{"a", current}) // it catches up now and then
+					}
+					time.Sleep(time.Minute)
+					want(t, c, "a", "", "v2")
+					synctest.Wait()
+					want(t, c, "a", "", "v2")
+				}
+				if src.fresh != fetches {
+					t.Errorf("FetchFresh was called %d times, want %d: once for each older answer", src.fresh, fetches)
+				}
+			})
+		})
+	}
 }

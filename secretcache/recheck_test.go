@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/sqlsecrets/sqlsecrets/internal/clock"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
@@ -665,20 +666,32 @@ func TestRecheckThatFindsAnotherSecretOfTheNameCounts(t *testing.T) {
 
 // The machine was frozen for the pause: its monotonic clock stood still.
 func TestRecheckIsDueByEitherClock(t *testing.T) { // design rule 8
-	start := time.Now()
 	for _, tt := range []struct {
-		name string
-		now  time.Time
-		want bool
+		name   string
+		asleep time.Duration // of the monotonic clock
+		step   time.Duration // of the wall clock, besides
+		calls  int
 	}{
-		{"before", start.Add(4 * time.Minute), false},
-		{"at the time", start.Add(5 * time.Minute), true},
-		{"frozen", secretcache.MoveWall(start.Add(second), time.Hour), true},
-		{"wall set back", secretcache.MoveWall(start.Add(5*time.Minute), -time.Hour), true},
+		{"before", 4 * time.Minute, 0, 2},
+		{"at the time", longest, 0, 3},
+		{"frozen", 2 * second, time.Hour, 3},
+		{"wall set back", longest, -time.Hour, 3},
 	} {
-		if got := secretcache.RecheckDue(start.Add(5*time.Minute), tt.now); got != tt.want {
-			t.Errorf("%s: due %v, want %v", tt.name, got, tt.want)
-		}
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				src := newFake(t)
+				src.put("a", current, "v1")
+				c := newCache(t, src, nil)
+				v1 := want(t, c, "a", "", "v1")
+				time.Sleep(2 * time.Minute)
+				wantRecheck(t, c, "a", "", v1, "v1")
+				clock.Step(tt.step)
+				defer clock.Step(-tt.step)
+				time.Sleep(tt.asleep)
+				wantRecheck(t, c, "a", "", v1, "v1")
+				wantCalls(t, src, tt.calls)
+			})
+		})
 	}
 }
 

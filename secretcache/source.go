@@ -2,7 +2,7 @@ package secretcache
 
 import (
 	"context"
-	"errors"
+	"slices"
 )
 
 // StageCurrent is the version stage that an empty stage means.
@@ -52,19 +52,19 @@ type FreshSource interface {
 	Source
 	// FetchFresh is Fetch past that cache. A [Cache] calls it in place of Fetch when
 	// it knows or suspects that there is a newer version: for [Cache.Refresh] and
-	// [Cache.Recheck], and after [Cache.Invalidate]. An error that matches
-	// [errors.ErrUnsupported] says that there is no way past; Fetch is called then.
-	// What Fetch returns does not replace a version that was created later.
+	// [Cache.Recheck], and after [Cache.Invalidate]; and after a Fetch that returned an
+	// older version than is cached. An error that matches [errors.ErrUnsupported] says
+	// that there is no way past; Fetch is called then, and an older version is believed
+	// once Fetch has returned one for three TTLs and at least 5 minutes.
 	FetchFresh(ctx context.Context, id, stage string) (*Secret, error)
 }
 
-// fetchFresh fetches past the cache that src may have. Its signature is that of the
-// method expression Source.Fetch.
-func fetchFresh(src Source, ctx context.Context, id, stage string) (*Secret, error) {
-	if f, ok := src.(FreshSource); ok {
-		if s, err := f.FetchFresh(ctx, id, stage); !errors.Is(err, errors.ErrUnsupported) {
-			return s, err
-		}
+// caches reports whether src has a cache of its own: a Chain does if one of its
+// sources has.
+func caches(src Source) bool {
+	if chain, ok := src.(*ChainSource); ok {
+		return slices.ContainsFunc(chain.sources, caches)
 	}
-	return src.Fetch(ctx, id, stage)
+	_, ok := src.(FreshSource)
+	return ok
 }

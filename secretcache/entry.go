@@ -1,0 +1,152 @@
+package secretcache
+
+import (
+	"container/list"
+	"errors"
+	"math"
+	"sync/atomic"
+	"time"
+
+	"github.com/sqlsecrets/sqlsecrets/internal/backoff"
+	"github.com/sqlsecrets/sqlsecrets/internal/chance"
+)
+
+const (
+	// Pause after a fetch that failed: from the first to the second, doubling.
+	failBase, failMax = time.Second, time.Minute
+	// The same after a refresh that found no newer version.
+	refreshBase, refreshMax = time.Second, 30 * time.Second
+	// The next Recheck's fetch of a secret begins so long after the last one began:
+	// drawn from the first to the second, so that a fleet does not ask together.
+	recheckMin, recheckMax = 5 * time.Minute, 7*time.Minute + 30*time.Second
+)
+
+// An entry is what the cache knows of one secret and stage: a value, and the pauses
+// between fetches. Eviction takes the value and leaves the pauses.
+type entry struct {
+	stage string
+	value atomic.Pointer[value] // nil without one; stored under Cache.mu
+	used  atomic.Int64          // stamp of the last use; see index.stamp
+
+	// Guarded by Cache.mu:
+	ids    []string      // by which callers find it
+	arn    string        // the ARN that ids stand for; empty while unknown
+	name   string        // by which only Invalidate finds it; empty for none
+	list   *list.List    // index.recent, index.idle or nil
+	place  *list.Element // in list
+	rank   int64         // what index.victim saw last
+	flight *flight       // the fetch under way, or nil
+
+	err       error            // why the last fetch brought no value; nil if it did
+	version   string           // the id of the version that was fetched last
+	fails     *backoff.Backoff // after fetches that failed
+	unchanged *backoff.Backoff // after refreshes that found no newer version
+	recheck   time.Duration    // when the next Recheck may fetch
+	after     uint64           // fetches up to this number are outdated by Invalidate
+}
+
+// A value is a secret and its age, by the cache's clock. It is immutable.
+type value struct {
+	secret  *Secret
+	fetched time.Duration
+	expires time.Duration // or expired
+	doubted time.Duration // when the source's own cache first had an older version; 0: it has not
+}
+
+// expired is a value's expires that is over at any time.
+const expired = time.Duration(math.MinInt64)
+
+// moment is a time of the cache's clock as a Backoff counts it.
+func moment(d time.Duration) time.Time { return time.Time{}.Add(d) }
+
+// pausedUntil returns when the entry's last pause ends.
+func (e *entry) pausedUntil() time.Duration {
+	never := moment(0)
+	return max(e.fails.Wait(never), e.unchanged.Wait(never))
+}
+
+// remembers reports whether the entry is worth keeping without a value: a pause is
+// not over, or so recently that the next one would be longer.
+func (e *entry) remembers(now time.Duration) bool {
+	paused := e.fails != nil || e.unchanged != nil
+	return paused && e.pausedUntil()+failMax > now || e.recheck > now
+}
+
+// failed notes why a fetch that counts from since brought no value.
+func (e *entry) failed(err error, since time.Duration) {
+	e.err = err
+	e.fails = e.fails.Next(moment(since), failBase, failMax)
+}
+
+// foundNothing notes that a refresh found no newer version.
+func (e *entry) foundNothing(now time.Duration) {
+	if e.unchanged.Wait(moment(now-refreshMax)) == 0 {
+		e.unchanged = nil // longer ago than any pause: that was another rejection's
+	}
+	e.unchanged = e.unchanged.Next(moment(now), refreshBase, refreshMax)
+}
+
+// refreshDue returns how long it is until a refresh is due.
+func (e *entry) refreshDue(now time.Duration) time.Duration {
+	if e.err != nil && !errors.Is(e.err, ErrNoVersion) {
+		return e.fails.Wait(moment(now))
+	}
+	return e.unchanged.Wait(moment(now))
+}
+
+// outdate makes fetches up to number not count.
+func (e *entry) outdate(number uint64) {
+	if v := e.value.Load(); v != nil {
+		old := *v
+		old.expires = expired
+		e.value.Store(&old)
+	}
+	e.after = max(e.after, number)
+	e.err, e.fails, e.unchanged, e.recheck = nil, nil, nil, 0
+}
+
+// invalidated reports whether Invalidate asked for something newer than v, the
+// entry's value, or for anything if that is nil.
+func (e *entry) invalidated(v *value) bool {
+	return e.after > 0 && (v == nil || v.secret.origin.fetch <= e.after)
+}
+
+// awaits reports whether v is invalidated and no fetch since has failed.
+func (e *entry) awaits(v *value) bool { return e.invalidated(v) && e.err == nil }
+
+// countRecheck makes f a Recheck's fetch, unless Invalidate outdated it.
+func (e *entry) countRecheck(f *flight) {
+	if f.number == 0 || f.number > e.after {
+		f.recheck = true
+		e.recheck = f.start + recheckMin + chance.UpTo(recheckMax-recheckMin)
+	}
+}
+
+// absorb takes over what o, an entry of the same secret and stage, knows besides.
+func (e *entry) absorb(o *entry) {
+	e.after, e.recheck = max(e.after, o.after), max(e.recheck, o.recheck)
+	if never := moment(0); o.unchanged.Wait(never) > e.unchanged.Wait(never) {
+		e.unchanged = o.unchanged
+	}
+}
+
+// An origin is where a secret comes from.
+type origin struct {
+	cache *Cache
+	first uint64 // number of the fetch that brought it
+	fetch uint64 // number of the fetch that last brought or confirmed it; guarded by cache.mu
+}
+
+// newerThan reports whether s, of a cache whose mu is held, is another version
+// than old and came after that: one that is confirmed while a rotation is under way
+// is not newer than what AWSPENDING named by then. It cannot tell of what another
+// cache fetched, or of nil.
+func (s *Secret) newerThan(old *Secret) bool {
+	return old != nil && s.versionID != old.versionID && old.origin != nil &&
+		old.origin.cache == s.origin.cache && s.origin.first > old.origin.fetch
+}
+
+// olderThan reports whether s is known to be created before t.
+func (s *Secret) olderThan(t *Secret) bool {
+	return !s.createdAt.IsZero() && s.createdAt.Before(t.createdAt)
+}

@@ -1,0 +1,329 @@
+package secretcache
+
+import (
+	"container/list"
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"slices"
+	"strconv"
+	"sync/atomic"
+	"time"
+)
+
+// A source that does not return when its context ends is given up after this.
+const abandonAfter = 100 * time.Millisecond
+
+// A flight is one fetch of one secret. It is queued until one of Options.MaxFetches is
+// free. A flight that nobody wants any more before it begins is dropped.
+type flight struct {
+	entry    *entry
+	key      key // one of the entry's
+	job      *job
+	rejected *Secret // of the Refresh that launched it, or nil
+	start    time.Duration
+	fresh    bool // it has to ask past the cache that a FreshSource has
+	passed   bool // it did, or there is no such cache; set before it lands
+
+	// Guarded by Cache.mu:
+	number  uint64 // 0 before it begins
+	waiters int    // callers that wait for it
+	renewal bool   // its secret is served meanwhile: it is wanted without a waiter
+	recheck bool   // a Recheck waits for it
+	landed  bool
+
+	// What it brought; set before done is closed.
+	done     chan struct{}
+	secret   *Secret
+	err      error
+	timedOut bool // it ended at FetchTimeout
+	outdated bool // Invalidate came while it was under way
+}
+
+// A job is one call of the source: for one flight, or for a batch of them.
+type job struct {
+	flights []*flight
+	attempt atomic.Pointer[error] // why the last attempt failed; see AttemptFailed
+	kept    atomic.Bool           // a Chain had to answer from a cache of a source
+
+	// Guarded by Cache.mu:
+	place *list.Element // in Cache.queue, or nil
+	over  bool          // another one may begin
+}
+
+// lastAttempt returns what the last attempt failed with, or nil.
+func (j *job) lastAttempt() error {
+	if j == nil {
+		return nil // a Prefetch is about to make it
+	}
+	if err := j.attempt.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// A report is where a source's failed attempts go; the context of a fetch carries it.
+type report struct {
+	job    *job
+	before error // what the sources of a Chain said that were asked before, or nil
+}
+
+type reportKey struct{}
+
+// AttemptFailed notes why one attempt of a fetch failed, for a [Source] that makes
+// several. ctx is the context that Fetch was called with, or one made of it. A caller
+// that gives up before the fetch ends is told the last err, and [Cache.LastFailure]
+// returns it; err must hold nothing of a secret's value. AttemptFailed does nothing if
+// err is nil or ctx is not that of a fetch by a [Cache].
+func AttemptFailed(ctx context.Context, err error) {
+	r, ok := ctx.Value(reportKey{}).(*report)
+	if !ok || err == nil {
+		return
+	}
+	if r.before != nil {
+		err = fmt.Errorf("%w; then %w", r.before, err)
+	}
+	r.job.attempt.Store(&err)
+}
+
+// afterFailure returns a context whose failed attempts are told after err.
+func afterFailure(ctx context.Context, err error) context.Context {
+	r, ok := ctx.Value(reportKey{}).(*report)
+	if !ok {
+		return ctx
+	}
+	if r.before != nil {
+		err = fmt.Errorf("%w; then %w", r.before, err)
+	}
+	return context.WithValue(ctx, reportKey{}, &report{job: r.job, before: err})
+}
+
+// answeredFromCache notes that a Chain found no way past its sources' caches.
+func answeredFromCache(ctx context.Context) {
+	if r, ok := ctx.Value(reportKey{}).(*report); ok {
+		r.job.kept.Store(true)
+	}
+}
+
+// newFlight adds a fetch of e, for a Refresh if rejected is not nil. c.mu is held.
+func (c *Cache) newFlight(e *entry, k key, rejected *Secret, fresh bool) *flight {
+	if c.index.find(k) != e {
+		c.index.add(e)
+	}
+	c.flying++
+	e.flight = &flight{
+		entry: e, key: k, rejected: rejected, fresh: fresh, start: c.clock.Now(), done: make(chan struct{}),
+	}
+	return e.flight
+}
+
+// launch starts a fetch of one secret as soon as it may begin. c.mu is held.
+func (c *Cache) launch(e *entry, k key, rejected *Secret, fresh bool) *flight {
+	f := c.newFlight(e, k, rejected, fresh)
+	c.enqueue(f)
+	return f
+}
+
+// enqueue has flights fetched by one call of the source, when its turn comes. c.mu is
+// held.
+func (c *Cache) enqueue(flights ...*flight) {
+	j := &job{flights: flights}
+	for _, f := range flights {
+		f.job = j
+	}
+	j.place = c.queue.PushBack(j)
+	c.dispatch()
+}
+
+// dispatch begins the jobs whose turn it is. c.mu is held.
+func (c *Cache) dispatch() {
+	for c.jobs < c.o.MaxFetches && c.queue.Len() > 0 && !c.closed {
+		j := c.queue.Remove(c.queue.Front()).(*job)
+		j.place = nil
+		c.jobs++
+		for _, f := range j.flights {
+			c.fetchNo++
+			c.stats.Fetches++
+			f.number = c.fetchNo
+			f.fresh = f.fresh || f.entry.invalidated(f.entry.value.Load())
+		}
+		go c.run(j)
+	}
+}
+
+// end lets another job begin in place of j. c.mu is held.
+func (c *Cache) end(j *job) {
+	if !j.over {
+		j.over = true
+		c.jobs--
+		c.dispatch()
+	}
+}
+
+// leave notes that a caller waits for f no longer, and drops what nobody wants. c.mu
+// is held.
+func (c *Cache) leave(f *flight) {
+	f.waiters--
+	j := f.job
+	if f.waiters > 0 || f.renewal || f.landed || j == nil || j.place == nil || c.closed {
+		return
+	}
+	f.landed = true
+	j.flights = slices.DeleteFunc(j.flights, func(other *flight) bool { return other == f }) // a batch at most
+	if len(j.flights) == 0 {
+		c.queue.Remove(j.place)
+	}
+	c.flightEnded()
+	f.entry.flight = nil
+	c.settle(f.entry, c.clock.Now())
+}
+
+// run fetches the secrets of a job, in one call, and lands its flights.
+func (c *Cache) run(j *job) {
+	defer c.locked(func() { c.end(j) })
+	ctx, cancel := context.WithTimeout(context.WithValue(c.ctx, reportKey{}, &report{job: j}), c.o.FetchTimeout)
+	defer cancel()
+	// A source that ignores its context must not hold up those who wait.
+	abandon := time.AfterFunc(max(c.o.FetchTimeout, c.o.FetchTimeout+abandonAfter), func() {
+		c.locked(func() { c.end(j) })
+		err := fmt.Errorf("no answer within %v: %w", c.o.FetchTimeout, context.DeadlineExceeded)
+		if last := j.lastAttempt(); last != nil {
+			err = fmt.Errorf("%w; the last attempt failed: %w", err, last)
+		}
+		for _, f := range j.flights {
+			c.land(f, Result{Err: err}, true)
+		}
+	})
+	defer abandon.Stop()
+
+	results := make([]Result, len(j.flights))
+	for i, f := range slices.Backward(j.flights) {
+		results[i].Err = errNoAnswer // stays if the source ends its goroutine
+		defer func() { c.land(f, results[i], ctx.Err() != nil) }()
+	}
+	for _, f := range j.flights {
+		if c.o.Trace.FetchStart != nil {
+			info := FetchInfo{ID: f.key.id, Stage: f.key.stage}
+			AttemptFailed(ctx, guard("Trace.FetchStart", func() { c.o.Trace.FetchStart(info) }))
+		}
+	}
+	var fetched []Result
+	if err := guard("the source", func() { fetched = c.fetch(ctx, j.flights) }); err != nil {
+		for i := range results {
+			results[i].Err = err
+		}
+	}
+	for i, r := range fetched {
+		if i < len(results) {
+			results[i] = c.in(j.flights[i], r)
+		}
+	}
+}
+
+// errNoAnswer is the error of a source that keeps none of its promises.
+var errNoAnswer = errors.New("the source returned neither a secret nor an error")
+
+// guard calls f. If f panics, it returns an error that says in what. It shows the type
+// of the panic's value only: the text may hold a secret.
+func guard(what string, f func()) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic in %s with a value of type %T", what, p)
+		}
+	}()
+	f()
+	return nil
+}
+
+// fetch calls the source for flights, which are one or a batch.
+func (c *Cache) fetch(ctx context.Context, flights []*flight) []Result {
+	if len(flights) == 1 {
+		s, err := c.ask(ctx, flights[0])
+		return []Result{{s, err}}
+	}
+	ids := make([]string, len(flights))
+	for i, f := range flights {
+		ids[i], f.passed = f.key.id, !c.caching
+	}
+	return c.src.(BatchSource).FetchBatch(ctx, ids)
+}
+
+// ask calls the source for one secret. If a source with a cache of its own answers with
+// an older version than is cached here, ask calls it again past that cache: it may be a
+// roll-back, or the source may be behind.
+func (c *Cache) ask(ctx context.Context, f *flight) (*Secret, error) {
+	id, stage := f.key.id, f.key.stage
+	if !c.caching {
+		f.passed = true
+		return c.src.Fetch(ctx, id, stage)
+	}
+	var older *Secret
+	if !f.fresh {
+		s, err := c.src.Fetch(ctx, id, stage)
+		if v := f.entry.value.Load(); err != nil || s == nil || v == nil || !s.olderThan(v.secret) {
+			return s, err
+		}
+		older = s
+	}
+	s, err := c.src.(FreshSource).FetchFresh(ctx, id, stage)
+	switch {
+	case !errors.Is(err, errors.ErrUnsupported):
+		f.passed = !f.job.kept.Load()
+		return s, err
+	case older != nil:
+		return older, nil
+	}
+	return c.src.Fetch(ctx, id, stage)
+}
+
+// in is what is stored of a secret that was fetched: the one that is cached, if
+// it is the same, or what the hook makes of it.
+func (c *Cache) in(f *flight, r Result) Result {
+	switch {
+	case r.Err != nil:
+		return Result{Err: r.Err}
+	case r.Secret == nil:
+		return Result{Err: errNoAnswer}
+	}
+	own := *r.Secret
+	own.origin = &origin{cache: c, first: f.number, fetch: f.number}
+	if own.id == "" {
+		own.id = f.key.id
+	}
+	if own.name == own.id {
+		own.name = own.id // one string in memory
+	}
+	if own.versionID == "" {
+		// The value keyed with a number of this process: equal for equal values of
+		// one id, and of no use to a reader of a log.
+		own.versionID = "~" + strconv.FormatUint(maphash.Comparable(c.index.seed, [2]string{own.id, own.Reveal()}), 36)
+	}
+	if v := f.entry.value.Load(); v != nil && v.secret.sameAs(&own) &&
+		(c.o.Hook != nil || v.secret.Reveal() == own.Reveal()) {
+		return Result{Secret: v.secret}
+	}
+	if c.o.Hook == nil {
+		return Result{Secret: &own}
+	}
+	s, err := hooked(c.o.Hook.Put, &own)
+	return Result{s, err}
+}
+
+// hooked returns s with the value that a method of a Hook makes of it.
+func hooked(method func(*Secret) (*Secret, error), s *Secret) (*Secret, error) {
+	var t *Secret
+	var err error
+	if p := guard("the hook", func() { t, err = method(s) }); p != nil {
+		t, err = nil, p
+	}
+	if err != nil {
+		return nil, fmt.Errorf("hook for secret %q: %w", s.id, err)
+	}
+	if t == nil {
+		return nil, fmt.Errorf("hook for secret %q returned neither a secret nor an error", s.id)
+	}
+	c := *s
+	c.value = t.value
+	return &c, nil
+}

@@ -1,0 +1,90 @@
+package secretcache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// A batch collects the flights of a Prefetch.
+type batch struct {
+	size   int
+	seen   map[*entry]bool
+	next   []*flight // to be fetched by one call, once there are size
+	awaits []await
+	errs   []error
+}
+
+// An await is a flight and the id that a caller knows it by.
+type await struct {
+	id     string
+	flight *flight
+}
+
+// Prefetch fetches the current versions of those ids that are not cached, in
+// batches where the source is a [BatchSource], and waits for them. Its error
+// joins those of all ids that could not be fetched, each with its id. If ctx ends
+// first, it is ctx's error with why the last attempt failed.
+func (c *Cache) Prefetch(ctx context.Context, ids ...string) error {
+	b := &batch{size: 1, seen: map[*entry]bool{}}
+	if src, ok := c.src.(BatchSource); ok {
+		b.size = max(1, src.BatchSize())
+	}
+	for i, id := range ids {
+		if err := c.prefetch(b, id, i == len(ids)-1); err != nil {
+			return err
+		}
+	}
+	for i, a := range b.awaits {
+		if err := c.await(ctx, a.flight.done, forever); err != nil {
+			return errors.Join(append(b.errs, c.abandon(b.awaits[i:], err))...)
+		}
+		if err := a.flight.err; err != nil {
+			b.errs = append(b.errs, fmt.Errorf("prefetch secret %q: %w", a.id, err))
+		}
+	}
+	return errors.Join(b.errs...)
+}
+
+// prefetch adds what id needs to b. It holds the lock for one id at a time.
+func (c *Cache) prefetch(b *batch, id string, last bool) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return ErrClosed
+	}
+	k, now := keyOf(id, ""), c.clock.Now()
+	e := c.index.entry(k)
+	if !b.seen[e] && !e.value.Load().fresh(now) {
+		switch {
+		case e.flight == nil && e.fails.Wait(moment(now)) > 0:
+			b.errs = append(b.errs, fmt.Errorf("prefetch secret %q: %w", id, e.err))
+		case e.flight == nil:
+			b.next = append(b.next, c.newFlight(e, k, nil, false))
+			fallthrough
+		default:
+			e.flight.waiters++
+			b.awaits = append(b.awaits, await{id, e.flight})
+		}
+		b.seen[e] = true
+	}
+	if len(b.next) == b.size || last && len(b.next) > 0 {
+		c.enqueue(b.next...)
+		b.next = nil
+	}
+	return nil
+}
+
+// abandon is the error of a Prefetch that waits for flights no longer because of err.
+func (c *Cache) abandon(awaits []await, err error) error {
+	var failed error
+	for _, a := range awaits {
+		c.locked(func() {
+			if failed == nil {
+				failed = c.lastFailure(keyOf(a.id, ""))
+			}
+			c.leave(a.flight)
+		})
+	}
+	return interrupted("prefetch secrets", err, failed)
+}

@@ -27,7 +27,7 @@ type resolution struct {
 	result     result // set once, before done is closed
 	log        attemptLog
 	reading    string    // the stage that is read, or empty
-	trying     candidate // that a waiter logs in with, or zero
+	trying     candidate // that is offered, or that a waiter logs in with; or zero
 
 	// What the resolution has met so far. Only its own goroutine uses it.
 	current  candidate // that the stage names
@@ -240,6 +240,8 @@ func (s *resolution) consider(c candidate, retries bool) (over bool) {
 		return false
 	}
 	s.tried[k] = true
+	s.setTrying(c)
+	defer s.setTrying(candidate{})
 	for {
 		got, ok := s.offer(c)
 		if !ok {
@@ -278,8 +280,6 @@ func (s *resolution) offer(c candidate) (got report, ok bool) {
 	case <-s.ctx.Done():
 		return report{}, false
 	}
-	s.setTrying(c)
-	defer s.setTrying(candidate{})
 	select {
 	case got = <-reports:
 		return got, true

@@ -11,14 +11,16 @@ import (
 // Errors tell it. It is immutable: add returns a new one.
 type attemptLog []attempt
 
-// An attempt is a login that was rejected or failed, or a reading of a stage that brought
-// nothing.
+// An attempt is a login that was rejected or failed, a reading of a stage that brought
+// nothing, or a wait that ended.
 type attempt struct {
 	text     string
-	err      error    // what the server or the source said, or nil
-	key      loginKey // of the login; zero for a reading
-	rejected bool
-	at       time.Time
+	err      error     // what the server or the source said, or nil
+	key      loginKey  // of a login; else zero
+	version  string    // of a login that is open: the id that the error names
+	rejected bool      // the server rejected the login
+	open     bool      // the login ended without the server's word on the credentials
+	at       time.Time // add sets it if it is zero
 }
 
 // rejectedAttempt is the attempt of a login that the server rejected.
@@ -26,14 +28,13 @@ func rejectedAttempt(c candidate, k loginKey, r rejection) attempt {
 	return attempt{text: c.name() + " at " + k.address, err: r.err, key: k, rejected: true, at: r.at}
 }
 
-// add returns l with a at its end, or in place of what l says of the same login or
-// reading.
+// add returns l with a at its end, or in place of what l says of the same thing.
 func (l attemptLog) add(a attempt) attemptLog {
-	same := func(b attempt) bool {
-		return a.key == b.key && (a.key != loginKey{} || a.text == b.text)
+	if a.at.IsZero() {
+		a.at = time.Now()
 	}
 	l = slices.Clone(l)
-	if i := slices.IndexFunc(l, same); i >= 0 {
+	if i := slices.IndexFunc(l, func(b attempt) bool { return a.key == b.key && (a.key != loginKey{} || a.text == b.text) }); i >= 0 {
 		l[i] = a
 		return l
 	}
@@ -42,22 +43,49 @@ func (l attemptLog) add(a attempt) attemptLog {
 
 // has reports whether l says something of a login with k.
 func (l attemptLog) has(k loginKey) bool {
-	return slices.ContainsFunc(l, func(a attempt) bool { return a.key == k && a.key != loginKey{} })
+	return slices.ContainsFunc(l, func(a attempt) bool { return a.key == k })
 }
 
-// anyRejected reports whether the server rejected a version.
-func (l attemptLog) anyRejected() bool {
-	return slices.ContainsFunc(l, func(a attempt) bool { return a.rejected })
+// verdict returns ErrAuthFailed if the server rejected all credentials that were due. If a
+// login with one is open, it returns nil and that login's version.
+func (l attemptLog) verdict() (kind error, version string) {
+	for _, a := range l {
+		switch {
+		case a.open:
+			return nil, a.version
+		case a.rejected:
+			kind = ErrAuthFailed
+		}
+	}
+	return kind, ""
+}
+
+// text returns what was tried, for a call that began and ended then.
+func (l attemptLog) text(began, ended time.Time) string {
+	var parts []string
+	for _, a := range l {
+		ago := round(ended.Sub(a.at))
+		switch {
+		case !a.at.Before(began):
+		case a.rejected:
+			a.text += fmt.Sprintf(", rejected %v ago and not tried again yet", ago)
+		default:
+			a.text += fmt.Sprintf(" (%v ago)", ago)
+		}
+		if a.err != nil {
+			a.text += ": " + a.err.Error()
+		}
+		parts = append(parts, a.text)
+	}
+	return strings.Join(parts, "; ")
 }
 
 // A triedError tells what was tried for a Connect call, and what the server said.
 type triedError struct {
-	log    attemptLog
-	also   error     // why it ended, beside the log; or nil
-	began  time.Time // the call, or its last round in a RotationWindow
-	ended  time.Time
-	logins int           // that the call sent
-	took   time.Duration // from the call's begin to its end
+	log          attemptLog
+	began, ended time.Time     // the call, or its last round in a RotationWindow
+	logins       int           // that the call sent
+	took         time.Duration // from the call's begin to its end
 }
 
 func (e *triedError) Error() string {
@@ -65,43 +93,15 @@ func (e *triedError) Error() string {
 	if e.logins != 1 {
 		logins = fmt.Sprintf("%d logins", e.logins)
 	}
-	return fmt.Sprintf("%s (%s in %v)", e.log.text(e.also, e.began, e.ended), logins, round(e.took))
+	return fmt.Sprintf("%s (%s in %v)", e.log.text(e.began, e.ended), logins, round(e.took))
 }
 
-// text returns what was tried and why it ended, for a call that began and ended then.
-func (l attemptLog) text(also error, began, ended time.Time) string {
-	var parts []string
-	for _, a := range l {
-		text := a.text
-		if a.at.Before(began) {
-			ago := round(ended.Sub(a.at))
-			if a.rejected {
-				text += fmt.Sprintf(", rejected %v ago and not tried again yet", ago)
-			} else {
-				text += fmt.Sprintf(" (%v ago)", ago)
-			}
-		}
-		if a.err != nil {
-			text += ": " + a.err.Error()
-		}
-		parts = append(parts, text)
-	}
-	if also != nil {
-		parts = append(parts, also.Error())
-	}
-	return strings.Join(parts, "; ")
-}
-
-// Unwrap returns the errors of the attempts, and why the call ended.
-func (e *triedError) Unwrap() []error {
-	var errs []error
+// Unwrap returns the errors of the attempts.
+func (e *triedError) Unwrap() (errs []error) {
 	for _, a := range e.log {
 		if a.err != nil {
 			errs = append(errs, a.err)
 		}
-	}
-	if e.also != nil {
-		errs = append(errs, e.also)
 	}
 	return errs
 }

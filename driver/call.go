@@ -13,37 +13,37 @@ import (
 // A call is one call of Connector.Connect.
 type call struct {
 	*Connector
-	start  time.Time
-	began  time.Time // of the round: RotationWindow may allow several
-	logins int       // sent
-	used   candidate // the last one
-	own    attempt   // the last rejection that this call met, or zero
-
+	start    time.Time
+	began    time.Time  // of the round: RotationWindow may allow several
+	logins   int        // sent
+	used     candidate  // the last one
+	own      attempt    // the last rejection that this call met, or zero
 	failures int        // resolutions of the round that found nothing, and rejected offers
 	blamed   bool       // the last failure says that the secret itself is of no use
 	told     attemptLog // in the last error
 }
 
 // maxFailures bounds how often one Connect call follows a secret that changes while it is
-// being tried. Only what the call itself has met counts: the logins of other calls are
-// rejected as well where logins are slow and rotations quick.
+// being tried. Only what the call itself has met counts: where logins are slow and
+// rotations quick, those of other calls are rejected as well.
 const maxFailures = 4
 
 // run connects. A call whose every credential was rejected waits for the next resolution
 // while the window lasts.
-func (a *call) run(ctx context.Context, window time.Duration) (sqldriver.Conn, error) {
-	end := a.start.Add(window)
-	for {
-		news := a.resolver.newsChannel()
-		conn, err := a.round(ctx)
-		left := time.Until(end)
-		if err == nil || window <= 0 || left <= 0 || !errors.Is(err, ErrAuthFailed) {
+func (a *call) run(ctx context.Context, window time.Duration) (conn sqldriver.Conn, err error) {
+	for window > 0 {
+		_, news := a.resolver.next()
+		conn, err = a.round(ctx)
+		left := window - time.Since(a.start)
+		if err == nil || left <= 0 || !errors.Is(err, ErrAuthFailed) {
 			return conn, err
 		}
-		if waitErr := sleep(ctx, min(a.resolver.nextDue(), left), news); waitErr != nil {
-			return nil, a.tell(ErrAuthFailed, a.used, a.told, fmt.Errorf("wait for the rotation to finish: %w", waitErr))
+		due, _ := a.resolver.next()
+		if err := sleep(ctx, min(due, left), news); err != nil {
+			return nil, a.tell(a.told.add(attempt{text: "wait for the rotation to finish", err: err}), a.used)
 		}
 	}
+	return a.round(ctx)
 }
 
 // sleep waits for d, or until wake is closed. Its error is ctx's.
@@ -67,36 +67,33 @@ func (a *call) round(ctx context.Context) (sqldriver.Conn, error) {
 	ours, cancel := context.WithTimeout(ctx, a.o.ConnectTimeout)
 	defer cancel()
 	conn, err := a.readAndLogIn(ours)
-	if err != nil && ours.Err() != nil && ctx.Err() == nil {
-		if e := (*Error)(nil); errors.As(err, &e) {
-			e.Err = fmt.Errorf("not connected within %v: %w", a.o.ConnectTimeout, e.Err)
-		}
+	if e := (*Error)(nil); err != nil && ours.Err() != nil && ctx.Err() == nil && errors.As(err, &e) {
+		e.Err = fmt.Errorf("not connected within %v: %w", a.o.ConnectTimeout, e.Err)
 	}
 	return conn, err
 }
 
-// readAndLogIn reads the secret and logs in with what it says. If that is to blame for a
-// failure, it asks whether the secret has changed, and logs in once more if so.
+// readAndLogIn reads the secret and logs in. If the secret is to blame for a failure, it
+// asks whether that has changed, and logs in once more if so.
 func (a *call) readAndLogIn(ctx context.Context) (sqldriver.Conn, error) {
 	use, err := a.read(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if a.outage.recheckDue() {
-		use, _ = a.recheck(ctx, use)
+	if a.outage.recheckDue() && a.reader.recheck(ctx, use, a.resolver) {
+		use, _ = a.resolver.use()
 	}
 	conn, err := a.logIn(ctx, use)
-	if err != nil && a.blamed && !errors.Is(err, ErrAuthFailed) {
-		if newer, ok := a.recheck(ctx, a.used); ok {
-			return a.logIn(ctx, newer)
-		}
+	if err != nil && a.blamed && a.reader.recheck(ctx, a.used, a.resolver) {
+		use, _ = a.resolver.use()
+		return a.logIn(ctx, use)
 	}
 	return conn, err
 }
 
 // read returns the active version, after reading the one that the stage names.
-func (a *call) read(ctx context.Context) (candidate, error) {
-	secrets, err := a.reader.open(ctx)
+func (a *call) read(ctx context.Context) (active candidate, err error) {
+	secrets, err := a.openSecrets(ctx)
 	if err != nil {
 		return candidate{}, a.fail("open secrets for", err)
 	}
@@ -106,26 +103,18 @@ func (a *call) read(ctx context.Context) (candidate, error) {
 	for tries := 1; ; tries++ {
 		moves := a.resolver.moves.Load()
 		reading, err := a.reader.get(ctx, secrets)
-		if err != nil {
-			a.reader.done(ctx, reading, start, err)
-			return candidate{}, a.fail("get secret", err)
+		ok := false
+		if err == nil {
+			active, _, ok = a.resolver.observe(moves, a.reader.candidate(reading.Secret, a.reader.stage))
 		}
-		active, ok := a.resolver.observe(moves, a.reader.candidate(reading.Secret, a.reader.stage))
-		if ok || tries == 3 {
-			a.reader.done(ctx, reading, start, nil)
-			return active, nil
+		if ok || err != nil || tries == 3 {
+			a.reader.got(ctx, reading, start, err)
+			if err != nil {
+				err = a.fail("get secret", err)
+			}
+			return active, err
 		}
 	}
-}
-
-// recheck returns the active version after asking whether the secret has changed since it
-// was cached. ok is false if it has not, or it is too early to ask.
-func (a *call) recheck(ctx context.Context, used candidate) (use candidate, ok bool) {
-	moves := a.resolver.moves.Load()
-	if _, ok = a.reader.recheck(ctx, used, func(c candidate) bool { return a.resolver.observed(moves, c) }); !ok {
-		return used, false
-	}
-	return a.resolver.use(), true
 }
 
 // errAgain says that a call is not at its end: it may log in with the active version now,
@@ -135,18 +124,10 @@ var errAgain = errors.New("not at its end")
 // logIn logs in with the active version. If the server rejects that, or has not accepted
 // it yet, the call takes part in the resolution.
 func (a *call) logIn(ctx context.Context, use candidate) (sqldriver.Conn, error) {
-	for p := ifAccepted; ; use = a.resolver.use() {
+	for p := ifAccepted; ; use, _ = a.resolver.use() {
 		conn, o, err := a.send(ctx, use, p)
-		switch o {
-		case accepted:
-			return conn, nil
-		case unusable:
-			return nil, err
-		case failed, abandoned:
-			if a.own.rejected && o == abandoned {
-				return nil, a.tell(nil, use, nil, err)
-			}
-			return nil, a.fail("connect with secret", err)
+		if o != rejected && o != heldBack {
+			return conn, a.loginError(o, err)
 		}
 		conn, p, err = a.resolve(ctx)
 		if err != errAgain {
@@ -188,33 +169,30 @@ func (a *call) resolve(ctx context.Context) (conn sqldriver.Conn, p permission, 
 func (a *call) accept(ctx context.Context, s *resolution, o offer) (sqldriver.Conn, error) {
 	login, cancel := context.WithCancel(ctx)
 	defer cancel()
-	stop := context.AfterFunc(s.ctx, func() {
-		if a.resolver.use().id != o.id {
-			cancel() // the resolution ended: there is a better version
+	defer context.AfterFunc(s.ctx, func() {
+		if better, _ := a.resolver.use(); better.id != o.id {
+			cancel() // the resolution ended with another version
 		}
-	})
-	defer stop()
+	})()
 	r := report{outcome: failed, err: errors.New("the engine panicked")}
 	defer func() { o.report <- r }()
 
 	conn, outcome, err := a.send(login, o.candidate, always)
 	r = report{outcome, err}
-	switch fallback := o.stage != a.reader.stage; {
+	switch {
 	case outcome == accepted:
 		s.accept(o.candidate)
 		return conn, nil
 	case outcome == abandoned && deadline.Err(ctx) != nil:
 		return nil, a.ranOut(s, o.candidate, err)
-	case outcome == rejected, outcome == abandoned, fallback:
-		if outcome == rejected {
-			a.failures++
-		}
+	case outcome == rejected:
+		a.failures++
+		return nil, errAgain
+	case outcome == abandoned, !s.isOwn(o.candidate): // the attempt log has it
 		a.blamed = false
-		return nil, errAgain // the attempt log has it
-	case outcome == unusable:
-		return nil, err
+		return nil, errAgain
 	}
-	return nil, a.fail("connect with secret", err)
+	return nil, a.loginError(outcome, err)
 }
 
 // judge decides whether a failure answers this call, which joined the resolution under a
@@ -227,87 +205,82 @@ func (a *call) judge(f *failure, number uint64) error {
 	if a.failures < maxFailures && (f.moving || number > f.answered) {
 		return errAgain
 	}
-	return a.foundNothing(f, f.also)
+	return a.tell(f.log, f.current)
 }
 
 // waitForNext waits until the next resolution is due, if that is soon. Otherwise it
 // returns what the last one said.
 func (a *call) waitForNext(ctx context.Context, f *failure, wait time.Duration) error {
 	if !canWait(ctx, wait) {
-		return a.foundNothing(f, f.also)
+		return a.tell(f.log, f.current)
 	}
-	if err := sleep(ctx, wait, a.resolver.newsChannel()); err != nil {
-		return a.foundNothing(f, fmt.Errorf("wait for the next refresh: %w", err))
+	_, news := a.resolver.next()
+	if err := sleep(ctx, wait, news); err != nil {
+		return a.tell(f.log.add(attempt{text: "wait for the next refresh", err: err}), f.current)
 	}
 	return errAgain
-}
-
-// foundNothing returns the error of a call for which no version was found; also says why
-// it ended.
-func (a *call) foundNothing(f *failure, also error) error {
-	if f.other != nil {
-		return a.tell(nil, f.culprit, f.log, also)
-	}
-	return a.tell(ErrAuthFailed, f.current, f.log, also)
 }
 
 // gaveUp returns the error of a call that leaves the resolution because of err, its
 // context's.
 func (a *call) gaveUp(s *resolution, err error) error {
 	log, reading, trying, current := a.resolver.progress(s)
-	if trying.secret != nil {
-		waitErr := fmt.Errorf("wait for the login with %s: %w", trying.name(), err)
-		k, r, isRejected := a.verdict(trying)
-		if !isRejected {
-			return a.tell(nil, trying, log, waitErr)
-		}
-		return a.tell(ErrAuthFailed, current, log.add(rejectedAttempt(trying, k, r)), waitErr)
-	}
 	switch {
+	case trying.secret != nil:
+		return a.tell(a.unanswered(log, trying, attempt{text: "wait for the login with " + trying.name(), err: err}), current)
 	case reading != "":
-		return a.tell(ErrAuthFailed, current, log, a.reader.interrupted(reading, err))
+		return a.tell(log.add(a.reader.interrupted(reading, err)), current)
 	}
-	return a.tell(ErrAuthFailed, current, log, fmt.Errorf("wait for a version that the server accepts: %w", err))
+	return a.tell(log.add(attempt{text: "wait for a version that the server accepts", err: err}), current)
 }
 
 // ranOut returns the error of a call whose time was over while it logged in with what the
 // resolution offered.
 func (a *call) ranOut(s *resolution, c candidate, err error) error {
-	log, _, _, _ := a.resolver.progress(s)
-	if len(log) == 0 && !a.own.rejected {
+	log, _, _, current := a.resolver.progress(s)
+	if len(log) == 0 {
 		return a.fail("connect with secret", err)
 	}
-	kind := error(nil)
-	if _, _, isRejected := a.verdict(c); isRejected {
-		kind = ErrAuthFailed // a retry
-	}
-	return a.tell(kind, c, log.add(attempt{text: c.name(), err: err, at: time.Now()}), nil)
+	return a.tell(a.unanswered(log, c, attempt{text: c.name(), err: err}), current)
 }
 
-// verdict returns the rejection if the server has rejected c. If it has not answered yet,
-// the credentials are not to blame.
-func (a *call) verdict(c candidate) (k loginKey, r rejection, isRejected bool) {
-	k, err := a.resolver.locate(c)
-	if err != nil {
-		return k, r, false
+// unanswered adds to a log that the server has not answered a login with c. Unless it had
+// rejected c before, the credentials are not to blame.
+func (a *call) unanswered(log attemptLog, c candidate, end attempt) attemptLog {
+	k, err := a.locate(c)
+	if state, r := a.gate.state(k); err == nil && state == verdictRejected {
+		return log.add(rejectedAttempt(c, k, r)).add(end)
 	}
-	state, r := a.gate.state(k)
-	return k, r, state == verdictRejected
+	end.open, end.version = true, c.secret.VersionID()
+	return log.add(end)
 }
 
-// tell returns an error that tells what was tried for this call. c is the version that it
-// names, and also says why the call ended.
-func (a *call) tell(kind error, c candidate, log attemptLog, also error) error {
+// tell returns an error that tells what was tried for this call; current is the version
+// that the stage names.
+func (a *call) tell(log attemptLog, current candidate) error {
 	if a.own.rejected && !log.has(a.own.key) {
 		log = append(attemptLog{a.own}, log...)
 	}
-	a.used, a.told = c, log
-	if len(log) == 0 {
-		return a.fail("connect with secret", also)
-	}
+	a.used, a.told = current, log
 	now := time.Now()
-	return a.wrap("connect with secret", kind, &triedError{
-		log: log, also: also, began: a.began, ended: now, logins: a.logins, took: now.Sub(a.start)})
+	kind, open := log.verdict()
+	e := a.wrap("connect with secret", kind, &triedError{
+		log: log, began: a.began, ended: now, logins: a.logins, took: now.Sub(a.start)})
+	if open != "" {
+		e.Version = open
+	}
+	return e
+}
+
+// loginError returns the error of a login that was neither rejected nor held back.
+func (a *call) loginError(o outcome, err error) error {
+	switch {
+	case o == accepted, o == unusable:
+		return err
+	case o == abandoned && a.own.rejected:
+		return a.tell(attemptLog{}.add(attempt{text: a.used.name(), err: err, open: true, version: a.used.secret.VersionID()}), a.used)
+	}
+	return a.fail("connect with secret", err)
 }
 
 // fail returns the error of a call that failed for one reason.
@@ -319,7 +292,7 @@ func (a *call) fail(op string, err error) error {
 	return a.wrap(op, nil, err)
 }
 
-func (a *call) wrap(op string, kind, err error) error {
+func (a *call) wrap(op string, kind, err error) *Error {
 	e := &Error{Op: op, SecretID: a.reader.id, Kind: kind, Err: notBadConn(err)}
 	if a.used.secret != nil {
 		e.Version = a.used.secret.VersionID()

@@ -107,20 +107,16 @@ func (c *Connector) checkSuperseded(o *Options) error {
 
 // build makes the parts that Connect uses.
 func (c *Connector) build() {
-	now := clock.New()
 	c.reader = &reader{id: c.source.secretID, stage: c.source.stage, open: c.openSecrets,
-		trace: c.o.Trace, log: c.o.Logger, clock: now, seed: maphash.MakeSeed()}
-	c.gate = newGate(c.o.MaxLogins)
-	fallbacks := slices.DeleteFunc(slices.Clone(c.o.FallbackStages), func(stage string) bool { return stage == c.source.stage })
-	c.resolver = newResolver(c.reader, c.gate, fallbacks, c.o.ConnectTimeout, c.locate)
-	c.outage.clock = now
-	c.superseder = &superseder{resolver: c.resolver, clock: now, log: c.o.Logger, connect: func(ctx context.Context) error {
-		conn, err := c.connect(ctx, 0)
-		if err == nil {
-			_ = conn.Close()
-		}
-		return err
-	}}
+		trace: c.o.Trace, log: c.o.Logger.With("secret", c.source.secretID), clock: clock.New(), seed: maphash.MakeSeed()}
+	c.outage.clock = c.reader.clock
+	c.gate = &gate{maxLogins: c.o.MaxLogins, verdicts: map[loginKey]*verdict{}}
+	c.resolver = &resolver{
+		reader: c.reader, gate: c.gate, locate: c.locate, timeout: c.o.ConnectTimeout,
+		fallbacks: slices.DeleteFunc(slices.Clone(c.o.FallbackStages), func(stage string) bool { return stage == c.source.stage }),
+		denied:    map[string]attempt{}, news: make(chan struct{}),
+	}
+	c.superseder = &superseder{resolver: c.resolver, connect: c.connect}
 }
 
 // Driver returns a driver that opens other data source names with the same

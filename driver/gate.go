@@ -91,10 +91,6 @@ const (
 	rejected
 )
 
-func newGate(maxLogins int) *gate {
-	return &gate{maxLogins: maxLogins, verdicts: map[loginKey]*verdict{}}
-}
-
 // enter returns a ticket if p allows a login. With MaxLogins logins in flight it waits
 // for one of them to end, and asks again. An error is ctx's; ok is false if the login is
 // held back.
@@ -239,16 +235,9 @@ func (g *gate) acceptsAny(versions ...string) bool {
 	return false
 }
 
-// stageIs says which version the stage named when it was read first.
-func (g *gate) stageIs(version string) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.current = version
-}
-
-// stageMoved says that the stage names another version now. That begins anew, also an
-// older one that the stage names again: the one who moved the stage says that it is
-// good. The exception is a version that was accepted as a fallback and has been rejected
+// stageMoved says that the stage names another version now, or was read first. That version
+// begins anew, also an older one that the stage names again: the one who moved the stage
+// says that it is good. The exception is a version that was accepted as a fallback and has been rejected
 // since: the stage may have moved to it long before, and the next rotation have begun.
 func (g *gate) stageMoved(version string) {
 	g.mu.Lock()

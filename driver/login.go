@@ -50,8 +50,8 @@ func (a *call) send(ctx context.Context, c candidate, p permission) (conn sqldri
 		if !changed { // one record for those that were in flight together
 			level = slog.LevelDebug
 		}
-		a.o.Logger.Log(ctx, level, "the server rejected the credentials", "secret", info.SecretID, "stage", info.Stage,
-			"version", info.Version, "address", info.Address, "duration", info.Duration, "error", err)
+		a.reader.log.Log(ctx, level, "the server rejected the credentials", "stage", info.Stage, "version", info.Version,
+			"address", info.Address, "duration", info.Duration, "error", err)
 	default:
 		if a.blamed = a.misdirected(err); !a.blamed && !errors.Is(err, context.Canceled) {
 			a.outage.note()

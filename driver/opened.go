@@ -3,71 +3,51 @@ package driver
 import (
 	"context"
 	"errors"
-	"sync"
 	"sync/atomic"
 )
 
 // openedSecrets are those that Options.SecretsAt returns. The first call opens them, once
-// for all; if that fails, the calls that waited for it fail as well, and the next one tries
+// for all. If that fails, those that waited for it fail as well, and the next call tries
 // again.
-type openedSecrets struct {
-	secrets atomic.Pointer[Secrets]
+type openedSecrets struct{ opening atomic.Pointer[opening] }
 
-	mu      sync.Mutex
-	opening *opening // guarded by mu; nil if none is under way
-}
-
-// An opening is one call of SecretsAt. err is set before done is closed.
+// An opening is one call of SecretsAt. Its results are set before done is closed.
 type opening struct {
-	done chan struct{}
-	err  error
+	done    chan struct{}
+	secrets Secrets
+	err     error
 }
 
 func (s *openedSecrets) open(ctx context.Context, o *Options, loc Location) (Secrets, error) {
 	if o.Secrets != nil {
 		return o.Secrets, nil
 	}
-	if opened := s.secrets.Load(); opened != nil {
-		return *opened, nil
-	}
-	s.mu.Lock()
-	if opened := s.secrets.Load(); opened != nil {
-		s.mu.Unlock()
-		return *opened, nil
-	}
-	call, mine := s.opening, false
-	if call == nil {
-		call, mine = &opening{done: make(chan struct{}), err: errors.New("panic in options' SecretsAt")}, true
-		s.opening = call
-	}
-	s.mu.Unlock()
-	if mine {
-		s.call(call, o, loc)
+	call := s.opening.Load()
+	for call == nil {
+		call = &opening{done: make(chan struct{}), err: errors.New("options' SecretsAt panicked")}
+		if s.opening.CompareAndSwap(nil, call) {
+			s.run(call, o, loc)
+		} else {
+			call = s.opening.Load()
+		}
 	}
 	select {
 	case <-call.done:
+		return call.secrets, call.err
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	if call.err != nil {
-		return nil, call.err
-	}
-	return *s.secrets.Load(), nil
 }
 
-func (s *openedSecrets) call(call *opening, o *Options, loc Location) {
+func (s *openedSecrets) run(call *opening, o *Options, loc Location) {
 	defer func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.opening = nil
+		if call.err != nil {
+			s.opening.CompareAndSwap(call, nil)
+		}
 		close(call.done)
 	}()
-	opened, err := o.SecretsAt(loc)
-	if err == nil && opened == nil {
-		err = errors.New("options' SecretsAt returned neither secrets nor an error")
+	call.secrets, call.err = o.SecretsAt(loc)
+	if call.err == nil && call.secrets == nil {
+		call.err = errors.New("options' SecretsAt returned neither secrets nor an error")
 	}
-	if err == nil {
-		s.secrets.Store(&opened)
-	}
-	call.err = err
 }

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/sqlsecrets/sqlsecrets/internal/backoff"
-	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
 const (
@@ -21,15 +20,15 @@ const (
 )
 
 // A resolver knows which version of the secret new connections log in with, the active
-// version: the stage's, or one of a fallback stage that the server accepted while it
-// rejected the stage's. A Connect call that cannot log in with it joins the resolution,
-// of which there is one at a time.
+// version: the stage's, or a fallback stage's that the server accepted while it rejected
+// the stage's. A Connect call that cannot log in with it joins the resolution, of which
+// there is one at a time.
 type resolver struct {
 	reader    *reader
 	gate      *gate
 	locate    func(candidate) (loginKey, error) // reads a version's JSON
 	fallbacks []string                          // stages
-	timeout   time.Duration                     // of one reading; 0 = none
+	timeout   time.Duration                     // of one reading; 0 or negative = none
 
 	moves atomic.Uint64 // how often the stage has been seen to move; written under mu
 
@@ -37,63 +36,42 @@ type resolver struct {
 	current  candidate   // that the stage named when it was last read
 	fallback candidate   // the active version, if that is not current; else zero
 	running  *resolution // or nil
-	failure  *failure    // what the last resolution says that found nothing; nil if there is news since
+	failure  *failure    // of the last resolution, if that found nothing and there is no news since
 	pause    *backoff.Backoff
-	denied   map[string]time.Time // until when a fallback stage is left alone
-	joins    uint64               // number of the call that joined last
-	news     chan struct{}        // closed when the stage moves, or the server accepts a version that it did not
+	denied   map[string]attempt // by fallback stage, the reading that was denied
+	joins    uint64             // number of the call that joined last
+	news     chan struct{}      // closed when the stage moves, or the server accepts a version that it did not
 }
 
 // A failure is what a resolution says that found no version that the server accepts.
 type failure struct {
 	log      attemptLog
 	current  candidate // that the stage named at the end
-	also     error     // why no other version could be looked for, or nil
-	other    error     // why a login failed that was not rejected, or nil
-	culprit  candidate // of that login
-	answered uint64    // the calls up to this number joined before the last reading began
+	answered uint64    // calls up to this number joined before the last reading began
 	moving   bool      // the secret changed meanwhile: another resolution may find more
 }
 
-func newResolver(r *reader, g *gate, fallbacks []string, timeout time.Duration, locate func(candidate) (loginKey, error)) *resolver {
-	return &resolver{
-		reader: r, gate: g, locate: locate, fallbacks: fallbacks, timeout: max(0, timeout),
-		denied: map[string]time.Time{}, news: make(chan struct{}),
-	}
-}
-
 // observe notes which version the stage names, and returns the active version. moves is
-// the number of moves before the secret was read: observe reports false, and notes
-// nothing, if the stage has moved since, because what was read may be older.
-func (r *resolver) observe(moves uint64, c candidate) (active candidate, ok bool) {
+// the number of moves before the secret was read: ok is false, and nothing is noted, if the
+// stage has moved since, because what was read may be older. moved tells whether c is news.
+func (r *resolver) observe(moves uint64, c candidate) (active candidate, moved, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	_, ok = r.see(moves, c, nil)
-	return r.active(), ok
+	moved, ok = r.see(moves, c, nil)
+	return r.active(), moved, ok
 }
 
-// observed is observe for one who wants to know whether the stage has moved.
-func (r *resolver) observed(moves uint64, c candidate) (moved bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	moved, _ = r.see(moves, c, nil)
-	return moved
-}
-
-// see is observe. A move ends the resolution that is running, unless that has seen it:
-// then by is not nil. r.mu is held.
+// see is observe. A move ends the resolution that is running, unless that is by, which has
+// seen it. r.mu is held.
 func (r *resolver) see(moves uint64, c candidate, by *resolution) (moved, ok bool) {
-	switch {
-	case c.id == r.current.id:
+	if c.id == r.current.id {
 		r.current = c
 		return false, true
-	case moves != r.moves.Load():
-		return false, false
-	case r.current.id == "":
-		r.gate.stageIs(c.id)
-	default:
-		r.gate.stageMoved(c.id)
 	}
+	if moves != r.moves.Load() {
+		return false, false
+	}
+	r.gate.stageMoved(c.id)
 	r.current, r.fallback, r.failure, r.pause = c, candidate{}, nil, nil
 	r.moves.Add(1)
 	r.tell()
@@ -117,11 +95,11 @@ func (r *resolver) active() candidate {
 	return r.current
 }
 
-// use returns the active version.
-func (r *resolver) use() candidate {
+// use returns the active version, and whether it is a fallback stage's.
+func (r *resolver) use() (c candidate, fallback bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.active()
+	return r.active(), r.fallback.secret != nil
 }
 
 // rejected says that the server rejected a version.
@@ -149,6 +127,22 @@ func (r *resolver) accepted(c candidate) {
 	}
 }
 
+// found ends a resolution, unless it is over: c is the active version now.
+func (r *resolver) found(s *resolution, c candidate) (ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if s.over {
+		return false
+	}
+	r.failure, r.fallback = nil, candidate{}
+	if c.stage != r.reader.stage {
+		r.fallback, r.pause = c, nil
+	}
+	r.tell()
+	r.end(s, result{kind: found})
+	return true
+}
+
 // join makes a Connect call, which began at began and may not log in with used, a waiter of
 // the resolution, and begins one if none is running. If the last one found nothing and it
 // is too early for another, it returns that failure instead, and how long it is until the
@@ -162,8 +156,8 @@ func (r *resolver) join(ctx context.Context, began time.Time, used candidate) (s
 		if r.failure != nil && wait > 0 && (canWait(ctx, wait) || r.retryWait(began) > 0) {
 			return nil, 0, r.failure, wait
 		}
-		s = newResolution(ctx, r, used)
-		s.retriesFor = began
+		s = &resolution{resolver: r, offers: make(chan offer), done: make(chan struct{}), rejected: used, tried: map[loginKey]bool{}}
+		s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
 		r.running = s
 		go s.run()
 	}
@@ -182,32 +176,61 @@ func canWait(ctx context.Context, wait time.Duration) bool {
 	return wait <= refreshWait && !(ok && end.Before(time.Now().Add(wait)))
 }
 
-// retryWait returns how long after began a retry with the active version is due. r.mu is
-// held.
-func (r *resolver) retryWait(began time.Time) time.Duration {
-	k, err := r.locate(r.active())
-	if err != nil {
-		return 0
-	}
-	return r.gate.retryWait(k, began)
-}
-
 // leave is the end of join.
 func (r *resolver) leave(s *resolution) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	s.waiters--
-	if s.waiters == 0 {
+	if s.waiters--; s.waiters == 0 {
 		r.end(s, result{kind: deserted})
 	}
 }
 
-// progress returns what a resolution has tried, what it is doing, and the version that the
-// stage names.
-func (r *resolver) progress(s *resolution) (log attemptLog, reading string, trying, current candidate) {
+// begin says whether the secret is to be read by a resolution, and whether others before
+// have done so and found nothing.
+func (r *resolver) begin(s *resolution) (again, due bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return s.log, s.reading, s.trying, r.current
+	s.current = r.current
+	now := time.Now()
+	if r.pause.Wait(now.Add(-refreshMax)) == 0 {
+		r.pause = nil // older than any pause: it was another rejection's
+	}
+	if due = r.pause.Wait(now) == 0; !due && r.failure != nil {
+		s.log = r.failure.log
+	}
+	return r.pause != nil, due
+}
+
+// startReading notes that a resolution reads a stage. ok is false if it is not to: it is
+// over, or the program may not read the stage.
+func (r *resolver) startReading(s *resolution, stage string) (ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if a, denied := r.denied[stage]; denied && time.Since(a.at) < deniedPause {
+		s.log = s.log.add(a)
+		return false
+	}
+	s.answered, s.reading = r.joins, stage
+	return !s.over
+}
+
+// deny has a fallback stage left alone for deniedPause.
+func (r *resolver) deny(stage string, a attempt) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.denied[stage] = a
+}
+
+// stopReading notes what a resolution has read; c is zero if that failed. ok is false if
+// the resolution is over.
+func (r *resolver) stopReading(s *resolution, moves uint64, c candidate) (ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s.reading = ""
+	if !s.over && c.stage == r.reader.stage {
+		r.see(moves, c, s)
+	}
+	return !s.over
 }
 
 // end ends a resolution: its waiters go on, and what it reads is given up. Later calls do
@@ -224,20 +247,32 @@ func (r *resolver) end(s *resolution, res result) {
 	s.cancel()
 }
 
-// nextDue returns how long it is until the next resolution is due.
-func (r *resolver) nextDue() time.Duration {
+// progress returns what a resolution has tried, what it is doing, and the version that the
+// stage names.
+func (r *resolver) progress(s *resolution) (log attemptLog, reading string, trying, current candidate) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return s.log, s.reading, s.trying, r.current
+}
+
+// retryWait returns how long after began a retry with the active version is due. r.mu is
+// held.
+func (r *resolver) retryWait(began time.Time) time.Duration {
+	if c := r.active(); c.secret != nil {
+		if k, err := r.locate(c); err == nil {
+			return r.gate.retryWait(k, began)
+		}
+	}
+	return 0
+}
+
+// next returns how long it is until the next resolution is due, and a channel that is closed
+// when there is news.
+func (r *resolver) next() (time.Duration, <-chan struct{}) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := time.Now()
-	return min(r.pause.Wait(now), r.retryWait(now))
-}
-
-// newsChannel returns a channel that is closed when the stage moves, or the server accepts
-// a version that it did not.
-func (r *resolver) newsChannel() <-chan struct{} {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.news
+	return min(r.pause.Wait(now), r.retryWait(now)), r.news
 }
 
 // isSuperseded reports whether a version is neither the stage's nor the active one; proven
@@ -250,33 +285,4 @@ func (r *resolver) isSuperseded(version string) (superseded, proven bool) {
 		return false, false
 	}
 	return true, r.gate.acceptsAny(current, active)
-}
-
-// rotating reports whether the active version is a fallback stage's.
-func (r *resolver) rotating() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.fallback.secret != nil
-}
-
-// peek reads the stage and notes which version it names. In a rotation it reads past the
-// cache: what that has until its TTL is rejected.
-func (r *resolver) peek(ctx context.Context, rotating bool) {
-	secrets, err := r.reader.open(ctx)
-	if err != nil {
-		return
-	}
-	moves := r.moves.Load()
-	r.mu.Lock()
-	current := r.current
-	r.mu.Unlock()
-	var s *secretcache.Secret
-	if rotating {
-		s, err = secrets.Refresh(ctx, r.reader.id, r.reader.stage, current.secret)
-	} else {
-		s, err = secrets.Get(ctx, r.reader.id, r.reader.stage)
-	}
-	if err == nil {
-		r.observed(moves, r.reader.candidate(s, r.reader.stage))
-	}
 }

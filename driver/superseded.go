@@ -2,14 +2,14 @@ package driver
 
 import (
 	"context"
+	sqldriver "database/sql/driver"
 	"fmt"
-	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/sqlsecrets/sqlsecrets/internal/backoff"
-	"github.com/sqlsecrets/sqlsecrets/internal/clock"
+	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
 const (
@@ -18,11 +18,8 @@ const (
 	// How often it is read past the cache, to see the end of a rotation: from the first to
 	// the second, doubling.
 	rotationBase, rotationMax = 2 * time.Second, 30 * time.Second
-)
-
-// A query for which a pool finds three bad connections in a row fails. So after one is
-// closed, this many checkouts of others that are due are let pass, or this much time.
-const (
+	// A query for which a pool finds three bad connections in a row fails. So after one is
+	// closed, this many checkouts of others that are due are let pass, or this much time.
 	closeAfter = 64
 	closeEvery = time.Second
 )
@@ -30,9 +27,7 @@ const (
 // A superseder decides whether a pool is to close a connection whose version is superseded.
 type superseder struct {
 	resolver *resolver
-	clock    *clock.Clock
-	log      *slog.Logger
-	connect  func(context.Context) error // opens a connection and closes it
+	connect  func(context.Context, time.Duration) (sqldriver.Conn, error)
 
 	peekDue  atomic.Int64 // by clock
 	peeking  atomic.Bool
@@ -52,17 +47,14 @@ func (s *superseder) check(login LoginInfo, version string) func() bool {
 	return func() bool {
 		s.peek()
 		superseded, proven := s.resolver.isSuperseded(version)
-		switch {
-		case !superseded:
-			return false
-		case !proven:
+		if superseded && !proven {
 			s.prove()
-			return false
-		case !s.mayClose():
+		}
+		if !proven || !s.mayClose() {
 			return false
 		}
-		s.log.Info("a connection is closed whose version of the secret is superseded",
-			"secret", login.SecretID, "version", login.Version, "address", login.Address)
+		s.resolver.reader.log.Info("a connection is closed whose version of the secret is superseded",
+			"version", login.Version, "address", login.Address)
 		return true
 	}
 }
@@ -83,26 +75,43 @@ func (s *superseder) mayClose() bool {
 // peek has the stage read in the background. No checkout waits for that: the next one
 // knows.
 func (s *superseder) peek() {
-	now, due := int64(s.clock.Now()), s.peekDue.Load()
+	now, due := int64(s.resolver.reader.clock.Now()), s.peekDue.Load()
 	if now < due || s.peeking.Load() || !s.peekDue.CompareAndSwap(due, now+int64(peekEvery)) || !s.peeking.CompareAndSwap(false, true) {
 		return
 	}
 	go s.inBackground("reading the secret", func(ctx context.Context) {
 		defer s.peeking.Store(false)
-		if !s.resolver.rotating() {
-			s.rotation = nil
-			s.resolver.peek(ctx, false)
-			return
-		}
-		now := time.Now()
-		if s.rotation.Wait(now) > 0 {
-			return
-		}
-		if s.rotation != nil { // the stage was read when the rotation was met
-			s.resolver.peek(ctx, true)
-		}
-		s.rotation = s.rotation.Next(now, rotationBase, rotationMax)
+		s.read(ctx)
 	})
+}
+
+// read reads the stage and tells the resolver. In a rotation it reads past the cache, where
+// a rejected version is kept until its TTL; that is spaced.
+func (s *superseder) read(ctx context.Context) {
+	r := s.resolver.reader
+	secrets, err := r.open(ctx)
+	if err != nil {
+		return
+	}
+	read, now := secrets.Get, time.Now()
+	if _, rotating := s.resolver.use(); !rotating {
+		s.rotation = nil
+	} else {
+		first, wait := s.rotation == nil, s.rotation.Wait(now)
+		if wait == 0 {
+			s.rotation = s.rotation.Next(now, rotationBase, rotationMax)
+		}
+		if first || wait > 0 {
+			return // the stage was read when the rotation was met
+		}
+		read = func(ctx context.Context, id, stage string) (*secretcache.Secret, error) {
+			return secrets.Refresh(ctx, id, stage, nil)
+		}
+	}
+	moves := s.resolver.moves.Load()
+	if secret, err := read(ctx, r.id, r.stage); err == nil {
+		s.resolver.observe(moves, r.candidate(secret, r.stage))
+	}
 }
 
 // prove has a connection opened that no pool asked for, to learn whether the server accepts
@@ -125,7 +134,10 @@ func (s *superseder) prove() {
 			}
 			s.pause = s.pause.Next(time.Now(), refreshBase, refreshMax) // the gate spaces the logins
 		}()
-		worked = s.connect(ctx) == nil
+		conn, err := s.connect(ctx, 0)
+		if worked = err == nil; worked {
+			_ = conn.Close()
+		}
 	})
 }
 
@@ -136,7 +148,7 @@ func (s *superseder) inBackground(what string, f func(context.Context)) {
 	defer cancel()
 	defer func() {
 		if p := recover(); p != nil { // its text may hold a secret
-			s.log.Error("panic while "+what, "secret", s.resolver.reader.id, "type", fmt.Sprintf("%T", p))
+			s.resolver.reader.log.Error("panic while "+what, "type", fmt.Sprintf("%T", p))
 		}
 	}()
 	f(ctx)

@@ -1,6 +1,7 @@
 package driver
 
 import (
+	"cmp"
 	"context"
 	sqldriver "database/sql/driver"
 	"errors"
@@ -109,10 +110,7 @@ func (a *call) read(ctx context.Context) (active candidate, err error) {
 		}
 		if ok || err != nil || tries == 3 {
 			a.reader.got(ctx, reading, start, err)
-			if err != nil {
-				err = a.fail("get secret", err)
-			}
-			return active, err
+			return active, a.fail("get secret", err)
 		}
 	}
 }
@@ -127,7 +125,7 @@ func (a *call) logIn(ctx context.Context, use candidate) (sqldriver.Conn, error)
 	for p := ifAccepted; ; use, _ = a.resolver.use() {
 		conn, o, err := a.send(ctx, use, p)
 		if o != rejected && o != heldBack {
-			return conn, a.loginError(o, err)
+			return conn, a.fail("connect with secret", err)
 		}
 		conn, p, err = a.resolve(ctx)
 		if err != errAgain {
@@ -140,8 +138,15 @@ func (a *call) logIn(ctx context.Context, use candidate) (sqldriver.Conn, error)
 // error is errAgain, the call may log in with the active version as p permits.
 func (a *call) resolve(ctx context.Context) (conn sqldriver.Conn, p permission, err error) {
 	s, number, f, wait := a.resolver.join(ctx, a.began, a.used)
+	if f != nil && !canWait(ctx, wait) {
+		return nil, ifAccepted, a.tell(f.log, f.current)
+	}
 	if f != nil {
-		return nil, ifAccepted, a.waitForNext(ctx, f, wait)
+		_, news := a.resolver.next()
+		if err := sleep(ctx, wait, news); err != nil {
+			return nil, ifAccepted, a.tell(f.log.add(attempt{text: "wait for the next refresh", err: err}), f.current)
+		}
+		return nil, ifAccepted, errAgain
 	}
 	defer a.resolver.leave(s)
 	for {
@@ -159,7 +164,7 @@ func (a *call) resolve(ctx context.Context) (conn sqldriver.Conn, p permission, 
 			}
 			return nil, ifAccepted, errAgain
 		case <-ctx.Done():
-			return nil, ifAccepted, a.gaveUp(s, ctx.Err())
+			return nil, ifAccepted, a.gaveUp(s, candidate{}, ctx.Err())
 		}
 	}
 }
@@ -184,7 +189,7 @@ func (a *call) accept(ctx context.Context, s *resolution, o offer) (sqldriver.Co
 		s.accept(o.candidate)
 		return conn, nil
 	case outcome == abandoned && deadline.Err(ctx) != nil:
-		return nil, a.ranOut(s, o.candidate, err)
+		return nil, a.gaveUp(s, o.candidate, err)
 	case outcome == rejected:
 		a.failures++
 		return nil, errAgain
@@ -192,7 +197,7 @@ func (a *call) accept(ctx context.Context, s *resolution, o offer) (sqldriver.Co
 		a.blamed = false
 		return nil, errAgain
 	}
-	return nil, a.loginError(outcome, err)
+	return nil, a.fail("connect with secret", err)
 }
 
 // judge decides whether a failure answers this call, which joined the resolution under a
@@ -208,51 +213,27 @@ func (a *call) judge(f *failure, number uint64) error {
 	return a.tell(f.log, f.current)
 }
 
-// waitForNext waits until the next resolution is due, if that is soon. Otherwise it
-// returns what the last one said.
-func (a *call) waitForNext(ctx context.Context, f *failure, wait time.Duration) error {
-	if !canWait(ctx, wait) {
-		return a.tell(f.log, f.current)
-	}
-	_, news := a.resolver.next()
-	if err := sleep(ctx, wait, news); err != nil {
-		return a.tell(f.log.add(attempt{text: "wait for the next refresh", err: err}), f.current)
-	}
-	return errAgain
-}
-
-// gaveUp returns the error of a call that leaves the resolution because of err, its
-// context's.
-func (a *call) gaveUp(s *resolution, err error) error {
+// gaveUp returns the error of a call that leaves the resolution because of err: its context
+// has ended, maybe while it logged in with mine. Unless the server has rejected the version
+// that is being tried, the credentials are not to blame.
+func (a *call) gaveUp(s *resolution, mine candidate, err error) error {
 	log, reading, trying, current := a.resolver.progress(s)
+	if mine.secret != nil {
+		trying = mine
+	}
+	end := attempt{text: "wait for a version that the server accepts", err: err}
 	switch {
 	case trying.secret != nil:
-		return a.tell(a.unanswered(log, trying, attempt{text: "wait for the login with " + trying.name(), err: err}), current)
+		end = attempt{text: "wait for the login with " + trying.name(), err: err, version: trying.secret.VersionID()}
+		k, err := a.locate(trying)
+		state, r := a.gate.state(k)
+		if end.open = err != nil || state != verdictRejected; !end.open {
+			log = log.add(rejectedAttempt(trying, k, r))
+		}
 	case reading != "":
-		return a.tell(log.add(a.reader.interrupted(reading, err)), current)
+		end = a.reader.interrupted(reading, err)
 	}
-	return a.tell(log.add(attempt{text: "wait for a version that the server accepts", err: err}), current)
-}
-
-// ranOut returns the error of a call whose time was over while it logged in with what the
-// resolution offered.
-func (a *call) ranOut(s *resolution, c candidate, err error) error {
-	log, _, _, current := a.resolver.progress(s)
-	if len(log) == 0 {
-		return a.fail("connect with secret", err)
-	}
-	return a.tell(a.unanswered(log, c, attempt{text: c.name(), err: err}), current)
-}
-
-// unanswered adds to a log that the server has not answered a login with c. Unless it had
-// rejected c before, the credentials are not to blame.
-func (a *call) unanswered(log attemptLog, c candidate, end attempt) attemptLog {
-	k, err := a.locate(c)
-	if state, r := a.gate.state(k); err == nil && state == verdictRejected {
-		return log.add(rejectedAttempt(c, k, r)).add(end)
-	}
-	end.open, end.version = true, c.secret.VersionID()
-	return log.add(end)
+	return a.tell(log.add(end), current)
 }
 
 // tell returns an error that tells what was tried for this call; current is the version
@@ -264,32 +245,23 @@ func (a *call) tell(log attemptLog, current candidate) error {
 	a.used, a.told = current, log
 	now := time.Now()
 	kind, open := log.verdict()
-	e := a.wrap("connect with secret", kind, &triedError{
-		log: log, began: a.began, ended: now, logins: a.logins, took: now.Sub(a.start)})
-	if open != "" {
-		e.Version = open
-	}
+	e := a.wrap("connect with secret", kind, &triedError{log, a.began, now, a.logins, now.Sub(a.start)})
+	e.Version = cmp.Or(open, e.Version)
 	return e
 }
 
-// loginError returns the error of a login that was neither rejected nor held back.
-func (a *call) loginError(o outcome, err error) error {
-	switch {
-	case o == accepted, o == unusable:
-		return err
-	case o == abandoned && a.own.rejected:
-		return a.tell(attemptLog{}.add(attempt{text: a.used.name(), err: err, open: true, version: a.used.secret.VersionID()}), a.used)
-	}
-	return a.fail("connect with secret", err)
-}
-
-// fail returns the error of a call that failed for one reason.
+// fail returns the error of a call that failed for one reason, or nil.
 func (a *call) fail(op string, err error) error {
-	// Errors of this package come without operation and secret.
-	if e := (*Error)(nil); errors.As(err, &e) && e.Op == "" {
-		return a.wrap(op, e.Kind, e.Err)
+	e := (*Error)(nil)
+	switch {
+	case err == nil:
+		return nil
+	case !errors.As(err, &e):
+		return a.wrap(op, nil, err)
+	case e.Op != "":
+		return err
 	}
-	return a.wrap(op, nil, err)
+	return a.wrap(op, e.Kind, e.Err) // errors of this package come without operation and secret
 }
 
 func (a *call) wrap(op string, kind, err error) *Error {

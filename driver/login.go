@@ -41,7 +41,7 @@ func (a *call) send(ctx context.Context, c candidate, p permission) (conn sqldri
 	case accepted:
 		a.outage.over()
 		if changed && p != always {
-			a.resolver.accepted(c)
+			a.resolver.accepted(nil, c)
 		}
 	case rejected:
 		a.own = rejectedAttempt(c, k, rejection{err, time.Now()})

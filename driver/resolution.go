@@ -240,9 +240,8 @@ func (s *resolution) setTrying(c candidate) {
 // waited for a refresh that found nothing must not send one because of its wait.
 func (s *resolution) retryDue(k loginKey) bool {
 	s.resolver.mu.Lock()
-	began := s.retriesFor
-	s.resolver.mu.Unlock()
-	return s.resolver.gate.retryWait(k, began) == 0
+	defer s.resolver.mu.Unlock()
+	return s.resolver.gate.retryWait(k, s.retriesFor) == 0
 }
 
 // note adds to the attempt log.
@@ -263,14 +262,12 @@ func (s *resolution) noteRejection(c candidate) {
 // accept ends the resolution: the server accepts c. The waiter that logged in calls it,
 // before it leaves.
 func (s *resolution) accept(c candidate) (over bool) {
-	log := s.resolver.reader.log
-	switch {
-	case !s.resolver.found(s, c):
-		s.resolver.accepted(c)
-	case !s.isOwn(c):
-		log.InfoContext(s.ctx, "the server accepted a fall-back version", "stage", c.stage, "version", c.secret.VersionID())
-	case len(s.log) > 0:
-		log.InfoContext(s.ctx, "found a version that the server accepts", "stage", c.stage, "version", c.secret.VersionID())
+	text := "found a version that the server accepts"
+	if !s.isOwn(c) {
+		text = "the server accepted a fall-back version"
+	}
+	if s.resolver.accepted(s, c) && len(s.log) > 0 {
+		s.resolver.reader.log.InfoContext(s.ctx, text, "stage", c.stage, "version", c.secret.VersionID())
 	}
 	return true
 }

@@ -95,11 +95,11 @@ func (r *resolver) active() candidate {
 	return r.current
 }
 
-// use returns the active version, and whether it is a fallback stage's.
-func (r *resolver) use() (c candidate, fallback bool) {
+// use returns the active version, and the one that the stage names.
+func (r *resolver) use() (active, current candidate) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.active(), r.fallback.secret != nil
+	return r.active(), r.current
 }
 
 // rejected says that the server rejected a version.
@@ -111,36 +111,27 @@ func (r *resolver) rejected(c candidate) {
 	}
 }
 
-// accepted says that the server accepted a version that it had not accepted before. That
-// does not make the next refresh due: a server that lags behind would cause one each time
-// it is dialled.
-func (r *resolver) accepted(c candidate) {
+// accepted says that the server accepted a version, for a resolution or, if s is nil or
+// over, for a call on its own. It ends the resolution. That does not make the next refresh
+// due: a server that lags behind would cause one each time it is dialled. ok tells whether
+// s has ended by it.
+func (r *resolver) accepted(s *resolution, c candidate) (ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if c.id != r.active().id {
-		return
+	switch ok = s != nil && !s.over; {
+	case ok && c.stage != r.reader.stage:
+		r.fallback, r.pause = c, nil
+	case ok:
+		r.fallback = candidate{}
+	case c.id != r.active().id:
+		return false
 	}
 	r.failure = nil
 	r.tell()
 	if r.running != nil {
 		r.end(r.running, result{kind: found})
 	}
-}
-
-// found ends a resolution, unless it is over: c is the active version now.
-func (r *resolver) found(s *resolution, c candidate) (ok bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if s.over {
-		return false
-	}
-	r.failure, r.fallback = nil, candidate{}
-	if c.stage != r.reader.stage {
-		r.fallback, r.pause = c, nil
-	}
-	r.tell()
-	r.end(s, result{kind: found})
-	return true
+	return ok
 }
 
 // join makes a Connect call, which began at began and may not log in with used, a waiter of
@@ -273,16 +264,4 @@ func (r *resolver) next() (time.Duration, <-chan struct{}) {
 	defer r.mu.Unlock()
 	now := time.Now()
 	return min(r.pause.Wait(now), r.retryWait(now)), r.news
-}
-
-// isSuperseded reports whether a version is neither the stage's nor the active one; proven
-// whether the server accepts one that is.
-func (r *resolver) isSuperseded(version string) (superseded, proven bool) {
-	r.mu.Lock()
-	current, active := r.current.id, r.active().id
-	r.mu.Unlock()
-	if version == current || version == active {
-		return false, false
-	}
-	return true, r.gate.acceptsAny(current, active)
 }

@@ -15,9 +15,9 @@ import (
 const (
 	// How often the stage is read for connections that are handed out.
 	peekEvery = time.Second
-	// How often it is read past the cache, to see the end of a rotation: from the first to
-	// the second, doubling.
-	rotationBase, rotationMax = 2 * time.Second, 30 * time.Second
+	// The same in a rotation: what is cached until its TTL is rejected, so the stage is read
+	// past the cache, which spaces that, too.
+	peekInRotation = 5 * time.Second
 	// A query for which a pool finds three bad connections in a row fails. So after one is
 	// closed, this many checkouts of others that are due are let pass, or this much time.
 	closeAfter = 64
@@ -29,9 +29,8 @@ type superseder struct {
 	resolver *resolver
 	connect  func(context.Context, time.Duration) (sqldriver.Conn, error)
 
-	peekDue  atomic.Int64 // by clock
-	peeking  atomic.Bool
-	rotation *backoff.Backoff // of readings in a rotation; used while peeking is set
+	peekDue atomic.Int64 // by clock
+	peeking atomic.Bool
 
 	mu      sync.Mutex
 	closed  time.Time        // when the last connection was closed
@@ -46,11 +45,15 @@ type superseder struct {
 func (s *superseder) check(login LoginInfo, version string) func() bool {
 	return func() bool {
 		s.peek()
-		superseded, proven := s.resolver.isSuperseded(version)
-		if superseded && !proven {
-			s.prove()
+		active, current := s.resolver.use()
+		if version == active.id || version == current.id {
+			return false
 		}
-		if !proven || !s.mayClose() {
+		if !s.resolver.gate.acceptsAny(active.id, current.id) {
+			s.prove()
+			return false
+		}
+		if !s.mayClose() {
 			return false
 		}
 		s.resolver.reader.log.Info("a connection is closed whose version of the secret is superseded",
@@ -75,43 +78,34 @@ func (s *superseder) mayClose() bool {
 // peek has the stage read in the background. No checkout waits for that: the next one
 // knows.
 func (s *superseder) peek() {
-	now, due := int64(s.resolver.reader.clock.Now()), s.peekDue.Load()
-	if now < due || s.peeking.Load() || !s.peekDue.CompareAndSwap(due, now+int64(peekEvery)) || !s.peeking.CompareAndSwap(false, true) {
+	r := s.resolver.reader
+	now, due := int64(r.clock.Now()), s.peekDue.Load()
+	if now < due || s.peeking.Load() || !s.peeking.CompareAndSwap(false, true) {
 		return
 	}
+	active, current := s.resolver.use()
+	every, rotating := peekEvery, active.id != current.id
+	if rotating {
+		every = peekInRotation
+	}
+	s.peekDue.Store(now + int64(every))
 	go s.inBackground("reading the secret", func(ctx context.Context) {
 		defer s.peeking.Store(false)
-		s.read(ctx)
+		secrets, err := r.open(ctx)
+		if err != nil {
+			return
+		}
+		moves := s.resolver.moves.Load()
+		var secret *secretcache.Secret
+		if rotating {
+			secret, err = secrets.Refresh(ctx, r.id, r.stage, current.secret)
+		} else {
+			secret, err = secrets.Get(ctx, r.id, r.stage)
+		}
+		if err == nil {
+			s.resolver.observe(moves, r.candidate(secret, r.stage))
+		}
 	})
-}
-
-// read reads the stage and tells the resolver. In a rotation it reads past the cache, where
-// a rejected version is kept until its TTL; that is spaced.
-func (s *superseder) read(ctx context.Context) {
-	r := s.resolver.reader
-	secrets, err := r.open(ctx)
-	if err != nil {
-		return
-	}
-	read, now := secrets.Get, time.Now()
-	if _, rotating := s.resolver.use(); !rotating {
-		s.rotation = nil
-	} else {
-		first, wait := s.rotation == nil, s.rotation.Wait(now)
-		if wait == 0 {
-			s.rotation = s.rotation.Next(now, rotationBase, rotationMax)
-		}
-		if first || wait > 0 {
-			return // the stage was read when the rotation was met
-		}
-		read = func(ctx context.Context, id, stage string) (*secretcache.Secret, error) {
-			return secrets.Refresh(ctx, id, stage, nil)
-		}
-	}
-	moves := s.resolver.moves.Load()
-	if secret, err := read(ctx, r.id, r.stage); err == nil {
-		s.resolver.observe(moves, r.candidate(secret, r.stage))
-	}
 }
 
 // prove has a connection opened that no pool asked for, to learn whether the server accepts

@@ -2,6 +2,7 @@ package driver
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -27,76 +28,88 @@ type target struct {
 	address  string // host and port, for the guard and for people
 }
 
-// parseSecret reads a secret's JSON. What the DSN says goes before it, what
+// parseSecret reads a secret's JSON. What the DSN says takes precedence over it; what
 // neither says is the engine's default. Errors name keys and never values.
 func parseSecret(s *secretcache.Secret, d *dataSource, info *Info) (*target, error) {
 	m, err := decodeSecret(s)
 	if err != nil {
 		return nil, err
 	}
+	if err := d.checkEngine(m, info); err != nil {
+		return nil, err
+	}
 	t := &target{secret: s, host: d.host, port: d.port, database: d.database}
-
-	if d.engine == "" {
-		engine, err := text(m, "engine")
-		if err != nil {
-			return nil, malformed(err)
-		}
-		if engine != "" && !info.Accepts(strings.ToLower(engine)) {
-			return nil, mismatch(`key "engine" names another database than the driver for %s; "engine=%s" in the data source name overrides it`, info.Name, info.Name)
-		}
-	}
 	if t.host == "" {
-		host, err := text(m, d.fields.host)
-		if err == nil && host == "" {
-			err = fmt.Errorf(`key %q is missing; secrets that RDS or Redshift manages have none: give "host" in the data source name`, d.fields.host)
-		}
-		if err == nil {
-			if t.host, err = checkHost(host); err != nil {
-				err = fmt.Errorf("key %q: %w", d.fields.host, err)
-			}
-		}
-		if err != nil {
-			return nil, malformed(err)
-		}
+		t.host, err = hostOf(m, d.fields.host)
 	}
-	if t.port == 0 {
-		var err error
-		if t.port, err = port(m, d.fields.port); err != nil {
-			return nil, malformed(err)
-		}
-		if t.port == 0 {
-			t.port = info.Port
-		}
+	if err == nil && t.port == 0 {
+		t.port, err = port(m, d.fields.port)
+		t.port = cmp.Or(t.port, info.Port)
 	}
-	if t.database == "" {
-		var err error
-		if t.database, err = text(m, d.fields.database); err != nil {
-			return nil, malformed(err)
-		}
-		// As AWS's JDBC library does: what would be parameters in a URL is hardly a name.
-		if strings.ContainsAny(t.database, "?#&;/") {
-			return nil, malformed(fmt.Errorf(`key %q holds one of "?#&;/"; if it is the database's name, give it as "dbname" in the data source name`, d.fields.database))
-		}
-		if t.database == "" {
-			t.database = info.Database
-		}
-		if t.database == "" && info.DatabaseRequired {
-			return nil, malformed(fmt.Errorf(`key %q is missing; give it, or "dbname" in the data source name`, d.fields.database))
-		}
+	if err == nil && t.database == "" {
+		t.database, err = databaseOf(m, d.fields.database, info)
 	}
-	if t.user, err = required(m, d.fields.username); err == nil {
+	if err == nil {
+		t.user, err = required(m, d.fields.username)
+	}
+	if err == nil {
 		_, err = text(m, d.fields.username)
 	}
+	if err == nil {
+		var password string
+		password, err = required(m, d.fields.password)
+		t.password = NewPassword(password)
+	}
 	if err != nil {
 		return nil, malformed(err)
 	}
-	password, err := required(m, d.fields.password)
-	if err != nil {
-		return nil, malformed(err)
-	}
-	t.password = NewPassword(password)
 	t.address = net.JoinHostPort(t.host, strconv.Itoa(t.port))
 	return t, nil
+}
+
+// checkEngine returns an error if the secret is another engine's, unless the DSN says
+// which one it is.
+func (d *dataSource) checkEngine(m map[string]any, info *Info) error {
+	if d.engine != "" {
+		return nil
+	}
+	engine, err := text(m, "engine")
+	if err != nil {
+		return malformed(err)
+	}
+	if engine != "" && !info.Accepts(strings.ToLower(engine)) {
+		return mismatch(`key "engine" names another database than the driver for %s; "engine=%s" in the data source name overrides it`, info.Name, info.Name)
+	}
+	return nil
+}
+
+func hostOf(m map[string]any, key string) (string, error) {
+	host, err := text(m, key)
+	if err == nil && host == "" {
+		err = fmt.Errorf(`key %q is missing; secrets that RDS or Redshift manages have none: give "host" in the data source name`, key)
+	}
+	if err != nil {
+		return "", err
+	}
+	if host, err = checkHost(host); err != nil {
+		err = fmt.Errorf("key %q: %w", key, err)
+	}
+	return host, err
+}
+
+func databaseOf(m map[string]any, key string, info *Info) (string, error) {
+	database, err := text(m, key)
+	switch {
+	case err != nil:
+		return "", err
+	case strings.ContainsAny(database, "?#&;/"):
+		// As AWS's JDBC library does: what would be parameters in a URL is hardly a name.
+		return "", fmt.Errorf(`key %q holds one of "?#&;/"; if it is the database's name, give it as "dbname" in the data source name`, key)
+	}
+	if database = cmp.Or(database, info.Database); database == "" && info.DatabaseRequired {
+		return "", fmt.Errorf(`key %q is missing; give it, or "dbname" in the data source name`, key)
+	}
+	return database, nil
 }
 
 func malformed(err error) error {

@@ -1,6 +1,7 @@
 package driver
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/sqlsecrets/sqlsecrets/internal/awsregion"
 	"github.com/sqlsecrets/sqlsecrets/internal/jdbcurl"
+	"github.com/sqlsecrets/sqlsecrets/internal/secretid"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
@@ -22,13 +24,6 @@ const jdbcPrefix = "jdbc-secretsmanager:"
 // jdbcSchemes are the engines of that form, to tell another engine's URL from
 // one that is misspelt.
 var jdbcSchemes = []string{"postgresql", "redshift", "mysql", "mariadb", "oracle", "sqlserver", "db2"}
-
-// Longest ids by the Secrets Manager API reference: CreateSecret's Name and
-// GetSecretValue's SecretId.
-const (
-	maxNameLen = 512
-	maxIDLen   = 2048
-)
 
 // A dataSource is a parsed data source name.
 type dataSource struct {
@@ -134,7 +129,7 @@ func (d *dataSource) parseBare(dsn string) error {
 		return errors.New(`it is another driver's URL; one for a secret begins with "jdbc-secretsmanager:"`)
 	}
 	id, query, hasQuery := strings.Cut(dsn, "?")
-	if err := checkID(id); err != nil {
+	if err := secretid.Check(id); err != nil {
 		return err // before any error that quotes the name of a parameter
 	}
 	d.secretID = id
@@ -143,27 +138,35 @@ func (d *dataSource) parseBare(dsn string) error {
 	}
 	seen := map[string]bool{}
 	for pair := range strings.SplitSeq(query, "&") {
-		key, raw, ok := strings.Cut(pair, "=")
-		if !ok || key == "" {
-			return errors.New(`a parameter is not of the form key=value; write "%26" for "&" in a value`)
+		key, value, err := parsePair(pair)
+		if err == nil && seen[key] {
+			err = fmt.Errorf("parameter %q is given twice", key)
 		}
-		if !isKey(key) {
-			return errors.New("a parameter's name has a character that none has")
+		if err == nil {
+			err = d.set(key, value)
 		}
-		value, err := url.PathUnescape(raw) // unlike QueryUnescape it leaves "+" alone
 		if err != nil {
-			// The cause quotes the value.
-			return fmt.Errorf(`parameter %q: "%%" is not followed by two hexadecimal digits; write "%%25" for "%%"`, key)
-		}
-		if seen[key] {
-			return fmt.Errorf("parameter %q is given twice", key)
-		}
-		seen[key] = true
-		if err := d.set(key, value); err != nil {
 			return err
 		}
+		seen[key] = true
 	}
 	return nil
+}
+
+func parsePair(pair string) (key, value string, err error) {
+	key, value, ok := strings.Cut(pair, "=")
+	if !ok || key == "" {
+		return "", "", errors.New(`a parameter is not of the form key=value; write "%26" for "&" in a value`)
+	}
+	if !isKey(key) {
+		return "", "", errors.New("a parameter's name has a character that none has")
+	}
+	value, err = url.PathUnescape(value) // unlike QueryUnescape it leaves "+" alone
+	if err != nil {
+		// The cause quotes the value.
+		return "", "", fmt.Errorf(`parameter %q: "%%" is not followed by two hexadecimal digits; write "%%25" for "%%"`, key)
+	}
+	return key, value, nil
 }
 
 // isKey reports whether s may be the name of a parameter, so that an error may
@@ -181,31 +184,26 @@ func isAlnum(r rune) bool {
 }
 
 func (d *dataSource) parseJDBC(engine Engine, info *Info, rest string) error {
-	scheme, _, ok := strings.Cut(rest, ":")
-	switch {
+	switch scheme, _, ok := strings.Cut(rest, ":"); {
 	case ok && slices.Contains(info.Schemes, scheme):
 	case ok && slices.Contains(jdbcSchemes, scheme):
 		return mismatch("the URL is for %s, the driver for %s", scheme, info.Name)
 	default:
 		return fmt.Errorf("what follows %q is none of %q", jdbcPrefix, info.Schemes)
 	}
-	u, err := engine.ParseURL(rest, func(key string) bool {
-		_, own := ownKeys[key]
-		return own
-	})
+	u, err := engine.ParseURL(rest, func(key string) bool { return ownKeys[key] != nil })
+	if err == nil && u.SecretID == "" {
+		err = errors.New(`the URL has no "user"; it is the id of the secret`)
+	}
+	if err == nil {
+		err = secretid.Check(u.SecretID)
+	}
 	if err != nil {
-		return err
-	}
-	if u.SecretID == "" {
-		return errors.New(`the URL has no "user"; it is the id of the secret`)
-	}
-	if err := checkID(u.SecretID); err != nil {
 		return err
 	}
 	d.secretID = u.SecretID
 	for _, key := range slices.Sorted(maps.Keys(u.Params)) {
-		switch key {
-		case "host", "port", "dbname", "engine":
+		if slices.Contains([]string{"host", "port", "dbname", "engine"}, key) {
 			return fmt.Errorf("parameter %q is not for a JDBC URL, which has a place for it", key)
 		}
 		if err := d.set(key, u.Params[key]); err != nil {
@@ -213,8 +211,8 @@ func (d *dataSource) parseJDBC(engine Engine, info *Info, rest string) error {
 		}
 	}
 	d.host, d.port, d.database = u.Host, u.Port, u.Database
-	if d.host != "" && d.port == 0 {
-		d.port = info.Port
+	if d.host != "" {
+		d.port = cmp.Or(d.port, info.Port)
 	}
 	return nil
 }
@@ -260,40 +258,9 @@ func (d *dataSource) check(engine Engine, info *Info) error {
 // moveToRegion gives an ARN the region asked for, the first if there are several: the
 // replica there differs from it in nothing else.
 func (d *dataSource) moveToRegion() {
-	if region, _ := awsregion.Split(d.location.Region); region != "" && strings.HasPrefix(d.secretID, "arn:") {
-		part := splitARN(d.secretID)
-		part[3] = region
-		d.secretID = strings.Join(part, ":")
-	}
+	region, _ := awsregion.Split(d.location.Region)
+	d.secretID = secretid.InRegion(d.secretID, region)
 }
-
-// checkID checks the id of a secret. Its errors do not quote it.
-func checkID(id string) error {
-	arn := strings.HasPrefix(id, "arn:")
-	lower := strings.ToLower(id)
-	switch {
-	case id == "":
-		return errors.New("it has no secret id")
-	case arn && len(id) > maxIDLen, !arn && len(id) > maxNameLen:
-		return fmt.Errorf("the secret id is longer than %d characters (an ARN: %d)", maxNameLen, maxIDLen)
-	case strings.Contains(id, "://"):
-		return errors.New("it is a database's URL; give the name or ARN of a secret that holds the credentials")
-	case strings.Contains(lower, "password=") || strings.Contains(lower, "pwd="):
-		return errors.New("it is a database's connection string; give the name or ARN of a secret that holds the credentials")
-	}
-	for _, r := range id {
-		if !isAlnum(r) && !strings.ContainsRune("/_+=.@-!", r) && (r != ':' || !arn) {
-			return errors.New(`the secret id has a character that none has; it is a name of letters, digits and "/_+=.@-!", or an ARN`)
-		}
-	}
-	if part := splitARN(id); arn && (len(part) < 7 || part[2] != "secretsmanager" || part[5] != "secret" || slices.Contains(part, "")) {
-		return errors.New("the ARN is not a secret's; one is arn:aws:secretsmanager:<region>:<account>:secret:<name>")
-	}
-	return nil
-}
-
-// splitARN splits arn:partition:secretsmanager:region:account:secret:name.
-func splitARN(arn string) []string { return strings.SplitN(arn, ":", 7) }
 
 func setText(to *string, v string) error {
 	*to = v

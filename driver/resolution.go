@@ -189,6 +189,11 @@ func (s *resolution) consider(c candidate, retries bool) (over bool) {
 		return false
 	}
 	s.tried[k] = true
+	return s.conclude(c, k, state)
+}
+
+// conclude offers a candidate and notes what came of it.
+func (s *resolution) conclude(c candidate, k loginKey, state verdictState) (over bool) {
 	got, ok := s.offer(c)
 	switch {
 	case !ok || got.outcome == accepted:

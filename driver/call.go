@@ -68,10 +68,13 @@ func (a *call) round(ctx context.Context) (sqldriver.Conn, error) {
 	ours, cancel := context.WithTimeout(ctx, a.o.ConnectTimeout)
 	defer cancel()
 	conn, err := a.readAndLogIn(ours)
-	if e := (*Error)(nil); err != nil && ours.Err() != nil && ctx.Err() == nil && errors.As(err, &e) {
+	if err == nil || ours.Err() == nil || ctx.Err() != nil {
+		return conn, err
+	}
+	if e := (*Error)(nil); errors.As(err, &e) {
 		e.Err = fmt.Errorf("not connected within %v: %w", a.o.ConnectTimeout, e.Err)
 	}
-	return conn, err
+	return nil, err
 }
 
 // readAndLogIn reads the secret and logs in. If the secret is to blame for a failure, it
@@ -252,16 +255,15 @@ func (a *call) tell(log attemptLog, current candidate) error {
 
 // fail returns the error of a call that failed for one reason, or nil.
 func (a *call) fail(op string, err error) error {
-	e := (*Error)(nil)
-	switch {
-	case err == nil:
-		return nil
-	case !errors.As(err, &e):
-		return a.wrap(op, nil, err)
-	case e.Op != "":
-		return err
+	if err == nil {
+		return nil // and allocate nothing
 	}
-	return a.wrap(op, e.Kind, e.Err) // errors of this package come without operation and secret
+	if e := (*Error)(nil); !errors.As(err, &e) {
+		return a.wrap(op, nil, err)
+	} else if e.Op == "" { // errors of this package come without operation and secret
+		return a.wrap(op, e.Kind, e.Err)
+	}
+	return err
 }
 
 func (a *call) wrap(op string, kind, err error) *Error {

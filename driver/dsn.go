@@ -184,21 +184,17 @@ func isAlnum(r rune) bool {
 }
 
 func (d *dataSource) parseJDBC(engine Engine, info *Info, rest string) error {
-	switch scheme, _, ok := strings.Cut(rest, ":"); {
-	case ok && slices.Contains(info.Schemes, scheme):
-	case ok && slices.Contains(jdbcSchemes, scheme):
-		return mismatch("the URL is for %s, the driver for %s", scheme, info.Name)
-	default:
-		return fmt.Errorf("what follows %q is none of %q", jdbcPrefix, info.Schemes)
+	if err := checkScheme(info, rest); err != nil {
+		return err
 	}
 	u, err := engine.ParseURL(rest, func(key string) bool { return ownKeys[key] != nil })
-	if err == nil && u.SecretID == "" {
-		err = errors.New(`the URL has no "user"; it is the id of the secret`)
+	switch {
+	case err != nil:
+		return err
+	case u.SecretID == "":
+		return errors.New(`the URL has no "user"; it is the id of the secret`)
 	}
-	if err == nil {
-		err = secretid.Check(u.SecretID)
-	}
-	if err != nil {
+	if err := secretid.Check(u.SecretID); err != nil {
 		return err
 	}
 	d.secretID = u.SecretID
@@ -215,6 +211,18 @@ func (d *dataSource) parseJDBC(engine Engine, info *Info, rest string) error {
 		d.port = cmp.Or(d.port, info.Port)
 	}
 	return nil
+}
+
+// checkScheme returns an error if a URL is not for the engine.
+func checkScheme(info *Info, rest string) error {
+	scheme, _, ok := strings.Cut(rest, ":")
+	switch {
+	case ok && slices.Contains(info.Schemes, scheme):
+		return nil
+	case ok && slices.Contains(jdbcSchemes, scheme):
+		return mismatch("the URL is for %s, the driver for %s", scheme, info.Name)
+	}
+	return fmt.Errorf("what follows %q is none of %q", jdbcPrefix, info.Schemes)
 }
 
 // set takes one parameter. Only the engine's have values that may be empty.

@@ -81,9 +81,7 @@ func AttemptFailed(ctx context.Context, err error) {
 	if !ok || err == nil {
 		return
 	}
-	if r.before != nil {
-		err = fmt.Errorf("%w; then %w", r.before, err)
-	}
+	err = then(r.before, err)
 	r.job.attempt.Store(&err)
 }
 
@@ -93,10 +91,15 @@ func afterFailure(ctx context.Context, err error) context.Context {
 	if !ok {
 		return ctx
 	}
-	if r.before != nil {
-		err = fmt.Errorf("%w; then %w", r.before, err)
+	return context.WithValue(ctx, reportKey{}, &report{job: r.job, before: then(r.before, err)})
+}
+
+// then joins the errors of two sources of a Chain; the first may be nil.
+func then(before, err error) error {
+	if before == nil {
+		return err
 	}
-	return context.WithValue(ctx, reportKey{}, &report{job: r.job, before: err})
+	return fmt.Errorf("%w; then %w", before, err)
 }
 
 // answeredFromCache notes that a Chain found no way past its sources' caches.
@@ -176,7 +179,9 @@ func (c *Cache) leave(f *flight) {
 	}
 	c.flightEnded()
 	f.entry.flight = nil
-	c.settle(f.entry, c.clock.Now())
+	if f.entry.value.Load() == nil {
+		c.index.rest(f.entry, c.clock.Now())
+	}
 }
 
 // run fetches the secrets of a job, in one call, and lands its flights.
@@ -297,7 +302,7 @@ func (c *Cache) in(f *flight, r Result) Result {
 	if own.versionID == "" {
 		// The value keyed with a number of this process: equal for equal values of
 		// one id, and of no use to a reader of a log.
-		own.versionID = "~" + strconv.FormatUint(maphash.Comparable(c.index.seed, [2]string{own.id, own.Reveal()}), 36)
+		own.versionID = "~" + strconv.FormatUint(maphash.Comparable(c.seed, [2]string{own.id, own.Reveal()}), 36)
 	}
 	if v := f.entry.value.Load(); v != nil && v.secret.sameAs(&own) &&
 		(c.o.Hook != nil || v.secret.Reveal() == own.Reveal()) {

@@ -3,7 +3,6 @@ package secretcache
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 )

@@ -229,7 +229,7 @@ func (q *query) refresh(ctx context.Context, c *Cache, e *entry, now time.Durati
 		return answer{Reading: Reading{Secret: f.secret}, err: f.err}
 	}
 	v := e.value.Load()
-	if v.newerThan(q.old) && !e.invalidated(v) && !errors.Is(e.err, ErrNoVersion) {
+	if v.newerThan(q.old) && e.stands(v) {
 		return c.serve(e, v, now)
 	}
 	if e.flight != nil {
@@ -249,6 +249,9 @@ func (q *query) refresh(ctx context.Context, c *Cache, e *entry, now time.Durati
 	}
 	return reading(v.secret)
 }
+
+// stands reports whether no Invalidate, and no fetch that found no version, came after v.
+func (e *entry) stands(v *value) bool { return !e.invalidated(v) && !errors.Is(e.err, ErrNoVersion) }
 
 // answers reports whether the last fetch is an answer to whether there is a newer
 // version than rejected: only if it failed or found that.

@@ -179,6 +179,9 @@ func (c *Cache) leave(f *flight) {
 	}
 	c.flightEnded()
 	f.entry.flight = nil
+	if f.recheck {
+		f.entry.recheck = 0 // it was due, and is so still
+	}
 	if f.entry.value.Load() == nil {
 		c.index.rest(f.entry, c.clock.Now())
 	}

@@ -140,13 +140,14 @@ func (c *Cache) install(f *flight, s *Secret, now time.Duration) (changed bool) 
 }
 
 // doubts reports whether s, which f brought, may be an old version out of the source's
-// own cache: it is older than what is cached, and has not been so for long.
+// own cache: it is older than what is cached, which nobody has rejected, and has not been
+// so for long.
 func (c *Cache) doubts(f *flight, s *Secret, prev *value, now time.Duration) bool {
-	if f.passed || prev == nil || !s.olderThan(prev.secret) {
+	if f.passed || prev == nil || !s.olderThan(prev.secret) ||
+		f.rejected != nil && f.rejected.versionID == prev.secret.versionID {
 		return false
 	}
-	ttl := max(c.o.TTL, 0)
-	return prev.doubted == 0 || (now-prev.doubted)/3 < max(ttl, minDoubt/3)
+	return prev.doubted == 0 || (now-prev.doubted)/3 < max(c.o.TTL, minDoubt/3)
 }
 
 // home returns the entry that s, which f brought, belongs to: f's, or the one that

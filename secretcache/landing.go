@@ -83,8 +83,8 @@ func (c *Cache) fail(f *flight, stop bool, now time.Duration) (staleUntil time.T
 	c.stats.Errors++
 	if !f.outdated { // else it says nothing of the fetch that Invalidate asked for
 		since := now
-		if f.timedOut {
-			since = f.start // a pause long enough, and a context's error is not to be kept
+		if f.timedOut { // it was a pause long enough, and a context's error is not to be kept
+			since = max(f.start, now-c.o.FetchTimeout)
 		}
 		e.err, e.fails = f.err, e.fails.Next(moment(since), failBase, failMax)
 		if f.rejected != nil && errors.Is(f.err, ErrNoVersion) {

@@ -1,6 +1,9 @@
 package secretcache
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
 // Defaults of [Options].
 const (
@@ -107,26 +110,23 @@ func withDefaults(opts *Options) Options {
 	if opts != nil {
 		o = *opts
 	}
-	if o.MaxSize <= 0 {
-		o.MaxSize = DefaultMaxSize
+	o.MaxSize = positive(o.MaxSize, DefaultMaxSize)
+	o.TTL = cmp.Or(o.TTL, DefaultTTL)
+	o.MaxStale = cmp.Or(o.MaxStale, DefaultMaxStale)
+	o.FetchTimeout = positive(o.FetchTimeout, DefaultFetchTimeout)
+	o.MaxFetches = positive(o.MaxFetches, DefaultMaxFetches)
+	var t Trace
+	if o.Trace != nil {
+		t = *o.Trace
 	}
-	if o.TTL == 0 {
-		o.TTL = DefaultTTL
-	}
-	if o.MaxStale == 0 {
-		o.MaxStale = DefaultMaxStale
-	}
-	if o.FetchTimeout <= 0 {
-		o.FetchTimeout = DefaultFetchTimeout
-	}
-	if o.MaxFetches <= 0 {
-		o.MaxFetches = DefaultMaxFetches
-	}
-	if o.Trace == nil {
-		o.Trace = &Trace{}
-	} else {
-		t := *o.Trace
-		o.Trace = &t
-	}
+	o.Trace = &t
 	return o
+}
+
+// positive returns n, or def if n is not positive.
+func positive[N int | time.Duration](n, def N) N {
+	if n <= 0 {
+		return def
+	}
+	return n
 }

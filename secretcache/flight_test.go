@@ -47,11 +47,14 @@ func TestFetchesThatNobodyWaitsForAreDropped(t *testing.T) { // design rule 7
 			}
 		})
 		synctest.Wait()
+		if err := getFor(t, c, "a", second); err == nil || !strings.Contains(err.Error(), "before its fetch could begin (32 others are under way)") {
+			t.Errorf("Get() = %v, want it to say that it was not its turn", err)
+		}
 		if n := goroutines() - before; n > secretcache.DefaultMaxFetches+5 {
 			t.Errorf("%d goroutines are left, want %d for the fetches under way", n, secretcache.DefaultMaxFetches)
 		}
 		src.change(func(f *fake) { f.hang = false })
-		took(t, secretcache.DefaultFetchTimeout-10*time.Millisecond, func() { want(t, c, "a", "", "v1") })
+		took(t, secretcache.DefaultFetchTimeout-10*time.Millisecond-second, func() { want(t, c, "a", "", "v1") })
 		wantCalls(t, src, secretcache.DefaultMaxFetches+1)
 		if got := c.Stats(); got.Fetches != secretcache.DefaultMaxFetches+1 {
 			t.Errorf("Stats() = %+v, want the fetches that began", got)

@@ -1,6 +1,7 @@
 package secretcache
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -96,12 +97,12 @@ func (c *Cache) waitFor(ctx context.Context, q *query, a answer) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	failed := c.lastFailure(q.key)
-	if a.flight != nil {
-		if last := a.flight.job.lastAttempt(); last != nil {
-			failed = last
+	if f := a.flight; f != nil {
+		if failed = cmp.Or(f.job.lastAttempt(), failed); f.number == 0 {
+			err = fmt.Errorf("%w before its fetch could begin (%d others are under way)", err, c.jobs)
 		}
-		a.flight.renewal = a.flight.renewal || q.late
-		c.leave(a.flight)
+		f.renewal = f.renewal || q.late
+		c.leave(f)
 	}
 	if q.late {
 		return nil

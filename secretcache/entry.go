@@ -51,7 +51,7 @@ type value struct {
 	doubted time.Duration // when the source's own cache first had an older version; 0: it has not
 }
 
-// expired is a value's expires that is over at any time.
+// expired is before any time of the clock.
 const expired = time.Duration(math.MinInt64)
 
 // moment is a time of the cache's clock as a Backoff counts it.

@@ -80,7 +80,7 @@ func checkLocation(loc driver.Location) error {
 	if loc.Source == "" {
 		return nil // the environment's may be set later
 	}
-	_, _, err := newSource(loc)
+	_, err := parseLocation(loc)
 	return err
 }
 

@@ -42,69 +42,89 @@ type sourceKind struct {
 	ttl      time.Duration // zero is the cache's default
 	endpoint bool          // it asks a server, whose URL may be given
 	region   bool          // it asks one in a region
+	check    func(arg string) error
 	// make makes the source. One that is not the last of a chain does not wait for a
 	// server to start.
-	make func(arg string, loc driver.Location, last bool) (secretcache.Source, error)
+	make func(arg string, loc driver.Location, last bool) secretcache.Source
 }
 
 var sourceKinds = []sourceKind{
-	{name: SourceAWS, endpoint: true, region: true, make: func(_ string, loc driver.Location, _ bool) (secretcache.Source, error) {
+	{name: SourceAWS, endpoint: true, region: true, make: func(_ string, loc driver.Location, _ bool) secretcache.Source {
 		return awssm.New(func(o *awssm.Options) {
 			o.Region, o.Regions = awsregion.Split(loc.Region)
 			o.Endpoint = loc.Endpoint
-		}), nil
+		})
 	}},
 	{name: SourceAgent, ttl: localTTL, endpoint: true, make: server(agent.New)},
 	{name: SourceExtension, ttl: localTTL, endpoint: true, make: server(agent.NewExtension)},
-	{name: SourceFile, arg: "PATH", ttl: fileTTL, make: local(file.New)},
-	{name: SourceKeys, arg: "DIR", ttl: fileTTL, make: local(file.NewKeys)},
-	{name: SourceEnv, arg: "NAME", make: local(file.NewEnv)},
-	{name: SourceEnvFile, arg: "NAME", ttl: fileTTL, make: local(file.NewEnvFile)},
+	{name: SourceFile, arg: "PATH", ttl: fileTTL, check: file.CheckPath, make: local(file.New)},
+	{name: SourceKeys, arg: "DIR", ttl: fileTTL, check: file.CheckPath, make: local(file.NewKeys)},
+	{name: SourceEnv, arg: "NAME", check: file.CheckEnv, make: local(file.NewEnv)},
+	{name: SourceEnvFile, arg: "NAME", ttl: fileTTL, check: file.CheckEnv, make: local(file.NewEnvFile)},
 }
 
 // server makes a source that asks a server of this machine.
-func server(newSource func(...func(*agent.Options)) *agent.Source) func(string, driver.Location, bool) (secretcache.Source, error) {
-	return func(_ string, loc driver.Location, last bool) (secretcache.Source, error) {
+func server(newSource func(...func(*agent.Options)) *agent.Source) func(string, driver.Location, bool) secretcache.Source {
+	return func(_ string, loc driver.Location, last bool) secretcache.Source {
 		return newSource(func(o *agent.Options) {
 			o.Endpoint = loc.Endpoint
 			if !last {
 				o.StartTimeout = -1
 			}
-		}), nil
+		})
 	}
 }
 
-// local makes a source of files or variables, which knows at once what is wrong.
-func local(newSource func(string, ...func(*file.Options)) *file.Source) func(string, driver.Location, bool) (secretcache.Source, error) {
-	return func(arg string, _ driver.Location, _ bool) (secretcache.Source, error) {
-		src := newSource(arg)
-		return src, src.Check()
-	}
+// local makes a source of files or variables.
+func local(newSource func(string, ...func(*file.Options)) *file.Source) func(string, driver.Location, bool) secretcache.Source {
+	return func(arg string, _ driver.Location, _ bool) secretcache.Source { return newSource(arg) }
+}
+
+// A spec is one source of a location.
+type spec struct {
+	*sourceKind
+	arg string
 }
 
 // newSource makes the source that a location names, which is not empty, and returns
 // its default TTL as well. Several with commas between are a chain, whose TTL is the
 // shortest of theirs.
 func newSource(loc driver.Location) (secretcache.Source, time.Duration, error) {
+	specs, err := parseLocation(loc)
+	if err != nil {
+		return nil, 0, err
+	}
 	var sources []secretcache.Source
+	ttl := specs[0].ttl
+	for i, s := range specs {
+		sources = append(sources, s.make(s.arg, loc, i == len(specs)-1))
+		ttl = shorter(ttl, s.ttl)
+	}
+	if len(sources) == 1 {
+		return sources[0], ttl, nil
+	}
+	return secretcache.Chain(sources...), ttl, nil
+}
+
+// parseLocation returns the sources that a location names. It makes none.
+func parseLocation(loc driver.Location) ([]spec, error) {
+	var specs []spec
 	var names []string
-	var ttl time.Duration
 	servers, regions := 0, 0
-	specs := strings.Split(loc.Source, ",")
-	for i, spec := range specs {
-		kind, arg, err := parseSource(spec)
+	for _, text := range strings.Split(loc.Source, ",") {
+		kind, arg, err := parseSource(text)
 		if err != nil {
-			return nil, 0, err
+			return nil, err
 		}
 		if slices.Contains(names, kind.name) && kind.arg == "" {
-			return nil, 0, fmt.Errorf("source %q is named twice", kind.name)
+			return nil, fmt.Errorf("source %q is named twice", kind.name)
 		}
-		src, err := kind.make(arg, loc, i == len(specs)-1)
-		if err != nil {
-			return nil, 0, fmt.Errorf("source %q: %w", kind.name, err)
+		if kind.check != nil {
+			if err := kind.check(arg); err != nil {
+				return nil, fmt.Errorf("source %q: %w", kind.name, err)
+			}
 		}
-		sources, names = append(sources, src), append(names, kind.name)
-		ttl = shorter(ttl, kind.ttl)
+		specs, names = append(specs, spec{kind, arg}), append(names, kind.name)
 		if kind.endpoint {
 			servers++
 		}
@@ -114,16 +134,14 @@ func newSource(loc driver.Location) (secretcache.Source, time.Duration, error) {
 	}
 	switch {
 	case loc.Region != "" && regions == 0:
-		return nil, 0, fmt.Errorf(`parameter "region" has no effect on source %q: leave it out`, names)
+		return nil, fmt.Errorf(`parameter "region" has no effect on source %q: leave it out`, names)
 	case loc.Endpoint != "" && servers == 0:
-		return nil, 0, fmt.Errorf(`parameter "endpoint" has no effect on source %q: leave it out`, names)
+		return nil, fmt.Errorf(`parameter "endpoint" has no effect on source %q: leave it out`, names)
 	case loc.Endpoint != "" && servers > 1:
-		return nil, 0, fmt.Errorf(`parameter "endpoint" is for one server, and source %q asks %d: `+
+		return nil, fmt.Errorf(`parameter "endpoint" is for one server, and source %q asks %d: `+
 			"AWS_ENDPOINT_URL_SECRETS_MANAGER sets the API's", names, servers)
-	case len(sources) == 1:
-		return sources[0], ttl, nil
 	}
-	return secretcache.Chain(sources...), ttl, nil
+	return specs, nil
 }
 
 // shorter returns the shorter of two TTLs, of which zero is the cache's default.

@@ -144,6 +144,9 @@ func TestHitAllocatesNothing(t *testing.T) {
 			t.Errorf("a hit on %q allocates %v times, want 0", id, n)
 		}
 	}
+	if n := testing.AllocsPerRun(100, func() { _, _ = c.Read(t.Context(), ids[0], "") }); n != 0 {
+		t.Errorf("a hit of Read allocates %v times, want 0", n)
+	}
 	if _, err := c.Get(t.Context(), ids[0], "AWSPREVIOUS"); err != nil {
 		t.Fatal(err)
 	}

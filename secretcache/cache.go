@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,7 +21,8 @@ type Cache struct {
 	caching bool // src has a cache of its own
 	o       Options
 	clock   *clock.Clock
-	index   index
+	index   *index
+	seed    maphash.Seed // of version ids for sources that have none
 	hits    [32]counter
 
 	ctx    context.Context // of all fetches; ends at Close
@@ -46,7 +48,7 @@ func New(src Source, opts *Options) *Cache {
 	if src == nil {
 		panic("secretcache: New with a nil Source")
 	}
-	c := &Cache{src: src, caching: caches(src), o: withDefaults(opts), clock: clock.New()}
+	c := &Cache{src: src, caching: caches(src), o: withDefaults(opts), clock: clock.New(), seed: maphash.MakeSeed()}
 	c.index = newIndex(c.o.MaxSize)
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	return c

@@ -3,7 +3,6 @@ package secretcache
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 )
@@ -63,10 +62,6 @@ func (c *ChainSource) FetchFresh(ctx context.Context, id, stage string) (*Secret
 }
 
 func (c *ChainSource) fetch(ctx context.Context, id, stage string, fresh bool) (*Secret, error) {
-	type turn struct {
-		src   Source
-		fresh bool // if it is a FreshSource
-	}
 	var turns []turn
 	for _, src := range c.sources {
 		turns = append(turns, turn{src, fresh && caches(src)})
@@ -75,11 +70,7 @@ func (c *ChainSource) fetch(ctx context.Context, id, stage string, fresh bool) (
 	asked := ctx // and what the sources have said so far
 	for i := 0; i < len(turns); i++ {
 		t := turns[i]
-		ask := t.src.Fetch
-		if t.fresh {
-			ask = t.src.(FreshSource).FetchFresh
-		}
-		s, err := inShare(asked, len(turns)-i, func(ctx context.Context) (*Secret, error) { return ask(ctx, id, stage) })
+		s, err := t.fetch(asked, len(turns)-i, id, stage)
 		switch {
 		case err == nil:
 			if fresh && !t.fresh && caches(t.src) {
@@ -89,26 +80,32 @@ func (c *ChainSource) fetch(ctx context.Context, id, stage string, fresh bool) (
 		case t.fresh && errors.Is(err, errors.ErrUnsupported):
 			turns = append(turns, turn{t.src, false})
 			continue
-		case failed == nil:
-			failed = err
-		default:
-			failed = fmt.Errorf("%w; then %w", failed, err)
 		}
+		failed = then(failed, err)
+		AttemptFailed(ctx, failed)
 		if ctx.Err() != nil || slices.ContainsFunc(c.final, func(final error) bool { return errors.Is(err, final) }) {
 			break
 		}
-		AttemptFailed(ctx, failed)
 		asked = afterFailure(ctx, failed)
 	}
 	return nil, failed
 }
 
-// inShare calls fetch with its share of ctx's time, which is for n calls.
-func inShare(ctx context.Context, n int, fetch func(context.Context) (*Secret, error)) (*Secret, error) {
+// A turn is one source's of a chain.
+type turn struct {
+	src   Source
+	fresh bool // past its cache
+}
+
+// fetch asks the source within its share of ctx's time, which is for n calls.
+func (t turn) fetch(ctx context.Context, n int, id, stage string) (*Secret, error) {
 	if deadline, ok := ctx.Deadline(); ok && n > 1 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, time.Until(deadline)/time.Duration(n))
 		defer cancel()
 	}
-	return fetch(ctx)
+	if t.fresh {
+		return t.src.(FreshSource).FetchFresh(ctx, id, stage)
+	}
+	return t.src.Fetch(ctx, id, stage)
 }

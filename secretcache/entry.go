@@ -1,7 +1,6 @@
 package secretcache
 
 import (
-	"container/list"
 	"errors"
 	"math"
 	"sync/atomic"
@@ -9,6 +8,7 @@ import (
 
 	"github.com/sqlsecrets/sqlsecrets/internal/backoff"
 	"github.com/sqlsecrets/sqlsecrets/internal/chance"
+	"github.com/sqlsecrets/sqlsecrets/internal/eviction"
 )
 
 const (
@@ -29,13 +29,11 @@ type entry struct {
 	used  atomic.Int64          // stamp of the last use; see index.stamp
 
 	// Guarded by Cache.mu:
-	ids    []string      // by which callers find it
-	arn    string        // the ARN that ids stand for; empty while unknown
-	name   string        // by which only Invalidate finds it; empty for none
-	list   *list.List    // index.recent, index.idle or nil
-	place  *list.Element // in list
-	rank   int64         // what index.victim saw last
-	flight *flight       // the fetch under way, or nil
+	ids    []string              // by which callers find it
+	arn    string                // the ARN that ids stand for; empty while unknown
+	name   string                // by which only Invalidate finds it; empty for none
+	item   eviction.Item[*entry] // of index.recent or index.idle
+	flight *flight               // the fetch under way, or nil
 
 	err       error            // why the last fetch brought no value; nil if it did
 	version   string           // the id of the version that was fetched last
@@ -53,7 +51,7 @@ type value struct {
 	doubted time.Duration // when the source's own cache first had an older version; 0: it has not
 }
 
-// expired is a value's expires that is over at any time.
+// expired is before any time of the clock.
 const expired = time.Duration(math.MinInt64)
 
 // moment is a time of the cache's clock as a Backoff counts it.
@@ -65,18 +63,14 @@ func (e *entry) pausedUntil() time.Duration {
 	return max(e.fails.Wait(never), e.unchanged.Wait(never))
 }
 
-// remembers reports whether the entry is worth keeping without a value: a pause is
-// not over, or so recently that the next one would be longer.
+// remembers reports whether the entry is worth keeping without its value: a pause is not
+// over, or so recently that the next one would be longer, or Invalidate came.
 func (e *entry) remembers(now time.Duration) bool {
 	paused := e.fails != nil || e.unchanged != nil
-	return paused && e.pausedUntil()+failMax > now || e.recheck > now
+	return paused && e.pausedUntil()+failMax > now || e.recheck > now || e.invalidated(e.value.Load())
 }
 
-// failed notes why a fetch that counts from since brought no value.
-func (e *entry) failed(err error, since time.Duration) {
-	e.err = err
-	e.fails = e.fails.Next(moment(since), failBase, failMax)
-}
+func (e *entry) busy() bool { return e.flight != nil }
 
 // foundNothing notes that a refresh found no newer version.
 func (e *entry) foundNothing(now time.Duration) {
@@ -114,9 +108,9 @@ func (e *entry) invalidated(v *value) bool {
 // awaits reports whether v is invalidated and no fetch since has failed.
 func (e *entry) awaits(v *value) bool { return e.invalidated(v) && e.err == nil }
 
-// countRecheck makes f a Recheck's fetch, unless Invalidate outdated it.
+// countRecheck makes f, which may be nil, a Recheck's fetch, unless Invalidate outdated it.
 func (e *entry) countRecheck(f *flight) {
-	if f.number == 0 || f.number > e.after {
+	if f != nil && (f.number == 0 || f.number > e.after) {
 		f.recheck = true
 		e.recheck = f.start + recheckMin + chance.UpTo(recheckMax-recheckMin)
 	}
@@ -137,13 +131,15 @@ type origin struct {
 	fetch uint64 // number of the fetch that last brought or confirmed it; guarded by cache.mu
 }
 
-// newerThan reports whether s, of a cache whose mu is held, is another version
-// than old and came after that: one that is confirmed while a rotation is under way
-// is not newer than what AWSPENDING named by then. It cannot tell of what another
-// cache fetched, or of nil.
-func (s *Secret) newerThan(old *Secret) bool {
-	return old != nil && s.versionID != old.versionID && old.origin != nil &&
-		old.origin.cache == s.origin.cache && s.origin.first > old.origin.fetch
+// newerThan reports whether v, of a cache whose mu is held, is another version than old
+// and came after that: one that is confirmed while a rotation is under way is not newer
+// than what AWSPENDING named by then. It cannot tell of what another cache fetched. v
+// and old may be nil.
+func (v *value) newerThan(old *Secret) bool {
+	if v == nil || old == nil || old.origin == nil || v.secret.versionID == old.versionID {
+		return false
+	}
+	return old.origin.cache == v.secret.origin.cache && v.secret.origin.first > old.origin.fetch
 }
 
 // olderThan reports whether s is known to be created before t.

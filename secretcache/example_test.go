@@ -206,3 +206,27 @@ func ExampleChain() {
 	// the API is asked for prod/app
 	// version v1
 }
+
+// A source makes several attempts. A caller with less time than that is told why those
+// before its deadline failed.
+func ExampleAttemptFailed() {
+	cache := secretcache.New(secretcache.SourceFunc(func(ctx context.Context, id, stage string) (*secretcache.Secret, error) {
+		for {
+			err := errors.New("vault: connection refused") // of an attempt
+			secretcache.AttemptFailed(ctx, err)
+			select {
+			case <-time.After(time.Second):
+			case <-ctx.Done():
+				return nil, err
+			}
+		}
+	}), nil)
+	defer cache.Close()
+
+	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+	defer cancel()
+	_, err := cache.Get(ctx, "prod/app", "")
+	fmt.Println(err)
+	// Output:
+	// wait for secret "prod/app": context deadline exceeded; the last attempt failed: vault: connection refused
+}

@@ -52,60 +52,6 @@ type job struct {
 	over  bool          // another one may begin
 }
 
-// lastAttempt returns what the last attempt failed with, or nil.
-func (j *job) lastAttempt() error {
-	if j == nil {
-		return nil // a Prefetch is about to make it
-	}
-	if err := j.attempt.Load(); err != nil {
-		return *err
-	}
-	return nil
-}
-
-// A report is where a source's failed attempts go; the context of a fetch carries it.
-type report struct {
-	job    *job
-	before error // what the sources of a Chain said that were asked before, or nil
-}
-
-type reportKey struct{}
-
-// AttemptFailed notes why one attempt of a fetch failed, for a [Source] that makes
-// several. ctx is the context that Fetch was called with, or one made of it. A caller
-// that gives up before the fetch ends is told the last err, and [Cache.LastFailure]
-// returns it; err must hold nothing of a secret's value. AttemptFailed does nothing if
-// err is nil or ctx is not that of a fetch by a [Cache].
-func AttemptFailed(ctx context.Context, err error) {
-	r, ok := ctx.Value(reportKey{}).(*report)
-	if !ok || err == nil {
-		return
-	}
-	if r.before != nil {
-		err = fmt.Errorf("%w; then %w", r.before, err)
-	}
-	r.job.attempt.Store(&err)
-}
-
-// afterFailure returns a context whose failed attempts are told after err.
-func afterFailure(ctx context.Context, err error) context.Context {
-	r, ok := ctx.Value(reportKey{}).(*report)
-	if !ok {
-		return ctx
-	}
-	if r.before != nil {
-		err = fmt.Errorf("%w; then %w", r.before, err)
-	}
-	return context.WithValue(ctx, reportKey{}, &report{job: r.job, before: err})
-}
-
-// answeredFromCache notes that a Chain found no way past its sources' caches.
-func answeredFromCache(ctx context.Context) {
-	if r, ok := ctx.Value(reportKey{}).(*report); ok {
-		r.job.kept.Store(true)
-	}
-}
-
 // newFlight adds a fetch of e, for a Refresh if rejected is not nil. c.mu is held.
 func (c *Cache) newFlight(e *entry, k key, rejected *Secret, fresh bool) *flight {
 	if c.index.find(k) != e {
@@ -176,7 +122,12 @@ func (c *Cache) leave(f *flight) {
 	}
 	c.flightEnded()
 	f.entry.flight = nil
-	c.settle(f.entry, c.clock.Now())
+	if f.recheck {
+		f.entry.recheck = 0 // it was due, and is so still
+	}
+	if f.entry.value.Load() == nil {
+		c.index.rest(f.entry, c.clock.Now())
+	}
 }
 
 // run fetches the secrets of a job, in one call, and lands its flights.
@@ -297,7 +248,7 @@ func (c *Cache) in(f *flight, r Result) Result {
 	if own.versionID == "" {
 		// The value keyed with a number of this process: equal for equal values of
 		// one id, and of no use to a reader of a log.
-		own.versionID = "~" + strconv.FormatUint(maphash.Comparable(c.index.seed, [2]string{own.id, own.Reveal()}), 36)
+		own.versionID = "~" + strconv.FormatUint(maphash.Comparable(c.seed, [2]string{own.id, own.Reveal()}), 36)
 	}
 	if v := f.entry.value.Load(); v != nil && v.secret.sameAs(&own) &&
 		(c.o.Hook != nil || v.secret.Reveal() == own.Reveal()) {

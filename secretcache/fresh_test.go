@@ -225,3 +225,20 @@ func TestSourceThatIsBehindIsNotBelieved(t *testing.T) {
 		})
 	}
 }
+
+// TestRejectedVersionIsNoReasonToDoubtAnOlderOne: the database knows better than a date.
+func TestRejectedVersionIsNoReasonToDoubtAnOlderOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		created := time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
+		src := newAgent(t)
+		src.unsupported = true
+		src.set("a", current, secretcache.Value{ARN: arn("a"), VersionID: "v2", CreatedAt: created.Add(time.Hour)})
+		c := newCache(t, src, nil)
+		v2 := want(t, c, "a", "", "v2")
+		src.set("a", current, secretcache.Value{ARN: arn("a"), VersionID: "v1", CreatedAt: created})
+		clear(src.kept)
+		wantRefresh(t, c, "a", "", nil, "v2") // nobody says that v2 is wrong
+		wantRefresh(t, c, "a", "", v2, "v1")
+		want(t, c, "a", "", "v1")
+	})
+}

@@ -1,22 +1,18 @@
 package secretcache
 
 import (
-	"container/list"
-	"hash/maphash"
-	"math/bits"
 	"slices"
 	"sync/atomic"
 	"time"
+
+	"github.com/sqlsecrets/sqlsecrets/internal/eviction"
+	"github.com/sqlsecrets/sqlsecrets/internal/idtable"
 )
 
 const (
-	// How many entries victim looks at, and at most if all of them were in use.
-	victims, maxVictims = 64, 1024
-	// How many entries without a value are remembered at least.
+	// How many entries without a value are remembered, at least.
 	minIdle = 64
-	// An index has from the first to the second number of buckets.
-	minBuckets, maxBuckets = 64, 1 << 17
-	// How many invalidated ids are remembered while their fetches are under way.
+	// How many invalidated ids are remembered while fetches are under way.
 	maxInvalidated = 1024
 )
 
@@ -34,13 +30,12 @@ func keyOf(id, stage string) key {
 // cost does not grow with their number. find and use need no lock; Cache.mu guards
 // the rest.
 type index struct {
-	seed    maphash.Seed
-	buckets []atomic.Pointer[node] // a power of two of them
-	size    int                    // values kept
-	inserts atomic.Int64           // values stored for the first time; see stamp
+	ids     idtable.Table[*entry] // by what callers use
+	names   idtable.Table[*entry] // by the secret's name, if no caller has used it
+	size    int                   // values kept
+	inserts atomic.Int64          // values stored for the first time; see stamp
 
-	recent list.List // entries with a value, roughly by their last use
-	idle   list.List // entries that remember pauses only
+	recent, idle eviction.List[*entry] // entries with a value, and those that only remember pauses
 
 	// invalidated has the ids that Invalidate named, each with the number of the last
 	// fetch then: a fetch under way may bring a secret of that name or ARN. Fetches up
@@ -49,230 +44,140 @@ type index struct {
 	allInvalidated uint64
 }
 
-// A node is one id of an entry.
-type node struct {
-	id    string
-	alias bool // for Invalidate only
-	entry *entry
-	next  atomic.Pointer[node] // in the bucket
-}
-
-func newIndex(size int) index {
-	n := min(max(2*uint64(size), minBuckets), maxBuckets)
-	return index{
-		seed: maphash.MakeSeed(), size: size, invalidated: map[string]uint64{},
-		buckets: make([]atomic.Pointer[node], 1<<bits.Len64(n-1)),
-	}
-}
-
-func (x *index) bucket(id string) *atomic.Pointer[node] {
-	return &x.buckets[maphash.String(x.seed, id)&uint64(len(x.buckets)-1)]
+func newIndex(size int) *index {
+	x := &index{ids: idtable.New[*entry](2 * size), names: idtable.New[*entry](size), size: size, invalidated: map[string]uint64{}}
+	x.recent.Rank = func(e *entry) int64 { return e.used.Load() }
+	x.idle.Rank = func(e *entry) int64 { return int64(e.pausedUntil()) }
+	x.recent.Spared = (*entry).busy
+	x.idle.Spared = (*entry).busy
+	return x
 }
 
 // find returns the entry of k, or nil.
 func (x *index) find(k key) *entry {
-	for n := x.bucket(k.id).Load(); n != nil; n = n.next.Load() {
-		if n.id == k.id && n.entry.stage == k.stage && !n.alias {
-			return n.entry
+	for n := x.ids.First(k.id); n != nil; n = n.Next() {
+		if n.Value.stage == k.stage {
+			return n.Value
 		}
 	}
 	return nil
 }
 
-// entry returns the entry of k: the one in the index, or one for launch to add.
+// entry returns the entry of k: the one in the index, or one for add.
 func (x *index) entry(k key) *entry {
 	if e := x.find(k); e != nil {
 		return e
 	}
 	e := &entry{stage: k.stage, ids: []string{k.id}}
-	for n := x.bucket(k.id).Load(); n != nil; n = n.next.Load() {
-		if arn := n.entry.arn; n.id == k.id && !n.alias && arn != "" && arn != k.id {
-			// Another stage has told which secret that is.
-			if other := x.find(key{arn, k.stage}); other != nil {
-				x.name(other, k.id)
-				return other
+	for n := x.ids.First(k.id); n != nil; n = n.Next() {
+		if arn := n.Value.arn; arn != "" && arn != k.id { // another stage has told which secret that is
+			if same := x.find(key{arn, k.stage}); same != nil {
+				x.name(same, k.id)
+				return same
 			}
-			e.arn, e.ids = arn, []string{k.id, arn}
+			e.arn, e.ids = arn, append(e.ids, arn)
 			break
 		}
 	}
 	return e
 }
 
-// each calls f for the entries that id names, of all stages.
-func (x *index) each(id string, f func(*entry)) {
-	for n := x.bucket(id).Load(); n != nil; n = n.next.Load() {
-		if n.id == id {
-			f(n.entry)
-		}
-	}
-}
-
-// add makes e, which entry returned, findable.
+// add lets callers find e by its ids.
 func (x *index) add(e *entry) {
 	for _, id := range e.ids {
-		x.link(e, id, false)
+		x.ids.Add(id, e)
 	}
 }
 
-// name lets callers find e, which is in the index, by id.
+// name lets callers find e by id too.
 func (x *index) name(e *entry, id string) {
 	if !slices.Contains(e.ids, id) {
 		e.ids = append(e.ids, id)
-		x.link(e, id, false)
+		x.ids.Add(id, e)
 	}
 }
 
-// alias lets Invalidate find e by name, and not by the name it had before.
-func (x *index) alias(e *entry, name string) {
-	if slices.Contains(e.ids, name) {
-		name = ""
-	}
-	if name == e.name {
-		return
-	}
-	if e.name != "" {
-		x.unlink(e, e.name, true)
-	}
-	if e.name = name; name != "" {
-		x.link(e, name, true)
-	}
-}
-
-// identify notes the secret's ARN and name. It returns e, or the entry that has the
-// ARN already, which takes e's ids over; e is then no longer in the index.
+// identify notes the secret's ARN, which may be empty, and name. It returns e, or the
+// entry that has the ARN already, which takes e's ids over and its place.
 func (x *index) identify(e *entry, arn, name string) *entry {
-	if o := x.find(key{arn, e.stage}); o != nil && o != e {
-		ids := e.ids
+	if same := x.find(key{arn, e.stage}); arn != "" && same != nil && same != e {
 		x.remove(e)
-		for _, id := range ids {
-			x.name(o, id)
+		for _, id := range e.ids {
+			x.name(same, id)
 		}
-		o.absorb(e)
-		e = o
+		same.absorb(e)
+		e = same
 	}
-	e.arn = arn
-	x.name(e, arn)
-	x.alias(e, name)
+	if arn != "" {
+		e.arn = arn
+		x.name(e, arn)
+	}
+	if e.name == "" && name != "" && !slices.Contains(e.ids, name) {
+		e.name = name
+		x.names.Add(name, e)
+	}
 	return e
 }
 
 // split takes id from e, which keeps its value and other ids: it names another secret
 // now. It returns the entry of that.
 func (x *index) split(e *entry, id string, now time.Duration) *entry {
-	x.unlink(e, id, false)
+	x.ids.Remove(id, e)
 	e.ids = slices.DeleteFunc(e.ids, func(s string) bool { return s == id })
 	other := &entry{stage: e.stage, ids: []string{id}, recheck: e.recheck, after: e.after}
 	x.add(other)
-	if e.value.Load() == nil && !e.remembers(now) {
-		x.remove(e)
+	if e.value.Load() == nil {
+		x.rest(e, now)
 	}
 	return other
 }
 
-func (x *index) link(e *entry, id string, alias bool) {
-	b := x.bucket(id)
-	n := &node{id: id, alias: alias, entry: e}
-	n.next.Store(b.Load())
-	b.Store(n)
-}
-
-func (x *index) unlink(e *entry, id string, alias bool) {
-	for p := x.bucket(id); p.Load() != nil; p = &p.Load().next {
-		if n := p.Load(); n.entry == e && n.id == id && n.alias == alias {
-			p.Store(n.next.Load()) // who stands at n finds the way on
-			return
-		}
-	}
-}
-
-// remove forgets e, its value and its ids.
+// remove forgets e and its value.
 func (x *index) remove(e *entry) {
 	for _, id := range e.ids {
-		x.unlink(e, id, false)
+		x.ids.Remove(id, e)
 	}
-	x.alias(e, "")
-	x.move(e, nil)
+	x.names.Remove(e.name, e)
+	e.item.Remove()
 	e.value.Store(nil)
 }
 
-// move makes e the first of a list, which may be nil.
-func (x *index) move(e *entry, to *list.List) {
-	if e.list == to && to != nil {
-		to.MoveToFront(e.place)
-		return
-	}
-	if e.list != nil {
-		e.list.Remove(e.place)
-	}
-	if e.list = to; to != nil {
-		e.place = to.PushFront(e)
-	}
-}
-
-// store makes v the value of e.
+// store makes v the value of e, and makes room for it.
 func (x *index) store(e *entry, v *value) {
-	e.value.Store(v)
-	if e.list != &x.recent {
+	if e.value.Swap(v) == nil {
 		x.inserts.Add(1)
 	}
-	x.move(e, &x.recent)
-	e.rank = x.stamp(v.fetched)
-	e.used.Store(e.rank)
-	x.evict(e, v.fetched)
+	e.used.Store(x.stamp(v.fetched))
+	x.recent.Put(&e.item, e)
+	x.evict(v.fetched)
 }
 
-// drop takes the value of e, which remembers its pauses.
-func (x *index) drop(e *entry) {
-	e.value.Store(nil)
-	x.move(e, &x.idle)
-}
-
-// evict makes room: the values that were used least recently go first, and of the
-// entries without a value those whose pause ends first. It spares keep, and entries
-// that are being fetched.
-func (x *index) evict(keep *entry, now time.Duration) {
+// evict makes room: the values that were used least recently go first.
+func (x *index) evict(now time.Duration) {
 	for x.recent.Len() > x.size {
-		e := victim(&x.recent, keep, func(e *entry) int64 { return e.used.Load() })
-		if e == nil {
-			break
+		e, ok := x.recent.Victim()
+		if !ok {
+			return
 		}
-		if x.drop(e); !e.remembers(now) {
+		x.rest(e, now)
+	}
+}
+
+// rest takes the value of e, and keeps e if it has to remember something. Of those that
+// it keeps, the one whose pause ends first makes room.
+func (x *index) rest(e *entry, now time.Duration) {
+	if !e.remembers(now) {
+		x.remove(e)
+		return
+	}
+	e.value.Store(nil)
+	e.item.Remove()
+	if x.idle.Len() >= max(x.size, minIdle) {
+		if e, ok := x.idle.Victim(); ok {
 			x.remove(e)
 		}
 	}
-	for x.idle.Len() > max(x.size, minIdle) {
-		e := victim(&x.idle, keep, func(e *entry) int64 { return int64(e.pausedUntil()) })
-		if e == nil {
-			break
-		}
-		x.remove(e)
-	}
-}
-
-// victim returns the entry of the lowest rank among the last ones of a list, or nil if
-// all have to be spared. Those whose rank has changed since it looked last, it makes
-// the first of the list. So its cost is bounded, and in a small list it finds the
-// lowest of all.
-func victim(l *list.List, keep *entry, rank func(*entry) int64) *entry {
-	var lowest *entry
-	idle := false // there was one that has not been used
-	at := l.Back()
-	for n, most := 0, min(l.Len(), maxVictims); n < most && !(idle && n >= victims); n++ {
-		e, prev := at.Value.(*entry), at.Prev()
-		r, spared := rank(e), e == keep || e.flight != nil
-		if r != e.rank || spared {
-			e.rank = r
-			l.MoveToFront(at)
-		} else {
-			idle = true
-		}
-		if !spared && (lowest == nil || r < lowest.rank) {
-			lowest = e
-		}
-		at = prev
-	}
-	return lowest
+	x.idle.Put(&e.item, e)
 }
 
 // use notes that e is in use. It writes at most once a second and insertion, so
@@ -292,15 +197,18 @@ func (x *index) stamp(now time.Duration) int64 {
 // invalidate outdates what is known of the secret that id names, and fetches of it up
 // to number. Fetches are under way if flying.
 func (x *index) invalidate(id string, number uint64, flying bool) {
-	x.each(id, func(e *entry) { e.outdate(number) })
-	if !flying {
-		return
+	for _, table := range []*idtable.Table[*entry]{&x.ids, &x.names} {
+		for n := table.First(id); n != nil; n = n.Next() {
+			n.Value.outdate(number)
+		}
 	}
-	if len(x.invalidated) == maxInvalidated {
+	if flying && len(x.invalidated) == maxInvalidated {
 		clear(x.invalidated)
 		x.allInvalidated = number
 	}
-	x.invalidated[id] = number
+	if flying {
+		x.invalidated[id] = number
+	}
 }
 
 // invalidatedUpTo returns up to which number fetches of s are invalidated by its name
@@ -311,13 +219,9 @@ func (x *index) invalidatedUpTo(s *Secret) uint64 {
 
 // clear forgets everything.
 func (x *index) clear() {
-	for i := range x.buckets {
-		x.buckets[i].Store(nil)
-	}
-	for at := x.recent.Front(); at != nil; at = at.Next() {
-		at.Value.(*entry).value.Store(nil) // a flight may hold it a while longer
-	}
-	x.recent.Init()
-	x.idle.Init()
+	x.recent.Clear(func(e *entry) { e.value.Store(nil) }) // a flight may hold it a while longer
+	x.idle.Clear(func(*entry) {})
+	x.ids.Clear()
+	x.names.Clear()
 	clear(x.invalidated)
 }

@@ -83,34 +83,22 @@ func (c *Cache) fail(f *flight, stop bool, now time.Duration) (staleUntil time.T
 	c.stats.Errors++
 	if !f.outdated { // else it says nothing of the fetch that Invalidate asked for
 		since := now
-		if f.timedOut {
-			since = f.start // a pause long enough, and a context's error is not to be kept
+		if f.timedOut { // it was a pause long enough, and a context's error is not to be kept
+			since = max(f.start, now-c.o.FetchTimeout)
 		}
-		e.failed(f.err, since)
+		e.err, e.fails = f.err, e.fails.Next(moment(since), failBase, failMax)
 		if f.rejected != nil && errors.Is(f.err, ErrNoVersion) {
 			e.foundNothing(now)
 		}
 	}
-	if v := e.value.Load(); v != nil && stop {
-		c.index.drop(e)
-	} else if v != nil && c.o.MaxStale >= 0 {
+	v := e.value.Load()
+	if v == nil || stop {
+		c.index.rest(e, now)
+	} else if c.o.MaxStale >= 0 {
 		staleUntil = c.staleUntil(v, now)
 	}
-	c.settle(e, now)
+	c.index.evict(now)
 	return staleUntil
-}
-
-// settle puts e where it belongs after a fetch that brought nothing. c.mu is held.
-func (c *Cache) settle(e *entry, now time.Duration) {
-	switch {
-	case e.value.Load() != nil:
-		e = nil
-	case e.remembers(now) || e.after > 0:
-		c.index.move(e, &c.index.idle)
-	default:
-		c.index.remove(e)
-	}
-	c.index.evict(e, now)
 }
 
 // install stores what the fetch f brought, and reports whether it is another
@@ -152,25 +140,24 @@ func (c *Cache) install(f *flight, s *Secret, now time.Duration) (changed bool) 
 }
 
 // doubts reports whether s, which f brought, may be an old version out of the source's
-// own cache: it is older than what is cached, and has not been so for long.
+// own cache: it is older than what is cached, which nobody has rejected, and has not been
+// so for long.
 func (c *Cache) doubts(f *flight, s *Secret, prev *value, now time.Duration) bool {
-	if f.passed || prev == nil || !s.olderThan(prev.secret) {
+	if f.passed || prev == nil || !s.olderThan(prev.secret) ||
+		f.rejected != nil && f.rejected.versionID == prev.secret.versionID {
 		return false
 	}
-	ttl := max(c.o.TTL, 0)
-	return prev.doubted == 0 || (now-prev.doubted)/3 < max(ttl, minDoubt/3)
+	return prev.doubted == 0 || (now-prev.doubted)/3 < max(c.o.TTL, minDoubt/3)
 }
 
 // home returns the entry that s, which f brought, belongs to: f's, or the one that
 // has the secret already, by its ARN. There is one entry for both. c.mu is held.
 func (c *Cache) home(f *flight, s *Secret, now time.Duration) *entry {
-	e := f.entry
-	if !strings.HasPrefix(s.arn, "arn:") {
-		c.index.alias(e, s.name)
-		return e
-	}
-	if e.arn != "" && e.arn != s.arn && len(e.ids) > 1 {
+	e, arn := f.entry, s.arn
+	if !strings.HasPrefix(arn, "arn:") {
+		arn = "" // of another kind of source: it may not tell secrets apart
+	} else if e.arn != "" && e.arn != arn && len(e.ids) > 1 {
 		e = c.index.split(e, f.key.id, now)
 	}
-	return c.index.identify(e, s.arn, s.name)
+	return c.index.identify(e, arn, s.name)
 }

@@ -1,6 +1,9 @@
 package secretcache
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
 // Defaults of [Options].
 const (
@@ -15,8 +18,10 @@ const (
 // the defaults.
 type Options struct {
 	// MaxSize is how many secrets are kept; a name and an ARN of one secret count
-	// once, two stages of it twice. The least recently used goes first; use is
-	// recorded to the second. Zero or negative means DefaultMaxSize.
+	// once, two stages of it twice. The least recently used goes first: to the second,
+	// and in a cache of over 64 secrets about. The pauses after failures of as many
+	// other secrets, and of 64 at least, are remembered. Zero or negative means
+	// DefaultMaxSize (1024).
 	MaxSize int
 
 	// TTL is how long a secret is served before it is fetched again; the real age
@@ -35,12 +40,13 @@ type Options struct {
 	FetchTimeout time.Duration
 
 	// MaxFetches is how many fetches may be under way at once; others wait for
-	// their turn. Zero or negative means DefaultMaxFetches (32).
+	// their turn, unless nobody waits for them any more. Zero or negative means
+	// DefaultMaxFetches (32).
 	MaxFetches int
 
 	// StopOn reports whether an error of the source ends serving the cached secret
-	// at once, as for example ErrAccessDenied may for who revokes access by policy.
-	// It is called without locks held. Nil: none does.
+	// at once, for example ErrAccessDenied where access is revoked by policy. It is
+	// called without locks held. If it panics, the secret is served on. Nil: none does.
 	StopOn func(error) bool
 
 	// Hook sees every secret before it is stored and after it is read. Nil: none.
@@ -54,7 +60,7 @@ type Options struct {
 // example to keep them encrypted in memory. It changes the value with
 // [Secret.WithString] or [Secret.WithBinary], or puts something else in its place
 // with [Secret.WithHeld]; ids and stages stay the source's.
-// It is called from several goroutines at once, without locks held.
+// It is called from several goroutines at once, without locks held. A panic is an error.
 type Hook interface {
 	// Put is called once for each secret before it is stored. Its error fails the
 	// fetch and must not hold the value.
@@ -65,7 +71,8 @@ type Hook interface {
 }
 
 // A Trace is a set of funcs that a [Cache] calls as it works; each may be nil.
-// They are called without locks held, possibly from several goroutines at once.
+// They are called without locks held, possibly from several goroutines at once. A panic
+// fails no fetch.
 type Trace struct {
 	// FetchStart is called before a call of the source.
 	FetchStart func(FetchInfo)
@@ -103,26 +110,23 @@ func withDefaults(opts *Options) Options {
 	if opts != nil {
 		o = *opts
 	}
-	if o.MaxSize <= 0 {
-		o.MaxSize = DefaultMaxSize
+	o.MaxSize = positive(o.MaxSize, DefaultMaxSize)
+	o.TTL = cmp.Or(o.TTL, DefaultTTL)
+	o.MaxStale = cmp.Or(o.MaxStale, DefaultMaxStale)
+	o.FetchTimeout = positive(o.FetchTimeout, DefaultFetchTimeout)
+	o.MaxFetches = positive(o.MaxFetches, DefaultMaxFetches)
+	var t Trace
+	if o.Trace != nil {
+		t = *o.Trace
 	}
-	if o.TTL == 0 {
-		o.TTL = DefaultTTL
-	}
-	if o.MaxStale == 0 {
-		o.MaxStale = DefaultMaxStale
-	}
-	if o.FetchTimeout <= 0 {
-		o.FetchTimeout = DefaultFetchTimeout
-	}
-	if o.MaxFetches <= 0 {
-		o.MaxFetches = DefaultMaxFetches
-	}
-	if o.Trace == nil {
-		o.Trace = &Trace{}
-	} else {
-		t := *o.Trace
-		o.Trace = &t
-	}
+	o.Trace = &t
 	return o
+}
+
+// positive returns n, or def if n is not positive.
+func positive[N int | time.Duration](n, def N) N {
+	if n <= 0 {
+		return def
+	}
+	return n
 }

@@ -1,6 +1,7 @@
 package secretcache
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -45,6 +46,8 @@ type answer struct {
 	Reading
 	err error
 }
+
+func reading(s *Secret) answer { return answer{Reading: Reading{Secret: s}} }
 
 // do answers q. It holds no lock while it waits.
 func (c *Cache) do(ctx context.Context, q *query) (Reading, error) {
@@ -94,12 +97,12 @@ func (c *Cache) waitFor(ctx context.Context, q *query, a answer) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	failed := c.lastFailure(q.key)
-	if a.flight != nil {
-		if last := a.flight.job.lastAttempt(); last != nil {
-			failed = last
+	if f := a.flight; f != nil {
+		if failed = cmp.Or(f.job.lastAttempt(), failed); f.number == 0 {
+			err = fmt.Errorf("%w before its fetch could begin (%d others are under way)", err, c.jobs)
 		}
-		a.flight.renewal = a.flight.renewal || q.late
-		c.leave(a.flight)
+		f.renewal = f.renewal || q.late
+		c.leave(f)
 	}
 	if q.late {
 		return nil
@@ -120,15 +123,14 @@ func (q *query) get(ctx context.Context, c *Cache, e *entry, now time.Duration) 
 		}
 	}
 	if v.fresh(now) {
-		c.index.use(e, now)
 		c.countHit()
-		return answer{Reading: Reading{Secret: v.secret}}
+		return c.serve(e, v, now)
 	}
 	f := e.flight
 	if f == nil && (q.again || e.fails.Wait(moment(now)) == 0) {
 		f = c.launch(e, q.key, nil, false)
 	}
-	if f != nil && q.counts {
+	if q.counts {
 		e.countRecheck(f)
 	}
 	if wait := c.patience(ctx, e, v, now); f != nil && wait > 0 {
@@ -177,11 +179,15 @@ func (c *Cache) patience(ctx context.Context, e *entry, v *value, now time.Durat
 	case (now-v.fetched)/2 < c.o.TTL:
 		return 0
 	}
+	return min(renewWait, max(1, timeLeft(ctx)/2)) // leaves the caller time to use the secret
+}
+
+// timeLeft returns the time until ctx's deadline.
+func timeLeft(ctx context.Context) time.Duration {
 	if deadline, ok := ctx.Deadline(); ok {
-		// Leave the caller time to use the secret.
-		return min(renewWait, max(1, time.Until(deadline)/2))
+		return time.Until(deadline)
 	}
-	return renewWait
+	return forever
 }
 
 // fresh reports whether v, which may be nil, is within its TTL.
@@ -205,12 +211,17 @@ func (c *Cache) miss(err error) answer {
 // serveStale answers with v, which is servable and of e. c.mu is held.
 func (c *Cache) serveStale(e *entry, v *value, now time.Duration) answer {
 	c.stats.StaleHits++
-	c.index.use(e, now)
-	r := Reading{Secret: v.secret}
+	a := c.serve(e, v, now)
 	if e.err != nil && !v.fresh(now) {
-		r.StaleCause, r.StaleUntil = e.err, c.staleUntil(v, now)
+		a.StaleCause, a.StaleUntil = e.err, c.staleUntil(v, now)
 	}
-	return answer{Reading: r}
+	return a
+}
+
+// serve answers with v, which is e's.
+func (c *Cache) serve(e *entry, v *value, now time.Duration) answer {
+	c.index.use(e, now)
+	return reading(v.secret)
 }
 
 // refresh is the step of a Refresh.
@@ -219,28 +230,34 @@ func (q *query) refresh(ctx context.Context, c *Cache, e *entry, now time.Durati
 		return answer{Reading: Reading{Secret: f.secret}, err: f.err}
 	}
 	v := e.value.Load()
-	if v != nil && v.secret.newerThan(q.old) && v.secret.origin.fetch > e.after && !errors.Is(e.err, ErrNoVersion) {
-		c.index.use(e, now)
-		return answer{Reading: Reading{Secret: v.secret}}
+	if v.newerThan(q.old) && e.stands(v) {
+		return c.serve(e, v, now)
 	}
 	if e.flight != nil {
 		return answer{wait: forever, flight: e.flight}
 	}
-	// The last refresh answers for what is rejected only if it failed or found that.
 	due := e.refreshDue(now)
-	if answers := q.old != nil && (e.err != nil || e.version == q.old.versionID); !answers || due == 0 {
+	if due == 0 || !e.answers(q.old) {
 		return answer{wait: forever, flight: c.launch(e, q.key, q.old, true)}
 	}
-	deadline, bounded := ctx.Deadline()
 	switch {
-	case due <= refreshWait && !(bounded && time.Until(deadline) < due):
+	case due <= refreshWait && timeLeft(ctx) >= due:
 		return answer{wait: due}
 	case e.err != nil:
 		return answer{err: e.err}
-	case v != nil:
-		return answer{Reading: Reading{Secret: v.secret}}
+	case v == nil:
+		return reading(q.old) // the value is evicted, the pause is not
 	}
-	return answer{Reading: Reading{Secret: q.old}} // the value is evicted, the pause is not
+	return reading(v.secret)
+}
+
+// stands reports whether no Invalidate, and no fetch that found no version, came after v.
+func (e *entry) stands(v *value) bool { return !e.invalidated(v) && !errors.Is(e.err, ErrNoVersion) }
+
+// answers reports whether the last fetch is an answer to whether there is a newer
+// version than rejected: only if it failed or found that.
+func (e *entry) answers(rejected *Secret) bool {
+	return rejected != nil && (e.err != nil || e.version == rejected.versionID)
 }
 
 // check is the step of a Recheck.
@@ -254,9 +271,8 @@ func (q *query) check(ctx context.Context, c *Cache, e *entry, now time.Duration
 	case v == nil || e.awaits(v):
 		q.step, q.task, q.counts = (*query).get, "wait for", true
 		return q.get(ctx, c, e, now)
-	case v.secret.newerThan(q.old) || now-v.fetched <= recheckAge || !joins && now < e.recheck:
-		c.index.use(e, now)
-		return answer{Reading: Reading{Secret: v.secret}}
+	case v.newerThan(q.old) || now-v.fetched <= recheckAge || !joins && now < e.recheck:
+		return c.serve(e, v, now)
 	case f == nil && e.fails.Wait(moment(now)) > 0:
 		return answer{err: e.err}
 	case f == nil:

@@ -756,3 +756,24 @@ func TestRecheckOfAClosedCache(t *testing.T) {
 		})
 	})
 }
+
+func TestRecheckWhoseFetchWasDroppedDoesNotCount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := newFake(t)
+		src.put("a", current, "v1")
+		src.put("other", current, "o1")
+		c := newCache(t, src, &secretcache.Options{MaxFetches: 1})
+		v1 := want(t, c, "a", "", "v1")
+		time.Sleep(2 * time.Minute)
+		src.put("a", current, "v2")
+		src.delay(5 * second)
+		go want(t, c, "other", "", "o1") // takes the only turn
+		synctest.Wait()
+		if _, err := c.Recheck(impatient(t), "a", "", v1); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Recheck() = %v, want the deadline", err)
+		}
+		time.Sleep(5 * second)
+		wantRecheck(t, c, "a", "", v1, "v2")
+		wantCalls(t, src, 3)
+	})
+}

@@ -15,7 +15,8 @@ type Source interface {
 	// Fetch returns the version of the secret that bears the stage; stage is
 	// never empty. It returns soon after ctx ends. Its errors wrap [ErrNotFound],
 	// [ErrNoVersion], [ErrAccessDenied] and [ErrThrottled] where they apply, and
-	// hold nothing of a secret's value.
+	// hold nothing of a secret's value. If it makes several attempts, it calls
+	// [AttemptFailed] for each that failed.
 	Fetch(ctx context.Context, id, stage string) (*Secret, error)
 }
 

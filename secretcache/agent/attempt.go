@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"io"
-	"math/rand/v2"
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
 	"sync"
 	"time"
 
+	"github.com/sqlsecrets/sqlsecrets/internal/chance"
 	"github.com/sqlsecrets/sqlsecrets/internal/deadline"
 	"github.com/sqlsecrets/sqlsecrets/internal/fetch"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
@@ -82,6 +82,7 @@ func (s *Source) fetch(ctx context.Context, id, stage string, fresh bool) (*secr
 			return nil, s.error(id, f, c.attempts+c.waits)
 		}
 		c.prev = f
+		secretcache.AttemptFailed(ctx, s.error(id, f, c.attempts+c.waits))
 		if !fetch.Sleep(ctx, pause) {
 			return nil, s.error(id, c.end(ctx), 0)
 		}
@@ -92,7 +93,7 @@ func (s *Source) fetch(ctx context.Context, id, stage string, fresh bool) (*secr
 func (c *call) next(f *failure) (pause time.Duration, again bool) {
 	backoff := func(base, limit time.Duration, n int) time.Duration {
 		d := min(base<<min(n-1, 10), limit)
-		return d - rand.N(d/2)
+		return d - chance.UpTo(d/2)
 	}
 	switch f.class {
 	case away:

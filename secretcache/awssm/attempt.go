@@ -3,7 +3,6 @@ package awssm
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"net/http"
 	"slices"
 	"time"
@@ -11,6 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 
+	"github.com/sqlsecrets/sqlsecrets/internal/chance"
 	"github.com/sqlsecrets/sqlsecrets/internal/fetch"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
@@ -62,9 +62,12 @@ func (f *failure) next() bool {
 // do makes a call in the route's region, and where that does not answer in the
 // fall-back ones.
 func (s *Source) do(ctx context.Context, op, id string, rt route, call callFunc) *Error {
+	report := func(region string) func(*failure) {
+		return func(f *failure) { secretcache.AttemptFailed(ctx, f.in(op, id, region)) }
+	}
 	if s.o.Client != nil {
 		p := &place{client: s.o.Client, region: rt.region, first: true}
-		f := s.try(ctx, p, time.Time{}, s.maxAttempts(nil), nil, call)
+		f := s.try(ctx, p, time.Time{}, s.maxAttempts(nil), nil, call, report(rt.region))
 		return f.in(op, id, rt.region)
 	}
 
@@ -87,7 +90,7 @@ func (s *Source) do(ctx context.Context, op, id string, rt route, call callFunc)
 				stay = func() bool { return !s.failover.moved(rt.region, region) }
 			}
 		}
-		f := s.try(ctx, p, shareEnd(ctx, len(order)-i), attempts, stay, call)
+		f := s.try(ctx, p, shareEnd(ctx, len(order)-i), attempts, stay, call, report(region))
 		switch {
 		case f == nil:
 			s.failover.worked(rt.region, region)
@@ -132,8 +135,9 @@ func shareEnd(ctx context.Context, left int) time.Time {
 }
 
 // try makes attempts in one region until one works, is final, or they are used
-// up. stay, if not nil, is asked before each but the first.
-func (s *Source) try(ctx context.Context, p *place, end time.Time, most int, stay func() bool, call callFunc) *failure {
+// up. stay, if not nil, is asked before each but the first. report is told of each
+// that failed.
+func (s *Source) try(ctx context.Context, p *place, end time.Time, most int, stay func() bool, call callFunc, report func(*failure)) *failure {
 	var prev *failure
 	for n := 1; ; n++ {
 		f := s.attempt(ctx, p, s.timeout(ctx, end, n), call)
@@ -145,6 +149,7 @@ func (s *Source) try(ctx context.Context, p *place, end time.Time, most int, sta
 			f.prev = prev
 			return f
 		}
+		report(f)
 		if !f.retry || n >= most || stay != nil && !stay() {
 			return f
 		}
@@ -169,7 +174,7 @@ func (f *failure) pause(n int) time.Duration {
 		base = pauseThrottled
 	}
 	d := min(base<<min(n-1, 10), pauseMax)
-	return d - rand.N(d/2)
+	return d - chance.UpTo(d/2)
 }
 
 // remaining returns the time until the context or the region's share ends.

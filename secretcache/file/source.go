@@ -177,6 +177,14 @@ func newSource(k kind, arg string, optFns []func(*Options)) *Source {
 	return s
 }
 
+// CheckPath says what is wrong with a path for [New] and [NewKeys]. It looks at no file
+// and makes no Source; its error does not quote the path, which may be a secret by
+// mistake.
+func CheckPath(path string) error { return checkArg(fromPath, path) }
+
+// CheckEnv says the same of the name of a variable for [NewEnv] and [NewEnvFile].
+func CheckEnv(name string) error { return checkArg(fromEnv, name) }
+
 // checkArg says what is wrong with a path or a name. It quotes neither: a shell may
 // have put the secret there for the name of its variable.
 func checkArg(k kind, arg string) error {

@@ -1,0 +1,79 @@
+// Package idtable finds values by strings, without a lock.
+package idtable
+
+import (
+	"hash/maphash"
+	"math/bits"
+	"sync/atomic"
+)
+
+// minBuckets and maxBuckets bound the memory of a Table: 8 bytes for each bucket.
+const minBuckets, maxBuckets = 64, 1 << 17
+
+// A Table has values under ids. An id may have several values, and a value several ids.
+// First and Next may be called at any time, Add, Remove and Clear by one goroutine at a
+// time. What they cost does not grow with the number of ids up to 2^17.
+type Table[V comparable] struct {
+	seed    maphash.Seed
+	buckets []atomic.Pointer[Node[V]] // a power of two of them
+}
+
+// A Node is one value of an id.
+type Node[V comparable] struct {
+	Value V
+	hash  uint64 // of id
+	id    string
+	next  atomic.Pointer[Node[V]] // in the bucket
+}
+
+// New returns a Table for about size ids.
+func New[V comparable](size int) Table[V] {
+	n := min(max(uint64(size), minBuckets), maxBuckets)
+	return Table[V]{maphash.MakeSeed(), make([]atomic.Pointer[Node[V]], 1<<bits.Len64(n-1))}
+}
+
+func (t *Table[V]) bucket(hash uint64) *atomic.Pointer[Node[V]] {
+	return &t.buckets[hash&uint64(len(t.buckets)-1)]
+}
+
+// First returns the value of id that was added last, or nil.
+func (t *Table[V]) First(id string) *Node[V] {
+	hash := maphash.String(t.seed, id)
+	return of(hash, id, t.bucket(hash).Load())
+}
+
+// Next returns the value of the same id that was added before n's, or nil.
+func (n *Node[V]) Next() *Node[V] { return of(n.hash, n.id, n.next.Load()) }
+
+func of[V comparable](hash uint64, id string, n *Node[V]) *Node[V] {
+	for n != nil && (n.hash != hash || n.id != id) {
+		n = n.next.Load()
+	}
+	return n
+}
+
+// Add adds a value of id.
+func (t *Table[V]) Add(id string, v V) {
+	n := &Node[V]{Value: v, hash: maphash.String(t.seed, id), id: id}
+	b := t.bucket(n.hash)
+	n.next.Store(b.Load())
+	b.Store(n)
+}
+
+// Remove removes a value of id, if it has that. A reader that stands at the value's Node
+// finds its way on.
+func (t *Table[V]) Remove(id string, v V) {
+	for p := t.bucket(maphash.String(t.seed, id)); p.Load() != nil; p = &p.Load().next {
+		if n := p.Load(); n.id == id && n.Value == v {
+			p.Store(n.next.Load())
+			return
+		}
+	}
+}
+
+// Clear removes everything.
+func (t *Table[V]) Clear() {
+	for i := range t.buckets {
+		t.buckets[i].Store(nil)
+	}
+}

@@ -7,6 +7,9 @@
 // Most programs use one of the packages engines/<db> and [database/sql], and need
 // this package for its [Options] and errors only.
 //
+// How a Connect call, the resolution that finds a working version, and the gate that
+// holds logins back work together is drawn in docs/state-machine.md.
+//
 // The package depends on the standard library and on secretcache only; an
 // [Engine] adapts a vendor's driver to it.
 package driver

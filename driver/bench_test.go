@@ -3,6 +3,8 @@ package driver_test
 import (
 	"context"
 	sqldriver "database/sql/driver"
+	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -89,5 +91,35 @@ func TestConnectAllocations(t *testing.T) {
 	})
 	if got -= 1; got > 10 { // the connection itself is one
 		t.Errorf("Connect allocates %v times, want 10 at most", got)
+	}
+}
+
+// BenchmarkCancelledQueue shows what it costs when many Connect calls that wait for one of
+// MaxLogins are cancelled together: the time from the cancellation to the last return.
+func BenchmarkCancelledQueue(b *testing.B) {
+	for _, n := range []int{1000, 10_000, 40_000} {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			bench := newBench(b, func(b *bench, _ *string) { b.opts.MaxLogins = 1 })
+			if err := bench.ping(b.Context()); err != nil {
+				b.Fatal(err)
+			}
+			for b.Loop() {
+				b.StopTimer()
+				release := make(chan struct{})
+				bench.db.setFault(func(context.Context, *login) error { <-release; return nil })
+				ctx, cancel := context.WithCancel(b.Context())
+				var wg sync.WaitGroup
+				wg.Go(func() { _ = bench.ping(b.Context()) })
+				for range n {
+					wg.Go(func() { _ = bench.ping(ctx) })
+				}
+				time.Sleep(500 * time.Millisecond) // until all are in the queue
+				b.StartTimer()
+				cancel()
+				close(release)
+				wg.Wait()
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/call")
+		})
 	}
 }

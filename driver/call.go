@@ -141,14 +141,16 @@ func (a *call) logIn(ctx context.Context, use candidate) (sqldriver.Conn, error)
 // error is errAgain, the call may log in with the active version as p permits.
 func (a *call) resolve(ctx context.Context) (conn sqldriver.Conn, p permission, err error) {
 	s, number, f, wait := a.resolver.join(ctx, a.began, a.used)
-	if f != nil && !canWait(ctx, wait) {
+	switch {
+	case f != nil && !canWait(ctx, wait):
 		return nil, ifAccepted, a.tell(f.log, f.current)
-	}
-	if f != nil {
+	case f != nil:
 		_, news := a.resolver.next()
 		if err := sleep(ctx, wait, news); err != nil {
 			return nil, ifAccepted, a.tell(f.log.add(attempt{text: "wait for the next refresh", err: err}), f.current)
 		}
+		return nil, ifAccepted, errAgain
+	case s == nil:
 		return nil, ifAccepted, errAgain
 	}
 	defer a.resolver.leave(s)
@@ -182,7 +184,7 @@ func (a *call) accept(ctx context.Context, s *resolution, o offer) (sqldriver.Co
 			cancel() // the resolution ended with another version
 		}
 	})()
-	r := report{outcome: failed, err: errors.New("the engine panicked")}
+	r := report{outcome: abandoned} // if the engine panics
 	defer func() { o.report <- r }()
 
 	conn, outcome, err := a.send(login, o.candidate, always)

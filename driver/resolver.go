@@ -137,11 +137,14 @@ func (r *resolver) accepted(s *resolution, c candidate) (ok bool) {
 // join makes a Connect call, which began at began and may not log in with used, a waiter of
 // the resolution, and begins one if none is running. If the last one found nothing and it
 // is too early for another, it returns that failure instead, and how long it is until the
-// secret may be read again.
+// secret may be read again. It returns neither if a fallback version is active by now.
 func (r *resolver) join(ctx context.Context, began time.Time, used candidate) (s *resolution, number uint64, f *failure, wait time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s = r.running
+	if s == nil && r.fallback.secret != nil && r.fallback.id != used.id {
+		return nil, 0, nil, 0
+	}
 	if s == nil {
 		wait = r.pause.Wait(time.Now())
 		if r.failure != nil && wait > 0 && (canWait(ctx, wait) || r.retryWait(began) > 0) {

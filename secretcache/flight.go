@@ -31,6 +31,7 @@ type flight struct {
 	waiters int    // callers that wait for it
 	renewal bool   // its secret is served meanwhile: it is wanted without a waiter
 	recheck bool   // a Recheck waits for it
+	spare   bool   // no Get waits for it: what it brings takes no other secret's place
 	landed  bool
 
 	// What it brought; set before done is closed.

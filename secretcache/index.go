@@ -152,6 +152,9 @@ func (x *index) store(e *entry, v *value) {
 	x.evict(v.fetched)
 }
 
+// full reports whether one more value takes another's place.
+func (x *index) full() bool { return x.recent.Len() >= x.size }
+
 // evict makes room: the values that were used least recently go first.
 func (x *index) evict(now time.Duration) {
 	for x.recent.Len() > x.size {

@@ -46,7 +46,7 @@ func (c *Cache) arrive(f *flight, r Result, stop, timedOut bool) (FetchInfo, boo
 	if f.landed {
 		return FetchInfo{}, false
 	}
-	now := c.clock.Now()
+	now := c.clock.Exact()
 	info := FetchInfo{ID: f.key.id, Stage: f.key.stage, Duration: now - f.start}
 	f.landed = true
 	f.entry.flight = nil
@@ -135,7 +135,11 @@ func (c *Cache) install(f *flight, s *Secret, now time.Duration) (changed bool) 
 	if f.rejected != nil && f.rejected.versionID == s.versionID {
 		e.foundNothing(now)
 	}
-	c.index.store(e, v)
+	if prev == nil && f.spare && c.index.full() {
+		c.index.rest(e, now)
+	} else {
+		c.index.store(e, v)
+	}
 	return changed
 }
 

@@ -19,7 +19,8 @@ const (
 type Options struct {
 	// MaxSize is how many secrets are kept; a name and an ARN of one secret count
 	// once, two stages of it twice. The least recently used goes first: to the second,
-	// and in a cache of over 64 secrets about. The pauses after failures of as many
+	// and in a cache of over 64 secrets about. What only Refresh asked for takes no
+	// other secret's place. The pauses after failures of as many
 	// other secrets, and of 64 at least, are remembered. Zero or negative means
 	// DefaultMaxSize (1024).
 	MaxSize int

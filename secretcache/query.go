@@ -133,6 +133,9 @@ func (q *query) get(ctx context.Context, c *Cache, e *entry, now time.Duration) 
 	if q.counts {
 		e.countRecheck(f)
 	}
+	if f != nil {
+		f.spare = false
+	}
 	if wait := c.patience(ctx, e, v, now); f != nil && wait > 0 {
 		q.stale = v
 		return answer{wait: wait, flight: f}
@@ -238,7 +241,9 @@ func (q *query) refresh(ctx context.Context, c *Cache, e *entry, now time.Durati
 	}
 	due := e.refreshDue(now)
 	if due == 0 || !e.answers(q.old) {
-		return answer{wait: forever, flight: c.launch(e, q.key, q.old, true)}
+		f := c.launch(e, q.key, q.old, true)
+		f.spare = true
+		return answer{wait: forever, flight: f}
 	}
 	switch {
 	case due <= refreshWait && timeLeft(ctx) >= due:

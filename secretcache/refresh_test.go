@@ -497,3 +497,37 @@ func TestRefreshAfterInvalidateFetches(t *testing.T) {
 		wantRefresh(t, c, "a", "", v1, "v3")
 	})
 }
+
+// What only Refresh asked for, as a fallback stage, evicts nothing.
+func TestRefreshTakesNoOtherSecretsPlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := newFake(t)
+		src.put("a", current, "v1")
+		src.put("b", current, "v1")
+		c := secretcache.New(src, &secretcache.Options{MaxSize: 1})
+		get := func(id string) (fetches int) {
+			t.Helper()
+			before := src.count()
+			if _, err := c.Get(t.Context(), id, ""); err != nil {
+				t.Fatal(err)
+			}
+			return src.count() - before
+		}
+		get("a")
+		for range 3 {
+			if _, err := c.Refresh(t.Context(), "b", "", nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := get("a"); n != 0 {
+			t.Errorf("%d fetches of a secret that was cached, want none", n)
+		}
+		if n := c.Stats().Entries; n != 1 {
+			t.Errorf("%d entries, want 1", n)
+		}
+		get("b") // now somebody uses it
+		if n := get("b"); n != 0 {
+			t.Errorf("%d fetches of the secret that was used last, want none", n)
+		}
+	})
+}

@@ -46,6 +46,13 @@ func (c *Clock) Now() time.Duration {
 	return mono + time.Duration(c.frozen.Load())
 }
 
+// Exact is Now after reading the wall clock: for the time of a thing whose age is
+// measured, lest a freeze just before it makes it look old.
+func (c *Clock) Exact() time.Duration {
+	c.readWall()
+	return c.Now()
+}
+
 // readWall adds to frozen what the wall clock has gained on the monotonic clock.
 func (c *Clock) readWall() {
 	if !c.mu.TryLock() {

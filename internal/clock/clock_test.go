@@ -71,6 +71,17 @@ func TestWallClockIsReadOnceASecond(t *testing.T) {
 	})
 }
 
+func TestExactReadsTheWallClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := clock.New()
+		clock.Step(time.Minute)
+		defer clock.Step(-time.Minute)
+		if got := c.Exact(); got != time.Minute {
+			t.Errorf("Exact() = %v, want %v", got, time.Minute)
+		}
+	})
+}
+
 func BenchmarkNow(b *testing.B) {
 	c := clock.New()
 	b.RunParallel(func(pb *testing.PB) {

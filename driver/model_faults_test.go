@@ -1,0 +1,485 @@
+package driver_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/sqlsecrets/sqlsecrets/internal/clock"
+	"github.com/sqlsecrets/sqlsecrets/secretcache"
+)
+
+// Draws that can be switched off to check the rest on a library that has a known fault.
+const (
+	drawsWithoutIDs = false // Secrets that give versions without ids
+	drawsCancelled  = true // callers that give up
+	drawsPanics     = true // engines that panic
+	drawsSource     = true // sources that hang, throttle, fail and panic
+	drawsInvalidate = true
+	drawsClock      = true // steps of the wall clock
+	drawsHosts      = true // versions with another host, and databases that move
+	drawsChain      = true // a chain of a source with a cache of its own and one without
+)
+
+// faults are what a seed draws beside the schedule, from a generator of their own. Half
+// of the seeds have none.
+type faults struct {
+	random       *rand.Rand
+	source       bool // the source has outages
+	panics       bool // one login in twenty panics
+	cancelled    bool // one caller in four gives up
+	invalidate   bool // the program calls Cache.Invalidate
+	clock        bool // the wall clock is set
+	hosts        bool // versions have other hosts, and the database moves
+	chain        chainKind
+	ids          idKind
+	fetchTimeout time.Duration // 0: the default
+
+	panicsNow, choice *latencies
+}
+
+type chainKind string
+
+const (
+	noChain   chainKind = "none"
+	withFresh chainKind = "agent, api"     // the agent's cache can be passed
+	noFresh   chainKind = "extension, api" // it cannot
+)
+
+type idKind string
+
+const (
+	withIDs         idKind = "yes"
+	sourceWithout   idKind = "not from the source" // so that the cache makes some
+	withoutIDs      idKind = "no"                  // the driver sees none
+	withoutIDsFresh idKind = "no, copies"          // and each call returns another *Secret
+)
+
+func drawFaults(seed uint64) faults {
+	f := faults{random: rand.New(rand.NewPCG(seed, saltFaults<<32)), chain: noChain, ids: withIDs}
+	on := f.random.IntN(2) == 0
+	one := func(in int, drawn bool) bool { return f.random.IntN(in) == 0 && on && drawn }
+	f.source = one(2, drawsSource)
+	f.panics = one(3, drawsPanics)
+	f.cancelled = one(3, drawsCancelled)
+	f.invalidate = one(3, drawsInvalidate)
+	f.clock = one(3, drawsClock)
+	f.hosts = one(3, drawsHosts)
+	if one(3, drawsChain) {
+		f.chain = []chainKind{withFresh, withFresh, noFresh}[f.random.IntN(3)]
+	}
+	if one(6, true) {
+		f.ids = sourceWithout
+	}
+	if one(5, drawsWithoutIDs) {
+		f.ids = []idKind{withoutIDs, withoutIDsFresh}[f.random.IntN(2)]
+	}
+	if f.source {
+		f.fetchTimeout = []time.Duration{0, time.Second, 3 * time.Second}[f.random.IntN(3)]
+	}
+	return f
+}
+
+func (f *faults) String() string {
+	var on []string
+	for name, is := range map[string]bool{"source": f.source, "panics": f.panics, "cancelled": f.cancelled,
+		"invalidate": f.invalidate, "clock": f.clock, "hosts": f.hosts} {
+		if is {
+			on = append(on, name)
+		}
+	}
+	slices.Sort(on)
+	return fmt.Sprintf("faults [%s], chain %s, version ids %s, FetchTimeout %v", strings.Join(on, " "), f.chain, f.ids, f.timeout())
+}
+
+// timeout is how long one fetch may take.
+func (f *faults) timeout() time.Duration {
+	if f.fetchTimeout == 0 {
+		return secretcache.DefaultFetchTimeout
+	}
+	return f.fetchTimeout
+}
+
+// host returns the host of a new version; current is that of AWSCURRENT.
+func (f *faults) host(current string, version int) string {
+	if !f.hosts || f.random.IntN(3) > 0 {
+		return current
+	}
+	return fmt.Sprintf("db%d.example.com", version)
+}
+
+// moves reports whether the database moves in place of a rotation.
+func (f *faults) moves() bool { return f.hosts && f.random.IntN(3) == 0 }
+
+// context returns what a Connect call is made with. One caller in four gives up soon: it
+// has a deadline, or cancels.
+func (f *faults) context(parent context.Context, caller *rand.Rand) (context.Context, connect, context.CancelFunc) {
+	if !f.cancelled || caller.IntN(4) > 0 {
+		return parent, connect{}, func() {}
+	}
+	after := upTo(caller, []time.Duration{20 * time.Millisecond, 200 * time.Millisecond, 2 * time.Second}[caller.IntN(3)])
+	c := connect{cancel: time.Now().Add(after), deadline: caller.IntN(2) == 0}
+	if c.deadline {
+		ctx, cancel := context.WithDeadline(parent, c.cancel)
+		return ctx, c, cancel
+	}
+	ctx, cancel := context.WithCancel(parent)
+	timer := time.AfterFunc(after, cancel)
+	return ctx, c, func() { timer.Stop(); cancel() }
+}
+
+// harm is which faults there were. model.mu guards it.
+type harm struct {
+	windows     []sourceFault
+	fetches     []*modelFetch
+	panicked    map[int]bool // by number, the logins whose engine panicked
+	invalidated []time.Time
+	clock       []clockStep
+}
+
+type clockStep struct {
+	at time.Time
+	by time.Duration
+}
+
+// A sourceFault is a time in which the source fails.
+type sourceFault struct {
+	begin, end time.Time
+	kind       faultKind
+	agent      bool // only the first source of the chain does
+	half       bool // only every second fetch does
+}
+
+type faultKind string
+
+const (
+	sourceThrottles faultKind = "throttles"
+	sourceFails     faultKind = "fails"
+	sourceHangs     faultKind = "hangs"
+	sourceHangsOn   faultKind = "hangs, whatever its context"
+	sourcePanics    faultKind = "panics"
+	sourceMixed     faultKind = "throttles, fails, hangs or panics"
+)
+
+var kinds = []faultKind{sourceThrottles, sourceFails, sourceHangs, sourceHangsOn, sourcePanics, sourceMixed}
+
+// disturbStart may draw a source that fails from the beginning.
+func (m *model) disturbStart() {
+	if f := &m.faults; f.source && f.random.IntN(6) == 0 {
+		m.breakSource(0)
+	}
+}
+
+// disturb draws what happens in the next seconds beside a rotation.
+func (m *model) disturb(wg *sync.WaitGroup) {
+	f := &m.faults
+	if f.source && f.random.IntN(3) > 0 {
+		m.breakSource(upTo(f.random, 3*time.Second))
+	}
+	if f.invalidate {
+		for range 1 + f.random.IntN(3) {
+			after := upTo(f.random, 4*time.Second)
+			wg.Go(func() {
+				time.Sleep(after)
+				m.mu.Lock()
+				m.harm.invalidated = append(m.harm.invalidated, time.Now())
+				m.mu.Unlock()
+				m.cache.Invalidate("prod/app")
+			})
+		}
+	}
+	if f.clock {
+		for range 1 + f.random.IntN(2) {
+			after := upTo(f.random, 4*time.Second)
+			by := []time.Duration{-2 * time.Hour, -time.Minute, 1500 * time.Millisecond, time.Minute, 40 * time.Minute, 3 * time.Hour, longStep}[f.random.IntN(7)]
+			wg.Go(func() {
+				time.Sleep(after)
+				m.mu.Lock()
+				defer m.mu.Unlock()
+				m.harm.clock = append(m.harm.clock, clockStep{time.Now(), by})
+				clock.Step(by)
+			})
+		}
+	}
+}
+
+// longStep is longer than a secret is served while the source fails.
+const longStep = 30 * time.Hour
+
+func (m *model) resetClock() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, s := range m.harm.clock {
+		clock.Step(-s.by)
+	}
+}
+
+func (m *model) breakSource(after time.Duration) {
+	random := m.faults.random
+	begin := time.Now().Add(after)
+	f := sourceFault{
+		begin: begin, end: begin.Add(upTo(random, []time.Duration{100 * time.Millisecond, time.Second, 5 * time.Second, 15 * time.Second}[random.IntN(4)])),
+		kind:  kinds[random.IntN(len(kinds))],
+		agent: random.IntN(2) == 0 && m.faults.chain != noChain,
+		half:  random.IntN(3) == 0,
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.harm.windows = append(m.harm.windows, f)
+}
+
+// moveDatabase gives the secret another host, with the same user and password. The old
+// host goes on, or rejects logins from before the secret changes or from after.
+func (m *model) moveDatabase() {
+	random := m.faults.random
+	m.rotations++
+	pause := func() { time.Sleep(upTo(random, time.Second)) }
+	old := m.versions[m.current]
+	shut := func() {
+		m.mu.Lock()
+		m.shut[old.host] = true
+		m.mu.Unlock()
+		m.note("shut "+old.host, false)
+	}
+	kind := random.IntN(3)
+	if kind == 0 {
+		shut()
+		pause()
+	}
+	m.last++
+	v := modelVersion{old.user, old.password, fmt.Sprintf("db%d.example.com", m.last)}
+	m.versions[m.last] = v
+	m.users[v.user], m.current = m.last, m.last
+	m.store.put(versionID(m.last), v.value(), "AWSCURRENT")
+	m.note(fmt.Sprint("move to ", v.host), true)
+	if kind == 1 {
+		pause()
+		shut()
+	}
+}
+
+// enginePanic is what an engine panics with.
+const enginePanic = "the engine panics"
+
+// faultyLogin is the database's fault.
+func (m *model) faultyLogin(_ context.Context, l *login) error {
+	host, _, _ := strings.Cut(l.addr, ":")
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.faults.panics && m.faults.panicsNow.upTo(20) == 0 {
+		if m.harm.panicked == nil {
+			m.harm.panicked = map[int]bool{}
+		}
+		m.harm.panicked[l.n] = true
+		panic(enginePanic)
+	}
+	if m.shut[host] {
+		return &vendorError{codeRejected, "access denied at " + host}
+	}
+	return nil
+}
+
+// A modelFetch is a call of the source by the cache.
+type modelFetch struct {
+	begin, end time.Time
+	stage      string
+	fresh      bool // past the source's own cache
+	version    string
+	err        error
+	fault      faultKind // of the source; empty without
+}
+
+// fetchKey and agentKey are keys of a context: for a *modelFetch, and for true if the
+// agent asks.
+type fetchKey struct{}
+type agentKey struct{}
+
+// faultyFetch is the store's fault.
+func (m *model) faultyFetch(ctx context.Context) error {
+	f, _ := ctx.Value(fetchKey{}).(*modelFetch)
+	now := time.Now()
+	m.mu.Lock()
+	i := slices.IndexFunc(m.harm.windows, func(w sourceFault) bool {
+		return !now.Before(w.begin) && now.Before(w.end) && (!w.agent || ctx.Value(agentKey{}) != nil)
+	})
+	if i < 0 || m.harm.windows[i].half && m.faults.choice.upTo(2) == 0 {
+		m.mu.Unlock()
+		return nil
+	}
+	kind := m.harm.windows[i].kind
+	if kind == sourceMixed {
+		kind = kinds[m.faults.choice.upTo(time.Duration(len(kinds)-1))]
+	}
+	f.fault = kind
+	m.mu.Unlock()
+	switch kind {
+	case sourceThrottles:
+		return fmt.Errorf("get secret: %w", secretcache.ErrThrottled)
+	case sourceFails:
+		return errors.New("get secret: HTTP status 500")
+	case sourcePanics:
+		panic("the source panics")
+	case sourceHangsOn:
+		<-ctx.Done()
+		time.Sleep(5 * time.Second)
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// source returns what the cache fetches from.
+func (m *model) source() secretcache.Source {
+	api := secretcache.SourceFunc(m.fetchVersion)
+	if m.faults.chain == noChain {
+		return watched{m, api}
+	}
+	chain := secretcache.Chain(&agent{
+		src: api, keeps: 1 + upTo(m.faults.random, 10*time.Second), passable: m.faults.chain == withFresh, kept: map[string]keptSecret{}}, api)
+	return watchedFresh{watched{m, chain}, chain}
+}
+
+// fetchVersion is the store's Fetch, with the time of creation and perhaps without id.
+func (m *model) fetchVersion(ctx context.Context, id, stage string) (*secretcache.Secret, error) {
+	s, err := m.store.Fetch(ctx, id, stage)
+	if err != nil {
+		return nil, err
+	}
+	v := secretcache.Value{ID: id, Name: id, VersionID: s.VersionID(), String: s.Reveal()}
+	m.store.mu.Lock()
+	v.CreatedAt = m.store.moved[v.VersionID][0]
+	m.store.mu.Unlock()
+	if m.faults.ids == sourceWithout {
+		v.VersionID = ""
+	}
+	return secretcache.NewSecret(v), nil
+}
+
+// A watched source notes what it is asked, and what it answers.
+type watched struct {
+	m   *model
+	src secretcache.Source
+}
+
+// A watchedFresh source has a cache of its own.
+type watchedFresh struct {
+	watched
+	fresh secretcache.FreshSource
+}
+
+var _ secretcache.FreshSource = watchedFresh{}
+
+func (w watched) Fetch(ctx context.Context, id, stage string) (*secretcache.Secret, error) {
+	return w.watch(ctx, id, stage, false, w.src.Fetch)
+}
+
+func (w watchedFresh) FetchFresh(ctx context.Context, id, stage string) (*secretcache.Secret, error) {
+	return w.watch(ctx, id, stage, true, w.fresh.FetchFresh)
+}
+
+func (w watched) watch(ctx context.Context, id, stage string, fresh bool, ask func(context.Context, string, string) (*secretcache.Secret, error)) (s *secretcache.Secret, err error) {
+	f := &modelFetch{begin: time.Now(), stage: stage, fresh: fresh, err: errors.New("panic")}
+	w.m.mu.Lock()
+	w.m.harm.fetches = append(w.m.harm.fetches, f)
+	w.m.mu.Unlock()
+	defer func() {
+		w.m.mu.Lock()
+		defer w.m.mu.Unlock()
+		f.end = time.Now()
+	}()
+	s, err = ask(context.WithValue(ctx, fetchKey{}, f), id, stage)
+	w.m.mu.Lock()
+	defer w.m.mu.Unlock()
+	if f.err = err; err == nil {
+		f.version = s.Reveal()
+	}
+	return s, err
+}
+
+// An agent is a source with a cache of its own, as the Secrets Manager Agent.
+type agent struct {
+	src      secretcache.Source
+	keeps    time.Duration // a secret
+	passable bool          // FetchFresh passes the cache
+
+	mu   sync.Mutex
+	kept map[string]keptSecret // by stage
+}
+
+type keptSecret struct {
+	secret *secretcache.Secret
+	until  time.Time
+}
+
+var _ secretcache.FreshSource = (*agent)(nil)
+
+func (a *agent) Fetch(ctx context.Context, id, stage string) (*secretcache.Secret, error) {
+	a.mu.Lock()
+	k, ok := a.kept[stage]
+	a.mu.Unlock()
+	if ok && time.Now().Before(k.until) {
+		return k.secret, nil
+	}
+	return a.fetch(ctx, id, stage)
+}
+
+func (a *agent) FetchFresh(ctx context.Context, id, stage string) (*secretcache.Secret, error) {
+	if !a.passable {
+		return nil, fmt.Errorf("there is no way past the cache: %w", errors.ErrUnsupported)
+	}
+	return a.fetch(ctx, id, stage)
+}
+
+func (a *agent) fetch(ctx context.Context, id, stage string) (*secretcache.Secret, error) {
+	s, err := a.src.Fetch(context.WithValue(ctx, agentKey{}, true), id, stage)
+	if err == nil {
+		a.mu.Lock()
+		a.kept[stage] = keptSecret{s, time.Now().Add(a.keeps)}
+		a.mu.Unlock()
+	}
+	return s, err
+}
+
+// An anonymous cache gives versions without ids, as a Secrets of a user's own may.
+type anonymous struct {
+	cache  *secretcache.Cache
+	copies bool // each call returns another *Secret
+
+	mu        sync.Mutex
+	originals map[*secretcache.Secret]*secretcache.Secret // by what was returned for it
+	returned  map[*secretcache.Secret]*secretcache.Secret // the other way round, last
+}
+
+func (a *anonymous) Get(ctx context.Context, id, stage string) (*secretcache.Secret, error) {
+	return a.hide(a.cache.Get(ctx, id, stage))
+}
+
+func (a *anonymous) Refresh(ctx context.Context, id, stage string, rejected *secretcache.Secret) (*secretcache.Secret, error) {
+	a.mu.Lock()
+	original := a.originals[rejected]
+	a.mu.Unlock()
+	return a.hide(a.cache.Refresh(ctx, id, stage, original))
+}
+
+func (a *anonymous) hide(s *secretcache.Secret, err error) (*secretcache.Secret, error) {
+	if err != nil {
+		return nil, err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if r := a.returned[s]; r != nil && !a.copies {
+		return r, nil
+	}
+	r := secretcache.NewSecret(secretcache.Value{ID: s.ID(), Name: s.Name(), String: s.Reveal()})
+	a.originals[r], a.returned[s] = s, r
+	return r, nil
+}
+
+func newAnonymous(cache *secretcache.Cache, copies bool) *anonymous {
+	return &anonymous{cache: cache, copies: copies,
+		originals: map[*secretcache.Secret]*secretcache.Secret{}, returned: map[*secretcache.Secret]*secretcache.Secret{}}
+}

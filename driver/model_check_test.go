@@ -13,6 +13,9 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/driver"
 )
 
+// checksThree is whether the bound of three logins is checked; see checkInFlight.
+const checksThree = false
+
 // check compares what happened to what may. Outside of outages
 //
 //   - no connect fails, and none takes longer than a look's pause and its calls;
@@ -22,7 +25,9 @@ import (
 //
 //   - no login follows a rejection that was received before the pause is over or the
 //     stage has moved to the version;
-//   - a login has user, password and host of one version, and MaxLogins is kept;
+//   - a login has user, password and host of one version;
+//   - a version that was never accepted is tried by one login at a time, one that was
+//     last accepted over a second ago by three, and any by MaxLogins;
 //   - a caller that gives up is let go at once, and every other one after RotationWindow
 //     and ConnectTimeout;
 //   - minutes after the last fault, a connect succeeds.
@@ -34,7 +39,7 @@ func (m *model) check() {
 	m.checkLogins(logins)
 	m.checkCalls(logins)
 	m.checkVersions(logins)
-	m.checkMaxLogins(logins)
+	m.checkInFlight(logins)
 	m.checkWaits()
 	m.checkRecovery()
 	if m.t.Failed() {
@@ -60,7 +65,7 @@ func (m *model) acceptedLogin(l *login) bool {
 // cutShort reports whether the login ended because its engine panicked or its caller
 // gave up: others may have waited for it, and learnt nothing.
 func (m *model) cutShort(l *login) bool {
-	return m.harm.panicked[l.n] || errors.Is(l.err, context.Canceled) || errors.Is(l.err, context.DeadlineExceeded)
+	return m.harm.panicked[l.n] || m.gaveUpLogin(l)
 }
 
 // An outage is a time in which connects may fail, or only take longer.
@@ -169,10 +174,14 @@ func (m *model) sourceOutages(logins []login) (os []outage) {
 			broken(c.at, end)
 		}
 	}
-	// After Invalidate, a Get waits for the next fetch, however long that takes.
+	// After Invalidate, a Get waits for the fetch that is under way and for the next one,
+	// however long they take.
 	for _, at := range m.harm.invalidated {
-		if f := m.fetchAfter(at, false); f != nil && f.fault != "" {
-			os = append(os, outage{at, m.landed(f), false})
+		next := m.fetchAfter(at, false)
+		for _, f := range m.harm.fetches {
+			if f.stage == "AWSCURRENT" && f.fault != "" && (f == next || f.begin.Before(at) && m.landed(f).After(at)) {
+				os = append(os, outage{at, m.landed(f), false})
+			}
 		}
 	}
 	return os
@@ -419,22 +428,59 @@ func (m *model) checkVersions(logins []login) {
 	}
 }
 
-// checkMaxLogins counts the logins with one version that are in flight at once.
-func (m *model) checkMaxLogins(logins []login) {
-	if m.opts.MaxLogins == 0 {
-		return
+// checkInFlight counts the logins with one version that are in flight at once.
+func (m *model) checkInFlight(logins []login) {
+	byKey := map[string][]*login{}
+	for i := range logins {
+		l := &logins[i]
+		byKey[l.key()] = append(byKey[l.key()], l)
 	}
-	for i, l := range logins {
-		n := 1
-		for j, other := range logins {
-			if other.key() == l.key() && j < i && other.end.After(l.begin) {
-				n++
+	for key, ls := range byKey {
+		var flying []*login
+		var accepted time.Time // the last one
+		free := false          // a login said nothing of the version: the others try on their own
+		for _, l := range ls {
+			flying = slices.DeleteFunc(flying, func(f *login) bool {
+				over := f.end.Before(l.begin)
+				switch {
+				case !over:
+				case m.acceptedLogin(f):
+					accepted = later(accepted, f.end)
+				case !f.rejected() && !m.gaveUpLogin(f):
+					free = true
+				}
+				return over
+			})
+			flying = append(flying, l)
+			// Those that end at this instant may or may not have.
+			n, first := 0, accepted.IsZero()
+			for _, f := range flying {
+				if f.end.After(l.begin) || f == l {
+					n++
+				} else {
+					first = false
+				}
+			}
+			want := len(ls)
+			switch {
+			case first && !free:
+				want = 1
+			case !first && checksThree && l.begin.Sub(accepted) > time.Second+time.Millisecond:
+				want = 3
+			}
+			if m.opts.MaxLogins > 0 {
+				want = min(want, m.opts.MaxLogins)
+			}
+			if n > want {
+				m.failf(connect{begin: l.begin, end: l.end}, "%d logins with %s are in flight %v, want %d at most", n, key, m.since(l.begin), want)
 			}
 		}
-		if n > m.opts.MaxLogins {
-			m.failf(connect{begin: l.begin, end: l.end}, "%d logins with %s are in flight %v, want %d at most", n, l.key(), m.since(l.begin), m.opts.MaxLogins)
-		}
 	}
+}
+
+// gaveUpLogin reports whether a login ended because its caller gave up.
+func (m *model) gaveUpLogin(l *login) bool {
+	return errors.Is(l.err, context.Canceled) || errors.Is(l.err, context.DeadlineExceeded)
 }
 
 // checkWaits: nobody waits longer than it said.
@@ -452,7 +498,9 @@ func (m *model) checkWaits() {
 
 // checkRecovery: when all pauses are over, a version that is valid is found.
 func (m *model) checkRecovery() {
-	m.faults.panics = false
+	m.mu.Lock()
+	m.harm.over = true
+	m.mu.Unlock()
 	time.Sleep(6 * time.Minute)
 	s := m.steps[len(m.steps)-1]
 	if !s.valid[s.current] && !s.valid[s.pending] {

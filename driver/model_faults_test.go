@@ -17,9 +17,9 @@ import (
 // Draws that can be switched off to check the rest on a library that has a known fault.
 const (
 	drawsWithoutIDs = false // Secrets that give versions without ids
-	drawsCancelled  = true // callers that give up
-	drawsPanics     = true // engines that panic
-	drawsSource     = true // sources that hang, throttle, fail and panic
+	drawsCancelled  = true  // callers that give up
+	drawsPanics     = true  // engines that panic
+	drawsSource     = true  // sources that hang, throttle, fail and panic
 	drawsInvalidate = true
 	drawsClock      = true // steps of the wall clock
 	drawsHosts      = true // versions with another host, and databases that move
@@ -32,12 +32,13 @@ type faults struct {
 	random       *rand.Rand
 	source       bool // the source has outages
 	panics       bool // one login in twenty panics
-	cancelled    bool // one caller in four gives up
+	cancelled    bool // one caller in two or four gives up
 	invalidate   bool // the program calls Cache.Invalidate
 	clock        bool // the wall clock is set
 	hosts        bool // versions have other hosts, and the database moves
 	chain        chainKind
 	ids          idKind
+	patient      int           // of so many callers, one gives up
 	fetchTimeout time.Duration // 0: the default
 
 	panicsNow, choice *latencies
@@ -66,7 +67,7 @@ func drawFaults(seed uint64) faults {
 	one := func(in int, drawn bool) bool { return f.random.IntN(in) == 0 && on && drawn }
 	f.source = one(2, drawsSource)
 	f.panics = one(3, drawsPanics)
-	f.cancelled = one(3, drawsCancelled)
+	f.cancelled = one(2, drawsCancelled)
 	f.invalidate = one(3, drawsInvalidate)
 	f.clock = one(3, drawsClock)
 	f.hosts = one(3, drawsHosts)
@@ -79,6 +80,7 @@ func drawFaults(seed uint64) faults {
 	if one(5, drawsWithoutIDs) {
 		f.ids = []idKind{withoutIDs, withoutIDsFresh}[f.random.IntN(2)]
 	}
+	f.patient = 2 + 2*f.random.IntN(2)
 	if f.source {
 		f.fetchTimeout = []time.Duration{0, time.Second, 3 * time.Second}[f.random.IntN(3)]
 	}
@@ -116,13 +118,13 @@ func (f *faults) host(current string, version int) string {
 // moves reports whether the database moves in place of a rotation.
 func (f *faults) moves() bool { return f.hosts && f.random.IntN(3) == 0 }
 
-// context returns what a Connect call is made with. One caller in four gives up soon: it
-// has a deadline, or cancels.
+// context returns what a Connect call is made with. Some callers give up soon: they have
+// a deadline, or cancel.
 func (f *faults) context(parent context.Context, caller *rand.Rand) (context.Context, connect, context.CancelFunc) {
-	if !f.cancelled || caller.IntN(4) > 0 {
+	if !f.cancelled || caller.IntN(f.patient) > 0 {
 		return parent, connect{}, func() {}
 	}
-	after := upTo(caller, []time.Duration{20 * time.Millisecond, 200 * time.Millisecond, 2 * time.Second}[caller.IntN(3)])
+	after := upTo(caller, []time.Duration{10 * time.Millisecond, 100 * time.Millisecond, 300 * time.Millisecond, 2 * time.Second}[caller.IntN(4)])
 	c := connect{cancel: time.Now().Add(after), deadline: caller.IntN(2) == 0}
 	if c.deadline {
 		ctx, cancel := context.WithDeadline(parent, c.cancel)
@@ -138,6 +140,7 @@ type harm struct {
 	windows     []sourceFault
 	fetches     []*modelFetch
 	panicked    map[int]bool // by number, the logins whose engine panicked
+	over        bool         // engines do not panic any more
 	invalidated []time.Time
 	clock       []clockStep
 }
@@ -179,7 +182,7 @@ func (m *model) disturbStart() {
 func (m *model) disturb(wg *sync.WaitGroup) {
 	f := &m.faults
 	if f.source && f.random.IntN(3) > 0 {
-		m.breakSource(upTo(f.random, 3*time.Second))
+		m.breakSource([]time.Duration{0, upTo(f.random, 300*time.Millisecond), upTo(f.random, 3*time.Second)}[f.random.IntN(3)])
 	}
 	if f.invalidate {
 		for range 1 + f.random.IntN(3) {
@@ -271,7 +274,7 @@ func (m *model) faultyLogin(_ context.Context, l *login) error {
 	host, _, _ := strings.Cut(l.addr, ":")
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.faults.panics && m.faults.panicsNow.upTo(20) == 0 {
+	if m.faults.panics && !m.harm.over && m.faults.panicsNow.upTo(20) == 0 {
 		if m.harm.panicked == nil {
 			m.harm.panicked = map[int]bool{}
 		}

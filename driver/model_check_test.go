@@ -78,7 +78,8 @@ func (o outage) meets(c connect) bool { return c.begin.Before(o.end) && !c.end.B
 
 // outages returns the times in which no version that the secret offers is valid,
 // and those after the only valid one was rejected, for as long as it may not be
-// sent again; and those of the source.
+// sent again; and those of the source. When the database moved before the secret did,
+// the outage goes on until the next look is due, in half a minute at most.
 func (m *model) outages(logins []login) []outage {
 	os := m.sourceOutages(logins)
 	offers := func(s modelStep, version int) bool {
@@ -90,6 +91,9 @@ func (m *model) outages(logins []login) []outage {
 			end = m.steps[i+1].at
 		}
 		if !offers(s, s.current) && !offers(s, s.pending) {
+			if s.shut {
+				end = earlier(end.Add(30*time.Second), m.nextAccepted(logins, end))
+			}
 			os = append(os, outage{s.at, end, true})
 			continue
 		}
@@ -148,18 +152,9 @@ func (m *model) sourceOutages(logins []login) (os []outage) {
 			}
 		}
 	}
-	accepted := func(after time.Time) time.Time {
-		end := time.Now()
-		for _, l := range logins {
-			if m.acceptedLogin(&l) && !l.begin.Before(after) {
-				end = earlier(end, l.end)
-			}
-		}
-		return end
-	}
 	for i, s := range m.steps {
 		if i == 0 || lost(m.steps[i-1], s) {
-			broken(s.at, accepted(s.at))
+			broken(s.at, m.nextAccepted(logins, s.at))
 		}
 	}
 	m.mu.Lock()
@@ -185,6 +180,18 @@ func (m *model) sourceOutages(logins []login) (os []outage) {
 		}
 	}
 	return os
+}
+
+// nextAccepted returns when the first login was accepted that began at or after a time, or
+// now.
+func (m *model) nextAccepted(logins []login, after time.Time) time.Time {
+	end := time.Now()
+	for _, l := range logins {
+		if m.acceptedLogin(&l) && !l.begin.Before(after) {
+			end = earlier(end, l.end)
+		}
+	}
+	return end
 }
 
 // lost reports whether the database rejects a version now that it accepted before.

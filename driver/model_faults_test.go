@@ -179,7 +179,7 @@ func (m *model) disturbStart() {
 }
 
 // disturb draws what happens in the next seconds beside a rotation.
-func (m *model) disturb(wg *sync.WaitGroup) {
+func (m *model) disturb() {
 	f := &m.faults
 	if f.source && f.random.IntN(3) > 0 {
 		m.breakSource([]time.Duration{0, upTo(f.random, 300*time.Millisecond), upTo(f.random, 3*time.Second)}[f.random.IntN(3)])
@@ -187,7 +187,7 @@ func (m *model) disturb(wg *sync.WaitGroup) {
 	if f.invalidate {
 		for range 1 + f.random.IntN(3) {
 			after := upTo(f.random, 4*time.Second)
-			wg.Go(func() {
+			m.calls.Go(func() {
 				time.Sleep(after)
 				m.mu.Lock()
 				m.harm.invalidated = append(m.harm.invalidated, time.Now())
@@ -200,7 +200,7 @@ func (m *model) disturb(wg *sync.WaitGroup) {
 		for range 1 + f.random.IntN(2) {
 			after := upTo(f.random, 4*time.Second)
 			by := []time.Duration{-2 * time.Hour, -time.Minute, 1500 * time.Millisecond, time.Minute, 40 * time.Minute, 3 * time.Hour, longStep}[f.random.IntN(7)]
-			wg.Go(func() {
+			m.calls.Go(func() {
 				time.Sleep(after)
 				m.mu.Lock()
 				defer m.mu.Unlock()
@@ -208,6 +208,22 @@ func (m *model) disturb(wg *sync.WaitGroup) {
 				clock.Step(by)
 			})
 		}
+	}
+}
+
+// crowd makes Connect calls at the moment when the database has changed, so that some
+// wait when one gives up or an engine panics.
+func (m *model) crowd() {
+	f := &m.faults
+	if !(f.cancelled || f.panics || f.source) || f.random.IntN(2) == 0 {
+		return
+	}
+	for i := range 2 + f.random.IntN(12) {
+		caller := m.generator(saltCrowd, uint64(len(m.steps))<<8+uint64(i))
+		m.calls.Go(func() {
+			time.Sleep(upTo(caller, 50*time.Millisecond))
+			m.connect(caller)
+		})
 	}
 }
 
@@ -248,6 +264,7 @@ func (m *model) moveDatabase() {
 		m.shut[old.host] = true
 		m.mu.Unlock()
 		m.note("shut "+old.host, false)
+		m.steps[len(m.steps)-1].shut = true
 	}
 	kind := random.IntN(3)
 	if kind == 0 {

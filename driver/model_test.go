@@ -81,7 +81,8 @@ type model struct {
 	connects []connect
 	steps    []modelStep
 	harm     harm
-	failed   time.Time // the end of what failed first
+	calls    sync.WaitGroup // what runs beside the schedule
+	failed   time.Time      // the end of what failed first
 	failures int
 
 	// The rotation function's view.
@@ -112,6 +113,7 @@ type modelStep struct {
 	what             string
 	current, pending int
 	valid            map[int]bool // the versions that the database accepts
+	shut             bool         // a host has begun to reject all logins
 	moved            bool         // AWSCURRENT has moved
 }
 
@@ -172,6 +174,7 @@ const (
 	saltFetch
 	saltPanic
 	saltBurst
+	saltCrowd
 	saltCaller
 	saltFaults
 )
@@ -214,9 +217,8 @@ func (m *model) run() {
 	defer m.resetClock()
 	m.note("start", false)
 	m.disturbStart()
-	var wg sync.WaitGroup
 	for i := range m.workers {
-		wg.Go(func() {
+		m.calls.Go(func() {
 			random, caller := rand.New(rand.NewPCG(m.seed, uint64(i)+1)), m.generator(saltCaller, uint64(i))
 			for m.working() {
 				time.Sleep(upTo(random, time.Duration(m.workers)*m.pause))
@@ -229,10 +231,10 @@ func (m *model) run() {
 	for range 2 + m.random.IntN(4) {
 		time.Sleep(upTo(m.random, 3*time.Second))
 		begin := time.Now()
-		if m.disturb(&wg); m.faults.moves() {
+		if m.disturb(); m.faults.moves() {
 			m.moveDatabase()
 		} else {
-			m.rotate(&wg)
+			m.rotate()
 		}
 		time.Sleep(minGap)
 		if slices.ContainsFunc(m.outages(m.db.log()), func(o outage) bool { return o.fails && !o.begin.Before(begin) }) {
@@ -246,7 +248,7 @@ func (m *model) run() {
 	m.mu.Lock()
 	m.stopped = true
 	m.mu.Unlock()
-	wg.Wait()
+	m.calls.Wait()
 	if m.pool != nil {
 		_ = m.pool.Close()
 	}
@@ -335,7 +337,7 @@ func (m *model) note(what string, moved bool) {
 			valid[version] = true
 		}
 	}
-	m.steps = append(m.steps, modelStep{time.Now(), what, m.current, m.pending, valid, moved})
+	m.steps = append(m.steps, modelStep{at: time.Now(), what: what, current: m.current, pending: m.pending, valid: valid, moved: moved})
 }
 
 // create makes a version for AWSPENDING.
@@ -352,6 +354,7 @@ func (m *model) create() (version int) {
 func (m *model) set(version int) {
 	m.setPassword(version)
 	m.note(fmt.Sprint("set ", version), false)
+	m.crowd()
 }
 
 func (m *model) setPassword(version int) {
@@ -396,13 +399,13 @@ const (
 )
 
 // rotate makes one rotation, good or bad.
-func (m *model) rotate(wg *sync.WaitGroup) {
+func (m *model) rotate() {
 	m.rotations++
 	if m.random.IntN(4) == 0 { // a burst
 		within := []time.Duration{0, 20 * time.Millisecond, 2 * time.Second}[m.random.IntN(3)]
 		for i := range m.random.IntN(40) {
 			caller := m.generator(saltBurst, uint64(m.rotations)<<8+uint64(i))
-			wg.Go(func() {
+			m.calls.Go(func() {
 				time.Sleep(upTo(caller, within+1))
 				m.connect(caller)
 			})

@@ -585,11 +585,8 @@ func (m *model) report(logins []login) {
 		add(s.at, "the wall clock is set by %v", s.by)
 	}
 	for _, c := range m.connects {
-		switch {
-		case c.panicked:
-			add(c.end, "a connect begun %v ends with a panic", m.since(c.begin))
-		case c.err != nil:
-			add(c.end, "a connect begun %v fails", m.since(c.begin))
+		if c.err != nil {
+			add(c.end, "a connect begun %v fails, its caller gave up: %v", m.since(c.begin), m.gaveUp(c))
 		}
 	}
 	slices.SortStableFunc(all, func(a, b event) int { return a.at.Compare(b.at) })

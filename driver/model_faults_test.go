@@ -39,6 +39,7 @@ type faults struct {
 	chain        chainKind
 	ids          idKind
 	patient      int           // of so many callers, one gives up
+	usual        time.Duration // that a login and two fetches take
 	fetchTimeout time.Duration // 0: the default
 
 	panicsNow, choice *latencies
@@ -80,7 +81,7 @@ func drawFaults(seed uint64) faults {
 	if one(5, drawsWithoutIDs) {
 		f.ids = []idKind{withoutIDs, withoutIDsFresh}[f.random.IntN(2)]
 	}
-	f.patient = 2 + 2*f.random.IntN(2)
+	f.patient = 2 + f.random.IntN(3)
 	if f.source {
 		f.fetchTimeout = []time.Duration{0, time.Second, 3 * time.Second}[f.random.IntN(3)]
 	}
@@ -124,7 +125,7 @@ func (f *faults) context(parent context.Context, caller *rand.Rand) (context.Con
 	if !f.cancelled || caller.IntN(f.patient) > 0 {
 		return parent, connect{}, func() {}
 	}
-	after := upTo(caller, []time.Duration{10 * time.Millisecond, 100 * time.Millisecond, 300 * time.Millisecond, 2 * time.Second}[caller.IntN(4)])
+	after := upTo(caller, []time.Duration{10 * time.Millisecond, f.usual, f.usual, 2 * time.Second}[caller.IntN(4)])
 	c := connect{cancel: time.Now().Add(after), deadline: caller.IntN(2) == 0}
 	if c.deadline {
 		ctx, cancel := context.WithDeadline(parent, c.cancel)

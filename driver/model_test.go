@@ -129,6 +129,7 @@ func newModel(t *testing.T, seed uint64) *model {
 	m.pause = []time.Duration{10 * time.Millisecond, 60 * time.Millisecond, 60 * time.Millisecond, 200 * time.Millisecond}[m.random.IntN(4)]
 	m.login = []time.Duration{0, time.Millisecond, 50 * time.Millisecond}[m.random.IntN(3)]
 	m.fetch = []time.Duration{0, 10 * time.Millisecond, 100 * time.Millisecond}[m.random.IntN(3)]
+	m.faults.usual = m.login + 2*m.fetch + time.Millisecond
 	m.ttl = []time.Duration{time.Hour, time.Hour, 10 * time.Second, time.Second}[m.random.IntN(4)]
 	if m.random.IntN(4) == 0 {
 		m.window = time.Duration(1+m.random.IntN(20)) * time.Second

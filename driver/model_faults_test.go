@@ -16,14 +16,15 @@ import (
 
 // Draws that can be switched off to check the rest on a library that has a known fault.
 const (
-	drawsWithoutIDs = false // Secrets that give versions without ids
-	drawsCancelled  = true  // callers that give up
-	drawsPanics     = true  // engines that panic
-	drawsSource     = true  // sources that hang, throttle, fail and panic
+	drawsWithoutIDs = true // Secrets that give versions without ids
+	drawsCancelled  = true // callers that give up
+	drawsPanics     = true // engines that panic
+	drawsSource     = true // sources that hang, throttle, fail and panic
 	drawsInvalidate = true
 	drawsClock      = true // steps of the wall clock
 	drawsHosts      = true // versions with another host, and databases that move
 	drawsChain      = true // a chain of a source with a cache of its own and one without
+	drawsNoFresh    = true // and that cache cannot be passed, as the Lambda extension's
 )
 
 // faults are what a seed draws beside the schedule, from a generator of their own. Half
@@ -74,6 +75,9 @@ func drawFaults(seed uint64) faults {
 	f.hosts = one(3, drawsHosts)
 	if one(3, drawsChain) {
 		f.chain = []chainKind{withFresh, withFresh, noFresh}[f.random.IntN(3)]
+		if !drawsNoFresh {
+			f.chain = withFresh
+		}
 	}
 	if one(6, true) {
 		f.ids = sourceWithout
@@ -226,6 +230,7 @@ func (m *model) crowd() {
 			m.connect(caller)
 		})
 	}
+	time.Sleep(upTo(f.random, 3*f.usual)) // AWSCURRENT moves later
 }
 
 // longStep is longer than a secret is served while the source fails.

@@ -13,8 +13,9 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/driver"
 )
 
-// checksThree is whether the bound of three logins is checked; see checkInFlight.
-const checksThree = false
+// checksThree can be switched off for a library that does not bound logins with a version
+// that was last accepted over a second ago; see checkInFlight.
+const checksThree = true
 
 // check compares what happened to what may. Outside of outages
 //
@@ -459,20 +460,21 @@ func (m *model) checkInFlight(logins []login) {
 				return over
 			})
 			flying = append(flying, l)
-			// Those that end at this instant may or may not have.
-			n, first := 0, accepted.IsZero()
+			// Those that end at this instant may be over, and then count as accepted.
+			n, unsure := 0, false
 			for _, f := range flying {
 				if f.end.After(l.begin) || f == l {
 					n++
 				} else {
-					first = false
+					unsure = true
 				}
 			}
 			want := len(ls)
 			switch {
-			case first && !free:
+			case unsure:
+			case accepted.IsZero() && !free:
 				want = 1
-			case !first && checksThree && l.begin.Sub(accepted) > time.Second+time.Millisecond:
+			case !accepted.IsZero() && checksThree && l.begin.Sub(accepted) > time.Second:
 				want = 3
 			}
 			if m.opts.MaxLogins > 0 {

@@ -578,7 +578,7 @@ func (m *model) report(logins []login) {
 		}
 	}
 	for _, w := range m.harm.windows {
-		add(w.begin, "the source %s until %v (first of the chain only: %v, half of the fetches only: %v)", w.kind, m.since(w.end), w.agent, w.half)
+		add(w.begin, "the source %s until %v (%s, every second fetch: %v)", w.kind, m.since(w.end), w.of, w.half)
 	}
 	for _, at := range m.harm.invalidated {
 		add(at, "Invalidate")

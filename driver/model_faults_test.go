@@ -32,7 +32,7 @@ const (
 type faults struct {
 	random       *rand.Rand
 	source       bool // the source has outages
-	panics       bool // one login in twenty panics
+	panics       bool // one login in twenty panics, in a crowd one in three
 	cancelled    bool // one caller in two or four gives up
 	invalidate   bool // the program calls Cache.Invalidate
 	clock        bool // the wall clock is set
@@ -145,6 +145,7 @@ type harm struct {
 	windows     []sourceFault
 	fetches     []*modelFetch
 	panicked    map[int]bool // by number, the logins whose engine panicked
+	crowded     time.Time    // until when there is a crowd
 	over        bool         // engines do not panic any more
 	invalidated []time.Time
 	clock       []clockStep
@@ -159,9 +160,18 @@ type clockStep struct {
 type sourceFault struct {
 	begin, end time.Time
 	kind       faultKind
-	agent      bool // only the first source of the chain does
+	of         target
 	half       bool // only every second fetch does
 }
+
+// A target is which sources of a chain a fault concerns.
+type target string
+
+const (
+	allSources target = "all sources"
+	agentOnly  target = "only the first source"
+	apiOnly    target = "only the second source"
+)
 
 type faultKind string
 
@@ -223,6 +233,10 @@ func (m *model) crowd() {
 	if !(f.cancelled || f.panics || f.source) || f.random.IntN(2) == 0 {
 		return
 	}
+	lasts := upTo(f.random, 3*f.usual)
+	m.mu.Lock()
+	m.harm.crowded = time.Now().Add(lasts)
+	m.mu.Unlock()
 	for i := range 2 + f.random.IntN(12) {
 		caller := m.generator(saltCrowd, uint64(len(m.steps))<<8+uint64(i))
 		m.calls.Go(func() {
@@ -230,7 +244,7 @@ func (m *model) crowd() {
 			m.connect(caller)
 		})
 	}
-	time.Sleep(upTo(f.random, 3*f.usual)) // AWSCURRENT moves later
+	time.Sleep(lasts) // AWSCURRENT moves later
 }
 
 // longStep is longer than a secret is served while the source fails.
@@ -249,9 +263,12 @@ func (m *model) breakSource(after time.Duration) {
 	begin := time.Now().Add(after)
 	f := sourceFault{
 		begin: begin, end: begin.Add(upTo(random, []time.Duration{100 * time.Millisecond, time.Second, 5 * time.Second, 15 * time.Second}[random.IntN(4)])),
-		kind:  kinds[random.IntN(len(kinds))],
-		agent: random.IntN(2) == 0 && m.faults.chain != noChain,
-		half:  random.IntN(3) == 0,
+		kind: kinds[random.IntN(len(kinds))],
+		of:   []target{allSources, agentOnly, apiOnly}[random.IntN(3)],
+		half: random.IntN(3) == 0,
+	}
+	if m.faults.chain == noChain {
+		f.of = allSources
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -297,7 +314,11 @@ func (m *model) faultyLogin(_ context.Context, l *login) error {
 	host, _, _ := strings.Cut(l.addr, ":")
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.faults.panics && !m.harm.over && m.faults.panicsNow.upTo(20) == 0 {
+	oneIn := time.Duration(20)
+	if time.Now().Before(m.harm.crowded) {
+		oneIn = 3
+	}
+	if m.faults.panics && !m.harm.over && m.faults.panicsNow.upTo(oneIn) == 0 {
 		if m.harm.panicked == nil {
 			m.harm.panicked = map[int]bool{}
 		}
@@ -328,10 +349,14 @@ type agentKey struct{}
 // faultyFetch is the store's fault.
 func (m *model) faultyFetch(ctx context.Context) error {
 	f, _ := ctx.Value(fetchKey{}).(*modelFetch)
+	asks := apiOnly
+	if ctx.Value(agentKey{}) != nil {
+		asks = agentOnly
+	}
 	now := time.Now()
 	m.mu.Lock()
 	i := slices.IndexFunc(m.harm.windows, func(w sourceFault) bool {
-		return !now.Before(w.begin) && now.Before(w.end) && (!w.agent || ctx.Value(agentKey{}) != nil)
+		return !now.Before(w.begin) && now.Before(w.end) && (w.of == allSources || w.of == asks)
 	})
 	if i < 0 || m.harm.windows[i].half && m.faults.choice.upTo(2) == 0 {
 		m.mu.Unlock()

@@ -58,15 +58,22 @@ func (m *model) key(version int) string {
 	return v.host + ":3306 " + v.user + " " + v.password
 }
 
-// accepted reports whether the server has accepted the login.
+// acceptedLogin reports whether the server has accepted a login.
 func (m *model) acceptedLogin(l *login) bool {
-	return l.err == nil && !l.end.IsZero() && !m.harm.panicked[l.n]
+	return l.err == nil && !l.end.IsZero() && !m.panicked(l)
+}
+
+// panicked reports whether the engine did in the login.
+func (m *model) panicked(l *login) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.harm.panicked[l.n]
 }
 
 // cutShort reports whether the login ended because its engine panicked or its caller
 // gave up: others may have waited for it, and learnt nothing.
 func (m *model) cutShort(l *login) bool {
-	return m.harm.panicked[l.n] || m.gaveUpLogin(l)
+	return m.panicked(l) || m.gaveUpLogin(l)
 }
 
 // An outage is a time in which connects may fail, or only take longer.
@@ -557,7 +564,7 @@ func (m *model) report(logins []login) {
 	var accepted string
 	for _, l := range logins {
 		switch {
-		case m.harm.panicked[l.n]:
+		case m.panicked(&l):
 			add(l.begin, "login with %s, panic %v", l.key(), m.since(l.end))
 		case l.rejected():
 			add(l.begin, "login with %s, rejected %v", l.key(), m.since(l.end))

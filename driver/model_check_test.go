@@ -19,21 +19,23 @@ const checksThree = true
 
 // check compares what happened to what may. Outside of outages
 //
-//   - no connect fails, and none takes longer than a look's pause and its calls;
+//   - no Connect call fails, and none takes longer than the pause before a refresh and
+//     the logins and fetches that it needs;
 //   - a rotation costs four fetches at most.
 //
 // And at all times
 //
-//   - no login follows a rejection that was received before the pause is over or the
-//     stage has moved to the version;
+//   - after a rejection, no login is sent with the version until the pause is over or the
+//     stage has moved to it;
 //   - a login has user, password and host of one version;
 //   - a version that was never accepted is tried by one login at a time, one that was
 //     last accepted over a second ago by three, and any by MaxLogins;
-//   - a caller that gives up is let go at once, and every other one after RotationWindow
-//     and ConnectTimeout;
-//   - minutes after the last fault, a connect succeeds.
+//   - a call returns as soon as its caller gives up, and at the latest after
+//     RotationWindow and ConnectTimeout;
+//   - six minutes after the end, when all pauses are over, a Connect call succeeds if the
+//     secret offers a valid version.
 //
-// That no goroutine is left is checked by synctest.
+// synctest checks that no goroutine is left.
 func (m *model) check() {
 	logins := m.db.log()
 	m.checkFailures(logins)
@@ -50,7 +52,7 @@ func (m *model) check() {
 
 func (m *model) since(at time.Time) time.Duration { return at.Sub(m.start) }
 
-// key is what tells a version's logins from another one's.
+// key is the same for all logins with one version, and for no others.
 func (l *login) key() string { return l.addr + " " + l.user + " " + l.password }
 
 func (m *model) key(version int) string {
@@ -76,18 +78,19 @@ func (m *model) cutShort(l *login) bool {
 	return m.panicked(l) || m.gaveUpLogin(l)
 }
 
-// An outage is a time in which connects may fail, or only take longer.
+// An outage is a time in which Connect calls may take longer. They may also fail if fails
+// is set.
 type outage struct {
 	begin, end time.Time
 	fails      bool
 }
 
-func (o outage) meets(c connect) bool { return c.begin.Before(o.end) && !c.end.Before(o.begin) }
+func (o outage) meets(c connectCall) bool { return c.begin.Before(o.end) && !c.end.Before(o.begin) }
 
-// outages returns the times in which no version that the secret offers is valid,
-// and those after the only valid one was rejected, for as long as it may not be
-// sent again; and those of the source. When the database moved before the secret did,
-// the outage goes on until the next look is due, in half a minute at most.
+// outages returns the times in which no version that the secret offers is valid, and
+// those after the only valid one was rejected, for as long as it may not be sent again;
+// and the outages of the source. If the database moved before the secret did, the outage
+// goes on until the next refresh is due, which is 30 s at most.
 func (m *model) outages(logins []login) []outage {
 	os := m.sourceOutages(logins)
 	offers := func(s modelStep, version int) bool {
@@ -143,11 +146,16 @@ func (m *model) outages(logins []login) []outage {
 	return os
 }
 
-// sourceOutages returns the outages of the source. Old is better than down: as long as
-// the database accepts the version that it has accepted last, no connect may fail, nor
-// take longer than otherwise. When it does not, or nothing is cached yet, connects may
-// fail while the source does, and while a fetch that failed is not repeated, until the
-// database accepts a version again: from then on everybody has to use that one.
+// sourceOutages returns the outages of the source.
+//
+// Old is better than down: while the database accepts the version that it accepted last,
+// no Connect call may fail or take longer, whatever the source does. An outage begins
+// when the database no longer accepts a version, or at the start, when nothing is cached,
+// or when the clock says that the cached secret is too old to be served. It ends when a
+// version is accepted (or, for the clock, fetched): from then on every call has to use
+// that one. And it is an outage only at the times of sourceTimes.
+//
+// After Invalidate a call may take longer while the fetch that it asks for hangs.
 func (m *model) sourceOutages(logins []login) (os []outage) {
 	times := m.sourceTimes()
 	if len(times) == 0 {
@@ -233,10 +241,11 @@ func (m *model) landed(f *modelFetch) time.Time {
 	return earlier(end, f.begin.Add(m.faults.timeout()+100*time.Millisecond))
 }
 
-// sourceTimes returns the times in which a secret cannot be fetched, or not quickly:
-// while a fetch meets a fault and, if it fails, for as long as the cache then does not
-// repeat it: 1 s, and twice that after each fetch in a row that fails, up to 60 s. A
-// fall-back stage is then left alone by the driver as well, for 30 s at most.
+// sourceTimes returns the times in which a secret cannot be fetched, or not quickly. One
+// lasts from the begin of a fetch that meets a fault to its end. If the fetch fails, the
+// documented backoff comes on top: 1 s, twice that after each further failure in a row,
+// 60 s at most. For a fallback stage, the driver's own backoff comes on top of that: 30 s
+// at most.
 func (m *model) sourceTimes() (times []outage) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -292,7 +301,7 @@ func earlier(a, b time.Time) time.Time {
 	return b
 }
 
-// limit is how long a connect may take if nothing disturbs it.
+// limit is how long a Connect call may take if nothing disturbs it.
 func (m *model) limit() time.Duration {
 	limit := 1200*time.Millisecond + 4*m.login + 5*m.fetch
 	if m.opts.MaxLogins > 0 {
@@ -301,10 +310,10 @@ func (m *model) limit() time.Duration {
 	return limit
 }
 
-// delay is how much longer a connect may take because of what happened meanwhile: it may
-// have waited for logins that were cut short, one after the other, and for a fetch after
-// each Invalidate and each step of the clock.
-func (m *model) delay(c connect, logins []login) (d time.Duration) {
+// delay is how much longer a Connect call may take because of what happened meanwhile. It
+// may have waited for logins that were cut short, one after the other, and for one fetch
+// after each Invalidate and each step of the clock.
+func (m *model) delay(c connectCall, logins []login) (d time.Duration) {
 	for _, l := range logins {
 		if m.cutShort(&l) && l.begin.Before(c.end) && l.end.After(c.begin) {
 			d += l.end.Sub(later(l.begin, c.begin))
@@ -332,7 +341,7 @@ func (m *model) checkFailures(logins []login) {
 			continue
 		}
 		if c.err != nil && !m.gaveUp(c) {
-			m.failf(c, "a connect begun %v failed %v: %v", m.since(c.begin), m.since(c.end), c.err)
+			m.failf(c, "a Connect call begun %v failed %v: %v", m.since(c.begin), m.since(c.end), c.err)
 			if !errors.Is(c.err, driver.ErrAuthFailed) {
 				m.failf(c, "and not for its credentials")
 			}
@@ -341,15 +350,14 @@ func (m *model) checkFailures(logins []login) {
 			continue
 		}
 		if d := c.end.Sub(c.begin); d > limit && d > limit+m.delay(c, logins) {
-			m.failf(c, "a connect begun %v took %v, want %v at most", m.since(c.begin), d, limit+m.delay(c, logins))
+			m.failf(c, "a Connect call begun %v took %v, want %v at most", m.since(c.begin), d, limit+m.delay(c, logins))
 		}
 	}
 }
 
-// gaveUp reports whether a connect may have failed because its caller gave up. One that
-// has a deadline may fail before that: it does not begin to wait for a look that is due
-// later.
-func (m *model) gaveUp(c connect) bool {
+// gaveUp reports whether a Connect call may have failed because its caller gave up. With
+// a deadline it may fail earlier: it does not wait for a refresh that is due later.
+func (m *model) gaveUp(c connectCall) bool {
 	return !c.cancel.IsZero() && (!c.end.Before(c.cancel) || c.deadline && c.cancel.Sub(c.begin) < m.limit())
 }
 
@@ -376,13 +384,13 @@ func (m *model) checkLogins(logins []login) {
 		if !slices.ContainsFunc(m.steps, func(s modelStep) bool {
 			return s.moved && m.key(s.current) == l.key() && !s.at.Before(last.begin) && !s.at.After(l.begin)
 		}) && !m.frozen(last.end, l.begin) && !m.movedBack(l.key(), last.begin, l.begin) {
-			m.failf(connect{begin: l.begin, end: l.end}, "a login with %s began %v, %v after a rejection", l.key(), m.since(l.begin), l.begin.Sub(last.end))
+			m.failf(connectCall{begin: l.begin, end: l.end}, "a login with %s began %v, %v after a rejection", l.key(), m.since(l.begin), l.begin.Sub(last.end))
 		}
 	}
 }
 
-// frozen reports whether the wall clock was set forward between two times: for the
-// library the machine was frozen for so long, and pauses are over.
+// frozen reports whether the wall clock was set forward between two times. The library
+// may take that for the time for which the machine was frozen, and a pause for over.
 func (m *model) frozen(from, to time.Time) bool {
 	return slices.ContainsFunc(m.harm.clock, func(s clockStep) bool {
 		return s.by > 0 && !s.at.Before(from) && !s.at.After(to)
@@ -390,8 +398,8 @@ func (m *model) frozen(from, to time.Time) bool {
 }
 
 // movedBack reports whether the source said between two times that the stage moved to a
-// version: after a roll-back, a source with a cache of its own may say for a while that
-// it moved forth again.
+// version. After a roll-back, a source with a cache of its own may still say for a while
+// that the stage names the newer version.
 func (m *model) movedBack(key string, from, to time.Time) bool {
 	if m.faults.chain == noChain {
 		return false
@@ -411,10 +419,10 @@ func (m *model) movedBack(key string, from, to time.Time) bool {
 	return false
 }
 
-// checkCalls counts fetches. A fault of the source costs more, as they are repeated. A
-// caller that gives up may leave one behind that does not count for the next caller.
-// Invalidate and a step of the wall clock cost one for the next Get, and Invalidate one
-// more since the last look does not count any more.
+// checkCalls counts fetches. With faults of the source there are more, because fetches
+// are repeated. A caller that gives up may leave a fetch that does not count for the next
+// caller. Invalidate and a step of the wall clock cost a fetch for the next Get. Invalidate
+// costs one more, because the last refresh does not count any more.
 func (m *model) checkCalls(logins []login) {
 	if m.ttl < time.Hour || len(m.outages(logins)) > 0 || len(m.sourceTimes()) > 0 {
 		return
@@ -426,11 +434,11 @@ func (m *model) checkCalls(logins []login) {
 		}
 	}
 	if n := len(m.harm.fetches); n > want {
-		m.failf(connect{}, "%d fetches in %d rotations, want %d at most", n, m.rotations, want)
+		m.failf(connectCall{}, "%d fetches in %d rotations, want %d at most", n, m.rotations, want)
 	}
 }
 
-// checkVersions: user, password and host are of one version.
+// checkVersions checks that user, password and host of a login are of one version.
 func (m *model) checkVersions(logins []login) {
 	known := map[string]bool{}
 	for version := range m.versions {
@@ -438,12 +446,12 @@ func (m *model) checkVersions(logins []login) {
 	}
 	for _, l := range logins {
 		if !known[l.key()] {
-			m.failf(connect{begin: l.begin, end: l.end}, "a login begun %v with %s, which no version says", m.since(l.begin), l.key())
+			m.failf(connectCall{begin: l.begin, end: l.end}, "a login begun %v with %s, which no version says", m.since(l.begin), l.key())
 		}
 	}
 }
 
-// checkInFlight counts the logins with one version that are in flight at once.
+// checkInFlight checks how many logins with one version are in flight at once.
 func (m *model) checkInFlight(logins []login) {
 	byKey := map[string][]*login{}
 	for i := range logins {
@@ -453,7 +461,7 @@ func (m *model) checkInFlight(logins []login) {
 	for key, ls := range byKey {
 		var flying []*login
 		var accepted time.Time // the last one
-		free := false          // a login said nothing of the version: the others try on their own
+		free := false          // a login failed for another reason: the others try on their own
 		for _, l := range ls {
 			flying = slices.DeleteFunc(flying, func(f *login) bool {
 				over := f.end.Before(l.begin)
@@ -488,7 +496,7 @@ func (m *model) checkInFlight(logins []login) {
 				want = min(want, m.opts.MaxLogins)
 			}
 			if n > want {
-				m.failf(connect{begin: l.begin, end: l.end}, "%d logins with %s are in flight %v, want %d at most", n, key, m.since(l.begin), want)
+				m.failf(connectCall{begin: l.begin, end: l.end}, "%d logins with %s are in flight %v, want %d at most", n, key, m.since(l.begin), want)
 			}
 		}
 	}
@@ -499,20 +507,20 @@ func (m *model) gaveUpLogin(l *login) bool {
 	return errors.Is(l.err, context.Canceled) || errors.Is(l.err, context.DeadlineExceeded)
 }
 
-// checkWaits: nobody waits longer than it said.
+// checkWaits checks that no caller waits longer than it said.
 func (m *model) checkWaits() {
 	longest := m.window + driver.DefaultConnectTimeout + m.limit()
 	for _, c := range m.connects {
 		if !c.cancel.IsZero() && c.end.After(c.cancel) {
-			m.failf(c, "a connect begun %v ended %v, %v after its caller gave up: %v", m.since(c.begin), m.since(c.end), c.end.Sub(c.cancel), c.err)
+			m.failf(c, "a Connect call begun %v ended %v, %v after its caller gave up: %v", m.since(c.begin), m.since(c.end), c.end.Sub(c.cancel), c.err)
 		}
 		if d := c.end.Sub(c.begin); d > longest {
-			m.failf(c, "a connect begun %v took %v, want %v at most in any case", m.since(c.begin), d, longest)
+			m.failf(c, "a Connect call begun %v took %v, want %v at most in any case", m.since(c.begin), d, longest)
 		}
 	}
 }
 
-// checkRecovery: when all pauses are over, a version that is valid is found.
+// checkRecovery checks that a valid version is found when all pauses are over.
 func (m *model) checkRecovery() {
 	m.mu.Lock()
 	m.harm.over = true
@@ -522,16 +530,16 @@ func (m *model) checkRecovery() {
 	if !s.valid[s.current] && !s.valid[s.pending] {
 		return
 	}
-	c := connect{begin: time.Now()}
+	c := connectCall{begin: time.Now()}
 	if err := m.ping(m.t.Context()); err != nil {
 		c.end = time.Now()
-		m.failf(c, "a connect begun %v, minutes after the last fault, failed: %v", m.since(c.begin), err)
+		m.failf(c, "a Connect call begun %v, six minutes after the end, failed: %v", m.since(c.begin), err)
 	}
 }
 
-// failf fails the test because of what happened to c, or by the end. It prints the first
-// few only.
-func (m *model) failf(c connect, format string, args ...any) {
+// failf fails the test because of what happened to c; the zero c means all of the seed. It
+// prints the first few failures only.
+func (m *model) failf(c connectCall, format string, args ...any) {
 	m.t.Helper()
 	if m.failures++; m.failures <= 5 {
 		m.t.Errorf(format, args...)
@@ -585,7 +593,7 @@ func (m *model) report(logins []login) {
 		}
 	}
 	for _, w := range m.harm.windows {
-		add(w.begin, "the source %s until %v (%s, every second fetch: %v)", w.kind, m.since(w.end), w.of, w.half)
+		add(w.begin, "the source %s until %v (%s, half of the fetches: %v)", w.kind, m.since(w.end), w.of, w.half)
 	}
 	for _, at := range m.harm.invalidated {
 		add(at, "Invalidate")
@@ -595,7 +603,7 @@ func (m *model) report(logins []login) {
 	}
 	for _, c := range m.connects {
 		if c.err != nil {
-			add(c.end, "a connect begun %v fails, its caller gave up: %v", m.since(c.begin), m.gaveUp(c))
+			add(c.end, "a Connect call begun %v fails, its caller gave up: %v", m.since(c.begin), m.gaveUp(c))
 		}
 	}
 	slices.SortStableFunc(all, func(a, b event) int { return a.at.Compare(b.at) })

@@ -14,7 +14,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
-// Draws that can be switched off to check the rest on a library that has a known fault.
+// Each kind of fault can be switched off here, to check the rest on a library that has a
+// known defect.
 const (
 	drawsWithoutIDs = true // Secrets that give versions without ids
 	drawsCancelled  = true // callers that give up
@@ -24,16 +25,16 @@ const (
 	drawsClock      = true // steps of the wall clock
 	drawsHosts      = true // versions with another host, and databases that move
 	drawsChain      = true // a chain of a source with a cache of its own and one without
-	drawsNoFresh    = true // and that cache cannot be passed, as the Lambda extension's
+	drawsNoFresh    = true // the same, but there is no way past that cache, as in the Lambda extension
 )
 
-// faults are what a seed draws beside the schedule, from a generator of their own. Half
-// of the seeds have none.
+// faults are what a seed draws beside the schedule, from a generator of its own. About
+// half of the seeds have no faults.
 type faults struct {
 	random       *rand.Rand
 	source       bool // the source has outages
 	panics       bool // one login in twenty panics, in a crowd one in three
-	cancelled    bool // one caller in two or four gives up
+	cancelled    bool // some callers give up
 	invalidate   bool // the program calls Cache.Invalidate
 	clock        bool // the wall clock is set
 	hosts        bool // versions have other hosts, and the database moves
@@ -57,10 +58,10 @@ const (
 type idKind string
 
 const (
-	withIDs         idKind = "yes"
-	sourceWithout   idKind = "not from the source" // so that the cache makes some
-	withoutIDs      idKind = "no"                  // the driver sees none
-	withoutIDsFresh idKind = "no, copies"          // and each call returns another *Secret
+	withIDs          idKind = "yes"
+	sourceWithout    idKind = "not from the source" // so that the cache makes some
+	withoutIDs       idKind = "no"                  // the driver sees none
+	withoutIDsCopies idKind = "no, copies"          // likewise, and each call returns another *Secret
 )
 
 func drawFaults(seed uint64) faults {
@@ -74,20 +75,20 @@ func drawFaults(seed uint64) faults {
 	f.clock = one(3, drawsClock)
 	f.hosts = one(3, drawsHosts)
 	if one(3, drawsChain) {
-		f.chain = []chainKind{withFresh, withFresh, noFresh}[f.random.IntN(3)]
-		if !drawsNoFresh {
-			f.chain = withFresh
-		}
+		f.chain = withFresh
+	}
+	if one(3, drawsNoFresh) && f.chain == withFresh {
+		f.chain = noFresh
 	}
 	if one(6, true) {
 		f.ids = sourceWithout
 	}
-	if one(5, drawsWithoutIDs) {
-		f.ids = []idKind{withoutIDs, withoutIDsFresh}[f.random.IntN(2)]
+	if kind := f.random.IntN(2); one(5, drawsWithoutIDs) {
+		f.ids = []idKind{withoutIDs, withoutIDsCopies}[kind]
 	}
 	f.patient = 2 + f.random.IntN(3)
-	if f.source {
-		f.fetchTimeout = []time.Duration{0, time.Second, 3 * time.Second}[f.random.IntN(3)]
+	if timeout := f.random.IntN(3); f.source {
+		f.fetchTimeout = []time.Duration{0, time.Second, 3 * time.Second}[timeout]
 	}
 	return f
 }
@@ -125,12 +126,12 @@ func (f *faults) moves() bool { return f.hosts && f.random.IntN(3) == 0 }
 
 // context returns what a Connect call is made with. Some callers give up soon: they have
 // a deadline, or cancel.
-func (f *faults) context(parent context.Context, caller *rand.Rand) (context.Context, connect, context.CancelFunc) {
+func (f *faults) context(parent context.Context, caller *rand.Rand) (context.Context, connectCall, context.CancelFunc) {
 	if !f.cancelled || caller.IntN(f.patient) > 0 {
-		return parent, connect{}, func() {}
+		return parent, connectCall{}, func() {}
 	}
 	after := upTo(caller, []time.Duration{10 * time.Millisecond, f.usual, f.usual, 2 * time.Second}[caller.IntN(4)])
-	c := connect{cancel: time.Now().Add(after), deadline: caller.IntN(2) == 0}
+	c := connectCall{cancel: time.Now().Add(after), deadline: caller.IntN(2) == 0}
 	if c.deadline {
 		ctx, cancel := context.WithDeadline(parent, c.cancel)
 		return ctx, c, cancel
@@ -140,7 +141,7 @@ func (f *faults) context(parent context.Context, caller *rand.Rand) (context.Con
 	return ctx, c, func() { timer.Stop(); cancel() }
 }
 
-// harm is which faults there were. model.mu guards it.
+// harm is what the faults did. model.mu guards it.
 type harm struct {
 	windows     []sourceFault
 	fetches     []*modelFetch
@@ -161,7 +162,7 @@ type sourceFault struct {
 	begin, end time.Time
 	kind       faultKind
 	of         target
-	half       bool // only every second fetch does
+	half       bool // only about half of the fetches do
 }
 
 // A target is which sources of a chain a fault concerns.
@@ -202,7 +203,7 @@ func (m *model) disturb() {
 	if f.invalidate {
 		for range 1 + f.random.IntN(3) {
 			after := upTo(f.random, 4*time.Second)
-			m.calls.Go(func() {
+			m.running.Go(func() {
 				time.Sleep(after)
 				m.mu.Lock()
 				m.harm.invalidated = append(m.harm.invalidated, time.Now())
@@ -215,7 +216,7 @@ func (m *model) disturb() {
 		for range 1 + f.random.IntN(2) {
 			after := upTo(f.random, 4*time.Second)
 			by := []time.Duration{-2 * time.Hour, -time.Minute, 1500 * time.Millisecond, time.Minute, 40 * time.Minute, 3 * time.Hour, longStep}[f.random.IntN(7)]
-			m.calls.Go(func() {
+			m.running.Go(func() {
 				time.Sleep(after)
 				m.mu.Lock()
 				defer m.mu.Unlock()
@@ -226,8 +227,8 @@ func (m *model) disturb() {
 	}
 }
 
-// crowd makes Connect calls at the moment when the database has changed, so that some
-// wait when one gives up or an engine panics.
+// crowd makes Connect calls when the database has changed and AWSCURRENT has not moved
+// yet. So others wait when one caller gives up, or the engine panics.
 func (m *model) crowd() {
 	f := &m.faults
 	if !(f.cancelled || f.panics || f.source) || f.random.IntN(2) == 0 {
@@ -239,7 +240,7 @@ func (m *model) crowd() {
 	m.mu.Unlock()
 	for i := range 2 + f.random.IntN(12) {
 		caller := m.generator(saltCrowd, uint64(len(m.steps))<<8+uint64(i))
-		m.calls.Go(func() {
+		m.running.Go(func() {
 			time.Sleep(upTo(caller, 50*time.Millisecond))
 			m.connect(caller)
 		})
@@ -451,7 +452,7 @@ func (w watched) watch(ctx context.Context, id, stage string, fresh bool, ask fu
 	return s, err
 }
 
-// An agent is a source with a cache of its own, as the Secrets Manager Agent.
+// An agent is a source with a cache of its own, such as the Secrets Manager Agent.
 type agent struct {
 	src      secretcache.Source
 	keeps    time.Duration // a secret

@@ -496,8 +496,8 @@ func (a *agent) fetch(ctx context.Context, id, stage string) (*secretcache.Secre
 	return s, err
 }
 
-// An anonymous cache gives versions without ids, as a Secrets of a user's own may.
-type anonymous struct {
+// An idless cache gives versions without ids, as a Secrets of a user's own may.
+type idless struct {
 	cache  *secretcache.Cache
 	copies bool // each call returns another *Secret
 
@@ -506,18 +506,18 @@ type anonymous struct {
 	returned  map[*secretcache.Secret]*secretcache.Secret // the other way round, last
 }
 
-func (a *anonymous) Get(ctx context.Context, id, stage string) (*secretcache.Secret, error) {
+func (a *idless) Get(ctx context.Context, id, stage string) (*secretcache.Secret, error) {
 	return a.hide(a.cache.Get(ctx, id, stage))
 }
 
-func (a *anonymous) Refresh(ctx context.Context, id, stage string, rejected *secretcache.Secret) (*secretcache.Secret, error) {
+func (a *idless) Refresh(ctx context.Context, id, stage string, rejected *secretcache.Secret) (*secretcache.Secret, error) {
 	a.mu.Lock()
 	original := a.originals[rejected]
 	a.mu.Unlock()
 	return a.hide(a.cache.Refresh(ctx, id, stage, original))
 }
 
-func (a *anonymous) hide(s *secretcache.Secret, err error) (*secretcache.Secret, error) {
+func (a *idless) hide(s *secretcache.Secret, err error) (*secretcache.Secret, error) {
 	if err != nil {
 		return nil, err
 	}
@@ -531,7 +531,7 @@ func (a *anonymous) hide(s *secretcache.Secret, err error) (*secretcache.Secret,
 	return r, nil
 }
 
-func newAnonymous(cache *secretcache.Cache, copies bool) *anonymous {
-	return &anonymous{cache: cache, copies: copies,
+func newIDless(cache *secretcache.Cache, copies bool) *idless {
+	return &idless{cache: cache, copies: copies,
 		originals: map[*secretcache.Secret]*secretcache.Secret{}, returned: map[*secretcache.Secret]*secretcache.Secret{}}
 }

@@ -157,7 +157,7 @@ func newModel(t *testing.T, seed uint64) *model {
 		})
 		b.cache = secretcache.New(m.source(), &secretcache.Options{TTL: m.ttl, FetchTimeout: m.faults.fetchTimeout})
 		if ids := m.faults.ids; ids == withoutIDs || ids == withoutIDsCopies {
-			b.opts.Secrets = newAnonymous(b.cache, ids == withoutIDsCopies)
+			b.opts.Secrets = newIDless(b.cache, ids == withoutIDsCopies)
 		}
 	})
 	if m.random.IntN(2) == 0 {

@@ -163,7 +163,7 @@ func (m *model) sourceOutages(logins []login) (os []outage) {
 	}
 	broken := func(begin, end time.Time) {
 		for _, t := range times {
-			if o := (outage{later(begin, t.begin), earlier(end, t.end), true}); o.begin.Before(o.end) {
+			if o := (outage{later(begin, t.begin), earlier(end, t.end), true}); !o.end.Before(o.begin) {
 				os = append(os, o)
 			}
 		}
@@ -175,11 +175,12 @@ func (m *model) sourceOutages(logins []login) (os []outage) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	// A secret that is too old to be served has to be fetched first.
+	// A secret that is too old to be served has to be fetched first. The library reads the
+	// wall clock once a second, so what it fetches in the first second seems that old, too.
 	for _, c := range m.harm.clock {
 		if c.by == longStep {
-			end := time.Now()
-			if f := m.fetchAfter(c.at, true); f != nil {
+			end := notYet()
+			if f := m.fetchAfter(c.at.Add(time.Second), true); f != nil {
 				end = f.end
 			}
 			broken(c.at, end)
@@ -201,7 +202,7 @@ func (m *model) sourceOutages(logins []login) (os []outage) {
 // nextAccepted returns when the first login was accepted that began at or after a time, or
 // now.
 func (m *model) nextAccepted(logins []login, after time.Time) time.Time {
-	end := time.Now()
+	end := notYet()
 	for _, l := range logins {
 		if m.acceptedLogin(&l) && !l.begin.Before(after) {
 			end = earlier(end, l.end)
@@ -209,6 +210,9 @@ func (m *model) nextAccepted(logins []login, after time.Time) time.Time {
 	}
 	return end
 }
+
+// notYet is the end of what is not over: a call that ends now is in it.
+func notYet() time.Time { return time.Now().Add(1) }
 
 // lost reports whether the database rejects a version now that it accepted before.
 func lost(before, now modelStep) bool {
@@ -236,7 +240,7 @@ func (m *model) fetchAfter(at time.Time, succeeded bool) *modelFetch {
 func (m *model) landed(f *modelFetch) time.Time {
 	end := f.end
 	if end.IsZero() {
-		end = time.Now()
+		end = notYet()
 	}
 	return earlier(end, f.begin.Add(m.faults.timeout()+100*time.Millisecond))
 }
@@ -245,17 +249,23 @@ func (m *model) landed(f *modelFetch) time.Time {
 // lasts from the begin of a fetch that meets a fault to its end. If the fetch fails, the
 // documented backoff comes on top: 1 s, twice that after each further failure in a row,
 // 60 s at most. For a fallback stage, the driver's own backoff comes on top of that: 30 s
-// at most.
+// at most. A source of a chain that cannot be asked past its cache may answer for one that
+// fails, and then name an old version. That is a refresh that finds nothing newer: the
+// backoff is the same, 30 s at most.
 func (m *model) sourceTimes() (times []outage) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	failed := map[string]int{} // in a row, by stage
 	for _, f := range m.harm.fetches {
 		end := m.landed(f)
-		if f.err == nil {
+		longest := time.Minute
+		if m.outdated(f) {
+			longest = 30 * time.Second
+		}
+		if f.err == nil && !m.outdated(f) {
 			failed[f.stage] = 0
 		} else {
-			end = end.Add(min(time.Second<<min(failed[f.stage], 10), time.Minute))
+			end = end.Add(min(time.Second<<min(failed[f.stage], 10), longest))
 			failed[f.stage]++
 			if f.stage != "AWSCURRENT" {
 				end = end.Add(30 * time.Second)
@@ -266,6 +276,21 @@ func (m *model) sourceTimes() (times []outage) {
 		}
 	}
 	return times
+}
+
+// outdated reports whether a fetch that met a fault brought another version of AWSCURRENT
+// than the stage named at its end. m.mu is held.
+func (m *model) outdated(f *modelFetch) bool {
+	if f.fault == "" || f.err != nil || f.stage != "AWSCURRENT" {
+		return false
+	}
+	current := 0
+	for _, s := range m.steps {
+		if !s.at.After(f.end) {
+			current = s.current
+		}
+	}
+	return f.version != m.versions[current].value()
 }
 
 // awaitSource sleeps until the source's faults are over and forgotten.

@@ -3,36 +3,47 @@ package driver_test
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"runtime"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/sqlsecrets/sqlsecrets/driver"
+	"github.com/sqlsecrets/sqlsecrets/internal/chance"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
-// Random rotations under random load, each drawn from a seed, against what a program
-// may rely on; see model.check. SQLSECRETS_MODEL_SEEDS says how many seeds (default
-// 300) and SQLSECRETS_MODEL_SEED which is the first (default 1). One alone is
+// TestModel makes random rotations under random load, in half of the seeds with faults,
+// and checks what a program may rely on; see model.check and faults.
 //
-//	SQLSECRETS_MODEL_SEED=33922 SQLSECRETS_MODEL_SEEDS=1 go test ./driver -run TestModel
+// SQLSECRETS_MODEL_SEEDS is the number of seeds (default 300) and SQLSECRETS_MODEL_SEED
+// the first one (default 1). To repeat one seed, with all its events, run
 //
-// which draws the same schedule, but not the same jitter of the pauses.
+//	SQLSECRETS_MODEL_SEED=33922 SQLSECRETS_MODEL_SEEDS=1 go test ./driver -run TestModel -v
+//
+// A seed gives the same schedule, faults, latencies and jitter each time. Two things take
+// no seed: which goroutine runs first if several wake at the same instant, and which case
+// a select takes if several are ready. So a seed that failed does not always fail again.
+// Measured on 19 seeds that failed for defects of the library, each repeated 20 times: 16
+// seeds failed every time, and 93 % of all repetitions failed.
 func TestModel(t *testing.T) {
 	first, seeds := setting(t, "SQLSECRETS_MODEL_SEED", 1), setting(t, "SQLSECRETS_MODEL_SEEDS", 300)
 	if raceEnabled {
 		seeds = min(seeds, max(20, seeds/10))
+	} else {
+		// On one processor, goroutines that wake at the same instant run in nearly the
+		// same order each time: on two, 85 % of the repetitions failed. With the race
+		// detector they are to run at once.
+		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	}
 	for seed := first; seed < first+seeds; seed++ {
 		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
+			defer chance.Seed(seed)()
 			synctest.Test(t, func(t *testing.T) { newModel(t, seed).run() })
 		})
 	}
@@ -61,29 +72,42 @@ type model struct {
 	window      time.Duration
 	ttl         time.Duration
 	workers     int
-	pause       time.Duration // of each between two connects, for each worker
+	pause       time.Duration // between two Connect calls, times the number of workers
 	pool        *sql.DB       // nil: the workers call Connect
 	login       time.Duration
 	fetch       time.Duration
+	faults      faults
 
 	mu       sync.Mutex
-	drawn    uint64
 	stopped  bool
-	resting  bool // the workers are not to connect
-	connects []connect
+	resting  bool // the workers make no calls
+	connects []connectCall
 	steps    []modelStep
+	harm     harm
+	running  sync.WaitGroup // what runs beside the schedule
+	failed   time.Time      // the end of what failed first
+	failures int
 
 	// The rotation function's view.
 	last      int // number of the newest version
 	current   int // version of AWSCURRENT
 	pending   int // version of AWSPENDING, 0 if none, -1 if an empty one
-	users     map[string]int
+	versions  map[int]modelVersion
+	users     map[string]int  // by user, the version whose password the database has
+	shut      map[string]bool // hosts that reject every login
 	rotations int
 }
 
-type connect struct {
+// A modelVersion is what a version of the secret says.
+type modelVersion struct{ user, password, host string }
+
+// A connectCall is one call of Connector.Connect.
+type connectCall struct {
 	begin, end time.Time
 	err        error
+	panicked   bool      // the engine panicked
+	cancel     time.Time // when the caller gives up, if the call is not over by then; zero: never
+	deadline   bool      // cancel is the context's deadline
 }
 
 // A modelStep is a state of the secret and the database, from a moment on.
@@ -91,33 +115,50 @@ type modelStep struct {
 	at               time.Time
 	what             string
 	current, pending int
-	valid            map[string]int // by user, the version whose password it has
-	moved            bool           // AWSCURRENT has moved
+	valid            map[int]bool // the versions that the database accepts
+	shut             bool         // a host has begun to reject all logins
+	moved            bool         // AWSCURRENT has moved
 }
 
 func newModel(t *testing.T, seed uint64) *model {
 	m := &model{
 		t: t, seed: seed, random: rand.New(rand.NewPCG(seed, 0)), start: time.Now(),
-		last: 1, current: 1, users: map[string]int{"app": 1},
+		last: 1, current: 1, users: map[string]int{"app": 1}, shut: map[string]bool{},
+		versions: map[int]modelVersion{1: {"app", passwordOf(1), firstHost}},
 	}
+	m.faults = drawFaults(seed)
 	m.alternating = m.random.IntN(3) == 0
 	m.workers = 1 + m.random.IntN(40)
 	m.pause = []time.Duration{10 * time.Millisecond, 60 * time.Millisecond, 60 * time.Millisecond, 200 * time.Millisecond}[m.random.IntN(4)]
 	m.login = []time.Duration{0, time.Millisecond, 50 * time.Millisecond}[m.random.IntN(3)]
 	m.fetch = []time.Duration{0, 10 * time.Millisecond, 100 * time.Millisecond}[m.random.IntN(3)]
+	m.faults.usual = m.login + 2*m.fetch + time.Millisecond
 	m.ttl = []time.Duration{time.Hour, time.Hour, 10 * time.Second, time.Second}[m.random.IntN(4)]
 	if m.random.IntN(4) == 0 {
 		m.window = time.Duration(1+m.random.IntN(20)) * time.Second
 	}
 	m.bench = newBench(t, func(b *bench, _ *string) {
+		m.bench = b
 		b.opts.RotationWindow = m.window
 		b.opts.CloseSuperseded = m.random.IntN(3) == 0
 		if m.random.IntN(4) == 0 {
 			b.opts.MaxLogins = 1 + m.random.IntN(4)
 		}
-		b.db.latency = func(n int) time.Duration { return m.draw(m.login) }
-		b.store.setFault(func(ctx context.Context, _ string) error { return wait(ctx, m.draw(m.fetch)) })
-		b.cache = secretcache.New(b.store, &secretcache.Options{TTL: m.ttl})
+		logins, fetches := m.latencies(saltLogin), m.latencies(saltFetch)
+		m.faults.panicsNow = m.latencies(saltPanic)
+		m.faults.choice = m.latencies(saltFaults)
+		b.db.latency = func(int) time.Duration { return logins.upTo(m.login) }
+		b.db.setFault(m.faultyLogin)
+		b.store.setFault(func(ctx context.Context, _ string) error {
+			if err := wait(ctx, fetches.upTo(m.fetch)); err != nil {
+				return err
+			}
+			return m.faultyFetch(ctx)
+		})
+		b.cache = secretcache.New(m.source(), &secretcache.Options{TTL: m.ttl, FetchTimeout: m.faults.fetchTimeout})
+		if ids := m.faults.ids; ids == withoutIDs || ids == withoutIDsCopies {
+			b.opts.Secrets = newIDless(b.cache, ids == withoutIDsCopies)
+		}
 	})
 	if m.random.IntN(2) == 0 {
 		m.pool = sql.OpenDB(m.Connector)
@@ -126,15 +167,48 @@ func newModel(t *testing.T, seed uint64) *model {
 	return m
 }
 
-// draw returns a random latency.
-func (m *model) draw(limit time.Duration) time.Duration {
-	if limit == 0 {
+// generator returns a generator for the n-th thing of a kind.
+func (m *model) generator(salt, n uint64) *rand.Rand {
+	return rand.New(rand.NewPCG(m.seed, salt<<32+n))
+}
+
+// Salts keep the generators apart. The schedule and the workers have the generators 0 to
+// 40, without a salt.
+const (
+	saltLogin uint64 = 1 + iota
+	saltFetch
+	saltPanic
+	saltBurst
+	saltCrowd
+	saltCaller
+	saltFaults
+)
+
+// latencies are random durations. They depend on the seed and the time only, not on what
+// was drawn before. So one more login does not change the latency of all later ones.
+type latencies struct {
+	seed, salt uint64
+
+	mu sync.Mutex
+	at time.Time
+	n  uint64 // how many have been drawn at that time
+}
+
+func (m *model) latencies(salt uint64) *latencies { return &latencies{seed: m.seed, salt: salt} }
+
+// upTo returns a duration in [0, limit).
+func (l *latencies) upTo(limit time.Duration) time.Duration {
+	if limit <= 0 {
 		return 0
 	}
-	m.mu.Lock()
-	m.drawn++
-	x := m.seed<<32 + m.drawn
-	m.mu.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if now := time.Now(); now.Equal(l.at) {
+		l.n++
+	} else {
+		l.at, l.n = now, 0
+	}
+	x := (l.seed<<8+l.salt)*0x9e3779b97f4a7c15 + uint64(l.at.UnixNano()) + l.n<<48
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9 // splitmix64
 	x = (x ^ x>>27) * 0x94d049bb133111eb
 	return time.Duration((x ^ x>>31) % uint64(limit))
@@ -145,15 +219,16 @@ func upTo(random *rand.Rand, limit time.Duration) time.Duration {
 }
 
 func (m *model) run() {
+	defer m.resetClock()
 	m.note("start", false)
-	var wg sync.WaitGroup
+	m.disturbStart()
 	for i := range m.workers {
-		wg.Go(func() {
-			random := rand.New(rand.NewPCG(m.seed, uint64(i)+1))
+		m.running.Go(func() {
+			random, caller := rand.New(rand.NewPCG(m.seed, uint64(i)+1)), m.generator(saltCaller, uint64(i))
 			for m.working() {
 				time.Sleep(upTo(random, time.Duration(m.workers)*m.pause))
 				if !m.idle() {
-					m.connect()
+					m.connect(caller)
 				}
 			}
 		})
@@ -161,11 +236,16 @@ func (m *model) run() {
 	for range 2 + m.random.IntN(4) {
 		time.Sleep(upTo(m.random, 3*time.Second))
 		begin := time.Now()
-		m.rotate(&wg)
+		if m.disturb(); m.faults.moves() {
+			m.moveDatabase()
+		} else {
+			m.rotate()
+		}
 		time.Sleep(minGap)
-		if slices.ContainsFunc(m.outages(m.db.log()), func(o outage) bool { return !o.begin.Before(begin) }) {
+		if slices.ContainsFunc(m.outages(m.db.log()), func(o outage) bool { return o.fails && !o.begin.Before(begin) }) {
 			m.setIdle(true)
 			time.Sleep(settled)
+			m.awaitSource()
 			m.setIdle(false)
 		}
 	}
@@ -173,12 +253,12 @@ func (m *model) run() {
 	m.mu.Lock()
 	m.stopped = true
 	m.mu.Unlock()
-	wg.Wait()
+	m.running.Wait()
 	if m.pool != nil {
 		_ = m.pool.Close()
 	}
-	_ = m.cache.Close()
 	m.check()
+	_ = m.cache.Close()
 }
 
 func (m *model) working() bool {
@@ -199,59 +279,93 @@ func (m *model) setIdle(idle bool) {
 	m.resting = idle
 }
 
-func (m *model) connect() {
-	c := connect{begin: time.Now()}
-	if m.pool == nil {
-		c.err = m.ping(m.t.Context())
-	} else {
+// connect makes one Connect call. The generator of the caller draws when it gives up.
+func (m *model) connect(caller *rand.Rand) {
+	ctx, c, cancel := m.faults.context(m.t.Context(), caller)
+	defer cancel()
+	c.begin = time.Now()
+	func() {
+		defer func() {
+			switch p := recover(); p {
+			case nil:
+			case enginePanic:
+				c.panicked = true
+			default:
+				panic(p)
+			}
+		}()
+		if m.pool == nil {
+			c.err = m.ping(ctx)
+			return
+		}
 		var conn *sql.Conn
-		if conn, c.err = m.pool.Conn(m.t.Context()); c.err == nil {
+		if conn, c.err = m.pool.Conn(ctx); c.err == nil {
 			c.err = conn.Close()
 		}
-	}
+	}()
 	c.end = time.Now()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.connects = append(m.connects, c)
 }
 
+const firstHost = "db.example.com"
+
 func passwordOf(version int) string { return "pw" + strconv.Itoa(version) }
 
 func versionID(version int) string { return "v" + strconv.Itoa(version) }
 
-func (m *model) user(version int) string {
-	if m.alternating && version%2 == 0 {
+// nextUser returns the user of the version that comes after the current one.
+func (m *model) nextUser() string {
+	if m.alternating && m.versions[m.current].user == "app" {
 		return "app_clone"
 	}
 	return "app"
 }
 
+// value returns a version's JSON.
+func (v modelVersion) value() string {
+	return fmt.Sprintf(`{"host":%q,"username":%q,"password":%q}`, v.host, v.user, v.password)
+}
+
+// accepted reports whether the database accepts a version.
+func (m *model) accepted(v modelVersion) bool {
+	version, ok := m.users[v.user]
+	return ok && m.versions[version].password == v.password && !m.shut[v.host]
+}
+
 // note ends a step.
 func (m *model) note(what string, moved bool) {
-	valid := map[string]int{}
-	for user, version := range m.users {
-		valid[user] = version
+	valid := map[int]bool{}
+	for version, v := range m.versions {
+		if m.accepted(v) {
+			valid[version] = true
+		}
 	}
-	m.steps = append(m.steps, modelStep{time.Now(), what, m.current, m.pending, valid, moved})
+	m.steps = append(m.steps, modelStep{at: time.Now(), what: what, current: m.current, pending: m.pending, valid: valid, moved: moved})
 }
 
 // create makes a version for AWSPENDING.
 func (m *model) create() (version int) {
 	m.last++
-	if m.alternating && m.user(m.last) == m.user(m.current) {
-		m.last++
-	}
+	m.versions[m.last] = modelVersion{m.nextUser(), passwordOf(m.last), m.faults.host(m.versions[m.current].host, m.last)}
 	m.pending = m.last
-	m.store.put(versionID(m.last), credentials(m.user(m.last), passwordOf(m.last)), "AWSPENDING")
+	m.store.put(versionID(m.last), m.versions[m.last].value(), "AWSPENDING")
 	m.note(fmt.Sprint("create ", m.last), false)
 	return m.last
 }
 
 // set changes the database.
 func (m *model) set(version int) {
-	m.users[m.user(version)] = version
-	m.db.set(m.user(version), passwordOf(version))
+	m.setPassword(version)
 	m.note(fmt.Sprint("set ", version), false)
+	m.crowd()
+}
+
+func (m *model) setPassword(version int) {
+	v := m.versions[version]
+	m.users[v.user] = version
+	m.db.set(v.user, v.password)
 }
 
 // finish moves AWSCURRENT.
@@ -282,22 +396,23 @@ func (m *model) abandon() {
 }
 
 const (
-	// One connect meets no two rotations.
+	// One Connect call does not meet two rotations.
 	minGap = time.Second
-	// After an outage, looks that found nothing have spaced the next by up to half a
-	// minute, and for one more are taken for the same outage's.
+	// After an outage the next refresh is up to 30 s away. In another 30 s, a refresh
+	// that finds nothing still counts as one of the same outage.
 	settled = 62 * time.Second
 )
 
 // rotate makes one rotation, good or bad.
-func (m *model) rotate(wg *sync.WaitGroup) {
+func (m *model) rotate() {
 	m.rotations++
 	if m.random.IntN(4) == 0 { // a burst
 		within := []time.Duration{0, 20 * time.Millisecond, 2 * time.Second}[m.random.IntN(3)]
-		for range m.random.IntN(40) {
-			wg.Go(func() {
-				time.Sleep(m.draw(within))
-				m.connect()
+		for i := range m.random.IntN(40) {
+			caller := m.generator(saltBurst, uint64(m.rotations)<<8+uint64(i))
+			m.running.Go(func() {
+				time.Sleep(upTo(caller, within+1))
+				m.connect(caller)
 			})
 		}
 	}
@@ -319,7 +434,7 @@ func (m *model) rotate(wg *sync.WaitGroup) {
 		version = m.create()
 		pause()
 	}
-	old := m.users[m.user(version)]
+	old := m.users[m.versions[version].user]
 	m.set(version)
 	pause()
 	switch kind {
@@ -337,182 +452,8 @@ func (m *model) rotate(wg *sync.WaitGroup) {
 	case 4: // is undone as a whole
 		pause()
 		if old != 0 && !m.alternating {
-			m.users[m.user(old)] = old
-			m.db.set(m.user(old), passwordOf(old))
+			m.setPassword(old)
 			m.finish(old)
 		}
-	}
-}
-
-// check compares what happened to what may. But for outages, no connect fails, nor takes
-// longer than a look's pause and its calls; no login follows a rejection that was
-// received before the pause is over or the stage has moved to the version; a rotation
-// costs four fetches at most. That no goroutine is left is checked by synctest.
-func (m *model) check() {
-	logins := m.db.log()
-	m.checkFailures(logins)
-	m.checkLogins(logins)
-	m.checkCalls(logins)
-	if m.t.Failed() {
-		m.report(logins)
-	}
-}
-
-func (m *model) since(at time.Time) time.Duration { return at.Sub(m.start) }
-
-func (m *model) report(logins []login) {
-	var b strings.Builder
-	fmt.Fprintf(&b, "seed %d: alternating %v, %d workers, pool %v, logins take %v, fetches %v, TTL %v, window %v, MaxLogins %d, CloseSuperseded %v\n",
-		m.seed, m.alternating, m.workers, m.pool != nil, m.login, m.fetch, m.ttl, m.window, m.opts.MaxLogins, m.opts.CloseSuperseded)
-	type line struct {
-		at   time.Time
-		text string
-	}
-	var lines []line
-	for _, s := range m.steps {
-		lines = append(lines, line{s.at, fmt.Sprintf("%s (current %d, pending %d, valid %v)", s.what, s.current, s.pending, s.valid)})
-	}
-	var accepted string
-	for _, l := range logins {
-		switch {
-		case l.rejected():
-			lines = append(lines, line{l.begin, fmt.Sprintf("login with %s, rejected %v", l.password, m.since(l.end))})
-			accepted = ""
-		case l.password != accepted:
-			lines = append(lines, line{l.begin, fmt.Sprintf("login with %s, accepted %v", l.password, m.since(l.end))})
-			accepted = l.password
-		}
-	}
-	for _, f := range m.store.fetches {
-		lines = append(lines, line{f.at, "fetch of " + f.stage})
-	}
-	slices.SortStableFunc(lines, func(a, b line) int { return a.at.Compare(b.at) })
-	for _, l := range lines {
-		fmt.Fprintf(&b, "%12v  %s\n", m.since(l.at), l.text)
-	}
-	m.t.Log(b.String())
-}
-
-// An outage is a time in which connects may fail.
-type outage struct{ begin, end time.Time }
-
-// outages returns the times in which no version that the secret offers is valid,
-// and those after the only valid one was rejected, for as long as it may not be
-// sent again.
-func (m *model) outages(logins []login) []outage {
-	var os []outage
-	offers := func(s modelStep, version int) bool {
-		return version > 0 && s.valid[m.user(version)] == version && (s.current == version || s.pending == version)
-	}
-	for i, s := range m.steps {
-		end := time.Now()
-		if i+1 < len(m.steps) {
-			end = m.steps[i+1].at
-		}
-		if !offers(s, s.current) && !offers(s, s.pending) {
-			os = append(os, outage{s.at, end})
-			continue
-		}
-		// Valid, but it was rejected before, in a time that is over: it is not sent
-		// again before the pause is over, and by one login first.
-		for _, version := range []int{s.current, s.pending} {
-			if !offers(s, version) {
-				continue
-			}
-			var rejection, first *login // the last before, and the first that is accepted since
-			for i := range logins {
-				l := &logins[i]
-				switch {
-				case l.password != passwordOf(version) || l.end.IsZero():
-				case l.rejected() && l.begin.Before(s.at):
-					if rejection == nil || l.end.After(rejection.end) {
-						rejection = l
-					}
-				case l.rejected():
-				case l.end.Before(s.at):
-					if rejection != nil && l.begin.After(rejection.end) {
-						rejection = nil
-					}
-				case first == nil && rejection != nil && l.begin.After(rejection.end):
-					first = l
-				}
-			}
-			if rejection == nil {
-				continue
-			}
-			until := time.Now()
-			if first != nil {
-				until = first.end
-			}
-			until = later(until, rejection.end.Add(1100*time.Millisecond))
-			os = append(os, outage{s.at, until})
-		}
-	}
-	return os
-}
-
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
-}
-
-func (m *model) checkFailures(logins []login) {
-	os := m.outages(logins)
-	limit := 1200*time.Millisecond + 4*m.login + 5*m.fetch
-	if m.opts.MaxLogins > 0 {
-		limit += 2 * time.Duration(m.workers+40) * m.login // in a queue
-	}
-	for _, c := range m.connects {
-		if slices.ContainsFunc(os, func(o outage) bool { return c.begin.Before(o.end) && !c.end.Before(o.begin) }) {
-			continue
-		}
-		if c.err != nil {
-			m.t.Errorf("a connect begun %v failed %v: %v", m.since(c.begin), m.since(c.end), c.err)
-			if !errors.Is(c.err, driver.ErrAuthFailed) {
-				m.t.Errorf("and not for its credentials")
-			}
-		}
-		if d := c.end.Sub(c.begin); d > limit {
-			m.t.Errorf("a connect begun %v took %v, want %v at most", m.since(c.begin), d, limit)
-		}
-	}
-}
-
-func (m *model) checkLogins(logins []login) {
-	rejections := map[string][]login{} // by password
-	for _, l := range logins {
-		if l.rejected() {
-			rejections[l.password] = append(rejections[l.password], l)
-		}
-	}
-	for _, l := range logins {
-		var last login // the rejection that counts
-		for _, r := range rejections[l.password] {
-			if r.end.Before(l.begin) && r.end.After(last.end) {
-				last = r
-			}
-		}
-		if last.end.IsZero() || l.begin.Sub(last.end) >= 750*time.Millisecond ||
-			slices.ContainsFunc(logins, func(a login) bool {
-				return a.password == l.password && !a.rejected() && a.begin.After(last.end) && a.end.Before(l.begin)
-			}) {
-			continue
-		}
-		if !slices.ContainsFunc(m.steps, func(s modelStep) bool {
-			return s.moved && passwordOf(s.current) == l.password && !s.at.Before(last.begin) && !s.at.After(l.begin)
-		}) {
-			m.t.Errorf("a login with %s began %v, %v after a rejection", l.password, m.since(l.begin), l.begin.Sub(last.end))
-		}
-	}
-}
-
-func (m *model) checkCalls(logins []login) {
-	if m.ttl < time.Hour || len(m.outages(logins)) > 0 {
-		return
-	}
-	if n := m.store.calls(""); n > 1+4*m.rotations {
-		m.t.Errorf("%d fetches in %d rotations, want %d at most", n, m.rotations, 1+4*m.rotations)
 	}
 }

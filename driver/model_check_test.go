@@ -9,10 +9,6 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/driver"
 )
 
-// checksThree can be switched off for a library that does not bound logins with a version
-// that was last accepted over a second ago; see checkInFlight.
-const checksThree = true
-
 // check compares what happened to what may. Outside of outages
 //
 //   - no Connect call fails, and none takes longer than the pause before a refresh and
@@ -24,8 +20,8 @@ const checksThree = true
 //   - after a rejection, no login is sent with the version until the pause is over or the
 //     stage has moved to it;
 //   - a login has user, password and host of one version;
-//   - a version that was never accepted is tried by one login at a time, one that was
-//     last accepted over a second ago by three, and any by MaxLogins;
+//   - a version that was never accepted is tried by one login at a time, and any by
+//     MaxLogins;
 //   - a call returns as soon as its caller gives up, and at the latest after
 //     RotationWindow and ConnectTimeout;
 //   - six minutes after the end, when all pauses are over, a Connect call succeeds if the
@@ -262,8 +258,6 @@ func (m *model) checkInFlight(logins []login) {
 			case unsure:
 			case accepted.IsZero() && !free:
 				want = 1
-			case !accepted.IsZero() && checksThree && l.begin.Sub(accepted) > time.Second:
-				want = 3
 			}
 			if m.opts.MaxLogins > 0 {
 				want = min(want, m.opts.MaxLogins)

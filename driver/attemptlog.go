@@ -23,9 +23,9 @@ type attempt struct {
 	at       time.Time // add sets it if it is zero
 }
 
-// rejectedAttempt is the attempt of a login that the server rejected.
-func rejectedAttempt(c candidate, k loginKey, r rejection) attempt {
-	return attempt{text: c.name() + " at " + k.address, err: r.err, key: k, rejected: true, at: r.at}
+// rejectedAttempt is a login that the server rejected. Without v.at, that was now.
+func rejectedAttempt(c candidate, k loginKey, v verdict) attempt {
+	return attempt{text: c.name() + " at " + k.address, err: v.err, key: k, rejected: true, at: v.at}
 }
 
 // add returns l with a at its end, or in place of what l says of the same thing.

@@ -159,11 +159,11 @@ func (a *call) resolve(ctx context.Context) (conn sqldriver.Conn, p permission, 
 				return conn, ifAccepted, err
 			}
 		case <-s.done:
-			switch s.result.kind {
+			switch s.result {
 			case setFree:
 				return nil, unlessRejected, errAgain
 			case foundNothing:
-				return nil, ifAccepted, a.judge(s.result.failure, number)
+				return nil, ifAccepted, a.judge(s.failure, number)
 			}
 			return nil, ifAccepted, errAgain
 		case <-ctx.Done():
@@ -227,11 +227,11 @@ func (a *call) gaveUp(s *resolution, mine candidate, err error) error {
 	end := attempt{text: "wait for a version that the server accepts", err: err}
 	switch {
 	case trying.secret != nil:
-		end = attempt{text: "wait for the login with " + trying.name(), err: err, version: trying.secret.VersionID()}
+		end = attempt{text: "wait for the login with " + trying.name(), err: err, version: trying.version()}
 		k, err := a.locate(trying)
-		state, r := a.gate.state(k)
-		if end.open = err != nil || state != verdictRejected; !end.open {
-			log = log.add(rejectedAttempt(trying, k, r))
+		v := a.gate.verdict(k)
+		if end.open = err != nil || v.state != verdictRejected; !end.open {
+			log = log.add(rejectedAttempt(trying, k, v))
 		}
 	case reading != "":
 		end = a.reader.interrupted(reading, err)
@@ -248,9 +248,8 @@ func (a *call) tell(log attemptLog, current candidate) error {
 	a.used, a.told = current, log
 	now := time.Now()
 	kind, open := log.verdict()
-	e := a.wrap("connect with secret", kind, &triedError{log, a.began, now, a.logins, now.Sub(a.start)})
-	e.Version = cmp.Or(open, e.Version)
-	return e
+	return &Error{Op: "connect with secret", SecretID: a.reader.id, Version: cmp.Or(open, current.version()), Kind: kind,
+		Err: notBadConn(&triedError{log, a.began, now, a.logins, now.Sub(a.start)})}
 }
 
 // fail returns the error of a call that failed for one reason, or nil.
@@ -258,18 +257,8 @@ func (a *call) fail(op string, err error) error {
 	if err == nil {
 		return nil // and allocate nothing
 	}
-	if e := (*Error)(nil); !errors.As(err, &e) {
-		return a.wrap(op, nil, err)
-	} else if e.Op == "" { // errors of this package come without operation and secret
-		return a.wrap(op, e.Kind, e.Err)
+	if e := (*Error)(nil); errors.As(err, &e) && e.Op != "" {
+		return err
 	}
-	return err
-}
-
-func (a *call) wrap(op string, kind, err error) *Error {
-	e := &Error{Op: op, SecretID: a.reader.id, Kind: kind, Err: notBadConn(err)}
-	if a.used.secret != nil {
-		e.Version = a.used.secret.VersionID()
-	}
-	return e
+	return newError(op, a.reader.id, a.used.version(), err)
 }

@@ -110,7 +110,7 @@ func (c *Connector) build() {
 	c.reader = &reader{id: c.source.secretID, stage: c.source.stage, open: c.openSecrets,
 		trace: c.o.Trace, log: c.o.Logger.With("secret", c.source.secretID), clock: clock.New(), seed: maphash.MakeSeed()}
 	c.outage.clock = c.reader.clock
-	c.gate = &gate{maxLogins: c.o.MaxLogins, verdicts: map[loginKey]*verdict{}}
+	c.gate = &gate{maxLogins: c.o.MaxLogins, verdicts: map[loginKey]*entry{}}
 	c.resolver = &resolver{
 		reader: c.reader, gate: c.gate, locate: c.locate, timeout: c.o.ConnectTimeout,
 		fallbacks: slices.DeleteFunc(slices.Clone(c.o.FallbackStages), func(stage string) bool { return stage == c.source.stage }),
@@ -154,11 +154,8 @@ func (c *Connector) connect(ctx context.Context, window time.Duration) (sqldrive
 	a := call{Connector: c, start: time.Now()}
 	conn, err := a.run(ctx, window)
 	if c.o.Trace.ConnectDone != nil {
-		info := ConnectInfo{SecretID: c.source.secretID, Logins: a.logins, Duration: time.Since(a.start), Err: err}
-		if a.used.secret != nil {
-			info.Version = a.used.secret.VersionID()
-		}
-		c.o.Trace.ConnectDone(ctx, info)
+		c.o.Trace.ConnectDone(ctx, ConnectInfo{SecretID: c.source.secretID, Version: a.used.version(), Logins: a.logins,
+			Duration: time.Since(a.start), Err: err})
 	}
 	return conn, err
 }

@@ -30,7 +30,7 @@ func (a *call) send(ctx context.Context, c candidate, p permission) (conn sqldri
 		return nil, heldBack, nil
 	}
 	a.logins++
-	info := LoginInfo{SecretID: a.reader.id, Stage: c.stage, Version: c.secret.VersionID(), Address: t.address}
+	info := LoginInfo{SecretID: a.reader.id, Stage: c.stage, Version: c.version(), Address: t.address}
 	start := time.Now()
 	conn, o, changed, err := a.logInWith(ctx, tk, lg, t, info)
 	info.Duration, info.Rejected, info.Err = time.Since(start), o == rejected, err
@@ -44,7 +44,7 @@ func (a *call) send(ctx context.Context, c candidate, p permission) (conn sqldri
 			a.resolver.accepted(nil, c)
 		}
 	case rejected:
-		a.own = rejectedAttempt(c, k, rejection{err, time.Now()})
+		a.own = rejectedAttempt(c, k, verdict{err: err, at: time.Now()})
 		a.resolver.rejected(c)
 		level := slog.LevelInfo
 		if !changed { // one record for those that were in flight together

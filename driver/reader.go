@@ -21,8 +21,17 @@ type candidate struct {
 	id     string // tells versions apart; never empty
 }
 
+// version returns what people call the version. It is empty for a version without an id,
+// and for the zero candidate.
+func (c candidate) version() string {
+	if c.secret == nil {
+		return ""
+	}
+	return c.secret.VersionID()
+}
+
 // name returns what errors call the candidate: "AWSPENDING version v2".
-func (c candidate) name() string { return c.stage + " version " + c.secret.VersionID() }
+func (c candidate) name() string { return c.stage + " version " + c.version() }
 
 // A reader reads the stages of the connector's secret, and tells trace and log.
 type reader struct {
@@ -78,15 +87,14 @@ func (r *reader) got(ctx context.Context, reading secretcache.Reading, start tim
 		r.log.WarnContext(ctx, "the secret is stale: it is older than its TTL and could not be fetched again", "stage", r.stage,
 			"version", reading.Secret.VersionID(), "served until", reading.StaleUntil, "error", reading.StaleCause)
 	}
-	if r.trace.SecretDone == nil {
-		return
+	if r.trace.SecretDone != nil {
+		info := SecretInfo{SecretID: r.id, Stage: r.stage, Duration: time.Since(start), Err: err,
+			StaleCause: reading.StaleCause, StaleUntil: reading.StaleUntil}
+		if err == nil {
+			info.Version = reading.Secret.VersionID()
+		}
+		r.trace.SecretDone(ctx, info)
 	}
-	info := SecretInfo{SecretID: r.id, Stage: r.stage, Duration: time.Since(start), Err: err,
-		StaleCause: reading.StaleCause, StaleUntil: reading.StaleUntil}
-	if err == nil {
-		info.Version = reading.Secret.VersionID()
-	}
-	r.trace.SecretDone(ctx, info)
 }
 
 // due reports whether a record is due that is written once in a while.
@@ -114,17 +122,13 @@ func (r *reader) refresh(ctx context.Context, stage string, rejected candidate, 
 
 // refreshed tells trace and log what a refresh has found.
 func (r *reader) refreshed(ctx context.Context, stage string, rejected, found candidate, start time.Time, err error) {
-	info := RefreshInfo{SecretID: r.id, Stage: stage, Rejected: rejected.secret.VersionID(), Duration: time.Since(start), Err: err}
-	level, text, detail := slog.LevelInfo, "the secret has another version than the rejected one", slog.Any("error", err)
-	if err == nil {
-		info.Version = found.secret.VersionID()
-		detail = slog.String("version", info.Version)
-	}
+	info := RefreshInfo{SecretID: r.id, Stage: stage, Rejected: rejected.version(), Version: found.version(), Duration: time.Since(start), Err: err}
+	level, text, detail := slog.LevelInfo, "the secret has another version than the rejected one", slog.String("version", info.Version)
 	switch {
 	case errors.Is(err, secretcache.ErrNoVersion):
 		text, detail = "no version of the secret has the stage", slog.Attr{}
 	case err != nil:
-		level, text = slog.LevelWarn, "the secret could not be refreshed"
+		level, text, detail = slog.LevelWarn, "the secret could not be refreshed", slog.Any("error", err)
 	case found.id == rejected.id:
 		text = "the secret has no other version than the rejected one"
 	}
@@ -162,7 +166,7 @@ func (r *reader) recheck(ctx context.Context, used candidate, resolver *resolver
 	if err != nil {
 		if r.due(&r.recheckDue, recheckEvery) {
 			r.traceRefresh(ctx, info)
-			r.log.WarnContext(ctx, "the secret could not be read again", "stage", r.stage, "used", used.secret.VersionID(), "error", err)
+			r.log.WarnContext(ctx, "the secret could not be read again", "stage", r.stage, "used", used.version(), "error", err)
 		}
 		return false
 	}
@@ -171,9 +175,9 @@ func (r *reader) recheck(ctx context.Context, used candidate, resolver *resolver
 		return false
 	}
 	if _, moved, _ := resolver.observe(moves, c); moved {
-		info.Version = secret.VersionID()
+		info.Version = c.version()
 		r.traceRefresh(ctx, info)
-		r.log.InfoContext(ctx, "the secret has changed since it was cached", "stage", r.stage, "used", used.secret.VersionID(), "version", info.Version)
+		r.log.InfoContext(ctx, "the secret has changed since it was cached", "stage", r.stage, "used", used.version(), "version", info.Version)
 	}
 	return true
 }
@@ -185,12 +189,13 @@ func (r *reader) interrupted(stage string, err error) attempt {
 	if stage == r.stage {
 		a.text = "look for a newer version"
 	}
-	if secrets, openErr := r.open(context.Background()); openErr == nil {
-		if s, ok := secrets.(failureTeller); ok {
-			if last := s.LastFailure(r.id, stage); last != nil {
-				a.err = fmt.Errorf("%w; the last attempt failed: %w", err, last)
-			}
-		}
+	secrets, openErr := r.open(context.Background())
+	s, ok := secrets.(failureTeller)
+	if openErr != nil || !ok {
+		return a
+	}
+	if last := s.LastFailure(r.id, stage); last != nil {
+		a.err = fmt.Errorf("%w; the last attempt failed: %w", err, last)
 	}
 	return a
 }

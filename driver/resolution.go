@@ -24,7 +24,8 @@ type resolution struct {
 	waiters    int
 	retriesFor time.Time // begin of the last call that joined: retries that were due then are due
 	over       bool
-	result     result // set once, before done is closed
+	result     result   // set once, before done is closed
+	failure    *failure // likewise, if result is foundNothing
 	log        attemptLog
 	reading    string    // the stage that is read, or empty
 	trying     candidate // that is offered, or that a waiter logs in with; or zero
@@ -39,19 +40,14 @@ type resolution struct {
 }
 
 // A result is how a resolution ended.
-type result struct {
-	kind    resultKind
-	failure *failure // of foundNothing
-}
-
-type resultKind int
+type result int
 
 const (
-	deserted     resultKind = iota // nobody waits any more, or Secrets does not answer
-	found                          // the active version is accepted
-	foundNothing                   // failure says what was tried
-	setFree                        // nothing is known of the active version: each waiter tries on its own
-	stageMoved                     // another call saw the stage on another version
+	deserted     result = iota // nobody waits any more, or Secrets does not answer
+	found                      // the active version is accepted
+	foundNothing               // failure says what was tried
+	setFree                    // nothing is known of the active version: each waiter tries on its own
+	stageMoved                 // another call saw the stage on another version
 )
 
 // An offer is a candidate for one waiter, who reports how the login ended.
@@ -76,7 +72,9 @@ func (s *resolution) run() {
 		}
 	}()
 	again, due := s.resolver.begin(s)
-	s.noteRejection(s.rejected)
+	if k, err := s.resolver.locate(s.rejected); err == nil {
+		s.noteRejection(s.rejected, k, s.resolver.gate.verdict(k))
+	}
 	switch {
 	case s.consider(s.current, false):
 	case due && s.refreshAll(again):
@@ -90,11 +88,10 @@ func (s *resolution) run() {
 // tells that resolutions before found nothing: then nothing will do that was fetched
 // before. It reports whether the resolution is over.
 func (s *resolution) refreshAll(again bool) (over bool) {
-	if err := s.refreshStage(again); err != nil {
-		return s.consider(s.current, true) // the source fails: other stages will not help
-	}
-	if s.consider(s.current, true) {
-		return true
+	own := s.resolver.reader.stage
+	_, err := s.refresh(own, again)
+	if over = s.consider(s.current, true); over || err != nil {
+		return over // if the source fails, other stages will not help
 	}
 	vanished := false // a stage that may have named a version before
 	for _, stage := range s.resolver.fallbacks {
@@ -106,16 +103,11 @@ func (s *resolution) refreshAll(again bool) (over bool) {
 	}
 	// A rotation that finished between the two readings took AWSPENDING away and gave its
 	// version to the stage.
-	return vanished && !again && s.refreshStage(true) == nil && s.consider(s.current, true)
-}
-
-// refreshStage reads the stage.
-func (s *resolution) refreshStage(anew bool) error {
-	c, err := s.refresh(s.resolver.reader.stage, anew)
-	if err == nil {
-		s.moved, s.current = s.moved || c.id != s.current.id, c
+	if vanished && !again {
+		_, err = s.refresh(own, true)
+		return err == nil && s.consider(s.current, true)
 	}
-	return err
+	return false
 }
 
 // errNothing is the error of a refresh that brought nothing, which the attempt log tells.
@@ -130,7 +122,7 @@ func (s *resolution) refresh(stage string, anew bool) (candidate, error) {
 	}
 	defer cancel()
 	// Secrets may ignore their context: then the waiters go on without this resolution.
-	defer context.AfterFunc(ctx, func() { s.end(result{kind: deserted}) })()
+	defer context.AfterFunc(ctx, func() { s.end(deserted) })()
 
 	if !r.startReading(s, stage) {
 		return candidate{}, errNothing
@@ -173,38 +165,38 @@ func (s *resolution) noteReading(stage string, c candidate, err error) error {
 // reports whether the resolution is over.
 func (s *resolution) consider(c candidate, retries bool) (over bool) {
 	k, err := s.resolver.locate(c)
-	state, _ := s.resolver.gate.state(k)
+	v := s.resolver.gate.verdict(k)
 	switch {
 	case err != nil && s.isOwn(c):
-		return s.end(result{kind: setFree}) // each waiter finds out for itself
+		return s.end(setFree) // each waiter finds out for itself
 	case err != nil:
 		s.note(attempt{text: c.name(), err: plain(err)})
 		return false
 	case s.tried[k]:
 		return false
-	case state == verdictAccepted:
+	case v.state == verdictAccepted:
 		return s.accept(c)
-	case state == verdictRejected && !(retries && s.retryDue(k)):
-		s.noteRejection(c)
+	case v.state == verdictRejected && !(retries && s.retryDue(v)):
+		s.noteRejection(c, k, v)
 		return false
 	}
 	s.tried[k] = true
-	return s.conclude(c, k, state)
+	return s.conclude(c, k, v.state == verdictUnknown)
 }
 
 // conclude offers a candidate and notes what came of it.
-func (s *resolution) conclude(c candidate, k loginKey, state verdictState) (over bool) {
+func (s *resolution) conclude(c candidate, k loginKey, unknown bool) (over bool) {
 	got, ok := s.offer(c)
 	switch {
 	case !ok || got.outcome == accepted:
 		return true // the waiter has told the resolver
 	case got.outcome == rejected:
-		s.moving = s.moving || state == verdictUnknown && c.id != s.rejected.id
-		s.note(attempt{text: c.name() + " at " + k.address, err: got.err, key: k, rejected: true})
+		s.moving = s.moving || unknown && c.id != s.rejected.id
+		s.note(rejectedAttempt(c, k, verdict{err: got.err}))
 	case !s.isOwn(c):
-		s.note(attempt{text: c.name(), err: plain(got.err), key: k, version: c.secret.VersionID(), open: got.outcome == failed})
-	case state == verdictUnknown:
-		return s.end(result{kind: setFree})
+		s.note(attempt{text: c.name(), err: plain(got.err), key: k, version: c.version(), open: got.outcome == failed})
+	case unknown:
+		return s.end(setFree)
 	}
 	return false // if a retry failed, that is the business of the call that sent it
 }
@@ -243,10 +235,10 @@ func (s *resolution) setTrying(c candidate) {
 
 // retryDue reports whether a retry was due when the last call joined. A call that has
 // waited for a refresh that found nothing must not send one because of its wait.
-func (s *resolution) retryDue(k loginKey) bool {
+func (s *resolution) retryDue(v verdict) bool {
 	s.resolver.mu.Lock()
 	defer s.resolver.mu.Unlock()
-	return s.resolver.gate.retryWait(k, s.retriesFor) == 0
+	return v.pause.Wait(s.retriesFor) == 0
 }
 
 // note adds to the attempt log.
@@ -257,10 +249,9 @@ func (s *resolution) note(a attempt) {
 }
 
 // noteRejection adds to the attempt log that a version is rejected, if it is.
-func (s *resolution) noteRejection(c candidate) {
-	k, err := s.resolver.locate(c)
-	if state, r := s.resolver.gate.state(k); err == nil && state == verdictRejected && !s.log.has(k) {
-		s.note(rejectedAttempt(c, k, r))
+func (s *resolution) noteRejection(c candidate, k loginKey, v verdict) {
+	if v.state == verdictRejected && !s.log.has(k) {
+		s.note(rejectedAttempt(c, k, v))
 	}
 }
 
@@ -272,7 +263,7 @@ func (s *resolution) accept(c candidate) (over bool) {
 		text = "the server accepted a fall-back version"
 	}
 	if s.resolver.accepted(s, c) && len(s.log) > 0 {
-		s.resolver.reader.log.InfoContext(s.ctx, text, "stage", c.stage, "version", c.secret.VersionID())
+		s.resolver.reader.log.InfoContext(s.ctx, text, "stage", c.stage, "version", c.version())
 	}
 	return true
 }
@@ -280,7 +271,7 @@ func (s *resolution) accept(c candidate) (over bool) {
 // fail ends the resolution without a version, and logs that.
 func (s *resolution) fail(read bool) {
 	if f := s.settle(read); f != nil {
-		s.resolver.reader.log.WarnContext(s.ctx, "no version of the secret is accepted", "version", f.current.secret.VersionID(),
+		s.resolver.reader.log.WarnContext(s.ctx, "no version of the secret is accepted", "version", f.current.version(),
 			"error", f.log.text(time.Time{}, time.Now()))
 	}
 }
@@ -297,15 +288,16 @@ func (s *resolution) settle(read bool) *failure {
 	if read && !(s.moved && s.moving) {
 		r.pause = r.pause.Next(time.Now(), refreshBase, refreshMax)
 	}
-	r.failure = &failure{s.log, s.current, s.answered, s.moving}
-	r.end(s, result{foundNothing, r.failure})
-	return r.failure
+	s.failure = &failure{s.log, s.current, s.answered, s.moving}
+	r.failure = s.failure
+	r.end(s, foundNothing)
+	return s.failure
 }
 
 // end ends the resolution.
-func (s *resolution) end(res result) (over bool) {
+func (s *resolution) end(as result) (over bool) {
 	s.resolver.mu.Lock()
 	defer s.resolver.mu.Unlock()
-	s.resolver.end(s, res)
+	s.resolver.end(s, as)
 	return true
 }

@@ -76,7 +76,7 @@ func (r *resolver) see(moves uint64, c candidate, by *resolution) (moved, ok boo
 	r.moves.Add(1)
 	r.tell()
 	if r.running != nil && r.running != by {
-		r.end(r.running, result{kind: stageMoved})
+		r.end(r.running, stageMoved)
 	}
 	return true, true
 }
@@ -129,7 +129,7 @@ func (r *resolver) accepted(s *resolution, c candidate) (ok bool) {
 	r.failure = nil
 	r.tell()
 	if r.running != nil {
-		r.end(r.running, result{kind: found})
+		r.end(r.running, found)
 	}
 	return ok
 }
@@ -172,7 +172,7 @@ func (r *resolver) leave(s *resolution) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if s.waiters--; s.waiters == 0 {
-		r.end(s, result{kind: deserted})
+		r.end(s, deserted)
 	}
 }
 
@@ -220,17 +220,18 @@ func (r *resolver) stopReading(s *resolution, moves uint64, c candidate) (ok boo
 	s.reading = ""
 	if !s.over && c.stage == r.reader.stage {
 		r.see(moves, c, s)
+		s.moved, s.current = s.moved || c.id != s.current.id, c
 	}
 	return !s.over
 }
 
 // end ends a resolution: its waiters go on, and what it reads is given up. Later calls do
 // nothing. r.mu is held.
-func (r *resolver) end(s *resolution, res result) {
+func (r *resolver) end(s *resolution, as result) {
 	if s.over {
 		return
 	}
-	s.over, s.result = true, res
+	s.over, s.result = true, as
 	if r.running == s {
 		r.running = nil
 	}
@@ -251,7 +252,7 @@ func (r *resolver) progress(s *resolution) (log attemptLog, reading string, tryi
 func (r *resolver) retryWait(began time.Time) time.Duration {
 	if c := r.active(); c.secret != nil {
 		if k, err := r.locate(c); err == nil {
-			return r.gate.retryWait(k, began)
+			return r.gate.verdict(k).pause.Wait(began)
 		}
 	}
 	return 0

@@ -80,11 +80,11 @@ func (s *Selector) Engine(ctx context.Context) (string, error) {
 	}
 	secrets, err := s.secrets.open(ctx, &s.o, s.source.location)
 	if err != nil {
-		return "", s.fail("open secrets for", nil, err)
+		return "", s.fail("open secrets for", "", err)
 	}
 	current, err := secrets.Get(ctx, s.source.secretID, s.source.stage)
 	if err != nil {
-		return "", s.fail("get secret", nil, err)
+		return "", s.fail("get secret", "", err)
 	}
 	name, err := s.engineOf(current)
 	if err == nil {
@@ -115,22 +115,14 @@ func (s *Selector) engineOf(secret *secretcache.Secret) (string, error) {
 	}
 	e.name = strings.ToLower(e.name)
 	if err != nil {
-		e.err = s.fail("read secret", secret, err)
+		e.err = s.fail("read secret", secret.VersionID(), err)
 	}
 	s.read.Store(e)
 	return e.name, e.err
 }
 
-func (s *Selector) fail(op string, secret *secretcache.Secret, err error) error {
-	e := &Error{Op: op, SecretID: s.source.secretID}
-	if secret != nil {
-		e.Version = secret.VersionID()
-	}
-	if inner := (*Error)(nil); errors.As(err, &inner) && inner.Op == "" {
-		e.Kind, err = inner.Kind, inner.Err
-	}
-	e.Err = notBadConn(err)
-	return e
+func (s *Selector) fail(op, version string, err error) error {
+	return newError(op, s.source.secretID, version, err)
 }
 
 // Connector returns a connector of engine for the data source name, which gets its

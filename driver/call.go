@@ -97,8 +97,7 @@ func (a *call) readAndLogIn(ctx context.Context) (sqldriver.Conn, error) {
 
 // read returns the active version, after reading the one that the stage names.
 func (a *call) read(ctx context.Context) (active candidate, err error) {
-	secrets, err := a.openSecrets(ctx)
-	if err != nil {
+	if _, err := a.reader.secrets.open(ctx); err != nil {
 		return candidate{}, a.fail("open secrets for", err)
 	}
 	start := time.Now()
@@ -106,10 +105,10 @@ func (a *call) read(ctx context.Context) (active candidate, err error) {
 	// moves again.
 	for tries := 1; ; tries++ {
 		moves := a.resolver.moves.Load()
-		reading, err := a.reader.get(ctx, secrets)
+		c, reading, err := a.reader.get(ctx)
 		ok := false
 		if err == nil {
-			active, _, ok = a.resolver.observe(moves, a.reader.candidate(reading.Secret, a.reader.stage))
+			active, _, ok = a.resolver.observe(moves, c)
 		}
 		if ok || err != nil || tries == 3 {
 			a.reader.got(ctx, reading, start, err)

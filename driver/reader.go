@@ -36,7 +36,7 @@ func (c candidate) name() string { return c.stage + " version " + c.version() }
 // A reader reads the stages of the connector's secret, and tells trace and log.
 type reader struct {
 	id, stage string // of the data source name
-	open      func(context.Context) (Secrets, error)
+	secrets   *openedSecrets
 	trace     *Trace
 	log       *slog.Logger // with the secret's id
 	clock     *clock.Clock
@@ -73,12 +73,20 @@ func (r *reader) candidate(s *secretcache.Secret, stage string) candidate {
 }
 
 // get returns the version that the stage names, from the cache if that has it.
-func (r *reader) get(ctx context.Context, secrets Secrets) (secretcache.Reading, error) {
-	if s, ok := secrets.(staleTeller); ok {
-		return s.Read(ctx, r.id, r.stage)
+func (r *reader) get(ctx context.Context) (c candidate, reading secretcache.Reading, err error) {
+	secrets, err := r.secrets.open(ctx)
+	if err != nil {
+		return candidate{}, reading, err
 	}
-	s, err := secrets.Get(ctx, r.id, r.stage)
-	return secretcache.Reading{Secret: s}, err
+	if s, ok := secrets.(staleTeller); ok {
+		reading, err = s.Read(ctx, r.id, r.stage)
+	} else {
+		reading.Secret, err = secrets.Get(ctx, r.id, r.stage)
+	}
+	if err == nil {
+		c = r.candidate(reading.Secret, r.stage)
+	}
+	return c, reading, err
 }
 
 // got tells trace and log what a Connect call has got.
@@ -106,7 +114,7 @@ func (r *reader) due(next *atomic.Int64, every time.Duration) bool {
 // refresh returns the version that a stage names now. rejected is what the server does
 // not accept; with anew nothing that was fetched before will do.
 func (r *reader) refresh(ctx context.Context, stage string, rejected candidate, anew bool) (candidate, error) {
-	secrets, err := r.open(ctx)
+	secrets, err := r.secrets.open(ctx)
 	if err != nil {
 		return candidate{}, err
 	}
@@ -143,19 +151,23 @@ func (r *reader) traceRefresh(ctx context.Context, info RefreshInfo) {
 	if r.trace.RefreshDone == nil {
 		return
 	}
-	defer func() {
-		if p := recover(); p != nil { // its text may hold a secret
-			r.log.ErrorContext(ctx, "panic in Trace.RefreshDone", "type", fmt.Sprintf("%T", p))
-		}
-	}()
+	defer r.logPanic(ctx, "panic in Trace.RefreshDone")
 	r.trace.RefreshDone(ctx, info)
+}
+
+// logPanic is deferred: it ends a panic, and tells its type because its text may hold a
+// secret.
+func (r *reader) logPanic(ctx context.Context, text string) {
+	if p := recover(); p != nil {
+		r.log.ErrorContext(ctx, text, "type", fmt.Sprintf("%T", p))
+	}
 }
 
 // recheck looks for another version than used, which failed for another reason than its
 // credentials. ok is false if there is none, or the secret was read a short time ago. It
 // tells resolver, and trace and log if that did not know the version yet.
 func (r *reader) recheck(ctx context.Context, used candidate, resolver *resolver) (ok bool) {
-	secrets, err := r.open(ctx)
+	secrets, err := r.secrets.open(ctx)
 	s, can := secrets.(rechecker)
 	if err != nil || !can {
 		return false
@@ -189,7 +201,7 @@ func (r *reader) interrupted(stage string, err error) attempt {
 	if stage == r.stage {
 		a.text = "look for a newer version"
 	}
-	secrets, openErr := r.open(context.Background())
+	secrets, openErr := r.secrets.open(context.Background())
 	s, ok := secrets.(failureTeller)
 	if openErr != nil || !ok {
 		return a

@@ -2,7 +2,6 @@ package driver
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"sync/atomic"
@@ -31,7 +30,8 @@ type engineOf struct {
 // NewSelector checks what a data source name has in common for all engines. Errors
 // are as [NewConnector]'s; the engine's parameters are checked by Connector.
 func NewSelector(dsn string, opts *Options) (*Selector, error) {
-	s := &Selector{dsn: dsn, source: newDataSource(), o: opts.clone(), secrets: &openedSecrets{}}
+	s := &Selector{dsn: dsn, source: newDataSource(), o: opts.clone()}
+	s.secrets = &openedSecrets{options: &s.o, source: s.source}
 	if err := s.o.checkSecrets(); err != nil {
 		return nil, err
 	}
@@ -78,7 +78,7 @@ func (s *Selector) Engine(ctx context.Context) (string, error) {
 	case s.source.engine != "":
 		return strings.ToLower(s.source.engine), nil
 	}
-	secrets, err := s.secrets.open(ctx, &s.o, s.source.location)
+	secrets, err := s.secrets.open(ctx)
 	if err != nil {
 		return "", s.fail("open secrets for", "", err)
 	}
@@ -104,18 +104,12 @@ func (s *Selector) engineOf(secret *secretcache.Secret) (string, error) {
 		return e.name, e.err
 	}
 	e := &engineOf{secret: secret}
-	m, err := decodeSecret(secret)
-	if err == nil {
-		if e.name, err = text(m, "engine"); err == nil && e.name == "" {
-			err = errors.New(`key "engine" is missing; secrets that RDS or Redshift manages have none: give "engine" in the data source name`)
-		}
-		if err != nil {
-			err = malformed(err)
-		}
+	j := decodeSecret(secret)
+	if e.name = strings.ToLower(j.text("engine")); e.name == "" {
+		j.fail(`key "engine" is missing; secrets that RDS or Redshift manages have none: give "engine" in the data source name`)
 	}
-	e.name = strings.ToLower(e.name)
-	if err != nil {
-		e.err = s.fail("read secret", secret.VersionID(), err)
+	if j.err != nil {
+		e.err = s.fail("read secret", secret.VersionID(), malformed(j.err))
 	}
 	s.read.Store(e)
 	return e.name, e.err
@@ -130,7 +124,7 @@ func (s *Selector) fail(op, version string, err error) error {
 func (s *Selector) Connector(engine Engine) (*Connector, error) {
 	c, err := NewConnector(engine, s.dsn, &s.o)
 	if err == nil {
-		c.secrets = s.secrets
+		c.reader.secrets = s.secrets
 	}
 	return c, err
 }

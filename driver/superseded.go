@@ -3,13 +3,11 @@ package driver
 import (
 	"context"
 	sqldriver "database/sql/driver"
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/sqlsecrets/sqlsecrets/internal/backoff"
-	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
 const (
@@ -91,19 +89,16 @@ func (s *superseder) peek() {
 	s.peekDue.Store(now + int64(every))
 	go s.inBackground("reading the secret", func(ctx context.Context) {
 		defer s.peeking.Store(false)
-		secrets, err := r.open(ctx)
-		if err != nil {
-			return
-		}
 		moves := s.resolver.moves.Load()
-		var secret *secretcache.Secret
+		var c candidate
+		var err error
 		if rotating {
-			secret, err = secrets.Refresh(ctx, r.id, r.stage, current.secret)
+			c, err = r.refresh(ctx, r.stage, current, false)
 		} else {
-			secret, err = secrets.Get(ctx, r.id, r.stage)
+			c, _, err = r.get(ctx)
 		}
 		if err == nil {
-			s.resolver.observe(moves, r.candidate(secret, r.stage))
+			s.resolver.observe(moves, c)
 		}
 	})
 }
@@ -140,10 +135,6 @@ func (s *superseder) prove() {
 func (s *superseder) inBackground(what string, f func(context.Context)) {
 	ctx, cancel := context.WithTimeout(context.Background(), DefaultConnectTimeout)
 	defer cancel()
-	defer func() {
-		if p := recover(); p != nil { // its text may hold a secret
-			s.resolver.reader.log.Error("panic while "+what, "type", fmt.Sprintf("%T", p))
-		}
-	}()
+	defer s.resolver.reader.logPanic(context.Background(), "panic while "+what)
 	f(ctx)
 }

@@ -205,7 +205,7 @@ func (a *call) accept(ctx context.Context, s *resolution, o offer) (sqldriver.Co
 // judge decides whether a failure answers this call, which joined the resolution under a
 // number. One that read the secret before the call joined does not: the secret may have
 // changed since.
-func (a *call) judge(f *failure, number uint64) error {
+func (a *call) judge(f *findings, number uint64) error {
 	if !f.moving {
 		a.failures++
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 )
 
 // Conditions that callers match with [errors.Is].
@@ -36,21 +35,17 @@ type Error struct {
 
 // Error returns one line without any value of a secret.
 func (e *Error) Error() string {
-	var b strings.Builder
-	b.WriteString(e.Op)
+	text := e.Op
 	if e.SecretID != "" {
-		b.WriteString(" " + strconv.Quote(e.SecretID))
+		text += " " + strconv.Quote(e.SecretID)
 	}
 	if e.Version != "" {
-		b.WriteString(" (version " + e.Version + ")")
+		text += " (version " + e.Version + ")"
 	}
-	if e.Kind != nil {
-		b.WriteString(": " + e.Kind.Error())
+	for _, err := range e.Unwrap() {
+		text += ": " + err.Error()
 	}
-	if e.Err != nil {
-		b.WriteString(": " + e.Err.Error())
-	}
-	return b.String()
+	return text
 }
 
 // Unwrap returns Kind and Err.

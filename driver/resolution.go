@@ -24,19 +24,25 @@ type resolution struct {
 	waiters    int
 	retriesFor time.Time // begin of the last call that joined: retries that were due then are due
 	over       bool
-	result     result   // set once, before done is closed
-	failure    *failure // likewise, if result is foundNothing
-	log        attemptLog
+	result     result    // set once, before done is closed
+	failure    *findings // likewise, if result is foundNothing
 	reading    string    // the stage that is read, or empty
 	trying     candidate // that is offered, or that a waiter logs in with; or zero
 
-	// What the resolution has met so far; for its own goroutine.
-	current  candidate // that the stage names
+	// For its own goroutine:
+	findings           // but resolver.mu guards the log
 	rejected candidate // a refresh is to find another version than this
 	tried    map[loginKey]bool
-	answered uint64 // calls up to this number joined before the last reading began
-	moved    bool   // the stage moved
-	moving   bool   // a version that nothing was known of was rejected
+	moved    bool // the stage moved
+}
+
+// Findings are what a resolution has met so far. Where it found no version that the server
+// accepts, they are the failure that its waiters and later calls get.
+type findings struct {
+	log      attemptLog
+	current  candidate // that the stage names
+	answered uint64    // calls up to this number joined before the last reading began
+	moving   bool      // a version that nothing was known of was rejected: another resolution may find more
 }
 
 // A result is how a resolution ended.
@@ -278,7 +284,7 @@ func (s *resolution) fail(read bool) {
 
 // settle ends the resolution without a version. read tells whether it read the secret: then
 // the next one pauses before it does. It returns nil if the resolution is over.
-func (s *resolution) settle(read bool) *failure {
+func (s *resolution) settle(read bool) *findings {
 	r := s.resolver
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -288,10 +294,10 @@ func (s *resolution) settle(read bool) *failure {
 	if read && !(s.moved && s.moving) {
 		r.pause = r.pause.Next(time.Now(), refreshBase, refreshMax)
 	}
-	s.failure = &failure{s.log, s.current, s.answered, s.moving}
-	r.failure = s.failure
+	f := s.findings // a copy, which does not keep the resolution's context
+	s.failure, r.failure = &f, &f
 	r.end(s, foundNothing)
-	return s.failure
+	return &f
 }
 
 // end ends the resolution.

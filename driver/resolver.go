@@ -36,19 +36,11 @@ type resolver struct {
 	current  candidate   // that the stage named when it was last read
 	fallback candidate   // the active version, if that is not current; else zero
 	running  *resolution // or nil
-	failure  *failure    // of the last resolution, if that found nothing and there is no news since
+	failure  *findings   // of the last resolution, if that found nothing and there is no news since
 	pause    *backoff.Backoff
 	denied   map[string]attempt // by fallback stage, the reading that was denied
 	joins    uint64             // number of the call that joined last
 	news     chan struct{}      // closed when the stage moves, or the server accepts a version that it did not
-}
-
-// A failure is what a resolution says that found no version that the server accepts.
-type failure struct {
-	log      attemptLog
-	current  candidate // that the stage named at the end
-	answered uint64    // calls up to this number joined before the last reading began
-	moving   bool      // the secret changed meanwhile: another resolution may find more
 }
 
 // observe notes which version the stage names, and returns the active version. moves is
@@ -138,7 +130,7 @@ func (r *resolver) accepted(s *resolution, c candidate) (ok bool) {
 // the resolution, and begins one if none is running. If the last one found nothing and it
 // is too early for another, it returns that failure instead, and how long it is until the
 // secret may be read again.
-func (r *resolver) join(ctx context.Context, began time.Time, used candidate) (s *resolution, number uint64, f *failure, wait time.Duration) {
+func (r *resolver) join(ctx context.Context, began time.Time, used candidate) (s *resolution, number uint64, f *findings, wait time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s = r.running

@@ -80,11 +80,11 @@ func (s *Selector) Engine(ctx context.Context) (string, error) {
 	}
 	secrets, err := s.secrets.open(ctx)
 	if err != nil {
-		return "", s.fail("open secrets for", "", err)
+		return "", newError("open secrets for", s.source.secretID, "", err)
 	}
 	current, err := secrets.Get(ctx, s.source.secretID, s.source.stage)
 	if err != nil {
-		return "", s.fail("get secret", "", err)
+		return "", newError("get secret", s.source.secretID, "", err)
 	}
 	name, err := s.engineOf(current)
 	if err == nil {
@@ -109,14 +109,10 @@ func (s *Selector) engineOf(secret *secretcache.Secret) (string, error) {
 		j.fail(`key "engine" is missing; secrets that RDS or Redshift manages have none: give "engine" in the data source name`)
 	}
 	if j.err != nil {
-		e.err = s.fail("read secret", secret.VersionID(), malformed(j.err))
+		e.err = newError("read secret", s.source.secretID, secret.VersionID(), malformed(j.err))
 	}
 	s.read.Store(e)
 	return e.name, e.err
-}
-
-func (s *Selector) fail(op, version string, err error) error {
-	return newError(op, s.source.secretID, version, err)
 }
 
 // Connector returns a connector of engine for the data source name, which gets its

@@ -29,8 +29,7 @@ type call struct {
 // rotations quick, those of other calls are rejected as well.
 const maxFailures = 4
 
-// run connects. A call whose every credential was rejected waits for the next resolution
-// while the window lasts.
+// run connects. While the window lasts, it waits for the next resolution after ErrAuthFailed.
 func (a *call) run(ctx context.Context, window time.Duration) (conn sqldriver.Conn, err error) {
 	for window > 0 {
 		_, news := a.resolver.next()
@@ -117,8 +116,7 @@ func (a *call) read(ctx context.Context) (active candidate, err error) {
 	}
 }
 
-// errAgain says that a call is not at its end: it may log in with the active version now,
-// or has to wait on.
+// errAgain says that a call is not at its end: it logs in again, or waits on.
 var errAgain = errors.New("not at its end")
 
 // logIn logs in with the active version. If the server rejects that, or has not accepted
@@ -203,8 +201,7 @@ func (a *call) accept(ctx context.Context, s *resolution, o offer) (sqldriver.Co
 }
 
 // judge decides whether a failure answers this call, which joined the resolution under a
-// number. One that read the secret before the call joined does not: the secret may have
-// changed since.
+// number. If the secret was read before the call joined, it may have changed since.
 func (a *call) judge(f *findings, number uint64) error {
 	if !f.moving {
 		a.failures++
@@ -215,9 +212,9 @@ func (a *call) judge(f *findings, number uint64) error {
 	return a.tell(f.log, f.current)
 }
 
-// gaveUp returns the error of a call that leaves the resolution because of err: its context
-// has ended, maybe while it logged in with mine. Unless the server has rejected the version
-// that is being tried, the credentials are not to blame.
+// gaveUp returns the error of a call whose context has ended, maybe while it logged in with
+// mine. Unless the server has rejected the version that is being tried, the credentials are
+// not to blame.
 func (a *call) gaveUp(s *resolution, mine candidate, err error) error {
 	log, reading, trying, current := a.resolver.progress(s)
 	if mine.secret != nil {
@@ -238,8 +235,7 @@ func (a *call) gaveUp(s *resolution, mine candidate, err error) error {
 	return a.tell(log.add(end), current)
 }
 
-// tell returns an error that tells what was tried for this call; current is the version
-// that the stage names.
+// tell returns an error that tells what was tried; current is what the stage names.
 func (a *call) tell(log attemptLog, current candidate) error {
 	if a.own.rejected && !log.has(a.own.key) {
 		log = append(attemptLog{a.own}, log...)

@@ -127,9 +127,8 @@ func (v *verdict) allows(p permission) bool {
 	return p == always || v.state == verdictAccepted || p == unlessRejected && v.state == verdictUnknown
 }
 
-// leave returns a ticket with the login's outcome; err is what the server said if it
-// rejected the login. changed tells whether the verdict is another one now, or a later
-// rejection: of many logins that are rejected together one changes it.
+// leave returns a ticket with the login's outcome and what the server said. changed tells
+// whether the verdict is new: of many logins that are rejected together one changes it.
 func (g *gate) leave(t ticket, o outcome, err error) (changed bool) {
 	now := time.Now()
 	g.mu.Lock()
@@ -205,10 +204,9 @@ func (g *gate) acceptsAny(versions ...string) bool {
 }
 
 // stageMoved says that the stage names another version now, or was read first. That version
-// begins anew, also an older one that the stage names again: the one who moved the stage
-// says that it is good. The exception is a version that was accepted as a fallback and has
-// been rejected since: the stage may have moved to it long before, and the next rotation
-// have begun.
+// begins anew, also an older one that the stage names again. The exception is one that was
+// accepted as a fallback and rejected since: the stage may have moved to it long before, and
+// the next rotation have begun.
 func (g *gate) stageMoved(version string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

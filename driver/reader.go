@@ -111,8 +111,8 @@ func (r *reader) due(next *atomic.Int64, every time.Duration) bool {
 	return now >= due && next.CompareAndSwap(due, now+int64(every))
 }
 
-// refresh returns the version that a stage names now. rejected is what the server does
-// not accept; with anew nothing that was fetched before will do.
+// refresh returns the version that a stage names now, instead of rejected; with anew nothing
+// that was fetched before will do.
 func (r *reader) refresh(ctx context.Context, stage string, rejected candidate, anew bool) (candidate, error) {
 	secrets, err := r.secrets.open(ctx)
 	if err != nil {
@@ -145,8 +145,7 @@ func (r *reader) refreshed(ctx context.Context, stage string, rejected, found ca
 		slog.Duration("duration", info.Duration), detail)
 }
 
-// traceRefresh calls RefreshDone, whose panic must not end the program: no call of the
-// program's is on the stack.
+// traceRefresh calls RefreshDone, whose panic must not end the program that did not call us.
 func (r *reader) traceRefresh(ctx context.Context, info RefreshInfo) {
 	if r.trace.RefreshDone == nil {
 		return
@@ -163,9 +162,9 @@ func (r *reader) logPanic(ctx context.Context, text string) {
 	}
 }
 
-// recheck looks for another version than used, which failed for another reason than its
-// credentials. ok is false if there is none, or the secret was read a short time ago. It
-// tells resolver, and trace and log if that did not know the version yet.
+// recheck reads the secret again, which failed for another reason than its credentials. It
+// reports whether there is another version than used, and tells the resolver, and trace and
+// log if that did not know it yet.
 func (r *reader) recheck(ctx context.Context, used candidate, resolver *resolver) (ok bool) {
 	secrets, err := r.secrets.open(ctx)
 	s, can := secrets.(rechecker)

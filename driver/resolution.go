@@ -9,10 +9,9 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
-// A resolution finds a version of the secret that the server accepts, for all Connect
-// calls that need one. It has a goroutine of its own, and a context that no single waiter
-// can end; it ends when the last one leaves. It reads the stages and offers each candidate
-// to one waiter, who logs in and keeps the connection.
+// A resolution finds a version that the server accepts, for all Connect calls that need one.
+// It reads the stages in a goroutine of its own and offers each candidate to one waiter, who
+// logs in and keeps the connection. No single waiter ends it; it ends when the last one leaves.
 type resolution struct {
 	resolver *resolver
 	ctx      context.Context
@@ -90,9 +89,8 @@ func (s *resolution) run() {
 	}
 }
 
-// refreshAll reads the stage and the fallback stages, and considers what they name. again
-// tells that resolutions before found nothing: then nothing will do that was fetched
-// before. It reports whether the resolution is over.
+// refreshAll reads the stage and the fallback stages, and considers what they name. again:
+// resolutions before found nothing, so nothing will do that was fetched before.
 func (s *resolution) refreshAll(again bool) (over bool) {
 	own := s.resolver.reader.stage
 	_, err := s.refresh(own, again)
@@ -142,8 +140,7 @@ func (s *resolution) refresh(stage string, anew bool) (candidate, error) {
 	return c, s.noteReading(stage, c, err)
 }
 
-// noteReading adds to the attempt log what a reading did not bring, and returns an error if
-// there is nothing to log in with.
+// noteReading notes why a reading is of no use. Its error says that it brought no candidate.
 func (s *resolution) noteReading(stage string, c candidate, err error) error {
 	switch {
 	case errors.Is(err, secretcache.ErrNoVersion):
@@ -167,8 +164,7 @@ func (s *resolution) noteReading(stage string, c candidate, err error) error {
 }
 
 // consider offers a candidate to the waiters, unless it was tried in this resolution or is
-// held back: a rejected version needs a retry that is due, and retries to be allowed. It
-// reports whether the resolution is over.
+// held back: it was rejected, and a retry is not due or not allowed.
 func (s *resolution) consider(c candidate, retries bool) (over bool) {
 	k, err := s.resolver.locate(c)
 	v := s.resolver.gate.verdict(k)
@@ -239,8 +235,8 @@ func (s *resolution) setTrying(c candidate) {
 	s.trying = c
 }
 
-// retryDue reports whether a retry was due when the last call joined. A call that has
-// waited for a refresh that found nothing must not send one because of its wait.
+// retryDue reports whether a retry was due when the last call that joined began. A call must
+// not send one because it waited for a refresh that found nothing.
 func (s *resolution) retryDue(v verdict) bool {
 	s.resolver.mu.Lock()
 	defer s.resolver.mu.Unlock()
@@ -261,8 +257,7 @@ func (s *resolution) noteRejection(c candidate, k loginKey, v verdict) {
 	}
 }
 
-// accept ends the resolution: the server accepts c. The waiter that logged in calls it,
-// before it leaves.
+// accept ends the resolution: the server accepts c. The waiter that logged in calls it.
 func (s *resolution) accept(c candidate) (over bool) {
 	text := "found a version that the server accepts"
 	if !s.isOwn(c) {
@@ -282,8 +277,8 @@ func (s *resolution) fail(read bool) {
 	}
 }
 
-// settle ends the resolution without a version. read tells whether it read the secret: then
-// the next one pauses before it does. It returns nil if the resolution is over.
+// settle ends the resolution without a version, with a pause until the next refresh if it
+// read the secret. It returns nil if the resolution is over.
 func (s *resolution) settle(read bool) *findings {
 	r := s.resolver
 	r.mu.Lock()

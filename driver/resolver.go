@@ -19,10 +19,9 @@ const (
 	deniedPause = 10 * time.Minute
 )
 
-// A resolver knows which version of the secret new connections log in with, the active
-// version: the stage's, or a fallback stage's that the server accepted while it rejected
-// the stage's. A Connect call that cannot log in with it joins the resolution, of which
-// there is one at a time.
+// A resolver knows the active version, which new connections log in with: the stage's, or a
+// fallback stage's that the server accepted while it rejected the stage's. A Connect call
+// that cannot log in with it joins the resolution, of which there is one at a time.
 type resolver struct {
 	reader    *reader
 	gate      *gate
@@ -104,9 +103,8 @@ func (r *resolver) rejected(c candidate) {
 }
 
 // accepted says that the server accepted a version, for a resolution or, if s is nil or
-// over, for a call on its own. It ends the resolution. That does not make the next refresh
-// due: a server that lags behind would cause one each time it is dialled. ok tells whether
-// s has ended by it.
+// over, for a call on its own. It ends the resolution that is running; ok tells whether that
+// was s. It leaves the pause: a server that lags behind would cause a refresh at each login.
 func (r *resolver) accepted(s *resolution, c candidate) (ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -126,10 +124,9 @@ func (r *resolver) accepted(s *resolution, c candidate) (ok bool) {
 	return ok
 }
 
-// join makes a Connect call, which began at began and may not log in with used, a waiter of
-// the resolution, and begins one if none is running. If the last one found nothing and it
-// is too early for another, it returns that failure instead, and how long it is until the
-// secret may be read again.
+// join makes a Connect call, which may not log in with used, a waiter of the resolution, and
+// begins one if none is running. If the last one found nothing and it is too early for
+// another, it returns that failure and how long it is until the next refresh is due.
 func (r *resolver) join(ctx context.Context, began time.Time, used candidate) (s *resolution, number uint64, f *findings, wait time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -168,8 +165,7 @@ func (r *resolver) leave(s *resolution) {
 	}
 }
 
-// begin says whether the secret is to be read by a resolution, and whether others before
-// have done so and found nothing.
+// begin says whether a refresh is due, and whether resolutions before found nothing.
 func (r *resolver) begin(s *resolution) (again, due bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -184,8 +180,7 @@ func (r *resolver) begin(s *resolution) (again, due bool) {
 	return r.pause != nil, due
 }
 
-// startReading notes that a resolution reads a stage. ok is false if it is not to: it is
-// over, or the program may not read the stage.
+// startReading notes that a resolution reads a stage. ok is false if it is not to.
 func (r *resolver) startReading(s *resolution, stage string) (ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -231,27 +226,24 @@ func (r *resolver) end(s *resolution, as result) {
 	s.cancel()
 }
 
-// progress returns what a resolution has tried, what it is doing, and the version that the
-// stage names.
+// progress returns what a resolution has tried and is doing, and what the stage names.
 func (r *resolver) progress(s *resolution) (log attemptLog, reading string, trying, current candidate) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return s.log, s.reading, s.trying, r.current
 }
 
-// retryWait returns how long after began a retry with the active version is due. r.mu is
-// held.
-func (r *resolver) retryWait(began time.Time) time.Duration {
+// retryWait returns how long after at a retry of the active version is due. r.mu is held.
+func (r *resolver) retryWait(at time.Time) time.Duration {
 	if c := r.active(); c.secret != nil {
 		if k, err := r.locate(c); err == nil {
-			return r.gate.verdict(k).pause.Wait(began)
+			return r.gate.verdict(k).pause.Wait(at)
 		}
 	}
 	return 0
 }
 
-// next returns how long it is until the next resolution is due, and a channel that is closed
-// when there is news.
+// next returns how long it is until the next resolution is due, and what news closes.
 func (r *resolver) next() (time.Duration, <-chan struct{}) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -79,25 +79,24 @@ func (a *call) round(ctx context.Context) (sqldriver.Conn, error) {
 // readAndLogIn reads the secret and logs in. If the secret is to blame for a failure, it
 // asks whether that has changed, and logs in once more if so.
 func (a *call) readAndLogIn(ctx context.Context) (sqldriver.Conn, error) {
-	use, err := a.read(ctx)
-	if err != nil {
+	if err := a.read(ctx); err != nil {
 		return nil, err
 	}
-	if a.outage.recheckDue() && a.reader.recheck(ctx, use, a.resolver) {
-		use, _ = a.resolver.use()
+	if a.outage.recheckDue() {
+		use, _ := a.resolver.use()
+		a.reader.recheck(ctx, use, a.resolver)
 	}
-	conn, err := a.logIn(ctx, use)
+	conn, err := a.logIn(ctx)
 	if err != nil && a.blamed && a.reader.recheck(ctx, a.used, a.resolver) {
-		use, _ = a.resolver.use()
-		return a.logIn(ctx, use)
+		return a.logIn(ctx)
 	}
 	return conn, err
 }
 
-// read returns the active version, after reading the one that the stage names.
-func (a *call) read(ctx context.Context) (active candidate, err error) {
+// read tells the resolver which version the stage names.
+func (a *call) read(ctx context.Context) error {
 	if _, err := a.reader.secrets.open(ctx); err != nil {
-		return candidate{}, a.fail("open secrets for", err)
+		return a.fail("open secrets for", err)
 	}
 	start := time.Now()
 	// What was read while the stage moved may be older. Once more is enough unless it
@@ -107,11 +106,11 @@ func (a *call) read(ctx context.Context) (active candidate, err error) {
 		c, reading, err := a.reader.get(ctx)
 		ok := false
 		if err == nil {
-			active, _, ok = a.resolver.observe(moves, c)
+			_, ok = a.resolver.observe(moves, c)
 		}
 		if ok || err != nil || tries == 3 {
 			a.reader.got(ctx, reading, start, err)
-			return active, a.fail("get secret", err)
+			return a.fail("get secret", err)
 		}
 	}
 }
@@ -121,8 +120,9 @@ var errAgain = errors.New("not at its end")
 
 // logIn logs in with the active version. If the server rejects that, or has not accepted
 // it yet, the call takes part in the resolution.
-func (a *call) logIn(ctx context.Context, use candidate) (sqldriver.Conn, error) {
-	for p := ifAccepted; ; use, _ = a.resolver.use() {
+func (a *call) logIn(ctx context.Context) (sqldriver.Conn, error) {
+	for p := ifAccepted; ; {
+		use, _ := a.resolver.use()
 		conn, o, err := a.send(ctx, use, p)
 		if o != rejected && o != heldBack {
 			return conn, a.fail("connect with secret", err)

@@ -49,11 +49,11 @@ type prepared struct {
 // opts has neither Secrets nor SecretsAt. Only the empty data source name waits
 // for Connect to be refused, since tools open a driver with it to get at it.
 func NewConnector(engine Engine, dsn string, opts *Options) (*Connector, error) {
-	o := opts.clone()
-	if err := o.checkSecrets(); err != nil {
+	c := &Connector{engine: engine, info: engine.Info(), o: opts.clone()}
+	if err := c.o.checkSecrets(); err != nil {
 		return nil, err
 	}
-	c := &Connector{engine: engine, info: engine.Info(), driver: &Driver{engine: engine, opts: o}}
+	c.driver = &Driver{engine: engine, opts: c.o}
 	if dsn == "" {
 		c.source, c.empty = &dataSource{}, badDSN(errEmpty)
 	} else {
@@ -61,17 +61,16 @@ func NewConnector(engine Engine, dsn string, opts *Options) (*Connector, error) 
 		if err != nil {
 			return nil, err
 		}
-		if err := o.checkLocation(source.location); err != nil {
+		if err := c.o.checkLocation(source.location); err != nil {
 			return nil, err
 		}
 		c.source = source
 	}
-	c.source.override(&o)
-	o.setDefaults(&c.info)
-	if err := c.checkSuperseded(&o); err != nil {
+	c.source.override(&c.o)
+	c.o.setDefaults(&c.info)
+	if err := c.checkSuperseded(); err != nil {
 		return nil, err
 	}
-	c.o = o
 	c.build()
 	return c, nil
 }
@@ -90,8 +89,8 @@ func (d *dataSource) override(o *Options) {
 }
 
 // checkSuperseded returns an error if connections are to be closed that cannot be.
-func (c *Connector) checkSuperseded(o *Options) error {
-	if !o.CloseSuperseded || c.info.ClosesSuperseded {
+func (c *Connector) checkSuperseded() error {
+	if !c.o.CloseSuperseded || c.info.ClosesSuperseded {
 		return nil
 	}
 	e := &Error{Op: "make connector", SecretID: c.source.secretID, Err: fmt.Errorf(

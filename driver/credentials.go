@@ -26,7 +26,7 @@ type target struct {
 	address  string // host and port, for the gate and for people
 }
 
-// A place is what an engine's configuration is made for.
+// A place is what of an Endpoint a version says.
 type place struct {
 	host     string
 	port     int
@@ -42,7 +42,7 @@ func parseSecret(s *secretcache.Secret, d *dataSource, info *Info) (*target, err
 			return nil, mismatch(`key "engine" names another database than the driver for %s; "engine=%s" in the data source name overrides it`, info.Name, info.Name)
 		}
 	}
-	t := &target{secret: s, place: place{d.host, d.port, d.database}}
+	t := &target{secret: s, place: d.place}
 	if t.host == "" {
 		t.host = j.host(d.fields.host)
 	}

@@ -145,7 +145,8 @@ func (r *reader) refreshed(ctx context.Context, stage string, rejected, found ca
 		slog.Duration("duration", info.Duration), detail)
 }
 
-// traceRefresh calls RefreshDone, whose panic must not end the program that did not call us.
+// traceRefresh calls RefreshDone. That runs in a goroutine of the library: its panic must not
+// end the program.
 func (r *reader) traceRefresh(ctx context.Context, info RefreshInfo) {
 	if r.trace.RefreshDone == nil {
 		return
@@ -185,7 +186,7 @@ func (r *reader) recheck(ctx context.Context, used candidate, resolver *resolver
 	if c.id == used.id {
 		return false
 	}
-	if _, moved, _ := resolver.observe(moves, c); moved {
+	if moved, _ := resolver.observe(moves, c); moved {
 		info.Version = c.version()
 		r.traceRefresh(ctx, info)
 		r.log.InfoContext(ctx, "the secret has changed since it was cached", "stage", r.stage, "used", used.version(), "version", info.Version)

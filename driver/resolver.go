@@ -42,14 +42,13 @@ type resolver struct {
 	news     chan struct{}      // closed when the stage moves, or the server accepts a version that it did not
 }
 
-// observe notes which version the stage names, and returns the active version. moves is
-// the number of moves before the secret was read: ok is false, and nothing is noted, if the
-// stage has moved since, because what was read may be older. moved tells whether c is news.
-func (r *resolver) observe(moves uint64, c candidate) (active candidate, moved, ok bool) {
+// observe notes which version the stage names. moves is the number of moves before the
+// secret was read: ok is false, and nothing is noted, if the stage has moved since, because
+// what was read may be older. moved tells whether c is news.
+func (r *resolver) observe(moves uint64, c candidate) (moved, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	moved, ok = r.see(moves, c, nil)
-	return r.active(), moved, ok
+	return r.see(moves, c, nil)
 }
 
 // see is observe. A move ends the resolution that is running, unless that is by, which has

@@ -224,9 +224,8 @@ func (a *call) gaveUp(s *resolution, mine candidate, err error) error {
 	switch {
 	case trying.secret != nil:
 		end = attempt{text: "wait for the login with " + trying.name(), err: err, version: trying.version()}
-		k, err := a.locate(trying)
-		v := a.gate.verdict(k)
-		if end.open = err != nil || v.state != verdictRejected; !end.open {
+		k, v, _ := a.resolver.verdict(trying)
+		if end.open = v.state != verdictRejected; !end.open {
 			log = log.add(rejectedAttempt(trying, k, v))
 		}
 	case reading != "":

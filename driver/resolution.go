@@ -77,9 +77,7 @@ func (s *resolution) run() {
 		}
 	}()
 	again, due := s.resolver.begin(s)
-	if k, err := s.resolver.locate(s.rejected); err == nil {
-		s.noteRejection(s.rejected, k, s.resolver.gate.verdict(k))
-	}
+	s.noteRejection(s.rejected)
 	switch {
 	case s.consider(s.current, false):
 	case due && s.refreshAll(again):
@@ -166,8 +164,7 @@ func (s *resolution) noteReading(stage string, c candidate, err error) error {
 // consider offers a candidate to the waiters, unless it was tried in this resolution or is
 // held back: it was rejected, and a retry is not due or not allowed.
 func (s *resolution) consider(c candidate, retries bool) (over bool) {
-	k, err := s.resolver.locate(c)
-	v := s.resolver.gate.verdict(k)
+	k, v, err := s.resolver.verdict(c)
 	switch {
 	case err != nil && s.isOwn(c):
 		return s.end(setFree) // each waiter finds out for itself
@@ -179,7 +176,7 @@ func (s *resolution) consider(c candidate, retries bool) (over bool) {
 	case v.state == verdictAccepted:
 		return s.accept(c)
 	case v.state == verdictRejected && !(retries && s.retryDue(v)):
-		s.noteRejection(c, k, v)
+		s.noteRejection(c)
 		return false
 	}
 	s.tried[k] = true
@@ -251,8 +248,8 @@ func (s *resolution) note(a attempt) {
 }
 
 // noteRejection adds to the attempt log that a version is rejected, if it is.
-func (s *resolution) noteRejection(c candidate, k loginKey, v verdict) {
-	if v.state == verdictRejected && !s.log.has(k) {
+func (s *resolution) noteRejection(c candidate) {
+	if k, v, _ := s.resolver.verdict(c); v.state == verdictRejected && !s.log.has(k) {
 		s.note(rejectedAttempt(c, k, v))
 	}
 }

@@ -232,14 +232,21 @@ func (r *resolver) progress(s *resolution) (log attemptLog, reading string, tryi
 	return s.log, s.reading, s.trying, r.current
 }
 
+// verdict returns the verdict on a version, unknown for one that does not say where to log in.
+func (r *resolver) verdict(c candidate) (k loginKey, v verdict, err error) {
+	if c.secret == nil {
+		return k, v, nil
+	}
+	if k, err = r.locate(c); err == nil {
+		v = r.gate.verdict(k)
+	}
+	return k, v, err
+}
+
 // retryWait returns how long after at a retry of the active version is due. r.mu is held.
 func (r *resolver) retryWait(at time.Time) time.Duration {
-	if c := r.active(); c.secret != nil {
-		if k, err := r.locate(c); err == nil {
-			return r.gate.verdict(k).pause.Wait(at)
-		}
-	}
-	return 0
+	_, v, _ := r.verdict(r.active())
+	return v.pause.Wait(at)
 }
 
 // next returns how long it is until the next resolution is due, and what news closes.

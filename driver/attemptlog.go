@@ -47,17 +47,17 @@ func (l attemptLog) has(k loginKey) bool {
 }
 
 // verdict returns ErrAuthFailed if the server rejected all credentials that were due. If a
-// login with one is open, it returns nil and that login's version.
-func (l attemptLog) verdict() (kind error, version string) {
+// login is open, it returns that login's version and nil.
+func (l attemptLog) verdict() (version string, kind error) {
 	for _, a := range l {
 		switch {
 		case a.open:
-			return nil, a.version
+			return a.version, nil
 		case a.rejected:
 			kind = ErrAuthFailed
 		}
 	}
-	return kind, ""
+	return "", kind
 }
 
 // text returns what was tried, for a call that began and ended then.

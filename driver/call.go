@@ -241,7 +241,7 @@ func (a *call) tell(log attemptLog, current candidate) error {
 	}
 	a.used, a.told = current, log
 	now := time.Now()
-	kind, open := log.verdict()
+	open, kind := log.verdict()
 	return &Error{Op: "connect with secret", SecretID: a.reader.id, Version: cmp.Or(open, current.version()), Kind: kind,
 		Err: notBadConn(&triedError{log, a.began, now, a.logins, now.Sub(a.start)})}
 }

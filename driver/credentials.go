@@ -26,7 +26,7 @@ type target struct {
 	address  string // host and port, for the gate and for people
 }
 
-// A place is what of an Endpoint a version says.
+// A place is the part of an Endpoint that the secret or the DSN says.
 type place struct {
 	host     string
 	port     int

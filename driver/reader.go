@@ -111,8 +111,8 @@ func (r *reader) due(next *atomic.Int64, every time.Duration) bool {
 	return now >= due && next.CompareAndSwap(due, now+int64(every))
 }
 
-// refresh returns the version that a stage names now, instead of rejected; with anew nothing
-// that was fetched before will do.
+// refresh looks for another version of a stage than rejected, as Secrets.Refresh does; with
+// anew nothing that was fetched before will do.
 func (r *reader) refresh(ctx context.Context, stage string, rejected candidate, anew bool) (candidate, error) {
 	secrets, err := r.secrets.open(ctx)
 	if err != nil {
@@ -145,8 +145,8 @@ func (r *reader) refreshed(ctx context.Context, stage string, rejected, found ca
 		slog.Duration("duration", info.Duration), detail)
 }
 
-// traceRefresh calls RefreshDone. That runs in a goroutine of the library: its panic must not
-// end the program.
+// traceRefresh calls RefreshDone, whose panic must not end the program: it may run in a
+// goroutine of the library.
 func (r *reader) traceRefresh(ctx context.Context, info RefreshInfo) {
 	if r.trace.RefreshDone == nil {
 		return
@@ -155,17 +155,16 @@ func (r *reader) traceRefresh(ctx context.Context, info RefreshInfo) {
 	r.trace.RefreshDone(ctx, info)
 }
 
-// logPanic is deferred: it ends a panic, and tells its type because its text may hold a
-// secret.
+// logPanic is to be deferred. It logs a panic's type only: the text may hold a secret.
 func (r *reader) logPanic(ctx context.Context, text string) {
 	if p := recover(); p != nil {
 		r.log.ErrorContext(ctx, text, "type", fmt.Sprintf("%T", p))
 	}
 }
 
-// recheck reads the secret again, which failed for another reason than its credentials. It
-// reports whether there is another version than used, and tells the resolver, and trace and
-// log if that did not know it yet.
+// recheck looks for another version than used, which failed for another reason than its
+// credentials, and reports whether there is one. It tells the resolver, and trace and log if
+// that did not know the version yet.
 func (r *reader) recheck(ctx context.Context, used candidate, resolver *resolver) (ok bool) {
 	secrets, err := r.secrets.open(ctx)
 	s, can := secrets.(rechecker)

@@ -138,7 +138,8 @@ func (s *resolution) refresh(stage string, anew bool) (candidate, error) {
 	return c, s.noteReading(stage, c, err)
 }
 
-// noteReading notes why a reading is of no use. Its error says that it brought no candidate.
+// noteReading adds to the attempt log what a reading did not bring. It returns an error if
+// that was a candidate.
 func (s *resolution) noteReading(stage string, c candidate, err error) error {
 	switch {
 	case errors.Is(err, secretcache.ErrNoVersion):

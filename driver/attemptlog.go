@@ -23,9 +23,9 @@ type attempt struct {
 	at       time.Time // add sets it if it is zero
 }
 
-// rejectedAttempt is the attempt of a login that the server rejected.
-func rejectedAttempt(c candidate, k loginKey, r rejection) attempt {
-	return attempt{text: c.name() + " at " + k.address, err: r.err, key: k, rejected: true, at: r.at}
+// rejectedAttempt is a login that the server rejected. Without v.at, that was now.
+func rejectedAttempt(c candidate, k loginKey, v verdict) attempt {
+	return attempt{text: c.name() + " at " + k.address, err: v.err, key: k, rejected: true, at: v.at}
 }
 
 // add returns l with a at its end, or in place of what l says of the same thing.
@@ -47,17 +47,17 @@ func (l attemptLog) has(k loginKey) bool {
 }
 
 // verdict returns ErrAuthFailed if the server rejected all credentials that were due. If a
-// login with one is open, it returns nil and that login's version.
-func (l attemptLog) verdict() (kind error, version string) {
+// login is open, it returns that login's version and nil.
+func (l attemptLog) verdict() (version string, kind error) {
 	for _, a := range l {
 		switch {
 		case a.open:
-			return nil, a.version
+			return a.version, nil
 		case a.rejected:
 			kind = ErrAuthFailed
 		}
 	}
-	return kind, ""
+	return "", kind
 }
 
 // text returns what was tried, for a call that began and ended then.

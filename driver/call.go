@@ -29,8 +29,7 @@ type call struct {
 // rotations quick, those of other calls are rejected as well.
 const maxFailures = 4
 
-// run connects. A call whose every credential was rejected waits for the next resolution
-// while the window lasts.
+// run connects. While the window lasts, it waits for the next resolution after ErrAuthFailed.
 func (a *call) run(ctx context.Context, window time.Duration) (conn sqldriver.Conn, err error) {
 	for window > 0 {
 		_, news := a.resolver.next()
@@ -72,7 +71,9 @@ func (a *call) round(ctx context.Context) (sqldriver.Conn, error) {
 		return conn, err
 	}
 	if e := (*Error)(nil); errors.As(err, &e) {
-		e.Err = fmt.Errorf("not connected within %v: %w", a.o.ConnectTimeout, e.Err)
+		timedOut := *e // which other calls may have got, too
+		timedOut.Err = fmt.Errorf("not connected within %v: %w", a.o.ConnectTimeout, e.Err)
+		err = &timedOut
 	}
 	return nil, err
 }
@@ -80,52 +81,50 @@ func (a *call) round(ctx context.Context) (sqldriver.Conn, error) {
 // readAndLogIn reads the secret and logs in. If the secret is to blame for a failure, it
 // asks whether that has changed, and logs in once more if so.
 func (a *call) readAndLogIn(ctx context.Context) (sqldriver.Conn, error) {
-	use, err := a.read(ctx)
-	if err != nil {
+	if err := a.read(ctx); err != nil {
 		return nil, err
 	}
-	if a.outage.recheckDue() && a.reader.recheck(ctx, use, a.resolver) {
-		use, _ = a.resolver.use()
+	if a.outage.recheckDue() {
+		use, _ := a.resolver.use()
+		a.reader.recheck(ctx, use, a.resolver)
 	}
-	conn, err := a.logIn(ctx, use)
+	conn, err := a.logIn(ctx)
 	if err != nil && a.blamed && a.reader.recheck(ctx, a.used, a.resolver) {
-		use, _ = a.resolver.use()
-		return a.logIn(ctx, use)
+		return a.logIn(ctx)
 	}
 	return conn, err
 }
 
-// read returns the active version, after reading the one that the stage names.
-func (a *call) read(ctx context.Context) (active candidate, err error) {
-	secrets, err := a.openSecrets(ctx)
-	if err != nil {
-		return candidate{}, a.fail("open secrets for", err)
+// read tells the resolver which version the stage names.
+func (a *call) read(ctx context.Context) error {
+	if _, err := a.reader.secrets.open(ctx); err != nil {
+		return a.fail("open secrets for", err)
 	}
 	start := time.Now()
 	// What was read while the stage moved may be older. Once more is enough unless it
 	// moves again.
 	for tries := 1; ; tries++ {
 		moves := a.resolver.moves.Load()
-		reading, err := a.reader.get(ctx, secrets)
+		c, reading, err := a.reader.get(ctx)
 		ok := false
 		if err == nil {
-			active, _, ok = a.resolver.observe(moves, a.reader.candidate(reading.Secret, a.reader.stage))
+			_, ok = a.resolver.observe(moves, c)
 		}
 		if ok || err != nil || tries == 3 {
 			a.reader.got(ctx, reading, start, err)
-			return active, a.fail("get secret", err)
+			return a.fail("get secret", err)
 		}
 	}
 }
 
-// errAgain says that a call is not at its end: it may log in with the active version now,
-// or has to wait on.
+// errAgain says that a call is not at its end: it logs in again, or waits on.
 var errAgain = errors.New("not at its end")
 
 // logIn logs in with the active version. If the server rejects that, or has not accepted
 // it yet, the call takes part in the resolution.
-func (a *call) logIn(ctx context.Context, use candidate) (sqldriver.Conn, error) {
-	for p := ifAccepted; ; use, _ = a.resolver.use() {
+func (a *call) logIn(ctx context.Context) (sqldriver.Conn, error) {
+	for p := ifAccepted; ; {
+		use, _ := a.resolver.use()
 		conn, o, err := a.send(ctx, use, p)
 		if o != rejected && o != heldBack {
 			return conn, a.fail("connect with secret", err)
@@ -140,18 +139,10 @@ func (a *call) logIn(ctx context.Context, use candidate) (sqldriver.Conn, error)
 // resolve takes part in the resolution until this call is connected or has failed. If the
 // error is errAgain, the call may log in with the active version as p permits.
 func (a *call) resolve(ctx context.Context) (conn sqldriver.Conn, p permission, err error) {
-	s, number, f, wait := a.resolver.join(ctx, a.began, a.used)
-	switch {
-	case f != nil && !canWait(ctx, wait):
-		return nil, ifAccepted, a.tell(f.log, f.current)
-	case f != nil:
-		_, news := a.resolver.next()
-		if err := sleep(ctx, wait, news); err != nil {
-			return nil, ifAccepted, a.tell(f.log.add(attempt{text: "wait for the next refresh", err: err}), f.current)
-		}
-		return nil, ifAccepted, errAgain
-	case s == nil:
-		return nil, ifAccepted, errAgain
+	m := a.resolver.join(ctx, a.began, a.used)
+	s := m.resolution
+	if s == nil {
+		return nil, ifAccepted, a.waitForNext(ctx, m)
 	}
 	defer a.resolver.leave(s)
 	for {
@@ -161,17 +152,33 @@ func (a *call) resolve(ctx context.Context) (conn sqldriver.Conn, p permission, 
 				return conn, ifAccepted, err
 			}
 		case <-s.done:
-			switch s.result.kind {
+			switch s.result {
 			case setFree:
 				return nil, unlessRejected, errAgain
 			case foundNothing:
-				return nil, ifAccepted, a.judge(s.result.failure, number)
+				return nil, ifAccepted, a.judge(s.failure, m.number)
 			}
 			return nil, ifAccepted, errAgain
 		case <-ctx.Done():
 			return nil, ifAccepted, a.gaveUp(s, candidate{}, ctx.Err())
 		}
 	}
+}
+
+// waitForNext waits until the next resolution is due, if that is soon. Otherwise it returns
+// what the last one said.
+func (a *call) waitForNext(ctx context.Context, m membership) error {
+	f := m.failure
+	if f == nil {
+		return errAgain
+	}
+	if !canWait(ctx, m.wait) {
+		return a.tell(f.log, f.current)
+	}
+	if err := sleep(ctx, m.wait, m.news); err != nil {
+		return a.tell(f.log.add(attempt{text: "wait for the next refresh", err: err}), f.current)
+	}
+	return errAgain
 }
 
 // accept logs in with what the resolution offers, and reports how that went. The error is
@@ -198,7 +205,7 @@ func (a *call) accept(ctx context.Context, s *resolution, o offer) (sqldriver.Co
 	case outcome == rejected:
 		a.failures++
 		return nil, errAgain
-	case outcome == abandoned, !s.isOwn(o.candidate): // the attempt log has it
+	case outcome == abandoned, outcome == heldBack, !s.isOwn(o.candidate): // the attempt log has it
 		a.blamed = false
 		return nil, errAgain
 	}
@@ -206,9 +213,8 @@ func (a *call) accept(ctx context.Context, s *resolution, o offer) (sqldriver.Co
 }
 
 // judge decides whether a failure answers this call, which joined the resolution under a
-// number. One that read the secret before the call joined does not: the secret may have
-// changed since.
-func (a *call) judge(f *failure, number uint64) error {
+// number. If the secret was read before the call joined, it may have changed since.
+func (a *call) judge(f *findings, number uint64) error {
 	if !f.moving {
 		a.failures++
 	}
@@ -218,9 +224,9 @@ func (a *call) judge(f *failure, number uint64) error {
 	return a.tell(f.log, f.current)
 }
 
-// gaveUp returns the error of a call that leaves the resolution because of err: its context
-// has ended, maybe while it logged in with mine. Unless the server has rejected the version
-// that is being tried, the credentials are not to blame.
+// gaveUp returns the error of a call whose context has ended, maybe while it logged in with
+// mine. Unless the server has rejected the version that is being tried, the credentials are
+// not to blame.
 func (a *call) gaveUp(s *resolution, mine candidate, err error) error {
 	log, reading, trying, current := a.resolver.progress(s)
 	if mine.secret != nil {
@@ -229,11 +235,10 @@ func (a *call) gaveUp(s *resolution, mine candidate, err error) error {
 	end := attempt{text: "wait for a version that the server accepts", err: err}
 	switch {
 	case trying.secret != nil:
-		end = attempt{text: "wait for the login with " + trying.name(), err: err, version: trying.secret.VersionID()}
-		k, err := a.locate(trying)
-		state, r := a.gate.state(k)
-		if end.open = err != nil || state != verdictRejected; !end.open {
-			log = log.add(rejectedAttempt(trying, k, r))
+		end = attempt{text: "wait for the login with " + trying.name(), err: err, version: trying.version()}
+		k, v, _ := a.resolver.verdict(trying)
+		if end.open = v.state != verdictRejected; !end.open {
+			log = log.add(rejectedAttempt(trying, k, v))
 		}
 	case reading != "":
 		end = a.reader.interrupted(reading, err)
@@ -241,18 +246,16 @@ func (a *call) gaveUp(s *resolution, mine candidate, err error) error {
 	return a.tell(log.add(end), current)
 }
 
-// tell returns an error that tells what was tried for this call; current is the version
-// that the stage names.
+// tell returns an error that tells what was tried; current is what the stage names.
 func (a *call) tell(log attemptLog, current candidate) error {
 	if a.own.rejected && !log.has(a.own.key) {
 		log = append(attemptLog{a.own}, log...)
 	}
 	a.used, a.told = current, log
 	now := time.Now()
-	kind, open := log.verdict()
-	e := a.wrap("connect with secret", kind, &triedError{log, a.began, now, a.logins, now.Sub(a.start)})
-	e.Version = cmp.Or(open, e.Version)
-	return e
+	open, kind := log.verdict()
+	return &Error{Op: "connect with secret", SecretID: a.reader.id, Version: cmp.Or(open, current.version()), Kind: kind,
+		Err: notBadConn(&triedError{log, a.began, now, a.logins, now.Sub(a.start)})}
 }
 
 // fail returns the error of a call that failed for one reason, or nil.
@@ -260,18 +263,8 @@ func (a *call) fail(op string, err error) error {
 	if err == nil {
 		return nil // and allocate nothing
 	}
-	if e := (*Error)(nil); !errors.As(err, &e) {
-		return a.wrap(op, nil, err)
-	} else if e.Op == "" { // errors of this package come without operation and secret
-		return a.wrap(op, e.Kind, e.Err)
+	if e := (*Error)(nil); errors.As(err, &e) && e.Op != "" {
+		return err
 	}
-	return err
-}
-
-func (a *call) wrap(op string, kind, err error) *Error {
-	e := &Error{Op: op, SecretID: a.reader.id, Kind: kind, Err: notBadConn(err)}
-	if a.used.secret != nil {
-		e.Version = a.used.secret.VersionID()
-	}
-	return e
+	return newError(op, a.reader.id, a.used.version(), err)
 }

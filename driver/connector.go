@@ -26,7 +26,6 @@ type Connector struct {
 	o      Options
 	driver *Driver
 
-	secrets  *openedSecrets
 	parsed   atomic.Pointer[target]   // of the secret that was used last
 	prepared atomic.Pointer[prepared] // for the endpoint that was used last
 
@@ -39,12 +38,10 @@ type Connector struct {
 
 var _ sqldriver.Connector = (*Connector)(nil)
 
-// prepared is an engine's configuration for an endpoint.
+// prepared is an engine's configuration.
 type prepared struct {
-	host     string
-	port     int
-	database string
-	login    Login
+	place
+	login Login
 }
 
 // NewConnector returns a connector of engine for a data source name; nothing is
@@ -52,11 +49,11 @@ type prepared struct {
 // opts has neither Secrets nor SecretsAt. Only the empty data source name waits
 // for Connect to be refused, since tools open a driver with it to get at it.
 func NewConnector(engine Engine, dsn string, opts *Options) (*Connector, error) {
-	o := opts.clone()
-	if err := o.checkSecrets(); err != nil {
+	c := &Connector{engine: engine, info: engine.Info(), o: opts.clone()}
+	if err := c.o.checkSecrets(); err != nil {
 		return nil, err
 	}
-	c := &Connector{engine: engine, info: engine.Info(), driver: &Driver{engine: engine, opts: o}, secrets: &openedSecrets{}}
+	c.driver = &Driver{engine: engine, opts: c.o}
 	if dsn == "" {
 		c.source, c.empty = &dataSource{}, badDSN(errEmpty)
 	} else {
@@ -64,17 +61,16 @@ func NewConnector(engine Engine, dsn string, opts *Options) (*Connector, error) 
 		if err != nil {
 			return nil, err
 		}
-		if err := o.checkLocation(source.location); err != nil {
+		if err := c.o.checkLocation(source.location); err != nil {
 			return nil, err
 		}
 		c.source = source
 	}
-	c.source.override(&o)
-	o.setDefaults(&c.info)
-	if err := c.checkSuperseded(&o); err != nil {
+	c.source.override(&c.o)
+	c.o.setDefaults(&c.info)
+	if err := c.checkSuperseded(); err != nil {
 		return nil, err
 	}
-	c.o = o
 	c.build()
 	return c, nil
 }
@@ -93,8 +89,8 @@ func (d *dataSource) override(o *Options) {
 }
 
 // checkSuperseded returns an error if connections are to be closed that cannot be.
-func (c *Connector) checkSuperseded(o *Options) error {
-	if !o.CloseSuperseded || c.info.ClosesSuperseded {
+func (c *Connector) checkSuperseded() error {
+	if !c.o.CloseSuperseded || c.info.ClosesSuperseded {
 		return nil
 	}
 	e := &Error{Op: "make connector", SecretID: c.source.secretID, Err: fmt.Errorf(
@@ -107,10 +103,10 @@ func (c *Connector) checkSuperseded(o *Options) error {
 
 // build makes the parts that Connect uses.
 func (c *Connector) build() {
-	c.reader = &reader{id: c.source.secretID, stage: c.source.stage, open: c.openSecrets,
+	c.reader = &reader{id: c.source.secretID, stage: c.source.stage, secrets: &openedSecrets{options: &c.o, source: c.source},
 		trace: c.o.Trace, log: c.o.Logger.With("secret", c.source.secretID), clock: clock.New(), seed: maphash.MakeSeed()}
 	c.outage.clock = c.reader.clock
-	c.gate = &gate{maxLogins: c.o.MaxLogins, verdicts: map[loginKey]*verdict{}}
+	c.gate = &gate{maxLogins: c.o.MaxLogins, verdicts: map[loginKey]*entry{}}
 	c.resolver = &resolver{
 		reader: c.reader, gate: c.gate, locate: c.locate, timeout: c.o.ConnectTimeout,
 		fallbacks: slices.DeleteFunc(slices.Clone(c.o.FallbackStages), func(stage string) bool { return stage == c.source.stage }),
@@ -154,18 +150,10 @@ func (c *Connector) connect(ctx context.Context, window time.Duration) (sqldrive
 	a := call{Connector: c, start: time.Now()}
 	conn, err := a.run(ctx, window)
 	if c.o.Trace.ConnectDone != nil {
-		info := ConnectInfo{SecretID: c.source.secretID, Logins: a.logins, Duration: time.Since(a.start), Err: err}
-		if a.used.secret != nil {
-			info.Version = a.used.secret.VersionID()
-		}
-		c.o.Trace.ConnectDone(ctx, info)
+		c.o.Trace.ConnectDone(ctx, ConnectInfo{SecretID: c.source.secretID, Version: a.used.version(), Logins: a.logins,
+			Duration: time.Since(a.start), Err: err})
 	}
 	return conn, err
-}
-
-// openSecrets returns the secrets of the data source name's location.
-func (c *Connector) openSecrets(ctx context.Context) (Secrets, error) {
-	return c.secrets.open(ctx, &c.o, c.source.location)
 }
 
 // locate returns what the gate tells a version apart by.
@@ -183,22 +171,27 @@ func (c *Connector) target(s *secretcache.Secret) (*target, error) {
 		return t, nil
 	}
 	t, err := parseSecret(s, c.source, &c.info)
-	if err == nil {
-		c.parsed.Store(t)
+	if err != nil {
+		return nil, newError("read secret", c.source.secretID, s.VersionID(), err)
 	}
-	return t, err
+	c.parsed.Store(t)
+	return t, nil
 }
 
-// prepare returns the engine's configuration for t, made once.
-func (c *Connector) prepare(t *target) (Login, error) {
-	if p := c.prepared.Load(); p != nil && p.host == t.host && p.port == t.port && p.database == t.database {
-		return p.login, nil
+// prepare returns what a version says, and the engine's configuration for it, made once
+// for each place.
+func (c *Connector) prepare(s *secretcache.Secret) (*target, Login, error) {
+	t, err := c.target(s)
+	if err != nil {
+		return nil, nil, err
+	}
+	if p := c.prepared.Load(); p != nil && p.place == t.place {
+		return t, p.login, nil
 	}
 	lg, err := c.engine.Prepare(Endpoint{
 		Host: t.host, Port: t.port, Database: t.database, Params: c.source.params, TLS: c.o.TLS})
-	if err != nil {
-		return nil, err
+	if err == nil {
+		c.prepared.Store(&prepared{t.place, lg})
 	}
-	c.prepared.Store(&prepared{t.host, t.port, t.database, lg})
-	return lg, nil
+	return t, lg, err
 }

@@ -31,11 +31,9 @@ type dataSource struct {
 	location Location
 	stage    string
 
-	// What goes before the secret's fields; zero values do not.
-	host     string
-	port     int
-	database string
-	engine   string
+	// What takes precedence over the secret's fields, unless it is zero.
+	place
+	engine string
 
 	fields          fields
 	fallback        []string      // nil: not said; empty: none

@@ -4,8 +4,8 @@ import (
 	sqldriver "database/sql/driver"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
-	"strings"
 )
 
 // Conditions that callers match with [errors.Is].
@@ -35,33 +35,33 @@ type Error struct {
 
 // Error returns one line without any value of a secret.
 func (e *Error) Error() string {
-	var b strings.Builder
-	b.WriteString(e.Op)
+	text := e.Op
 	if e.SecretID != "" {
-		b.WriteString(" " + strconv.Quote(e.SecretID))
+		text += " " + strconv.Quote(e.SecretID)
 	}
 	if e.Version != "" {
-		b.WriteString(" (version " + e.Version + ")")
+		text += " (version " + e.Version + ")"
 	}
-	if e.Kind != nil {
-		b.WriteString(": " + e.Kind.Error())
+	for _, err := range e.Unwrap() {
+		text += ": " + err.Error()
 	}
-	if e.Err != nil {
-		b.WriteString(": " + e.Err.Error())
-	}
-	return b.String()
+	return text
 }
 
 // Unwrap returns Kind and Err.
 func (e *Error) Unwrap() []error {
-	errs := make([]error, 0, 2)
-	if e.Kind != nil {
-		errs = append(errs, e.Kind)
+	return slices.DeleteFunc([]error{e.Kind, e.Err}, func(err error) bool { return err == nil })
+}
+
+// newError returns the error of an operation on a secret. An *Error that does not name its
+// own, as those of parseSecret and of engines, is the cause of it and gives it its Kind.
+func newError(op, secretID, version string, cause error) error {
+	e := &Error{Op: op, SecretID: secretID, Version: version}
+	if inner := (*Error)(nil); errors.As(cause, &inner) && inner.Op == "" {
+		e.Kind, cause = inner.Kind, inner.Err
 	}
-	if e.Err != nil {
-		errs = append(errs, e.Err)
-	}
-	return errs
+	e.Err = notBadConn(cause)
+	return e
 }
 
 // plain returns what err says without operation and secret. It does not match the Kind of

@@ -3,6 +3,7 @@ package driver
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -25,29 +26,21 @@ type gate struct {
 	maxLogins int // in flight with one version to one address; 0 = no bound
 
 	mu       sync.Mutex
-	verdicts map[loginKey]*verdict
+	verdicts map[loginKey]*entry
 	current  string // id of the version that the stage names; its verdict is kept
 }
 
 // A loginKey is what the gate tells apart: an address and the id of a version.
 type loginKey struct{ address, version string }
 
-// A verdict is what the server thinks of one version at one address. gate.mu guards it.
+// A verdict is what the server thinks of one version at one address.
 type verdict struct {
-	state     verdictState
-	rejection rejection        // where state is verdictRejected
-	pause     *backoff.Backoff // until a retry is due
-	// withdrawn: the version was accepted before it was rejected, and the stage has not
-	// moved since.
-	withdrawn bool
-
-	started uint64 // number of the login that was sent last
-	// since is the number of the login that was sent last when the verdict became
-	// rejected, or the stage moved to the version. The outcome of an earlier login comes
-	// too late to say what the server thinks now.
-	since uint64
-	slots chan struct{} // one for each login in flight where there is a bound; senders are served in order
-	users int           // Connect calls that hold or wait for a ticket
+	state verdictState
+	// Where state is verdictRejected: what the server said and when, and the pause until a
+	// retry is due.
+	err   error
+	at    time.Time
+	pause *backoff.Backoff
 }
 
 type verdictState int
@@ -58,10 +51,16 @@ const (
 	verdictRejected
 )
 
-// A rejection is what the server said to a login, and when.
-type rejection struct {
-	err error
-	at  time.Time
+// An entry is what the gate knows of one version at one address. gate.mu guards it.
+type entry struct {
+	verdict
+	withdrawn bool   // accepted before it was rejected, and the stage has not moved since
+	started   uint64 // number of the login that was sent last
+	// since is what started was when the verdict became rejected, or the stage moved to the
+	// version. The outcome of an earlier login comes too late to say what the server thinks now.
+	since uint64
+	slots chan struct{} // one for each login in flight where there is a bound; senders are served in order
+	users int           // Connect calls that hold or wait for a ticket
 }
 
 // A permission says with which verdicts a login may be sent.
@@ -75,8 +74,8 @@ const (
 
 // A ticket is the permission to send one login. Its holder returns it by gate.leave.
 type ticket struct {
-	verdict *verdict
-	number  uint64
+	entry  *entry
+	number uint64
 }
 
 // An outcome is how a login ended.
@@ -96,157 +95,127 @@ const (
 // held back.
 func (g *gate) enter(ctx context.Context, k loginKey, p permission) (t ticket, ok bool, err error) {
 	g.mu.Lock()
-	v := g.verdict(k)
-	if !v.allows(p) {
-		g.mu.Unlock()
+	defer g.mu.Unlock()
+	e := g.entry(k)
+	if !e.allows(p) {
 		return ticket{}, false, nil
 	}
-	if err := ctx.Err(); err != nil {
-		g.mu.Unlock()
-		return ticket{}, false, err
-	}
-	v.users++
-	if v.slots != nil {
+	e.users++
+	inSlot, since := false, e.since
+	if e.slots != nil {
 		g.mu.Unlock()
 		select {
-		case v.slots <- struct{}{}:
-			g.mu.Lock()
-			if !v.allows(p) || ctx.Err() != nil {
-				ok, err := v.allows(p), ctx.Err()
-				v.users--
-				g.mu.Unlock()
-				<-v.slots
-				return ticket{}, ok && err == nil, err
-			}
+		case e.slots <- struct{}{}:
+			inSlot = true
 		case <-ctx.Done():
-			g.mu.Lock()
-			v.users--
-			g.mu.Unlock()
-			return ticket{}, false, ctx.Err()
 		}
+		g.mu.Lock()
 	}
-	v.started++
-	t = ticket{v, v.started}
-	g.mu.Unlock()
-	return t, true, nil
+	// An offer is for the verdict that it was made for.
+	if err := ctx.Err(); err != nil || !e.allows(p) || e.since != since && e.state == verdictRejected {
+		e.users--
+		if inSlot {
+			<-e.slots
+		}
+		return ticket{}, false, err
+	}
+	e.started++
+	return ticket{e, e.started}, true, nil
 }
 
+// allows reports whether a login may be sent by p.
 func (v *verdict) allows(p permission) bool {
-	switch p {
-	case ifAccepted:
-		return v.state == verdictAccepted
-	case unlessRejected:
-		return v.state != verdictRejected
-	}
-	return true
+	return p == always || v.state == verdictAccepted || p == unlessRejected && v.state == verdictUnknown
 }
 
-// leave returns a ticket with the login's outcome; err is what the server said if it
-// rejected the login. changed tells whether the verdict is another one now, or a later
-// rejection: of many logins that are rejected together one changes it.
+// leave returns a ticket with the login's outcome and what the server said. changed tells
+// whether the verdict is new: of many logins that are rejected together one changes it.
 func (g *gate) leave(t ticket, o outcome, err error) (changed bool) {
 	now := time.Now()
 	g.mu.Lock()
-	v := t.verdict
-	v.users--
-	if t.number > v.since {
-		switch o {
-		case accepted:
-			changed = v.state != verdictAccepted
-			v.state, v.rejection, v.pause, v.withdrawn = verdictAccepted, rejection{}, nil, false
-		case rejected:
-			changed = true
-			v.withdrawn = v.withdrawn || v.state == verdictAccepted
-			v.state, v.rejection, v.since = verdictRejected, rejection{err, now}, v.started
-			v.pause = v.pause.Next(now, pauseBase, pauseMax)
-		}
+	defer g.mu.Unlock()
+	e := t.entry
+	e.users--
+	if e.slots != nil {
+		<-e.slots
 	}
-	g.mu.Unlock()
-	if v.slots != nil {
-		<-v.slots
+	switch late := t.number <= e.since; {
+	case late:
+	case o == accepted:
+		changed = e.state != verdictAccepted
+		e.verdict, e.withdrawn = verdict{state: verdictAccepted}, false
+	case o == rejected:
+		changed = true
+		e.withdrawn = e.withdrawn || e.state == verdictAccepted
+		e.verdict, e.since = verdict{verdictRejected, err, now, e.pause.Next(now, pauseBase, pauseMax)}, e.started
 	}
 	return changed
 }
 
-// verdict returns the verdict on k. g.mu is held.
-func (g *gate) verdict(k loginKey) *verdict {
-	v := g.verdicts[k]
-	if v == nil {
+// entry returns what is known of k. g.mu is held.
+func (g *gate) entry(k loginKey) *entry {
+	e := g.verdicts[k]
+	if e == nil {
 		if len(g.verdicts) >= maxVerdicts {
 			g.forget()
 		}
-		v = &verdict{}
+		e = &entry{}
 		if g.maxLogins > 0 {
-			v.slots = make(chan struct{}, g.maxLogins)
+			e.slots = make(chan struct{}, g.maxLogins)
 		}
-		g.verdicts[k] = v
+		g.verdicts[k] = e
 	}
-	return v
+	return e
 }
 
-// forget drops the verdict with which the least is lost: on a version that is not
+// forget drops the entry with which the least is lost: on a version that is not
 // rejected, or whose retry is due soonest. g.mu is held.
 func (g *gate) forget() {
 	now := time.Now()
 	var victim loginKey
 	least := time.Duration(-1)
-	for k, v := range g.verdicts {
-		if wait := v.pause.Wait(now); v.users == 0 && k.version != g.current && (least < 0 || wait < least) {
+	for k, e := range g.verdicts {
+		if wait := e.pause.Wait(now); e.users == 0 && k.version != g.current && (least < 0 || wait < least) {
 			victim, least = k, wait
 		}
 	}
-	if least >= 0 {
-		delete(g.verdicts, victim)
-	}
+	delete(g.verdicts, victim) // or nothing
 }
 
-// state returns the verdict's state, and the rejection if there is one.
-func (g *gate) state(k loginKey) (verdictState, rejection) {
+// verdict returns the verdict on k.
+func (g *gate) verdict(k loginKey) verdict {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if v := g.verdicts[k]; v != nil {
-		return v.state, v.rejection
+	if e := g.verdicts[k]; e != nil {
+		return e.verdict
 	}
-	return verdictUnknown, rejection{}
-}
-
-// retryWait returns how long after at a retry with a rejected version is due; zero if it
-// is due, or the version is not rejected.
-func (g *gate) retryWait(k loginKey, at time.Time) time.Duration {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if v := g.verdicts[k]; v != nil && v.state == verdictRejected {
-		return v.pause.Wait(at)
-	}
-	return 0
+	return verdict{}
 }
 
 // acceptsAny reports whether the server accepts one of versions, at any address.
 func (g *gate) acceptsAny(versions ...string) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for k, v := range g.verdicts {
-		for _, version := range versions {
-			if k.version == version && v.state == verdictAccepted {
-				return true
-			}
+	for k, e := range g.verdicts {
+		if e.state == verdictAccepted && slices.Contains(versions, k.version) {
+			return true
 		}
 	}
 	return false
 }
 
 // stageMoved says that the stage names another version now, or was read first. That version
-// begins anew, also an older one that the stage names again: the one who moved the stage
-// says that it is good. The exception is a version that was accepted as a fallback and has been rejected
-// since: the stage may have moved to it long before, and the next rotation have begun.
+// begins anew, also an older one that the stage names again. The exception is one that was
+// accepted as a fallback and rejected since: the stage may have moved to it long before, and
+// the next rotation have begun.
 func (g *gate) stageMoved(version string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for k, v := range g.verdicts {
-		if k.version == version && !v.withdrawn {
-			v.state, v.rejection, v.pause, v.since = verdictUnknown, rejection{}, nil, v.started
+	for k, e := range g.verdicts {
+		if k.version == version && !e.withdrawn {
+			e.verdict, e.since = verdict{}, e.started
 		}
-		v.withdrawn = false
+		e.withdrawn = false
 	}
 	g.current = version
 }

@@ -16,10 +16,10 @@ import (
 // failed; for a version that is unusable it is what Connect returns.
 func (a *call) send(ctx context.Context, c candidate, p permission) (conn sqldriver.Conn, o outcome, err error) {
 	a.used, a.blamed = c, false
-	t, lg, err := a.prepareLogin(c)
+	t, lg, err := a.prepare(c.secret)
 	if err != nil {
 		a.blamed = true
-		return nil, unusable, err
+		return nil, unusable, a.fail("connect with secret", err)
 	}
 	k := loginKey{t.address, c.id}
 	tk, ok, err := a.gate.enter(ctx, k, p)
@@ -30,7 +30,7 @@ func (a *call) send(ctx context.Context, c candidate, p permission) (conn sqldri
 		return nil, heldBack, nil
 	}
 	a.logins++
-	info := LoginInfo{SecretID: a.reader.id, Stage: c.stage, Version: c.secret.VersionID(), Address: t.address}
+	info := LoginInfo{SecretID: a.reader.id, Stage: c.stage, Version: c.version(), Address: t.address}
 	start := time.Now()
 	conn, o, changed, err := a.logInWith(ctx, tk, lg, t, info)
 	info.Duration, info.Rejected, info.Err = time.Since(start), o == rejected, err
@@ -44,7 +44,7 @@ func (a *call) send(ctx context.Context, c candidate, p permission) (conn sqldri
 			a.resolver.accepted(nil, c)
 		}
 	case rejected:
-		a.own = rejectedAttempt(c, k, rejection{err, time.Now()})
+		a.own = rejectedAttempt(c, k, verdict{err: err, at: time.Now()})
 		a.resolver.rejected(c)
 		level := slog.LevelInfo
 		if !changed { // one record for those that were in flight together
@@ -58,20 +58,6 @@ func (a *call) send(ctx context.Context, c candidate, p permission) (conn sqldri
 		}
 	}
 	return conn, o, err
-}
-
-// prepareLogin reads a version's JSON and makes the engine's configuration. Its error is
-// what Connect returns.
-func (a *call) prepareLogin(c candidate) (*target, Login, error) {
-	t, err := a.target(c.secret)
-	if err != nil {
-		return nil, nil, a.fail("read secret", err)
-	}
-	lg, err := a.prepare(t)
-	if err != nil {
-		return nil, nil, a.fail("connect with secret", err)
-	}
-	return t, lg, nil
 }
 
 // logInWith sends one login and returns the ticket: when it ends, the gate knows how the

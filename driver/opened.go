@@ -9,7 +9,11 @@ import (
 // openedSecrets are those that Options.SecretsAt returns. The first call opens them, once
 // for all. If that fails, those that waited for it fail as well, and the next call tries
 // again.
-type openedSecrets struct{ opening atomic.Pointer[opening] }
+type openedSecrets struct {
+	options *Options
+	source  *dataSource
+	opening atomic.Pointer[opening]
+}
 
 // An opening is one call of SecretsAt. Its results are set before done is closed.
 type opening struct {
@@ -18,15 +22,15 @@ type opening struct {
 	err     error
 }
 
-func (s *openedSecrets) open(ctx context.Context, o *Options, loc Location) (Secrets, error) {
-	if o.Secrets != nil {
-		return o.Secrets, nil
+func (s *openedSecrets) open(ctx context.Context) (Secrets, error) {
+	if s.options.Secrets != nil {
+		return s.options.Secrets, nil
 	}
 	call := s.opening.Load()
 	for call == nil {
 		call = &opening{done: make(chan struct{}), err: errors.New("options' SecretsAt panicked")}
 		if s.opening.CompareAndSwap(nil, call) {
-			s.run(call, o, loc)
+			s.run(call)
 		} else {
 			call = s.opening.Load()
 		}
@@ -39,14 +43,14 @@ func (s *openedSecrets) open(ctx context.Context, o *Options, loc Location) (Sec
 	}
 }
 
-func (s *openedSecrets) run(call *opening, o *Options, loc Location) {
+func (s *openedSecrets) run(call *opening) {
 	defer func() {
 		if call.err != nil {
 			s.opening.CompareAndSwap(call, nil)
 		}
 		close(call.done)
 	}()
-	call.secrets, call.err = o.SecretsAt(loc)
+	call.secrets, call.err = s.options.SecretsAt(s.source.location)
 	if call.err == nil && call.secrets == nil {
 		call.err = errors.New("options' SecretsAt returned neither secrets nor an error")
 	}

@@ -1,6 +1,7 @@
 package driver
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -124,24 +125,13 @@ func (o *Options) clone() Options {
 
 // setDefaults replaces what is zero.
 func (o *Options) setDefaults(info *Info) {
-	if o.ConnectTimeout == 0 {
-		o.ConnectTimeout = DefaultConnectTimeout
-	}
+	o.ConnectTimeout = cmp.Or(o.ConnectTimeout, DefaultConnectTimeout)
 	if o.FallbackStages == nil {
 		o.FallbackStages = []string{"AWSPENDING"}
 	}
-	switch {
-	case o.MaxLogins == 0:
-		o.MaxLogins = info.MaxLogins
-	case o.MaxLogins < 0:
-		o.MaxLogins = 0
-	}
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
-	if o.Trace == nil {
-		o.Trace = &Trace{}
-	}
+	o.MaxLogins = max(0, cmp.Or(o.MaxLogins, info.MaxLogins))
+	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
+	o.Trace = cmp.Or(o.Trace, &Trace{})
 }
 
 // checkSecrets makes sure that there is somewhere to get secrets from.

@@ -28,11 +28,7 @@ func (o *outage) note() {
 }
 
 // over says that a login succeeded.
-func (o *outage) over() {
-	if o.due.Load() != 0 {
-		o.due.Store(0)
-	}
-}
+func (o *outage) over() { o.due.Store(0) }
 
 // recheckDue reports whether the secret is to be read again, if the cache agrees.
 func (o *outage) recheckDue() bool {

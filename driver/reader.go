@@ -21,13 +21,22 @@ type candidate struct {
 	id     string // tells versions apart; never empty
 }
 
+// version returns what people call the version. It is empty for a version without an id,
+// and for the zero candidate.
+func (c candidate) version() string {
+	if c.secret == nil {
+		return ""
+	}
+	return c.secret.VersionID()
+}
+
 // name returns what errors call the candidate: "AWSPENDING version v2".
-func (c candidate) name() string { return c.stage + " version " + c.secret.VersionID() }
+func (c candidate) name() string { return c.stage + " version " + c.version() }
 
 // A reader reads the stages of the connector's secret, and tells trace and log.
 type reader struct {
 	id, stage string // of the data source name
-	open      func(context.Context) (Secrets, error)
+	secrets   *openedSecrets
 	trace     *Trace
 	log       *slog.Logger // with the secret's id
 	clock     *clock.Clock
@@ -64,12 +73,20 @@ func (r *reader) candidate(s *secretcache.Secret, stage string) candidate {
 }
 
 // get returns the version that the stage names, from the cache if that has it.
-func (r *reader) get(ctx context.Context, secrets Secrets) (secretcache.Reading, error) {
-	if s, ok := secrets.(staleTeller); ok {
-		return s.Read(ctx, r.id, r.stage)
+func (r *reader) get(ctx context.Context) (c candidate, reading secretcache.Reading, err error) {
+	secrets, err := r.secrets.open(ctx)
+	if err != nil {
+		return candidate{}, reading, err
 	}
-	s, err := secrets.Get(ctx, r.id, r.stage)
-	return secretcache.Reading{Secret: s}, err
+	if s, ok := secrets.(staleTeller); ok {
+		reading, err = s.Read(ctx, r.id, r.stage)
+	} else {
+		reading.Secret, err = secrets.Get(ctx, r.id, r.stage)
+	}
+	if err == nil {
+		c = r.candidate(reading.Secret, r.stage)
+	}
+	return c, reading, err
 }
 
 // got tells trace and log what a Connect call has got.
@@ -78,15 +95,14 @@ func (r *reader) got(ctx context.Context, reading secretcache.Reading, start tim
 		r.log.WarnContext(ctx, "the secret is stale: it is older than its TTL and could not be fetched again", "stage", r.stage,
 			"version", reading.Secret.VersionID(), "served until", reading.StaleUntil, "error", reading.StaleCause)
 	}
-	if r.trace.SecretDone == nil {
-		return
+	if r.trace.SecretDone != nil {
+		info := SecretInfo{SecretID: r.id, Stage: r.stage, Duration: time.Since(start), Err: err,
+			StaleCause: reading.StaleCause, StaleUntil: reading.StaleUntil}
+		if err == nil {
+			info.Version = reading.Secret.VersionID()
+		}
+		r.trace.SecretDone(ctx, info)
 	}
-	info := SecretInfo{SecretID: r.id, Stage: r.stage, Duration: time.Since(start), Err: err,
-		StaleCause: reading.StaleCause, StaleUntil: reading.StaleUntil}
-	if err == nil {
-		info.Version = reading.Secret.VersionID()
-	}
-	r.trace.SecretDone(ctx, info)
 }
 
 // due reports whether a record is due that is written once in a while.
@@ -95,10 +111,10 @@ func (r *reader) due(next *atomic.Int64, every time.Duration) bool {
 	return now >= due && next.CompareAndSwap(due, now+int64(every))
 }
 
-// refresh returns the version that a stage names now. rejected is what the server does
-// not accept; with anew nothing that was fetched before will do.
+// refresh looks for another version of a stage than rejected, as Secrets.Refresh does; with
+// anew nothing that was fetched before will do.
 func (r *reader) refresh(ctx context.Context, stage string, rejected candidate, anew bool) (candidate, error) {
-	secrets, err := r.open(ctx)
+	secrets, err := r.secrets.open(ctx)
 	if err != nil {
 		return candidate{}, err
 	}
@@ -114,17 +130,13 @@ func (r *reader) refresh(ctx context.Context, stage string, rejected candidate, 
 
 // refreshed tells trace and log what a refresh has found.
 func (r *reader) refreshed(ctx context.Context, stage string, rejected, found candidate, start time.Time, err error) {
-	info := RefreshInfo{SecretID: r.id, Stage: stage, Rejected: rejected.secret.VersionID(), Duration: time.Since(start), Err: err}
-	level, text, detail := slog.LevelInfo, "the secret has another version than the rejected one", slog.Any("error", err)
-	if err == nil {
-		info.Version = found.secret.VersionID()
-		detail = slog.String("version", info.Version)
-	}
+	info := RefreshInfo{SecretID: r.id, Stage: stage, Rejected: rejected.version(), Version: found.version(), Duration: time.Since(start), Err: err}
+	level, text, detail := slog.LevelInfo, "the secret has another version than the rejected one", slog.String("version", info.Version)
 	switch {
 	case errors.Is(err, secretcache.ErrNoVersion):
 		text, detail = "no version of the secret has the stage", slog.Attr{}
 	case err != nil:
-		level, text = slog.LevelWarn, "the secret could not be refreshed"
+		level, text, detail = slog.LevelWarn, "the secret could not be refreshed", slog.Any("error", err)
 	case found.id == rejected.id:
 		text = "the secret has no other version than the rejected one"
 	}
@@ -133,25 +145,28 @@ func (r *reader) refreshed(ctx context.Context, stage string, rejected, found ca
 		slog.Duration("duration", info.Duration), detail)
 }
 
-// traceRefresh calls RefreshDone, whose panic must not end the program: no call of the
-// program's is on the stack.
+// traceRefresh calls RefreshDone, whose panic must not end the program: it may run in a
+// goroutine of the library.
 func (r *reader) traceRefresh(ctx context.Context, info RefreshInfo) {
 	if r.trace.RefreshDone == nil {
 		return
 	}
-	defer func() {
-		if p := recover(); p != nil { // its text may hold a secret
-			r.log.ErrorContext(ctx, "panic in Trace.RefreshDone", "type", fmt.Sprintf("%T", p))
-		}
-	}()
+	defer r.logPanic(ctx, "panic in Trace.RefreshDone")
 	r.trace.RefreshDone(ctx, info)
 }
 
+// logPanic is to be deferred. It logs a panic's type only: the text may hold a secret.
+func (r *reader) logPanic(ctx context.Context, text string) {
+	if p := recover(); p != nil {
+		r.log.ErrorContext(ctx, text, "type", fmt.Sprintf("%T", p))
+	}
+}
+
 // recheck looks for another version than used, which failed for another reason than its
-// credentials. ok is false if there is none, or the secret was read a short time ago. It
-// tells resolver, and trace and log if that did not know the version yet.
+// credentials, and reports whether there is one. It tells the resolver, and trace and log if
+// that did not know the version yet.
 func (r *reader) recheck(ctx context.Context, used candidate, resolver *resolver) (ok bool) {
-	secrets, err := r.open(ctx)
+	secrets, err := r.secrets.open(ctx)
 	s, can := secrets.(rechecker)
 	if err != nil || !can {
 		return false
@@ -162,7 +177,7 @@ func (r *reader) recheck(ctx context.Context, used candidate, resolver *resolver
 	if err != nil {
 		if r.due(&r.recheckDue, recheckEvery) {
 			r.traceRefresh(ctx, info)
-			r.log.WarnContext(ctx, "the secret could not be read again", "stage", r.stage, "used", used.secret.VersionID(), "error", err)
+			r.log.WarnContext(ctx, "the secret could not be read again", "stage", r.stage, "used", used.version(), "error", err)
 		}
 		return false
 	}
@@ -170,10 +185,10 @@ func (r *reader) recheck(ctx context.Context, used candidate, resolver *resolver
 	if c.id == used.id {
 		return false
 	}
-	if _, moved, _ := resolver.observe(moves, c); moved {
-		info.Version = secret.VersionID()
+	if moved, _ := resolver.observe(moves, c); moved {
+		info.Version = c.version()
 		r.traceRefresh(ctx, info)
-		r.log.InfoContext(ctx, "the secret has changed since it was cached", "stage", r.stage, "used", used.secret.VersionID(), "version", info.Version)
+		r.log.InfoContext(ctx, "the secret has changed since it was cached", "stage", r.stage, "used", used.version(), "version", info.Version)
 	}
 	return true
 }
@@ -185,12 +200,13 @@ func (r *reader) interrupted(stage string, err error) attempt {
 	if stage == r.stage {
 		a.text = "look for a newer version"
 	}
-	if secrets, openErr := r.open(context.Background()); openErr == nil {
-		if s, ok := secrets.(failureTeller); ok {
-			if last := s.LastFailure(r.id, stage); last != nil {
-				a.err = fmt.Errorf("%w; the last attempt failed: %w", err, last)
-			}
-		}
+	secrets, openErr := r.secrets.open(context.Background())
+	s, ok := secrets.(failureTeller)
+	if openErr != nil || !ok {
+		return a
+	}
+	if last := s.LastFailure(r.id, stage); last != nil {
+		a.err = fmt.Errorf("%w; the last attempt failed: %w", err, last)
 	}
 	return a
 }

@@ -9,10 +9,9 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
-// A resolution finds a version of the secret that the server accepts, for all Connect
-// calls that need one. It has a goroutine of its own, and a context that no single waiter
-// can end; it ends when the last one leaves. It reads the stages and offers each candidate
-// to one waiter, who logs in and keeps the connection.
+// A resolution finds a version that the server accepts, for all Connect calls that need one.
+// It reads the stages in a goroutine of its own and offers each candidate to one waiter, who
+// logs in and keeps the connection. No single waiter ends it; it ends when the last one leaves.
 type resolution struct {
 	resolver *resolver
 	ctx      context.Context
@@ -24,34 +23,36 @@ type resolution struct {
 	waiters    int
 	retriesFor time.Time // begin of the last call that joined: retries that were due then are due
 	over       bool
-	result     result // set once, before done is closed
-	log        attemptLog
+	result     result    // set once, before done is closed
+	failure    *findings // likewise, if result is foundNothing
 	reading    string    // the stage that is read, or empty
 	trying     candidate // that is offered, or that a waiter logs in with; or zero
 
-	// What the resolution has met so far; for its own goroutine.
-	current  candidate // that the stage names
+	// For its own goroutine:
+	findings           // but resolver.mu guards the log
 	rejected candidate // a refresh is to find another version than this
 	tried    map[loginKey]bool
-	answered uint64 // calls up to this number joined before the last reading began
-	moved    bool   // the stage moved
-	moving   bool   // a version that nothing was known of was rejected
+	moved    bool // the stage moved
+}
+
+// Findings are what a resolution has met so far. Where it found no version that the server
+// accepts, they are the failure that its waiters and later calls get.
+type findings struct {
+	log      attemptLog
+	current  candidate // that the stage names
+	answered uint64    // calls up to this number joined before the last reading began
+	moving   bool      // a version that nothing was known of was rejected: another resolution may find more
 }
 
 // A result is how a resolution ended.
-type result struct {
-	kind    resultKind
-	failure *failure // of foundNothing
-}
-
-type resultKind int
+type result int
 
 const (
-	deserted     resultKind = iota // nobody waits any more, or Secrets does not answer
-	found                          // the active version is accepted
-	foundNothing                   // failure says what was tried
-	setFree                        // nothing is known of the active version: each waiter tries on its own
-	stageMoved                     // another call saw the stage on another version
+	deserted     result = iota // nobody waits any more, or Secrets does not answer
+	found                      // the active version is accepted
+	foundNothing               // failure says what was tried
+	setFree                    // nothing is known of the active version: each waiter tries on its own
+	stageMoved                 // another call saw the stage on another version
 )
 
 // An offer is a candidate for one waiter, who reports how the login ended.
@@ -86,15 +87,13 @@ func (s *resolution) run() {
 	}
 }
 
-// refreshAll reads the stage and the fallback stages, and considers what they name. again
-// tells that resolutions before found nothing: then nothing will do that was fetched
-// before. It reports whether the resolution is over.
+// refreshAll reads the stage and the fallback stages, and considers what they name. again:
+// resolutions before found nothing, so nothing will do that was fetched before.
 func (s *resolution) refreshAll(again bool) (over bool) {
-	if err := s.refreshStage(again); err != nil {
-		return s.consider(s.current, true) // the source fails: other stages will not help
-	}
-	if s.consider(s.current, true) {
-		return true
+	own := s.resolver.reader.stage
+	_, err := s.refresh(own, again)
+	if over = s.consider(s.current, true); over || err != nil {
+		return over // if the source fails, other stages will not help
 	}
 	vanished := false // a stage that may have named a version before
 	for _, stage := range s.resolver.fallbacks {
@@ -106,16 +105,11 @@ func (s *resolution) refreshAll(again bool) (over bool) {
 	}
 	// A rotation that finished between the two readings took AWSPENDING away and gave its
 	// version to the stage.
-	return vanished && !again && s.refreshStage(true) == nil && s.consider(s.current, true)
-}
-
-// refreshStage reads the stage.
-func (s *resolution) refreshStage(anew bool) error {
-	c, err := s.refresh(s.resolver.reader.stage, anew)
-	if err == nil {
-		s.moved, s.current = s.moved || c.id != s.current.id, c
+	if vanished && !again {
+		_, err = s.refresh(own, true)
+		return err == nil && s.consider(s.current, true)
 	}
-	return err
+	return false
 }
 
 // errNothing is the error of a refresh that brought nothing, which the attempt log tells.
@@ -130,7 +124,7 @@ func (s *resolution) refresh(stage string, anew bool) (candidate, error) {
 	}
 	defer cancel()
 	// Secrets may ignore their context: then the waiters go on without this resolution.
-	defer context.AfterFunc(ctx, func() { s.end(result{kind: deserted}) })()
+	defer context.AfterFunc(ctx, func() { s.end(deserted) })()
 
 	if !r.startReading(s, stage) {
 		return candidate{}, errNothing
@@ -144,8 +138,8 @@ func (s *resolution) refresh(stage string, anew bool) (candidate, error) {
 	return c, s.noteReading(stage, c, err)
 }
 
-// noteReading adds to the attempt log what a reading did not bring, and returns an error if
-// there is nothing to log in with.
+// noteReading adds to the attempt log what a reading did not bring. It returns an error if
+// that was a candidate.
 func (s *resolution) noteReading(stage string, c candidate, err error) error {
 	switch {
 	case errors.Is(err, secretcache.ErrNoVersion):
@@ -169,42 +163,42 @@ func (s *resolution) noteReading(stage string, c candidate, err error) error {
 }
 
 // consider offers a candidate to the waiters, unless it was tried in this resolution or is
-// held back: a rejected version needs a retry that is due, and retries to be allowed. It
-// reports whether the resolution is over.
+// held back: it was rejected, and a retry is not due or not allowed.
 func (s *resolution) consider(c candidate, retries bool) (over bool) {
-	k, err := s.resolver.locate(c)
-	state, _ := s.resolver.gate.state(k)
+	k, v, err := s.resolver.verdict(c)
 	switch {
 	case err != nil && s.isOwn(c):
-		return s.end(result{kind: setFree}) // each waiter finds out for itself
+		return s.end(setFree) // each waiter finds out for itself
 	case err != nil:
 		s.note(attempt{text: c.name(), err: plain(err)})
 		return false
 	case s.tried[k]:
 		return false
-	case state == verdictAccepted:
+	case v.state == verdictAccepted:
 		return s.accept(c)
-	case state == verdictRejected && !(retries && s.retryDue(k)):
+	case v.state == verdictRejected && !(retries && s.retryDue(v)):
 		s.noteRejection(c)
 		return false
 	}
 	s.tried[k] = true
-	return s.conclude(c, k, state)
+	return s.conclude(c, k, v.state == verdictUnknown)
 }
 
 // conclude offers a candidate and notes what came of it.
-func (s *resolution) conclude(c candidate, k loginKey, state verdictState) (over bool) {
+func (s *resolution) conclude(c candidate, k loginKey, unknown bool) (over bool) {
 	got, ok := s.offer(c)
 	switch {
 	case !ok || got.outcome == accepted:
 		return true // the waiter has told the resolver
+	case got.outcome == heldBack:
+		s.noteRejection(c) // by another login, while this one waited for its turn
 	case got.outcome == rejected:
-		s.moving = s.moving || state == verdictUnknown && c.id != s.rejected.id
-		s.note(attempt{text: c.name() + " at " + k.address, err: got.err, key: k, rejected: true})
+		s.moving = s.moving || unknown && c.id != s.rejected.id
+		s.note(rejectedAttempt(c, k, verdict{err: got.err}))
 	case !s.isOwn(c):
-		s.note(attempt{text: c.name(), err: plain(got.err), key: k, version: c.secret.VersionID(), open: got.outcome == failed})
-	case state == verdictUnknown:
-		return s.end(result{kind: setFree})
+		s.note(attempt{text: c.name(), err: plain(got.err), key: k, version: c.version(), open: got.outcome == failed})
+	case unknown:
+		return s.end(setFree)
 	}
 	return false // if a retry failed, that is the business of the call that sent it
 }
@@ -241,12 +235,12 @@ func (s *resolution) setTrying(c candidate) {
 	s.trying = c
 }
 
-// retryDue reports whether a retry was due when the last call joined. A call that has
-// waited for a refresh that found nothing must not send one because of its wait.
-func (s *resolution) retryDue(k loginKey) bool {
+// retryDue reports whether a retry was due when the last call that joined began. A call must
+// not send one because it waited for a refresh that found nothing.
+func (s *resolution) retryDue(v verdict) bool {
 	s.resolver.mu.Lock()
 	defer s.resolver.mu.Unlock()
-	return s.resolver.gate.retryWait(k, s.retriesFor) == 0
+	return v.pause.Wait(s.retriesFor) == 0
 }
 
 // note adds to the attempt log.
@@ -258,54 +252,56 @@ func (s *resolution) note(a attempt) {
 
 // noteRejection adds to the attempt log that a version is rejected, if it is.
 func (s *resolution) noteRejection(c candidate) {
-	k, err := s.resolver.locate(c)
-	if state, r := s.resolver.gate.state(k); err == nil && state == verdictRejected && !s.log.has(k) {
-		s.note(rejectedAttempt(c, k, r))
+	if k, v, _ := s.resolver.verdict(c); v.state == verdictRejected && !s.log.has(k) {
+		s.note(rejectedAttempt(c, k, v))
 	}
 }
 
-// accept ends the resolution: the server accepts c. The waiter that logged in calls it,
-// before it leaves.
+// accept ends the resolution: the server accepts c. The waiter that logged in calls it.
 func (s *resolution) accept(c candidate) (over bool) {
+	r := s.resolver
 	text := "found a version that the server accepts"
 	if !s.isOwn(c) {
 		text = "the server accepted a fall-back version"
 	}
-	if s.resolver.accepted(s, c) && len(s.log) > 0 {
-		s.resolver.reader.log.InfoContext(s.ctx, text, "stage", c.stage, "version", c.secret.VersionID())
+	log, _, _, _ := r.progress(s)
+	if r.accepted(s, c) && len(log) > 0 {
+		r.reader.log.InfoContext(s.ctx, text, "stage", c.stage, "version", c.version())
 	}
 	return true
 }
 
-// fail ends the resolution without a version, and logs that.
+// fail ends the resolution without a version. It logs that first: when the waiters go on,
+// the record is written.
 func (s *resolution) fail(read bool) {
-	if f := s.settle(read); f != nil {
-		s.resolver.reader.log.WarnContext(s.ctx, "no version of the secret is accepted", "version", f.current.secret.VersionID(),
-			"error", f.log.text(time.Time{}, time.Now()))
+	if s.ctx.Err() == nil {
+		s.resolver.reader.log.WarnContext(s.ctx, "no version of the secret is accepted", "version", s.current.version(),
+			"error", s.log.text(time.Time{}, time.Now()))
 	}
+	s.settle(read)
 }
 
-// settle ends the resolution without a version. read tells whether it read the secret: then
-// the next one pauses before it does. It returns nil if the resolution is over.
-func (s *resolution) settle(read bool) *failure {
+// settle ends the resolution without a version, with a pause until the next refresh if it
+// read the secret.
+func (s *resolution) settle(read bool) {
 	r := s.resolver
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if s.over {
-		return nil
+		return
 	}
 	if read && !(s.moved && s.moving) {
 		r.pause = r.pause.Next(time.Now(), refreshBase, refreshMax)
 	}
-	r.failure = &failure{s.log, s.current, s.answered, s.moving}
-	r.end(s, result{foundNothing, r.failure})
-	return r.failure
+	f := s.findings // a copy, which does not keep the resolution's context
+	s.failure, r.failure = &f, &f
+	r.end(s, foundNothing)
 }
 
 // end ends the resolution.
-func (s *resolution) end(res result) (over bool) {
+func (s *resolution) end(as result) (over bool) {
 	s.resolver.mu.Lock()
 	defer s.resolver.mu.Unlock()
-	s.resolver.end(s, res)
+	s.resolver.end(s, as)
 	return true
 }

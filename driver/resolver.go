@@ -19,10 +19,9 @@ const (
 	deniedPause = 10 * time.Minute
 )
 
-// A resolver knows which version of the secret new connections log in with, the active
-// version: the stage's, or a fallback stage's that the server accepted while it rejected
-// the stage's. A Connect call that cannot log in with it joins the resolution, of which
-// there is one at a time.
+// A resolver knows the active version, which new connections log in with: the stage's, or a
+// fallback stage's that the server accepted while it rejected the stage's. A Connect call
+// that cannot log in with it joins the resolution, of which there is one at a time.
 type resolver struct {
 	reader    *reader
 	gate      *gate
@@ -36,29 +35,20 @@ type resolver struct {
 	current  candidate   // that the stage named when it was last read
 	fallback candidate   // the active version, if that is not current; else zero
 	running  *resolution // or nil
-	failure  *failure    // of the last resolution, if that found nothing and there is no news since
+	failure  *findings   // of the last resolution, if that found nothing and there is no news since
 	pause    *backoff.Backoff
 	denied   map[string]attempt // by fallback stage, the reading that was denied
 	joins    uint64             // number of the call that joined last
 	news     chan struct{}      // closed when the stage moves, or the server accepts a version that it did not
 }
 
-// A failure is what a resolution says that found no version that the server accepts.
-type failure struct {
-	log      attemptLog
-	current  candidate // that the stage named at the end
-	answered uint64    // calls up to this number joined before the last reading began
-	moving   bool      // the secret changed meanwhile: another resolution may find more
-}
-
-// observe notes which version the stage names, and returns the active version. moves is
-// the number of moves before the secret was read: ok is false, and nothing is noted, if the
-// stage has moved since, because what was read may be older. moved tells whether c is news.
-func (r *resolver) observe(moves uint64, c candidate) (active candidate, moved, ok bool) {
+// observe notes which version the stage names. moves is the number of moves before the
+// secret was read: ok is false, and nothing is noted, if the stage has moved since, because
+// what was read may be older. moved tells whether c is news.
+func (r *resolver) observe(moves uint64, c candidate) (moved, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	moved, ok = r.see(moves, c, nil)
-	return r.active(), moved, ok
+	return r.see(moves, c, nil)
 }
 
 // see is observe. A move ends the resolution that is running, unless that is by, which has
@@ -76,7 +66,7 @@ func (r *resolver) see(moves uint64, c candidate, by *resolution) (moved, ok boo
 	r.moves.Add(1)
 	r.tell()
 	if r.running != nil && r.running != by {
-		r.end(r.running, result{kind: stageMoved})
+		r.end(r.running, stageMoved)
 	}
 	return true, true
 }
@@ -112,9 +102,8 @@ func (r *resolver) rejected(c candidate) {
 }
 
 // accepted says that the server accepted a version, for a resolution or, if s is nil or
-// over, for a call on its own. It ends the resolution. That does not make the next refresh
-// due: a server that lags behind would cause one each time it is dialled. ok tells whether
-// s has ended by it.
+// over, for a call on its own. It ends the resolution that is running; ok tells whether that
+// was s. It leaves the pause: a server that lags behind would cause a refresh at each login.
 func (r *resolver) accepted(s *resolution, c candidate) (ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -129,26 +118,36 @@ func (r *resolver) accepted(s *resolution, c candidate) (ok bool) {
 	r.failure = nil
 	r.tell()
 	if r.running != nil {
-		r.end(r.running, result{kind: found})
+		r.end(r.running, found)
 	}
 	return ok
 }
 
-// join makes a Connect call, which began at began and may not log in with used, a waiter of
-// the resolution, and begins one if none is running. If the last one found nothing and it
-// is too early for another, it returns that failure instead, and how long it is until the
-// secret may be read again. It returns neither if a fallback version is active by now.
-func (r *resolver) join(ctx context.Context, began time.Time, used candidate) (s *resolution, number uint64, f *failure, wait time.Duration) {
+// A membership is what a Connect call gets that joins the resolution: its place as a waiter,
+// or, if the last resolution found nothing and it is too early for another, that failure.
+type membership struct {
+	resolution *resolution
+	number     uint64 // of the call
+
+	failure *findings
+	wait    time.Duration   // until the next refresh is due
+	news    <-chan struct{} // closed if waiting is over earlier
+}
+
+// join makes a Connect call, which may not log in with used, a waiter of the resolution, and
+// begins one if none is running. The membership is empty if a fallback version is active by
+// now, with which the call may log in.
+func (r *resolver) join(ctx context.Context, began time.Time, used candidate) membership {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	s = r.running
-	if s == nil && r.fallback.secret != nil && r.fallback.id != used.id {
-		return nil, 0, nil, 0
-	}
+	s := r.running
 	if s == nil {
-		wait = r.pause.Wait(time.Now())
+		if r.fallback.secret != nil && r.fallback.id != used.id {
+			return membership{}
+		}
+		wait := r.pause.Wait(time.Now())
 		if r.failure != nil && wait > 0 && (canWait(ctx, wait) || r.retryWait(began) > 0) {
-			return nil, 0, r.failure, wait
+			return membership{failure: r.failure, wait: wait, news: r.news}
 		}
 		s = &resolution{resolver: r, offers: make(chan offer), done: make(chan struct{}), rejected: used, tried: map[loginKey]bool{}}
 		s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
@@ -160,7 +159,7 @@ func (r *resolver) join(ctx context.Context, began time.Time, used candidate) (s
 	if began.After(s.retriesFor) {
 		s.retriesFor = began
 	}
-	return s, r.joins, nil, 0
+	return membership{resolution: s, number: r.joins}
 }
 
 // canWait reports whether a call waits for the next refresh: it is due soon, and before
@@ -175,12 +174,11 @@ func (r *resolver) leave(s *resolution) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if s.waiters--; s.waiters == 0 {
-		r.end(s, result{kind: deserted})
+		r.end(s, deserted)
 	}
 }
 
-// begin says whether the secret is to be read by a resolution, and whether others before
-// have done so and found nothing.
+// begin says whether a refresh is due, and whether resolutions before found nothing.
 func (r *resolver) begin(s *resolution) (again, due bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -195,8 +193,7 @@ func (r *resolver) begin(s *resolution) (again, due bool) {
 	return r.pause != nil, due
 }
 
-// startReading notes that a resolution reads a stage. ok is false if it is not to: it is
-// over, or the program may not read the stage.
+// startReading notes that a resolution reads a stage. ok is false if it is not to.
 func (r *resolver) startReading(s *resolution, stage string) (ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -223,17 +220,18 @@ func (r *resolver) stopReading(s *resolution, moves uint64, c candidate) (ok boo
 	s.reading = ""
 	if !s.over && c.stage == r.reader.stage {
 		r.see(moves, c, s)
+		s.moved, s.current = s.moved || c.id != s.current.id, c
 	}
 	return !s.over
 }
 
 // end ends a resolution: its waiters go on, and what it reads is given up. Later calls do
 // nothing. r.mu is held.
-func (r *resolver) end(s *resolution, res result) {
+func (r *resolver) end(s *resolution, as result) {
 	if s.over {
 		return
 	}
-	s.over, s.result = true, res
+	s.over, s.result = true, as
 	if r.running == s {
 		r.running = nil
 	}
@@ -241,27 +239,31 @@ func (r *resolver) end(s *resolution, res result) {
 	s.cancel()
 }
 
-// progress returns what a resolution has tried, what it is doing, and the version that the
-// stage names.
+// progress returns what a resolution has tried and is doing, and what the stage names.
 func (r *resolver) progress(s *resolution) (log attemptLog, reading string, trying, current candidate) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return s.log, s.reading, s.trying, r.current
 }
 
-// retryWait returns how long after began a retry with the active version is due. r.mu is
-// held.
-func (r *resolver) retryWait(began time.Time) time.Duration {
-	if c := r.active(); c.secret != nil {
-		if k, err := r.locate(c); err == nil {
-			return r.gate.retryWait(k, began)
-		}
+// verdict returns the verdict on a version, unknown for one that does not say where to log in.
+func (r *resolver) verdict(c candidate) (k loginKey, v verdict, err error) {
+	if c.secret == nil {
+		return k, v, nil
 	}
-	return 0
+	if k, err = r.locate(c); err == nil {
+		v = r.gate.verdict(k)
+	}
+	return k, v, err
 }
 
-// next returns how long it is until the next resolution is due, and a channel that is closed
-// when there is news.
+// retryWait returns how long after at a retry of the active version is due. r.mu is held.
+func (r *resolver) retryWait(at time.Time) time.Duration {
+	_, v, _ := r.verdict(r.active())
+	return v.pause.Wait(at)
+}
+
+// next returns how long it is until the next resolution is due, and what news closes.
 func (r *resolver) next() (time.Duration, <-chan struct{}) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

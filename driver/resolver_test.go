@@ -265,6 +265,7 @@ func TestSlowLoginsOutlastQuickRotations(t *testing.T) {
 		b := newBench(t, func(b *bench, _ *string) {
 			b.db.latency = func(int) time.Duration { return time.Second }
 			b.db.early = true // the first login and those that wait for it fit into a rotation
+			b.opts.ConnectTimeout = 5 * time.Minute
 			b.store.latency = 20 * time.Millisecond
 		})
 		db := sql.OpenDB(b.Connector)

@@ -2,7 +2,6 @@ package driver
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"sync/atomic"
@@ -31,7 +30,8 @@ type engineOf struct {
 // NewSelector checks what a data source name has in common for all engines. Errors
 // are as [NewConnector]'s; the engine's parameters are checked by Connector.
 func NewSelector(dsn string, opts *Options) (*Selector, error) {
-	s := &Selector{dsn: dsn, source: newDataSource(), o: opts.clone(), secrets: &openedSecrets{}}
+	s := &Selector{dsn: dsn, source: newDataSource(), o: opts.clone()}
+	s.secrets = &openedSecrets{options: &s.o, source: s.source}
 	if err := s.o.checkSecrets(); err != nil {
 		return nil, err
 	}
@@ -78,13 +78,13 @@ func (s *Selector) Engine(ctx context.Context) (string, error) {
 	case s.source.engine != "":
 		return strings.ToLower(s.source.engine), nil
 	}
-	secrets, err := s.secrets.open(ctx, &s.o, s.source.location)
+	secrets, err := s.secrets.open(ctx)
 	if err != nil {
-		return "", s.fail("open secrets for", nil, err)
+		return "", newError("open secrets for", s.source.secretID, "", err)
 	}
 	current, err := secrets.Get(ctx, s.source.secretID, s.source.stage)
 	if err != nil {
-		return "", s.fail("get secret", nil, err)
+		return "", newError("get secret", s.source.secretID, "", err)
 	}
 	name, err := s.engineOf(current)
 	if err == nil {
@@ -104,33 +104,15 @@ func (s *Selector) engineOf(secret *secretcache.Secret) (string, error) {
 		return e.name, e.err
 	}
 	e := &engineOf{secret: secret}
-	m, err := decodeSecret(secret)
-	if err == nil {
-		if e.name, err = text(m, "engine"); err == nil && e.name == "" {
-			err = errors.New(`key "engine" is missing; secrets that RDS or Redshift manages have none: give "engine" in the data source name`)
-		}
-		if err != nil {
-			err = malformed(err)
-		}
+	j := decodeSecret(secret)
+	if e.name = strings.ToLower(j.text("engine")); e.name == "" {
+		j.fail(`key "engine" is missing; secrets that RDS or Redshift manages have none: give "engine" in the data source name`)
 	}
-	e.name = strings.ToLower(e.name)
-	if err != nil {
-		e.err = s.fail("read secret", secret, err)
+	if j.err != nil {
+		e.err = newError("read secret", s.source.secretID, secret.VersionID(), malformed(j.err))
 	}
 	s.read.Store(e)
 	return e.name, e.err
-}
-
-func (s *Selector) fail(op string, secret *secretcache.Secret, err error) error {
-	e := &Error{Op: op, SecretID: s.source.secretID}
-	if secret != nil {
-		e.Version = secret.VersionID()
-	}
-	if inner := (*Error)(nil); errors.As(err, &inner) && inner.Op == "" {
-		e.Kind, err = inner.Kind, inner.Err
-	}
-	e.Err = notBadConn(err)
-	return e
 }
 
 // Connector returns a connector of engine for the data source name, which gets its
@@ -138,7 +120,7 @@ func (s *Selector) fail(op string, secret *secretcache.Secret, err error) error 
 func (s *Selector) Connector(engine Engine) (*Connector, error) {
 	c, err := NewConnector(engine, s.dsn, &s.o)
 	if err == nil {
-		c.secrets = s.secrets
+		c.reader.secrets = s.secrets
 	}
 	return c, err
 }

@@ -3,13 +3,11 @@ package driver
 import (
 	"context"
 	sqldriver "database/sql/driver"
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/sqlsecrets/sqlsecrets/internal/backoff"
-	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
 const (
@@ -45,15 +43,13 @@ type superseder struct {
 func (s *superseder) check(login LoginInfo, version string) func() bool {
 	return func() bool {
 		s.peek()
-		active, current := s.resolver.use()
-		if version == active.id || version == current.id {
+		switch active, current := s.resolver.use(); {
+		case version == active.id || version == current.id:
 			return false
-		}
-		if !s.resolver.gate.acceptsAny(active.id, current.id) {
+		case !s.resolver.gate.acceptsAny(active.id, current.id):
 			s.prove()
 			return false
-		}
-		if !s.mayClose() {
+		case !s.mayClose():
 			return false
 		}
 		s.resolver.reader.log.Info("a connection is closed whose version of the secret is superseded",
@@ -75,8 +71,7 @@ func (s *superseder) mayClose() bool {
 	return true
 }
 
-// peek has the stage read in the background. No checkout waits for that: the next one
-// knows.
+// peek has the stage read in the background. No checkout waits for that.
 func (s *superseder) peek() {
 	r := s.resolver.reader
 	now, due := int64(r.clock.Now()), s.peekDue.Load()
@@ -91,19 +86,16 @@ func (s *superseder) peek() {
 	s.peekDue.Store(now + int64(every))
 	go s.inBackground("reading the secret", func(ctx context.Context) {
 		defer s.peeking.Store(false)
-		secrets, err := r.open(ctx)
-		if err != nil {
-			return
-		}
 		moves := s.resolver.moves.Load()
-		var secret *secretcache.Secret
+		var c candidate
+		var err error
 		if rotating {
-			secret, err = secrets.Refresh(ctx, r.id, r.stage, current.secret)
+			c, err = r.refresh(ctx, r.stage, current, false)
 		} else {
-			secret, err = secrets.Get(ctx, r.id, r.stage)
+			c, _, err = r.get(ctx)
 		}
 		if err == nil {
-			s.resolver.observe(moves, r.candidate(secret, r.stage))
+			s.resolver.observe(moves, c)
 		}
 	})
 }
@@ -117,33 +109,24 @@ func (s *superseder) prove() {
 		return
 	}
 	s.proving = true
+	pause := s.pause // that nobody else changes until this one is over
 	go s.inBackground("logging in with a newer version of the secret", func(ctx context.Context) {
-		worked := false
 		defer func() {
 			s.mu.Lock()
 			defer s.mu.Unlock()
-			s.proving = false
-			if worked {
-				s.pause = nil
-			}
-			s.pause = s.pause.Next(time.Now(), refreshBase, refreshMax) // the gate spaces the logins
+			s.proving, s.pause = false, pause.Next(time.Now(), refreshBase, refreshMax) // the gate spaces the logins
 		}()
-		conn, err := s.connect(ctx, 0)
-		if worked = err == nil; worked {
+		if conn, err := s.connect(ctx, 0); err == nil {
+			pause = nil
 			_ = conn.Close()
 		}
 	})
 }
 
-// inBackground runs f, which the program has not asked for: its panic must not end the
-// program.
+// inBackground runs f, which the program has not asked for and whose panic must not end it.
 func (s *superseder) inBackground(what string, f func(context.Context)) {
 	ctx, cancel := context.WithTimeout(context.Background(), DefaultConnectTimeout)
 	defer cancel()
-	defer func() {
-		if p := recover(); p != nil { // its text may hold a secret
-			s.resolver.reader.log.Error("panic while "+what, "type", fmt.Sprintf("%T", p))
-		}
-	}()
+	defer s.resolver.reader.logPanic(context.Background(), "panic while "+what)
 	f(ctx)
 }

@@ -914,3 +914,32 @@ func TestMaxLoginsInOrder(t *testing.T) {
 		}
 	})
 }
+
+// A call that was offered a version and waits for its turn does not send it if it was
+// rejected meanwhile.
+func TestVersionRejectedWhileACallWaitsForItsTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, func(b *bench, dsn *string) {
+			*dsn = "prod/app?fallback=none"
+			b.opts.MaxLogins = 1
+			b.db.set("app", "other")
+			b.db.latency = func(n int) time.Duration { return time.Duration(10+90*n) * time.Millisecond }
+		})
+		b.db.setFault(func(_ context.Context, l *login) error {
+			if l.n == 0 {
+				return errors.New("connection reset") // nothing is known: each tries on its own
+			}
+			return nil
+		})
+		var wg sync.WaitGroup
+		for range 3 {
+			wg.Go(func() { _ = b.ping(t.Context()) })
+		}
+		time.Sleep(20 * time.Millisecond)
+		wg.Go(func() { isAuthFailed(t, b.ping(t.Context()), "v1") })
+		wg.Wait()
+		if all, rejected := b.db.count(); all != 2 || rejected != 1 {
+			t.Errorf("%d logins, %d rejected; want 2, 1", all, rejected)
+		}
+	})
+}

@@ -200,6 +200,7 @@ func TestNoPasswordLeaks(t *testing.T) {
 						c.check("error in the tree", e)
 					}
 				}()
+				synctest.Wait() // the resolution has a goroutine of its own
 				if strings.Contains(logs.String(), canary) {
 					t.Errorf("the log has the password:\n%s", logs.String())
 				}

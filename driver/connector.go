@@ -47,7 +47,7 @@ type prepared struct {
 // NewConnector returns a connector of engine for a data source name; nothing is
 // fetched or dialled yet. Errors are ErrBadDSN and ErrEngineMismatch, and one if
 // opts has neither Secrets nor SecretsAt. Only the empty data source name waits
-// for Connect to be refused, since tools open a driver with it to get at it.
+// for Connect to fail, because tools open a driver with it to get at the driver.
 func NewConnector(engine Engine, dsn string, opts *Options) (*Connector, error) {
 	c := &Connector{engine: engine, info: engine.Info(), o: opts.clone()}
 	if err := c.o.checkSecrets(); err != nil {
@@ -130,13 +130,14 @@ func (c *Connector) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, c.Str
 // LogValue returns what String does.
 func (c *Connector) LogValue() slog.Value { return slog.StringValue(c.String()) }
 
-// Connect reads the secret and logs in. If the server rejects the credentials, it
-// looks for a newer version of the secret, once, and logs in with that, or with
-// one of the fall-back stages; each version at most once. It returns the vendor's
-// own connection.
+// Connect reads the secret and logs in. If the server rejects the credentials, the secret
+// is refreshed, once for all Connect calls that are rejected together, and Connect logs in
+// with the newer version, or with one of the fallback stages'. It sends no version that was
+// rejected until its pause is over. It returns the vendor's own connection.
 //
-// Errors are *Error. One for which the server rejected everything is
-// ErrAuthFailed and has the server's error in its tree; none matches
+// Errors are *Error. One for which the server rejected every credential that was due is
+// ErrAuthFailed and has the server's error in its tree. An error that ends with a deadline
+// also tells why the secret or the login had not come by then. None matches
 // [sqldriver.ErrBadConn].
 func (c *Connector) Connect(ctx context.Context) (sqldriver.Conn, error) {
 	if c.empty != nil {

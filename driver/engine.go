@@ -36,7 +36,7 @@ type Engine interface {
 	Prepare(ep Endpoint) (Login, error)
 
 	// Rejected reports whether err, from Login.Connect, says that the server
-	// refused the user's credentials: not an account that is locked, a database
+	// rejected the user's credentials: not an account that is locked, a database
 	// that is missing or a network that failed, which other credentials do not cure.
 	Rejected(err error) bool
 

@@ -12,7 +12,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
-// DefaultConnectTimeout is the time that one Connect may take where
+// DefaultConnectTimeout is the time that one Connect call may take where
 // [Options.ConnectTimeout] is zero.
 const DefaultConnectTimeout = 30 * time.Second
 
@@ -29,8 +29,10 @@ type Secrets interface {
 	// A stage that names no version is secretcache.ErrNoVersion, an answer and not
 	// a failure.
 	Refresh(ctx context.Context, id, stage string, rejected *secretcache.Secret) (*secretcache.Secret, error)
-	// A third method may be there, Recheck as *secretcache.Cache has it. Without it,
-	// only rejected credentials are a reason to look for a newer version.
+	// Versions need not have ids. Three more methods of *secretcache.Cache are used where
+	// they are there: Recheck, without which only rejected credentials are a reason to
+	// refresh; Read, without which a stale secret is not reported; and LastFailure, without
+	// which an error that ends with a deadline does not tell what kept the source.
 }
 
 var _ Secrets = (*secretcache.Cache)(nil)
@@ -50,19 +52,20 @@ type Options struct {
 	// endpoint or source. Nil means SecretsAt.
 	Secrets Secrets
 
-	// SecretsAt returns the cache for a DSN's location; it is called at the first
-	// connect, and again at the next if it failed. It is used when Secrets is nil.
+	// SecretsAt returns the cache for a DSN's location. It is used when Secrets is nil. The
+	// first Connect call calls it, once for all that come meanwhile; if it fails, the next
+	// one calls it again. It takes no context, so it must not wait for a network.
 	// The packages engines/<db> set it to the process's default caches.
 	SecretsAt func(Location) (Secrets, error)
 
 	// CheckLocation returns what is wrong with a DSN's location, which is then an
 	// error of NewConnector, ErrBadDSN; it must not quote what may be a secret by
 	// mistake. It is used with SecretsAt. Nil: only SecretsAt's own error, at the first
-	// connect. The packages engines/<db> set it.
+	// Connect call. The packages engines/<db> set it.
 	CheckLocation func(Location) error
 
-	// ConnectTimeout bounds one Connect: fetching the secret, the login and the
-	// retry together. Zero means DefaultConnectTimeout, negative none. Time spent
+	// ConnectTimeout bounds one Connect call: reading the secret and all its logins
+	// together. Zero means DefaultConnectTimeout, negative none. Time spent
 	// waiting in RotationWindow does not count.
 	ConnectTimeout time.Duration
 
@@ -72,8 +75,9 @@ type Options struct {
 	// means AWSPENDING; empty and not nil means none.
 	FallbackStages []string
 
-	// RotationWindow is how long one Connect may wait for a rotation to finish
-	// when no version that the secret offers is accepted. Zero does not wait.
+	// RotationWindow is how long one Connect call may wait for a rotation to finish
+	// when no version that the secret offers is accepted. It waits for the next refresh,
+	// and does not poll. Zero does not wait.
 	RotationWindow time.Duration
 
 	// MaxLogins bounds the logins in flight with one version of a secret to one
@@ -100,8 +104,9 @@ type Options struct {
 	// here. Nil means what the DSN says.
 	TLS *tls.Config
 
-	// Logger gets a record for what an operator wants to know: rejected logins,
-	// refreshes, fall-backs. Nil is silent.
+	// Logger gets the records that an operator wants to see: rejected logins, refreshes,
+	// fallback versions, stale secrets. A rotation writes a handful at level INFO, however
+	// many connections there are. Nil is silent.
 	Logger *slog.Logger
 
 	// Trace has funcs that are called at events. Nil calls none.
@@ -142,7 +147,7 @@ func (o *Options) checkSecrets() error {
 	return nil
 }
 
-// checkLocation refuses a location that would have no effect, or cannot be one.
+// checkLocation returns an error for a location that would have no effect, or cannot be one.
 func (o *Options) checkLocation(loc Location) error {
 	if o.Secrets != nil && loc != (Location{}) {
 		return badDSN(errors.New(`parameters "region", "endpoint" and "source" have no effect on Options.Secrets: leave them out, or use Options.SecretsAt`))

@@ -5,18 +5,20 @@ import (
 	"time"
 )
 
-// A Trace is a set of funcs that a [Connector] calls as a connect proceeds, as
-// [net/http/httptrace.ClientTrace] is for a request. Each may be nil. They are
-// called from the goroutine that connects, possibly from several at once, and
-// hold it up for as long as they run. What they are given holds no value of a secret.
+// A Trace is a set of funcs that a [Connector] calls as a Connect call proceeds, such as
+// [net/http/httptrace.ClientTrace] is for a request. Each may be nil. They are called from
+// several goroutines at once: those that call Connect and, for RefreshDone, one of the
+// library. The goroutine waits while they run. What they are given holds no value of a secret.
 type Trace struct {
 	// SecretDone is called when the secret was read, from the cache or not.
 	SecretDone func(ctx context.Context, info SecretInfo)
-	// RefreshDone is called when a look for another version of the secret ended.
+	// RefreshDone is called when a refresh ended: once, however many calls wait for it. Its
+	// context has the values of the first of them, and not its cancellation. A panic in it
+	// is logged.
 	RefreshDone func(ctx context.Context, info RefreshInfo)
 	// LoginStart is called before credentials are sent to the server.
 	LoginStart func(ctx context.Context, info LoginInfo)
-	// LoginDone is called when the server answered, or the attempt failed.
+	// LoginDone is called when the server answered, or the login failed.
 	LoginDone func(ctx context.Context, info LoginInfo)
 	// ConnectDone is called at the end of every Connect.
 	ConnectDone func(ctx context.Context, info ConnectInfo)
@@ -35,13 +37,13 @@ type SecretInfo struct {
 	StaleUntil time.Time
 }
 
-// RefreshInfo describes a look for another version of a secret.
+// RefreshInfo describes a refresh: a reading of a secret to find another version.
 type RefreshInfo struct {
 	SecretID string
 	Stage    string        // version stage asked for
 	Rejected string        // id of the version that the server rejected, of the stage of the data source name; empty if one was of no use for another reason
 	Version  string        // id of the version found; equal to Rejected if none is newer, empty on an error
-	Duration time.Duration // including the wait until the look was due
+	Duration time.Duration // including the wait until the refresh was due
 	Err      error
 }
 
@@ -53,15 +55,15 @@ type LoginInfo struct {
 	Address  string // host and port dialled
 	// Duration, Rejected and Err are set in LoginDone only.
 	Duration time.Duration
-	Rejected bool  // the server refused the credentials
+	Rejected bool  // the server rejected the credentials
 	Err      error // nil if the server accepted them
 }
 
-// ConnectInfo describes one whole Connect.
+// ConnectInfo describes one whole Connect call.
 type ConnectInfo struct {
 	SecretID string
 	Version  string        // id of the version that was used last
-	Logins   int           // how many logins this Connect sent
+	Logins   int           // how many logins this call sent
 	Duration time.Duration // from the call to its end
 	Err      error         // what Connect returned
 }

@@ -7,9 +7,6 @@ import (
 
 // lastAttempt returns what the last attempt failed with, or nil.
 func (j *job) lastAttempt() error {
-	if j == nil {
-		return nil // a Prefetch is about to make it
-	}
 	if err := j.attempt.Load(); err != nil {
 		return *err
 	}

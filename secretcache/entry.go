@@ -1,6 +1,7 @@
 package secretcache
 
 import (
+	"container/list"
 	"errors"
 	"math"
 	"sync/atomic"
@@ -8,7 +9,6 @@ import (
 
 	"github.com/sqlsecrets/sqlsecrets/internal/backoff"
 	"github.com/sqlsecrets/sqlsecrets/internal/chance"
-	"github.com/sqlsecrets/sqlsecrets/internal/eviction"
 )
 
 const (
@@ -29,11 +29,14 @@ type entry struct {
 	used  atomic.Int64          // stamp of the last use; see index.stamp
 
 	// Guarded by Cache.mu:
-	ids    []string              // by which callers find it
-	arn    string                // the ARN that ids stand for; empty while unknown
-	name   string                // by which only Invalidate finds it; empty for none
-	item   eviction.Item[*entry] // of index.recent or index.idle
-	flight *flight               // the fetch under way, or nil
+	ids    []string // by which callers find it
+	arn    string   // the ARN that ids stand for; empty while unknown
+	name   string   // by which only Invalidate finds it; empty for none
+	flight *flight  // the fetch under way, or nil
+
+	in    *lru          // the list that it is in, or nil
+	place *list.Element // of in
+	rank  int64         // when in looked last
 
 	err       error            // why the last fetch brought no value; nil if it did
 	version   string           // the id of the version that was fetched last
@@ -69,8 +72,6 @@ func (e *entry) remembers(now time.Duration) bool {
 	paused := e.fails != nil || e.unchanged != nil
 	return paused && e.pausedUntil()+failMax > now || e.recheck > now || e.invalidated(e.value.Load())
 }
-
-func (e *entry) busy() bool { return e.flight != nil }
 
 // foundNothing notes that a refresh found no newer version.
 func (e *entry) foundNothing(now time.Duration) {
@@ -116,10 +117,11 @@ func (e *entry) countRecheck(f *flight) {
 	}
 }
 
-// absorb takes over what o, an entry of the same secret and stage, knows besides.
+// absorb takes over what o, which had one of e's ids, knows besides. The pause of its
+// refreshes is of the same secret unless o has an ARN of its own.
 func (e *entry) absorb(o *entry) {
 	e.after, e.recheck = max(e.after, o.after), max(e.recheck, o.recheck)
-	if never := moment(0); o.unchanged.Wait(never) > e.unchanged.Wait(never) {
+	if never := moment(0); o.arn == "" && o.unchanged.Wait(never) > e.unchanged.Wait(never) {
 		e.unchanged = o.unchanged
 	}
 }

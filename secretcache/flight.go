@@ -32,7 +32,6 @@ type flight struct {
 	renewal bool   // its secret is served meanwhile: it is wanted without a waiter
 	recheck bool   // a Recheck waits for it
 	spare   bool   // no Get waits for it: what it brings takes no other secret's place
-	landed  bool
 
 	// What it brought; set before done is closed.
 	done     chan struct{}
@@ -53,32 +52,29 @@ type job struct {
 	over  bool          // another one may begin
 }
 
-// newFlight adds a fetch of e, for a Refresh if rejected is not nil. c.mu is held.
-func (c *Cache) newFlight(e *entry, k key, rejected *Secret, fresh bool) *flight {
+// underWay reports whether f has neither landed nor been dropped.
+func (f *flight) underWay() bool { return f.entry.flight == f }
+
+// add adds a fetch of e to j, which is not in the queue yet. c.mu is held.
+func (c *Cache) add(j *job, e *entry, k key, fresh bool) *flight {
 	if c.index.find(k) != e {
 		c.index.add(e)
 	}
-	c.flying++
-	e.flight = &flight{
-		entry: e, key: k, rejected: rejected, fresh: fresh, start: c.clock.Now(), done: make(chan struct{}),
-	}
-	return e.flight
-}
-
-// launch starts a fetch of one secret as soon as it may begin. c.mu is held.
-func (c *Cache) launch(e *entry, k key, rejected *Secret, fresh bool) *flight {
-	f := c.newFlight(e, k, rejected, fresh)
-	c.enqueue(f)
+	f := &flight{entry: e, key: k, job: j, fresh: fresh, start: c.clock.Now(), done: make(chan struct{})}
+	e.flight = f
+	j.flights = append(j.flights, f)
 	return f
 }
 
-// enqueue has flights fetched by one call of the source, when its turn comes. c.mu is
-// held.
-func (c *Cache) enqueue(flights ...*flight) {
-	j := &job{flights: flights}
-	for _, f := range flights {
-		f.job = j
-	}
+// launch starts a fetch of one secret as soon as it may begin. c.mu is held.
+func (c *Cache) launch(e *entry, k key, fresh bool) *flight {
+	f := c.add(&job{}, e, k, fresh)
+	c.enqueue(f.job)
+	return f
+}
+
+// enqueue has j run when its turn comes. c.mu is held.
+func (c *Cache) enqueue(j *job) {
 	j.place = c.queue.PushBack(j)
 	c.dispatch()
 }
@@ -99,8 +95,10 @@ func (c *Cache) dispatch() {
 	}
 }
 
-// end lets another job begin in place of j. c.mu is held.
+// end lets another job begin in place of j.
 func (c *Cache) end(j *job) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if !j.over {
 		j.over = true
 		c.jobs--
@@ -113,15 +111,13 @@ func (c *Cache) end(j *job) {
 func (c *Cache) leave(f *flight) {
 	f.waiters--
 	j := f.job
-	if f.waiters > 0 || f.renewal || f.landed || j == nil || j.place == nil || c.closed {
+	if f.waiters > 0 || f.renewal || !f.underWay() || j.place == nil {
 		return
 	}
-	f.landed = true
 	j.flights = slices.DeleteFunc(j.flights, func(other *flight) bool { return other == f }) // a batch at most
 	if len(j.flights) == 0 {
 		c.queue.Remove(j.place)
 	}
-	c.flightEnded()
 	f.entry.flight = nil
 	if f.recheck {
 		f.entry.recheck = 0 // it was due, and is so still
@@ -133,16 +129,13 @@ func (c *Cache) leave(f *flight) {
 
 // run fetches the secrets of a job, in one call, and lands its flights.
 func (c *Cache) run(j *job) {
-	defer c.locked(func() { c.end(j) })
+	defer c.end(j)
 	ctx, cancel := context.WithTimeout(context.WithValue(c.ctx, reportKey{}, &report{job: j}), c.o.FetchTimeout)
 	defer cancel()
 	// A source that ignores its context must not hold up those who wait.
 	abandon := time.AfterFunc(max(c.o.FetchTimeout, c.o.FetchTimeout+abandonAfter), func() {
-		c.locked(func() { c.end(j) })
-		err := fmt.Errorf("no answer within %v: %w", c.o.FetchTimeout, context.DeadlineExceeded)
-		if last := j.lastAttempt(); last != nil {
-			err = fmt.Errorf("%w; the last attempt failed: %w", err, last)
-		}
+		c.end(j)
+		err := because(fmt.Errorf("no answer within %v: %w", c.o.FetchTimeout, context.DeadlineExceeded), j.lastAttempt())
 		for _, f := range j.flights {
 			c.land(f, Result{Err: err}, true)
 		}

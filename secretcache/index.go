@@ -1,20 +1,17 @@
 package secretcache
 
 import (
+	"hash/maphash"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
-	"github.com/sqlsecrets/sqlsecrets/internal/eviction"
 	"github.com/sqlsecrets/sqlsecrets/internal/idtable"
 )
 
-const (
-	// How many entries without a value are remembered, at least.
-	minIdle = 64
-	// How many invalidated ids are remembered while fetches are under way.
-	maxInvalidated = 1024
-)
+// How many entries without a value are remembered, at least.
+const minIdle = 64
 
 // A key is how callers name a secret's version. There may be several for one.
 type key struct{ id, stage string }
@@ -35,21 +32,18 @@ type index struct {
 	size    int                   // values kept
 	inserts atomic.Int64          // values stored for the first time; see stamp
 
-	recent, idle eviction.List[*entry] // entries with a value, and those that only remember pauses
+	recent, idle lru // entries with a value, and those that only remember pauses
 
-	// invalidated has the ids that Invalidate named, each with the number of the last
-	// fetch then: a fetch under way may bring a secret of that name or ARN. Fetches up
-	// to the number allInvalidated are taken for invalidated.
-	invalidated    map[string]uint64
-	allInvalidated uint64
+	// invalidated has the number of the last fetch at the last Invalidate, by a hash of
+	// its id. Two ids of one hash cost a fetch now and then.
+	invalidated [256]uint64
+	seed        maphash.Seed
 }
 
 func newIndex(size int) *index {
-	x := &index{ids: idtable.New[*entry](2 * size), names: idtable.New[*entry](size), size: size, invalidated: map[string]uint64{}}
-	x.recent.Rank = func(e *entry) int64 { return e.used.Load() }
-	x.idle.Rank = func(e *entry) int64 { return int64(e.pausedUntil()) }
-	x.recent.Spared = (*entry).busy
-	x.idle.Spared = (*entry).busy
+	x := &index{ids: idtable.New[*entry](2 * size), names: idtable.New[*entry](size), size: size, seed: maphash.MakeSeed()}
+	x.recent.order = func(e *entry) int64 { return e.used.Load() }
+	x.idle.order = func(e *entry) int64 { return int64(e.pausedUntil()) }
 	return x
 }
 
@@ -97,39 +91,45 @@ func (x *index) name(e *entry, id string) {
 	}
 }
 
-// identify notes the secret's ARN, which may be empty, and name. It returns e, or the
-// entry that has the ARN already, which takes e's ids over and its place.
-func (x *index) identify(e *entry, arn, name string) *entry {
-	if same := x.find(key{arn, e.stage}); arn != "" && same != nil && same != e {
-		x.remove(e)
-		for _, id := range e.ids {
-			x.name(same, id)
+// home returns the entry of the secret s, which a fetch of e by id brought. There is one
+// for all ids of an ARN. If id turns out to be one of another entry's secret, or to name
+// another secret now, it goes there, and e keeps its value and its other ids.
+func (x *index) home(e *entry, id string, s *Secret, now time.Duration) *entry {
+	// Another kind of source may not tell secrets apart by what it says is the ARN.
+	if arn := s.arn; arn != e.arn && strings.HasPrefix(arn, "arn:") {
+		to := x.find(key{arn, e.stage})
+		switch {
+		case to == nil && e.arn == "":
+			to = e
+		case to == nil:
+			to = &entry{stage: e.stage}
 		}
-		same.absorb(e)
-		e = same
+		if to != e {
+			x.move(id, e, to, now)
+		}
+		to.arn = arn
+		x.name(to, arn)
+		e = to
 	}
-	if arn != "" {
-		e.arn = arn
-		x.name(e, arn)
-	}
-	if e.name == "" && name != "" && !slices.Contains(e.ids, name) {
-		e.name = name
-		x.names.Add(name, e)
+	if e.name == "" && s.name != "" && !slices.Contains(e.ids, s.name) {
+		e.name = s.name
+		x.names.Add(s.name, e)
 	}
 	return e
 }
 
-// split takes id from e, which keeps its value and other ids: it names another secret
-// now. It returns the entry of that.
-func (x *index) split(e *entry, id string, now time.Duration) *entry {
+// move lets callers find to by id in place of e.
+func (x *index) move(id string, e, to *entry, now time.Duration) {
 	x.ids.Remove(id, e)
 	e.ids = slices.DeleteFunc(e.ids, func(s string) bool { return s == id })
-	other := &entry{stage: e.stage, ids: []string{id}, recheck: e.recheck, after: e.after}
-	x.add(other)
-	if e.value.Load() == nil {
+	x.name(to, id)
+	to.absorb(e)
+	switch {
+	case len(e.ids) == 0:
+		x.remove(e)
+	case e.value.Load() == nil:
 		x.rest(e, now)
 	}
-	return other
 }
 
 // remove forgets e and its value.
@@ -138,7 +138,7 @@ func (x *index) remove(e *entry) {
 		x.ids.Remove(id, e)
 	}
 	x.names.Remove(e.name, e)
-	e.item.Remove()
+	e.takeOut()
 	e.value.Store(nil)
 }
 
@@ -148,18 +148,18 @@ func (x *index) store(e *entry, v *value) {
 		x.inserts.Add(1)
 	}
 	e.used.Store(x.stamp(v.fetched))
-	x.recent.Put(&e.item, e)
+	x.recent.put(e)
 	x.evict(v.fetched)
 }
 
 // full reports whether one more value takes another's place.
-func (x *index) full() bool { return x.recent.Len() >= x.size }
+func (x *index) full() bool { return x.recent.list.Len() >= x.size }
 
 // evict makes room: the values that were used least recently go first.
 func (x *index) evict(now time.Duration) {
-	for x.recent.Len() > x.size {
-		e, ok := x.recent.Victim()
-		if !ok {
+	for x.recent.list.Len() > x.size {
+		e := x.recent.victim()
+		if e == nil {
 			return
 		}
 		x.rest(e, now)
@@ -174,13 +174,13 @@ func (x *index) rest(e *entry, now time.Duration) {
 		return
 	}
 	e.value.Store(nil)
-	e.item.Remove()
-	if x.idle.Len() >= max(x.size, minIdle) {
-		if e, ok := x.idle.Victim(); ok {
-			x.remove(e)
+	e.takeOut()
+	if x.idle.list.Len() >= max(x.size, minIdle) {
+		if victim := x.idle.victim(); victim != nil {
+			x.remove(victim)
 		}
 	}
-	x.idle.Put(&e.item, e)
+	x.idle.put(e)
 }
 
 // use notes that e is in use. It writes at most once a second and insertion, so
@@ -198,33 +198,28 @@ func (x *index) stamp(now time.Duration) int64 {
 }
 
 // invalidate outdates what is known of the secret that id names, and fetches of it up
-// to number. Fetches are under way if flying.
-func (x *index) invalidate(id string, number uint64, flying bool) {
+// to number.
+func (x *index) invalidate(id string, number uint64) {
 	for _, table := range []*idtable.Table[*entry]{&x.ids, &x.names} {
 		for n := table.First(id); n != nil; n = n.Next() {
 			n.Value.outdate(number)
 		}
 	}
-	if flying && len(x.invalidated) == maxInvalidated {
-		clear(x.invalidated)
-		x.allInvalidated = number
-	}
-	if flying {
-		x.invalidated[id] = number
-	}
+	*x.invalidatedUpTo(id) = number
 }
 
-// invalidatedUpTo returns up to which number fetches of s are invalidated by its name
-// or ARN.
-func (x *index) invalidatedUpTo(s *Secret) uint64 {
-	return max(x.allInvalidated, x.invalidated[s.arn], x.invalidated[s.name])
+// invalidatedUpTo returns up to which number fetches of a secret with this name or ARN
+// are outdated: one that was under way at an Invalidate may have been for another id.
+func (x *index) invalidatedUpTo(id string) *uint64 {
+	return &x.invalidated[maphash.String(x.seed, id)%uint64(len(x.invalidated))]
 }
 
-// clear forgets everything.
+// clear forgets all values, also those that a flight holds a while longer.
 func (x *index) clear() {
-	x.recent.Clear(func(e *entry) { e.value.Store(nil) }) // a flight may hold it a while longer
-	x.idle.Clear(func(*entry) {})
+	for at := x.recent.list.Front(); at != nil; at = x.recent.list.Front() {
+		e := at.Value.(*entry)
+		e.takeOut()
+		e.value.Store(nil)
+	}
 	x.ids.Clear()
-	x.names.Clear()
-	clear(x.invalidated)
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/sqlsecrets/sqlsecrets/internal/chance"
@@ -43,12 +42,11 @@ func (c *Cache) land(f *flight, r Result, timedOut bool) {
 func (c *Cache) arrive(f *flight, r Result, stop, timedOut bool) (FetchInfo, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if f.landed {
+	if !f.underWay() {
 		return FetchInfo{}, false
 	}
 	now := c.clock.Exact()
 	info := FetchInfo{ID: f.key.id, Stage: f.key.stage, Duration: now - f.start}
-	f.landed = true
 	f.entry.flight = nil
 	switch {
 	case c.closed:
@@ -58,22 +56,14 @@ func (c *Cache) arrive(f *flight, r Result, stop, timedOut bool) (FetchInfo, boo
 		info.VersionID = f.secret.versionID
 	default:
 		f.err, f.timedOut = r.Err, timedOut
-		if last := f.job.lastAttempt(); r.Err == context.DeadlineExceeded && last != nil {
-			f.err = fmt.Errorf("%w; the last attempt failed: %w", r.Err, last)
+		if r.Err == context.DeadlineExceeded {
+			f.err = because(r.Err, f.job.lastAttempt())
 		}
 		f.outdated = f.number <= f.entry.after
 		info.StaleUntil = c.fail(f, stop, now)
 	}
-	c.flightEnded()
 	info.Err = f.err
 	return info, true
-}
-
-// flightEnded counts a flight that is no longer under way. c.mu is held.
-func (c *Cache) flightEnded() {
-	if c.flying--; c.flying == 0 {
-		clear(c.index.invalidated)
-	}
 }
 
 // fail notes that the fetch f failed; stop is what StopOn says. It returns until
@@ -104,9 +94,11 @@ func (c *Cache) fail(f *flight, stop bool, now time.Duration) (staleUntil time.T
 // install stores what the fetch f brought, and reports whether it is another
 // version than was cached. c.mu is held.
 func (c *Cache) install(f *flight, s *Secret, now time.Duration) (changed bool) {
-	e := c.home(f, s, now)
-	if number := c.index.invalidatedUpTo(s); f.number <= number {
-		e.after = max(e.after, number)
+	e := c.index.home(f.entry, f.key.id, s, now)
+	for _, id := range []string{s.arn, s.name} {
+		if number := *c.index.invalidatedUpTo(id); f.number <= number {
+			e.after = max(e.after, number)
+		}
 	}
 	f.outdated = f.number <= e.after
 	f.secret = s
@@ -152,16 +144,4 @@ func (c *Cache) doubts(f *flight, s *Secret, prev *value, now time.Duration) boo
 		return false
 	}
 	return prev.doubted == 0 || (now-prev.doubted)/3 < max(c.o.TTL, minDoubt/3)
-}
-
-// home returns the entry that s, which f brought, belongs to: f's, or the one that
-// has the secret already, by its ARN. There is one entry for both. c.mu is held.
-func (c *Cache) home(f *flight, s *Secret, now time.Duration) *entry {
-	e, arn := f.entry, s.arn
-	if !strings.HasPrefix(arn, "arn:") {
-		arn = "" // of another kind of source: it may not tell secrets apart
-	} else if e.arn != "" && e.arn != arn && len(e.ids) > 1 {
-		e = c.index.split(e, f.key.id, now)
-	}
-	return c.index.identify(e, arn, s.name)
 }

@@ -26,10 +26,10 @@ const (
 //	              └──► return a secret or an error           ctx ends: return an error
 type query struct {
 	key
-	task  string // what it waits for, in errors
+	task  string // what it does while it waits, in errors
 	step  func(q *query, ctx context.Context, c *Cache, e *entry, now time.Duration) answer
 	old   *Secret // that a Refresh rejects, or a Recheck has used; nil for none
-	isGet bool    // Stats count it
+	isGet bool    // Stats count it; a Recheck may become a Get
 
 	called uint64  // number of the last fetch that began before the call
 	flight *flight // that it has waited for, or nil
@@ -115,7 +115,7 @@ func (c *Cache) waitFor(ctx context.Context, q *query, a answer) error {
 
 // get is the step of a Get that found no fresh value at first.
 func (q *query) get(ctx context.Context, c *Cache, e *entry, now time.Duration) answer {
-	q.isGet = true
+	q.isGet, q.task = true, "wait for"
 	v := e.value.Load()
 	if q.flight != nil {
 		if a, ok := q.landed(c, e, v, now); ok {
@@ -128,7 +128,7 @@ func (q *query) get(ctx context.Context, c *Cache, e *entry, now time.Duration) 
 	}
 	f := e.flight
 	if f == nil && (q.again || e.fails.Wait(moment(now)) == 0) {
-		f = c.launch(e, q.key, nil, false)
+		f = c.launch(e, q.key, false)
 	}
 	if q.counts {
 		e.countRecheck(f)
@@ -241,8 +241,8 @@ func (q *query) refresh(ctx context.Context, c *Cache, e *entry, now time.Durati
 	}
 	due := e.refreshDue(now)
 	if due == 0 || !e.answers(q.old) {
-		f := c.launch(e, q.key, q.old, true)
-		f.spare = true
+		f := c.launch(e, q.key, true)
+		f.rejected, f.spare = q.old, true
 		return answer{wait: forever, flight: f}
 	}
 	switch {
@@ -274,14 +274,14 @@ func (q *query) check(ctx context.Context, c *Cache, e *entry, now time.Duration
 	joins := f != nil && f.recheck
 	switch {
 	case v == nil || e.awaits(v):
-		q.step, q.task, q.counts = (*query).get, "wait for", true
+		q.step, q.counts = (*query).get, true
 		return q.get(ctx, c, e, now)
 	case v.newerThan(q.old) || now-v.fetched <= recheckAge || !joins && now < e.recheck:
 		return c.serve(e, v, now)
 	case f == nil && e.fails.Wait(moment(now)) > 0:
 		return answer{err: e.err}
 	case f == nil:
-		f = c.launch(e, q.key, nil, true)
+		f = c.launch(e, q.key, true)
 	}
 	e.countRecheck(f)
 	return answer{wait: forever, flight: f}

@@ -89,6 +89,15 @@ func (e *entry) refreshDue(now time.Duration) time.Duration {
 	return e.unchanged.Wait(moment(now))
 }
 
+// stands reports whether no Invalidate, and no fetch that found no version, came after v.
+func (e *entry) stands(v *value) bool { return !e.invalidated(v) && !errors.Is(e.err, ErrNoVersion) }
+
+// answers reports whether the last fetch tells whether there is a newer version than
+// rejected: only if it failed, or found that.
+func (e *entry) answers(rejected *Secret) bool {
+	return rejected != nil && (e.err != nil || e.version == rejected.versionID)
+}
+
 // outdate makes fetches up to number not count.
 func (e *entry) outdate(number uint64) {
 	if v := e.value.Load(); v != nil {
@@ -109,9 +118,9 @@ func (e *entry) invalidated(v *value) bool {
 // awaits reports whether v is invalidated and no fetch since has failed.
 func (e *entry) awaits(v *value) bool { return e.invalidated(v) && e.err == nil }
 
-// countRecheck makes f, which may be nil, a Recheck's fetch, unless Invalidate outdated it.
+// countRecheck makes f, which is under way, a Recheck's fetch, unless Invalidate outdated it.
 func (e *entry) countRecheck(f *flight) {
-	if f != nil && (f.number == 0 || f.number > e.after) {
+	if f.number == 0 || f.number > e.after {
 		f.recheck = true
 		e.recheck = f.start + recheckMin + chance.UpTo(recheckMax-recheckMin)
 	}

@@ -34,10 +34,11 @@ type index struct {
 
 	recent, idle lru // entries with a value, and those that only remember pauses
 
-	// invalidated has the number of the last fetch at the last Invalidate, by a hash of
-	// its id. Two ids of one hash cost a fetch now and then.
-	invalidated [256]uint64
-	seed        maphash.Seed
+	// outdated has the number of the last fetch when Invalidate came last, by a hash of its
+	// id: a fetch under way may bring a secret of that name or ARN. Two ids of one hash
+	// cost a fetch now and then.
+	outdated [256]uint64
+	seed     maphash.Seed
 }
 
 func newIndex(size int) *index {
@@ -205,14 +206,19 @@ func (x *index) invalidate(id string, number uint64) {
 			n.Value.outdate(number)
 		}
 	}
-	*x.invalidatedUpTo(id) = number
+	x.outdated[x.slot(id)] = number
 }
 
-// invalidatedUpTo returns up to which number fetches of a secret with this name or ARN
-// are outdated: one that was under way at an Invalidate may have been for another id.
-func (x *index) invalidatedUpTo(id string) *uint64 {
-	return &x.invalidated[maphash.String(x.seed, id)%uint64(len(x.invalidated))]
+// outdates reports whether Invalidate came after the fetch of this number began, which
+// brought s for e. It may have named the name or the ARN while e did not have them.
+func (x *index) outdates(e *entry, s *Secret, number uint64) bool {
+	if last := max(x.outdated[x.slot(s.arn)], x.outdated[x.slot(s.name)]); number <= last {
+		e.after = max(e.after, last)
+	}
+	return number <= e.after
 }
+
+func (x *index) slot(id string) uint64 { return maphash.String(x.seed, id) % uint64(len(x.outdated)) }
 
 // clear forgets all values, also those that a flight holds a while longer.
 func (x *index) clear() {

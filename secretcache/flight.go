@@ -1,6 +1,7 @@
 package secretcache
 
 import (
+	"cmp"
 	"container/list"
 	"context"
 	"errors"
@@ -159,10 +160,8 @@ func (c *Cache) run(j *job) {
 			results[i].Err = err
 		}
 	}
-	for i, r := range fetched {
-		if i < len(results) {
-			results[i] = c.in(j.flights[i], r)
-		}
+	for i, r := range fetched[:min(len(fetched), len(results))] {
+		results[i] = c.in(j.flights[i], r)
 	}
 }
 
@@ -236,9 +235,6 @@ func (c *Cache) in(f *flight, r Result) Result {
 	if own.id == "" {
 		own.id = f.key.id
 	}
-	if own.name == own.id {
-		own.name = own.id // one string in memory
-	}
 	if own.versionID == "" {
 		// The value keyed with a number of this process: equal for equal values of
 		// one id, and of no use to a reader of a log.
@@ -259,16 +255,12 @@ func (c *Cache) in(f *flight, r Result) Result {
 func hooked(method func(*Secret) (*Secret, error), s *Secret) (*Secret, error) {
 	var t *Secret
 	var err error
-	if p := guard("the hook", func() { t, err = method(s) }); p != nil {
-		t, err = nil, p
-	}
-	if err != nil {
+	p := guard("the hook", func() { t, err = method(s) })
+	if err = cmp.Or(p, err); err != nil {
 		return nil, fmt.Errorf("hook for secret %q: %w", s.id, err)
 	}
 	if t == nil {
 		return nil, fmt.Errorf("hook for secret %q returned neither a secret nor an error", s.id)
 	}
-	c := *s
-	c.value = t.value
-	return &c, nil
+	return s.with(t.value), nil
 }

@@ -207,8 +207,7 @@ var errPatience = errors.New("waited long enough")
 
 const forever = time.Duration(1<<63 - 1)
 
-// await returns nil when done is closed, ctx's error, ErrClosed, or errPatience
-// after d.
+// await returns nil when done is closed, ctx's error, ErrClosed, or errPatience after d.
 func (c *Cache) await(ctx context.Context, done <-chan struct{}, d time.Duration) error {
 	var after <-chan time.Time
 	if d != forever {

@@ -12,13 +12,15 @@ import (
 )
 
 const (
-	// Pause after a fetch that failed: from the first to the second, doubling.
-	failBase, failMax = time.Second, time.Minute
-	// The same after a refresh that found no newer version.
+	// Pauses, from the first to the second, doubling: after fetches that failed, and
+	// after refreshes that found no newer version.
+	failBase, failMax       = time.Second, time.Minute
 	refreshBase, refreshMax = time.Second, 30 * time.Second
 	// The next Recheck's fetch of a secret begins so long after the last one began:
 	// drawn from the first to the second, so that a fleet does not ask together.
 	recheckMin, recheckMax = 5 * time.Minute, 7*time.Minute + 30*time.Second
+
+	expired = time.Duration(math.MinInt64) // before any time of the clock
 )
 
 // An entry is what the cache knows of one secret and stage: a value, and the pauses
@@ -53,9 +55,6 @@ type value struct {
 	expires time.Duration // or expired
 	doubted time.Duration // when the source's own cache first had an older version; 0: it has not
 }
-
-// expired is before any time of the clock.
-const expired = time.Duration(math.MinInt64)
 
 // moment is a time of the cache's clock as a Backoff counts it.
 func moment(d time.Duration) time.Time { return time.Time{}.Add(d) }
@@ -115,7 +114,7 @@ func (e *entry) invalidated(v *value) bool {
 	return e.after > 0 && (v == nil || v.secret.origin.fetch <= e.after)
 }
 
-// awaits reports whether v is invalidated and no fetch since has failed.
+// awaits reports whether v is invalidated, and no fetch since has failed.
 func (e *entry) awaits(v *value) bool { return e.invalidated(v) && e.err == nil }
 
 // countRecheck makes f, which is under way, a Recheck's fetch, unless Invalidate outdated it.

@@ -12,10 +12,9 @@ import (
 )
 
 const (
-	// How many entries without a value are remembered, at least.
-	minIdle = 64
-	// How many entries victim looks at, and at most if all of them were in use.
-	usualLooks, mostLooks = 64, 1024
+	minIdle = 64 // entries without a value that are remembered, at least
+	// How many entries victim compares, and at most if all of them were in use.
+	usualScan, mostScan = 64, 1024
 )
 
 // A key is how callers name a secret's version. There may be several for one.
@@ -260,20 +259,19 @@ func (e *entry) takeOut() {
 // recently, or nil. It finds the lowest of all among up to 64; of more it looks at the
 // end, and puts off those that were used since it looked last.
 func (l *lru) victim() (victim *entry) {
-	var lowest int64
 	unused := false
 	at := l.list.Back()
-	for n, m := 0, min(l.list.Len(), mostLooks); n < m && !(unused && n >= usualLooks); n++ {
+	for n, m := 0, min(l.list.Len(), mostScan); n < m && !(unused && n >= usualScan); n++ {
 		e, prev := at.Value.(*entry), at.Prev()
 		rank, busy := l.order(e), e.flight != nil
-		if rank != e.rank || busy {
+		if rank == e.rank && !busy {
+			unused = true
+		} else {
 			e.rank = rank
 			l.list.MoveToFront(at)
-		} else {
-			unused = true
 		}
-		if !busy && (victim == nil || rank < lowest) {
-			victim, lowest = e, rank
+		if !busy && (victim == nil || rank < victim.rank) {
+			victim = e
 		}
 		at = prev
 	}

@@ -56,19 +56,18 @@ func (c *Cache) prefetch(b *batch, id string, last bool) error {
 	}
 	k, now := keyOf(id, ""), c.clock.Now()
 	e := c.index.entry(k)
-	if !b.seen[e] && !e.value.Load().fresh(now) {
-		switch {
-		case e.flight == nil && e.fails.Wait(moment(now)) > 0:
-			b.errs = append(b.errs, fmt.Errorf("prefetch secret %q: %w", id, e.err))
-		case e.flight == nil:
-			c.add(b.next, e, k, false)
-			fallthrough
-		default:
-			e.flight.waiters++
-			b.awaits = append(b.awaits, await{id, e.flight})
-		}
-		b.seen[e] = true
+	switch {
+	case b.seen[e] || e.value.Load().fresh(now):
+	case e.flight == nil && e.fails.Wait(moment(now)) > 0:
+		b.errs = append(b.errs, fmt.Errorf("prefetch secret %q: %w", id, e.err))
+	case e.flight == nil:
+		c.add(b.next, e, k, false)
+		fallthrough
+	default:
+		e.flight.waiters++
+		b.awaits = append(b.awaits, await{id, e.flight})
 	}
+	b.seen[e] = true
 	if n := len(b.next.flights); n == b.size || last && n > 0 {
 		c.enqueue(b.next)
 		b.next = &job{}

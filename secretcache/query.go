@@ -9,12 +9,9 @@ import (
 )
 
 const (
-	// A Refresh waits for the next refresh if it is due within this.
-	refreshWait = time.Second
-	// A Recheck is content with a copy that is no older than this.
-	recheckAge = time.Minute
-	// A Get of a secret older than 2 TTL waits for the renewal so long.
-	renewWait = time.Second
+	refreshWait = time.Second // a Refresh waits for the next one if that is due within this
+	recheckAge  = time.Minute // a Recheck is content with a copy that is no older
+	renewWait   = time.Second // a Get of a secret older than 2 TTL waits for the renewal
 )
 
 // A query is one call of Get, Refresh or Recheck.

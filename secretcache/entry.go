@@ -37,8 +37,8 @@ type entry struct {
 	flight *flight  // the fetch under way, or nil
 
 	in    *lru          // the list that it is in, or nil
-	place *list.Element // of in
-	rank  int64         // when in looked last
+	place *list.Element // its place there
+	rank  int64         // its order when it was put there, or when victim saw it last
 
 	err       error            // why the last fetch brought no value; nil if it did
 	version   string           // the id of the version that was fetched last
@@ -61,8 +61,8 @@ func moment(d time.Duration) time.Time { return time.Time{}.Add(d) }
 
 // pausedUntil returns when the entry's last pause ends.
 func (e *entry) pausedUntil() time.Duration {
-	never := moment(0)
-	return max(e.fails.Wait(never), e.unchanged.Wait(never))
+	start := moment(0) // of the clock
+	return max(e.fails.Wait(start), e.unchanged.Wait(start))
 }
 
 // remembers reports whether the entry is worth keeping without its value: a pause is not
@@ -122,15 +122,6 @@ func (e *entry) countRecheck(f *flight) {
 	if f.number == 0 || f.number > e.after {
 		f.recheck = true
 		e.recheck = f.start + recheckMin + chance.UpTo(recheckMax-recheckMin)
-	}
-}
-
-// absorb takes over what o, which had one of e's ids, knows besides. The pause of its
-// refreshes is of the same secret unless o has an ARN of its own.
-func (e *entry) absorb(o *entry) {
-	e.after, e.recheck = max(e.after, o.after), max(e.recheck, o.recheck)
-	if never := moment(0); o.arn == "" && o.unchanged.Wait(never) > e.unchanged.Wait(never) {
-		e.unchanged = o.unchanged
 	}
 }
 

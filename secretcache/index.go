@@ -13,7 +13,7 @@ import (
 
 const (
 	minIdle = 64 // entries without a value that are remembered, at least
-	// How many entries victim compares, and at most if all of them were in use.
+	// How many entries victim compares, and how many at most if all of them were in use.
 	usualScan, mostScan = 64, 1024
 )
 
@@ -96,9 +96,9 @@ func (x *index) name(e *entry, id string) {
 	}
 }
 
-// home returns the entry of the secret s, which a fetch of e by id brought. There is one
-// for all ids of an ARN. If id turns out to be one of another entry's secret, or to name
-// another secret now, it goes there, and e keeps its value and its other ids.
+// home returns the entry of the secret s, which a fetch of e by id brought. All ids of an
+// ARN have one entry. If the ARN is another entry's, or e has another one, id moves, and e
+// keeps its value and its other ids.
 func (x *index) home(e *entry, id string, s *Secret, now time.Duration) *entry {
 	// Another kind of source may not tell secrets apart by what it says is the ARN.
 	if arn := s.arn; arn != e.arn && strings.HasPrefix(arn, "arn:") {
@@ -123,12 +123,13 @@ func (x *index) home(e *entry, id string, s *Secret, now time.Duration) *entry {
 	return e
 }
 
-// move lets callers find to by id in place of e.
+// move lets callers find to by id in place of e. The fetches that Invalidate outdated, and
+// the pause of Recheck, go with it.
 func (x *index) move(id string, e, to *entry, now time.Duration) {
 	x.ids.Remove(id, e)
 	e.ids = slices.DeleteFunc(e.ids, func(s string) bool { return s == id })
 	x.name(to, id)
-	to.absorb(e)
+	to.after, to.recheck = max(to.after, e.after), max(to.recheck, e.recheck)
 	switch {
 	case len(e.ids) == 0:
 		x.remove(e)
@@ -234,8 +235,8 @@ func (x *index) clear() {
 	x.ids.Clear()
 }
 
-// An lru has entries by their order, which grows by use: roughly the more, the longer it
-// is. An entry is in one lru at most.
+// An lru keeps entries by their order, which grows by use: exactly up to 64 of them, about
+// if there are more. An entry is in one lru at most.
 type lru struct {
 	list  list.List // of *entry
 	order func(*entry) int64
@@ -255,9 +256,8 @@ func (e *entry) takeOut() {
 	}
 }
 
-// victim returns the lowest entry without a flight among those that were used least
-// recently, or nil. It finds the lowest of all among up to 64; of more it looks at the
-// end, and puts off those that were used since it looked last.
+// victim returns the lowest entry without a flight of those at the end of l, or nil. It
+// moves entries that were used since it saw them last to the front.
 func (l *lru) victim() (victim *entry) {
 	unused := false
 	at := l.list.Back()

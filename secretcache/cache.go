@@ -1,6 +1,7 @@
 package secretcache
 
 import (
+	"cmp"
 	"container/list"
 	"context"
 	"errors"
@@ -33,7 +34,6 @@ type Cache struct {
 	fetchNo uint64    // number of the fetch that began last
 	queue   list.List // of *job: those that have not begun
 	jobs    int       // those that have
-	flying  int       // flights, of both
 	stats   Stats     // all but Hits and Entries
 }
 
@@ -68,7 +68,7 @@ func (c *Cache) Get(ctx context.Context, id, stage string) (*Secret, error) {
 	if s := c.hit(k); s != nil {
 		return c.out(s)
 	}
-	r, err := c.do(ctx, &query{key: k, task: "wait for", step: (*query).get, isGet: true})
+	r, err := c.do(ctx, &query{key: k, step: (*query).get})
 	return r.Secret, err
 }
 
@@ -90,7 +90,7 @@ func (c *Cache) Read(ctx context.Context, id, stage string) (Reading, error) {
 		s, err := c.out(s)
 		return Reading{Secret: s}, err
 	}
-	return c.do(ctx, &query{key: k, task: "wait for", step: (*query).get, isGet: true})
+	return c.do(ctx, &query{key: k, step: (*query).get})
 }
 
 // hit returns the secret of k if it is fresh, or nil.
@@ -156,9 +156,7 @@ func (c *Cache) lastFailure(k key) error {
 		return nil
 	}
 	if f := e.flight; f != nil {
-		if err := f.job.lastAttempt(); err != nil {
-			return err
-		}
+		return cmp.Or(f.job.lastAttempt(), e.err)
 	}
 	return e.err
 }
@@ -170,7 +168,7 @@ func (c *Cache) lastFailure(k key) error {
 func (c *Cache) Invalidate(id string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.index.invalidate(id, c.fetchNo, c.flying > 0)
+	c.index.invalidate(id, c.fetchNo)
 }
 
 // Stats returns the counts.
@@ -181,7 +179,7 @@ func (c *Cache) Stats() Stats {
 	for i := range c.hits {
 		s.Hits += c.hits[i].n.Load()
 	}
-	s.Entries = c.index.recent.Len()
+	s.Entries = c.index.recent.list.Len()
 	return s
 }
 
@@ -192,7 +190,6 @@ func (c *Cache) Close() error {
 	defer c.mu.Unlock()
 	c.closed = true
 	c.cancel()
-	c.queue.Init()
 	c.index.clear()
 	return nil
 }
@@ -210,14 +207,11 @@ var errPatience = errors.New("waited long enough")
 
 const forever = time.Duration(1<<63 - 1)
 
-// await returns nil when done is closed, ctx's error, ErrClosed, or errPatience
-// after d.
+// await returns nil when done is closed, ctx's error, ErrClosed, or errPatience after d.
 func (c *Cache) await(ctx context.Context, done <-chan struct{}, d time.Duration) error {
 	var after <-chan time.Time
 	if d != forever {
-		t := time.NewTimer(d)
-		defer t.Stop()
-		after = t.C
+		after = time.After(d)
 	}
 	select {
 	case <-done:
@@ -234,17 +228,18 @@ func (c *Cache) await(ctx context.Context, done <-chan struct{}, d time.Duration
 // interrupted is the error of a caller that stops waiting because of err. failed is
 // why the secret has not come by then, or nil.
 func interrupted(task string, err, failed error) error {
-	if failed == nil || errors.Is(err, ErrClosed) {
-		return fmt.Errorf("%s: %w", task, err)
+	if errors.Is(err, ErrClosed) {
+		failed = nil
 	}
-	return fmt.Errorf("%s: %w; the last attempt failed: %w", task, err, failed)
+	return because(fmt.Errorf("%s: %w", task, err), failed)
 }
 
-// locked calls f with mu held.
-func (c *Cache) locked(f func()) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	f()
+// because adds why the last attempt failed to err, unless last is nil.
+func because(err, last error) error {
+	if last == nil {
+		return err
+	}
+	return fmt.Errorf("%w; the last attempt failed: %w", err, last)
 }
 
 // countHit counts without a line shared between cores: goroutines have stacks of

@@ -1,6 +1,7 @@
 package secretcache
 
 import (
+	"container/list"
 	"errors"
 	"math"
 	"sync/atomic"
@@ -8,17 +9,18 @@ import (
 
 	"github.com/sqlsecrets/sqlsecrets/internal/backoff"
 	"github.com/sqlsecrets/sqlsecrets/internal/chance"
-	"github.com/sqlsecrets/sqlsecrets/internal/eviction"
 )
 
 const (
-	// Pause after a fetch that failed: from the first to the second, doubling.
-	failBase, failMax = time.Second, time.Minute
-	// The same after a refresh that found no newer version.
+	// Pauses, from the first to the second, doubling: after fetches that failed, and
+	// after refreshes that found no newer version.
+	failBase, failMax       = time.Second, time.Minute
 	refreshBase, refreshMax = time.Second, 30 * time.Second
 	// The next Recheck's fetch of a secret begins so long after the last one began:
 	// drawn from the first to the second, so that a fleet does not ask together.
 	recheckMin, recheckMax = 5 * time.Minute, 7*time.Minute + 30*time.Second
+
+	expired = time.Duration(math.MinInt64) // before any time of the clock
 )
 
 // An entry is what the cache knows of one secret and stage: a value, and the pauses
@@ -29,11 +31,14 @@ type entry struct {
 	used  atomic.Int64          // stamp of the last use; see index.stamp
 
 	// Guarded by Cache.mu:
-	ids    []string              // by which callers find it
-	arn    string                // the ARN that ids stand for; empty while unknown
-	name   string                // by which only Invalidate finds it; empty for none
-	item   eviction.Item[*entry] // of index.recent or index.idle
-	flight *flight               // the fetch under way, or nil
+	ids    []string // by which callers find it
+	arn    string   // the ARN that ids stand for; empty while unknown
+	name   string   // by which only Invalidate finds it; empty for none
+	flight *flight  // the fetch under way, or nil
+
+	in    *lru          // the list that it is in, or nil
+	place *list.Element // its place there
+	rank  int64         // its order when it was put there, or when victim saw it last
 
 	err       error            // why the last fetch brought no value; nil if it did
 	version   string           // the id of the version that was fetched last
@@ -51,16 +56,13 @@ type value struct {
 	doubted time.Duration // when the source's own cache first had an older version; 0: it has not
 }
 
-// expired is before any time of the clock.
-const expired = time.Duration(math.MinInt64)
-
 // moment is a time of the cache's clock as a Backoff counts it.
 func moment(d time.Duration) time.Time { return time.Time{}.Add(d) }
 
 // pausedUntil returns when the entry's last pause ends.
 func (e *entry) pausedUntil() time.Duration {
-	never := moment(0)
-	return max(e.fails.Wait(never), e.unchanged.Wait(never))
+	start := moment(0) // of the clock
+	return max(e.fails.Wait(start), e.unchanged.Wait(start))
 }
 
 // remembers reports whether the entry is worth keeping without its value: a pause is not
@@ -69,8 +71,6 @@ func (e *entry) remembers(now time.Duration) bool {
 	paused := e.fails != nil || e.unchanged != nil
 	return paused && e.pausedUntil()+failMax > now || e.recheck > now || e.invalidated(e.value.Load())
 }
-
-func (e *entry) busy() bool { return e.flight != nil }
 
 // foundNothing notes that a refresh found no newer version.
 func (e *entry) foundNothing(now time.Duration) {
@@ -86,6 +86,15 @@ func (e *entry) refreshDue(now time.Duration) time.Duration {
 		return e.fails.Wait(moment(now))
 	}
 	return e.unchanged.Wait(moment(now))
+}
+
+// stands reports whether no Invalidate, and no fetch that found no version, came after v.
+func (e *entry) stands(v *value) bool { return !e.invalidated(v) && !errors.Is(e.err, ErrNoVersion) }
+
+// answers reports whether the last fetch tells whether there is a newer version than
+// rejected: only if it failed, or found that.
+func (e *entry) answers(rejected *Secret) bool {
+	return rejected != nil && (e.err != nil || e.version == rejected.versionID)
 }
 
 // outdate makes fetches up to number not count.
@@ -105,22 +114,14 @@ func (e *entry) invalidated(v *value) bool {
 	return e.after > 0 && (v == nil || v.secret.origin.fetch <= e.after)
 }
 
-// awaits reports whether v is invalidated and no fetch since has failed.
+// awaits reports whether v is invalidated, and no fetch since has failed.
 func (e *entry) awaits(v *value) bool { return e.invalidated(v) && e.err == nil }
 
-// countRecheck makes f, which may be nil, a Recheck's fetch, unless Invalidate outdated it.
+// countRecheck makes f, which is under way, a Recheck's fetch, unless Invalidate outdated it.
 func (e *entry) countRecheck(f *flight) {
-	if f != nil && (f.number == 0 || f.number > e.after) {
+	if f.number == 0 || f.number > e.after {
 		f.recheck = true
 		e.recheck = f.start + recheckMin + chance.UpTo(recheckMax-recheckMin)
-	}
-}
-
-// absorb takes over what o, an entry of the same secret and stage, knows besides.
-func (e *entry) absorb(o *entry) {
-	e.after, e.recheck = max(e.after, o.after), max(e.recheck, o.recheck)
-	if never := moment(0); o.unchanged.Wait(never) > e.unchanged.Wait(never) {
-		e.unchanged = o.unchanged
 	}
 }
 

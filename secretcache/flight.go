@@ -1,6 +1,7 @@
 package secretcache
 
 import (
+	"cmp"
 	"container/list"
 	"context"
 	"errors"
@@ -10,10 +11,17 @@ import (
 	"strconv"
 	"sync/atomic"
 	"time"
+
+	"github.com/sqlsecrets/sqlsecrets/internal/chance"
 )
 
-// A source that does not return when its context ends is given up after this.
-const abandonAfter = 100 * time.Millisecond
+const (
+	// A source that does not return when its context ends is given up after this.
+	abandonAfter = 100 * time.Millisecond
+	// A source's own cache that cannot be passed is believed if it has an older version
+	// for three TTLs, and this at least.
+	minDoubt = 5 * time.Minute
+)
 
 // A flight is one fetch of one secret. It is queued until one of Options.MaxFetches is
 // free. A flight that nobody wants any more before it begins is dropped.
@@ -32,7 +40,6 @@ type flight struct {
 	renewal bool   // its secret is served meanwhile: it is wanted without a waiter
 	recheck bool   // a Recheck waits for it
 	spare   bool   // no Get waits for it: what it brings takes no other secret's place
-	landed  bool
 
 	// What it brought; set before done is closed.
 	done     chan struct{}
@@ -53,32 +60,37 @@ type job struct {
 	over  bool          // another one may begin
 }
 
-// newFlight adds a fetch of e, for a Refresh if rejected is not nil. c.mu is held.
-func (c *Cache) newFlight(e *entry, k key, rejected *Secret, fresh bool) *flight {
+// lastAttempt returns what the last attempt failed with, or nil.
+func (j *job) lastAttempt() error {
+	if err := j.attempt.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// underWay reports whether f has neither landed nor been dropped.
+func (f *flight) underWay() bool { return f.entry.flight == f }
+
+// add adds a fetch of e to j, which is not in the queue yet. c.mu is held.
+func (c *Cache) add(j *job, e *entry, k key, fresh bool) *flight {
 	if c.index.find(k) != e {
 		c.index.add(e)
 	}
-	c.flying++
-	e.flight = &flight{
-		entry: e, key: k, rejected: rejected, fresh: fresh, start: c.clock.Now(), done: make(chan struct{}),
-	}
-	return e.flight
-}
-
-// launch starts a fetch of one secret as soon as it may begin. c.mu is held.
-func (c *Cache) launch(e *entry, k key, rejected *Secret, fresh bool) *flight {
-	f := c.newFlight(e, k, rejected, fresh)
-	c.enqueue(f)
+	f := &flight{entry: e, key: k, job: j, fresh: fresh, start: c.clock.Now(), done: make(chan struct{})}
+	e.flight = f
+	j.flights = append(j.flights, f)
 	return f
 }
 
-// enqueue has flights fetched by one call of the source, when its turn comes. c.mu is
-// held.
-func (c *Cache) enqueue(flights ...*flight) {
-	j := &job{flights: flights}
-	for _, f := range flights {
-		f.job = j
-	}
+// launch starts a fetch of one secret as soon as it may begin. c.mu is held.
+func (c *Cache) launch(e *entry, k key, fresh bool) *flight {
+	f := c.add(&job{}, e, k, fresh)
+	c.enqueue(f.job)
+	return f
+}
+
+// enqueue has j run when its turn comes. c.mu is held.
+func (c *Cache) enqueue(j *job) {
 	j.place = c.queue.PushBack(j)
 	c.dispatch()
 }
@@ -99,8 +111,10 @@ func (c *Cache) dispatch() {
 	}
 }
 
-// end lets another job begin in place of j. c.mu is held.
+// end lets another job begin in place of j.
 func (c *Cache) end(j *job) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if !j.over {
 		j.over = true
 		c.jobs--
@@ -113,15 +127,13 @@ func (c *Cache) end(j *job) {
 func (c *Cache) leave(f *flight) {
 	f.waiters--
 	j := f.job
-	if f.waiters > 0 || f.renewal || f.landed || j == nil || j.place == nil || c.closed {
+	if f.waiters > 0 || f.renewal || !f.underWay() || j.place == nil {
 		return
 	}
-	f.landed = true
 	j.flights = slices.DeleteFunc(j.flights, func(other *flight) bool { return other == f }) // a batch at most
 	if len(j.flights) == 0 {
 		c.queue.Remove(j.place)
 	}
-	c.flightEnded()
 	f.entry.flight = nil
 	if f.recheck {
 		f.entry.recheck = 0 // it was due, and is so still
@@ -133,16 +145,13 @@ func (c *Cache) leave(f *flight) {
 
 // run fetches the secrets of a job, in one call, and lands its flights.
 func (c *Cache) run(j *job) {
-	defer c.locked(func() { c.end(j) })
+	defer c.end(j)
 	ctx, cancel := context.WithTimeout(context.WithValue(c.ctx, reportKey{}, &report{job: j}), c.o.FetchTimeout)
 	defer cancel()
 	// A source that ignores its context must not hold up those who wait.
 	abandon := time.AfterFunc(max(c.o.FetchTimeout, c.o.FetchTimeout+abandonAfter), func() {
-		c.locked(func() { c.end(j) })
-		err := fmt.Errorf("no answer within %v: %w", c.o.FetchTimeout, context.DeadlineExceeded)
-		if last := j.lastAttempt(); last != nil {
-			err = fmt.Errorf("%w; the last attempt failed: %w", err, last)
-		}
+		c.end(j)
+		err := because(fmt.Errorf("no answer within %v: %w", c.o.FetchTimeout, context.DeadlineExceeded), j.lastAttempt())
 		for _, f := range j.flights {
 			c.land(f, Result{Err: err}, true)
 		}
@@ -162,14 +171,10 @@ func (c *Cache) run(j *job) {
 	}
 	var fetched []Result
 	if err := guard("the source", func() { fetched = c.fetch(ctx, j.flights) }); err != nil {
-		for i := range results {
-			results[i].Err = err
-		}
+		fetched = slices.Repeat([]Result{{Err: err}}, len(results))
 	}
-	for i, r := range fetched {
-		if i < len(results) {
-			results[i] = c.in(j.flights[i], r)
-		}
+	for i, r := range fetched[:min(len(fetched), len(results))] {
+		results[i] = c.in(j.flights[i], r)
 	}
 }
 
@@ -206,14 +211,11 @@ func (c *Cache) fetch(ctx context.Context, flights []*flight) []Result {
 // roll-back, or the source may be behind.
 func (c *Cache) ask(ctx context.Context, f *flight) (*Secret, error) {
 	id, stage := f.key.id, f.key.stage
-	if !c.caching {
-		f.passed = true
-		return c.src.Fetch(ctx, id, stage)
-	}
 	var older *Secret
-	if !f.fresh {
+	if f.passed = !c.caching; f.passed || !f.fresh {
 		s, err := c.src.Fetch(ctx, id, stage)
-		if v := f.entry.value.Load(); err != nil || s == nil || v == nil || !s.olderThan(v.secret) {
+		v := f.entry.value.Load()
+		if f.passed || err != nil || s == nil || v == nil || !s.olderThan(v.secret) {
 			return s, err
 		}
 		older = s
@@ -232,19 +234,13 @@ func (c *Cache) ask(ctx context.Context, f *flight) (*Secret, error) {
 // in is what is stored of a secret that was fetched: the one that is cached, if
 // it is the same, or what the hook makes of it.
 func (c *Cache) in(f *flight, r Result) Result {
-	switch {
-	case r.Err != nil:
-		return Result{Err: r.Err}
-	case r.Secret == nil:
-		return Result{Err: errNoAnswer}
+	if r.Err != nil || r.Secret == nil {
+		return Result{Err: cmp.Or(r.Err, errNoAnswer)}
 	}
 	own := *r.Secret
 	own.origin = &origin{cache: c, first: f.number, fetch: f.number}
 	if own.id == "" {
 		own.id = f.key.id
-	}
-	if own.name == own.id {
-		own.name = own.id // one string in memory
 	}
 	if own.versionID == "" {
 		// The value keyed with a number of this process: equal for equal values of
@@ -266,16 +262,139 @@ func (c *Cache) in(f *flight, r Result) Result {
 func hooked(method func(*Secret) (*Secret, error), s *Secret) (*Secret, error) {
 	var t *Secret
 	var err error
-	if p := guard("the hook", func() { t, err = method(s) }); p != nil {
-		t, err = nil, p
-	}
-	if err != nil {
+	p := guard("the hook", func() { t, err = method(s) })
+	if err = cmp.Or(p, err); err != nil {
 		return nil, fmt.Errorf("hook for secret %q: %w", s.id, err)
 	}
 	if t == nil {
 		return nil, fmt.Errorf("hook for secret %q returned neither a secret nor an error", s.id)
 	}
-	c := *s
-	c.value = t.value
-	return &c, nil
+	return s.with(t.value), nil
+}
+
+// land ends a flight with what in returned, unless it was given up before.
+func (c *Cache) land(f *flight, r Result, timedOut bool) {
+	stop := false
+	defer func() { // also if StopOn ends the goroutine
+		info, ok := c.arrive(f, r, stop, timedOut)
+		if !ok {
+			return
+		}
+		defer close(f.done)
+		if c.o.Trace.FetchDone != nil {
+			if p := guard("Trace.FetchDone", func() { c.o.Trace.FetchDone(info) }); p != nil && f.err != nil {
+				f.err = fmt.Errorf("%w; %w", f.err, p)
+			}
+		}
+	}()
+	if err := r.Err; err != nil && c.o.StopOn != nil {
+		if p := guard("StopOn", func() { stop = c.o.StopOn(err) }); p != nil {
+			r.Err = fmt.Errorf("%w; %w", err, p)
+		}
+	}
+}
+
+// arrive stores what f brought; stop is what StopOn says of it. It returns false if f
+// has ended before.
+func (c *Cache) arrive(f *flight, r Result, stop, timedOut bool) (FetchInfo, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !f.underWay() {
+		return FetchInfo{}, false
+	}
+	f.entry.flight = nil
+	now := c.clock.Exact()
+	info := FetchInfo{ID: f.key.id, Stage: f.key.stage, Duration: now - f.start}
+	switch {
+	case c.closed:
+		f.err = ErrClosed
+	case r.Err == nil:
+		info.Changed = c.install(f, r.Secret, now)
+		info.VersionID = f.secret.versionID
+	default:
+		if f.err, f.timedOut = r.Err, timedOut; r.Err == context.DeadlineExceeded {
+			f.err = because(r.Err, f.job.lastAttempt())
+		}
+		info.StaleUntil = c.fail(f, stop, now)
+	}
+	info.Err = f.err
+	return info, true
+}
+
+// fail notes that the fetch f failed. It returns until when the entry's value, if it
+// has one, will be served. c.mu is held.
+func (c *Cache) fail(f *flight, stop bool, now time.Duration) (staleUntil time.Time) {
+	e := f.entry
+	c.stats.Errors++
+	if f.outdated = f.number <= e.after; !f.outdated { // else it says nothing of the fetch that Invalidate asked for
+		since := now
+		if f.timedOut { // it was a pause long enough
+			since = max(f.start, now-c.o.FetchTimeout)
+		}
+		e.err, e.fails = f.err, e.fails.Next(moment(since), failBase, failMax)
+		if f.rejected != nil && errors.Is(f.err, ErrNoVersion) {
+			e.foundNothing(now)
+		}
+	}
+	v := e.value.Load()
+	if v == nil || stop {
+		c.index.rest(e, now)
+	} else if c.o.MaxStale >= 0 {
+		staleUntil = c.staleUntil(v, now)
+	}
+	c.index.evict(now)
+	return staleUntil
+}
+
+// install stores what the fetch f brought, and reports whether it is another
+// version than was cached. c.mu is held.
+func (c *Cache) install(f *flight, s *Secret, now time.Duration) (changed bool) {
+	e := c.index.home(f.entry, f.key.id, s, now)
+	f.outdated = c.index.outdates(e, s, f.number)
+	prev := e.value.Load()
+	if prev != nil && prev.secret.origin.fetch > f.number {
+		// A fetch that began later, by another id, has landed before.
+		f.secret = prev.secret
+		return false
+	}
+	v := &value{secret: s, fetched: now, expires: expired}
+	if f.doubted(s, prev, c.o.TTL, now) {
+		v.secret, v.doubted = prev.secret, cmp.Or(prev.doubted, max(now, 1))
+	}
+	if c.o.TTL > 0 && !f.outdated {
+		ttl := c.o.TTL - chance.UpTo(c.o.TTL/2+1)
+		v.expires = now + min(ttl, forever-now)
+	}
+	f.secret = v.secret
+	f.secret.origin.fetch = f.number
+	e.found(f, now)
+	if prev == nil && f.spare && c.index.full() {
+		c.index.rest(e, now)
+	} else {
+		c.index.store(e, v)
+	}
+	return prev == nil || prev.secret.versionID != f.secret.versionID
+}
+
+// found notes that the fetch f brought f.secret.
+func (e *entry) found(f *flight, now time.Duration) {
+	version := f.secret.versionID
+	if e.version != version {
+		e.unchanged = nil
+	}
+	e.err, e.fails, e.version = nil, nil, version
+	if f.rejected != nil && f.rejected.versionID == version {
+		e.foundNothing(now)
+	}
+}
+
+// doubted reports whether s, which f brought, may be an old version out of the source's
+// own cache: it is older than prev, the cached one, which nobody has rejected, and has
+// not been so for long.
+func (f *flight) doubted(s *Secret, prev *value, ttl, now time.Duration) bool {
+	if f.passed || prev == nil || !s.olderThan(prev.secret) ||
+		f.rejected != nil && f.rejected.versionID == prev.secret.versionID {
+		return false
+	}
+	return prev.doubted == 0 || (now-prev.doubted)/3 < max(ttl, minDoubt/3)
 }

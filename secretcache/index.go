@@ -1,19 +1,20 @@
 package secretcache
 
 import (
+	"container/list"
+	"hash/maphash"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
-	"github.com/sqlsecrets/sqlsecrets/internal/eviction"
 	"github.com/sqlsecrets/sqlsecrets/internal/idtable"
 )
 
 const (
-	// How many entries without a value are remembered, at least.
-	minIdle = 64
-	// How many invalidated ids are remembered while fetches are under way.
-	maxInvalidated = 1024
+	minIdle = 64 // entries without a value that are remembered, at least
+	// How many entries victim compares, and how many at most if all of them were in use.
+	usualScan, mostScan = 64, 1024
 )
 
 // A key is how callers name a secret's version. There may be several for one.
@@ -35,21 +36,19 @@ type index struct {
 	size    int                   // values kept
 	inserts atomic.Int64          // values stored for the first time; see stamp
 
-	recent, idle eviction.List[*entry] // entries with a value, and those that only remember pauses
+	recent, idle lru // entries with a value, and those that only remember pauses
 
-	// invalidated has the ids that Invalidate named, each with the number of the last
-	// fetch then: a fetch under way may bring a secret of that name or ARN. Fetches up
-	// to the number allInvalidated are taken for invalidated.
-	invalidated    map[string]uint64
-	allInvalidated uint64
+	// outdated has the number of the last fetch when Invalidate came last, by a hash of its
+	// id: a fetch under way may bring a secret of that name or ARN. Two ids of one hash
+	// cost a fetch now and then.
+	outdated [256]uint64
+	seed     maphash.Seed
 }
 
 func newIndex(size int) *index {
-	x := &index{ids: idtable.New[*entry](2 * size), names: idtable.New[*entry](size), size: size, invalidated: map[string]uint64{}}
-	x.recent.Rank = func(e *entry) int64 { return e.used.Load() }
-	x.idle.Rank = func(e *entry) int64 { return int64(e.pausedUntil()) }
-	x.recent.Spared = (*entry).busy
-	x.idle.Spared = (*entry).busy
+	x := &index{ids: idtable.New[*entry](2 * size), names: idtable.New[*entry](size), size: size, seed: maphash.MakeSeed()}
+	x.recent.order = func(e *entry) int64 { return e.used.Load() }
+	x.idle.order = func(e *entry) int64 { return int64(e.pausedUntil()) }
 	return x
 }
 
@@ -97,39 +96,46 @@ func (x *index) name(e *entry, id string) {
 	}
 }
 
-// identify notes the secret's ARN, which may be empty, and name. It returns e, or the
-// entry that has the ARN already, which takes e's ids over and its place.
-func (x *index) identify(e *entry, arn, name string) *entry {
-	if same := x.find(key{arn, e.stage}); arn != "" && same != nil && same != e {
-		x.remove(e)
-		for _, id := range e.ids {
-			x.name(same, id)
+// home returns the entry of the secret s, which a fetch of e by id brought. All ids of an
+// ARN have one entry. If the ARN is another entry's, or e has another one, id moves, and e
+// keeps its value and its other ids.
+func (x *index) home(e *entry, id string, s *Secret, now time.Duration) *entry {
+	// Another kind of source may not tell secrets apart by what it says is the ARN.
+	if arn := s.arn; arn != e.arn && strings.HasPrefix(arn, "arn:") {
+		to := x.find(key{arn, e.stage})
+		switch {
+		case to == nil && e.arn == "":
+			to = e
+		case to == nil:
+			to = &entry{stage: e.stage}
 		}
-		same.absorb(e)
-		e = same
+		if to != e {
+			x.move(id, e, to, now)
+		}
+		to.arn = arn
+		x.name(to, arn)
+		e = to
 	}
-	if arn != "" {
-		e.arn = arn
-		x.name(e, arn)
-	}
-	if e.name == "" && name != "" && !slices.Contains(e.ids, name) {
-		e.name = name
-		x.names.Add(name, e)
+	if e.name == "" && s.name != "" && !slices.Contains(e.ids, s.name) {
+		e.name = s.name
+		x.names.Add(s.name, e)
 	}
 	return e
 }
 
-// split takes id from e, which keeps its value and other ids: it names another secret
-// now. It returns the entry of that.
-func (x *index) split(e *entry, id string, now time.Duration) *entry {
+// move lets callers find to by id in place of e. The fetches that Invalidate outdated, and
+// the pause of Recheck, go with it.
+func (x *index) move(id string, e, to *entry, now time.Duration) {
 	x.ids.Remove(id, e)
 	e.ids = slices.DeleteFunc(e.ids, func(s string) bool { return s == id })
-	other := &entry{stage: e.stage, ids: []string{id}, recheck: e.recheck, after: e.after}
-	x.add(other)
-	if e.value.Load() == nil {
+	x.name(to, id)
+	to.after, to.recheck = max(to.after, e.after), max(to.recheck, e.recheck)
+	switch {
+	case len(e.ids) == 0:
+		x.remove(e)
+	case e.value.Load() == nil:
 		x.rest(e, now)
 	}
-	return other
 }
 
 // remove forgets e and its value.
@@ -138,7 +144,7 @@ func (x *index) remove(e *entry) {
 		x.ids.Remove(id, e)
 	}
 	x.names.Remove(e.name, e)
-	e.item.Remove()
+	e.takeOut()
 	e.value.Store(nil)
 }
 
@@ -148,18 +154,18 @@ func (x *index) store(e *entry, v *value) {
 		x.inserts.Add(1)
 	}
 	e.used.Store(x.stamp(v.fetched))
-	x.recent.Put(&e.item, e)
+	x.recent.put(e)
 	x.evict(v.fetched)
 }
 
 // full reports whether one more value takes another's place.
-func (x *index) full() bool { return x.recent.Len() >= x.size }
+func (x *index) full() bool { return x.recent.list.Len() >= x.size }
 
 // evict makes room: the values that were used least recently go first.
 func (x *index) evict(now time.Duration) {
-	for x.recent.Len() > x.size {
-		e, ok := x.recent.Victim()
-		if !ok {
+	for x.recent.list.Len() > x.size {
+		e := x.recent.victim()
+		if e == nil {
 			return
 		}
 		x.rest(e, now)
@@ -174,13 +180,13 @@ func (x *index) rest(e *entry, now time.Duration) {
 		return
 	}
 	e.value.Store(nil)
-	e.item.Remove()
-	if x.idle.Len() >= max(x.size, minIdle) {
-		if e, ok := x.idle.Victim(); ok {
-			x.remove(e)
+	e.takeOut()
+	if x.idle.list.Len() >= max(x.size, minIdle) {
+		if victim := x.idle.victim(); victim != nil {
+			x.remove(victim)
 		}
 	}
-	x.idle.Put(&e.item, e)
+	x.idle.put(e)
 }
 
 // use notes that e is in use. It writes at most once a second and insertion, so
@@ -198,33 +204,76 @@ func (x *index) stamp(now time.Duration) int64 {
 }
 
 // invalidate outdates what is known of the secret that id names, and fetches of it up
-// to number. Fetches are under way if flying.
-func (x *index) invalidate(id string, number uint64, flying bool) {
+// to number.
+func (x *index) invalidate(id string, number uint64) {
 	for _, table := range []*idtable.Table[*entry]{&x.ids, &x.names} {
 		for n := table.First(id); n != nil; n = n.Next() {
 			n.Value.outdate(number)
 		}
 	}
-	if flying && len(x.invalidated) == maxInvalidated {
-		clear(x.invalidated)
-		x.allInvalidated = number
-	}
-	if flying {
-		x.invalidated[id] = number
-	}
+	x.outdated[x.slot(id)] = number
 }
 
-// invalidatedUpTo returns up to which number fetches of s are invalidated by its name
-// or ARN.
-func (x *index) invalidatedUpTo(s *Secret) uint64 {
-	return max(x.allInvalidated, x.invalidated[s.arn], x.invalidated[s.name])
+// outdates reports whether Invalidate came after the fetch of this number began, which
+// brought s for e. It may have named the name or the ARN while e did not have them.
+func (x *index) outdates(e *entry, s *Secret, number uint64) bool {
+	if last := max(x.outdated[x.slot(s.arn)], x.outdated[x.slot(s.name)]); number <= last {
+		e.after = max(e.after, last)
+	}
+	return number <= e.after
 }
 
-// clear forgets everything.
+func (x *index) slot(id string) uint64 { return maphash.String(x.seed, id) % uint64(len(x.outdated)) }
+
+// clear forgets all values, also those that a flight holds a while longer.
 func (x *index) clear() {
-	x.recent.Clear(func(e *entry) { e.value.Store(nil) }) // a flight may hold it a while longer
-	x.idle.Clear(func(*entry) {})
+	for at := x.recent.list.Front(); at != nil; at = x.recent.list.Front() {
+		e := at.Value.(*entry)
+		e.takeOut()
+		e.value.Store(nil)
+	}
 	x.ids.Clear()
-	x.names.Clear()
-	clear(x.invalidated)
+}
+
+// An lru keeps entries by their order, which grows by use: exactly up to 64 of them, about
+// if there are more. An entry is in one lru at most.
+type lru struct {
+	list  list.List // of *entry
+	order func(*entry) int64
+}
+
+// put makes e the entry of l that was used last.
+func (l *lru) put(e *entry) {
+	e.takeOut()
+	e.in, e.place, e.rank = l, l.list.PushFront(e), l.order(e)
+}
+
+// takeOut takes e out of its lru, if it is in one.
+func (e *entry) takeOut() {
+	if e.in != nil {
+		e.in.list.Remove(e.place)
+		e.in = nil
+	}
+}
+
+// victim returns the lowest entry without a flight of those at the end of l, or nil. It
+// moves entries that were used since it saw them last to the front.
+func (l *lru) victim() (victim *entry) {
+	unused := false
+	at := l.list.Back()
+	for n, m := 0, min(l.list.Len(), mostScan); n < m && !(unused && n >= usualScan); n++ {
+		e, prev := at.Value.(*entry), at.Prev()
+		rank, busy := l.order(e), e.flight != nil
+		if rank == e.rank && !busy {
+			unused = true
+		} else {
+			e.rank = rank
+			l.list.MoveToFront(at)
+		}
+		if !busy && (victim == nil || rank < victim.rank) {
+			victim = e
+		}
+		at = prev
+	}
+	return victim
 }

@@ -20,9 +20,8 @@ type Options struct {
 	// MaxSize is how many secrets are kept; a name and an ARN of one secret count
 	// once, two stages of it twice. The least recently used goes first: to the second,
 	// and in a cache of over 64 secrets about. What only Refresh asked for takes no
-	// other secret's place. The pauses after failures of as many
-	// other secrets, and of 64 at least, are remembered. Zero or negative means
-	// DefaultMaxSize (1024).
+	// other secret's place. The pauses of as many other secrets, and of 64 at least, are
+	// remembered. Zero or negative means DefaultMaxSize (1024).
 	MaxSize int
 
 	// TTL is how long a secret is served before it is fetched again; the real age

@@ -1,6 +1,7 @@
 package secretcache
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,7 +11,7 @@ import (
 type batch struct {
 	size   int
 	seen   map[*entry]bool
-	next   []*flight // to be fetched by one call, once there are size
+	next   *job // is queued once it has size flights
 	awaits []await
 	errs   []error
 }
@@ -26,7 +27,7 @@ type await struct {
 // joins those of all ids that could not be fetched, each with its id. If ctx ends
 // first, it is ctx's error with why the last attempt failed.
 func (c *Cache) Prefetch(ctx context.Context, ids ...string) error {
-	b := &batch{size: 1, seen: map[*entry]bool{}}
+	b := &batch{size: 1, seen: map[*entry]bool{}, next: &job{}}
 	if src, ok := c.src.(BatchSource); ok {
 		b.size = max(1, src.BatchSize())
 	}
@@ -55,22 +56,21 @@ func (c *Cache) prefetch(b *batch, id string, last bool) error {
 	}
 	k, now := keyOf(id, ""), c.clock.Now()
 	e := c.index.entry(k)
-	if !b.seen[e] && !e.value.Load().fresh(now) {
-		switch {
-		case e.flight == nil && e.fails.Wait(moment(now)) > 0:
-			b.errs = append(b.errs, fmt.Errorf("prefetch secret %q: %w", id, e.err))
-		case e.flight == nil:
-			b.next = append(b.next, c.newFlight(e, k, nil, false))
-			fallthrough
-		default:
-			e.flight.waiters++
-			b.awaits = append(b.awaits, await{id, e.flight})
-		}
-		b.seen[e] = true
+	switch {
+	case b.seen[e] || e.value.Load().fresh(now):
+	case e.flight == nil && e.fails.Wait(moment(now)) > 0:
+		b.errs = append(b.errs, fmt.Errorf("prefetch secret %q: %w", id, e.err))
+	case e.flight == nil:
+		c.add(b.next, e, k, false)
+		fallthrough
+	default:
+		e.flight.waiters++
+		b.awaits = append(b.awaits, await{id, e.flight})
 	}
-	if len(b.next) == b.size || last && len(b.next) > 0 {
-		c.enqueue(b.next...)
-		b.next = nil
+	b.seen[e] = true
+	if n := len(b.next.flights); n == b.size || last && n > 0 {
+		c.enqueue(b.next)
+		b.next = &job{}
 	}
 	return nil
 }
@@ -79,12 +79,10 @@ func (c *Cache) prefetch(b *batch, id string, last bool) error {
 func (c *Cache) abandon(awaits []await, err error) error {
 	var failed error
 	for _, a := range awaits {
-		c.locked(func() {
-			if failed == nil {
-				failed = c.lastFailure(keyOf(a.id, ""))
-			}
-			c.leave(a.flight)
-		})
+		c.mu.Lock() // for one id at a time
+		failed = cmp.Or(failed, c.lastFailure(keyOf(a.id, "")))
+		c.leave(a.flight)
+		c.mu.Unlock()
 	}
 	return interrupted("prefetch secrets", err, failed)
 }

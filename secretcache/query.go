@@ -9,12 +9,9 @@ import (
 )
 
 const (
-	// A Refresh waits for the next refresh if it is due within this.
-	refreshWait = time.Second
-	// A Recheck is content with a copy that is no older than this.
-	recheckAge = time.Minute
-	// A Get of a secret older than 2 TTL waits for the renewal so long.
-	renewWait = time.Second
+	refreshWait = time.Second // a Refresh waits for the next one if that is due within this
+	recheckAge  = time.Minute // a Recheck is content with a copy that is no older
+	renewWait   = time.Second // a Get of a secret older than 2 TTL waits for the renewal
 )
 
 // A query is one call of Get, Refresh or Recheck.
@@ -26,10 +23,10 @@ const (
 //	              └──► return a secret or an error           ctx ends: return an error
 type query struct {
 	key
-	task  string // what it waits for, in errors
+	task  string // what it does while it waits, in errors
 	step  func(q *query, ctx context.Context, c *Cache, e *entry, now time.Duration) answer
 	old   *Secret // that a Refresh rejects, or a Recheck has used; nil for none
-	isGet bool    // Stats count it
+	isGet bool    // Stats count it; a Recheck may become a Get
 
 	called uint64  // number of the last fetch that began before the call
 	flight *flight // that it has waited for, or nil
@@ -47,32 +44,17 @@ type answer struct {
 	err error
 }
 
-func reading(s *Secret) answer { return answer{Reading: Reading{Secret: s}} }
-
 // do answers q. It holds no lock while it waits.
 func (c *Cache) do(ctx context.Context, q *query) (Reading, error) {
 	for first := true; ; first = false {
-		c.mu.Lock()
-		if c.closed {
-			c.mu.Unlock()
-			return Reading{}, ErrClosed
-		}
-		if first {
-			q.called = c.fetchNo
-		}
-		a := q.step(q, ctx, c, c.index.entry(q.key), c.clock.Now())
-		if a.flight != nil {
-			a.flight.waiters++
-		}
-		c.mu.Unlock()
-
-		switch {
-		case a.wait > 0:
+		a := c.next(ctx, q, first)
+		if a.wait > 0 {
 			if err := c.waitFor(ctx, q, a); err != nil {
 				return Reading{}, err
 			}
 			continue
-		case a.err == nil && a.Secret != q.old: // which has come out before
+		}
+		if a.err == nil && a.Secret != q.old { // which has come out before
 			a.Secret, a.err = c.out(a.Secret)
 		}
 		if a.err != nil {
@@ -80,6 +62,23 @@ func (c *Cache) do(ctx context.Context, q *query) (Reading, error) {
 		}
 		return a.Reading, nil
 	}
+}
+
+// next takes the next step of q.
+func (c *Cache) next(ctx context.Context, q *query, first bool) answer {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return answer{err: ErrClosed}
+	}
+	if first {
+		q.called = c.fetchNo
+	}
+	a := q.step(q, ctx, c, c.index.entry(q.key), c.clock.Now())
+	if a.flight != nil {
+		a.flight.waiters++
+	}
+	return a
 }
 
 // waitFor waits for what a says. It returns an error if the caller's time is over, or
@@ -115,7 +114,7 @@ func (c *Cache) waitFor(ctx context.Context, q *query, a answer) error {
 
 // get is the step of a Get that found no fresh value at first.
 func (q *query) get(ctx context.Context, c *Cache, e *entry, now time.Duration) answer {
-	q.isGet = true
+	q.isGet, q.task = true, "wait for"
 	v := e.value.Load()
 	if q.flight != nil {
 		if a, ok := q.landed(c, e, v, now); ok {
@@ -128,24 +127,23 @@ func (q *query) get(ctx context.Context, c *Cache, e *entry, now time.Duration) 
 	}
 	f := e.flight
 	if f == nil && (q.again || e.fails.Wait(moment(now)) == 0) {
-		f = c.launch(e, q.key, nil, false)
+		f = c.launch(e, q.key, false)
 	}
+	if f == nil {
+		if !c.servable(v, now) {
+			return c.miss(e.err)
+		}
+		return c.serveStale(e, v, now)
+	}
+	f.spare = false
 	if q.counts {
 		e.countRecheck(f)
 	}
-	if f != nil {
-		f.spare = false
-	}
-	if wait := c.patience(ctx, e, v, now); f != nil && wait > 0 {
+	if wait := c.patience(ctx, e, v, now); wait > 0 {
 		q.stale = v
 		return answer{wait: wait, flight: f}
 	}
-	if !c.servable(v, now) {
-		return c.miss(e.err)
-	}
-	if f != nil {
-		f.renewal = true
-	}
+	f.renewal = true
 	return c.serveStale(e, v, now)
 }
 
@@ -160,9 +158,8 @@ func (q *query) landed(c *Cache, e *entry, v *value, now time.Duration) (answer,
 		return answer{}, false
 	case f.err == nil:
 		c.index.use(e, now)
-		a := c.miss(nil)
-		a.Secret = f.secret
-		return a, true
+		c.stats.Misses++
+		return answer{Reading: Reading{Secret: f.secret}}, true
 	case c.servable(v, now):
 		// Old is better than down, unless StopOn took the value away.
 		return c.serveStale(e, v, now), true
@@ -173,8 +170,8 @@ func (q *query) landed(c *Cache, e *entry, v *value, now time.Duration) (answer,
 	return c.miss(f.err), true
 }
 
-// patience returns how long a Get that found no fresh value waits for the fetch
-// in flight: zero not at all, forever if it cannot be answered otherwise. c.mu is held.
+// patience returns how long a Get waits for the fetch under way before it serves v:
+// forever if v cannot be served. c.mu is held.
 func (c *Cache) patience(ctx context.Context, e *entry, v *value, now time.Duration) time.Duration {
 	switch {
 	case c.o.TTL < 0 || !c.servable(v, now) || e.awaits(v):
@@ -206,6 +203,7 @@ func (c *Cache) staleUntil(v *value, now time.Duration) time.Time {
 	return time.Now().Add(v.fetched - now).Add(max(c.o.TTL, 0)).Add(c.o.MaxStale)
 }
 
+// miss answers with err, if it is not nil. c.mu is held.
 func (c *Cache) miss(err error) answer {
 	c.stats.Misses++
 	return answer{err: err}
@@ -224,64 +222,54 @@ func (c *Cache) serveStale(e *entry, v *value, now time.Duration) answer {
 // serve answers with v, which is e's.
 func (c *Cache) serve(e *entry, v *value, now time.Duration) answer {
 	c.index.use(e, now)
-	return reading(v.secret)
+	return answer{Reading: Reading{Secret: v.secret}}
+}
+
+// result is the answer of a Refresh or a Recheck that has waited for q.flight.
+func (q *query) result() answer {
+	return answer{Reading: Reading{Secret: q.flight.secret}, err: q.flight.err}
 }
 
 // refresh is the step of a Refresh.
 func (q *query) refresh(ctx context.Context, c *Cache, e *entry, now time.Duration) answer {
-	if f := q.flight; f != nil && f.number > q.called {
-		return answer{Reading: Reading{Secret: f.secret}, err: f.err}
-	}
-	v := e.value.Load()
-	if v.newerThan(q.old) && e.stands(v) {
-		return c.serve(e, v, now)
-	}
-	if e.flight != nil {
-		return answer{wait: forever, flight: e.flight}
-	}
-	due := e.refreshDue(now)
-	if due == 0 || !e.answers(q.old) {
-		f := c.launch(e, q.key, q.old, true)
-		f.spare = true
-		return answer{wait: forever, flight: f}
-	}
+	v, due := e.value.Load(), e.refreshDue(now)
 	switch {
+	case q.flight != nil && q.flight.number > q.called:
+		return q.result()
+	case v.newerThan(q.old) && e.stands(v):
+		return c.serve(e, v, now)
+	case e.flight != nil:
+		return answer{wait: forever, flight: e.flight}
+	case due == 0 || !e.answers(q.old):
+		f := c.launch(e, q.key, true)
+		f.rejected, f.spare = q.old, true
+		return answer{wait: forever, flight: f}
 	case due <= refreshWait && timeLeft(ctx) >= due:
 		return answer{wait: due}
 	case e.err != nil:
 		return answer{err: e.err}
-	case v == nil:
-		return reading(q.old) // the value is evicted, the pause is not
+	case v == nil: // it is evicted, the pause is not
+		return answer{Reading: Reading{Secret: q.old}}
 	}
-	return reading(v.secret)
-}
-
-// stands reports whether no Invalidate, and no fetch that found no version, came after v.
-func (e *entry) stands(v *value) bool { return !e.invalidated(v) && !errors.Is(e.err, ErrNoVersion) }
-
-// answers reports whether the last fetch is an answer to whether there is a newer
-// version than rejected: only if it failed or found that.
-func (e *entry) answers(rejected *Secret) bool {
-	return rejected != nil && (e.err != nil || e.version == rejected.versionID)
+	return answer{Reading: Reading{Secret: v.secret}}
 }
 
 // check is the step of a Recheck.
 func (q *query) check(ctx context.Context, c *Cache, e *entry, now time.Duration) answer {
-	if f := q.flight; f != nil {
-		return answer{Reading: Reading{Secret: f.secret}, err: f.err}
-	}
 	v, f := e.value.Load(), e.flight
 	joins := f != nil && f.recheck
 	switch {
+	case q.flight != nil:
+		return q.result()
 	case v == nil || e.awaits(v):
-		q.step, q.task, q.counts = (*query).get, "wait for", true
+		q.step, q.counts = (*query).get, true
 		return q.get(ctx, c, e, now)
 	case v.newerThan(q.old) || now-v.fetched <= recheckAge || !joins && now < e.recheck:
 		return c.serve(e, v, now)
 	case f == nil && e.fails.Wait(moment(now)) > 0:
 		return answer{err: e.err}
 	case f == nil:
-		f = c.launch(e, q.key, nil, true)
+		f = c.launch(e, q.key, true)
 	}
 	e.countRecheck(f)
 	return answer{wait: forever, flight: f}

@@ -46,27 +46,12 @@ type Secret struct {
 
 // NewSecret returns the secret that v describes. It keeps no reference to v's slices.
 func NewSecret(v Value) *Secret {
-	s := &Secret{
-		id: v.ID, arn: v.ARN, name: v.Name, versionID: v.VersionID,
-		stages:    slices.Clone(v.Stages),
-		createdAt: v.CreatedAt,
-		value:     text(v.String),
-	}
+	s := Secret{id: v.ID, arn: v.ARN, name: v.Name, versionID: v.VersionID, createdAt: v.CreatedAt}
+	s.stages = slices.Clone(v.Stages)
 	if v.Binary != nil {
-		s.value = binary(slices.Clone(v.Binary))
+		return s.WithBinary(v.Binary)
 	}
-	if i := slices.Index(s.stages, StageCurrent); i >= 0 {
-		s.stages[i] = StageCurrent // one string in memory for all secrets
-	}
-	return s
-}
-
-func text(v string) func() (string, []byte, any) {
-	return func() (string, []byte, any) { return v, nil, nil }
-}
-
-func binary(v []byte) func() (string, []byte, any) {
-	return func() (string, []byte, any) { return "", v, nil }
+	return s.WithString(v.String)
 }
 
 // ID is the id that the secret was asked for with.
@@ -98,19 +83,13 @@ func (s *Secret) IsBinary() bool {
 // Reveal returns the value as a string, also that of a binary secret.
 func (s *Secret) Reveal() string {
 	v, b, _ := s.reveal()
-	if b != nil {
-		return string(b)
-	}
-	return v
+	return v + string(b) // one of them is empty
 }
 
 // Bytes returns a copy of the value as bytes, also that of a text secret.
 func (s *Secret) Bytes() []byte {
 	v, b, _ := s.reveal()
-	if b != nil {
-		return slices.Clone(b)
-	}
-	return []byte(v)
+	return append([]byte(v), b...) // one of them is empty
 }
 
 func (s *Secret) reveal() (string, []byte, any) {
@@ -122,25 +101,26 @@ func (s *Secret) reveal() (string, []byte, any) {
 
 // WithString returns the same version with another value. A [Hook] uses it.
 func (s *Secret) WithString(v string) *Secret {
-	c := *s
-	c.value = text(v)
-	return &c
+	return s.with(func() (string, []byte, any) { return v, nil, nil })
 }
 
 // WithBinary returns the same version with another value, of which it keeps a
 // copy. A [Hook] uses it.
 func (s *Secret) WithBinary(v []byte) *Secret {
-	c := *s
-	c.value = binary(append([]byte{}, v...))
-	return &c
+	v = append([]byte{}, v...)
+	return s.with(func() (string, []byte, any) { return "", v, nil })
 }
 
 // WithHeld returns the same version with held in place of its value, which is then
 // empty. A [Hook] that stores neither text nor bytes uses it, and finds held again
 // with [Secret.Held]. Nothing prints it.
 func (s *Secret) WithHeld(held any) *Secret {
+	return s.with(func() (string, []byte, any) { return "", nil, held })
+}
+
+func (s *Secret) with(value func() (string, []byte, any)) *Secret {
 	c := *s
-	c.value = func() (string, []byte, any) { return "", nil, held }
+	c.value = value
 	return &c
 }
 
@@ -203,13 +183,12 @@ func (v Value) describe() string {
 	return strings.Replace(NewSecret(v).String(), "secret ", "secret value of ", 1)
 }
 
-var (
-	_ fmt.Formatter          = Secret{}
-	_ json.Marshaler         = Secret{}
-	_ encoding.TextMarshaler = Secret{}
-	_ slog.LogValuer         = Secret{}
-	_ fmt.Formatter          = Value{}
-	_ json.Marshaler         = Value{}
-	_ encoding.TextMarshaler = Value{}
-	_ slog.LogValuer         = Value{}
-)
+// A printer has all the methods by which other packages print a value.
+type printer interface {
+	fmt.Formatter
+	json.Marshaler
+	encoding.TextMarshaler
+	slog.LogValuer
+}
+
+var _, _ printer = Secret{}, Value{}

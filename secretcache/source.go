@@ -2,11 +2,28 @@ package secretcache
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"slices"
 )
 
 // StageCurrent is the version stage that an empty stage means.
 const StageCurrent = "AWSCURRENT"
+
+// Conditions that a [Source] reports and callers match with [errors.Is]. A
+// source wraps them together with its own error.
+var (
+	// ErrNotFound says that the source has no secret of that id.
+	ErrNotFound = errors.New("secret not found")
+	// ErrNoVersion says that the secret exists, but no version of it bears the stage.
+	ErrNoVersion = errors.New("secret has no version with this stage")
+	// ErrAccessDenied says that the caller may not read the secret, or not decrypt it.
+	ErrAccessDenied = errors.New("access to the secret denied")
+	// ErrThrottled says that the source refused the call for its rate.
+	ErrThrottled = errors.New("too many requests for secrets")
+	// ErrClosed is returned by every method of a [Cache] after [Cache.Close].
+	ErrClosed = errors.New("secret cache is closed")
+)
 
 // A Source fetches secrets from where they are kept. It is called from several
 // goroutines at once, but not for one id and stage unless a call was given up. If
@@ -68,4 +85,50 @@ func caches(src Source) bool {
 	}
 	_, ok := src.(FreshSource)
 	return ok
+}
+
+// A report is where a source's failed attempts go; the context of a fetch carries it.
+type report struct {
+	job    *job
+	before error // what the sources of a Chain said that were asked before, or nil
+}
+
+type reportKey struct{}
+
+// AttemptFailed notes why one attempt of a fetch failed, for a [Source] that makes
+// several. ctx is the context that Fetch was called with, or one made of it. A caller
+// that gives up before the fetch ends is told the last err, and [Cache.LastFailure]
+// returns it; err must hold nothing of a secret's value. AttemptFailed does nothing if
+// err is nil or ctx is not that of a fetch by a [Cache].
+func AttemptFailed(ctx context.Context, err error) {
+	r, ok := ctx.Value(reportKey{}).(*report)
+	if !ok || err == nil {
+		return
+	}
+	err = then(r.before, err)
+	r.job.attempt.Store(&err)
+}
+
+// afterFailure returns a context whose failed attempts are told after err.
+func afterFailure(ctx context.Context, err error) context.Context {
+	r, ok := ctx.Value(reportKey{}).(*report)
+	if !ok {
+		return ctx
+	}
+	return context.WithValue(ctx, reportKey{}, &report{job: r.job, before: then(r.before, err)})
+}
+
+// then joins the errors of two sources of a Chain; the first may be nil.
+func then(before, err error) error {
+	if before == nil {
+		return err
+	}
+	return fmt.Errorf("%w; then %w", before, err)
+}
+
+// answeredFromCache notes that a Chain found no way past its sources' caches.
+func answeredFromCache(ctx context.Context) {
+	if r, ok := ctx.Value(reportKey{}).(*report); ok {
+		r.job.kept.Store(true)
+	}
 }

@@ -21,7 +21,6 @@ type Table[V comparable] struct {
 // A Node is one value of an id.
 type Node[V comparable] struct {
 	Value V
-	hash  uint64 // of id
 	id    string
 	next  atomic.Pointer[Node[V]] // in the bucket
 }
@@ -32,21 +31,20 @@ func New[V comparable](size int) Table[V] {
 	return Table[V]{maphash.MakeSeed(), make([]atomic.Pointer[Node[V]], 1<<bits.Len64(n-1))}
 }
 
-func (t *Table[V]) bucket(hash uint64) *atomic.Pointer[Node[V]] {
-	return &t.buckets[hash&uint64(len(t.buckets)-1)]
+func (t *Table[V]) bucket(id string) *atomic.Pointer[Node[V]] {
+	return &t.buckets[maphash.String(t.seed, id)&uint64(len(t.buckets)-1)]
 }
 
 // First returns the value of id that was added last, or nil.
 func (t *Table[V]) First(id string) *Node[V] {
-	hash := maphash.String(t.seed, id)
-	return of(hash, id, t.bucket(hash).Load())
+	return of(id, t.bucket(id).Load())
 }
 
 // Next returns the value of the same id that was added before n's, or nil.
-func (n *Node[V]) Next() *Node[V] { return of(n.hash, n.id, n.next.Load()) }
+func (n *Node[V]) Next() *Node[V] { return of(n.id, n.next.Load()) }
 
-func of[V comparable](hash uint64, id string, n *Node[V]) *Node[V] {
-	for n != nil && (n.hash != hash || n.id != id) {
+func of[V comparable](id string, n *Node[V]) *Node[V] {
+	for n != nil && n.id != id {
 		n = n.next.Load()
 	}
 	return n
@@ -54,8 +52,7 @@ func of[V comparable](hash uint64, id string, n *Node[V]) *Node[V] {
 
 // Add adds a value of id.
 func (t *Table[V]) Add(id string, v V) {
-	n := &Node[V]{Value: v, hash: maphash.String(t.seed, id), id: id}
-	b := t.bucket(n.hash)
+	n, b := &Node[V]{Value: v, id: id}, t.bucket(id)
 	n.next.Store(b.Load())
 	b.Store(n)
 }
@@ -63,7 +60,7 @@ func (t *Table[V]) Add(id string, v V) {
 // Remove removes a value of id, if it has that. A reader that stands at the value's Node
 // finds its way on.
 func (t *Table[V]) Remove(id string, v V) {
-	for p := t.bucket(maphash.String(t.seed, id)); p.Load() != nil; p = &p.Load().next {
+	for p := t.bucket(id); p.Load() != nil; p = &p.Load().next {
 		if n := p.Load(); n.id == id && n.Value == v {
 			p.Store(n.next.Load())
 			return

@@ -64,7 +64,7 @@ func TestWallClockIsReadOnceASecond(t *testing.T) {
 		if got, want := c.Now(), 2*time.Second-1; got != want {
 			t.Errorf("Now() = %v, want %v: the wall clock was read too early", got, want)
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		if got, want := c.Now(), 2*time.Second+time.Minute; got != want {
 			t.Errorf("Now() = %v, want %v", got, want)
 		}

@@ -23,12 +23,13 @@ type attempt struct {
 	at       time.Time // add sets it if it is zero
 }
 
-// rejectedAttempt is a login that the server rejected. Without v.at, that was now.
-func rejectedAttempt(c candidate, k loginKey, v verdict) attempt {
-	return attempt{text: c.name() + " at " + k.address, err: v.err, key: k, rejected: true, at: v.at}
+// rejectedAttempt is a login that the server rejected. A zero v.at means now.
+func rejectedAttempt(c candidate, v verdict) attempt {
+	return attempt{text: c.name() + " at " + c.target.address, err: v.err, key: c.key(), rejected: true, at: v.at}
 }
 
-// add returns l with a at its end, or in place of what l says of the same thing.
+// add returns l with a at its end. If l has an attempt with the same login or text, a
+// replaces it.
 func (l attemptLog) add(a attempt) attemptLog {
 	if a.at.IsZero() {
 		a.at = time.Now()

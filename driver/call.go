@@ -123,13 +123,17 @@ var errAgain = errors.New("not at its end")
 // logIn logs in with the active version. If the server rejects that, or has not accepted
 // it yet, the call takes part in the resolution.
 func (a *call) logIn(ctx context.Context) (sqldriver.Conn, error) {
-	for p := ifAccepted; ; {
+	for free := ""; ; {
 		use, _ := a.resolver.use()
+		p := ifAccepted
+		if use.id == free {
+			p = unlessRejected
+		}
 		conn, o, err := a.send(ctx, use, p)
 		if o != rejected && o != heldBack {
 			return conn, a.fail("connect with secret", err)
 		}
-		conn, p, err = a.resolve(ctx)
+		conn, free, err = a.resolve(ctx)
 		if err != errAgain {
 			return conn, err
 		}
@@ -137,30 +141,31 @@ func (a *call) logIn(ctx context.Context) (sqldriver.Conn, error) {
 }
 
 // resolve takes part in the resolution until this call is connected or has failed. If the
-// error is errAgain, the call may log in with the active version as p permits.
-func (a *call) resolve(ctx context.Context) (conn sqldriver.Conn, p permission, err error) {
+// error is errAgain, the call begins again with the active version. free is the version that
+// it may log in with although nothing is known of it, or empty.
+func (a *call) resolve(ctx context.Context) (conn sqldriver.Conn, free string, err error) {
 	m := a.resolver.join(ctx, a.began, a.used)
 	s := m.resolution
 	if s == nil {
-		return nil, ifAccepted, a.waitForNext(ctx, m)
+		return nil, "", a.waitForNext(ctx, m)
 	}
 	defer a.resolver.leave(s)
 	for {
 		select {
 		case o := <-s.offers:
 			if conn, err := a.accept(ctx, s, o); err != errAgain {
-				return conn, ifAccepted, err
+				return conn, "", err
 			}
 		case <-s.done:
 			switch s.result {
 			case setFree:
-				return nil, unlessRejected, errAgain
+				return nil, s.current.id, errAgain
 			case foundNothing:
-				return nil, ifAccepted, a.judge(s.failure, m.number)
+				return nil, "", a.judge(s.failure, m.number)
 			}
-			return nil, ifAccepted, errAgain
+			return nil, "", errAgain
 		case <-ctx.Done():
-			return nil, ifAccepted, a.gaveUp(s, candidate{}, ctx.Err())
+			return nil, "", a.gaveUp(s, candidate{}, ctx.Err())
 		}
 	}
 }
@@ -198,7 +203,11 @@ func (a *call) accept(ctx context.Context, s *resolution, o offer) (sqldriver.Co
 	r = report{outcome, err}
 	switch {
 	case outcome == accepted:
-		s.accept(o.candidate)
+		if a.gate.verdict(o.key()).state == verdictAccepted {
+			s.accept(o.candidate)
+		} else {
+			r.outcome = abandoned // it came too late to count
+		}
 		return conn, nil
 	case outcome == abandoned && deadline.Err(ctx) != nil:
 		return nil, a.gaveUp(s, o.candidate, err)
@@ -228,7 +237,7 @@ func (a *call) judge(f *findings, number uint64) error {
 // mine. Unless the server has rejected the version that is being tried, the credentials are
 // not to blame.
 func (a *call) gaveUp(s *resolution, mine candidate, err error) error {
-	log, reading, trying, current := a.resolver.progress(s)
+	log, reading, trying, current := s.progress()
 	if mine.secret != nil {
 		trying = mine
 	}
@@ -236,9 +245,9 @@ func (a *call) gaveUp(s *resolution, mine candidate, err error) error {
 	switch {
 	case trying.secret != nil:
 		end = attempt{text: "wait for the login with " + trying.name(), err: err, version: trying.version()}
-		k, v, _ := a.resolver.verdict(trying)
+		v := a.gate.verdict(trying.key())
 		if end.open = v.state != verdictRejected; !end.open {
-			log = log.add(rejectedAttempt(trying, k, v))
+			log = log.add(rejectedAttempt(trying, v))
 		}
 	case reading != "":
 		end = a.reader.interrupted(reading, err)

@@ -103,12 +103,12 @@ func (c *Connector) checkSuperseded() error {
 
 // build makes the parts that Connect uses.
 func (c *Connector) build() {
-	c.reader = &reader{id: c.source.secretID, stage: c.source.stage, secrets: &openedSecrets{options: &c.o, source: c.source},
+	c.reader = &reader{id: c.source.secretID, stage: c.source.stage, secrets: &openedSecrets{options: &c.o, source: c.source}, parse: c.target,
 		trace: c.o.Trace, log: c.o.Logger.With("secret", c.source.secretID), clock: clock.New(), seed: maphash.MakeSeed()}
 	c.outage.clock = c.reader.clock
 	c.gate = &gate{maxLogins: c.o.MaxLogins, verdicts: map[loginKey]*entry{}}
 	c.resolver = &resolver{
-		reader: c.reader, gate: c.gate, locate: c.locate, timeout: c.o.ConnectTimeout,
+		reader: c.reader, gate: c.gate, timeout: c.o.ConnectTimeout,
 		fallbacks: slices.DeleteFunc(slices.Clone(c.o.FallbackStages), func(stage string) bool { return stage == c.source.stage }),
 		denied:    map[string]attempt{}, news: make(chan struct{}),
 	}
@@ -157,15 +157,6 @@ func (c *Connector) connect(ctx context.Context, window time.Duration) (sqldrive
 	return conn, err
 }
 
-// locate returns what the gate tells a version apart by.
-func (c *Connector) locate(v candidate) (loginKey, error) {
-	t, err := c.target(v.secret)
-	if err != nil {
-		return loginKey{}, err
-	}
-	return loginKey{t.address, v.id}, nil
-}
-
 // target returns what a version says, parsed once.
 func (c *Connector) target(s *secretcache.Secret) (*target, error) {
 	if t := c.parsed.Load(); t != nil && t.secret == s {
@@ -179,20 +170,19 @@ func (c *Connector) target(s *secretcache.Secret) (*target, error) {
 	return t, nil
 }
 
-// prepare returns what a version says, and the engine's configuration for it, made once
-// for each place.
-func (c *Connector) prepare(s *secretcache.Secret) (*target, Login, error) {
-	t, err := c.target(s)
-	if err != nil {
-		return nil, nil, err
+// prepare returns the engine's configuration for a version, made once for each place.
+func (c *Connector) prepare(v candidate) (Login, error) {
+	if v.err != nil {
+		return nil, v.err
 	}
+	t := v.target
 	if p := c.prepared.Load(); p != nil && p.place == t.place {
-		return t, p.login, nil
+		return p.login, nil
 	}
 	lg, err := c.engine.Prepare(Endpoint{
 		Host: t.host, Port: t.port, Database: t.database, Params: c.source.params, TLS: c.o.TLS})
 	if err == nil {
 		c.prepared.Store(&prepared{t.place, lg})
 	}
-	return t, lg, err
+	return lg, err
 }

@@ -2,7 +2,6 @@ package driver
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -227,7 +226,7 @@ func outcomeOf(ctx context.Context, engine Engine, err error) outcome {
 		return accepted
 	case engine.Rejected(err):
 		return rejected
-	case deadline.Err(ctx) != nil || errors.Is(err, context.Canceled):
+	case deadline.Err(ctx) != nil:
 		return abandoned
 	}
 	return failed

@@ -12,17 +12,16 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/deadline"
 )
 
-// send sends one login with a version if p allows it. err is why the login was rejected or
-// failed; for a version that is unusable it is what Connect returns.
+// send sends one login with a version if p allows it. err says why the login was rejected or
+// failed. For an unusable version, Connect returns it as it is.
 func (a *call) send(ctx context.Context, c candidate, p permission) (conn sqldriver.Conn, o outcome, err error) {
 	a.used, a.blamed = c, false
-	t, lg, err := a.prepare(c.secret)
+	lg, err := a.prepare(c)
 	if err != nil {
 		a.blamed = true
 		return nil, unusable, a.fail("connect with secret", err)
 	}
-	k := loginKey{t.address, c.id}
-	tk, ok, err := a.gate.enter(ctx, k, p)
+	tk, ok, err := a.gate.enter(ctx, c.key(), p)
 	switch {
 	case err != nil:
 		return nil, abandoned, fmt.Errorf("wait to log in: %w", err)
@@ -30,9 +29,9 @@ func (a *call) send(ctx context.Context, c candidate, p permission) (conn sqldri
 		return nil, heldBack, nil
 	}
 	a.logins++
-	info := LoginInfo{SecretID: a.reader.id, Stage: c.stage, Version: c.version(), Address: t.address}
+	info := LoginInfo{SecretID: a.reader.id, Stage: c.stage, Version: c.version(), Address: c.target.address}
 	start := time.Now()
-	conn, o, changed, err := a.logInWith(ctx, tk, lg, t, info)
+	conn, o, changed, err := a.logInWith(ctx, tk, lg, c, info)
 	info.Duration, info.Rejected, info.Err = time.Since(start), o == rejected, err
 	if a.o.Trace.LoginDone != nil {
 		a.o.Trace.LoginDone(ctx, info)
@@ -44,11 +43,11 @@ func (a *call) send(ctx context.Context, c candidate, p permission) (conn sqldri
 			a.resolver.accepted(nil, c)
 		}
 	case rejected:
-		a.own = rejectedAttempt(c, k, verdict{err: err, at: time.Now()})
-		a.resolver.rejected(c)
-		level := slog.LevelInfo
-		if !changed { // one record for those that were in flight together
-			level = slog.LevelDebug
+		a.own = rejectedAttempt(c, verdict{err: err})
+		level := slog.LevelDebug
+		if changed { // one record for those that were in flight together
+			level = slog.LevelInfo
+			a.resolver.rejected(c)
 		}
 		a.reader.log.Log(ctx, level, "the server rejected the credentials", "stage", info.Stage, "version", info.Version,
 			"address", info.Address, "duration", info.Duration, "error", err)
@@ -60,16 +59,16 @@ func (a *call) send(ctx context.Context, c candidate, p permission) (conn sqldri
 	return conn, o, err
 }
 
-// logInWith sends one login and returns the ticket: when it ends, the gate knows how the
-// login ended. changed tells whether that changed the verdict.
-func (a *call) logInWith(ctx context.Context, tk ticket, lg Login, t *target, info LoginInfo) (conn sqldriver.Conn, o outcome, changed bool, err error) {
+// logInWith sends one login and gives the ticket back to the gate with the outcome. changed
+// reports whether that changed the verdict.
+func (a *call) logInWith(ctx context.Context, tk ticket, lg Login, use candidate, info LoginInfo) (conn sqldriver.Conn, o outcome, changed bool, err error) {
 	defer func() { changed = a.gate.leave(tk, o, err) }() // o is failed if the engine panics
 	if a.o.Trace.LoginStart != nil {
 		a.o.Trace.LoginStart(ctx, info)
 	}
-	c := Credentials{User: t.user, Password: t.password}
+	c := Credentials{User: use.target.user, Password: use.target.password}
 	if a.o.CloseSuperseded {
-		c.Superseded = a.superseder.check(info, a.used.id)
+		c.Superseded = a.superseder.check(info, use.id)
 	}
 	conn, err = lg.Connect(ctx, c)
 	if conn == nil && err == nil {
@@ -85,7 +84,7 @@ func (a *call) logInWith(ctx context.Context, tk ticket, lg Login, t *target, in
 }
 
 // misdirected reports whether a login's error says that the secret leads nowhere: its
-// host has no address, or the server no database of that name.
+// host has no address, or the server has no database of that name.
 func (a *call) misdirected(err error) bool {
 	dns := (*net.DNSError)(nil)
 	return errors.As(err, &dns) && dns.IsNotFound || a.engine.NoDatabase(err)

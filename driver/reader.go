@@ -17,8 +17,18 @@ import (
 // A candidate is a version of the secret that a Connect call may log in with.
 type candidate struct {
 	secret *secretcache.Secret
-	stage  string // that it was read from
-	id     string // tells versions apart; never empty
+	stage  string  // that it was read from
+	id     string  // tells versions apart; never empty
+	target *target // where to log in and as whom; nil if err says why it does not tell
+	err    error
+}
+
+// key returns what the gate tells the candidate apart by. It is zero without a target.
+func (c candidate) key() loginKey {
+	if c.target == nil {
+		return loginKey{}
+	}
+	return loginKey{c.target.address, c.id}
 }
 
 // version returns what people call the version. It is empty for a version without an id,
@@ -37,6 +47,7 @@ func (c candidate) name() string { return c.stage + " version " + c.version() }
 type reader struct {
 	id, stage string // of the data source name
 	secrets   *openedSecrets
+	parse     func(*secretcache.Secret) (*target, error)
 	trace     *Trace
 	log       *slog.Logger // with the secret's id
 	clock     *clock.Clock
@@ -62,14 +73,15 @@ type (
 	}
 )
 
-// candidate returns s as a candidate of stage. A version without an id, of a Secrets of
-// the caller's own, is told apart by a keyed number of its value, good in this process.
+// candidate returns s as a candidate of stage. A caller's own Secrets may return versions
+// without ids: such a version gets a keyed hash of its value, valid in this process only.
 func (r *reader) candidate(s *secretcache.Secret, stage string) candidate {
 	id := s.VersionID()
 	if id == "" {
 		id = "~" + strconv.FormatUint(maphash.String(r.seed, s.Reveal()), 36)
 	}
-	return candidate{s, stage, id}
+	t, err := r.parse(s)
+	return candidate{s, stage, id, t, err}
 }
 
 // get returns the version that the stage names, from the cache if that has it.
@@ -163,8 +175,8 @@ func (r *reader) logPanic(ctx context.Context, text string) {
 }
 
 // recheck looks for another version than used, which failed for another reason than its
-// credentials, and reports whether there is one. It tells the resolver, and trace and log if
-// that did not know the version yet.
+// credentials, and reports whether another one is active now. If the stage has moved, it tells
+// the resolver, Trace and the log.
 func (r *reader) recheck(ctx context.Context, used candidate, resolver *resolver) (ok bool) {
 	secrets, err := r.secrets.open(ctx)
 	s, can := secrets.(rechecker)
@@ -182,15 +194,13 @@ func (r *reader) recheck(ctx context.Context, used candidate, resolver *resolver
 		return false
 	}
 	c := r.candidate(secret, r.stage)
-	if c.id == used.id {
-		return false
-	}
 	if moved, _ := resolver.observe(moves, c); moved {
 		info.Version = c.version()
 		r.traceRefresh(ctx, info)
 		r.log.InfoContext(ctx, "the secret has changed since it was cached", "stage", r.stage, "used", used.version(), "version", info.Version)
 	}
-	return true
+	active, _ := resolver.use()
+	return active.id != used.id
 }
 
 // interrupted returns the attempt of reading a stage that a call did not wait for, with

@@ -69,15 +69,18 @@ type report struct {
 // run goes through the candidates until one is accepted. A panic, of a log handler or of
 // Secrets, must not end the program: the waiters get it as an error.
 func (s *resolution) run() {
-	defer s.cancel()
+	text := "Secrets ended the goroutine of the resolution"
 	defer func() {
 		if p := recover(); p != nil { // its text may hold a secret
-			s.note(attempt{text: fmt.Sprintf("panic with a value of type %T", p)})
+			text = fmt.Sprintf("panic with a value of type %T", p)
+		}
+		if text != "" {
+			s.note(attempt{text: text})
 			s.settle(true)
 		}
 	}()
-	again, due := s.resolver.begin(s)
-	s.noteRejection(s.rejected)
+	again, due := s.begin()
+	s.noteRejection(s.rejected, s.resolver.gate.verdict(s.rejected.key()))
 	switch {
 	case s.consider(s.current, false):
 	case due && s.refreshAll(again):
@@ -85,6 +88,23 @@ func (s *resolution) run() {
 	default:
 		s.fail(due)
 	}
+	text = ""
+}
+
+// begin says whether a refresh is due, and whether resolutions before found nothing.
+func (s *resolution) begin() (again, due bool) {
+	r := s.resolver
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s.current = r.current
+	now := time.Now()
+	if r.pause.Wait(now.Add(-refreshMax)) == 0 {
+		r.pause = nil // it ended long ago and belongs to an earlier rotation
+	}
+	if due = r.pause.Wait(now) == 0; !due && r.failure != nil {
+		s.log = r.failure.log
+	}
+	return r.pause != nil, due
 }
 
 // refreshAll reads the stage and the fallback stages, and considers what they name. again:
@@ -99,7 +119,7 @@ func (s *resolution) refreshAll(again bool) (over bool) {
 	for _, stage := range s.resolver.fallbacks {
 		c, err := s.refresh(stage, true)
 		vanished = vanished || errors.Is(err, secretcache.ErrNoVersion)
-		if err == nil && s.consider(c, true) {
+		if err == nil && c.id != s.current.id && s.consider(c, true) {
 			return true
 		}
 	}
@@ -118,24 +138,52 @@ var errNothing = errors.New("nothing to log in with")
 // refresh reads a stage, unless the resolution is over. With anew it is read past the cache.
 func (s *resolution) refresh(stage string, anew bool) (candidate, error) {
 	r := s.resolver
-	ctx, cancel := s.ctx, context.CancelFunc(func() {})
+	ctx := s.ctx
 	if r.timeout > 0 {
+		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(s.ctx, r.timeout)
+		defer cancel()
+		// Secrets may ignore their context: then the waiters go on without this resolution.
+		defer time.AfterFunc(r.timeout+abandonAfter, func() { s.end(deserted) }).Stop()
 	}
-	defer cancel()
-	// Secrets may ignore their context: then the waiters go on without this resolution.
-	defer context.AfterFunc(ctx, func() { s.end(deserted) })()
-
-	if !r.startReading(s, stage) {
+	if !s.startReading(stage) {
 		return candidate{}, errNothing
 	}
 	start, moves := time.Now(), r.moves.Load()
 	c, err := r.reader.refresh(ctx, stage, s.rejected, anew)
-	if !r.stopReading(s, moves, c) {
+	if !s.stopReading(moves, c) {
 		return candidate{}, errNothing
 	}
 	r.reader.refreshed(s.ctx, stage, s.rejected, c, start, err)
 	return c, s.noteReading(stage, c, err)
+}
+
+// startReading notes that a stage is read. ok is false if access to it was denied a short
+// time ago, or the resolution is over.
+func (s *resolution) startReading(stage string) (ok bool) {
+	r := s.resolver
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if a, denied := r.denied[stage]; denied && time.Since(a.at) < deniedPause {
+		s.log = s.log.add(a)
+		return false
+	}
+	s.answered, s.reading = r.joins, stage
+	return !s.over
+}
+
+// stopReading notes what was read; c is zero if that failed. ok is false if the resolution
+// is over.
+func (s *resolution) stopReading(moves uint64, c candidate) (ok bool) {
+	r := s.resolver
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s.reading = ""
+	if !s.over && c.stage == r.reader.stage {
+		r.see(moves, c, s)
+		s.moved, s.current = s.moved || c.id != s.current.id, c
+	}
+	return !s.over
 }
 
 // noteReading adds to the attempt log what a reading did not bring. It returns an error if
@@ -150,7 +198,7 @@ func (s *resolution) noteReading(stage string, c candidate, err error) error {
 		a := attempt{text: stage + " could not be read", err: err, at: time.Now()}
 		s.note(a)
 		if errors.Is(err, secretcache.ErrAccessDenied) {
-			s.resolver.deny(stage, a)
+			s.deny(stage, a)
 		}
 	case c.id == s.rejected.id:
 		s.note(attempt{text: stage + " names no other version"})
@@ -163,69 +211,73 @@ func (s *resolution) noteReading(stage string, c candidate, err error) error {
 }
 
 // consider offers a candidate to the waiters, unless it was tried in this resolution or is
-// held back: it was rejected, and a retry is not due or not allowed.
+// held back: it was rejected, and a retry is not due or not allowed. If a waiter gives up,
+// the candidate is considered again for another one.
 func (s *resolution) consider(c candidate, retries bool) (over bool) {
-	k, v, err := s.resolver.verdict(c)
-	switch {
-	case err != nil && s.isOwn(c):
-		return s.end(setFree) // each waiter finds out for itself
-	case err != nil:
-		s.note(attempt{text: c.name(), err: plain(err)})
-		return false
-	case s.tried[k]:
-		return false
-	case v.state == verdictAccepted:
-		return s.accept(c)
-	case v.state == verdictRejected && !(retries && s.retryDue(v)):
-		s.noteRejection(c)
-		return false
+	defer s.setTrying(candidate{})
+	for {
+		v := s.resolver.gate.verdict(c.key())
+		switch {
+		case c.err != nil && s.isOwn(c):
+			return s.end(setFree) // each waiter finds out for itself
+		case c.err != nil:
+			s.note(attempt{text: c.name(), err: plain(c.err)})
+			return false
+		case s.tried[c.key()]:
+			return false
+		case v.state == verdictAccepted:
+			return s.accept(c)
+		case v.state == verdictRejected && !(retries && s.retryDue(v)):
+			s.noteRejection(c, v)
+			return false
+		}
+		got, ok := s.offer(c)
+		if !ok {
+			return true
+		}
+		if got.outcome != abandoned {
+			s.tried[c.key()] = true
+			return s.conclude(c, got, v.state == verdictUnknown)
+		}
 	}
-	s.tried[k] = true
-	return s.conclude(c, k, v.state == verdictUnknown)
 }
 
-// conclude offers a candidate and notes what came of it.
-func (s *resolution) conclude(c candidate, k loginKey, unknown bool) (over bool) {
-	got, ok := s.offer(c)
+// conclude notes what came of an offer.
+func (s *resolution) conclude(c candidate, got report, unknown bool) (over bool) {
 	switch {
-	case !ok || got.outcome == accepted:
+	case got.outcome == accepted:
 		return true // the waiter has told the resolver
-	case got.outcome == heldBack:
-		s.noteRejection(c) // by another login, while this one waited for its turn
+	case got.outcome == heldBack: // another login was rejected while this one waited for a slot
+		s.noteRejection(c, s.resolver.gate.verdict(c.key()))
 	case got.outcome == rejected:
 		s.moving = s.moving || unknown && c.id != s.rejected.id
-		s.note(rejectedAttempt(c, k, verdict{err: got.err}))
+		s.note(rejectedAttempt(c, verdict{err: got.err}))
 	case !s.isOwn(c):
-		s.note(attempt{text: c.name(), err: plain(got.err), key: k, version: c.version(), open: got.outcome == failed})
+		s.note(attempt{text: c.name(), err: plain(got.err), key: c.key(), version: c.version(), open: got.outcome == failed})
 	case unknown:
 		return s.end(setFree)
 	}
-	return false // if a retry failed, that is the business of the call that sent it
+	return false // only the call that sent a retry returns its failure
 }
 
 // isOwn reports whether c is the stage's own version, and not a fallback stage's.
 func (s *resolution) isOwn(c candidate) bool { return c.stage == s.resolver.reader.stage }
 
-// offer gives a candidate to one waiter after the other, until one reports what the server
-// said. ok is false if the resolution is over.
+// offer gives a candidate to one waiter and returns how its login ended. ok is false if the
+// resolution is over.
 func (s *resolution) offer(c candidate) (got report, ok bool) {
 	s.setTrying(c)
-	defer s.setTrying(candidate{})
-	for {
-		reports := make(chan report, 1)
-		select {
-		case s.offers <- offer{c, reports}:
-		case <-s.ctx.Done():
-			return report{}, false
-		}
-		select {
-		case got = <-reports:
-		case <-s.ctx.Done():
-			return report{}, false
-		}
-		if got.outcome != abandoned {
-			return got, true
-		}
+	reports := make(chan report, 1)
+	select {
+	case s.offers <- offer{c, reports}:
+	case <-s.ctx.Done():
+		return report{}, false
+	}
+	select {
+	case got = <-reports:
+		return got, true
+	case <-s.ctx.Done():
+		return report{}, false
 	}
 }
 
@@ -251,10 +303,25 @@ func (s *resolution) note(a attempt) {
 }
 
 // noteRejection adds to the attempt log that a version is rejected, if it is.
-func (s *resolution) noteRejection(c candidate) {
-	if k, v, _ := s.resolver.verdict(c); v.state == verdictRejected && !s.log.has(k) {
-		s.note(rejectedAttempt(c, k, v))
+func (s *resolution) noteRejection(c candidate, v verdict) {
+	if v.state == verdictRejected && !s.log.has(c.key()) {
+		s.note(rejectedAttempt(c, v))
 	}
+}
+
+// progress returns what a resolution has tried and is doing, and what the stage names.
+func (s *resolution) progress() (log attemptLog, reading string, trying, current candidate) {
+	r := s.resolver
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return s.log, s.reading, s.trying, r.current
+}
+
+// deny has a fallback stage left alone for deniedPause.
+func (s *resolution) deny(stage string, a attempt) {
+	s.resolver.mu.Lock()
+	defer s.resolver.mu.Unlock()
+	s.resolver.denied[stage] = a
 }
 
 // accept ends the resolution: the server accepts c. The waiter that logged in calls it.
@@ -264,7 +331,7 @@ func (s *resolution) accept(c candidate) (over bool) {
 	if !s.isOwn(c) {
 		text = "the server accepted a fall-back version"
 	}
-	log, _, _, _ := r.progress(s)
+	log, _, _, _ := s.progress()
 	if r.accepted(s, c) && len(log) > 0 {
 		r.reader.log.InfoContext(s.ctx, text, "stage", c.stage, "version", c.version())
 	}

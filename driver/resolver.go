@@ -15,8 +15,10 @@ const (
 	refreshBase, refreshMax = time.Second, 30 * time.Second
 	// A Connect call waits for the next resolution if that is due within refreshWait.
 	refreshWait = time.Second
-	// How long a fallback stage that the program may not read is left alone.
+	// After access to a fallback stage was denied, the stage is not read for this long.
 	deniedPause = 10 * time.Minute
+	// A Secrets that does not return when its context ends is given up after this.
+	abandonAfter = 100 * time.Millisecond
 )
 
 // A resolver knows the active version, which new connections log in with: the stage's, or a
@@ -25,9 +27,8 @@ const (
 type resolver struct {
 	reader    *reader
 	gate      *gate
-	locate    func(candidate) (loginKey, error) // reads a version's JSON
-	fallbacks []string                          // stages
-	timeout   time.Duration                     // of one reading; 0 or negative = none
+	fallbacks []string      // stages
+	timeout   time.Duration // of one reading; 0 or negative = none
 
 	moves atomic.Uint64 // how often the stage has been seen to move; written under mu
 
@@ -135,14 +136,14 @@ type membership struct {
 }
 
 // join makes a Connect call, which may not log in with used, a waiter of the resolution, and
-// begins one if none is running. The membership is empty if a fallback version is active by
-// now, with which the call may log in.
+// begins one if none is running. The membership is empty if the server has accepted another
+// version by now, with which the call may log in.
 func (r *resolver) join(ctx context.Context, began time.Time, used candidate) membership {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := r.running
 	if s == nil {
-		if r.fallback.secret != nil && r.fallback.id != used.id {
+		if c := r.active(); c.id != used.id && r.gate.verdict(c.key()).state == verdictAccepted {
 			return membership{}
 		}
 		wait := r.pause.Wait(time.Now())
@@ -178,53 +179,6 @@ func (r *resolver) leave(s *resolution) {
 	}
 }
 
-// begin says whether a refresh is due, and whether resolutions before found nothing.
-func (r *resolver) begin(s *resolution) (again, due bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	s.current = r.current
-	now := time.Now()
-	if r.pause.Wait(now.Add(-refreshMax)) == 0 {
-		r.pause = nil // older than any pause: it was another rejection's
-	}
-	if due = r.pause.Wait(now) == 0; !due && r.failure != nil {
-		s.log = r.failure.log
-	}
-	return r.pause != nil, due
-}
-
-// startReading notes that a resolution reads a stage. ok is false if it is not to.
-func (r *resolver) startReading(s *resolution, stage string) (ok bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if a, denied := r.denied[stage]; denied && time.Since(a.at) < deniedPause {
-		s.log = s.log.add(a)
-		return false
-	}
-	s.answered, s.reading = r.joins, stage
-	return !s.over
-}
-
-// deny has a fallback stage left alone for deniedPause.
-func (r *resolver) deny(stage string, a attempt) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.denied[stage] = a
-}
-
-// stopReading notes what a resolution has read; c is zero if that failed. ok is false if
-// the resolution is over.
-func (r *resolver) stopReading(s *resolution, moves uint64, c candidate) (ok bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	s.reading = ""
-	if !s.over && c.stage == r.reader.stage {
-		r.see(moves, c, s)
-		s.moved, s.current = s.moved || c.id != s.current.id, c
-	}
-	return !s.over
-}
-
 // end ends a resolution: its waiters go on, and what it reads is given up. Later calls do
 // nothing. r.mu is held.
 func (r *resolver) end(s *resolution, as result) {
@@ -239,28 +193,9 @@ func (r *resolver) end(s *resolution, as result) {
 	s.cancel()
 }
 
-// progress returns what a resolution has tried and is doing, and what the stage names.
-func (r *resolver) progress(s *resolution) (log attemptLog, reading string, trying, current candidate) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return s.log, s.reading, s.trying, r.current
-}
-
-// verdict returns the verdict on a version, unknown for one that does not say where to log in.
-func (r *resolver) verdict(c candidate) (k loginKey, v verdict, err error) {
-	if c.secret == nil {
-		return k, v, nil
-	}
-	if k, err = r.locate(c); err == nil {
-		v = r.gate.verdict(k)
-	}
-	return k, v, err
-}
-
-// retryWait returns how long after at a retry of the active version is due. r.mu is held.
+// retryWait returns the time from at until a retry of the active version is due. r.mu is held.
 func (r *resolver) retryWait(at time.Time) time.Duration {
-	_, v, _ := r.verdict(r.active())
-	return v.pause.Wait(at)
+	return r.gate.verdict(r.active().key()).pause.Wait(at)
 }
 
 // next returns how long it is until the next resolution is due, and what news closes.

@@ -506,3 +506,140 @@ func (s stuck) Refresh(context.Context, string, string, *secretcache.Secret) (*s
 	<-s.release
 	return nil, errors.New("too late")
 }
+
+// A dialer's own cancellation is a failure like another: the call whose context goes on
+// returns it.
+func TestCancellationOfTheDialersOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.db.setFault(always(fmt.Errorf("dial through a tunnel: %w", context.Canceled)))
+		start := time.Now()
+		if err := b.ping(t.Context()); !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "tunnel") {
+			t.Errorf("got %v, want the dialer's error", err)
+		}
+		if all, _ := b.db.count(); all != 1 || time.Since(start) > 0 {
+			t.Errorf("%d logins in %v, want 1 at once", all, time.Since(start))
+		}
+	})
+}
+
+// A version that was rejected while a waiter logged in with it is not offered to the next
+// one within its pause.
+func TestCandidateRejectedWhileItsWaiterHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, func(b *bench, dsn *string) {
+			*dsn = "prod/app?fallback=none"
+			b.db.set("app", "other")
+		})
+		b.db.setFault(func(ctx context.Context, l *login) error {
+			switch l.n {
+			case 0: // nothing is known: each tries on its own
+				_ = wait(ctx, time.Millisecond)
+				return errors.New("connection reset")
+			case 1:
+				return wait(ctx, 300*time.Millisecond) // then it is rejected
+			case 2:
+				return hang(ctx, l)
+			}
+			return nil
+		})
+		var wg sync.WaitGroup
+		for range 2 {
+			wg.Go(func() { _ = b.ping(t.Context()) })
+		}
+		time.Sleep(50 * time.Millisecond)
+		wg.Go(func() {
+			ctx, cancel := context.WithTimeout(t.Context(), 450*time.Millisecond)
+			defer cancel()
+			_ = b.ping(ctx)
+		})
+		time.Sleep(10 * time.Millisecond)
+		wg.Go(func() { isAuthFailed(t, b.ping(t.Context()), "v1") })
+		wg.Wait()
+		if all, rejected := b.db.count(); all != 3 || rejected != 1 {
+			t.Errorf("%d logins, %d rejected; want 3, 1", all, rejected)
+		}
+	})
+}
+
+// Logins that were in flight with the old version, and are rejected one after the other when
+// the new one is known, start no work and write no records.
+func TestLateRejectionsAreQuiet(t *testing.T) {
+	for _, pending := range []bool{false, true} {
+		t.Run(fmt.Sprint("in the middle of the rotation ", pending), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var log records
+				b := newBench(t, func(b *bench, _ *string) {
+					log.logTo(b)
+					b.store.latency = 5 * time.Millisecond
+				})
+				if err := b.ping(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				b.db.early = true
+				b.db.latency = func(n int) time.Duration { return time.Duration(n) * 20 * time.Millisecond }
+				b.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
+				b.db.set("app", "pw2")
+				if !pending {
+					b.store.move("AWSCURRENT", "v2")
+				}
+				for _, err := range b.together(t.Context(), 100) {
+					if err != nil {
+						t.Fatal(err)
+					}
+				}
+				if log.n > 6 {
+					t.Errorf("%d records, want 6 at most:\n%s", log.n, log.text.String())
+				}
+				if n := b.store.calls(""); n > 3 {
+					t.Errorf("%d fetches, want 3 at most", n)
+				}
+			})
+		})
+	}
+}
+
+// While a fallback version is active, a failure for which the secret may be to blame is no
+// reason to log in twice.
+func TestFallbackVersionIsNotRetriedAfterARecheck(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
+		b.db.set("app", "pw2")
+		if err := b.ping(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Minute)
+		b.db.setFault(always(errNoHost))
+		before, _ := b.db.count()
+		if err := b.ping(t.Context()); !errors.Is(err, errNoHost) {
+			t.Errorf("got %v, want %v", err, errNoHost)
+		}
+		if all, _ := b.db.count(); all != before+1 {
+			t.Errorf("%d logins, want 1", all-before)
+		}
+	})
+}
+
+// A Secrets that ends its goroutine, as a test's fake may, leaves no resolution behind.
+func TestSecretsThatEndTheirGoroutine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, func(b *bench, _ *string) {
+			b.cache = secretcache.New(b.store, nil)
+			b.opts.Secrets = goexit{b.cache}
+			b.db.set("app", "other")
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		for _, err := range b.together(ctx, 3) {
+			isAuthFailed(t, err, "v1")
+		}
+	})
+}
+
+type goexit struct{ driver.Secrets }
+
+func (goexit) Refresh(context.Context, string, string, *secretcache.Secret) (*secretcache.Secret, error) {
+	runtime.Goexit()
+	return nil, nil
+}

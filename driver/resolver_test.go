@@ -577,7 +577,12 @@ func TestLateRejectionsAreQuiet(t *testing.T) {
 					t.Fatal(err)
 				}
 				b.db.early = true
-				b.db.latency = func(n int) time.Duration { return time.Duration(n) * 20 * time.Millisecond }
+				b.db.latency = func(n int) time.Duration {
+					if n > 100 {
+						return time.Millisecond
+					}
+					return time.Duration(n) * 20 * time.Millisecond
+				}
 				b.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
 				b.db.set("app", "pw2")
 				if !pending {

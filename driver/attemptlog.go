@@ -8,7 +8,7 @@ import (
 )
 
 // An attemptLog is what was tried to find a version that the server accepts, in order.
-// Errors tell it. It is immutable: add returns a new one.
+// Error texts show it. It is immutable: add returns a new one.
 type attemptLog []attempt
 
 // An attempt is a login that was rejected or failed, a reading of a stage that brought
@@ -42,7 +42,7 @@ func (l attemptLog) add(a attempt) attemptLog {
 	return append(l, a)
 }
 
-// has reports whether l says something of a login with k.
+// has reports whether l has a login with k.
 func (l attemptLog) has(k loginKey) bool {
 	return slices.ContainsFunc(l, func(a attempt) bool { return a.key == k })
 }

@@ -15,18 +15,18 @@ import (
 type call struct {
 	*Connector
 	start    time.Time
-	began    time.Time  // of the round: RotationWindow may allow several
+	began    time.Time  // when this round began; RotationWindow allows several
 	logins   int        // sent
-	used     candidate  // the last one
+	used     candidate  // the version of the last login
 	own      attempt    // the last rejection that this call met, or zero
 	failures int        // resolutions of the round that found nothing, and rejected offers
-	blamed   bool       // the last failure says that the secret itself is of no use
-	told     attemptLog // in the last error
+	blamed   bool       // the last login failed because the secret is malformed or leads nowhere
+	told     attemptLog // the attempt log of the last error
 }
 
 // maxFailures bounds how often one Connect call follows a secret that changes while it is
-// being tried. Only what the call itself has met counts: where logins are slow and
-// rotations quick, those of other calls are rejected as well.
+// being tried. Only this call's own failures count: with slow logins and quick rotations,
+// other calls are rejected often.
 const maxFailures = 4
 
 // run connects. While the window lasts, it waits for the next resolution after ErrAuthFailed.
@@ -79,7 +79,7 @@ func (a *call) round(ctx context.Context) (sqldriver.Conn, error) {
 }
 
 // readAndLogIn reads the secret and logs in. If the secret is to blame for a failure, it
-// asks whether that has changed, and logs in once more if so.
+// asks the cache for a newer version, and logs in once more if there is one.
 func (a *call) readAndLogIn(ctx context.Context) (sqldriver.Conn, error) {
 	if err := a.read(ctx); err != nil {
 		return nil, err
@@ -101,8 +101,8 @@ func (a *call) read(ctx context.Context) error {
 		return a.fail("open secrets for", err)
 	}
 	start := time.Now()
-	// What was read while the stage moved may be older. Once more is enough unless it
-	// moves again.
+	// If the stage moved during the reading, the result may be out of date. Then the reading
+	// is repeated, at most twice.
 	for tries := 1; ; tries++ {
 		moves := a.resolver.moves.Load()
 		c, reading, err := a.reader.get(ctx)
@@ -117,8 +117,8 @@ func (a *call) read(ctx context.Context) error {
 	}
 }
 
-// errAgain says that a call is not at its end: it logs in again, or waits on.
-var errAgain = errors.New("not at its end")
+// errAgain says that a call goes on: it logs in again, or waits on.
+var errAgain = errors.New("the call goes on")
 
 // logIn logs in with the active version. If the server rejects that, or has not accepted
 // it yet, the call takes part in the resolution.
@@ -161,7 +161,7 @@ func (a *call) resolve(ctx context.Context) (conn sqldriver.Conn, free string, e
 			case setFree:
 				return nil, s.current.id, errAgain
 			case foundNothing:
-				return nil, "", a.judge(s.failure, m.number)
+				return nil, "", a.afterFailure(s.failure, m.number)
 			}
 			return nil, "", errAgain
 		case <-ctx.Done():
@@ -171,7 +171,7 @@ func (a *call) resolve(ctx context.Context) (conn sqldriver.Conn, free string, e
 }
 
 // waitForNext waits until the next resolution is due, if that is soon. Otherwise it returns
-// what the last one said.
+// the failure of the last one.
 func (a *call) waitForNext(ctx context.Context, m membership) error {
 	f := m.failure
 	if f == nil {
@@ -214,16 +214,16 @@ func (a *call) accept(ctx context.Context, s *resolution, o offer) (sqldriver.Co
 	case outcome == rejected:
 		a.failures++
 		return nil, errAgain
-	case outcome == abandoned, outcome == heldBack, !s.isOwn(o.candidate): // the attempt log has it
+	case outcome == abandoned, outcome == heldBack, !s.isOwn(o.candidate): // the resolution adds it to the attempt log
 		a.blamed = false
 		return nil, errAgain
 	}
 	return nil, a.fail("connect with secret", err)
 }
 
-// judge decides whether a failure answers this call, which joined the resolution under a
-// number. If the secret was read before the call joined, it may have changed since.
-func (a *call) judge(f *findings, number uint64) error {
+// afterFailure decides whether the failure is final for this call. It is not if the last
+// reading began before the call joined, under its number: the secret may have changed since.
+func (a *call) afterFailure(f *findings, number uint64) error {
 	if !f.moving {
 		a.failures++
 	}
@@ -233,9 +233,9 @@ func (a *call) judge(f *findings, number uint64) error {
 	return a.tell(f.log, f.current)
 }
 
-// gaveUp returns the error of a call whose context has ended, maybe while it logged in with
-// mine. Unless the server has rejected the version that is being tried, the credentials are
-// not to blame.
+// gaveUp returns the error of a call whose context has ended. mine is the version that the call
+// was logging in with, or zero. The error is not ErrAuthFailed while the outcome of a login is
+// unknown.
 func (a *call) gaveUp(s *resolution, mine candidate, err error) error {
 	log, reading, trying, current := s.progress()
 	if mine.secret != nil {

@@ -121,7 +121,7 @@ func TestStaleSecretIsReported(t *testing.T) {
 		if log.n < 5 || log.n > 7 {
 			t.Errorf("%d records in an hour, want one in 10 minutes:\n%s", log.n, log.text.String())
 		}
-		for _, want := range []string{"level=WARN", "prod/app", "access to the secret denied", "served until"} {
+		for _, want := range []string{"level=WARN", "prod/app", "access to the secret denied", "served_until"} {
 			if !strings.Contains(log.text.String(), want) {
 				t.Errorf("the log does not say %q:\n%s", want, log.text.String())
 			}

@@ -11,15 +11,16 @@ import (
 )
 
 const (
-	// The pause after a rejected login, before a retry with the same version: from the
-	// first to the second, doubling.
+	// The pause after a rejected login, before a retry with the same version. It begins at
+	// pauseBase and doubles up to pauseMax.
 	pauseBase, pauseMax = time.Second, 5 * time.Minute
 	// The gate remembers this many verdicts. It keeps more only for logins in flight.
 	maxVerdicts = 32
 )
 
 // A gate decides whether a login may be sent. It keeps a Connector from locking an
-// account: a version that the server rejected is held back until its pause is over.
+// account: a version that the server rejected is held back, except for the retry that the
+// resolution offers once the pause is over.
 // Its lock is never held while a login is under way.
 type gate struct {
 	maxLogins int // in flight with one version to one address; 0 = no bound
@@ -55,10 +56,10 @@ type entry struct {
 	verdict
 	withdrawn bool   // accepted before it was rejected, and the stage has not moved since
 	started   uint64 // number of the login that was sent last
-	// since is what started was when the verdict became rejected, or the stage moved to the
-	// version. The outcome of an earlier login comes too late to say what the server thinks now.
+	// since is the value of started when the verdict became rejected, or the stage moved to the
+	// version. Logins up to that number were sent before; their outcomes are ignored.
 	since uint64
-	slots chan struct{} // one for each login in flight where there is a bound; senders are served in order
+	slots chan struct{} // one for each login in flight; nil without MaxLogins; calls get a slot in the order in which they came
 	users int           // Connect calls that hold or wait for a ticket
 }
 
@@ -68,10 +69,10 @@ type permission int
 const (
 	ifAccepted     permission = iota // the server has accepted the version
 	unlessRejected                   // nothing is known of it, or it was accepted
-	always                           // the resolution offers a first login or a retry
+	always                           // the resolution has checked the verdict and offered this login
 )
 
-// A ticket is the permission to send one login. Its holder returns it by gate.leave.
+// A ticket is the permission to send one login. Its holder returns it with gate.leave.
 type ticket struct {
 	entry  *entry
 	number uint64
@@ -110,7 +111,7 @@ func (g *gate) enter(ctx context.Context, k loginKey, p permission) (t ticket, o
 		}
 		g.mu.Lock()
 	}
-	// An offer is for the verdict that it was made for.
+	// If the verdict became rejected during the wait, an offer no longer counts.
 	if err := ctx.Err(); err != nil || !e.allows(p) || e.since != since && e.state == verdictRejected {
 		e.users--
 		if inSlot {
@@ -128,7 +129,7 @@ func (v *verdict) allows(p permission) bool {
 }
 
 // leave returns a ticket with the login's outcome and what the server said. changed tells
-// whether the verdict is new: of many logins that are rejected together one changes it.
+// whether the verdict is new: if many logins are rejected together, only the first changes it.
 func (g *gate) leave(t ticket, o outcome, err error) (changed bool) {
 	now := time.Now()
 	g.mu.Lock()

@@ -6,9 +6,8 @@ import (
 	"sync/atomic"
 )
 
-// openedSecrets are those that Options.SecretsAt returns. The first call opens them, once
-// for all. If that fails, those that waited for it fail as well, and the next call tries
-// again.
+// openedSecrets holds what Options.SecretsAt returned. The first call calls SecretsAt; calls
+// that come meanwhile wait. If it fails, all of them fail, and the next call tries again.
 type openedSecrets struct {
 	options *Options
 	source  *dataSource
@@ -28,7 +27,7 @@ func (s *openedSecrets) open(ctx context.Context) (Secrets, error) {
 	}
 	call := s.opening.Load()
 	for call == nil {
-		call = &opening{done: make(chan struct{}), err: errors.New("options' SecretsAt panicked")}
+		call = &opening{done: make(chan struct{}), err: errors.New("Options.SecretsAt panicked")}
 		if s.opening.CompareAndSwap(nil, call) {
 			s.run(call)
 		} else {
@@ -52,6 +51,6 @@ func (s *openedSecrets) run(call *opening) {
 	}()
 	call.secrets, call.err = s.options.SecretsAt(s.source.location)
 	if call.err == nil && call.secrets == nil {
-		call.err = errors.New("options' SecretsAt returned neither secrets nor an error")
+		call.err = errors.New("Options.SecretsAt returned neither secrets nor an error")
 	}
 }

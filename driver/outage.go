@@ -8,9 +8,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/clock"
 )
 
-// How long after the first failed login of an outage the secret is read again: between
-// the two, by chance. By then a failover is over, or it does not make a whole fleet read
-// its secrets together.
+// In an outage the secret is read again after a random time between the two, so a failover
+// does not make the whole fleet call Secrets Manager.
 const outageMin, outageMax = time.Minute, 5 * time.Minute
 
 // An outage is a time in which no login reaches the password check: the database is down,
@@ -30,7 +29,8 @@ func (o *outage) note() {
 // over says that a login succeeded.
 func (o *outage) over() { o.due.Store(0) }
 
-// recheckDue reports whether the secret is to be read again, if the cache agrees.
+// recheckDue reports whether the secret is to be read again, if the cache agrees: it spaces
+// rechecks.
 func (o *outage) recheckDue() bool {
 	due := o.due.Load()
 	return due != 0 && int64(o.clock.Now()) >= due

@@ -60,7 +60,7 @@ type reader struct {
 // The least time between two records of a stale secret, and of a recheck that failed.
 const staleEvery, recheckEvery = 10 * time.Minute, time.Minute
 
-// Methods that *secretcache.Cache has beside those of Secrets. Each is used where it is.
+// Optional methods of Secrets. *secretcache.Cache has all of them.
 type (
 	staleTeller interface {
 		Read(ctx context.Context, id, stage string) (secretcache.Reading, error)
@@ -105,7 +105,7 @@ func (r *reader) get(ctx context.Context) (c candidate, reading secretcache.Read
 func (r *reader) got(ctx context.Context, reading secretcache.Reading, start time.Time, err error) {
 	if reading.StaleCause != nil && r.due(&r.staleDue, staleEvery) {
 		r.log.WarnContext(ctx, "the secret is stale: it is older than its TTL and could not be fetched again", "stage", r.stage,
-			"version", reading.Secret.VersionID(), "served until", reading.StaleUntil, "error", reading.StaleCause)
+			"version", reading.Secret.VersionID(), "served_until", reading.StaleUntil, "error", reading.StaleCause)
 	}
 	if r.trace.SecretDone != nil {
 		info := SecretInfo{SecretID: r.id, Stage: r.stage, Duration: time.Since(start), Err: err,
@@ -117,7 +117,7 @@ func (r *reader) got(ctx context.Context, reading secretcache.Reading, start tim
 	}
 }
 
-// due reports whether a record is due that is written once in a while.
+// due reports whether a record that is limited to one in a while may be written now.
 func (r *reader) due(next *atomic.Int64, every time.Duration) bool {
 	now, due := int64(r.clock.Now()), next.Load()
 	return now >= due && next.CompareAndSwap(due, now+int64(every))

@@ -21,7 +21,7 @@ type resolution struct {
 
 	// Guarded by resolver.mu:
 	waiters    int
-	retriesFor time.Time // begin of the last call that joined: retries that were due then are due
+	retriesFor time.Time // when the round of the latest waiter began; a retry whose pause was over then is due
 	over       bool
 	result     result    // set once, before done is closed
 	failure    *findings // likewise, if result is foundNothing
@@ -41,7 +41,7 @@ type findings struct {
 	log      attemptLog
 	current  candidate // that the stage names
 	answered uint64    // calls up to this number joined before the last reading began
-	moving   bool      // a version that nothing was known of was rejected: another resolution may find more
+	moving   bool      // a version with an unknown verdict was rejected: the secret may have changed again
 }
 
 // A result is how a resolution ended.
@@ -72,7 +72,7 @@ func (s *resolution) run() {
 	text := "Secrets ended the goroutine of the resolution"
 	defer func() {
 		if p := recover(); p != nil { // its text may hold a secret
-			text = fmt.Sprintf("panic with a value of type %T", p)
+			text = fmt.Sprintf("the resolution panicked with a value of type %T", p)
 		}
 		if text != "" {
 			s.note(attempt{text: text})
@@ -108,7 +108,7 @@ func (s *resolution) begin() (again, due bool) {
 }
 
 // refreshAll reads the stage and the fallback stages, and considers what they name. again:
-// resolutions before found nothing, so nothing will do that was fetched before.
+// resolutions before found nothing, so a cached version is not enough.
 func (s *resolution) refreshAll(again bool) (over bool) {
 	own := s.resolver.reader.stage
 	_, err := s.refresh(own, again)
@@ -186,8 +186,8 @@ func (s *resolution) stopReading(moves uint64, c candidate) (ok bool) {
 	return !s.over
 }
 
-// noteReading adds to the attempt log what a reading did not bring. It returns an error if
-// that was a candidate.
+// noteReading records why a reading brought nothing new. It returns an error if there is no
+// version to log in with.
 func (s *resolution) noteReading(stage string, c candidate, err error) error {
 	switch {
 	case errors.Is(err, secretcache.ErrNoVersion):
@@ -288,7 +288,7 @@ func (s *resolution) setTrying(c candidate) {
 }
 
 // retryDue reports whether a retry was due when the last call that joined began. A call must
-// not send one because it waited for a refresh that found nothing.
+// not send one only because the pause ended while it waited for a refresh.
 func (s *resolution) retryDue(v verdict) bool {
 	s.resolver.mu.Lock()
 	defer s.resolver.mu.Unlock()
@@ -338,11 +338,11 @@ func (s *resolution) accept(c candidate) (over bool) {
 	return true
 }
 
-// fail ends the resolution without a version. It logs that first: when the waiters go on,
-// the record is written.
+// fail ends the resolution without a version. It logs first, so the record is
+// written before the waiters return.
 func (s *resolution) fail(read bool) {
 	if s.ctx.Err() == nil {
-		s.resolver.reader.log.WarnContext(s.ctx, "no version of the secret is accepted", "version", s.current.version(),
+		s.resolver.reader.log.WarnContext(s.ctx, "the server accepts no version of the secret", "version", s.current.version(),
 			"error", s.log.text(time.Time{}, time.Now()))
 	}
 	s.settle(read)

@@ -11,7 +11,7 @@ import (
 
 const (
 	// The pause after a resolution that read the secret and found nothing, until the
-	// secret is read again: from the first to the second, doubling.
+	// secret is read again. It begins at refreshBase and doubles up to refreshMax.
 	refreshBase, refreshMax = time.Second, 30 * time.Second
 	// A Connect call waits for the next resolution if that is due within refreshWait.
 	refreshWait = time.Second
@@ -45,15 +45,15 @@ type resolver struct {
 
 // observe notes which version the stage names. moves is the number of moves before the
 // secret was read: ok is false, and nothing is noted, if the stage has moved since, because
-// what was read may be older. moved tells whether c is news.
+// c may be out of date. moved tells whether the stage moved to c.
 func (r *resolver) observe(moves uint64, c candidate) (moved, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.see(moves, c, nil)
 }
 
-// see is observe. A move ends the resolution that is running, unless that is by, which has
-// seen it. r.mu is held.
+// see is observe. If the stage moved, it ends the resolution that is running. by is the
+// resolution that read c, or nil; it goes on. r.mu is held.
 func (r *resolver) see(moves uint64, c candidate, by *resolution) (moved, ok bool) {
 	if c.id == r.current.id {
 		r.current = c
@@ -104,7 +104,7 @@ func (r *resolver) rejected(c candidate) {
 
 // accepted says that the server accepted a version, for a resolution or, if s is nil or
 // over, for a call on its own. It ends the resolution that is running; ok tells whether that
-// was s. It leaves the pause: a server that lags behind would cause a refresh at each login.
+// was s. It keeps the pause: else a server that lags behind would cause a refresh at each login.
 func (r *resolver) accepted(s *resolution, c candidate) (ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -170,7 +170,7 @@ func canWait(ctx context.Context, wait time.Duration) bool {
 	return wait <= refreshWait && !(ok && end.Before(time.Now().Add(wait)))
 }
 
-// leave is the end of join.
+// leave removes a waiter. When the last one leaves, the resolution ends.
 func (r *resolver) leave(s *resolution) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -179,7 +179,7 @@ func (r *resolver) leave(s *resolution) {
 	}
 }
 
-// end ends a resolution: its waiters go on, and what it reads is given up. Later calls do
+// end ends a resolution: its waiters go on, and what it reads is given up. A second end does
 // nothing. r.mu is held.
 func (r *resolver) end(s *resolution, as result) {
 	if s.over {
@@ -198,7 +198,8 @@ func (r *resolver) retryWait(at time.Time) time.Duration {
 	return r.gate.verdict(r.active().key()).pause.Wait(at)
 }
 
-// next returns how long it is until the next resolution is due, and what news closes.
+// next returns the time until a refresh or a retry is due, and a channel that is closed when
+// a call may succeed earlier.
 func (r *resolver) next() (time.Duration, <-chan struct{}) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

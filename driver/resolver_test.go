@@ -395,7 +395,7 @@ func TestPanicsInAResolution(t *testing.T) {
 						continue
 					}
 					failed++
-					if !strings.Contains(err.Error(), "panic") || strings.Contains(err.Error(), "pw2") {
+					if !strings.Contains(err.Error(), "panicked") || strings.Contains(err.Error(), "pw2") {
 						t.Errorf("%q does not tell of the panic, or shows what it said", err)
 					}
 				}

@@ -11,13 +11,13 @@ import (
 )
 
 const (
-	// How often the stage is read for connections that are handed out.
+	// The least time between two readings that checkouts cause.
 	peekEvery = time.Second
-	// The same in a rotation: what is cached until its TTL is rejected, so the stage is read
-	// past the cache, which spaces that, too.
+	// The same while a fallback version is active. Then the cached version is a rejected one,
+	// so the stage is read past the cache, which spaces these readings as well.
 	peekInRotation = 5 * time.Second
-	// A query for which a pool finds three bad connections in a row fails. So after one is
-	// closed, this many checkouts of others that are due are let pass, or this much time.
+	// A query fails if the pool finds three bad connections in a row. So after closing one,
+	// the superseder lets this many checkouts pass, or waits this long, before the next.
 	closeAfter = 64
 	closeEvery = time.Second
 )

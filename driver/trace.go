@@ -7,8 +7,9 @@ import (
 
 // A Trace is a set of funcs that a [Connector] calls as a Connect call proceeds, such as
 // [net/http/httptrace.ClientTrace] is for a request. Each may be nil. They are called from
-// several goroutines at once: those that call Connect and, for RefreshDone, one of the
-// library. The goroutine waits while they run. What they are given holds no value of a secret.
+// several goroutines at once: those that call Connect; one of the library, for RefreshDone;
+// and, with CloseSuperseded, another one that proves a newer version by a login. The goroutine
+// waits while they run. What they are given holds no value of a secret.
 type Trace struct {
 	// SecretDone is called when the secret was read, from the cache or not.
 	SecretDone func(ctx context.Context, info SecretInfo)

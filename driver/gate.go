@@ -56,9 +56,13 @@ type entry struct {
 	verdict
 	withdrawn bool   // accepted before it was rejected, and the stage has not moved since
 	started   uint64 // number of the login that was sent last
-	// since is the value of started when the verdict became rejected, or the stage moved to the
-	// version. Logins up to that number were sent before; their outcomes are ignored.
+	// since is the value of started when the verdict became rejected, or a verdict was cleared
+	// because the stage moved to the version. Logins up to that number were sent before; their
+	// outcomes are ignored.
 	since uint64
+	// moved is the value of started when the stage moved to the version. A rejection of a login
+	// that was sent before is ignored. An acceptance counts, unless since says otherwise.
+	moved uint64
 	slots chan struct{} // one for each login in flight; nil without MaxLogins; calls get a slot in the order in which they came
 	users int           // Connect calls that hold or wait for a ticket
 }
@@ -139,7 +143,7 @@ func (g *gate) leave(t ticket, o outcome, err error) (changed bool) {
 	if e.slots != nil {
 		<-e.slots
 	}
-	switch late := t.number <= e.since; {
+	switch late := t.number <= e.since || o == rejected && t.number <= e.moved; {
 	case late:
 	case o == accepted:
 		changed = e.state != verdictAccepted
@@ -213,7 +217,10 @@ func (g *gate) stageMoved(version string) {
 	defer g.mu.Unlock()
 	for k, e := range g.verdicts {
 		if k.version == version && !e.withdrawn {
-			e.verdict, e.since = verdict{}, e.started
+			if e.state != verdictUnknown {
+				e.verdict, e.since = verdict{}, e.started
+			}
+			e.moved = e.started
 		}
 		e.withdrawn = false
 	}

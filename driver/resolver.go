@@ -66,8 +66,8 @@ func (r *resolver) see(moves uint64, c candidate, by *resolution) (moved, ok boo
 	r.current, r.fallback, r.failure, r.pause = c, candidate{}, nil, nil
 	r.moves.Add(1)
 	r.tell()
-	if r.running != nil && r.running != by {
-		r.end(r.running, stageMoved)
+	if s := r.running; s != nil && s != by && s.trying.id != c.id { // else it tries c already
+		r.end(s, stageMoved)
 	}
 	return true, true
 }
@@ -109,7 +109,7 @@ func (r *resolver) accepted(s *resolution, c candidate) (ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch ok = s != nil && !s.over; {
-	case ok && c.stage != r.reader.stage:
+	case ok && c.id != r.current.id:
 		r.fallback, r.pause = c, nil
 	case ok:
 		r.fallback = candidate{}

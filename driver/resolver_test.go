@@ -648,3 +648,42 @@ func (goexit) Refresh(context.Context, string, string, *secretcache.Secret) (*se
 	runtime.Goexit()
 	return nil, nil
 }
+
+// The stage may move to the very version that a waiter logs in with: that login decides, and
+// no second one is sent beside it.
+func TestStageMovesToTheVersionThatIsTried(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		if err := b.ping(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		b.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
+		b.db.set("app", "pw2")
+		b.db.latency = func(int) time.Duration { return 100 * time.Millisecond }
+		var wg sync.WaitGroup
+		for range 10 {
+			wg.Go(func() {
+				if err := b.ping(t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		time.Sleep(150 * time.Millisecond) // v1 was rejected, v2 is on its way
+		b.store.move("AWSCURRENT", "v2")
+		b.cache.Invalidate("prod/app")
+		if err := b.ping(t.Context()); err != nil {
+			t.Error(err)
+		}
+		wg.Wait()
+		var first login
+		for _, l := range b.db.log() {
+			switch {
+			case l.password != "pw2":
+			case first.password == "":
+				first = l
+			case l.begin.Before(first.end):
+				t.Errorf("a login with v2 began %v before the first one ended", first.end.Sub(l.begin))
+			}
+		}
+	})
+}

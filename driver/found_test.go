@@ -1,6 +1,8 @@
 package driver_test
 
 import (
+	"context"
+	"errors"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -65,6 +67,29 @@ func TestNobodyWaitsForALookWhoHasReadAnOlderVersion(t *testing.T) {
 		}
 		if took := time.Since(start); took > 100*time.Millisecond {
 			t.Errorf("10 connects took %v in the middle of a rotation", took)
+		}
+	})
+}
+
+// The current version is read once more when AWSPENDING has gone, also if an earlier
+// resolution could not read the stages at all.
+func TestRotationFinishesBetweenTheReadingsAfterTheSourceFailed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		if err := b.ping(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		b.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
+		b.db.set("app", "pw2")
+		b.store.setFault(func(context.Context, string) error { return errors.New("HTTP status 500") })
+		isAuthFailed(t, b.ping(t.Context()), "v1")
+		b.store.setFault(nil)
+		b.store.latency = 10 * time.Millisecond
+		time.Sleep(time.Second)
+		// The first reading begins at once, and is answered after 5 ms.
+		time.AfterFunc(7*time.Millisecond, func() { b.store.move("AWSCURRENT", "v2") })
+		if err := b.ping(t.Context()); err != nil {
+			t.Error(err)
 		}
 	})
 }

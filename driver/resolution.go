@@ -33,6 +33,7 @@ type resolution struct {
 	rejected candidate // a refresh is to find another version than this
 	tried    map[loginKey]bool
 	moved    bool // the stage moved
+	searched bool // a resolution since the pause began has read the fallback stages, too
 }
 
 // Findings are what a resolution has met so far. Where it found no version that the server
@@ -104,7 +105,9 @@ func (s *resolution) begin() (again, due bool) {
 	if due = r.pause.Wait(now) == 0; !due && r.failure != nil {
 		s.log = r.failure.log
 	}
-	return r.pause != nil, due
+	again = r.pause != nil
+	s.searched = again && r.searched
+	return again, due
 }
 
 // refreshAll reads the stage and the fallback stages, and considers what they name. again:
@@ -125,10 +128,12 @@ func (s *resolution) refreshAll(again bool) (over bool) {
 	}
 	// A rotation that finished between the two readings took AWSPENDING away and gave its
 	// version to the stage.
-	if vanished && !again {
+	if vanished && !s.searched {
+		s.searched = true
 		_, err = s.refresh(own, true)
 		return err == nil && s.consider(s.current, true)
 	}
+	s.searched = true
 	return false
 }
 
@@ -360,6 +365,7 @@ func (s *resolution) settle(read bool) {
 	if read && !(s.moved && s.moving) {
 		r.pause = r.pause.Next(time.Now(), refreshBase, refreshMax)
 	}
+	r.searched = s.searched
 	f := s.findings // a copy, which does not keep the resolution's context
 	s.failure, r.failure = &f, &f
 	r.end(s, foundNothing)

@@ -38,6 +38,7 @@ type resolver struct {
 	running  *resolution // or nil
 	failure  *findings   // of the last resolution, if that found nothing and there is no news since
 	pause    *backoff.Backoff
+	searched bool               // a resolution since the pause began has read the fallback stages, too
 	denied   map[string]attempt // by fallback stage, the reading that was denied
 	joins    uint64             // number of the call that joined last
 	news     chan struct{}      // closed when the stage moves, or the server accepts a version that it did not

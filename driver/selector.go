@@ -115,11 +115,11 @@ func (s *Selector) engineOf(secret *secretcache.Secret) (string, error) {
 	return e.name, e.err
 }
 
-// Connector returns a connector of engine for the data source name, which gets its
-// secrets from where the Selector does. Errors are as [NewConnector]'s.
+// Connector returns a connector of engine for the data source name, which shares the
+// secrets that the Selector has opened. Errors are as [NewConnector]'s.
 func (s *Selector) Connector(engine Engine) (*Connector, error) {
 	c, err := NewConnector(engine, s.dsn, &s.o)
-	if err == nil {
+	if err == nil && s.scheme == "" { // of a URL, only the engine knows the location
 		c.reader.secrets = s.secrets
 	}
 	return c, err

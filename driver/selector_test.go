@@ -103,3 +103,32 @@ func TestSelectorRechecks(t *testing.T) {
 		t.Errorf("Engine = %q, %v after %d looks", engine, err, r.rechecks)
 	}
 }
+
+// The location that a JDBC URL names is where the connector gets its secrets from, as with
+// any other data source name.
+func TestSelectorsConnectorHasTheLocation(t *testing.T) {
+	for _, dsn := range []string{
+		"app?engine=mysql&region=us-west-2,us-east-1",
+		"jdbc-secretsmanager:mysql://h/db?user=app&region=us-west-2,us-east-1",
+	} {
+		var got driver.Location
+		r := &recheckable{old: version("v1", credentials("app", "pw1"))}
+		s, err := driver.NewSelector(dsn, &driver.Options{SecretsAt: func(l driver.Location) (driver.Secrets, error) {
+			got = l
+			return r, nil
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := s.Connector(newEngine("mysql", newDatabase("app", "pw1")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Connect(t.Context()); err != nil {
+			t.Errorf("%q: %v", dsn, err)
+		}
+		if want := (driver.Location{Region: "us-west-2,us-east-1"}); got != want {
+			t.Errorf("%q: secrets are opened at %+v, want %+v", dsn, got, want)
+		}
+	}
+}

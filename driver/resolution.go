@@ -19,7 +19,8 @@ type resolution struct {
 	offers   chan offer // unbuffered: one waiter takes it
 	done     chan struct{}
 
-	// Guarded by resolver.mu:
+	// Guarded by resolver.mu, which the resolution's goroutine holds unless it reads, waits
+	// for a waiter, or calls the program's trace and log.
 	waiters    int
 	retriesFor time.Time // when the round of the latest waiter began; a retry whose pause was over then is due
 	over       bool
@@ -27,9 +28,7 @@ type resolution struct {
 	failure    *findings // likewise, if result is foundNothing
 	reading    string    // the stage that is read, or empty
 	trying     candidate // that is offered, or that a waiter logs in with; or zero
-
-	// For its own goroutine:
-	findings           // but resolver.mu guards the log
+	findings
 	rejected candidate // a refresh is to find another version than this
 	tried    map[loginKey]bool
 	moved    bool // the stage moved
@@ -70,6 +69,8 @@ type report struct {
 // run goes through the candidates until one is accepted. A panic, of a log handler or of
 // Secrets, must not end the program: the waiters get it as an error.
 func (s *resolution) run() {
+	s.resolver.mu.Lock()
+	defer s.resolver.mu.Unlock()
 	text := "Secrets ended the goroutine of the resolution"
 	defer func() {
 		if p := recover(); p != nil { // its text may hold a secret
@@ -92,11 +93,16 @@ func (s *resolution) run() {
 	text = ""
 }
 
+// unlocked runs f without resolver.mu.
+func (s *resolution) unlocked(f func()) {
+	s.resolver.mu.Unlock()
+	defer s.resolver.mu.Lock()
+	f()
+}
+
 // begin says whether a refresh is due, and whether resolutions before found nothing.
 func (s *resolution) begin() (again, due bool) {
 	r := s.resolver
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	s.current = r.current
 	now := time.Now()
 	if r.pause.Wait(now.Add(-refreshMax)) == 0 {
@@ -140,55 +146,46 @@ func (s *resolution) refreshAll(again bool) (over bool) {
 // errNothing is the error of a refresh that brought nothing, which the attempt log tells.
 var errNothing = errors.New("nothing to log in with")
 
-// refresh reads a stage, unless the resolution is over. With anew it is read past the cache.
-func (s *resolution) refresh(stage string, anew bool) (candidate, error) {
+// refresh reads a stage, unless access to it was denied a short time ago or the resolution is
+// over. With anew it is read past the cache.
+func (s *resolution) refresh(stage string, anew bool) (c candidate, err error) {
 	r := s.resolver
-	ctx := s.ctx
+	if a, denied := r.denied[stage]; denied && time.Since(a.at) < deniedPause {
+		s.note(a)
+		return candidate{}, errNothing
+	}
+	s.answered, s.reading = r.joins, stage
+	start, moves := time.Now(), r.moves.Load()
+	if !s.over {
+		s.unlocked(func() { c, err = s.read(stage, anew) })
+	}
+	s.reading = ""
+	if s.over {
+		return candidate{}, errNothing
+	}
+	if c.stage == r.reader.stage {
+		r.see(moves, c, s)
+		s.moved, s.current = s.moved || c.id != s.current.id, c
+	}
+	s.unlocked(func() { r.reader.refreshed(s.ctx, stage, s.rejected, c, start, err) })
+	return c, s.noteReading(stage, c, err)
+}
+
+// read reads a stage, for as long as a Connect call may take.
+func (s *resolution) read(stage string, anew bool) (candidate, error) {
+	r, ctx := s.resolver, s.ctx
 	if r.timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(s.ctx, r.timeout)
 		defer cancel()
 		// Secrets may ignore their context: then the waiters go on without this resolution.
-		defer time.AfterFunc(r.timeout+abandonAfter, func() { s.end(deserted) }).Stop()
+		defer time.AfterFunc(r.timeout+abandonAfter, func() {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.end(s, deserted)
+		}).Stop()
 	}
-	if !s.startReading(stage) {
-		return candidate{}, errNothing
-	}
-	start, moves := time.Now(), r.moves.Load()
-	c, err := r.reader.refresh(ctx, stage, s.rejected, anew)
-	if !s.stopReading(moves, c) {
-		return candidate{}, errNothing
-	}
-	r.reader.refreshed(s.ctx, stage, s.rejected, c, start, err)
-	return c, s.noteReading(stage, c, err)
-}
-
-// startReading notes that a stage is read. ok is false if access to it was denied a short
-// time ago, or the resolution is over.
-func (s *resolution) startReading(stage string) (ok bool) {
-	r := s.resolver
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if a, denied := r.denied[stage]; denied && time.Since(a.at) < deniedPause {
-		s.log = s.log.add(a)
-		return false
-	}
-	s.answered, s.reading = r.joins, stage
-	return !s.over
-}
-
-// stopReading notes what was read; c is zero if that failed. ok is false if the resolution
-// is over.
-func (s *resolution) stopReading(moves uint64, c candidate) (ok bool) {
-	r := s.resolver
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	s.reading = ""
-	if !s.over && c.stage == r.reader.stage {
-		r.see(moves, c, s)
-		s.moved, s.current = s.moved || c.id != s.current.id, c
-	}
-	return !s.over
+	return r.reader.refresh(ctx, stage, s.rejected, anew)
 }
 
 // noteReading records why a reading brought nothing new. It returns an error if there is no
@@ -203,7 +200,7 @@ func (s *resolution) noteReading(stage string, c candidate, err error) error {
 		a := attempt{text: stage + " could not be read", err: err, at: time.Now()}
 		s.note(a)
 		if errors.Is(err, secretcache.ErrAccessDenied) {
-			s.deny(stage, a)
+			s.resolver.denied[stage] = a
 		}
 	case c.id == s.rejected.id:
 		s.note(attempt{text: stage + " names no other version"})
@@ -219,25 +216,27 @@ func (s *resolution) noteReading(stage string, c candidate, err error) error {
 // held back: it was rejected, and a retry is not due or not allowed. If a waiter gives up,
 // the candidate is considered again for another one.
 func (s *resolution) consider(c candidate, retries bool) (over bool) {
-	defer s.setTrying(candidate{})
+	r := s.resolver
 	for {
-		v := s.resolver.gate.verdict(c.key())
+		v := r.gate.verdict(c.key())
 		switch {
 		case c.err != nil && s.isOwn(c):
-			return s.end(setFree) // each waiter finds out for itself
+			r.end(s, setFree) // each waiter finds out for itself
+			return true
 		case c.err != nil:
 			s.note(attempt{text: c.name(), err: plain(c.err)})
 			return false
 		case s.tried[c.key()]:
 			return false
 		case v.state == verdictAccepted:
-			return s.accept(c)
-		case v.state == verdictRejected && !(retries && s.retryDue(v)):
+			s.unlocked(func() { s.accept(c) })
+			return true
+		case v.state == verdictRejected && !(retries && v.pause.Wait(s.retriesFor) == 0):
 			s.noteRejection(c, v)
 			return false
 		}
-		got, ok := s.offer(c)
-		if !ok {
+		got := s.offer(c)
+		if s.over {
 			return true
 		}
 		if got.outcome != abandoned {
@@ -250,8 +249,6 @@ func (s *resolution) consider(c candidate, retries bool) (over bool) {
 // conclude notes what came of an offer.
 func (s *resolution) conclude(c candidate, got report, unknown bool) (over bool) {
 	switch {
-	case got.outcome == accepted:
-		return true // the waiter has told the resolver
 	case got.outcome == heldBack: // another login was rejected while this one waited for a slot
 		s.noteRejection(c, s.resolver.gate.verdict(c.key()))
 	case got.outcome == rejected:
@@ -260,52 +257,36 @@ func (s *resolution) conclude(c candidate, got report, unknown bool) (over bool)
 	case !s.isOwn(c):
 		s.note(attempt{text: c.name(), err: plain(got.err), key: c.key(), version: c.version(), open: got.outcome == failed})
 	case unknown:
-		return s.end(setFree)
+		s.resolver.end(s, setFree)
 	}
-	return false // only the call that sent a retry returns its failure
+	return s.over // only the call that sent a retry returns its failure
 }
 
 // isOwn reports whether c is the stage's own version, and not a fallback stage's.
 func (s *resolution) isOwn(c candidate) bool { return c.stage == s.resolver.reader.stage }
 
-// offer gives a candidate to one waiter and returns how its login ended. ok is false if the
-// resolution is over.
-func (s *resolution) offer(c candidate) (got report, ok bool) {
-	s.setTrying(c)
-	reports := make(chan report, 1)
-	select {
-	case s.offers <- offer{c, reports}:
-	case <-s.ctx.Done():
-		return report{}, false
-	}
-	select {
-	case got = <-reports:
-		return got, true
-	case <-s.ctx.Done():
-		return report{}, false
-	}
-}
-
-func (s *resolution) setTrying(c candidate) {
-	s.resolver.mu.Lock()
-	defer s.resolver.mu.Unlock()
+// offer gives a candidate to one waiter and returns how its login ended, if the resolution is
+// not over by then.
+func (s *resolution) offer(c candidate) (got report) {
 	s.trying = c
-}
-
-// retryDue reports whether a retry was due when the last call that joined began. A call must
-// not send one only because the pause ended while it waited for a refresh.
-func (s *resolution) retryDue(v verdict) bool {
-	s.resolver.mu.Lock()
-	defer s.resolver.mu.Unlock()
-	return v.pause.Wait(s.retriesFor) == 0
+	s.unlocked(func() {
+		reports := make(chan report, 1)
+		select {
+		case s.offers <- offer{c, reports}:
+		case <-s.ctx.Done():
+			return
+		}
+		select {
+		case got = <-reports:
+		case <-s.ctx.Done():
+		}
+	})
+	s.trying = candidate{}
+	return got
 }
 
 // note adds to the attempt log.
-func (s *resolution) note(a attempt) {
-	s.resolver.mu.Lock()
-	defer s.resolver.mu.Unlock()
-	s.log = s.log.add(a)
-}
+func (s *resolution) note(a attempt) { s.log = s.log.add(a) }
 
 // noteRejection adds to the attempt log that a version is rejected, if it is.
 func (s *resolution) noteRejection(c candidate, v verdict) {
@@ -322,33 +303,26 @@ func (s *resolution) progress() (log attemptLog, reading string, trying, current
 	return s.log, s.reading, s.trying, r.current
 }
 
-// deny has a fallback stage left alone for deniedPause.
-func (s *resolution) deny(stage string, a attempt) {
-	s.resolver.mu.Lock()
-	defer s.resolver.mu.Unlock()
-	s.resolver.denied[stage] = a
-}
-
 // accept ends the resolution: the server accepts c. The waiter that logged in calls it.
-func (s *resolution) accept(c candidate) (over bool) {
-	r := s.resolver
+// resolver.mu is not held.
+func (s *resolution) accept(c candidate) {
 	text := "found a version that the server accepts"
 	if !s.isOwn(c) {
 		text = "the server accepted a fall-back version"
 	}
-	log, _, _, _ := s.progress()
-	if r.accepted(s, c) && len(log) > 0 {
-		r.reader.log.InfoContext(s.ctx, text, "stage", c.stage, "version", c.version())
+	if s.resolver.accepted(s, c) {
+		s.resolver.reader.log.InfoContext(s.ctx, text, "stage", c.stage, "version", c.version())
 	}
-	return true
 }
 
 // fail ends the resolution without a version. It logs first, so the record is
 // written before the waiters return.
 func (s *resolution) fail(read bool) {
-	if s.ctx.Err() == nil {
-		s.resolver.reader.log.WarnContext(s.ctx, "the server accepts no version of the secret", "version", s.current.version(),
-			"error", s.log.text(time.Time{}, time.Now()))
+	if !s.over {
+		text := s.log.text(time.Time{}, time.Now())
+		s.unlocked(func() {
+			s.resolver.reader.log.WarnContext(s.ctx, "the server accepts no version of the secret", "version", s.current.version(), "error", text)
+		})
 	}
 	s.settle(read)
 }
@@ -356,12 +330,10 @@ func (s *resolution) fail(read bool) {
 // settle ends the resolution without a version, with a pause until the next refresh if it
 // read the secret.
 func (s *resolution) settle(read bool) {
-	r := s.resolver
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	if s.over {
 		return
 	}
+	r := s.resolver
 	if read && !(s.moved && s.moving) {
 		r.pause = r.pause.Next(time.Now(), refreshBase, refreshMax)
 	}
@@ -369,12 +341,4 @@ func (s *resolution) settle(read bool) {
 	f := s.findings // a copy, which does not keep the resolution's context
 	s.failure, r.failure = &f, &f
 	r.end(s, foundNothing)
-}
-
-// end ends the resolution.
-func (s *resolution) end(as result) (over bool) {
-	s.resolver.mu.Lock()
-	defer s.resolver.mu.Unlock()
-	s.resolver.end(s, as)
-	return true
 }

@@ -104,15 +104,17 @@ func (r *resolver) rejected(c candidate) {
 }
 
 // accepted says that the server accepted a version, for a resolution or, if s is nil or
-// over, for a call on its own. It ends the resolution that is running; ok tells whether that
-// was s. It keeps the pause: else a server that lags behind would cause a refresh at each login.
-func (r *resolver) accepted(s *resolution, c candidate) (ok bool) {
+// over, for a call on its own. It ends the resolution that is running; first tells whether that
+// was s, and had met something else before. It keeps the pause: else a server that lags behind
+// would cause a refresh at each login.
+func (r *resolver) accepted(s *resolution, c candidate) (first bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	switch ok = s != nil && !s.over; {
-	case ok && c.id != r.current.id:
+	ours := s != nil && !s.over
+	switch {
+	case ours && c.id != r.current.id:
 		r.fallback, r.pause = c, nil
-	case ok:
+	case ours:
 		r.fallback = candidate{}
 	case c.id != r.active().id:
 		return false
@@ -122,7 +124,7 @@ func (r *resolver) accepted(s *resolution, c candidate) (ok bool) {
 	if r.running != nil {
 		r.end(r.running, found)
 	}
-	return ok
+	return ours && len(s.log) > 0
 }
 
 // A membership is what a Connect call gets that joins the resolution: its place as a waiter,

@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
-	"github.com/sqlsecrets/sqlsecrets/internal/leak"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/leak"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 

@@ -19,7 +19,7 @@ var vendors = []string{
 // strangers are what no program has to link: what go-mssqldb has for Azure, and what is
 // for tests.
 var strangers = []string{
-	"github.com/Azure/", module + "/internal/tdsserver", module + "/internal/tnsserver", module + "/internal/leak", module + "/secretcache/awssm/awssmtest",
+	"github.com/Azure/", module + "/internal/standin/tdsserver", module + "/internal/standin/tnsserver", module + "/internal/testkit/leak", module + "/secretcache/awssm/awssmtest",
 }
 
 // A program that imports one engine links that vendor's driver and no other engine, and

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/sqlsecrets/sqlsecrets/internal/program"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/program"
 )
 
 // mostGrowth is how much larger a program may be, in percent, than the same one on the

@@ -14,7 +14,7 @@ import (
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/integration/internal/testdb"
-	"github.com/sqlsecrets/sqlsecrets/internal/leak"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/leak"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm/awssmtest"
 )

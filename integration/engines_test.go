@@ -34,7 +34,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/engines/sqlserver/mssqldb"
 	"github.com/sqlsecrets/sqlsecrets/integration/internal/testdb"
 	"github.com/sqlsecrets/sqlsecrets/integration/internal/vendordb"
-	"github.com/sqlsecrets/sqlsecrets/internal/testca"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/testca"
 )
 
 // An engine is one of the databases that the suites run on.

@@ -17,7 +17,7 @@ import (
 	"time"
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
-	"github.com/sqlsecrets/sqlsecrets/internal/loopback"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/loopback"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sqlsecrets/sqlsecrets/internal/loopback"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/loopback"
 )
 
 // A proxy passes connections on, counts them and keeps what clients send.

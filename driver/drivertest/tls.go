@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
-	"github.com/sqlsecrets/sqlsecrets/internal/loopback"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/loopback"
 )
 
 // TLS says what a [Server] has of TLS, and how its engine is asked for it. Its checks do

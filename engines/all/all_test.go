@@ -15,7 +15,7 @@ import (
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/engines/all"
-	"github.com/sqlsecrets/sqlsecrets/internal/leak"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/leak"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 

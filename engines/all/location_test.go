@@ -16,7 +16,7 @@ import (
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	_ "github.com/sqlsecrets/sqlsecrets/engines/all"
-	"github.com/sqlsecrets/sqlsecrets/internal/awsrecorder"
+	"github.com/sqlsecrets/sqlsecrets/internal/standin/awsrecorder"
 )
 
 // envOpen makes the test binary a program that opens the data source name in envDSN

@@ -9,9 +9,9 @@ import (
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/engines/all"
-	"github.com/sqlsecrets/sqlsecrets/internal/opentest"
-	"github.com/sqlsecrets/sqlsecrets/internal/tdsserver"
-	"github.com/sqlsecrets/sqlsecrets/internal/tnsserver"
+	"github.com/sqlsecrets/sqlsecrets/internal/standin/tdsserver"
+	"github.com/sqlsecrets/sqlsecrets/internal/standin/tnsserver"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/opentest"
 )
 
 // Every form of a data source name connects with the engine that it or the secret names,

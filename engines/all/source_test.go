@@ -12,7 +12,7 @@ import (
 	"testing"
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
-	"github.com/sqlsecrets/sqlsecrets/internal/tdsserver"
+	"github.com/sqlsecrets/sqlsecrets/internal/standin/tdsserver"
 	"github.com/sqlsecrets/sqlsecrets/secretcache/agent/agenttest"
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm/awssmtest"
 )

@@ -27,12 +27,12 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/engines/postgres/pgxv5"
 	"github.com/sqlsecrets/sqlsecrets/engines/redshift"
 	"github.com/sqlsecrets/sqlsecrets/engines/sqlserver/mssqldb"
-	"github.com/sqlsecrets/sqlsecrets/internal/db2cli"
-	"github.com/sqlsecrets/sqlsecrets/internal/mysqlserver"
-	"github.com/sqlsecrets/sqlsecrets/internal/pgserver"
-	"github.com/sqlsecrets/sqlsecrets/internal/tdsserver"
-	"github.com/sqlsecrets/sqlsecrets/internal/testca"
-	"github.com/sqlsecrets/sqlsecrets/internal/tnsserver"
+	"github.com/sqlsecrets/sqlsecrets/internal/standin/db2cli"
+	"github.com/sqlsecrets/sqlsecrets/internal/standin/mysqlserver"
+	"github.com/sqlsecrets/sqlsecrets/internal/standin/pgserver"
+	"github.com/sqlsecrets/sqlsecrets/internal/standin/tdsserver"
+	"github.com/sqlsecrets/sqlsecrets/internal/standin/tnsserver"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/testca"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 

@@ -8,8 +8,8 @@ import (
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/engines/db2"
-	"github.com/sqlsecrets/sqlsecrets/internal/configtest"
-	"github.com/sqlsecrets/sqlsecrets/internal/db2cli"
+	"github.com/sqlsecrets/sqlsecrets/internal/standin/db2cli"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/configtest"
 )
 
 // guideParams are the parameters of docs/db2.md, and the keywords that CLI reads out of the

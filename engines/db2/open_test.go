@@ -10,8 +10,8 @@ import (
 	"testing"
 
 	"github.com/sqlsecrets/sqlsecrets/engines/db2"
-	"github.com/sqlsecrets/sqlsecrets/internal/db2cli"
-	"github.com/sqlsecrets/sqlsecrets/internal/opentest"
+	"github.com/sqlsecrets/sqlsecrets/internal/standin/db2cli"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/opentest"
 )
 
 // Every form of a data source name opens.

@@ -11,8 +11,8 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/sqlsecrets/sqlsecrets/engines/redshift"
-	"github.com/sqlsecrets/sqlsecrets/internal/configtest"
-	"github.com/sqlsecrets/sqlsecrets/internal/testca"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/configtest"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/testca"
 )
 
 // guideParams are the parameters of docs/redshift.md, and what pgx gets of each. Those

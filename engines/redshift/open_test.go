@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/sqlsecrets/sqlsecrets/engines/redshift"
-	"github.com/sqlsecrets/sqlsecrets/internal/opentest"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/opentest"
 )
 
 // Every form of a data source name opens.

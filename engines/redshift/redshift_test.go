@@ -19,10 +19,10 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/driver/drivertest"
 	"github.com/sqlsecrets/sqlsecrets/engines/redshift"
-	"github.com/sqlsecrets/sqlsecrets/internal/leak"
-	"github.com/sqlsecrets/sqlsecrets/internal/loopback"
-	"github.com/sqlsecrets/sqlsecrets/internal/pgserver"
-	"github.com/sqlsecrets/sqlsecrets/internal/testca"
+	"github.com/sqlsecrets/sqlsecrets/internal/standin/pgserver"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/leak"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/loopback"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/testca"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/sqlsecrets/sqlsecrets/internal/pgserver"
+	"github.com/sqlsecrets/sqlsecrets/internal/standin/pgserver"
 )
 
 const database = "dev"

@@ -30,7 +30,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/integration/internal/testdb"
 	"github.com/sqlsecrets/sqlsecrets/integration/internal/vendordb"
 	"github.com/sqlsecrets/sqlsecrets/integration/rotation"
-	"github.com/sqlsecrets/sqlsecrets/internal/leak"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/leak"
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm/awssmtest"
 )
 

@@ -8,7 +8,7 @@
 // of Secrets Manager secrets"; the "engine" in it chooses the database: postgres
 // or aurora-postgresql, mariadb, mysql or aurora-mysql, sqlserver, oracle. Against real
 // SQL Servers and Oracle databases it has never been run, for want of them, only against
-// the stand-ins of internal/tdsserver and internal/tnsserver.
+// the stand-ins of internal/standin/tdsserver and internal/standin/tnsserver.
 //
 // # Other than AWS's functions
 //

@@ -10,8 +10,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/sqlsecrets/sqlsecrets/internal/fetch"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
+	"github.com/sqlsecrets/sqlsecrets/secretcache/internal/httpfetch"
 )
 
 // decode reads an answer with a secret, as both servers write it. They differ in
@@ -109,7 +109,7 @@ func classify(status int, body []byte, token string) *failure {
 		case status == http.StatusForbidden && exception == "AccessDeniedException":
 			f.kind, f.text = secretcache.ErrAccessDenied, "it may not assume the role: "+f.text
 		default:
-			f.kind = fetch.Kind(exception, message)
+			f.kind = httpfetch.Kind(exception, message)
 		}
 		if strings.Contains(f.text, token) {
 			f.text = "an exception that quotes the token"
@@ -155,5 +155,5 @@ func readException(body []byte) (name, message string, ok bool) {
 			e.Message = strings.TrimSuffix(after, `"}`)
 		}
 	}
-	return fetch.Line(e.Type), fetch.Line(e.Message), e.Type != ""
+	return httpfetch.Line(e.Type), httpfetch.Line(e.Message), e.Type != ""
 }

@@ -12,8 +12,8 @@ import (
 
 	"github.com/sqlsecrets/sqlsecrets/internal/chance"
 	"github.com/sqlsecrets/sqlsecrets/internal/deadline"
-	"github.com/sqlsecrets/sqlsecrets/internal/fetch"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
+	"github.com/sqlsecrets/sqlsecrets/secretcache/internal/httpfetch"
 )
 
 const (
@@ -46,7 +46,7 @@ type call struct {
 }
 
 func (s *Source) fetch(ctx context.Context, id, stage string, fresh bool) (*secretcache.Secret, error) {
-	switch err := fetch.CheckID(id); {
+	switch err := httpfetch.CheckID(id); {
 	case err != nil:
 		return nil, s.error("", &failure{text: err.Error()}, 0)
 	case s.optErr != nil:
@@ -83,7 +83,7 @@ func (s *Source) fetch(ctx context.Context, id, stage string, fresh bool) (*secr
 		}
 		c.prev = f
 		secretcache.AttemptFailed(ctx, s.error(id, f, c.attempts+c.waits))
-		if !fetch.Sleep(ctx, pause) {
+		if !httpfetch.Sleep(ctx, pause) {
 			return nil, s.error(id, c.end(ctx), 0)
 		}
 	}
@@ -157,11 +157,11 @@ func (c *call) attempt(ctx context.Context) (*secretcache.Secret, *failure) {
 	case deadline.Err(ctx) != nil:
 		return nil, c.end(ctx)
 	case deadline.Err(actx) != nil:
-		late := &fetch.TimeoutError{After: timeout}
+		late := &httpfetch.TimeoutError{After: timeout}
 		return nil, &failure{class: hung, text: late.Error(), err: late}
 	}
 	f = &failure{class: broken, text: "request could not be sent or was not answered"}
-	if f.err = fetch.Transport(err); f.err != nil {
+	if f.err = httpfetch.Transport(err); f.err != nil {
 		f.text = f.err.Error()
 	}
 	if !connected {

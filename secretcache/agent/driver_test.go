@@ -11,7 +11,7 @@ import (
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/engines/sqlserver/mssqldb"
-	"github.com/sqlsecrets/sqlsecrets/internal/tdsserver"
+	"github.com/sqlsecrets/sqlsecrets/internal/standin/tdsserver"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 	"github.com/sqlsecrets/sqlsecrets/secretcache/agent/agenttest"
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm/awssmtest"

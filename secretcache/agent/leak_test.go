@@ -9,7 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/sqlsecrets/sqlsecrets/internal/leak"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/leak"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 	"github.com/sqlsecrets/sqlsecrets/secretcache/agent"
 	"github.com/sqlsecrets/sqlsecrets/secretcache/agent/agenttest"

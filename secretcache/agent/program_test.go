@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sqlsecrets/sqlsecrets/internal/program"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/program"
 	"github.com/sqlsecrets/sqlsecrets/secretcache/agent/agenttest"
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm/awssmtest"
 )

@@ -11,8 +11,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 
 	"github.com/sqlsecrets/sqlsecrets/internal/chance"
-	"github.com/sqlsecrets/sqlsecrets/internal/fetch"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
+	"github.com/sqlsecrets/sqlsecrets/secretcache/internal/httpfetch"
 )
 
 const (
@@ -157,7 +157,7 @@ func (s *Source) try(ctx context.Context, p *place, end time.Time, most int, sta
 		if left, bounded := remaining(ctx, end); bounded && left-pause < attemptMin {
 			return f
 		}
-		if !fetch.Sleep(ctx, pause) {
+		if !httpfetch.Sleep(ctx, pause) {
 			return &failure{class: ended, cause: causeOf(ctx.Err()), prev: f, attempts: n}
 		}
 		prev = f
@@ -274,7 +274,7 @@ func (s *Source) classify(ctx context.Context, p *place, at *attempt, err error)
 	case c.api == nil && ctx.Err() != nil:
 		return &failure{class: ended, cause: causeOf(ctx.Err())}
 	case c.api == nil && at.timedOut:
-		c = causeOf(&fetch.TimeoutError{After: at.timeout})
+		c = causeOf(&httpfetch.TimeoutError{After: at.timeout})
 		c.timeout = true
 		return &failure{class: unavailable, cause: c, retry: true}
 	case unsent:
@@ -292,7 +292,7 @@ func (s *Source) classify(ctx context.Context, p *place, at *attempt, err error)
 	case c.api != nil && (c.status >= 500 || c.api.ErrorCode() == "InternalServiceError"):
 		f.class, f.retry = unavailable, c.status == 0 || slices.Contains(retryStatus, c.status)
 	case c.api != nil:
-		f.class, f.kind = refused, fetch.Kind(c.api.ErrorCode(), c.api.ErrorMessage())
+		f.class, f.kind = refused, httpfetch.Kind(c.api.ErrorCode(), c.api.ErrorMessage())
 		_, f.retry = retry.DefaultRetryableErrorCodes[c.api.ErrorCode()]
 		f.retry = f.retry || c.skewed
 	case c.status >= 500:

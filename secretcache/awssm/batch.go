@@ -14,8 +14,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager/types"
 
-	"github.com/sqlsecrets/sqlsecrets/internal/fetch"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
+	"github.com/sqlsecrets/sqlsecrets/secretcache/internal/httpfetch"
 )
 
 const (
@@ -163,14 +163,14 @@ func (b *batch) fetch(ctx context.Context, rt route, index []int) {
 
 // failureOf is what BatchGetSecretValue says about one id.
 func failureOf(e *types.APIErrorType) *failure {
-	api := apiError(fetch.Line(aws.ToString(e.ErrorCode)), fetch.Line(aws.ToString(e.Message)))
+	api := apiError(httpfetch.Line(aws.ToString(e.ErrorCode)), httpfetch.Line(aws.ToString(e.Message)))
 	c := causeOf(api)
 	c.api = api
 	c.text = api.ErrorCode()
 	if m := api.ErrorMessage(); m != "" {
 		c.text += ": " + m
 	}
-	f := &failure{class: refused, cause: c, kind: fetch.Kind(api.ErrorCode(), api.ErrorMessage())}
+	f := &failure{class: refused, cause: c, kind: httpfetch.Kind(api.ErrorCode(), api.ErrorMessage())}
 	if c.throttled() {
 		f.kind = secretcache.ErrThrottled
 	}

@@ -16,7 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 
-	"github.com/sqlsecrets/sqlsecrets/internal/awsrecorder"
+	"github.com/sqlsecrets/sqlsecrets/internal/standin/awsrecorder"
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm"
 )
 

@@ -15,7 +15,7 @@ import (
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
-	"github.com/sqlsecrets/sqlsecrets/internal/fetch"
+	"github.com/sqlsecrets/sqlsecrets/secretcache/internal/httpfetch"
 )
 
 // ErrReplicaBehind says that the first region did not answer and a fall-back
@@ -213,7 +213,7 @@ func answered(err error) bool {
 // what to do, and is kept. (Unless it quotes an answer that a credential provider
 // could not read.)
 func cleanLocal(err error) *cause {
-	c := &cause{text: fetch.Line(err.Error())}
+	c := &cause{text: httpfetch.Line(err.Error())}
 	var de *smithy.DeserializationError
 	if errors.As(err, &de) {
 		c.text = "an answer to a request for credentials could not be read"
@@ -226,7 +226,7 @@ func cleanLocal(err error) *cause {
 	if errors.As(err, &api) {
 		c.errs = append(c.errs, cleanAPI(api))
 	}
-	if t := fetch.Transport(err); t != nil {
+	if t := httpfetch.Transport(err); t != nil {
 		c.errs = append(c.errs, t)
 	}
 	return c
@@ -256,7 +256,7 @@ func cleanAnswer(err error) *cause {
 	case errors.As(err, &de):
 		c.unreadable, c.text = true, "answer could not be read"
 		// The end of a body is not that of the connection.
-		if inner = fetch.Transport(de.Err); errors.Is(inner, fetch.ErrNoAnswer) {
+		if inner = httpfetch.Transport(de.Err); errors.Is(inner, httpfetch.ErrNoAnswer) {
 			inner = nil
 		}
 		if inner != nil {
@@ -264,7 +264,7 @@ func cleanAnswer(err error) *cause {
 		}
 	case errors.As(err, &se), errors.As(err, &ce):
 		c.transport, c.text = true, "request could not be sent or was not answered"
-		if inner = fetch.Transport(err); inner != nil {
+		if inner = httpfetch.Transport(err); inner != nil {
 			c.text = inner.Error()
 			c.permanent = permanent(inner)
 		}
@@ -305,12 +305,12 @@ func cleanResponse(err error, re *smithyhttp.ResponseError, inner error, text st
 	}
 	for _, h := range []string{"Date", "Content-Type", "Retry-After", "X-Amzn-Requestid"} {
 		if v := from.Header.Get(h); v != "" {
-			r.Response.Header.Set(h, fetch.Line(v))
+			r.Response.Header.Set(h, httpfetch.Line(v))
 		}
 	}
 	var are *awshttp.ResponseError
 	if errors.As(err, &are) {
-		return &awshttp.ResponseError{ResponseError: r, RequestID: fetch.Line(are.RequestID)}
+		return &awshttp.ResponseError{ResponseError: r, RequestID: httpfetch.Line(are.RequestID)}
 	}
 	return r
 }
@@ -318,7 +318,7 @@ func cleanResponse(err error, re *smithyhttp.ResponseError, inner error, text st
 // cleanAPI returns a copy of a service's error. Of types that are not the
 // service's only code and text are kept.
 func cleanAPI(e smithy.APIError) smithy.APIError {
-	text := fetch.Line(e.ErrorMessage())
+	text := httpfetch.Line(e.ErrorMessage())
 	switch e := e.(type) {
 	case *types.DecryptionFailure:
 		return &types.DecryptionFailure{Message: &text, ErrorCodeOverride: e.ErrorCodeOverride}
@@ -335,7 +335,7 @@ func cleanAPI(e smithy.APIError) smithy.APIError {
 	case *types.ResourceNotFoundException:
 		return &types.ResourceNotFoundException{Message: &text, ErrorCodeOverride: e.ErrorCodeOverride}
 	}
-	return &smithy.GenericAPIError{Code: fetch.Line(e.ErrorCode()), Message: text, Fault: e.ErrorFault()}
+	return &smithy.GenericAPIError{Code: httpfetch.Line(e.ErrorCode()), Message: text, Fault: e.ErrorFault()}
 }
 
 // apiError makes the error that a call would have returned of the code and text
@@ -367,5 +367,5 @@ func permanent(err error) bool {
 		name      x509.HostnameError
 		invalid   x509.CertificateInvalidError
 	)
-	return errors.As(err, &authority) || errors.As(err, &name) || errors.As(err, &invalid) || errors.Is(err, fetch.ErrGotHTTP)
+	return errors.As(err, &authority) || errors.As(err, &name) || errors.As(err, &invalid) || errors.Is(err, httpfetch.ErrGotHTTP)
 }

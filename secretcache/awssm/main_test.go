@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sqlsecrets/sqlsecrets/internal/awsrecorder"
+	"github.com/sqlsecrets/sqlsecrets/internal/standin/awsrecorder"
 )
 
 // recorder is the proxy of all tests: what is not for this machine ends there.

@@ -12,7 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws/arn"
 
 	"github.com/sqlsecrets/sqlsecrets/internal/awsregion"
-	"github.com/sqlsecrets/sqlsecrets/internal/fetch"
+	"github.com/sqlsecrets/sqlsecrets/secretcache/internal/httpfetch"
 )
 
 var (
@@ -26,7 +26,7 @@ var (
 
 // checkID says what is wrong with a secret's id. One that is wrong is quoted nowhere.
 func checkID(id string) error {
-	if err := fetch.CheckID(id); err != nil {
+	if err := httpfetch.CheckID(id); err != nil {
 		return err
 	}
 	if strings.HasPrefix(id, "arn:") {

@@ -12,7 +12,7 @@ import (
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/engines/sqlserver/mssqldb"
-	"github.com/sqlsecrets/sqlsecrets/internal/tdsserver"
+	"github.com/sqlsecrets/sqlsecrets/internal/standin/tdsserver"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 	"github.com/sqlsecrets/sqlsecrets/secretcache/file"
 )

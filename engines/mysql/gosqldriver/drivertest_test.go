@@ -9,8 +9,8 @@ import (
 
 	"github.com/sqlsecrets/sqlsecrets/driver/drivertest"
 	"github.com/sqlsecrets/sqlsecrets/engines/mysql/gosqldriver"
-	"github.com/sqlsecrets/sqlsecrets/internal/mysqlserver"
-	"github.com/sqlsecrets/sqlsecrets/internal/testca"
+	"github.com/sqlsecrets/sqlsecrets/internal/standin/mysqlserver"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/testca"
 )
 
 func TestConformance(t *testing.T) {

@@ -15,7 +15,7 @@ import (
 	gomysql "github.com/go-sql-driver/mysql"
 
 	"github.com/sqlsecrets/sqlsecrets/engines/mysql/gosqldriver"
-	"github.com/sqlsecrets/sqlsecrets/internal/configtest"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/configtest"
 )
 
 // guideParams are the parameters of docs/mysql.md, and what go-sql-driver gets of each.

@@ -9,7 +9,7 @@ import (
 	gomysql "github.com/go-sql-driver/mysql"
 
 	"github.com/sqlsecrets/sqlsecrets/engines/mysql/gosqldriver"
-	"github.com/sqlsecrets/sqlsecrets/internal/mysqlserver"
+	"github.com/sqlsecrets/sqlsecrets/internal/standin/mysqlserver"
 )
 
 // The driver switches keep-alive on, whatever the dialer did.

@@ -16,8 +16,8 @@ import (
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/engines/mysql/gosqldriver"
-	"github.com/sqlsecrets/sqlsecrets/internal/mysqlserver"
-	"github.com/sqlsecrets/sqlsecrets/internal/testca"
+	"github.com/sqlsecrets/sqlsecrets/internal/standin/mysqlserver"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/testca"
 )
 
 // A connector is for a pool whose connections are superseded at a test's word.

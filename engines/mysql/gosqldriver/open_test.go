@@ -9,9 +9,9 @@ import (
 
 	"github.com/sqlsecrets/sqlsecrets/engines/mariadb"
 	"github.com/sqlsecrets/sqlsecrets/engines/mysql"
-	"github.com/sqlsecrets/sqlsecrets/internal/mysqlserver"
-	"github.com/sqlsecrets/sqlsecrets/internal/opentest"
-	"github.com/sqlsecrets/sqlsecrets/internal/testca"
+	"github.com/sqlsecrets/sqlsecrets/internal/standin/mysqlserver"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/opentest"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/testca"
 )
 
 // Every form of a data source name opens.

@@ -9,7 +9,7 @@ import (
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/engines/mysql/gosqldriver"
-	"github.com/sqlsecrets/sqlsecrets/internal/mysqlserver"
+	"github.com/sqlsecrets/sqlsecrets/internal/standin/mysqlserver"
 )
 
 const (

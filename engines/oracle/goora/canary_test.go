@@ -13,8 +13,8 @@ import (
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/engines/oracle/goora"
-	"github.com/sqlsecrets/sqlsecrets/internal/leak"
-	"github.com/sqlsecrets/sqlsecrets/internal/tnsserver"
+	"github.com/sqlsecrets/sqlsecrets/internal/standin/tnsserver"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/leak"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 

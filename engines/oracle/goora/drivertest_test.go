@@ -5,9 +5,9 @@ import (
 
 	"github.com/sqlsecrets/sqlsecrets/driver/drivertest"
 	"github.com/sqlsecrets/sqlsecrets/engines/oracle/goora"
-	"github.com/sqlsecrets/sqlsecrets/internal/loopback"
-	"github.com/sqlsecrets/sqlsecrets/internal/testca"
-	"github.com/sqlsecrets/sqlsecrets/internal/tnsserver"
+	"github.com/sqlsecrets/sqlsecrets/internal/standin/tnsserver"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/loopback"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/testca"
 )
 
 func TestConformance(t *testing.T) {

@@ -14,8 +14,8 @@ import (
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/engines/oracle/goora"
-	"github.com/sqlsecrets/sqlsecrets/internal/configtest"
-	"github.com/sqlsecrets/sqlsecrets/internal/testca"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/configtest"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/testca"
 )
 
 // guideParams are the parameters of docs/oracle.md, and what go-ora gets of each, or sends

@@ -8,8 +8,8 @@ import (
 	"testing"
 
 	"github.com/sqlsecrets/sqlsecrets/engines/oracle"
-	"github.com/sqlsecrets/sqlsecrets/internal/opentest"
-	"github.com/sqlsecrets/sqlsecrets/internal/tnsserver"
+	"github.com/sqlsecrets/sqlsecrets/internal/standin/tnsserver"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/opentest"
 )
 
 // Every form of a data source name opens.

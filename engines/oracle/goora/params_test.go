@@ -8,7 +8,7 @@ import (
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/engines/oracle/goora"
-	"github.com/sqlsecrets/sqlsecrets/internal/configtest"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/configtest"
 )
 
 func TestCheckParams(t *testing.T) {

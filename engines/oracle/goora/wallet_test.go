@@ -7,8 +7,8 @@ import (
 	"testing"
 
 	"github.com/sqlsecrets/sqlsecrets/engines/oracle/goora"
-	"github.com/sqlsecrets/sqlsecrets/internal/testca"
-	"github.com/sqlsecrets/sqlsecrets/internal/tnsserver"
+	"github.com/sqlsecrets/sqlsecrets/internal/standin/tnsserver"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/testca"
 )
 
 // A wallet's certificate for the client is what the server sees.

@@ -8,7 +8,7 @@ import (
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/engines/postgres/pgxv5"
-	"github.com/sqlsecrets/sqlsecrets/internal/pgserver"
+	"github.com/sqlsecrets/sqlsecrets/internal/standin/pgserver"
 )
 
 // BenchmarkConnect compares a login with pgx's own connector, with a configuration

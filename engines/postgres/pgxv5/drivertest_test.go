@@ -6,8 +6,8 @@ import (
 
 	"github.com/sqlsecrets/sqlsecrets/driver/drivertest"
 	"github.com/sqlsecrets/sqlsecrets/engines/postgres/pgxv5"
-	"github.com/sqlsecrets/sqlsecrets/internal/pgserver"
-	"github.com/sqlsecrets/sqlsecrets/internal/testca"
+	"github.com/sqlsecrets/sqlsecrets/internal/standin/pgserver"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/testca"
 )
 
 func TestConformance(t *testing.T) {

@@ -11,7 +11,7 @@ import (
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/engines/postgres/pgxv5"
-	"github.com/sqlsecrets/sqlsecrets/internal/pgserver"
+	"github.com/sqlsecrets/sqlsecrets/internal/standin/pgserver"
 )
 
 // environment is what libpq and pgx read, with values that would show: see

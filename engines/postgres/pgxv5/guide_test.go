@@ -12,8 +12,8 @@ import (
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/engines/postgres/pgxv5"
-	"github.com/sqlsecrets/sqlsecrets/internal/configtest"
-	"github.com/sqlsecrets/sqlsecrets/internal/testca"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/configtest"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/testca"
 )
 
 // guideParams are the parameters of docs/postgres.md, and what pgx gets of each.

@@ -16,9 +16,9 @@ import (
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/engines/postgres/pgxv5"
-	"github.com/sqlsecrets/sqlsecrets/internal/loopback"
-	"github.com/sqlsecrets/sqlsecrets/internal/pgserver"
-	"github.com/sqlsecrets/sqlsecrets/internal/testca"
+	"github.com/sqlsecrets/sqlsecrets/internal/standin/pgserver"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/loopback"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/testca"
 )
 
 func TestConnect(t *testing.T) {

@@ -8,9 +8,9 @@ import (
 	"testing"
 
 	"github.com/sqlsecrets/sqlsecrets/engines/postgres"
-	"github.com/sqlsecrets/sqlsecrets/internal/opentest"
-	"github.com/sqlsecrets/sqlsecrets/internal/pgserver"
-	"github.com/sqlsecrets/sqlsecrets/internal/testca"
+	"github.com/sqlsecrets/sqlsecrets/internal/standin/pgserver"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/opentest"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/testca"
 )
 
 // Every form of a data source name opens.

@@ -11,8 +11,8 @@ import (
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/engines/postgres/pgxv5"
-	"github.com/sqlsecrets/sqlsecrets/internal/loopback"
-	"github.com/sqlsecrets/sqlsecrets/internal/pgserver"
+	"github.com/sqlsecrets/sqlsecrets/internal/standin/pgserver"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/loopback"
 )
 
 const (

@@ -15,8 +15,8 @@ import (
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/engines/postgres/pgxv5"
-	"github.com/sqlsecrets/sqlsecrets/internal/pgserver"
-	"github.com/sqlsecrets/sqlsecrets/internal/testca"
+	"github.com/sqlsecrets/sqlsecrets/internal/standin/pgserver"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/testca"
 )
 
 // A connector is for a pool whose connections are superseded at a test's word.

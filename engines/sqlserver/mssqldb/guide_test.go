@@ -14,7 +14,7 @@ import (
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/engines/sqlserver/mssqldb"
-	"github.com/sqlsecrets/sqlsecrets/internal/configtest"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/configtest"
 )
 
 // guideParams are the parameters of docs/sqlserver.md, and what go-mssqldb gets of each.

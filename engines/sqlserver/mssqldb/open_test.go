@@ -8,8 +8,8 @@ import (
 	"testing"
 
 	"github.com/sqlsecrets/sqlsecrets/engines/sqlserver"
-	"github.com/sqlsecrets/sqlsecrets/internal/opentest"
-	"github.com/sqlsecrets/sqlsecrets/internal/tdsserver"
+	"github.com/sqlsecrets/sqlsecrets/internal/standin/tdsserver"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/opentest"
 )
 
 // Every form of a data source name opens. The

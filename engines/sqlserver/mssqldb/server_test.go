@@ -15,9 +15,9 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/driver/drivertest"
 	"github.com/sqlsecrets/sqlsecrets/engines/sqlserver/mssqldb"
-	"github.com/sqlsecrets/sqlsecrets/internal/loopback"
-	"github.com/sqlsecrets/sqlsecrets/internal/tdsserver"
-	"github.com/sqlsecrets/sqlsecrets/internal/testca"
+	"github.com/sqlsecrets/sqlsecrets/internal/standin/tdsserver"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/loopback"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/testca"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 

@@ -4,8 +4,8 @@ import (
 	"context"
 	"crypto/tls"
 
-	"github.com/sqlsecrets/sqlsecrets/internal/tdsserver"
-	"github.com/sqlsecrets/sqlsecrets/internal/tnsserver"
+	"github.com/sqlsecrets/sqlsecrets/internal/standin/tdsserver"
+	"github.com/sqlsecrets/sqlsecrets/internal/standin/tnsserver"
 )
 
 // A standIn is a process that is a part of this one. It runs until it is ended.

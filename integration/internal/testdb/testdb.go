@@ -109,7 +109,7 @@ func SQLServer(tb testing.TB, o Options) *Server {
 	return get(tb, &sqlserverKind, o)
 }
 
-// SQLServerStandIn returns a stand-in for SQL Server, package internal/tdsserver.
+// SQLServerStandIn returns a stand-in for SQL Server, package internal/standin/tdsserver.
 func SQLServerStandIn(tb testing.TB, o Options) *Server {
 	tb.Helper()
 	return get(tb, &sqlserverStandInKind, o)
@@ -121,7 +121,7 @@ func Oracle(tb testing.TB, o Options) *Server {
 	return get(tb, &oracleKind, o)
 }
 
-// OracleStandIn returns a stand-in for Oracle, package internal/tnsserver.
+// OracleStandIn returns a stand-in for Oracle, package internal/standin/tnsserver.
 func OracleStandIn(tb testing.TB, o Options) *Server {
 	tb.Helper()
 	return get(tb, &oracleStandInKind, o)

@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"github.com/sqlsecrets/sqlsecrets/integration/internal/vendordb"
-	"github.com/sqlsecrets/sqlsecrets/internal/tdsserver"
-	"github.com/sqlsecrets/sqlsecrets/internal/tnsserver"
+	"github.com/sqlsecrets/sqlsecrets/internal/standin/tdsserver"
+	"github.com/sqlsecrets/sqlsecrets/internal/standin/tnsserver"
 )
 
 // A server is a stand-in.

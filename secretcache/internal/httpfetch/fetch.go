@@ -1,0 +1,123 @@
+// Package httpfetch is what the sources that ask over HTTP have in common: what the id
+// of a secret may be, what the exceptions of Secrets Manager mean, and what of an
+// error may be shown, since an answer is a secret.
+package httpfetch
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/sqlsecrets/sqlsecrets/secretcache"
+)
+
+var (
+	errNoID    = errors.New("secret id is empty")
+	errLongID  = errors.New("secret id is longer than 2048 characters")
+	errIDChars = errors.New("secret id is no name and no ARN: a name has letters, digits and /_+=.@-! only")
+)
+
+// CheckID says what is wrong with a secret's id, if it has characters that no name
+// and no ARN has, or too many. Such an id is to be quoted nowhere: it may be a URL with
+// a password. The characters are those of the API's parameter Name of CreateSecret,
+// and of an ARN.
+func CheckID(id string) error {
+	switch {
+	case id == "":
+		return errNoID
+	case len(id) > 2048:
+		return errLongID
+	}
+	isARN := strings.HasPrefix(id, "arn:")
+	for _, c := range []byte(id) {
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9',
+			strings.IndexByte("/_+=.@-!", c) >= 0, isARN && c == ':':
+		default:
+			return errIDChars
+		}
+	}
+	return nil
+}
+
+// Kind returns the sentinel of package secretcache for an exception of Secrets
+// Manager, or nil. The exceptions and their texts: API reference of GetSecretValue,
+// and the service's own answers.
+func Kind(exception, text string) error {
+	text = strings.ToLower(text)
+	switch exception {
+	case "ResourceNotFoundException":
+		// One exception for two conditions: "Secrets Manager can't find the specified
+		// secret." and "Secrets Manager can't find the specified secret value for
+		// staging label: AWSPENDING".
+		if strings.Contains(text, "specified secret value") || strings.Contains(text, "staging label") {
+			return secretcache.ErrNoVersion
+		}
+		return secretcache.ErrNotFound
+	case "InvalidRequestException":
+		// "You can't perform this operation on the secret because it was marked for
+		// deletion.", "… that's currently marked deleted."
+		if strings.Contains(text, "marked for deletion") || strings.Contains(text, "marked deleted") ||
+			strings.Contains(text, "was deleted") || strings.Contains(text, "scheduled for deletion") {
+			return secretcache.ErrNotFound
+		}
+	case "AccessDeniedException", "AccessDenied",
+		// "Secrets Manager can't decrypt the protected secret text using the provided
+		// KMS key": a grant or a policy is missing, or the key is disabled. (That the
+		// caller lacks kms:Decrypt is AccessDeniedException "Access to KMS is not
+		// allowed".)
+		"DecryptionFailure":
+		return secretcache.ErrAccessDenied
+	}
+	return nil
+}
+
+// Line makes a text of somebody else's fit for a line of a log. It copies it.
+func Line(s string) string {
+	const most = 600
+	cut := ""
+	if len(s) > most {
+		s, cut = s[:most], "…"
+	}
+	s = strings.ToValidUTF8(s, "")
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, strings.Clone(s)) + cut
+}
+
+// A TimeoutError says that an attempt took longer than it may. It is a [net.Error],
+// and not context.DeadlineExceeded: the caller's context has not ended.
+type TimeoutError struct{ After time.Duration }
+
+// Error says how long that was.
+func (e *TimeoutError) Error() string {
+	return "no answer within " + e.After.Round(time.Millisecond).String()
+}
+
+// Timeout returns true.
+func (e *TimeoutError) Timeout() bool { return true }
+
+// Temporary returns true.
+func (e *TimeoutError) Temporary() bool { return true }
+
+var _ net.Error = (*TimeoutError)(nil)
+
+// Sleep returns false if ctx ended before d was over.
+func Sleep(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

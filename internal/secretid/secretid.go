@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/sqlsecrets/sqlsecrets/internal/awsregion"
 )
 
 // The longest name and id, in characters, by the Secrets Manager API reference:
@@ -15,25 +17,34 @@ const (
 	maxID   = 2048
 )
 
-// Check checks the id of a secret. Its errors do not quote it: somebody will pass
-// postgres://user:password@host.
+// Check says what is wrong with the id of a secret. Its errors do not quote the id: somebody
+// will pass postgres://user:password@host.
 func Check(id string) error {
 	arn := strings.HasPrefix(id, "arn:")
 	lower := strings.ToLower(id)
 	switch {
 	case id == "":
-		return errors.New("it has no secret id")
+		return errors.New("the secret id is empty")
 	case arn && len(id) > maxID, !arn && len(id) > maxName:
 		return fmt.Errorf("the secret id is longer than %d characters (an ARN: %d)", maxName, maxID)
 	case strings.Contains(id, "://"):
-		return errors.New("it is a database's URL; give the name or ARN of a secret that holds the credentials")
+		return errors.New("the secret id is a database's URL; give the name or ARN of a secret that holds the credentials")
 	case strings.Contains(lower, "password=") || strings.Contains(lower, "pwd="):
-		return errors.New("it is a database's connection string; give the name or ARN of a secret that holds the credentials")
+		return errors.New("the secret id is a database's connection string; give the name or ARN of a secret that holds the credentials")
 	case strings.ContainsFunc(id, func(r rune) bool { return !isAlnum(r) && !strings.ContainsRune("/_+=.@-!", r) && (r != ':' || !arn) }):
 		return errors.New(`the secret id has a character that none has; it is a name of letters, digits and "/_+=.@-!", or an ARN`)
+	case arn:
+		return checkARN(split(id))
 	}
-	if part := split(id); arn && (len(part) < 7 || part[2] != "secretsmanager" || part[5] != "secret" || slices.Contains(part, "")) {
+	return nil
+}
+
+func checkARN(part []string) error {
+	switch {
+	case len(part) < 7 || part[2] != "secretsmanager" || part[5] != "secret" || slices.Contains(part, ""):
 		return errors.New("the ARN is not a secret's; one is arn:aws:secretsmanager:<region>:<account>:secret:<name>")
+	case !awsregion.Valid(part[3]):
+		return errors.New("the region in the ARN is not an AWS region's name like us-west-2")
 	}
 	return nil
 }
@@ -42,16 +53,25 @@ func isAlnum(r rune) bool {
 	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9'
 }
 
+// Region returns the region of a secret's ARN, or "" for a name.
+func Region(id string) string {
+	if part := split(id); len(part) == 7 {
+		return part[3]
+	}
+	return ""
+}
+
 // InRegion returns an ARN with another region: the replica there differs from it in nothing
 // else. It returns a name, or an ARN if region is empty, as it is.
 func InRegion(id, region string) string {
-	if region == "" || !strings.HasPrefix(id, "arn:") {
+	part := split(id)
+	if region == "" || len(part) < 7 {
 		return id
 	}
-	part := split(id)
 	part[3] = region
 	return strings.Join(part, ":")
 }
 
-// split splits arn:partition:secretsmanager:region:account:secret:name.
+// split splits arn:partition:secretsmanager:region:account:secret:name. It returns fewer parts
+// of what is no ARN.
 func split(arn string) []string { return strings.SplitN(arn, ":", 7) }

@@ -15,7 +15,7 @@ func TestCheck(t *testing.T) {
 		{"A_z0/+=.@-!", ""},
 		{arn, ""},
 		{strings.Repeat("a", 512), ""},
-		{"", "no secret id"},
+		{"", "empty"},
 		{strings.Repeat("a", 513), "longer"},
 		{arn + strings.Repeat("a", 2048), "longer"},
 		{"postgres://user:pw@host", "URL"},
@@ -24,6 +24,10 @@ func TestCheck(t *testing.T) {
 		{"prod app", "character"},
 		{"arn:aws:s3:us-west-2:1:secret:x", "ARN"},
 		{"arn:aws:secretsmanager:us-west-2:1:secret", "ARN"},
+		{"arn:", "ARN"},
+		{"arn:aws:secretsmanager::1:secret:x", "ARN"},
+		{"arn:aws:secretsmanager:a.b:1:secret:x", "region"},
+		{"arn:aws:secretsmanager:-ab:1:secret:x", "region"},
 	} {
 		err := secretid.Check(test.id)
 		switch {
@@ -39,6 +43,7 @@ func TestInRegion(t *testing.T) {
 	for _, test := range []struct{ id, region, want string }{
 		{"prod/app", "eu-west-1", "prod/app"},
 		{arn, "", arn},
+		{"arn:aws", "eu-west-1", "arn:aws"},
 		{arn, "eu-west-1", strings.Replace(arn, "us-west-2", "eu-west-1", 1)},
 	} {
 		if got := secretid.InRegion(test.id, test.region); got != test.want {

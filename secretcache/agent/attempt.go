@@ -12,6 +12,7 @@ import (
 
 	"github.com/sqlsecrets/sqlsecrets/internal/chance"
 	"github.com/sqlsecrets/sqlsecrets/internal/deadline"
+	"github.com/sqlsecrets/sqlsecrets/internal/secretid"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 	"github.com/sqlsecrets/sqlsecrets/secretcache/internal/httpfetch"
 )
@@ -46,7 +47,7 @@ type call struct {
 }
 
 func (s *Source) fetch(ctx context.Context, id, stage string, fresh bool) (*secretcache.Secret, error) {
-	switch err := httpfetch.CheckID(id); {
+	switch err := secretid.Check(id); {
 	case err != nil:
 		return nil, s.error("", &failure{text: err.Error()}, 0)
 	case s.optErr != nil:

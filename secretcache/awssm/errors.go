@@ -15,6 +15,7 @@ import (
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
+	"github.com/sqlsecrets/sqlsecrets/internal/secretid"
 	"github.com/sqlsecrets/sqlsecrets/secretcache/internal/httpfetch"
 )
 
@@ -69,7 +70,7 @@ func (f *failure) in(op, id, region string) *Error {
 	if f == nil {
 		return nil
 	}
-	if checkID(id) != nil {
+	if secretid.Check(id) != nil {
 		id = ""
 	}
 	e := &Error{Op: op, SecretID: id, Region: region, Kind: f.kind}

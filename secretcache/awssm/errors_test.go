@@ -441,18 +441,18 @@ func TestInvalidIDsAreNotSentAndURLsNotQuoted(t *testing.T) {
 	s := awssmtest.NewServer(t)
 	src := s.Source()
 	for id, want := range map[string]string{
-		"":                                       "GetSecretValue: secret id is empty",
-		strings.Repeat("x", 2049):                "GetSecretValue: secret id is longer than 2048 characters",
-		"postgres://app:" + canary + "@host/db":  "GetSecretValue: secret id is no name and no ARN: a name has letters, digits and /_+=.@-! only",
-		"app:" + canary + "@host":                "GetSecretValue: secret id is no name and no ARN: a name has letters, digits and /_+=.@-! only",
-		"a?b":                                    "GetSecretValue: secret id is no name and no ARN: a name has letters, digits and /_+=.@-! only",
-		"arn:" + canary:                          "GetSecretValue: secret id is not an ARN like arn:aws:secretsmanager:region:account:secret:name",
-		"arn:aws:rds:us-west-2:1:db:x":           "GetSecretValue: secret id is not an ARN like arn:aws:secretsmanager:region:account:secret:name",
-		"arn:aws:secretsmanager:us-west-2:1:x":   "GetSecretValue: secret id is not an ARN like arn:aws:secretsmanager:region:account:secret:name",
-		"arn:aws:secretsmanager::1:secret:x":     "GetSecretValue: region is not an AWS region's name like us-west-2",
-		"arn:aws:secretsmanager:a.b:1:secret:x":  "GetSecretValue: region is not an AWS region's name like us-west-2",
-		"arn:aws:secretsmanager:-ab:1:secret:x":  "GetSecretValue: region is not an AWS region's name like us-west-2",
-		"arn:aws:secretsmanager:A:1:secret:prod": "GetSecretValue: region is not an AWS region's name like us-west-2",
+		"":                                       "GetSecretValue: the secret id is empty",
+		strings.Repeat("x", 513):                 "GetSecretValue: the secret id is longer than 512 characters (an ARN: 2048)",
+		"postgres://app:" + canary + "@host/db":  "GetSecretValue: the secret id is a database's URL; give the name or ARN of a secret that holds the credentials",
+		"app:" + canary + "@host":                `GetSecretValue: the secret id has a character that none has; it is a name of letters, digits and "/_+=.@-!", or an ARN`,
+		"a?b":                                    `GetSecretValue: the secret id has a character that none has; it is a name of letters, digits and "/_+=.@-!", or an ARN`,
+		"arn:" + canary:                          "GetSecretValue: the ARN is not a secret's; one is arn:aws:secretsmanager:<region>:<account>:secret:<name>",
+		"arn:aws:rds:us-west-2:1:db:x":           "GetSecretValue: the ARN is not a secret's; one is arn:aws:secretsmanager:<region>:<account>:secret:<name>",
+		"arn:aws:secretsmanager:us-west-2:1:x":   "GetSecretValue: the ARN is not a secret's; one is arn:aws:secretsmanager:<region>:<account>:secret:<name>",
+		"arn:aws:secretsmanager::1:secret:x":     "GetSecretValue: the ARN is not a secret's; one is arn:aws:secretsmanager:<region>:<account>:secret:<name>",
+		"arn:aws:secretsmanager:a.b:1:secret:x":  "GetSecretValue: the region in the ARN is not an AWS region's name like us-west-2",
+		"arn:aws:secretsmanager:-ab:1:secret:x":  "GetSecretValue: the region in the ARN is not an AWS region's name like us-west-2",
+		"arn:aws:secretsmanager:A:1:secret:prod": "GetSecretValue: the region in the ARN is not an AWS region's name like us-west-2",
 	} {
 		_, err := src.Fetch(t.Context(), id, "")
 		if err == nil || err.Error() != want {

@@ -4,15 +4,13 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/aws/arn"
 
 	"github.com/sqlsecrets/sqlsecrets/internal/awsregion"
-	"github.com/sqlsecrets/sqlsecrets/secretcache/internal/httpfetch"
+	"github.com/sqlsecrets/sqlsecrets/internal/secretid"
 )
 
 var (
@@ -21,44 +19,7 @@ var (
 	errInvalidRegion = errors.New("region is not an AWS region's name like us-west-2")
 	errEnvRegion     = errors.New("environment variable " + RegionEnv + " is not the name of one AWS region like us-west-2; " +
 		"regions to fall back on go into Options.Regions (region= in a data source name)")
-	errIDARN = errors.New("secret id is not an ARN like arn:aws:secretsmanager:region:account:secret:name")
 )
-
-// checkID says what is wrong with a secret's id. One that is wrong is quoted nowhere.
-func checkID(id string) error {
-	if err := httpfetch.CheckID(id); err != nil {
-		return err
-	}
-	if strings.HasPrefix(id, "arn:") {
-		a, err := arn.Parse(id)
-		if err != nil || a.Service != "secretsmanager" || !strings.HasPrefix(a.Resource, "secret:") {
-			return errIDARN
-		}
-		if !awsregion.Valid(a.Region) {
-			return errInvalidRegion
-		}
-	}
-	return nil
-}
-
-// arnRegion returns the region of an ARN, or "" for a name.
-func arnRegion(id string) string {
-	a, err := arn.Parse(id)
-	if err != nil {
-		return ""
-	}
-	return a.Region
-}
-
-// inRegion returns an ARN with another region; a name as it is.
-func inRegion(id, region string) string {
-	a, err := arn.Parse(id)
-	if err != nil || region == "" || a.Region == region {
-		return id
-	}
-	a.Region = region
-	return a.String()
-}
 
 // A route is where a secret is looked for first.
 type route struct {
@@ -67,14 +28,14 @@ type route struct {
 }
 
 // arn returns the ARN of an answer in the route's region, a copy.
-func (rt route) arn(p *string) string { return inRegion(str(p), rt.region) }
+func (rt route) arn(p *string) string { return secretid.InRegion(str(p), rt.region) }
 
 // route finds the first region of a secret. Without an error its id is valid.
 func (s *Source) route(ctx context.Context, id string) (route, *failure) {
-	if err := checkID(id); err != nil {
+	if err := secretid.Check(id); err != nil {
 		return route{}, &failure{class: local, cause: &cause{text: err.Error()}}
 	}
-	region := arnRegion(id)
+	region := secretid.Region(id)
 	if s.o.Client != nil {
 		return route{region: region}, nil
 	}
@@ -122,7 +83,7 @@ func (p *place) id(id string) string {
 	if p.first {
 		return id
 	}
-	return inRegion(id, p.region)
+	return secretid.InRegion(id, p.region)
 }
 
 const (

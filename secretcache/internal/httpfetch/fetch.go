@@ -1,46 +1,16 @@
-// Package httpfetch is what the sources that ask over HTTP have in common: what the id
-// of a secret may be, what the exceptions of Secrets Manager mean, and what of an
+// Package httpfetch is what the sources that ask over HTTP have in common: what the
+// exceptions of Secrets Manager mean, and what of an
 // error may be shown, since an answer is a secret.
 package httpfetch
 
 import (
 	"context"
-	"errors"
 	"net"
 	"strings"
 	"time"
 
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
-
-var (
-	errNoID    = errors.New("secret id is empty")
-	errLongID  = errors.New("secret id is longer than 2048 characters")
-	errIDChars = errors.New("secret id is no name and no ARN: a name has letters, digits and /_+=.@-! only")
-)
-
-// CheckID says what is wrong with a secret's id, if it has characters that no name
-// and no ARN has, or too many. Such an id is to be quoted nowhere: it may be a URL with
-// a password. The characters are those of the API's parameter Name of CreateSecret,
-// and of an ARN.
-func CheckID(id string) error {
-	switch {
-	case id == "":
-		return errNoID
-	case len(id) > 2048:
-		return errLongID
-	}
-	isARN := strings.HasPrefix(id, "arn:")
-	for _, c := range []byte(id) {
-		switch {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9',
-			strings.IndexByte("/_+=.@-!", c) >= 0, isARN && c == ':':
-		default:
-			return errIDChars
-		}
-	}
-	return nil
-}
 
 // Kind returns the sentinel of package secretcache for an exception of Secrets
 // Manager, or nil. The exceptions and their texts: API reference of GetSecretValue,

@@ -73,17 +73,6 @@ var ownKeys = map[string]func(d *dataSource, value string) error{
 	"closeSuperseded": setCloseSuperseded,
 }
 
-// refusedKeys would override what comes from the secret, by any vendor's name.
-// They are looked up in lower case without spaces and underscores.
-var refusedKeys = map[string]bool{
-	"user": true, "uid": true, "username": true, "userid": true,
-	"password": true, "pwd": true, "changepassword": true, "passfile": true,
-	"service": true, "servicefile": true, "servicename": true, "sid": true, "connstr": true,
-	"database": true, "initialcatalog": true,
-	"server": true, "datasource": true, "address": true, "addr": true, "networkaddress": true,
-	"hostname": true, "hostaddr": true, "failoverpartner": true,
-}
-
 func newDataSource() *dataSource {
 	return &dataSource{stage: secretcache.StageCurrent, fields: defaultFields, rotationWindow: -1}
 }
@@ -242,7 +231,7 @@ func (d *dataSource) set(key, value string) error {
 			return fmt.Errorf("parameter %q is spelt %q", key, own)
 		}
 	}
-	if refusedKeys[strings.NewReplacer(" ", "", "_", "", "-", "").Replace(strings.ToLower(key))] {
+	if jdbcurl.OverridesSecret(key) {
 		return fmt.Errorf(`parameter %q is not allowed: the secret says where to connect and as whom; "host", "port" and "dbname" go before it`, key)
 	}
 	if d.params == nil {

@@ -178,13 +178,13 @@ func ParseHost(host string) (string, error) {
 
 // Suggest returns the name of known that one who wrote name may have meant, or "".
 func Suggest(name string, known []string) string {
-	plain := plainName(name)
+	plain := Plain(name)
 	best, distance := "", 3
 	if len(plain) < 6 {
 		distance = 2
 	}
 	for _, k := range known {
-		p := plainName(k)
+		p := Plain(k)
 		if p == plain {
 			return k
 		}
@@ -195,9 +195,27 @@ func Suggest(name string, known []string) string {
 	return best
 }
 
-// plainName leaves out what people get wrong first: case, "_" and "-".
-func plainName(s string) string {
-	return strings.NewReplacer("_", "", "-", "").Replace(strings.ToLower(s))
+// Plain leaves out what people get wrong first: case, "_", "-" and spaces.
+func Plain(name string) string {
+	return strings.NewReplacer("_", "", "-", "", " ", "").Replace(strings.ToLower(name))
+}
+
+// Nearly reports whether a name is another spelling of known, or one edit away from it: a
+// letter more, less or another, or two that are swapped.
+func Nearly(name, known string) bool {
+	a, b := Plain(name), Plain(known)
+	if a == b {
+		return true
+	}
+	if min(len(a), len(b)) < 4 {
+		return false
+	}
+	for i := range len(a) - 1 {
+		if swapped := a[:i] + a[i+1:i+2] + a[i:i+1] + a[i+2:]; swapped == b {
+			return true
+		}
+	}
+	return editDistance(a, b) == 1
 }
 
 // editDistance counts the letters to insert, delete or replace.
@@ -220,11 +238,26 @@ func editDistance(a, b string) int {
 	return row[len(b)]
 }
 
+// OverridesSecret reports whether a parameter says where to connect or as whom, by any
+// vendor's name for it. The secret says that.
+func OverridesSecret(name string) bool {
+	switch Plain(name) {
+	case "user", "uid", "username", "userid",
+		"password", "pwd", "changepassword", "password1", "password2", "password3", "passfile",
+		"service", "servicefile", "servicename", "sid", "connstr",
+		"database", "initialcatalog",
+		"server", "datasource", "address", "addr", "networkaddress",
+		"hostname", "hostaddr", "failoverpartner":
+		return true
+	}
+	return false
+}
+
 // CheckCredentials refuses properties that would say as whom to connect, by any
 // driver's name for them, all but "user".
 func CheckCredentials(ps []Property) error {
 	for _, p := range ps {
-		switch plainName(p.Name) {
+		switch Plain(p.Name) {
 		case "user":
 			if p.Name != "user" {
 				return fmt.Errorf(`property %q is spelt "user"`, p.Name)

@@ -1,22 +1,15 @@
 package pgxv5
 
 import (
-	"maps"
 	"reflect"
 	"runtime"
-	"slices"
 	"strings"
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
 )
 
-// The names in this package's tables.
-var (
-	Params             = slices.Sorted(maps.Keys(rules))
-	Refused            = slices.Sorted(maps.Keys(refused))
-	Properties         = slices.Sorted(maps.Keys(properties))
-	WithoutCounterpart = withoutCounterpart
-)
+// Words is this package's vocabulary.
+var Words = words
 
 // Attempts tells what of a Login is not in pgx's configuration: whether a server without
 // TLS is logged in to, and what server is wanted,

@@ -1,0 +1,40 @@
+package vocabulary
+
+import (
+	"errors"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Match returns a check of values for which ok reports true. want says which those are, for
+// the error "it has to be …".
+func Match(want string, ok func(value string) bool) func(string) error {
+	return func(v string) error {
+		if !ok(v) {
+			return errors.New("it has to be " + want)
+		}
+		return nil
+	}
+}
+
+// OneOf returns a check of a fixed set of values.
+func OneOf(values ...string) func(string) error {
+	return Match("one of "+strings.Join(values, ", "), func(v string) bool { return slices.Contains(values, v) })
+}
+
+// Number returns a check of whole numbers from least to most. want is as in [Match].
+func Number(want string, least, most int) func(string) error {
+	return Match(want, func(v string) bool {
+		n, err := strconv.Atoi(v)
+		return err == nil && n >= least && n <= most && v[0] != '+'
+	})
+}
+
+// NotEmpty is a check.
+func NotEmpty(v string) error {
+	if v == "" {
+		return errors.New("it is empty")
+	}
+	return nil
+}

@@ -1,0 +1,295 @@
+package pgxv5
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"strconv"
+	"strings"
+
+	"github.com/sqlsecrets/sqlsecrets/driver"
+	"github.com/sqlsecrets/sqlsecrets/driver/vocabulary"
+)
+
+// CheckParams checks parameters: those of pgx, and the server's settings by the name that
+// SET has for them, case ignored as the server does. A setting is not looked up, unless
+// its name may be a mistake for a parameter about TLS or the login: a mistyped sslMode must
+// not go to the server.
+func (e Engine) CheckParams(params map[string]string) error { return words.Check(params) }
+
+// ParseURL parses a URL as PostgreSQL's JDBC driver, pgjdbc, has it:
+//
+//	postgresql://host:port/database?user=<secret id>&name=value
+//	postgresql://host:port,[::1]:port/database?…
+//	postgresql:database?…
+//
+// All but the user may be missing, the "/" too, which pgjdbc insists on. Values
+// and the database are percent-decoded; "+" is itself, unlike in pgjdbc. Several
+// hosts come back in URL.Host as the URL has them, which is a form that Prepare
+// takes.
+//
+// A property is pgjdbc's, and then translated, or pgx's parameter or a setting of
+// the server under its own name. One of pgjdbc's without a counterpart is an error.
+func (e Engine) ParseURL(url string, own func(property string) bool) (driver.URL, error) {
+	return words.ParseURL(url, own)
+}
+
+// words are what pgx, pgjdbc and the server call things.
+var words = &vocabulary.Vocabulary{
+	Vendor:     "pgx",
+	Params:     params,
+	Refused:    refused,
+	Properties: properties,
+	Absent:     absent,
+	Together:   checkTogether,
+	Hosts:      parseAuthority,
+	Finish:     finish,
+	Server: &vocabulary.Settings{
+		Check: checkSetting,
+		// Of those of PostgreSQL 10 to 18 that a session may change.
+		Harmless: []string{"password_encryption", "post_auth_delay", "ssl_renegotiation_limit"},
+	},
+}
+
+// params are the parameters that pgx itself reads out of a connection string: the
+// list notRuntimeParams in pgconn's config.go and what pgx.ParseConfig takes out
+// of RuntimeParams, of v5.12.0. Not among them: host, port and database, which the
+// Connector has, user and all that may bring a password or another service
+// (password, passfile, sslpassword, service, servicefile).
+var params = map[string]vocabulary.Param{
+	"sslmode":                    {Check: checkMode},
+	"sslrootcert":                {File: true}, // or system
+	"sslcert":                    {File: true},
+	"sslkey":                     {File: true},
+	"sslcertmode":                {Check: vocabulary.OneOf("disable", "allow", "require")},
+	"sslnegotiation":             {Check: vocabulary.OneOf("postgres", "direct")},
+	"sslsni":                     {Check: vocabulary.OneOf("0", "1")},
+	"channel_binding":            {Check: vocabulary.OneOf("disable", "prefer", "require")},
+	"require_auth":               {Check: vocabulary.Match(`a list of password, md5, gss, sspi, scram-sha-256, oauth, none, all or none of them with "!"`, isRequireAuth)},
+	"krbsrvname":                 {},
+	"krbspn":                     {},
+	"connect_timeout":            {Check: seconds},
+	"target_session_attrs":       {Check: vocabulary.OneOf("any", "read-write", "read-only", "primary", "standby", "prefer-standby")},
+	"min_protocol_version":       {Check: vocabulary.OneOf("3.0", "3.2", "latest")},
+	"max_protocol_version":       {Check: vocabulary.OneOf("3.0", "3.2", "latest")},
+	"default_query_exec_mode":    {Check: vocabulary.OneOf("cache_statement", "cache_describe", "describe_exec", "exec", "simple_protocol")},
+	"statement_cache_capacity":   {Check: vocabulary.Number("a number of statements", 0, math.MaxInt32)},
+	"description_cache_capacity": {Check: vocabulary.Number("a number of statements", 0, math.MaxInt32)},
+
+	// The server's own, not a setting: "-c name=value -c …".
+	"options": {},
+}
+
+var seconds = vocabulary.Number("a number of seconds", 0, math.MaxInt32)
+
+// refused are parameters that are known and not taken, with the reason.
+var refused = map[string]string{
+	"sslpassword":           "a password does not belong in a data source name; give the key in driver.Options.TLS",
+	"replication":           "a replication connection is not one for database/sql",
+	"ssl":                   `it is spelt "sslmode"`,
+	"session_authorization": "the secret says as whom to connect",
+}
+
+// properties are those that pgjdbc's PGProperty.java knows (42.7.14) and pgx does
+// not by the same name. What makes no difference in Go sets nothing.
+var properties = map[string]vocabulary.Property{
+	"ApplicationName":               {Param: "application_name"},
+	"currentSchema":                 {Param: "search_path"},
+	"connectTimeout":                {Param: "connect_timeout"},
+	"sslmode":                       {Param: "sslmode", Translate: func(v string) (string, error) { return strings.ToLower(v), nil }},
+	"sslNegotiation":                {Param: "sslnegotiation"},
+	"channelBinding":                {Param: "channel_binding"},
+	"requireAuth":                   {Param: "require_auth"},
+	"kerberosServerName":            {Param: "krbsrvname"},
+	"preparedStatementCacheQueries": {Param: "statement_cache_capacity"},
+	"targetServerType":              {Param: "target_session_attrs", Translate: targetServerType},
+	"readOnly":                      vocabulary.Choose("default_transaction_read_only", "true", "on", "false", ""),
+	"preferQueryMode": vocabulary.Choose("default_query_exec_mode",
+		"simple", "simple_protocol", "extended", "", "extendedCacheEverything", "cache_statement"),
+	"prepareThreshold": {Param: "default_query_exec_mode", Translate: prepareThreshold},
+
+	"databaseName": {Apply: databaseName}, // of pgjdbc's data sources
+	"ssl":          {Apply: ssl, Bare: true},
+	"loginTimeout": {Param: "connect_timeout", Apply: loginTimeout},
+
+	"gssEncMode":         vocabulary.Only("", "disable", "allow", "prefer"),
+	"loadBalanceHosts":   vocabulary.Only("", "false"),
+	"protocolVersion":    vocabulary.Only("", "3", "3.0"),
+	"socketTimeout":      vocabulary.Only("the context of a query ends it", "0"),
+	"queryTimeout":       vocabulary.Only("the context of a query ends it", "0"),
+	"tcpKeepAlive":       vocabulary.Only("", "true", "false"), // Go has it on
+	"tcpNoDelay":         vocabulary.Only("", "true"),
+	"sslfactory":         vocabulary.None("sslmode=require does without verification, driver.Options.TLS names authorities"),
+	"sslfactoryarg":      vocabulary.None("sslrootcert or driver.Options.TLS names authorities"),
+	"socketFactory":      vocabulary.None("Engine.Configure sets a dialer"),
+	"localSocketAddress": vocabulary.None("Engine.Configure sets a dialer"),
+
+	"loggerFile":          vocabulary.None("driver.Options.Logger takes a logger"),
+	"loggerLevel":         vocabulary.None("driver.Options.Logger takes a logger"),
+	"sslhostnameverifier": vocabulary.None("driver.Options.TLS has a ServerName"),
+	"sslpasswordcallback": vocabulary.None("driver.Options.TLS takes a certificate"),
+	"PGDBNAME":            vocabulary.None("the URL has a place for it"),
+	"PGHOST":              vocabulary.None("the URL has a place for it"),
+	"PGPORT":              vocabulary.None("the URL has a place for it"),
+}
+
+// absent are the rest of pgjdbc's properties.
+const absent = `
+	adaptiveFetch adaptiveFetchMaximum adaptiveFetchMinimum allowEncodingChanges assumeMinServerVersion
+	authenticationPluginClassName autosave binaryTransfer binaryTransferDisable binaryTransferEnable
+	cancelSignalTimeout classLoaderStrategy cleanupSavepoints connectExecutor connectExecutorArg
+	convertBooleanToNumeric databaseMetadataCacheFields databaseMetadataCacheFieldsMiB
+	defaultRowFetchSize disableColumnSanitiser escapeSyntaxCallMode flushCacheOnDdl
+	groupStartupParameters gsslib gssResponseTimeout gssUseDefaultCreds hideUnprivilegedObjects
+	hostRecheckSeconds jaasApplicationName jaasLogin logServerErrorDetail logUnclosedConnections
+	maxResultBuffer maxSendBufferSize preparedStatementCacheSizeMiB quoteReturningIdentifiers
+	readOnlyMode receiveBufferSize reWriteBatchedInserts reWriteBatchedInsertsSize scramMaxIterations
+	sendBufferSize sslResponseTimeout sspiServiceClass stringtype unknownLength useSpnego
+	xmlFactoryFactory
+`
+
+// checkMode checks sslmode.
+func checkMode(v string) error {
+	if v == "allow" {
+		return errors.New("allow logs in without TLS first; use prefer")
+	}
+	return vocabulary.OneOf("disable", "prefer", "require", "verify-ca", "verify-full")(v)
+}
+
+// checkTogether checks parameters that depend on each other.
+func checkTogether(params map[string]string) error {
+	mode, hasMode := params["sslmode"]
+	root, hasRoot := params["sslrootcert"]
+	_, hasCert := params["sslcert"]
+	_, hasKey := params["sslkey"]
+	switch {
+	case hasCert != hasKey:
+		return errors.New(`parameters "sslcert" and "sslkey" go together`)
+	case root == "system" && hasMode && mode != "verify-full":
+		// So libpq. pgx takes it for verify-full, even over disable.
+		return errors.New(`parameter "sslrootcert": system needs sslmode=verify-full`)
+	case hasRoot && root != "system" && (!hasMode || mode == "prefer" || mode == "disable"):
+		// libpq and pgx take it and verify nothing.
+		return errors.New(`parameter "sslrootcert" needs sslmode=verify-full or verify-ca, or nothing is verified`)
+	case params["sslnegotiation"] == "direct" && (mode == "prefer" || mode == "disable"):
+		return errors.New(`parameter "sslnegotiation": direct needs sslmode=require, verify-ca or verify-full`)
+	case params["max_protocol_version"] == "3.0" && params["min_protocol_version"] != "" && params["min_protocol_version"] != "3.0":
+		return errors.New(`parameter "min_protocol_version" is more than "max_protocol_version"`)
+	}
+	// pgx fails every query then.
+	switch exec := params["default_query_exec_mode"]; {
+	case isZero(params["statement_cache_capacity"]) && (exec == "" || exec == "cache_statement"):
+		return errors.New(`parameter "statement_cache_capacity": 0 needs another default_query_exec_mode than cache_statement`)
+	case isZero(params["description_cache_capacity"]) && exec == "cache_describe":
+		return errors.New(`parameter "description_cache_capacity": 0 needs another default_query_exec_mode than cache_describe`)
+	}
+	return nil
+}
+
+func isZero(value string) bool {
+	n, err := strconv.Atoi(value)
+	return err == nil && n == 0
+}
+
+// isRequireAuth is pgconn's parseRequireAuth.
+func isRequireAuth(value string) bool {
+	if value == "" {
+		return true
+	}
+	seen := map[string]bool{}
+	list := strings.Split(value, ",")
+	for _, m := range list {
+		m = strings.TrimSpace(m)
+		name, negated := strings.CutPrefix(m, "!")
+		if negated != strings.HasPrefix(strings.TrimSpace(list[0]), "!") || seen[name] {
+			return false
+		}
+		seen[name] = true
+		switch name {
+		case "password", "md5", "gss", "sspi", "scram-sha-256", "oauth", "none":
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// checkSetting refuses an option of the protocol, which is not one of the session.
+func checkSetting(name, _ string) error {
+	if strings.HasPrefix(strings.ToLower(name), "_pq_.") {
+		return errors.New("it is an option of the protocol, not a setting of the session")
+	}
+	return nil
+}
+
+// targetServerType has master, slave and preferSlave as HostRequirement.java has
+// them. pgjdbc tells a primary by transaction_read_only, as read-write does.
+func targetServerType(v string) (string, error) {
+	switch strings.NewReplacer("lave", "econdary", "master", "primary").Replace(v) {
+	case "any":
+		return "", nil
+	case "primary":
+		return "read-write", nil
+	case "secondary":
+		return "read-only", nil
+	case "preferSecondary":
+		return "prefer-standby", nil
+	}
+	return "", errors.New("a value without a counterpart in pgx; there are any, primary, secondary and preferSecondary")
+}
+
+// prepareThreshold is how often a statement is used before it is prepared. pgx prepares at
+// the first use. 0 is for connection poolers that cannot keep prepared statements.
+func prepareThreshold(v string) (string, error) {
+	n, err := strconv.Atoi(v)
+	switch {
+	case err != nil || n < 0:
+		return "", errors.New("it has to be a number of executions")
+	case n == 0:
+		return "exec", nil
+	}
+	return "", nil
+}
+
+func databaseName(t *vocabulary.Translation, p vocabulary.Pair) error {
+	if t.Database != "" {
+		return errors.New(`property "databaseName": the URL has a database already`)
+	}
+	t.Database = p.Value
+	return nil
+}
+
+// ssl is SSL required, by pgjdbc, for "any non-null value". In fact true or empty means
+// verify-full where there is no sslmode, and all else prefer.
+func ssl(t *vocabulary.Translation, p vocabulary.Pair) error {
+	switch strings.ToLower(p.Value) {
+	case "", "true":
+		t.Notes["sslmode"] = "verify-full"
+	case "false":
+	default:
+		return errors.New(`property "ssl": it has to be true or false`)
+	}
+	return nil
+}
+
+func loginTimeout(t *vocabulary.Translation, p vocabulary.Pair) error {
+	if err := seconds(p.Value); err != nil {
+		return fmt.Errorf("property %q: %w", p.Name, err)
+	}
+	if !isZero(p.Value) { // 0 is none
+		t.Notes["connect_timeout"] = p.Value
+	}
+	return nil
+}
+
+// finish settles what depends on two properties: sslmode takes precedence over ssl. pgx's
+// connect_timeout is for the whole login, as pgjdbc's loginTimeout is; its connectTimeout is
+// for the dial alone.
+func finish(t *vocabulary.Translation) error {
+	if _, ok := t.Params["sslmode"]; ok {
+		delete(t.Notes, "sslmode")
+	}
+	maps.Copy(t.Params, t.Notes)
+	return nil
+}

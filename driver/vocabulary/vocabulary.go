@@ -167,7 +167,11 @@ func (v *Vocabulary) fold(name string) string {
 
 // checkSetting says what is wrong with a name that is not a parameter's.
 func (v *Vocabulary) checkSetting(name, value string) error {
-	if !jdbcurl.IsName(strings.ReplaceAll(name, " ", "_")) {
+	looksLikeName := jdbcurl.IsName(name)
+	if v.Fold != nil {
+		looksLikeName = jdbcurl.IsName(strings.ReplaceAll(name, " ", "_"))
+	}
+	if !looksLikeName {
 		return errors.New("a parameter has a name that none has")
 	}
 	if reason, ok := v.Refused[v.fold(name)]; ok {

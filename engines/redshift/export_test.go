@@ -1,15 +1,7 @@
 package redshift
 
-import (
-	"maps"
-	"slices"
-)
-
-// The names in this package's tables.
+// This package's vocabulary, and the properties without a counterpart by hint.
 var (
-	Params             = slices.Concat(pgxParams, []string{"application_name", "client_encoding"})
-	Refused            = slices.Sorted(maps.Keys(refused))
-	Settings           = settings
-	Properties         = slices.Sorted(maps.Keys(properties))
-	WithoutCounterpart = withoutCounterpart
+	Words  = words
+	Absent = absent
 )

@@ -3,7 +3,6 @@ package redshift_test
 import (
 	"errors"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -41,7 +40,7 @@ var guideParams = configtest.Cases(`
 	options=-c%20x=y => RuntimeParams[options]="-c x=y"
 	search_path=app,public => RuntimeParams[search_path]="app,public"
 	Query_Group=nightly => RuntimeParams[Query_Group]="nightly"
-	query_group=CANARY&Query_Group=CANARY => error: the same setting
+	query_group=CANARY&Query_Group=CANARY => error: are the same
 	statement_timeout=60000 => RuntimeParams[statement_timeout]="60000"
 	enable_result_cache_for_session=off => RuntimeParams[enable_result_cache_for_session]="off"
 	wlm_query_slot_count=3 => RuntimeParams[wlm_query_slot_count]="3"
@@ -149,21 +148,24 @@ const guideSecret = `{"engine":"redshift","host":"h.example.com","port":5439,"db
 // nor a rule of the engine.
 func TestGuide(t *testing.T) {
 	const guide = "../../docs/redshift.md"
-	if err := (configtest.Table{File: guide, First: "parameters", Plain: strings.ToLower}).Check(guideParams, slices.Concat(redshift.Params, redshift.Refused)); err != nil {
+	settings, without := guideParams, guideProperties
+	for _, name := range redshift.Words.Server.Names {
+		settings = append(settings, configtest.Case{Set: name + "=x", Want: `RuntimeParams[` + name + `]="x"`})
+	}
+	for hint, names := range redshift.Absent {
+		for name := range strings.FieldsSeq(names) {
+			without = append(without, configtest.Case{Set: name + "=CANARY", Err: "no counterpart in pgx" + strings.TrimSuffix("; "+hint, "; ")})
+		}
+	}
+	params, properties := redshift.Words.Names()
+	if err := (configtest.Table{File: guide, First: "parameters", Plain: strings.ToLower}).Check(guideParams, params); err != nil {
 		t.Error(err)
 	}
-	if err := (configtest.Table{File: guide, First: "property of the JDBC driver 2.1", Plain: strings.ToLower}).Check(guideProperties, redshift.Properties); err != nil {
+	if err := (configtest.Table{File: guide, First: "property of the JDBC driver 2.1", Plain: strings.ToLower}).Check(without, properties); err != nil {
 		t.Error(err)
 	}
 
 	t.Chdir(testca.New("h.example.com").Folder(t))
-	settings, without := guideParams, guideProperties
-	for _, name := range redshift.Settings {
-		settings = append(settings, configtest.Case{Set: name + "=x", Want: `RuntimeParams[` + name + `]="x"`})
-	}
-	for name, reason := range redshift.WithoutCounterpart {
-		without = append(without, configtest.Case{Set: name + "=CANARY", Err: "no counterpart; " + reason})
-	}
 	for _, c := range []struct {
 		name, dsn string
 		cases     []configtest.Case

@@ -280,7 +280,7 @@ func TestCheckParams(t *testing.T) {
 		}
 	}
 	err := redshift.Engine{}.CheckParams(map[string]string{"timezone": "UTC", "TimeZone": "CET"})
-	if err == nil || !strings.Contains(err.Error(), "same setting") {
+	if err == nil || !strings.Contains(err.Error(), "are the same") {
 		t.Errorf("CheckParams(timezone, TimeZone) = %v", err)
 	}
 }

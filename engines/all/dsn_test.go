@@ -69,10 +69,10 @@ func TestBadDataSourceNames(t *testing.T) {
 			opens(t, name, d.url("stage=AWSPREVIOUS&fallback=none&rotationWindow=5s&region=eu-west-1&usernameKey=login"), nil)
 			opens(t, name, "prod/app?"+d.param+"&stage=AWSPREVIOUS&host=h&port=1&dbname=d", nil)
 
-			for _, p := range []string{"no_such_thing", "encrypted", "sslMod"} {
+			for _, p := range []string{"no_such_tls", "encrypted", "sslMod"} {
 				opens(t, name, d.url(p+"=CANARY"), driver.ErrBadDSN, fmt.Sprintf("%q", p))
 			}
-			for _, p := range []string{"no_such_thing", "encrypted", "sslMod"} {
+			for _, p := range []string{"no_such_tls", "encrypted", "sslMod"} {
 				if name != all.DriverName { // which knows the engine at the first connect
 					opens(t, name, "prod/app?"+p+"=CANARY", driver.ErrBadDSN, fmt.Sprintf("%q", p))
 				}
@@ -112,7 +112,7 @@ func TestBadDataSourceNames(t *testing.T) {
 	}
 	opens(t, all.DriverName, "prod/app?engine=snowflake", driver.ErrEngineMismatch, `"engine"`, `"postgres" "redshift" "mysql" "mariadb" "sqlserver" "oracle" "db2"`)
 	for _, d := range drivers {
-		opens(t, all.DriverName, "prod/app?engine="+strings.TrimPrefix(d.name, "secretsmanager-")+"&no_such_thing=CANARY", driver.ErrBadDSN, `"no_such_thing"`)
+		opens(t, all.DriverName, "prod/app?engine="+strings.TrimPrefix(d.name, "secretsmanager-")+"&no_such_tls=CANARY", driver.ErrBadDSN, `"no_such_tls"`)
 	}
 
 	// What no driver looks at more closely.

@@ -1,11 +1,14 @@
 package all
 
-import "github.com/sqlsecrets/sqlsecrets/driver"
+import (
+	"github.com/sqlsecrets/sqlsecrets/driver"
+	"github.com/sqlsecrets/sqlsecrets/engines"
+)
 
 // Known are the engines that the driver chooses from.
 var Known = known
 
 // NewWith is NewConnector with engines of a test's own.
 func NewWith(known []driver.Engine, dsn string, opts *driver.Options) (*Connector, error) {
-	return newDriver(known, opts).connector(dsn)
+	return driver.NewAnyDriver(DriverName, known, engines.Options(opts)).NewConnector(dsn)
 }

@@ -1,0 +1,291 @@
+package driver
+
+import (
+	"cmp"
+	"context"
+	sqldriver "database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/sqlsecrets/sqlsecrets/secretcache"
+)
+
+// An AnyDriver opens data source names of any of several engines, with one set of options.
+type AnyDriver struct {
+	name    string
+	engines []Engine
+	opts    Options
+}
+
+var (
+	_ sqldriver.Driver        = (*AnyDriver)(nil)
+	_ sqldriver.DriverContext = (*AnyDriver)(nil)
+)
+
+// NewAnyDriver returns a driver for a set of engines, for [database/sql.Register] under that
+// name. The engine is the one that the data source name says, by the scheme of a JDBC URL or
+// by the key "engine", or else the secret's "engine". In the last case it is known at the
+// first Connect call, which also checks the parameters that are the engine's; if a later
+// version of the secret names another engine, Connect follows it.
+//
+// A nil opts means all defaults, but one that opens something has Secrets or SecretsAt, as
+// [github.com/sqlsecrets/sqlsecrets/engines.Options] returns.
+func NewAnyDriver(name string, engines []Engine, opts *Options) *AnyDriver {
+	return &AnyDriver{name, slices.Clone(engines), opts.clone()}
+}
+
+// OpenConnector is NewConnector.
+func (d *AnyDriver) OpenConnector(dsn string) (sqldriver.Connector, error) {
+	c, err := d.NewConnector(dsn)
+	if err != nil {
+		return nil, err // not a nil *AnyConnector in an interface
+	}
+	return c, nil
+}
+
+// Open opens one connection. database/sql calls OpenConnector instead, once for each DB.
+func (d *AnyDriver) Open(dsn string) (sqldriver.Conn, error) {
+	c, err := d.OpenConnector(dsn)
+	if err != nil {
+		return nil, err
+	}
+	return c.Connect(context.Background())
+}
+
+// String returns the driver's name.
+func (d *AnyDriver) String() string { return d.name }
+
+// Format writes what String returns, whatever the verb.
+func (d *AnyDriver) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, d.String()) }
+
+// names returns what of returns for all engines.
+func (d *AnyDriver) names(of func(Info) []string) (names []string) {
+	for _, e := range d.engines {
+		names = append(names, of(e.Info())...)
+	}
+	return names
+}
+
+// find returns the index of the first engine for which is reports true, or -1.
+func (d *AnyDriver) find(is func(Info) bool) int {
+	return slices.IndexFunc(d.engines, func(e Engine) bool { return is(e.Info()) })
+}
+
+// An AnyConnector opens connections to the database that a secret describes, of whichever
+// engine of a set. It is for [database/sql.OpenDB], and may be used from several goroutines
+// at once.
+type AnyConnector struct {
+	driver  *AnyDriver
+	dsn     string
+	source  *dataSource // empty for a JDBC URL
+	o       Options
+	fixed   int // index of the engine that the data source name says; -1: the secret says it
+	id      string
+	secrets *openedSecrets
+	read    atomic.Pointer[engineOf] // the secret that was read last
+
+	mu         sync.Mutex         // never held over a call of the network
+	connectors map[int]*Connector // by index in driver.engines
+}
+
+var _ sqldriver.Connector = (*AnyConnector)(nil)
+
+// An engineOf is what one version of the secret says.
+type engineOf struct {
+	secret *secretcache.Secret
+	name   string
+	err    error
+}
+
+// NewConnector returns a connector; nothing is fetched or dialled yet. Errors are as the
+// function [NewConnector]'s where the data source name says the engine; the parameters of an
+// engine that it does not say are checked by Connect. ErrEngineMismatch says that the set has
+// no such engine.
+func (d *AnyDriver) NewConnector(dsn string) (*AnyConnector, error) {
+	c := &AnyConnector{driver: d, dsn: dsn, source: newDataSource(), o: d.opts.clone(), fixed: -1, connectors: map[int]*Connector{}}
+	c.secrets = &openedSecrets{options: &c.o, source: c.source}
+	if err := c.o.checkSecrets(); err != nil {
+		return nil, err
+	}
+	if dsn == "" {
+		return c, nil // Connect refuses it
+	}
+	if err := c.parse(); err != nil {
+		return nil, err
+	}
+	c.id = c.source.secretID
+	if c.fixed >= 0 {
+		one, err := c.connector(c.fixed)
+		if err != nil {
+			return nil, err
+		}
+		c.id = one.source.secretID
+	}
+	return c, nil
+}
+
+// parse reads what data source names of all engines have in common.
+func (c *AnyConnector) parse() error {
+	if rest, ok := strings.CutPrefix(c.dsn, jdbcPrefix); ok {
+		scheme, _, ok := strings.Cut(rest, ":")
+		if !ok || !isKey(scheme) || scheme == "" {
+			return badDSN(fmt.Errorf("no database's name and colon follow %q", jdbcPrefix))
+		}
+		if c.fixed = c.driver.find(func(e Info) bool { return slices.Contains(e.Schemes, scheme) }); c.fixed < 0 {
+			return badDSN(fmt.Errorf("what follows %q is none of %q", jdbcPrefix, c.driver.names(func(e Info) []string { return e.Schemes })))
+		}
+		return nil
+	}
+	if err := c.source.parseBare(c.dsn); err != nil {
+		return badDSN(err)
+	}
+	c.source.moveToRegion()
+	if err := c.o.checkLocation(c.source.location); err != nil {
+		return err
+	}
+	if c.source.engine == "" {
+		return nil
+	}
+	if c.fixed = c.driver.named(strings.ToLower(c.source.engine)); c.fixed < 0 {
+		return badDSN(mismatch(`parameter "engine" names none of %q`, c.driver.engineNames()))
+	}
+	return nil
+}
+
+// named returns the index of the engine of a name in lower case, or -1. Its own name takes
+// precedence over what else it accepts: MySQL and MariaDB accept each other's.
+func (d *AnyDriver) named(name string) int {
+	if i := d.find(func(e Info) bool { return e.Name == name }); i >= 0 {
+		return i
+	}
+	return d.find(func(e Info) bool { return e.Accepts(name) })
+}
+
+func (d *AnyDriver) engineNames() []string {
+	return d.names(func(e Info) []string { return []string{e.Name} })
+}
+
+// Connect finds the engine and connects as [Connector.Connect] does. Reading a secret that
+// is not cached takes Options.ConnectTimeout at most, like the rest. Errors are *Error.
+func (c *AnyConnector) Connect(ctx context.Context) (sqldriver.Conn, error) {
+	one, err := c.choose(ctx)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := one.Connect(ctx)
+	if err == nil || !errors.Is(err, ErrEngineMismatch) {
+		return conn, err
+	}
+	// The secret has changed during the call, or the call saw it do so.
+	if other, otherErr := c.choose(ctx); otherErr == nil && other != one {
+		return other.Connect(ctx)
+	}
+	return nil, err
+}
+
+// choose returns the connector of the engine.
+func (c *AnyConnector) choose(ctx context.Context) (*Connector, error) {
+	switch {
+	case c.dsn == "":
+		return nil, badDSN(errEmpty)
+	case c.fixed >= 0:
+		return c.connector(c.fixed)
+	}
+	timeout := cmp.Or(c.o.ConnectTimeout, DefaultConnectTimeout)
+	ours := ctx
+	if timeout > 0 {
+		var cancel context.CancelFunc
+		ours, cancel = context.WithTimeout(ctx, timeout)
+		defer cancel()
+	}
+	name, err := c.engine(ours)
+	if err != nil {
+		if e := (*Error)(nil); ours.Err() != nil && ctx.Err() == nil && errors.As(err, &e) {
+			late := *e
+			late.Err = fmt.Errorf("not connected within %v: %w", timeout, e.Err)
+			return nil, &late
+		}
+		return nil, err
+	}
+	i := c.driver.named(name)
+	if i < 0 {
+		return nil, &Error{Op: "choose engine", SecretID: c.id, Kind: ErrEngineMismatch,
+			Err: fmt.Errorf(`key "engine" names none of %q; "engine" in the data source name takes precedence over the secret's`, c.driver.engineNames())}
+	}
+	return c.connector(i)
+}
+
+// connector returns the connector of an engine, which is made once for each. They share the
+// secrets, except those of a JDBC URL: there only the engine knows the location.
+func (c *AnyConnector) connector(i int) (*Connector, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if one := c.connectors[i]; one != nil {
+		return one, nil
+	}
+	one, err := NewConnector(c.driver.engines[i], c.dsn, &c.o)
+	if err != nil {
+		return nil, err
+	}
+	if c.source.secretID != "" {
+		one.reader.secrets = c.secrets
+	}
+	c.connectors[i] = one
+	return one, nil
+}
+
+// engine returns the name of the engine that the secret says, in lower case. If the secret
+// is to blame for an error, the cache is asked whether it has changed.
+func (c *AnyConnector) engine(ctx context.Context) (string, error) {
+	secrets, err := c.secrets.open(ctx)
+	if err != nil {
+		return "", newError("open secrets for", c.id, "", err)
+	}
+	current, err := secrets.Get(ctx, c.id, c.source.stage)
+	if err != nil {
+		return "", newError("get secret", c.id, "", err)
+	}
+	name, err := c.engineOf(current)
+	if r, ok := secrets.(rechecker); ok && err != nil {
+		if newer, failed := r.Recheck(ctx, c.id, c.source.stage, current); failed == nil && newer != nil && newer != current {
+			return c.engineOf(newer)
+		}
+	}
+	return name, err
+}
+
+// engineOf reads a version, once.
+func (c *AnyConnector) engineOf(secret *secretcache.Secret) (string, error) {
+	if e := c.read.Load(); e != nil && e.secret == secret {
+		return e.name, e.err
+	}
+	e := &engineOf{secret: secret}
+	j := decodeSecret(secret)
+	if e.name = strings.ToLower(j.text("engine")); e.name == "" {
+		j.fail(`key "engine" is missing; secrets that RDS or Redshift manages have none: give "engine" in the data source name`)
+	}
+	if j.err != nil {
+		e.err = newError("read secret", c.id, secret.VersionID(), malformed(j.err))
+	}
+	c.read.Store(e)
+	return e.name, e.err
+}
+
+// Driver returns a driver that opens other data source names with the same engines and
+// options.
+func (c *AnyConnector) Driver() sqldriver.Driver { return c.driver }
+
+// String returns the driver's name and the secret's id, as "secretsmanager prod/app".
+func (c *AnyConnector) String() string { return strings.TrimSpace(c.driver.name + " " + c.id) }
+
+// Format writes what String returns, whatever the verb.
+func (c *AnyConnector) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, c.String()) }
+
+// LogValue returns what String does.
+func (c *AnyConnector) LogValue() slog.Value { return slog.StringValue(c.String()) }

@@ -23,6 +23,7 @@ type target struct {
 	place
 	user     string
 	password Password
+	keys     map[string]Password // of Info.Keys
 	address  string // host and port, for the gate and for people
 }
 
@@ -54,7 +55,10 @@ func parseSecret(s *secretcache.Secret, d *dataSource, info *Info) (*target, err
 	}
 	t.user = j.required(d.fields.username)
 	j.text(d.fields.username) // it may hold no control character
-	t.password = NewPassword(j.required(d.fields.password))
+	if j.fields[d.fields.password] != nil || !info.NoPassword {
+		t.password = NewPassword(j.required(d.fields.password))
+	}
+	t.keys = j.keys(info.Keys)
 	if j.err != nil {
 		return nil, malformed(j.err)
 	}
@@ -133,6 +137,17 @@ func (j *secretJSON) required(key string) string {
 		j.fail("key %q holds a NUL character", key)
 	}
 	return v
+}
+
+// keys returns those keys that are there.
+func (j *secretJSON) keys(names []string) map[string]Password {
+	keys := map[string]Password{}
+	for _, name := range names {
+		if j.fields[name] != nil {
+			keys[name] = NewPassword(j.required(name))
+		}
+	}
+	return keys
 }
 
 func (j *secretJSON) host(key string) string {

@@ -1,6 +1,8 @@
 package driver_test
 
 import (
+	"context"
+	sqldriver "database/sql/driver"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
+	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
 // testdata/secrets.json has secrets as AWS documents them, as its consoles and
@@ -253,5 +256,54 @@ func TestPasswordsAreUntouched(t *testing.T) {
 		if err != nil || r.password != want {
 			t.Errorf("got %q, %v, want %q", r.password, err, want)
 		}
+	}
+}
+
+// A keyEngine logs in with a private key.
+type keyEngine struct {
+	*engine
+	got *driver.Credentials
+}
+
+func (e keyEngine) Prepare(driver.Endpoint) (driver.Login, error) { return e, nil }
+
+func (e keyEngine) Connect(_ context.Context, c driver.Credentials) (sqldriver.Conn, error) {
+	*e.got = c
+	return nil, errors.New("not dialled")
+}
+
+func TestAnEngineTakesOtherKeysOfTheSecret(t *testing.T) {
+	for _, c := range []struct{ secret, want string }{
+		{`{"host":"h","username":"u","privateKey":"KEY\n","account":"a","other":"x"}`, `"KEY\n" "a" ""`},
+		{`{"host":"h","username":"u","password":"p","account":"a"}`, `"" "a" "p"`},
+		{`{"host":"h","username":"u","privateKey":7}`, `key "privateKey" is not a string`},
+		{`{"host":"h","username":"u","privateKey":""}`, `key "privateKey" is empty`},
+		{`{"host":"h","username":"u","password":""}`, `key "password" is empty`},
+	} {
+		e := keyEngine{newEngine("mysql", nil), &driver.Credentials{}}
+		e.info.Keys, e.info.NoPassword = []string{"privateKey", "account"}, true
+		conn, err := driver.NewConnector(e, "app", &driver.Options{Secrets: &recheckable{old: version("v1", c.secret), newer: version("v1", c.secret)}, FallbackStages: []string{}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = conn.Connect(t.Context())
+		got := fmt.Sprintf("%q %q %q", e.got.Keys["privateKey"].Reveal(), e.got.Keys["account"].Reveal(), e.got.Password.Reveal())
+		if err != nil && strings.Contains(err.Error(), "key ") {
+			got = err.Error()
+		}
+		if !strings.Contains(got, c.want) || len(e.got.Keys) > 2 {
+			t.Errorf("%s: got %s, want %s", c.secret, got, c.want)
+		}
+	}
+}
+
+func TestSecretsThatReturnNothingAreAnError(t *testing.T) {
+	none := secretsFunc(func(string, string) (*secretcache.Secret, error) { return nil, nil })
+	conn, err := driver.NewConnector(newEngine("mysql", newDatabase("app", "pw1")), "app", &driver.Options{Secrets: none})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Connect(t.Context()); err == nil || !strings.Contains(err.Error(), "neither a secret nor an error") {
+		t.Errorf("Connect = %v", err)
 	}
 }

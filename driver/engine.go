@@ -60,6 +60,10 @@ type Credentials struct {
 	User     string
 	Password Password
 
+	// Keys are the values of Info.Keys that the secret has, by key. They come from the same
+	// version as user and password.
+	Keys map[string]Password
+
 	// Superseded is not nil only if Info.ClosesSuperseded. It reports whether the
 	// connection is not to be used any more. The connection calls it each time that
 	// a pool hands it out, in [sqldriver.SessionResetter]'s method, and answers
@@ -78,6 +82,12 @@ type Info struct {
 	DatabaseRequired bool                // an empty database is an error
 	MaxLogins        int                 // the default of Options.MaxLogins; 0 = no bound
 	ClosesSuperseded bool                // connections heed Credentials.Superseded
+
+	// Keys are further keys of the secret that the engine takes, such as "account" or
+	// "privateKey". Their values are strings, and go to Credentials.Keys.
+	Keys []string
+	// NoPassword says that a secret need not have a password.
+	NoPassword bool
 }
 
 // A URL is what an [Engine] read out of a JDBC URL.

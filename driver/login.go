@@ -66,7 +66,7 @@ func (a *call) logInWith(ctx context.Context, tk ticket, lg Login, use candidate
 	if a.o.Trace.LoginStart != nil {
 		a.o.Trace.LoginStart(ctx, info)
 	}
-	c := Credentials{User: use.target.user, Password: use.target.password}
+	c := Credentials{User: use.target.user, Password: use.target.password, Keys: use.target.keys}
 	if a.o.CloseSuperseded {
 		c.Superseded = a.superseder.check(info, use.id)
 	}

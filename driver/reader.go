@@ -84,6 +84,14 @@ func (r *reader) candidate(s *secretcache.Secret, stage string) candidate {
 	return candidate{s, stage, id, t, err}
 }
 
+// either returns an error if a caller's own Secrets returned nothing at all.
+func either(s *secretcache.Secret, err error) (*secretcache.Secret, error) {
+	if s == nil && err == nil {
+		err = errors.New("Options.Secrets returned neither a secret nor an error")
+	}
+	return s, err
+}
+
 // get returns the version that the stage names, from the cache if that has it.
 func (r *reader) get(ctx context.Context) (c candidate, reading secretcache.Reading, err error) {
 	secrets, err := r.secrets.open(ctx)
@@ -95,6 +103,7 @@ func (r *reader) get(ctx context.Context) (c candidate, reading secretcache.Read
 	} else {
 		reading.Secret, err = secrets.Get(ctx, r.id, r.stage)
 	}
+	reading.Secret, err = either(reading.Secret, err)
 	if err == nil {
 		c = r.candidate(reading.Secret, r.stage)
 	}
@@ -133,7 +142,7 @@ func (r *reader) refresh(ctx context.Context, stage string, rejected candidate, 
 	if anew {
 		rejected.secret = nil
 	}
-	s, err := secrets.Refresh(ctx, r.id, stage, rejected.secret)
+	s, err := either(secrets.Refresh(ctx, r.id, stage, rejected.secret))
 	if err != nil {
 		return candidate{}, err
 	}
@@ -184,7 +193,7 @@ func (r *reader) recheck(ctx context.Context, used candidate, resolver *resolver
 		return false
 	}
 	start, moves := time.Now(), resolver.moves.Load()
-	secret, err := s.Recheck(ctx, r.id, r.stage, used.secret)
+	secret, err := either(s.Recheck(ctx, r.id, r.stage, used.secret))
 	info := RefreshInfo{SecretID: r.id, Stage: r.stage, Duration: time.Since(start), Err: err}
 	if err != nil {
 		if r.due(&r.recheckDue, recheckEvery) {

@@ -2,7 +2,10 @@ module github.com/sqlsecrets/sqlsecrets/integration
 
 go 1.25.0
 
-replace github.com/sqlsecrets/sqlsecrets => ../
+replace (
+	github.com/sqlsecrets/sqlsecrets => ../
+	github.com/sqlsecrets/sqlsecrets/examples/libpq => ../examples/libpq
+)
 
 require (
 	github.com/XSAM/otelsql v0.42.0
@@ -19,6 +22,7 @@ require (
 	github.com/moby/moby/client v0.5.0
 	github.com/sijms/go-ora/v2 v2.8.24
 	github.com/sqlsecrets/sqlsecrets v0.0.0-00010101000000-000000000000
+	github.com/sqlsecrets/sqlsecrets/examples/libpq v0.0.0-00010101000000-000000000000
 	github.com/testcontainers/testcontainers-go v0.44.0
 	go.uber.org/goleak v1.3.0
 )
@@ -61,6 +65,7 @@ require (
 	github.com/jackc/pgservicefile v0.0.0-20240606120523-5a60cdf6a761 // indirect
 	github.com/jackc/puddle/v2 v2.2.3 // indirect
 	github.com/klauspost/compress v1.18.6 // indirect
+	github.com/lib/pq v1.12.3 // indirect
 	github.com/lufia/plan9stats v0.0.0-20260330125221-c963978e514e // indirect
 	github.com/magiconair/properties v1.8.10 // indirect
 	github.com/moby/docker-image-spec v1.3.1 // indirect

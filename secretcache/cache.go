@@ -30,7 +30,6 @@ type Cache struct {
 	cancel context.CancelFunc
 
 	mu      sync.Mutex
-	closed  bool
 	fetchNo uint64    // number of the fetch that began last
 	queue   list.List // of *job: those that have not begun
 	jobs    int       // those that have
@@ -66,9 +65,9 @@ func New(src Source, opts *Options) *Cache {
 func (c *Cache) Get(ctx context.Context, id, stage string) (*Secret, error) {
 	k := keyOf(id, stage)
 	if s := c.hit(k); s != nil {
-		return c.out(s)
+		return c.out(s, nil)
 	}
-	r, err := c.do(ctx, &query{key: k, step: (*query).get})
+	r, err := c.read(ctx, k)
 	return r.Secret, err
 }
 
@@ -87,10 +86,10 @@ type Reading struct {
 func (c *Cache) Read(ctx context.Context, id, stage string) (Reading, error) {
 	k := keyOf(id, stage)
 	if s := c.hit(k); s != nil {
-		s, err := c.out(s)
+		s, err := c.out(s, nil)
 		return Reading{Secret: s}, err
 	}
-	return c.do(ctx, &query{key: k, step: (*query).get})
+	return c.read(ctx, k)
 }
 
 // hit returns the secret of k if it is fresh, or nil.
@@ -108,6 +107,17 @@ func (c *Cache) hit(k key) *Secret {
 	return v.secret
 }
 
+// read answers a Get or a Read that is no hit.
+func (c *Cache) read(ctx context.Context, k key) (Reading, error) {
+	c.mu.Lock()
+	r, err := c.get(ctx, k, false)
+	c.mu.Unlock()
+	if r.Secret, err = c.out(r.Secret, err); err != nil {
+		return Reading{}, err
+	}
+	return r, nil
+}
+
 // Refresh looks for another version than rejected, which a server did not accept,
 // and returns the version that bears the stage now. A cached secret answers only
 // if its version is another one and it was fetched after rejected was; a fetch
@@ -119,8 +129,11 @@ func (c *Cache) hit(k key) *Secret {
 // 60 s: Refresh waits for the next one if it is due within a second and before
 // ctx's deadline, and returns what the last one said otherwise.
 func (c *Cache) Refresh(ctx context.Context, id, stage string, rejected *Secret) (*Secret, error) {
-	r, err := c.do(ctx, &query{key: keyOf(id, stage), task: "wait to refresh", step: (*query).refresh, old: rejected})
-	return r.Secret, err
+	s, err := c.refresh(ctx, keyOf(id, stage), rejected)
+	if s == rejected { // which has come out before, or is nil
+		return s, err
+	}
+	return c.out(s, err)
 }
 
 // Recheck returns the version that bears the stage now, for a caller to whom used,
@@ -136,8 +149,7 @@ func (c *Cache) Refresh(ctx context.Context, id, stage string, rejected *Secret)
 // one's error for as long as Get would not ask again. If nothing is cached, or
 // Invalidate came since, Recheck does as Get.
 func (c *Cache) Recheck(ctx context.Context, id, stage string, used *Secret) (*Secret, error) {
-	r, err := c.do(ctx, &query{key: keyOf(id, stage), task: "wait to recheck", step: (*query).check, old: used})
-	return r.Secret, err
+	return c.out(c.recheck(ctx, keyOf(id, stage), used))
 }
 
 // LastFailure returns why the fetch of a secret that is under way has brought no value
@@ -188,16 +200,18 @@ func (c *Cache) Stats() Stats {
 func (c *Cache) Close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.closed = true
 	c.cancel()
 	c.index.clear()
 	return nil
 }
 
-// out is what a caller gets of a stored secret.
-func (c *Cache) out(s *Secret) (*Secret, error) {
-	if c.o.Hook == nil {
-		return s, nil
+// closed reports whether Close was called. c.mu is held.
+func (c *Cache) closed() bool { return c.ctx.Err() != nil }
+
+// out is what a caller gets of s, which is stored, or err if that is not nil.
+func (c *Cache) out(s *Secret, err error) (*Secret, error) {
+	if err != nil || c.o.Hook == nil {
+		return s, err
 	}
 	return hooked(c.o.Hook.Get, s)
 }
@@ -223,15 +237,6 @@ func (c *Cache) await(ctx context.Context, done <-chan struct{}, d time.Duration
 	case <-after:
 		return errPatience
 	}
-}
-
-// interrupted is the error of a caller that stops waiting because of err. failed is
-// why the secret has not come by then, or nil.
-func interrupted(task string, err, failed error) error {
-	if errors.Is(err, ErrClosed) {
-		failed = nil
-	}
-	return because(fmt.Errorf("%s: %w", task, err), failed)
 }
 
 // because adds why the last attempt failed to err, unless last is nil.

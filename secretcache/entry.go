@@ -97,6 +97,18 @@ func (e *entry) answers(rejected *Secret) bool {
 	return rejected != nil && (e.err != nil || e.version == rejected.versionID)
 }
 
+// lastAnswer returns what the last fetch said to a Refresh that may not ask again yet.
+func (e *entry) lastAnswer(rejected *Secret) (*Secret, error) {
+	v := e.value.Load()
+	switch {
+	case e.err != nil:
+		return nil, e.err
+	case v == nil: // it is evicted, the pause is not
+		return rejected, nil
+	}
+	return v.secret, nil
+}
+
 // outdate makes fetches up to number not count.
 func (e *entry) outdate(number uint64) {
 	if v := e.value.Load(); v != nil {

@@ -97,7 +97,7 @@ func (c *Cache) enqueue(j *job) {
 
 // dispatch begins the jobs whose turn it is. c.mu is held.
 func (c *Cache) dispatch() {
-	for c.jobs < c.o.MaxFetches && c.queue.Len() > 0 && !c.closed {
+	for c.jobs < c.o.MaxFetches && c.queue.Len() > 0 && !c.closed() {
 		j := c.queue.Remove(c.queue.Front()).(*job)
 		j.place = nil
 		c.jobs++
@@ -306,7 +306,7 @@ func (c *Cache) arrive(f *flight, r Result, stop, timedOut bool) (FetchInfo, boo
 	now := c.clock.Exact()
 	info := FetchInfo{ID: f.key.id, Stage: f.key.stage, Duration: now - f.start}
 	switch {
-	case c.closed:
+	case c.closed():
 		f.err = ErrClosed
 	case r.Err == nil:
 		info.Changed = c.install(f, r.Secret, now)

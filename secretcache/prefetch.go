@@ -51,7 +51,7 @@ func (c *Cache) Prefetch(ctx context.Context, ids ...string) error {
 func (c *Cache) prefetch(b *batch, id string, last bool) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed {
+	if c.closed() {
 		return ErrClosed
 	}
 	k, now := keyOf(id, ""), c.clock.Now()
@@ -84,5 +84,5 @@ func (c *Cache) abandon(awaits []await, err error) error {
 		c.leave(a.flight)
 		c.mu.Unlock()
 	}
-	return interrupted("prefetch secrets", err, failed)
+	return because(fmt.Errorf("prefetch secrets: %w", err), failed)
 }

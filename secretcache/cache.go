@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"container/list"
 	"context"
-	"errors"
 	"fmt"
 	"hash/maphash"
 	"sync"
@@ -24,7 +23,10 @@ type Cache struct {
 	clock   *clock.Clock
 	index   *index
 	seed    maphash.Seed // of version ids for sources that have none
-	hits    [32]counter
+	hits    [32]struct { // each has a cache line of its own
+		n atomic.Uint64
+		_ [120]byte
+	}
 
 	ctx    context.Context // of all fetches; ends at Close
 	cancel context.CancelFunc
@@ -34,12 +36,6 @@ type Cache struct {
 	queue   list.List // of *job: those that have not begun
 	jobs    int       // those that have
 	stats   Stats     // all but Hits and Entries
-}
-
-// A counter has a cache line of its own.
-type counter struct {
-	n atomic.Uint64
-	_ [120]byte
 }
 
 // New returns an empty cache of src. It panics if src is nil.
@@ -99,12 +95,11 @@ func (c *Cache) hit(k key) *Secret {
 		return nil
 	}
 	v, now := e.value.Load(), c.clock.Now()
-	if v == nil || now >= v.expires {
+	if !v.fresh(now) {
 		return nil
 	}
-	c.index.use(e, now)
 	c.countHit()
-	return v.secret
+	return c.serve(e, v, now)
 }
 
 // read answers a Get or a Read that is no hit.
@@ -164,11 +159,11 @@ func (c *Cache) LastFailure(id, stage string) error {
 
 func (c *Cache) lastFailure(k key) error {
 	e := c.index.find(k)
-	if e == nil {
+	switch {
+	case e == nil:
 		return nil
-	}
-	if f := e.flight; f != nil {
-		return cmp.Or(f.job.lastAttempt(), e.err)
+	case e.flight != nil:
+		return cmp.Or(e.flight.job.lastAttempt(), e.err)
 	}
 	return e.err
 }
@@ -216,26 +211,24 @@ func (c *Cache) out(s *Secret, err error) (*Secret, error) {
 	return hooked(c.o.Hook.Get, s)
 }
 
-// errPatience says that await waited for as long as it should.
-var errPatience = errors.New("waited long enough")
-
 const forever = time.Duration(1<<63 - 1)
 
-// await returns nil when done is closed, ctx's error, ErrClosed, or errPatience after d.
-func (c *Cache) await(ctx context.Context, done <-chan struct{}, d time.Duration) error {
+// await waits until done is closed, for d at most, and reports whether it was. It returns
+// ctx's error or ErrClosed if ctx ends or c is closed before.
+func (c *Cache) await(ctx context.Context, done <-chan struct{}, d time.Duration) (bool, error) {
 	var after <-chan time.Time
 	if d != forever {
 		after = time.After(d)
 	}
 	select {
 	case <-done:
-		return nil
+		return true, nil
 	case <-ctx.Done():
-		return ctx.Err()
+		return false, ctx.Err()
 	case <-c.ctx.Done():
-		return ErrClosed
+		return false, ErrClosed
 	case <-after:
-		return errPatience
+		return false, nil
 	}
 }
 

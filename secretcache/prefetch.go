@@ -37,7 +37,7 @@ func (c *Cache) Prefetch(ctx context.Context, ids ...string) error {
 		}
 	}
 	for i, a := range b.awaits {
-		if err := c.await(ctx, a.flight.done, forever); err != nil {
+		if _, err := c.await(ctx, a.flight.done, forever); err != nil {
 			return errors.Join(append(b.errs, c.abandon(b.awaits[i:], err))...)
 		}
 		if err := a.flight.err; err != nil {

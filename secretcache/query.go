@@ -26,20 +26,19 @@ const (
 func (c *Cache) get(ctx context.Context, k key, recheck bool) (Reading, error) {
 	called, again := c.fetchNo, false
 	for !c.closed() {
-		e, v, now := c.look(k)
-		if v.fresh(now) {
-			c.countHit()
-			return Reading{Secret: c.serve(e, v, now)}, nil
+		if s := c.hit(k); s != nil {
+			return Reading{Secret: s}, nil
 		}
+		e, v, now := c.look(k)
 		f := c.renew(e, k, now, again, recheck)
 		if f == nil {
 			return c.serveOr(e.err, e, v, now)
 		}
-		switch err := c.wait(ctx, "wait for", k, f, c.patience(ctx, e, v, now)); {
-		case err == errPatience:
-			return c.serveStale(e, v, c.clock.Now()), nil
+		switch landed, err := c.wait(ctx, "wait for", k, f, c.patience(ctx, e, v, now)); {
 		case err != nil:
 			return c.miss(nil, err)
+		case !landed:
+			return c.serveStale(e, v, c.clock.Now()), nil
 		}
 		e, v, now = c.look(k)
 		switch old := f.number <= called; {
@@ -63,12 +62,12 @@ func (c *Cache) refresh(ctx context.Context, k key, rejected *Secret) (*Secret, 
 	defer c.mu.Unlock()
 	for called := c.fetchNo; !c.closed(); {
 		e, v, now := c.look(k)
-		f, due := e.flight, e.refreshDue(now)
+		f, due := e.flight, e.refreshDue(rejected, now)
 		switch {
 		case v.newerThan(rejected) && e.stands(v):
 			return c.serve(e, v, now), nil
-		case f != nil:
-		case due == 0 || !e.answers(rejected):
+		case f != nil: // which Refresh waits for, even if it began before the call
+		case due == 0:
 			f = c.launch(e, k, true)
 			f.rejected, f.spare = rejected, true
 		case due <= refreshWait && timeLeft(ctx) >= due:
@@ -79,7 +78,7 @@ func (c *Cache) refresh(ctx context.Context, k key, rejected *Secret) (*Secret, 
 		default:
 			return e.lastAnswer(rejected)
 		}
-		if err := c.wait(ctx, "wait to refresh", k, f, forever); err != nil {
+		if _, err := c.wait(ctx, "wait to refresh", k, f, forever); err != nil {
 			return nil, err
 		}
 		if f.number > called {
@@ -108,7 +107,7 @@ func (c *Cache) recheck(ctx context.Context, k key, used *Secret) (*Secret, erro
 		f = c.launch(e, k, true)
 	}
 	e.countRecheck(f)
-	if err := c.wait(ctx, "wait to recheck", k, f, forever); err != nil {
+	if _, err := c.wait(ctx, "wait to recheck", k, f, forever); err != nil {
 		return nil, err
 	}
 	return f.secret, f.err
@@ -138,39 +137,39 @@ func (c *Cache) renew(e *entry, k key, now time.Duration, again, recheck bool) *
 	return f
 }
 
-// wait waits until f lands. It returns errPatience after d, and another error if ctx
-// ends or c is closed before. c.mu is held, but not while it waits.
-func (c *Cache) wait(ctx context.Context, task string, k key, f *flight, d time.Duration) error {
-	if d == 0 {
-		f.renewal = true
-		return errPatience
-	}
+// wait waits until f lands, for d at most, and reports whether it has. After d, f is a
+// renewal. It returns an error if ctx ends or c is closed before. c.mu is held, but not
+// while it waits.
+func (c *Cache) wait(ctx context.Context, task string, k key, f *flight, d time.Duration) (landed bool, err error) {
 	f.waiters++
-	c.mu.Unlock()
-	err := c.await(ctx, f.done, d)
-	c.mu.Lock()
-	if err == nil {
-		return nil
+	if d > 0 {
+		c.mu.Unlock()
+		landed, err = c.await(ctx, f.done, d)
+		c.mu.Lock()
+	}
+	switch {
+	case landed:
+		return true, nil
+	case err == nil:
+		f.renewal = true
+		c.leave(f)
+		return false, nil
 	}
 	failed := c.lastFailure(k)
-	f.renewal = f.renewal || err == errPatience
 	c.leave(f)
-	if err == errPatience {
-		return err
-	}
 	if f.number == 0 {
 		err = fmt.Errorf("%w before its fetch could begin (%d others are under way)", err, c.jobs)
 	}
-	return because(fmt.Errorf("%s secret %q: %w", task, k.id, err), failed)
+	return false, because(fmt.Errorf("%s secret %q: %w", task, k.id, err), failed)
 }
 
 // pause lets a Refresh wait for d. It returns an error if ctx ends or c is closed
 // before. c.mu is held, but not while it waits.
 func (c *Cache) pause(ctx context.Context, k key, d time.Duration) error {
 	c.mu.Unlock()
-	err := c.await(ctx, nil, d)
+	_, err := c.await(ctx, nil, d)
 	c.mu.Lock()
-	if err == errPatience {
+	if err == nil {
 		return nil
 	}
 	return because(fmt.Errorf("wait to refresh secret %q: %w", k.id, err), c.lastFailure(k))
@@ -204,8 +203,12 @@ func (c *Cache) servable(v *value, now time.Duration) bool {
 	return v != nil && c.o.MaxStale >= 0 && now-v.fetched-max(c.o.TTL, 0) <= c.o.MaxStale
 }
 
-// staleUntil returns until when v is servable, by the wall clock.
+// staleUntil returns until when v is servable, by the wall clock; zero if it is nil or
+// MaxStale is negative.
 func (c *Cache) staleUntil(v *value, now time.Duration) time.Time {
+	if v == nil || c.o.MaxStale < 0 {
+		return time.Time{}
+	}
 	return time.Now().Add(v.fetched - now).Add(max(c.o.TTL, 0)).Add(c.o.MaxStale)
 }
 

@@ -37,8 +37,7 @@ type flight struct {
 
 	// Guarded by Cache.mu:
 	number  uint64 // 0 before it begins
-	waiters int    // callers that wait for it
-	renewal bool   // its secret is served meanwhile: it is wanted without a waiter
+	wanted  int    // by how many callers that wait for it, or have gone with an older secret
 	recheck bool   // a Recheck waits for it
 	spare   bool   // no Get waits for it: what it brings takes no other secret's place
 
@@ -120,12 +119,11 @@ func (c *Cache) end() {
 	c.dispatch()
 }
 
-// leave notes that a caller waits for f no longer, and drops what nobody wants. c.mu
-// is held.
+// leave notes that a caller wants f no longer, and drops what nobody wants. c.mu is held.
 func (c *Cache) leave(f *flight) {
-	f.waiters--
+	f.wanted--
 	j := f.job
-	if f.waiters > 0 || f.renewal || !f.underWay() || j.place == nil {
+	if f.wanted > 0 || !f.underWay() || j.place == nil {
 		return
 	}
 	j.flights = slices.DeleteFunc(j.flights, func(other *flight) bool { return other == f }) // a batch at most

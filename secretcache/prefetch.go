@@ -64,7 +64,7 @@ func (c *Cache) prefetch(b *batch, id string, last bool) error {
 		c.add(b.next, e, k, false)
 		fallthrough
 	default:
-		e.flight.waiters++
+		e.flight.wanted++
 		b.awaits = append(b.awaits, await{id, e.flight})
 	}
 	b.seen[e] = true

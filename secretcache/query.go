@@ -137,23 +137,18 @@ func (c *Cache) renew(e *entry, k key, now time.Duration, again, recheck bool) *
 	return f
 }
 
-// wait waits until f lands, for d at most, and reports whether it has. After d, f is a
-// renewal. It returns an error if ctx ends or c is closed before. c.mu is held, but not
-// while it waits.
+// wait waits until f lands, for d at most, and reports whether it has. After d, f is still
+// wanted: it renews what the caller serves. wait returns an error if ctx ends or c is closed
+// before. c.mu is held, but not while it waits.
 func (c *Cache) wait(ctx context.Context, task string, k key, f *flight, d time.Duration) (landed bool, err error) {
-	f.waiters++
+	f.wanted++
 	if d > 0 {
 		c.mu.Unlock()
 		landed, err = c.await(ctx, f.done, d)
 		c.mu.Lock()
 	}
-	switch {
-	case landed:
-		return true, nil
-	case err == nil:
-		f.renewal = true
-		c.leave(f)
-		return false, nil
+	if err == nil {
+		return landed, nil
 	}
 	failed := c.lastFailure(k)
 	c.leave(f)

@@ -17,13 +17,12 @@ import (
 // A Cache keeps secrets of a [Source]. Its methods may be called from several
 // goroutines at once. It has no goroutine but those of fetches in flight.
 type Cache struct {
-	src     Source
-	caching bool // src has a cache of its own
-	o       Options
-	clock   *clock.Clock
-	index   *index
-	seed    maphash.Seed // of version ids for sources that have none
-	hits    [32]struct { // each has a cache line of its own
+	src   Source
+	o     Options
+	clock *clock.Clock
+	index *index
+	seed  maphash.Seed // of version ids for sources that have none
+	hits  [32]struct { // each has a cache line of its own
 		n atomic.Uint64
 		_ [120]byte
 	}
@@ -43,7 +42,7 @@ func New(src Source, opts *Options) *Cache {
 	if src == nil {
 		panic("secretcache: New with a nil Source")
 	}
-	c := &Cache{src: src, caching: caches(src), o: withDefaults(opts), clock: clock.New(), seed: maphash.MakeSeed()}
+	c := &Cache{src: src, o: withDefaults(opts), clock: clock.New(), seed: maphash.MakeSeed()}
 	c.index = newIndex(c.o.MaxSize)
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	return c

@@ -67,16 +67,13 @@ func (j *job) lastAttempt() error {
 	return nil
 }
 
-// underWay reports whether f has neither landed nor been dropped.
-func (f *flight) underWay() bool { return f.entry.flight == f }
-
 // add adds a fetch of e to j, which is not in the queue yet. c.mu is held.
 func (c *Cache) add(j *job, e *entry, k key, fresh bool) *flight {
 	if c.index.find(k) != e {
 		c.index.add(e)
 	}
 	e.flight = &flight{
-		entry: e, key: k, job: j, start: c.clock.Now(), fresh: fresh, passed: !c.caching, done: make(chan struct{}),
+		entry: e, key: k, job: j, start: c.clock.Now(), fresh: fresh, passed: !caches(c.src), done: make(chan struct{}),
 	}
 	j.flights = append(j.flights, e.flight)
 	return e.flight
@@ -123,7 +120,7 @@ func (c *Cache) end() {
 func (c *Cache) leave(f *flight) {
 	f.wanted--
 	j := f.job
-	if f.wanted > 0 || !f.underWay() || j.place == nil {
+	if f.wanted > 0 || j.place == nil {
 		return
 	}
 	j.flights = slices.DeleteFunc(j.flights, func(other *flight) bool { return other == f }) // a batch at most
@@ -295,7 +292,7 @@ func (c *Cache) land(f *flight, r Result, timedOut bool) {
 func (c *Cache) arrive(f *flight, r Result, stop, timedOut bool) (FetchInfo, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !f.underWay() {
+	if f.entry.flight != f {
 		return FetchInfo{}, false
 	}
 	f.entry.flight = nil

@@ -12,12 +12,12 @@ type batch struct {
 	size   int
 	seen   map[*entry]bool
 	next   *job // is queued once it has size flights
-	awaits []await
+	awaits []awaited
 	errs   []error
 }
 
-// An await is a flight and the id that a caller knows it by.
-type await struct {
+// An awaited is a flight and the id that a caller knows it by.
+type awaited struct {
 	id     string
 	flight *flight
 }
@@ -65,7 +65,7 @@ func (c *Cache) prefetch(b *batch, id string, last bool) error {
 		fallthrough
 	default:
 		e.flight.wanted++
-		b.awaits = append(b.awaits, await{id, e.flight})
+		b.awaits = append(b.awaits, awaited{id, e.flight})
 	}
 	b.seen[e] = true
 	if n := len(b.next.flights); n == b.size || last && n > 0 {
@@ -76,7 +76,7 @@ func (c *Cache) prefetch(b *batch, id string, last bool) error {
 }
 
 // abandon is the error of a Prefetch that waits for flights no longer because of err.
-func (c *Cache) abandon(awaits []await, err error) error {
+func (c *Cache) abandon(awaits []awaited, err error) error {
 	var failed error
 	for _, a := range awaits {
 		c.mu.Lock() // for one id at a time

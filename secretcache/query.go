@@ -12,15 +12,14 @@ const (
 	renewWait   = time.Second // a Get of a secret older than 2 TTL waits for the renewal
 )
 
-// The steps of a Get that finds no fresh secret, of a Refresh and of a Recheck:
+// A Get that finds no fresh secret, a Refresh and a Recheck go this way. They hold c.mu,
+// but not while they wait.
 //
-//	          ┌──────────────────── the fetch landed, the pause is over ──────┐
-//	          ▼                                                               │
-//	call ──► look ──► wait for a fetch under way, or one that it launches ────┤
-//	              ├──► wait for a pause to end ───────────────────────────────┘
-//	              └──► return a secret or an error           ctx ends: return an error
-//
-// They hold c.mu, but not while they wait.
+//	            ┌──────────────────── the fetch landed, the pause is over ────┐
+//	            ▼                                                             │
+//	call ──► look up ──► wait for a fetch under way, or one that it launches ─┤
+//	                 ├──► wait for a pause to end ────────────────────────────┘
+//	                 └──► return a secret or an error        ctx ends: return an error
 
 // get answers a Get, or a Recheck that has to do as Get. c.mu is held.
 func (c *Cache) get(ctx context.Context, k key, recheck bool) (Reading, error) {
@@ -29,7 +28,7 @@ func (c *Cache) get(ctx context.Context, k key, recheck bool) (Reading, error) {
 		if s := c.hit(k); s != nil {
 			return Reading{Secret: s}, nil
 		}
-		e, v, now := c.look(k)
+		e, v, now := c.lookUp(k)
 		f := c.renew(e, k, now, again, recheck)
 		if f == nil {
 			return c.serveOr(e.err, e, v, now)
@@ -40,15 +39,15 @@ func (c *Cache) get(ctx context.Context, k key, recheck bool) (Reading, error) {
 		case !landed:
 			return c.serveStale(e, v, c.clock.Now()), nil
 		}
-		e, v, now = c.look(k)
-		switch old := f.number <= called; {
-		case old && f.outdated:
-			// It began before Invalidate, and that may have been before this call.
+		e, v, now = c.lookUp(k)
+		switch earlier := f.number <= called; { // it began before this call
+		case earlier && f.outdated:
+			// Invalidate came after that, maybe also before this call.
 		case f.err == nil:
 			c.index.use(e, now)
 			return c.miss(f.secret, nil)
-		case old && f.timedOut && !c.servable(v, now):
-			again = true // it hung since before this call, which may have better luck
+		case earlier && f.timedOut && !c.servable(v, now):
+			again = true // another one may have better luck
 		default:
 			return c.serveOr(f.err, e, v, now)
 		}
@@ -61,7 +60,7 @@ func (c *Cache) refresh(ctx context.Context, k key, rejected *Secret) (*Secret, 
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for called := c.fetchNo; !c.closed(); {
-		e, v, now := c.look(k)
+		e, v, now := c.lookUp(k)
 		f, due := e.flight, e.refreshDue(rejected, now)
 		switch {
 		case v.newerThan(rejected) && e.stands(v):
@@ -92,7 +91,7 @@ func (c *Cache) refresh(ctx context.Context, k key, rejected *Secret) (*Secret, 
 func (c *Cache) recheck(ctx context.Context, k key, used *Secret) (*Secret, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	e, v, now := c.look(k)
+	e, v, now := c.lookUp(k)
 	f := e.flight
 	joins := f != nil && f.recheck
 	switch {
@@ -113,8 +112,8 @@ func (c *Cache) recheck(ctx context.Context, k key, used *Secret) (*Secret, erro
 	return f.secret, f.err
 }
 
-// look returns the entry of k, its value, which may be nil, and the time.
-func (c *Cache) look(k key) (*entry, *value, time.Duration) {
+// lookUp returns the entry of k, its value, which may be nil, and the time.
+func (c *Cache) lookUp(k key) (*entry, *value, time.Duration) {
 	e := c.index.entry(k)
 	return e, e.value.Load(), c.clock.Now()
 }

@@ -25,10 +25,11 @@ const (
 func (c *Cache) get(ctx context.Context, k key, recheck bool) (Reading, error) {
 	called, again := c.fetchNo, false
 	for !c.closed() {
-		if s := c.hit(k); s != nil {
-			return Reading{Secret: s}, nil
-		}
 		e, v, now := c.lookUp(k)
+		if v.fresh(now) {
+			c.countHit()
+			return Reading{Secret: c.serve(e, v, now)}, nil
+		}
 		f := c.renew(e, k, now, again, recheck)
 		if f == nil {
 			return c.serveOr(e.err, e, v, now)

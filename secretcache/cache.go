@@ -156,6 +156,7 @@ func (c *Cache) LastFailure(id, stage string) error {
 	return c.lastFailure(keyOf(id, stage))
 }
 
+// lastFailure is LastFailure with c.mu held. It returns nil after Close, which empties the index.
 func (c *Cache) lastFailure(k key) error {
 	e := c.index.find(k)
 	switch {

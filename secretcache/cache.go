@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"container/list"
 	"context"
-	"errors"
 	"fmt"
 	"hash/maphash"
 	"sync"
@@ -18,29 +17,24 @@ import (
 // A Cache keeps secrets of a [Source]. Its methods may be called from several
 // goroutines at once. It has no goroutine but those of fetches in flight.
 type Cache struct {
-	src     Source
-	caching bool // src has a cache of its own
-	o       Options
-	clock   *clock.Clock
-	index   *index
-	seed    maphash.Seed // of version ids for sources that have none
-	hits    [32]counter
+	src   Source
+	o     Options
+	clock *clock.Clock
+	index *index
+	seed  maphash.Seed // of version ids for sources that have none
+	hits  [32]struct { // each has a cache line of its own
+		n atomic.Uint64
+		_ [120]byte
+	}
 
 	ctx    context.Context // of all fetches; ends at Close
 	cancel context.CancelFunc
 
 	mu      sync.Mutex
-	closed  bool
 	fetchNo uint64    // number of the fetch that began last
 	queue   list.List // of *job: those that have not begun
 	jobs    int       // those that have
 	stats   Stats     // all but Hits and Entries
-}
-
-// A counter has a cache line of its own.
-type counter struct {
-	n atomic.Uint64
-	_ [120]byte
 }
 
 // New returns an empty cache of src. It panics if src is nil.
@@ -48,7 +42,7 @@ func New(src Source, opts *Options) *Cache {
 	if src == nil {
 		panic("secretcache: New with a nil Source")
 	}
-	c := &Cache{src: src, caching: caches(src), o: withDefaults(opts), clock: clock.New(), seed: maphash.MakeSeed()}
+	c := &Cache{src: src, o: withDefaults(opts), clock: clock.New(), seed: maphash.MakeSeed()}
 	c.index = newIndex(c.o.MaxSize)
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	return c
@@ -66,9 +60,9 @@ func New(src Source, opts *Options) *Cache {
 func (c *Cache) Get(ctx context.Context, id, stage string) (*Secret, error) {
 	k := keyOf(id, stage)
 	if s := c.hit(k); s != nil {
-		return c.out(s)
+		return c.out(s, nil)
 	}
-	r, err := c.do(ctx, &query{key: k, step: (*query).get})
+	r, err := c.read(ctx, k)
 	return r.Secret, err
 }
 
@@ -87,10 +81,10 @@ type Reading struct {
 func (c *Cache) Read(ctx context.Context, id, stage string) (Reading, error) {
 	k := keyOf(id, stage)
 	if s := c.hit(k); s != nil {
-		s, err := c.out(s)
+		s, err := c.out(s, nil)
 		return Reading{Secret: s}, err
 	}
-	return c.do(ctx, &query{key: k, step: (*query).get})
+	return c.read(ctx, k)
 }
 
 // hit returns the secret of k if it is fresh, or nil.
@@ -100,12 +94,22 @@ func (c *Cache) hit(k key) *Secret {
 		return nil
 	}
 	v, now := e.value.Load(), c.clock.Now()
-	if v == nil || now >= v.expires {
+	if !v.fresh(now) {
 		return nil
 	}
-	c.index.use(e, now)
 	c.countHit()
-	return v.secret
+	return c.serve(e, v, now)
+}
+
+// read answers a Get or a Read that is no hit.
+func (c *Cache) read(ctx context.Context, k key) (Reading, error) {
+	c.mu.Lock()
+	r, err := c.get(ctx, k, false)
+	c.mu.Unlock()
+	if r.Secret, err = c.out(r.Secret, err); err != nil {
+		return Reading{}, err
+	}
+	return r, nil
 }
 
 // Refresh looks for another version than rejected, which a server did not accept,
@@ -119,8 +123,11 @@ func (c *Cache) hit(k key) *Secret {
 // 60 s: Refresh waits for the next one if it is due within a second and before
 // ctx's deadline, and returns what the last one said otherwise.
 func (c *Cache) Refresh(ctx context.Context, id, stage string, rejected *Secret) (*Secret, error) {
-	r, err := c.do(ctx, &query{key: keyOf(id, stage), task: "wait to refresh", step: (*query).refresh, old: rejected})
-	return r.Secret, err
+	s, err := c.refresh(ctx, keyOf(id, stage), rejected)
+	if s == rejected { // which has come out before, or is nil
+		return s, err
+	}
+	return c.out(s, err)
 }
 
 // Recheck returns the version that bears the stage now, for a caller to whom used,
@@ -136,8 +143,7 @@ func (c *Cache) Refresh(ctx context.Context, id, stage string, rejected *Secret)
 // one's error for as long as Get would not ask again. If nothing is cached, or
 // Invalidate came since, Recheck does as Get.
 func (c *Cache) Recheck(ctx context.Context, id, stage string, used *Secret) (*Secret, error) {
-	r, err := c.do(ctx, &query{key: keyOf(id, stage), task: "wait to recheck", step: (*query).check, old: used})
-	return r.Secret, err
+	return c.out(c.recheck(ctx, keyOf(id, stage), used))
 }
 
 // LastFailure returns why the fetch of a secret that is under way has brought no value
@@ -150,13 +156,14 @@ func (c *Cache) LastFailure(id, stage string) error {
 	return c.lastFailure(keyOf(id, stage))
 }
 
+// lastFailure is LastFailure with c.mu held. It returns nil after Close, which empties the index.
 func (c *Cache) lastFailure(k key) error {
 	e := c.index.find(k)
-	if e == nil {
+	switch {
+	case e == nil:
 		return nil
-	}
-	if f := e.flight; f != nil {
-		return cmp.Or(f.job.lastAttempt(), e.err)
+	case e.flight != nil:
+		return cmp.Or(e.flight.job.lastAttempt(), e.err)
 	}
 	return e.err
 }
@@ -188,50 +195,41 @@ func (c *Cache) Stats() Stats {
 func (c *Cache) Close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.closed = true
 	c.cancel()
 	c.index.clear()
 	return nil
 }
 
-// out is what a caller gets of a stored secret.
-func (c *Cache) out(s *Secret) (*Secret, error) {
-	if c.o.Hook == nil {
-		return s, nil
+// closed reports whether Close was called. c.mu is held.
+func (c *Cache) closed() bool { return c.ctx.Err() != nil }
+
+// out is what a caller gets of s, which is stored, or err if that is not nil.
+func (c *Cache) out(s *Secret, err error) (*Secret, error) {
+	if err != nil || c.o.Hook == nil {
+		return s, err
 	}
 	return hooked(c.o.Hook.Get, s)
 }
 
-// errPatience says that await waited for as long as it should.
-var errPatience = errors.New("waited long enough")
-
 const forever = time.Duration(1<<63 - 1)
 
-// await returns nil when done is closed, ctx's error, ErrClosed, or errPatience after d.
-func (c *Cache) await(ctx context.Context, done <-chan struct{}, d time.Duration) error {
+// await waits until done is closed, for d at most, and reports whether it was. It returns
+// ctx's error or ErrClosed if ctx ends or c is closed before.
+func (c *Cache) await(ctx context.Context, done <-chan struct{}, d time.Duration) (bool, error) {
 	var after <-chan time.Time
 	if d != forever {
 		after = time.After(d)
 	}
 	select {
 	case <-done:
-		return nil
+		return true, nil
 	case <-ctx.Done():
-		return ctx.Err()
+		return false, ctx.Err()
 	case <-c.ctx.Done():
-		return ErrClosed
+		return false, ErrClosed
 	case <-after:
-		return errPatience
+		return false, nil
 	}
-}
-
-// interrupted is the error of a caller that stops waiting because of err. failed is
-// why the secret has not come by then, or nil.
-func interrupted(task string, err, failed error) error {
-	if errors.Is(err, ErrClosed) {
-		failed = nil
-	}
-	return because(fmt.Errorf("%s: %w", task, err), failed)
 }
 
 // because adds why the last attempt failed to err, unless last is nil.

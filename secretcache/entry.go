@@ -80,21 +80,31 @@ func (e *entry) foundNothing(now time.Duration) {
 	e.unchanged = e.unchanged.Next(moment(now), refreshBase, refreshMax)
 }
 
-// refreshDue returns how long it is until a refresh is due.
-func (e *entry) refreshDue(now time.Duration) time.Duration {
-	if e.err != nil && !errors.Is(e.err, ErrNoVersion) {
-		return e.fails.Wait(moment(now))
+// refreshDue returns how long it is until a refresh is due: no time if the last fetch does
+// not tell whether there is another version than rejected.
+func (e *entry) refreshDue(rejected *Secret, now time.Duration) time.Duration {
+	switch {
+	case rejected == nil || e.err == nil && e.version != rejected.versionID:
+		return 0
+	case e.err == nil || errors.Is(e.err, ErrNoVersion):
+		return e.unchanged.Wait(moment(now))
 	}
-	return e.unchanged.Wait(moment(now))
+	return e.fails.Wait(moment(now))
 }
 
 // stands reports whether no Invalidate, and no fetch that found no version, came after v.
 func (e *entry) stands(v *value) bool { return !e.invalidated(v) && !errors.Is(e.err, ErrNoVersion) }
 
-// answers reports whether the last fetch tells whether there is a newer version than
-// rejected: only if it failed, or found that.
-func (e *entry) answers(rejected *Secret) bool {
-	return rejected != nil && (e.err != nil || e.version == rejected.versionID)
+// lastAnswer returns what the last fetch said to a Refresh that may not ask again yet.
+func (e *entry) lastAnswer(rejected *Secret) (*Secret, error) {
+	v := e.value.Load()
+	switch {
+	case e.err != nil:
+		return nil, e.err
+	case v == nil: // it is evicted, the pause is not
+		return rejected, nil
+	}
+	return v.secret, nil
 }
 
 // outdate makes fetches up to number not count.
@@ -143,7 +153,7 @@ func (v *value) newerThan(old *Secret) bool {
 	return old.origin.cache == v.secret.origin.cache && v.secret.origin.first > old.origin.fetch
 }
 
-// olderThan reports whether s is known to be created before t.
-func (s *Secret) olderThan(t *Secret) bool {
-	return !s.createdAt.IsZero() && s.createdAt.Before(t.createdAt)
+// olderThan reports whether s is known to be created before the secret of v; both may be nil.
+func (s *Secret) olderThan(v *value) bool {
+	return s != nil && v != nil && !s.createdAt.IsZero() && s.createdAt.Before(v.secret.createdAt)
 }

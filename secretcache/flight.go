@@ -9,6 +9,7 @@ import (
 	"hash/maphash"
 	"slices"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -32,12 +33,11 @@ type flight struct {
 	rejected *Secret // of the Refresh that launched it, or nil
 	start    time.Duration
 	fresh    bool // it has to ask past the cache that a FreshSource has
-	passed   bool // it did, or there is no such cache; set before it lands
+	passed   bool // it did, or there is no such cache
 
 	// Guarded by Cache.mu:
 	number  uint64 // 0 before it begins
-	waiters int    // callers that wait for it
-	renewal bool   // its secret is served meanwhile: it is wanted without a waiter
+	wanted  int    // by how many callers that wait for it, or have gone with an older secret
 	recheck bool   // a Recheck waits for it
 	spare   bool   // no Get waits for it: what it brings takes no other secret's place
 
@@ -57,7 +57,6 @@ type job struct {
 
 	// Guarded by Cache.mu:
 	place *list.Element // in Cache.queue, or nil
-	over  bool          // another one may begin
 }
 
 // lastAttempt returns what the last attempt failed with, or nil.
@@ -68,18 +67,16 @@ func (j *job) lastAttempt() error {
 	return nil
 }
 
-// underWay reports whether f has neither landed nor been dropped.
-func (f *flight) underWay() bool { return f.entry.flight == f }
-
 // add adds a fetch of e to j, which is not in the queue yet. c.mu is held.
 func (c *Cache) add(j *job, e *entry, k key, fresh bool) *flight {
 	if c.index.find(k) != e {
 		c.index.add(e)
 	}
-	f := &flight{entry: e, key: k, job: j, fresh: fresh, start: c.clock.Now(), done: make(chan struct{})}
-	e.flight = f
-	j.flights = append(j.flights, f)
-	return f
+	e.flight = &flight{
+		entry: e, key: k, job: j, start: c.clock.Now(), fresh: fresh, passed: !caches(c.src), done: make(chan struct{}),
+	}
+	j.flights = append(j.flights, e.flight)
+	return e.flight
 }
 
 // launch starts a fetch of one secret as soon as it may begin. c.mu is held.
@@ -97,7 +94,7 @@ func (c *Cache) enqueue(j *job) {
 
 // dispatch begins the jobs whose turn it is. c.mu is held.
 func (c *Cache) dispatch() {
-	for c.jobs < c.o.MaxFetches && c.queue.Len() > 0 && !c.closed {
+	for c.jobs < c.o.MaxFetches && c.queue.Len() > 0 && !c.closed() {
 		j := c.queue.Remove(c.queue.Front()).(*job)
 		j.place = nil
 		c.jobs++
@@ -111,23 +108,19 @@ func (c *Cache) dispatch() {
 	}
 }
 
-// end lets another job begin in place of j.
-func (c *Cache) end(j *job) {
+// end lets another job begin in place of one.
+func (c *Cache) end() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !j.over {
-		j.over = true
-		c.jobs--
-		c.dispatch()
-	}
+	c.jobs--
+	c.dispatch()
 }
 
-// leave notes that a caller waits for f no longer, and drops what nobody wants. c.mu
-// is held.
+// leave notes that a caller wants f no longer, and drops what nobody wants. c.mu is held.
 func (c *Cache) leave(f *flight) {
-	f.waiters--
+	f.wanted--
 	j := f.job
-	if f.waiters > 0 || f.renewal || !f.underWay() || j.place == nil {
+	if f.wanted > 0 || j.place == nil {
 		return
 	}
 	j.flights = slices.DeleteFunc(j.flights, func(other *flight) bool { return other == f }) // a batch at most
@@ -145,12 +138,13 @@ func (c *Cache) leave(f *flight) {
 
 // run fetches the secrets of a job, in one call, and lands its flights.
 func (c *Cache) run(j *job) {
-	defer c.end(j)
+	end := sync.OnceFunc(c.end)
+	defer end()
 	ctx, cancel := context.WithTimeout(context.WithValue(c.ctx, reportKey{}, &report{job: j}), c.o.FetchTimeout)
 	defer cancel()
 	// A source that ignores its context must not hold up those who wait.
 	abandon := time.AfterFunc(max(c.o.FetchTimeout, c.o.FetchTimeout+abandonAfter), func() {
-		c.end(j)
+		end()
 		err := because(fmt.Errorf("no answer within %v: %w", c.o.FetchTimeout, context.DeadlineExceeded), j.lastAttempt())
 		for _, f := range j.flights {
 			c.land(f, Result{Err: err}, true)
@@ -201,7 +195,7 @@ func (c *Cache) fetch(ctx context.Context, flights []*flight) []Result {
 	}
 	ids := make([]string, len(flights))
 	for i, f := range flights {
-		ids[i], f.passed = f.key.id, !c.caching
+		ids[i] = f.key.id
 	}
 	return c.src.(BatchSource).FetchBatch(ctx, ids)
 }
@@ -212,10 +206,9 @@ func (c *Cache) fetch(ctx context.Context, flights []*flight) []Result {
 func (c *Cache) ask(ctx context.Context, f *flight) (*Secret, error) {
 	id, stage := f.key.id, f.key.stage
 	var older *Secret
-	if f.passed = !c.caching; f.passed || !f.fresh {
+	if f.passed || !f.fresh {
 		s, err := c.src.Fetch(ctx, id, stage)
-		v := f.entry.value.Load()
-		if f.passed || err != nil || s == nil || v == nil || !s.olderThan(v.secret) {
+		if f.passed || err != nil || !s.olderThan(f.entry.value.Load()) {
 			return s, err
 		}
 		older = s
@@ -299,14 +292,14 @@ func (c *Cache) land(f *flight, r Result, timedOut bool) {
 func (c *Cache) arrive(f *flight, r Result, stop, timedOut bool) (FetchInfo, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !f.underWay() {
+	if f.entry.flight != f {
 		return FetchInfo{}, false
 	}
 	f.entry.flight = nil
 	now := c.clock.Exact()
 	info := FetchInfo{ID: f.key.id, Stage: f.key.stage, Duration: now - f.start}
 	switch {
-	case c.closed:
+	case c.closed():
 		f.err = ErrClosed
 	case r.Err == nil:
 		info.Changed = c.install(f, r.Secret, now)
@@ -315,15 +308,15 @@ func (c *Cache) arrive(f *flight, r Result, stop, timedOut bool) (FetchInfo, boo
 		if f.err, f.timedOut = r.Err, timedOut; r.Err == context.DeadlineExceeded {
 			f.err = because(r.Err, f.job.lastAttempt())
 		}
-		info.StaleUntil = c.fail(f, stop, now)
+		c.fail(f, stop, now)
+		info.StaleUntil = c.staleUntil(f.entry.value.Load(), now)
 	}
 	info.Err = f.err
 	return info, true
 }
 
-// fail notes that the fetch f failed. It returns until when the entry's value, if it
-// has one, will be served. c.mu is held.
-func (c *Cache) fail(f *flight, stop bool, now time.Duration) (staleUntil time.Time) {
+// fail notes that the fetch f failed. c.mu is held.
+func (c *Cache) fail(f *flight, stop bool, now time.Duration) {
 	e := f.entry
 	c.stats.Errors++
 	if f.outdated = f.number <= e.after; !f.outdated { // else it says nothing of the fetch that Invalidate asked for
@@ -336,14 +329,10 @@ func (c *Cache) fail(f *flight, stop bool, now time.Duration) (staleUntil time.T
 			e.foundNothing(now)
 		}
 	}
-	v := e.value.Load()
-	if v == nil || stop {
+	if stop || e.value.Load() == nil {
 		c.index.rest(e, now)
-	} else if c.o.MaxStale >= 0 {
-		staleUntil = c.staleUntil(v, now)
 	}
 	c.index.evict(now)
-	return staleUntil
 }
 
 // install stores what the fetch f brought, and reports whether it is another
@@ -392,8 +381,7 @@ func (e *entry) found(f *flight, now time.Duration) {
 // own cache: it is older than prev, the cached one, which nobody has rejected, and has
 // not been so for long.
 func (f *flight) doubted(s *Secret, prev *value, ttl, now time.Duration) bool {
-	if f.passed || prev == nil || !s.olderThan(prev.secret) ||
-		f.rejected != nil && f.rejected.versionID == prev.secret.versionID {
+	if f.passed || !s.olderThan(prev) || f.rejected != nil && f.rejected.versionID == prev.secret.versionID {
 		return false
 	}
 	return prev.doubted == 0 || (now-prev.doubted)/3 < max(ttl, minDoubt/3)

@@ -89,6 +89,10 @@ func TestNameAndARNAreOneFetchOnceKnown(t *testing.T) { // checklist 10
 		calls int // of the callers together
 	}{
 		{"by one stage for another", func(t *testing.T, c *secretcache.Cache, _ *fake) { want(t, c, "a", "", "v1") }, previous, 1},
+		{"by one stage, when the other is cached by its ARN", func(t *testing.T, c *secretcache.Cache, _ *fake) {
+			want(t, c, "a", "", "v1")
+			want(t, c, arn("a"), previous, "v0")
+		}, previous, 0},
 		{"by a fetch that lands while the other's is under way", func(t *testing.T, c *secretcache.Cache, src *fake) {
 			src.delay(time.Minute)
 			go func() { _, _ = c.Get(t.Context(), arn("a"), previous) }()

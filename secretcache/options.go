@@ -106,20 +106,14 @@ type Stats struct {
 }
 
 func withDefaults(opts *Options) Options {
-	var o Options
-	if opts != nil {
-		o = *opts
-	}
+	o := *cmp.Or(opts, &Options{})
 	o.MaxSize = positive(o.MaxSize, DefaultMaxSize)
 	o.TTL = cmp.Or(o.TTL, DefaultTTL)
 	o.MaxStale = cmp.Or(o.MaxStale, DefaultMaxStale)
 	o.FetchTimeout = positive(o.FetchTimeout, DefaultFetchTimeout)
 	o.MaxFetches = positive(o.MaxFetches, DefaultMaxFetches)
-	var t Trace
-	if o.Trace != nil {
-		t = *o.Trace
-	}
-	o.Trace = &t
+	trace := *cmp.Or(o.Trace, &Trace{})
+	o.Trace = &trace
 	return o
 }
 

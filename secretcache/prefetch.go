@@ -12,12 +12,12 @@ type batch struct {
 	size   int
 	seen   map[*entry]bool
 	next   *job // is queued once it has size flights
-	awaits []await
+	awaits []awaited
 	errs   []error
 }
 
-// An await is a flight and the id that a caller knows it by.
-type await struct {
+// An awaited is a flight and the id that a caller knows it by.
+type awaited struct {
 	id     string
 	flight *flight
 }
@@ -37,7 +37,7 @@ func (c *Cache) Prefetch(ctx context.Context, ids ...string) error {
 		}
 	}
 	for i, a := range b.awaits {
-		if err := c.await(ctx, a.flight.done, forever); err != nil {
+		if _, err := c.await(ctx, a.flight.done, forever); err != nil {
 			return errors.Join(append(b.errs, c.abandon(b.awaits[i:], err))...)
 		}
 		if err := a.flight.err; err != nil {
@@ -51,7 +51,7 @@ func (c *Cache) Prefetch(ctx context.Context, ids ...string) error {
 func (c *Cache) prefetch(b *batch, id string, last bool) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed {
+	if c.closed() {
 		return ErrClosed
 	}
 	k, now := keyOf(id, ""), c.clock.Now()
@@ -64,8 +64,8 @@ func (c *Cache) prefetch(b *batch, id string, last bool) error {
 		c.add(b.next, e, k, false)
 		fallthrough
 	default:
-		e.flight.waiters++
-		b.awaits = append(b.awaits, await{id, e.flight})
+		e.flight.wanted++
+		b.awaits = append(b.awaits, awaited{id, e.flight})
 	}
 	b.seen[e] = true
 	if n := len(b.next.flights); n == b.size || last && n > 0 {
@@ -76,7 +76,7 @@ func (c *Cache) prefetch(b *batch, id string, last bool) error {
 }
 
 // abandon is the error of a Prefetch that waits for flights no longer because of err.
-func (c *Cache) abandon(awaits []await, err error) error {
+func (c *Cache) abandon(awaits []awaited, err error) error {
 	var failed error
 	for _, a := range awaits {
 		c.mu.Lock() // for one id at a time
@@ -84,5 +84,5 @@ func (c *Cache) abandon(awaits []await, err error) error {
 		c.leave(a.flight)
 		c.mu.Unlock()
 	}
-	return interrupted("prefetch secrets", err, failed)
+	return because(fmt.Errorf("prefetch secrets: %w", err), failed)
 }

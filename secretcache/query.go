@@ -1,9 +1,7 @@
 package secretcache
 
 import (
-	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"time"
 )
@@ -14,160 +12,162 @@ const (
 	renewWait   = time.Second // a Get of a secret older than 2 TTL waits for the renewal
 )
 
-// A query is one call of Get, Refresh or Recheck.
+// A Get that finds no fresh secret, a Refresh and a Recheck go this way. They hold c.mu,
+// but not while they wait.
 //
-//	       ┌────────────── waited long enough, or the fetch landed ───────────┐
-//	       ▼                                                                  │
-//	call ──► step: ──► wait for a fetch under way, or one that it launches ───┤
-//	              ├──► wait for a pause to end ───────────────────────────────┘
-//	              └──► return a secret or an error           ctx ends: return an error
-type query struct {
-	key
-	task  string // what it does while it waits, in errors
-	step  func(q *query, ctx context.Context, c *Cache, e *entry, now time.Duration) answer
-	old   *Secret // that a Refresh rejects, or a Recheck has used; nil for none
-	isGet bool    // Stats count it; a Recheck may become a Get
+//	            ┌──────────────────── the fetch landed, the pause is over ────┐
+//	            ▼                                                             │
+//	call ──► look up ──► wait for a fetch under way, or one that it launches ─┤
+//	                 ├──► wait for a pause to end ────────────────────────────┘
+//	                 └──► return a secret or an error        ctx ends: return an error
 
-	called uint64  // number of the last fetch that began before the call
-	flight *flight // that it has waited for, or nil
-	late   bool    // it has waited for flight for long enough, and
-	stale  *value  // this is to be served
-	again  bool    // a fetch is due whatever the pause says
-	counts bool    // the fetches that it waits for count as Recheck's
+// get answers a Get, or a Recheck that has to do as Get. c.mu is held.
+func (c *Cache) get(ctx context.Context, k key, recheck bool) (Reading, error) {
+	called, again := c.fetchNo, false
+	for !c.closed() {
+		e, v, now := c.lookUp(k)
+		if v.fresh(now) {
+			c.countHit()
+			return Reading{Secret: c.serve(e, v, now)}, nil
+		}
+		f := c.renew(e, k, now, again, recheck)
+		if f == nil {
+			return c.serveOr(e.err, e, v, now)
+		}
+		switch landed, err := c.wait(ctx, "wait for", k, f, c.patience(ctx, e, v, now)); {
+		case err != nil:
+			return c.miss(nil, err)
+		case !landed:
+			return c.serveStale(e, v, c.clock.Now()), nil
+		}
+		e, v, now = c.lookUp(k)
+		switch earlier := f.number <= called; { // it began before this call
+		case earlier && f.outdated:
+			// Invalidate came after that, maybe also before this call.
+		case f.err == nil:
+			c.index.use(e, now)
+			return c.miss(f.secret, nil)
+		case earlier && f.timedOut && !c.servable(v, now):
+			again = true // another one may have better luck
+		default:
+			return c.serveOr(f.err, e, v, now)
+		}
+	}
+	return Reading{}, ErrClosed
 }
 
-// An answer says what a query does next: wait or, if wait is zero, return the rest.
-type answer struct {
-	wait   time.Duration // for flight, or for a pause to end if that is nil
-	flight *flight
-	Reading
-	err error
-}
-
-// do answers q. It holds no lock while it waits.
-func (c *Cache) do(ctx context.Context, q *query) (Reading, error) {
-	for first := true; ; first = false {
-		a := c.next(ctx, q, first)
-		if a.wait > 0 {
-			if err := c.waitFor(ctx, q, a); err != nil {
-				return Reading{}, err
+// refresh answers a Refresh.
+func (c *Cache) refresh(ctx context.Context, k key, rejected *Secret) (*Secret, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for called := c.fetchNo; !c.closed(); {
+		e, v, now := c.lookUp(k)
+		f, due := e.flight, e.refreshDue(rejected, now)
+		switch {
+		case v.newerThan(rejected) && e.stands(v):
+			return c.serve(e, v, now), nil
+		case f != nil: // which Refresh waits for, even if it began before the call
+		case due == 0:
+			f = c.launch(e, k, true)
+			f.rejected, f.spare = rejected, true
+		case due <= refreshWait && timeLeft(ctx) >= due:
+			if err := c.pause(ctx, k, due); err != nil {
+				return nil, err
 			}
 			continue
+		default:
+			return e.lastAnswer(rejected)
 		}
-		if a.err == nil && a.Secret != q.old { // which has come out before
-			a.Secret, a.err = c.out(a.Secret)
+		if _, err := c.wait(ctx, "wait to refresh", k, f, forever); err != nil {
+			return nil, err
 		}
-		if a.err != nil {
-			return Reading{}, a.err
+		if f.number > called {
+			return f.secret, f.err
 		}
-		return a.Reading, nil
 	}
+	return nil, ErrClosed
 }
 
-// next takes the next step of q.
-func (c *Cache) next(ctx context.Context, q *query, first bool) answer {
+// recheck answers a Recheck.
+func (c *Cache) recheck(ctx context.Context, k key, used *Secret) (*Secret, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed {
-		return answer{err: ErrClosed}
-	}
-	if first {
-		q.called = c.fetchNo
-	}
-	a := q.step(q, ctx, c, c.index.entry(q.key), c.clock.Now())
-	if a.flight != nil {
-		a.flight.waiters++
-	}
-	return a
-}
-
-// waitFor waits for what a says. It returns an error if the caller's time is over, or
-// c is closed.
-func (c *Cache) waitFor(ctx context.Context, q *query, a answer) error {
-	var done chan struct{}
-	if q.flight = a.flight; a.flight != nil {
-		done = a.flight.done
-	}
-	err := c.await(ctx, done, a.wait)
-	q.late = errors.Is(err, errPatience)
-	if err == nil || q.late && a.flight == nil {
-		return nil
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	failed := c.lastFailure(q.key)
-	if f := a.flight; f != nil {
-		if failed = cmp.Or(f.job.lastAttempt(), failed); f.number == 0 {
-			err = fmt.Errorf("%w before its fetch could begin (%d others are under way)", err, c.jobs)
-		}
-		f.renewal = f.renewal || q.late
-		c.leave(f)
-	}
-	if q.late {
-		return nil
-	}
-	if q.isGet {
-		c.stats.Misses++
-	}
-	return interrupted(fmt.Sprintf("%s secret %q", q.task, q.id), err, failed)
-}
-
-// get is the step of a Get that found no fresh value at first.
-func (q *query) get(ctx context.Context, c *Cache, e *entry, now time.Duration) answer {
-	q.isGet, q.task = true, "wait for"
-	v := e.value.Load()
-	if q.flight != nil {
-		if a, ok := q.landed(c, e, v, now); ok {
-			return a
-		}
-	}
-	if v.fresh(now) {
-		c.countHit()
-		return c.serve(e, v, now)
-	}
+	e, v, now := c.lookUp(k)
 	f := e.flight
-	if f == nil && (q.again || e.fails.Wait(moment(now)) == 0) {
-		f = c.launch(e, q.key, false)
+	joins := f != nil && f.recheck
+	switch {
+	case v == nil || e.awaits(v): // also if c is closed
+		r, err := c.get(ctx, k, true)
+		return r.Secret, err
+	case v.newerThan(used) || now-v.fetched <= recheckAge || !joins && now < e.recheck:
+		return c.serve(e, v, now), nil
+	case f == nil && e.fails.Wait(moment(now)) > 0:
+		return nil, e.err
+	case f == nil:
+		f = c.launch(e, k, true)
+	}
+	e.countRecheck(f)
+	if _, err := c.wait(ctx, "wait to recheck", k, f, forever); err != nil {
+		return nil, err
+	}
+	return f.secret, f.err
+}
+
+// lookUp returns the entry of k, its value, which may be nil, and the time.
+func (c *Cache) lookUp(k key) (*entry, *value, time.Duration) {
+	e := c.index.entry(k)
+	return e, e.value.Load(), c.clock.Now()
+}
+
+// renew returns the fetch of e that is under way for a Get, or launches one. It returns
+// nil during the pause after a failure, unless again is set. The fetch counts as a
+// Recheck's if recheck is set.
+func (c *Cache) renew(e *entry, k key, now time.Duration, again, recheck bool) *flight {
+	f := e.flight
+	if f == nil && !again && e.fails.Wait(moment(now)) > 0 {
+		return nil
 	}
 	if f == nil {
-		if !c.servable(v, now) {
-			return c.miss(e.err)
-		}
-		return c.serveStale(e, v, now)
+		f = c.launch(e, k, false)
 	}
 	f.spare = false
-	if q.counts {
+	if recheck {
 		e.countRecheck(f)
 	}
-	if wait := c.patience(ctx, e, v, now); wait > 0 {
-		q.stale = v
-		return answer{wait: wait, flight: f}
-	}
-	f.renewal = true
-	return c.serveStale(e, v, now)
+	return f
 }
 
-// landed is what a Get does after it waited for a flight; false to go on as at first.
-func (q *query) landed(c *Cache, e *entry, v *value, now time.Duration) (answer, bool) {
-	f := q.flight
-	switch {
-	case q.late:
-		return c.serveStale(e, q.stale, now), true
-	case f.outdated && f.number <= q.called:
-		// It began before Invalidate, and that may have been before this call.
-		return answer{}, false
-	case f.err == nil:
-		c.index.use(e, now)
-		c.stats.Misses++
-		return answer{Reading: Reading{Secret: f.secret}}, true
-	case c.servable(v, now):
-		// Old is better than down, unless StopOn took the value away.
-		return c.serveStale(e, v, now), true
-	case f.timedOut && f.number <= q.called && !q.again:
-		q.again = true // it hung since before this call, which may have better luck
-		return answer{}, false
+// wait waits until f lands, for d at most, and reports whether it has. After d, f is still
+// wanted: it renews what the caller serves. wait returns an error if ctx ends or c is closed
+// before. c.mu is held, but not while it waits.
+func (c *Cache) wait(ctx context.Context, task string, k key, f *flight, d time.Duration) (landed bool, err error) {
+	f.wanted++
+	if d > 0 {
+		c.mu.Unlock()
+		landed, err = c.await(ctx, f.done, d)
+		c.mu.Lock()
 	}
-	return c.miss(f.err), true
+	if err == nil {
+		return landed, nil
+	}
+	failed := c.lastFailure(k)
+	c.leave(f)
+	if f.number == 0 {
+		err = fmt.Errorf("%w before its fetch could begin (%d others are under way)", err, c.jobs)
+	}
+	return false, because(fmt.Errorf("%s secret %q: %w", task, k.id, err), failed)
+}
+
+// pause lets a Refresh wait for d. It returns an error if ctx ends or c is closed
+// before. c.mu is held, but not while it waits.
+func (c *Cache) pause(ctx context.Context, k key, d time.Duration) error {
+	c.mu.Unlock()
+	_, err := c.await(ctx, nil, d)
+	c.mu.Lock()
+	if err == nil {
+		return nil
+	}
+	return because(fmt.Errorf("wait to refresh secret %q: %w", k.id, err), c.lastFailure(k))
 }
 
 // patience returns how long a Get waits for the fetch under way before it serves v:
@@ -198,79 +198,42 @@ func (c *Cache) servable(v *value, now time.Duration) bool {
 	return v != nil && c.o.MaxStale >= 0 && now-v.fetched-max(c.o.TTL, 0) <= c.o.MaxStale
 }
 
-// staleUntil returns until when v is servable, by the wall clock.
+// staleUntil returns until when v is servable, by the wall clock; zero if it is nil or
+// MaxStale is negative.
 func (c *Cache) staleUntil(v *value, now time.Duration) time.Time {
+	if v == nil || c.o.MaxStale < 0 {
+		return time.Time{}
+	}
 	return time.Now().Add(v.fetched - now).Add(max(c.o.TTL, 0)).Add(c.o.MaxStale)
 }
 
-// miss answers with err, if it is not nil. c.mu is held.
-func (c *Cache) miss(err error) answer {
+// miss answers a Get that had to wait for the source, or failed. c.mu is held.
+func (c *Cache) miss(s *Secret, err error) (Reading, error) {
 	c.stats.Misses++
-	return answer{err: err}
+	return Reading{Secret: s}, err
 }
 
-// serveStale answers with v, which is servable and of e. c.mu is held.
-func (c *Cache) serveStale(e *entry, v *value, now time.Duration) answer {
+// serveOr answers a Get with v, which is of e, if it is servable: old is better than
+// down, unless StopOn took the value away. It answers with err otherwise. c.mu is held.
+func (c *Cache) serveOr(err error, e *entry, v *value, now time.Duration) (Reading, error) {
+	if !c.servable(v, now) {
+		return c.miss(nil, err)
+	}
+	return c.serveStale(e, v, now), nil
+}
+
+// serveStale answers a Get with v, which is of e. c.mu is held.
+func (c *Cache) serveStale(e *entry, v *value, now time.Duration) Reading {
 	c.stats.StaleHits++
-	a := c.serve(e, v, now)
+	r := Reading{Secret: c.serve(e, v, now)}
 	if e.err != nil && !v.fresh(now) {
-		a.StaleCause, a.StaleUntil = e.err, c.staleUntil(v, now)
+		r.StaleCause, r.StaleUntil = e.err, c.staleUntil(v, now)
 	}
-	return a
+	return r
 }
 
-// serve answers with v, which is e's.
-func (c *Cache) serve(e *entry, v *value, now time.Duration) answer {
+// serve returns the secret of v, which is of e, and notes that it is in use.
+func (c *Cache) serve(e *entry, v *value, now time.Duration) *Secret {
 	c.index.use(e, now)
-	return answer{Reading: Reading{Secret: v.secret}}
-}
-
-// result is the answer of a Refresh or a Recheck that has waited for q.flight.
-func (q *query) result() answer {
-	return answer{Reading: Reading{Secret: q.flight.secret}, err: q.flight.err}
-}
-
-// refresh is the step of a Refresh.
-func (q *query) refresh(ctx context.Context, c *Cache, e *entry, now time.Duration) answer {
-	v, due := e.value.Load(), e.refreshDue(now)
-	switch {
-	case q.flight != nil && q.flight.number > q.called:
-		return q.result()
-	case v.newerThan(q.old) && e.stands(v):
-		return c.serve(e, v, now)
-	case e.flight != nil:
-		return answer{wait: forever, flight: e.flight}
-	case due == 0 || !e.answers(q.old):
-		f := c.launch(e, q.key, true)
-		f.rejected, f.spare = q.old, true
-		return answer{wait: forever, flight: f}
-	case due <= refreshWait && timeLeft(ctx) >= due:
-		return answer{wait: due}
-	case e.err != nil:
-		return answer{err: e.err}
-	case v == nil: // it is evicted, the pause is not
-		return answer{Reading: Reading{Secret: q.old}}
-	}
-	return answer{Reading: Reading{Secret: v.secret}}
-}
-
-// check is the step of a Recheck.
-func (q *query) check(ctx context.Context, c *Cache, e *entry, now time.Duration) answer {
-	v, f := e.value.Load(), e.flight
-	joins := f != nil && f.recheck
-	switch {
-	case q.flight != nil:
-		return q.result()
-	case v == nil || e.awaits(v):
-		q.step, q.counts = (*query).get, true
-		return q.get(ctx, c, e, now)
-	case v.newerThan(q.old) || now-v.fetched <= recheckAge || !joins && now < e.recheck:
-		return c.serve(e, v, now)
-	case f == nil && e.fails.Wait(moment(now)) > 0:
-		return answer{err: e.err}
-	case f == nil:
-		f = c.launch(e, q.key, true)
-	}
-	e.countRecheck(f)
-	return answer{wait: forever, flight: f}
+	return v.secret
 }

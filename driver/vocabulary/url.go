@@ -68,7 +68,8 @@ type Translation struct {
 	Notes map[string]string // what Apply leaves for Finish
 
 	vocabulary *Vocabulary
-	from       map[string]string // the property that set a parameter
+	own        func(property string) bool // tells the Connector's
+	from       map[string]string          // the property that set a parameter
 }
 
 // NewTranslation returns one without properties, for URLs that are not of the form that
@@ -113,6 +114,7 @@ func (v *Vocabulary) ParseURL(url string, own func(property string) bool) (drive
 // Translate adds the properties of a URL, whose credentials have been checked, and returns
 // what it is then. own tells which properties are the Connector's.
 func (t *Translation) Translate(pairs []Pair, own func(property string) bool) (driver.URL, error) {
+	t.own = own
 	for _, p := range pairs {
 		var err error
 		switch {
@@ -208,6 +210,19 @@ func (t *Translation) Set(property, param, value string) error {
 	return nil
 }
 
+// SetSetting sets a setting of the server for a property that lists some, from its Apply.
+// A name that stands for something else is an error: a list of settings sets no parameter.
+func (t *Translation) SetSetting(property, name, value string) error {
+	v := t.vocabulary
+	if _, known := v.Params[v.fold(name)]; known || t.own(name) {
+		return fmt.Errorf("property %q: %q is not a setting of the server", property, name)
+	}
+	if err := v.checkOne(name, value, false); err != nil {
+		return fmt.Errorf("property %q: %w", property, err)
+	}
+	return t.Set(property, name, value)
+}
+
 // property returns the key of a property in Properties.
 func (v *Vocabulary) property(name string) string {
 	if v.AnyCase {
@@ -218,14 +233,7 @@ func (v *Vocabulary) property(name string) string {
 
 // isAbsent reports whether a property has no counterpart.
 func (v *Vocabulary) isAbsent(name string) bool {
-	name = v.property(name)
-	for _, absent := range strings.Fields(v.Absent) {
-		absent = v.property(absent)
-		if prefix, family := strings.CutSuffix(absent, "*"); name == absent || family && strings.HasPrefix(name, prefix) {
-			return true
-		}
-	}
-	return false
+	return listed(v.property(name), strings.Fields(v.property(v.Absent)))
 }
 
 // Names returns the names of the parameters that are taken and refused, and of the properties,

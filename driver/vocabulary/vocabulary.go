@@ -78,7 +78,7 @@ type Settings struct {
 	Names []string
 
 	// Harmless are settings of real servers that look as if they were, in lower case:
-	// "password_encryption".
+	// "password_encryption". One that ends in "*" stands for all names that begin so.
 	Harmless []string
 
 	// Check says what is wrong with a setting. Nil: nothing.
@@ -221,7 +221,7 @@ func (v *Vocabulary) checkOpen(name, lower string) error {
 	if jdbcurl.OverridesSecret(name) || slices.Contains([]string{"host", "port", "dbname"}, lower) {
 		return fmt.Errorf("parameter %q is not allowed: the secret says where to connect and as whom", name)
 	}
-	if slices.Contains(v.Server.Harmless, lower) || slices.Contains(v.targets(), lower) {
+	if listed(lower, v.Server.Harmless) || slices.Contains(v.targets(), lower) {
 		return nil
 	}
 	if meant, yes := v.isMisspelt(name); yes {
@@ -231,6 +231,14 @@ func (v *Vocabulary) checkOpen(name, lower string) error {
 		return fmt.Errorf("parameter %q is not known, and a name with %q in it is not passed on to the server%s", name, word, didYouMean(v.suggest(name)))
 	}
 	return nil
+}
+
+// listed reports whether a list has a name, or the beginning of one with a "*".
+func listed(name string, list []string) bool {
+	return slices.ContainsFunc(list, func(one string) bool {
+		prefix, family := strings.CutSuffix(one, "*")
+		return name == one || family && strings.HasPrefix(name, prefix)
+	})
 }
 
 // targets are the settings of the server that properties stand for.

@@ -19,6 +19,7 @@ var guideParams = configtest.Cases(`
 	Security=CANARY => error: one of SSL
 	SSLServerCertificate=/ca.pem&Security=SSL => SECURITY="SSL", SSLCLIENTHOSTNAMEVALIDATION="Basic", SSLSERVERCERTIFICATE="/ca.pem"
 	SSLServerCertificate=CANARY => error: needs Security=SSL
+	SSLServerCertificate=&Security=SSL => error: the name of a file
 	SSLClientKeystoredb=/k.kdb&SSLClientKeystash=/k.sth&Security=SSL => SECURITY="SSL", SSLCLIENTHOSTNAMEVALIDATION="Basic", SSLCLIENTKEYSTASH="/k.sth", SSLCLIENTKEYSTOREDB="/k.kdb"
 	SSLClientKeystoredb=CANARY => error: needs Security=SSL
 	SSLClientKeystash=CANARY => error: needs Security=SSL
@@ -36,7 +37,7 @@ var guideParams = configtest.Cases(`
 	QueryTimeoutInterval=7 => QUERYTIMEOUTINTERVAL="7"
 	CurrentSchema=a b=c => CURRENTSCHEMA="a b=c"
 	CurrentSchema=CANARY%3BUID=x => error: cannot be quoted
-	CurrentSchema= => error: not empty
+	CurrentSchema= => error: it is empty
 	CurrentPackageSet=p => CURRENTPACKAGESET="p"
 	TxnIsolation=2 => TXNISOLATION="2"
 	TxnIsolation=CANARY => error: one of 1, 2, 4, 8, 32
@@ -75,7 +76,7 @@ var guideProperties = configtest.Cases(`
 	queryTimeoutInterval=7 => QUERYTIMEOUTINTERVAL="7"
 	currentSchema=APP => CURRENTSCHEMA="APP"
 	currentSchema=a%20b => CURRENTSCHEMA="a%20b"
-	currentSchema= => error: not empty
+	currentSchema= => error: it is empty
 	currentPackageSet=p => CURRENTPACKAGESET="p"
 	defaultIsolationLevel=2 => TXNISOLATION="2"
 	defaultIsolationLevel=CANARY => error: one of 1, 2, 4, 8, 32
@@ -127,10 +128,11 @@ const guideSecret = `{"engine":"db2","host":"h.example.com","port":50000,"dbname
 // nor a rule of the engine.
 func TestGuide(t *testing.T) {
 	const guide = "../../docs/db2.md"
-	if err := (configtest.Table{File: guide, First: "parameters"}).Check(guideParams, db2.Params); err != nil {
+	params, properties := db2.Words.Names()
+	if err := (configtest.Table{File: guide, First: "parameters"}).Check(guideParams, params); err != nil {
 		t.Error(err)
 	}
-	if err := (configtest.Table{File: guide, First: "JCC's property"}).Check(guideProperties, db2.Properties); err != nil {
+	if err := (configtest.Table{File: guide, First: "JCC's property"}).Check(guideProperties, properties); err != nil {
 		t.Error(err)
 	}
 	for _, c := range []struct {

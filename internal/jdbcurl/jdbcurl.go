@@ -196,9 +196,9 @@ func Suggest(name string, known []string) string {
 }
 
 // Plain leaves out what people get wrong first: case, "_", "-" and spaces.
-func Plain(name string) string {
-	return strings.NewReplacer("_", "", "-", "", " ", "").Replace(strings.ToLower(name))
-}
+func Plain(name string) string { return separators.Replace(strings.ToLower(name)) }
+
+var separators = strings.NewReplacer("_", "", "-", "", " ", "")
 
 // Nearly reports whether a name is another spelling of known, or one edit away from it: a
 // letter more, less or another, or two that are swapped.
@@ -207,7 +207,7 @@ func Nearly(name, known string) bool {
 	if a == b {
 		return true
 	}
-	if min(len(a), len(b)) < 4 {
+	if short, long := min(len(a), len(b)), max(len(a), len(b)); short < 4 || long > short+1 {
 		return false
 	}
 	for i := range len(a) - 1 {

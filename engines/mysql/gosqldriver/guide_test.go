@@ -25,7 +25,7 @@ var guideParams = configtest.Cases(`
 	tls=preferred =>
 	tls=false => AllowFallbackToPlaintext=false, TLS=nil, TLSConfig="false"
 	tls=guide => AllowFallbackToPlaintext=false, TLS.InsecureSkipVerify=false, TLS.MinVersion=772, TLS.ServerName="h.example.com", TLSConfig="guide"
-	tls= => error: not empty
+	tls= => error: it is empty
 	allowCleartextPasswords=true&tls=skip-verify => AllowCleartextPasswords=true, AllowFallbackToPlaintext=false, TLSConfig="skip-verify"
 	allowCleartextPasswords=true&tls=preferred => error: makes TLS required
 	allowCleartextPasswords=true&tls=false => error: makes TLS required
@@ -62,15 +62,24 @@ var guideParams = configtest.Cases(`
 	sql_mode= => error: a value in SQL
 	@app=%27x%26tls=false%27 => Params[@app]="'x&tls=false'"
 	aurora_replica_read_consistency=%27session%27 => Params[aurora_replica_read_consistency]="'session'"
+	block_encryption_mode=%27aes-256-cbc%27 => Params[block_encryption_mode]="'aes-256-cbc'"
+	time_zone=CANARY&TIME_ZONE=CANARY => error: are the same
 
 	allowAllFiles=true => error: RegisterLocalFile
 	allowOldPasswords=true => error: is not allowed
 	allowFallbackToPlaintext=true => error: tls=preferred
 	strict=true => error: sql_mode
-	TLS=true => error: did you mean "tls"
-	sslmode=require => error: did you mean "tls"
-	encrypt=true => error: is not known
-	connectTimeout=5 => error: did you mean "timeout"
+	TLS=CANARY => error: did you mean "tls"
+	tsl=CANARY => error: did you mean "tls"
+	useSSL=CANARY => error: did you mean "tls"
+	ssl_mode=CANARY => error: did you mean "tls"
+	sslmode=CANARY => error: did you mean "tls"
+	ssl-ca=CANARY => error: is not passed on
+	require_secure_transport=CANARY => error: is not passed on
+	tls_version=CANARY => error: is not known
+	encrypt=CANARY => error: is not passed on
+	connectTimeout=CANARY => error: did you mean "timeout"
+	max_allowed_packet=CANARY => error: did you mean "maxAllowedPacket"
 `)
 
 // guideProperties are the properties of Connector/J in docs/mysql.md, and what
@@ -123,7 +132,12 @@ var guideProperties = configtest.Cases(`
 	connectionTimeZone=SERVER => error: name a time zone
 	connectionTimeZone=UTC&serverTimezone=UTC => error: "serverTimezone" are the same
 	sessionVariables=sql_mode='ANSI,TRADITIONAL',@x=1 => Params[@x]="1", Params[sql_mode]="'ANSI,TRADITIONAL'"
-	sessionVariables=CANARY=1 => error: known variables
+	sessionVariables=a_variable_of_mysql_10=1 => Params[a_variable_of_mysql_10]="1"
+	sessionVariables=CANARY => error: a list of name=value
+	sessionVariables=tls=CANARY => error: "tls" is not a setting
+	sessionVariables=stage=CANARY => error: "stage" is not a setting
+	sessionVariables=useSSL=CANARY => error: did you mean "tls"
+	sessionVariables=require_secure_transport=CANARY => error: is not passed on
 
 	useUnicode=true =>
 	tcpKeepAlive=true =>
@@ -195,10 +209,11 @@ func connectingBy(t *testing.T, mariaDB bool, dsn, secret string) (configtest.Fi
 // nor a rule of the engine.
 func TestGuide(t *testing.T) {
 	const guide = "../../../docs/mysql.md"
-	if err := (configtest.Table{File: guide, First: "parameters", Plain: strings.ToLower}).Check(guideParams, slices.Concat(gosqldriver.Params, gosqldriver.Refused)); err != nil {
+	params, properties := gosqldriver.Words.Names()
+	if err := (configtest.Table{File: guide, First: "parameters", Plain: strings.ToLower}).Check(guideParams, params); err != nil {
 		t.Error(err)
 	}
-	if err := (configtest.Table{File: guide, First: "Connector/J's property"}).Check(slices.Concat(guideProperties, guideMariaDB), gosqldriver.Properties); err != nil {
+	if err := (configtest.Table{File: guide, First: "Connector/J's property"}).Check(slices.Concat(guideProperties, guideMariaDB), properties); err != nil {
 		t.Error(err)
 	}
 
@@ -213,7 +228,7 @@ func TestGuide(t *testing.T) {
 	gomysql.RegisterServerPubKey("guide", &key.PublicKey)
 	defer gomysql.DeregisterServerPubKey("guide")
 	without := guideProperties[:0:0]
-	for _, name := range gosqldriver.WithoutCounterpart {
+	for _, name := range strings.Fields(gosqldriver.Words.Absent) {
 		without = append(without, configtest.Case{Set: name + "=CANARY", Err: "no counterpart in go-sql-driver/mysql"})
 	}
 	for _, c := range []struct {

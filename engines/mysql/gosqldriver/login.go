@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -84,19 +85,19 @@ func serverName(host string) string {
 
 // parse has the driver parse a data source name with everything but credentials.
 func parse(ep driver.Endpoint, tlsMode string) (*gomysql.Config, error) {
-	params := maps.Clone(ep.Params)
-	if params == nil {
-		params = map[string]string{}
+	values := maps.Clone(ep.Params)
+	if values == nil {
+		values = map[string]string{}
 	}
-	params["tls"] = tlsMode
-	if loc := params["loc"]; loc != "" {
+	values["tls"] = tlsMode
+	if loc := values["loc"]; loc != "" {
 		// The driver's error would quote it and not say where it is from.
 		if _, err := time.LoadLocation(loc); err != nil {
 			return nil, errors.New(`parameter "loc": no time zone of that name is installed`)
 		}
 	}
 	addr := net.JoinHostPort(ep.Host, strconv.Itoa(ep.Port))
-	config, err := gomysql.ParseDSN("tcp(" + addr + ")/" + url.PathEscape(ep.Database) + "?" + query(params))
+	config, err := gomysql.ParseDSN("tcp(" + addr + ")/" + url.PathEscape(ep.Database) + "?" + query(values))
 	if err != nil {
 		// What is left to fail is a registry, and the driver's errors quote values.
 		switch text := err.Error(); {
@@ -115,6 +116,26 @@ func parse(ep driver.Endpoint, tlsMode string) (*gomysql.Config, error) {
 		return nil, errors.New("go-sql-driver/mysql reads another address or database out of the parameters")
 	}
 	return config, nil
+}
+
+// unescaped are the parameters that the driver unescapes, as it does variables. The values
+// of others have no character that it could mean.
+var unescaped = []string{"connectionAttributes", "loc", "serverPubKey", "tls"}
+
+// query writes parameters as ParseDSN reads them.
+func query(values map[string]string) string {
+	var b strings.Builder
+	for i, name := range slices.Sorted(maps.Keys(values)) {
+		if i > 0 {
+			b.WriteByte('&')
+		}
+		value := values[name]
+		if _, ok := params[name]; !ok || slices.Contains(unescaped, name) {
+			value = url.QueryEscape(value)
+		}
+		b.WriteString(name + "=" + value)
+	}
+	return b.String()
 }
 
 // Connect has the driver connect once. Of the addresses of a host it takes the first

@@ -1,0 +1,185 @@
+package db2
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/sqlsecrets/sqlsecrets/driver"
+	"github.com/sqlsecrets/sqlsecrets/driver/vocabulary"
+	"github.com/sqlsecrets/sqlsecrets/internal/jdbcurl"
+)
+
+const hostnameValidation = "SSLClientHostnameValidation"
+
+// CheckParams checks parameters, which are keywords of IBM's CLI driver in the spelling
+// of its documentation.
+func (e Engine) CheckParams(params map[string]string) error { return words.Check(params) }
+
+// words are what IBM's CLI driver and its JDBC driver, JCC, call things.
+var words = &vocabulary.Vocabulary{
+	Vendor:     "IBM's CLI driver",
+	Params:     params,
+	Properties: properties,
+	Together:   checkTogether,
+}
+
+var (
+	text    = vocabulary.Param{Check: checkText}
+	file    = vocabulary.Param{Check: checkText, File: true}
+	seconds = vocabulary.Param{Check: vocabulary.Number("a number of seconds", 1, math.MaxInt32)}
+)
+
+// params are the CLI driver's keywords that may be given, of
+// https://www.ibm.com/docs/en/db2/11.5?topic=odbc-cliodbc-configuration-keywords-listing.
+// Not among them: what says where and as whom to connect, other ways to log in, and what
+// database/sql decides itself.
+var params = map[string]vocabulary.Param{
+	"Authentication":       {Check: vocabulary.OneOf("SERVER", "SERVER_ENCRYPT", "SERVER_ENCRYPT_AES")},
+	"ClientAcctStr":        text,
+	"ClientApplName":       text,
+	"ClientUserID":         text, // for accounting; it does not log in
+	"ClientWrkStnName":     text,
+	"ConnectTimeout":       seconds,
+	"CurrentPackageSet":    text,
+	"CurrentSchema":        text,
+	"ProgramName":          text,
+	"QueryTimeoutInterval": seconds,
+	"ReceiveTimeout":       seconds,
+	"SSLClientKeystash":    file,
+	"SSLClientKeystoredb":  file,
+	"SSLServerCertificate": file,
+	"Security":             {Check: vocabulary.OneOf("SSL")},
+	"TxnIsolation":         {Check: vocabulary.OneOf("1", "2", "4", "8", "32")},
+	hostnameValidation:     {Check: vocabulary.OneOf("Basic", "OFF")},
+}
+
+// properties are those of JCC with a counterpart, of
+// https://www.ibm.com/docs/en/db2/11.5?topic=information-properties-data-server-driver-jdbc-sqlj,
+// and what people use and need not.
+var properties = map[string]vocabulary.Property{
+	"blockingReadConnectionTimeout": {Param: "ReceiveTimeout", Translate: notZero},
+	"clientAccountingInformation":   {Param: "ClientAcctStr"},
+	"clientApplicationInformation":  {Param: "ClientApplName"},
+	"clientProgramName":             {Param: "ProgramName"},
+	"clientUser":                    {Param: "ClientUserID"},
+	"clientWorkstation":             {Param: "ClientWrkStnName"},
+	"currentPackageSet":             {Param: "CurrentPackageSet"},
+	"currentSchema":                 {Param: "CurrentSchema"},
+	"defaultIsolationLevel":         {Param: "TxnIsolation"}, // the numbers are the same
+	"loginTimeout":                  {Param: "ConnectTimeout", Translate: notZero},
+	"queryTimeoutInterval":          {Param: "QueryTimeoutInterval"},
+	"securityMechanism":             vocabulary.Choose("Authentication", "3", "SERVER", "7", "SERVER_ENCRYPT", "9", "SERVER_ENCRYPT"),
+	"sslCertLocation":               {Param: "SSLServerCertificate"},
+	"sslClientHostnameValidation":   vocabulary.Choose(hostnameValidation, "BASIC", "Basic", "OFF", "OFF"),
+	"sslConnection":                 vocabulary.Choose("Security", "true", "SSL", "false", ""),
+
+	"driverType":                             vocabulary.Only("", "4"),
+	"progressiveStreaming":                   vocabulary.Only("", "1", "2"),
+	"retrieveMessagesFromServerOnGetMessage": vocabulary.Only("", "true", "false"),
+
+	"databaseName":          vocabulary.None("the URL has a place for it"),
+	"portNumber":            vocabulary.None("the URL has a place for it"),
+	"serverName":            vocabulary.None("the URL has a place for it"),
+	"sslTrustStoreLocation": vocabulary.None("SSLServerCertificate or SSLClientKeystoredb does"),
+	"sslTrustStorePassword": vocabulary.None("SSLServerCertificate or SSLClientKeystoredb does"),
+	"sslKeyStoreLocation":   vocabulary.None("SSLClientKeystoredb does"),
+	"sslKeyStorePassword":   vocabulary.None("SSLClientKeystash does"),
+	"traceFile":             vocabulary.None("CLI traces show passwords"),
+	"traceLevel":            vocabulary.None("CLI traces show passwords"),
+}
+
+// checkText checks a value that is written into the connection string as it is.
+func checkText(v string) error {
+	if err := vocabulary.NotEmpty(v); err != nil {
+		return err
+	}
+	if err := verbatim(v); err != nil {
+		return fmt.Errorf("it cannot be part of a connection string of Db2: it %w", err)
+	}
+	return nil
+}
+
+// notZero drops JCC's 0 for no bound, which is the CLI driver's default.
+func notZero(v string) (string, error) {
+	if v == "0" {
+		return "", nil
+	}
+	return v, vocabulary.NotEmpty(v)
+}
+
+// checkTogether checks parameters that depend on each other.
+func checkTogether(params map[string]string) error {
+	for _, name := range slices.Sorted(maps.Keys(params)) {
+		if strings.HasPrefix(name, "SSL") && params["Security"] != "SSL" {
+			return fmt.Errorf("parameter %q needs Security=SSL, or there is no TLS", name)
+		}
+	}
+	return nil
+}
+
+// ParseURL parses a URL as JCC has it:
+//
+//	db2://host:port/database:user=<secret id>;name=value;
+//	db2:database:user=<secret id>;
+//
+// All but the user may be missing. The list of properties begins at the first ":" after
+// the path; nothing is percent-decoded, so no value has a ";".
+//
+// A property is JCC's, and then translated, or a parameter that CheckParams knows. One
+// without a counterpart is an error.
+func (e Engine) ParseURL(url string, own func(property string) bool) (driver.URL, error) {
+	authority, path, hasPath := "", strings.TrimPrefix(url, "db2:"), true
+	if rest, ok := strings.CutPrefix(path, "//"); ok {
+		authority, path, hasPath = strings.Cut(rest, "/")
+	}
+	path, list, _ := strings.Cut(path, ":")
+	pairs, err := split(list)
+	if err != nil {
+		return driver.URL{}, err
+	}
+	// First of all, since other errors may quote what follows a ";" in a password.
+	if err := jdbcurl.CheckCredentials(pairs); err != nil {
+		return driver.URL{}, err
+	}
+	switch {
+	case !hasPath && strings.Contains(authority, "="):
+		return driver.URL{}, errors.New(`the URL has no "/" before its properties; it is of the form db2://host:port/database:name=value;`)
+	case strings.IndexByte(authority, ',') >= 0:
+		return driver.URL{}, errors.New("the URL has several hosts, and a connection string of Db2 has one; CLI reads alternate servers from db2dsdriver.cfg")
+	case strings.ContainsAny(path, "/?=;"):
+		return driver.URL{}, errors.New(`the database's name has one of "/?=;"; the URL is of the form db2://host:port/database:name=value;`)
+	}
+	t := words.NewTranslation()
+	t.Database = path
+	if t.Host, t.Port, err = jdbcurl.SplitHostPort(authority); err != nil {
+		return driver.URL{}, err
+	}
+	return t.Translate(pairs, own)
+}
+
+// split splits a list of properties, which may end with a ";".
+func split(list string) (pairs []vocabulary.Pair, err error) {
+	seen := map[string]bool{}
+	for pair := range strings.SplitSeq(list, ";") {
+		if pair == "" {
+			continue
+		}
+		name, value, ok := strings.Cut(pair, "=")
+		switch {
+		case !jdbcurl.IsName(name):
+			return nil, errors.New(`a property has a name that none has`)
+		case !ok:
+			// Not quoted: it may be what follows a ";" in a value.
+			return nil, errors.New("a property has no value")
+		case seen[name]:
+			return nil, fmt.Errorf("property %q is given twice", name)
+		}
+		seen[name] = true
+		pairs = append(pairs, vocabulary.Pair{Name: name, Value: value})
+	}
+	return pairs, nil
+}

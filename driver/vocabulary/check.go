@@ -27,7 +27,7 @@ func OneOf(values ...string) func(string) error {
 func Number(want string, least, most int) func(string) error {
 	return Match(want, func(v string) bool {
 		n, err := strconv.Atoi(v)
-		return err == nil && n >= least && n <= most && v[0] != '+'
+		return err == nil && n >= least && n <= most && v[0] != '+' && (n < 0 || v[0] != '-')
 	})
 }
 

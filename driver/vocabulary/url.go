@@ -19,7 +19,7 @@ type Property struct {
 	Param string
 
 	// Values are the values that it may have, in the case given, with the parameter's; ""
-	// sets nothing. Nil: any.
+	// sets nothing. Nil: any. See also [Vocabulary.AnyCaseValues].
 	Values map[string]string
 
 	// Translate returns the parameter's value, "" to set nothing. It replaces Values.
@@ -143,7 +143,7 @@ func (t *Translation) Translate(pairs []Pair, own func(property string) bool) (d
 // property adds a property that is not the Connector's.
 func (t *Translation) property(p Pair) error {
 	v := t.vocabulary
-	known, ok := v.Properties[v.property(p.Name)]
+	known, ok := find(v.Properties, v.property(p.Name))
 	if !ok && v.isAbsent(p.Name) {
 		known, ok = None(""), true
 	}
@@ -161,7 +161,7 @@ func (t *Translation) property(p Pair) error {
 
 // translate sets the parameter that a property stands for, if its value sets one.
 func (t *Translation) translate(known Property, p Pair) error {
-	value, err := known.value(p.Value, t.vocabulary.Vendor)
+	value, err := known.value(p.Value, t.vocabulary)
 	if err == nil && known.Param != "" && (value != "" || known.asItIs()) {
 		err = t.vocabulary.CheckValue(known.Param, value)
 		if err == nil {
@@ -178,19 +178,22 @@ func (t *Translation) translate(known Property, p Pair) error {
 func (p *Property) asItIs() bool { return p.Values == nil && p.Translate == nil }
 
 // value returns the parameter's value.
-func (p *Property) value(v, vendor string) (string, error) {
+func (p *Property) value(value string, v *Vocabulary) (string, error) {
 	switch {
 	case p.Translate != nil:
-		return p.Translate(v)
+		return p.Translate(value)
 	case p.Values != nil:
-		if value, ok := p.Values[v]; ok {
+		if v.AnyCaseValues {
+			value = strings.ToLower(value)
+		}
+		if value, ok := p.Values[value]; ok {
 			return value, nil
 		}
-		return "", errors.New("a value without a counterpart in " + vendor + p.hint())
+		return "", errors.New("a value without a counterpart in " + v.Vendor + p.hint())
 	case p.Param == "":
-		return "", errors.New("it has no counterpart in " + vendor + p.hint())
+		return "", errors.New("it has no counterpart in " + v.Vendor + p.hint())
 	}
-	return v, nil
+	return value, nil
 }
 
 func (p *Property) hint() string {

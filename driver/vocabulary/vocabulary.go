@@ -28,7 +28,7 @@ type Vocabulary struct {
 	Params map[string]Param
 
 	// Refused are parameters that the vendor's driver knows and the engine does not take,
-	// with the reason.
+	// with the reason. A key that ends in "*" stands for all names that begin so.
 	Refused map[string]string
 
 	// Meant are names that people give by mistake, in lower case without separators, with
@@ -48,9 +48,14 @@ type Vocabulary struct {
 	Together func(params map[string]string) error
 
 	// Properties are those of the JDBC driver, by name, or by name in lower case if
-	// AnyCase is set. One that is not among them is taken for a parameter.
+	// AnyCase is set. A key that ends in "*" stands for all names that begin so. One that
+	// is not among them is taken for a parameter.
 	Properties map[string]Property
 	AnyCase    bool
+
+	// AnyCaseValues ignores case in the values of properties with Values, which are in
+	// lower case.
+	AnyCaseValues bool
 
 	// Absent are names of properties that have no counterpart, separated by white space.
 	// One that ends in "*" stands for all names that begin so.
@@ -102,11 +107,11 @@ func (v *Vocabulary) Read(params map[string]string) (map[string]string, error) {
 		if !known {
 			key, seen = name, strings.ToLower(name)
 		}
-		if err := v.checkOne(name, value, known); err != nil {
-			return nil, err
-		}
 		if other, ok := names[seen]; ok {
 			return nil, fmt.Errorf("parameters %q and %q are the same", other, name)
+		}
+		if err := v.checkOne(name, value, known); err != nil {
+			return nil, err
 		}
 		read[key], names[seen] = value, name
 	}
@@ -158,6 +163,18 @@ func (v *Vocabulary) Files(params map[string]string) map[string]string {
 	return files
 }
 
+// find looks a name up in a table, in which a key that ends in "*" stands for all names that
+// begin so. The longest key counts.
+func find[T any](table map[string]T, name string) (found T, ok bool) {
+	if found, ok = table[name]; ok {
+		return found, true
+	}
+	for end := len(name); end >= 0 && !ok; end-- {
+		found, ok = table[name[:end]+"*"]
+	}
+	return found, ok
+}
+
 func (v *Vocabulary) fold(name string) string {
 	if v.Fold == nil {
 		return name
@@ -174,7 +191,7 @@ func (v *Vocabulary) checkSetting(name, value string) error {
 	if !looksLikeName {
 		return errors.New("a parameter has a name that none has")
 	}
-	if reason, ok := v.Refused[v.fold(name)]; ok {
+	if reason, ok := find(v.Refused, v.fold(name)); ok {
 		return fmt.Errorf("parameter %q is not allowed: %s", name, reason)
 	}
 	s, lower := v.Server, strings.ToLower(name)

@@ -93,7 +93,7 @@ func TestTable(t *testing.T) {
 		{"all", params, all, []string{"a", "R"}, ""},
 		{"a row without a case", params, all[1:], nil, "no case of a|no case of b"},
 		{"a refused one without a case", params, all[:3], nil, "no case of r"},
-		{"a family without a case", params, append(configtest.Cases("r=1 => error: no"), all[:2]...), nil, "no case of one of x_*"},
+		{"a family without a case", params, append(configtest.Cases("r=1 => error: no"), all[:2]...), nil, "no case of x_*"},
 		{"a case without a row", params, append(configtest.Cases("d=1 =>"), all...), nil, "no row for d"},
 		{"an error without a row", params, append(configtest.Cases("d=1 => error: no"), all...), nil, ""},
 		{"a rule without a case", params, all, []string{"y"}, "no case of y"},

@@ -21,8 +21,8 @@ type Table struct {
 // Check reports what the table names without a case of it, and what a case takes without
 // the table naming it. A name with a value, `ssl=true`, needs a case with that
 // value; one with a "*" in the end stands for all that begin so; `user` is in every URL.
-// known are the names that
-// the engine has in its tables: each needs a case, too.
+// known are the names that the engine has in its tables, where a "*" means the same: each
+// needs a case, too.
 func (tb Table) Check(cases []Case, known []string) error {
 	spans, err := tb.spans()
 	if err != nil {
@@ -44,22 +44,24 @@ func (tb Table) Check(cases []Case, known []string) error {
 			}
 		}
 	}
+	hasCase := func(name string) bool {
+		prefix, isFamily := strings.CutSuffix(name, "*")
+		for other := range tested {
+			if other == name || isFamily && strings.HasPrefix(other, prefix) {
+				return true
+			}
+		}
+		return false
+	}
 	documented := map[string]bool{}
 	for _, span := range spans {
 		name, value, hasValue := strings.Cut(span, "=")
 		name = plain(name)
 		documented[name] = true
-		switch prefix, isFamily := strings.CutSuffix(name, "*"); {
-		case isFamily:
-			found := false
-			for name := range tested {
-				found = found || strings.HasPrefix(name, prefix)
-			}
-			if !found {
-				problem("%s: no case of one of %s", tb.File, span)
-			}
-		case span == "user":
-		case hasValue && !tested[name+"="+value], !tested[name]:
+		if hasValue {
+			name += "=" + value
+		}
+		if span != "user" && !hasCase(name) {
 			problem("%s: no case of %s", tb.File, span)
 		}
 	}
@@ -74,7 +76,7 @@ func (tb Table) Check(cases []Case, known []string) error {
 		}
 	}
 	for _, name := range known {
-		if !tested[plain(name)] {
+		if !hasCase(plain(name)) {
 			problem("no case of %s, which the engine has a rule for", name)
 		}
 	}

@@ -1,11 +1,13 @@
 package goora
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 
+	"github.com/sqlsecrets/sqlsecrets/driver/vocabulary"
 	"github.com/sqlsecrets/sqlsecrets/internal/jdbcurl"
 )
 
@@ -52,144 +54,126 @@ func parseNode(s string, depth int) (n node, rest string, ok bool) {
 		}
 		n.children = append(n.children, c)
 	}
+	value, rest, ok := cutValue(s)
+	n.value = strings.Trim(value, `"`)
+	return n, rest, ok && (value == "" || n.children == nil)
+}
+
+// cutValue cuts a value, which may be in quotes, and the ")" after it.
+func cutValue(s string) (value, rest string, ok bool) {
 	end := strings.IndexByte(s, ')')
-	if strings.HasPrefix(s, `"`) {
-		if close := strings.IndexByte(s[1:], '"'); close >= 0 {
-			end = 1 + close + 1
-			for end < len(s) && s[end] == ' ' {
-				end++
-			}
+	if quoted, isQuoted := strings.CutPrefix(s, `"`); isQuoted {
+		if n := strings.IndexByte(quoted, '"'); n >= 0 {
+			after := strings.TrimLeft(quoted[n+1:], " ")
+			end = len(s) - len(after)
 		}
 	}
 	if end < 0 || end >= len(s) || s[end] != ')' {
-		return n, "", false
+		return "", "", false
 	}
-	n.value = strings.TrimSpace(s[:end])
-	if strings.IndexByte(n.value, '(') >= 0 && n.value[0] != '"' || n.value != "" && n.children != nil {
-		return n, "", false
+	value = strings.TrimSpace(s[:end])
+	return value, s[end+1:], strings.HasPrefix(value, `"`) || strings.IndexByte(value, '(') < 0
+}
+
+// each hands on what a node consists of.
+func (n node) each(take func(node) error) error {
+	for _, c := range n.children {
+		if err := take(c); err != nil {
+			return err
+		}
 	}
-	n.value = strings.Trim(n.value, `"`)
-	return n, s[end+1:], true
+	return nil
 }
 
 // description reads a DESCRIPTION.
 func (t *translation) description(d node) error {
-	for _, n := range d.children {
-		var err error
+	err := d.each(func(n node) error {
 		switch n.name {
-		case "ADDRESS":
-			err = t.address(n)
 		case "ADDRESS_LIST":
-			err = t.addressList(n)
+			if t.lists++; t.lists > 1 {
+				return errors.New("the descriptor has more than one ADDRESS_LIST")
+			}
+			return n.each(t.addressOrOption)
 		case "CONNECT_DATA":
-			err = t.connectData(n)
+			return n.each(t.connectData)
 		case "SECURITY":
-			err = t.options(n.children)
-		default:
-			err = t.options([]node{n})
+			return n.each(t.option)
 		}
-		if err != nil {
-			return err
-		}
+		return t.addressOrOption(n)
+	})
+	if err == nil && len(t.hosts) == 0 {
+		err = errors.New("the descriptor has no ADDRESS")
 	}
-	if len(t.hosts) == 0 {
-		return errors.New("the descriptor has no ADDRESS")
-	}
-	return nil
+	return err
 }
 
-func (t *translation) addressList(list node) error {
-	if t.lists++; t.lists > 1 {
-		return errors.New("the descriptor has more than one ADDRESS_LIST")
+func (t *translation) addressOrOption(n node) error {
+	if n.name == "ADDRESS" {
+		return t.address(n)
 	}
-	for _, n := range list.children {
-		var err error
-		if n.name == "ADDRESS" {
-			err = t.address(n)
-		} else {
-			err = t.options([]node{n})
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return t.option(n)
 }
 
+// address reads an ADDRESS. They all have one protocol.
 func (t *translation) address(a node) error {
-	host, port, protocol := "", 0, ""
-	for _, n := range a.children {
+	h, protocol := hostPort{}, "tcp" // as to a listener
+	err := a.each(func(n node) (err error) {
 		switch n.name {
 		case "HOST":
-			var err error
-			if host, err = jdbcurl.ParseHost(n.value); err != nil {
-				return err
-			}
+			h.host, err = jdbcurl.ParseHost(n.value)
+			return err
 		case "PORT":
-			p, err := strconv.ParseUint(n.value, 10, 16)
-			if err != nil || p == 0 {
+			port, err := strconv.ParseUint(n.value, 10, 16)
+			if err != nil || port == 0 {
 				return errors.New("the port is not a number from 1 to 65535")
 			}
-			port = int(p)
+			h.port = int(port)
+			return nil
 		case "PROTOCOL":
-			protocol = strings.ToLower(n.value)
-		default:
-			return noCounterpart(n.name)
+			protocol = cmp.Or(strings.ToLower(n.value), protocol)
+			return nil
 		}
+		return noCounterpart(n.name)
+	})
+	if err != nil {
+		return err
 	}
-	if host == "" {
+	if h.host == "" {
 		return errors.New("an ADDRESS of the descriptor has no HOST")
 	}
-	if protocol == "" {
-		protocol = "tcp" // as to a listener
+	t.hosts = append(t.hosts, h)
+	if len(t.hosts) == 1 {
+		return t.Set("PROTOCOL", "PROTOCOL", protocol)
 	}
-	if known := t.Values["PROTOCOL"]; known != "" && known != protocol {
+	if t.Params["PROTOCOL"] != protocol {
 		return errors.New("the addresses of the descriptor have different protocols")
-	} else if known == "" {
-		if err := t.Set("PROTOCOL", "PROTOCOL", protocol); err != nil {
-			return err
-		}
-	}
-	t.hosts = append(t.hosts, hostPort{host, port})
-	return nil
-}
-
-func (t *translation) connectData(data node) error {
-	for _, n := range data.children {
-		var err error
-		switch n.name {
-		case "SERVICE_NAME":
-			err = t.setDatabase(n.value)
-		case "SID":
-			err = t.setDatabase(":" + n.value)
-		case "SERVER":
-			err = t.Set(n.name, "SERVER TYPE", n.value)
-		case "INSTANCE_NAME":
-			err = t.Set(n.name, "INSTANCE NAME", n.value)
-		default:
-			err = noCounterpart(n.name)
-		}
-		if err != nil {
-			return err
-		}
 	}
 	return nil
 }
 
-// options are what a descriptor and the query of a URL have in common.
-func (t *translation) options(nodes []node) error {
-	for _, n := range nodes {
-		p, ok := properties[strings.ToLower(n.name)]
-		if !ok || n.children != nil && n.name != "WALLET_LOCATION" {
-			return noCounterpart(n.name)
-		}
-		if n.children != nil {
-			n.value = walletFolder(n)
-		}
-		if err := t.Translate(n.name, n.value, p.param, p.translate, checkValue); err != nil {
-			return err
-		}
+func (t *translation) connectData(n node) error {
+	switch n.name {
+	case "SERVICE_NAME":
+		return t.setDatabase(n.value)
+	case "SID":
+		return t.setDatabase(":" + n.value)
+	case "SERVER":
+		return t.Set(n.name, "SERVER TYPE", n.value)
+	case "INSTANCE_NAME":
+		return t.Set(n.name, "INSTANCE NAME", n.value)
 	}
+	return noCounterpart(n.name)
+}
+
+// option takes what a descriptor and the query of a URL have in common.
+func (t *translation) option(n node) error {
+	if _, ok := properties[strings.ToLower(n.name)]; !ok || n.children != nil && n.name != "WALLET_LOCATION" {
+		return noCounterpart(n.name)
+	}
+	if n.children != nil {
+		n.value = walletFolder(n)
+	}
+	t.options = append(t.options, vocabulary.Pair{Name: n.name, Value: n.value})
 	return nil
 }
 

@@ -37,7 +37,7 @@ type login struct {
 
 // Prepare builds go-ora's configuration and reads the wallet.
 func (e Engine) Prepare(ep driver.Endpoint) (driver.Login, error) {
-	s, err := parseParams(ep.Params)
+	s, err := readSettings(ep.Params)
 	if err != nil {
 		return nil, err
 	}
@@ -202,30 +202,9 @@ func clientID(c *configurations.ClientInfo) string {
 
 // Connect has go-ora connect once.
 func (l *login) Connect(ctx context.Context, cr driver.Credentials) (sqldriver.Conn, error) {
-	// A copy, since go-ora changes it, as it does the name in a TLS configuration.
-	config := l.settings.config
-	config.Servers = slices.Clone(config.Servers)
-	if l.settings.loadBalance {
-		rand.Shuffle(len(config.Servers), func(i, j int) {
-			config.Servers[i], config.Servers[j] = config.Servers[j], config.Servers[i]
-		})
-	}
-	if l.tls != nil {
-		config.TLSConfig = l.tls.Clone()
-	}
-	if l.configure != nil {
-		if err := l.configure(&config); err != nil {
-			return nil, fmt.Errorf("configure the connection: %w", err)
-		}
-		if len(config.Servers) == 0 {
-			return nil, errors.New("configure the connection: no Servers are left")
-		}
-		if config.TLSConfig != nil {
-			config.TLSConfig = config.TLSConfig.Clone() // it may be another by now
-		}
-	}
-	if t := config.TLSConfig; t != nil && t.ServerName != "" && !t.InsecureSkipVerify {
-		verifyName(t, t.ServerName)
+	config, err := l.configuration()
+	if err != nil {
+		return nil, fmt.Errorf("configure the connection: %w", err)
 	}
 	if t := l.settings.connectTimeout; t > 0 {
 		var cancel context.CancelFunc
@@ -242,22 +221,54 @@ func (l *login) Connect(ctx context.Context, cr driver.Credentials) (sqldriver.C
 	config.Password = cr.Password.Reveal()
 
 	stop := context.AfterFunc(ctx, d.close)
-	conn, err := open(ctx, &config)
+	conn, err := open(ctx, config)
 	if !stop() && err == nil {
 		err = ctx.Err() // go-ora does not mind if its last query fails
 	}
 	if err != nil {
 		d.close()
-		var oe *network.OracleError
-		if errors.As(err, &oe) {
-			err = &serverError{oe}
-		}
-		if end := deadline.Err(ctx); end != nil && !errors.Is(err, end) {
-			err = fmt.Errorf("%w: %w", end, err)
-		}
-		return nil, fmt.Errorf("connect to %s: %w", l.zones.add(address(config.Servers[0])), err)
+		return nil, fmt.Errorf("connect to %s: %w", l.zones.add(address(config.Servers[0])), failed(ctx, err))
 	}
 	return conn, nil
+}
+
+// configuration returns that of one connection, without credentials.
+func (l *login) configuration() (*configurations.ConnectionConfig, error) {
+	// A copy, since go-ora changes it, as it does the name in a TLS configuration.
+	config := l.settings.config
+	config.Servers = slices.Clone(config.Servers)
+	if l.settings.loadBalance {
+		rand.Shuffle(len(config.Servers), func(i, j int) {
+			config.Servers[i], config.Servers[j] = config.Servers[j], config.Servers[i]
+		})
+	}
+	config.TLSConfig = l.tls.Clone()
+	if l.configure != nil {
+		if err := l.configure(&config); err != nil {
+			return nil, err
+		}
+		if len(config.Servers) == 0 {
+			return nil, errors.New("no Servers are left")
+		}
+		config.TLSConfig = config.TLSConfig.Clone() // it may be another by now
+	}
+	if t := config.TLSConfig; t != nil && t.ServerName != "" && !t.InsecureSkipVerify {
+		verifyName(t, t.ServerName)
+	}
+	return &config, nil
+}
+
+// failed returns why a login failed: an error of the server in its short form, and first of
+// all that the context has ended.
+func failed(ctx context.Context, err error) error {
+	var oe *network.OracleError
+	if errors.As(err, &oe) {
+		err = &serverError{oe}
+	}
+	if end := deadline.Err(ctx); end != nil && !errors.Is(err, end) {
+		err = fmt.Errorf("%w: %w", end, err)
+	}
+	return err
 }
 
 // A quietContext does not end. go-ora gets one, and the sockets are closed when the

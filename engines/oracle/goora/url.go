@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
+	"github.com/sqlsecrets/sqlsecrets/driver/vocabulary"
 	"github.com/sqlsecrets/sqlsecrets/internal/jdbcurl"
 )
 
@@ -26,77 +27,75 @@ import (
 // A property is one of the JDBC driver's or of a descriptor's, and then translated,
 // or go-ora's parameter under its own name, with "_" for a space. One without a
 // counterpart is an error.
-func (e Engine) ParseURL(raw string, own func(property string) bool) (u driver.URL, err error) {
-	_, rest, _ := strings.Cut(raw, ":")
-	if kind, _, _ := strings.Cut(rest, ":"); kind == "oci" || kind == "oci8" || kind == "kprb" {
-		return u, fmt.Errorf("the URL is for the driver %s of Oracle's; go-ora is as oracle:thin is", kind)
+func (e Engine) ParseURL(raw string, own func(property string) bool) (driver.URL, error) {
+	rest, err := cutPrefix(raw)
+	if err != nil {
+		return driver.URL{}, err
 	}
-	rest, ok := strings.CutPrefix(rest, "thin:")
-	if !ok {
-		return u, errors.New("the URL is not of the form oracle:thin:@host:port/service")
+	readAddress, query, err := splitAddress(rest)
+	if err != nil {
+		return driver.URL{}, err
 	}
-	if credentials, after, ok := strings.Cut(rest, "@"); !ok {
-		return u, errors.New(`the URL has no "@" before its host`)
-	} else if credentials != "" {
-		return u, errors.New("the URL has credentials before its host; the secret has them")
-	} else {
-		rest = after
-	}
-	t := translation{Params: jdbcurl.Params{Values: map[string]string{}, Plain: canonical}}
-	target, query := "", ""
-	if strings.HasPrefix(rest, "(") {
-		var d node
-		if d, rest, err = parseDescriptor(rest); err != nil {
-			return u, err
-		}
-		if query, ok = strings.CutPrefix(rest, "?"); !ok && rest != "" {
-			return u, errors.New("something other than properties follows the descriptor")
-		}
-		err = t.description(d)
-	} else {
-		target, query, _ = strings.Cut(rest, "?")
-	}
-	props, perr := jdbcurl.Properties(query)
-	if perr != nil {
-		return u, perr
+	pairs, err := jdbcurl.Properties(query)
+	if err != nil {
+		return driver.URL{}, err
 	}
 	// First of all, since other errors may quote what follows a "&" in a password.
-	if err := jdbcurl.CheckCredentials(props); err != nil {
-		return u, err
+	if err := jdbcurl.CheckCredentials(pairs); err != nil {
+		return driver.URL{}, err
 	}
-	if err == nil && !strings.HasPrefix(raw, "oracle:thin:@(") {
-		err = t.easyConnect(target)
+	t := &translation{Translation: words.NewTranslation()}
+	if err := readAddress(t); err != nil {
+		return driver.URL{}, err
 	}
-	if err != nil {
-		return u, err
-	}
-	for _, p := range props {
-		switch {
-		case p.Name == "user":
-			u.SecretID = p.Value
-		case own(p.Name):
-			err = t.Set(p.Name, p.Name, p.Value)
-		default:
-			err = t.property(p)
-		}
-		if err != nil {
-			return u, err
-		}
-	}
-	if u.SecretID == "" {
-		return u, errors.New(`the URL has no "user"; it is the id of the secret`)
-	}
-	u.Host, u.Port = t.host()
-	u.Database, u.Params = t.database, t.Values
-	return u, nil
+	t.setHost()
+	return t.Translate(append(t.options, pairs...), own)
 }
 
-// A translation turns a URL's parts into an endpoint's.
+// cutPrefix returns what follows "oracle:thin:@".
+func cutPrefix(url string) (string, error) {
+	_, rest, _ := strings.Cut(url, ":")
+	kind, rest, _ := strings.Cut(rest, ":")
+	switch kind {
+	case "thin":
+	case "oci", "oci8", "kprb":
+		return "", fmt.Errorf("the URL is for the driver %s of Oracle's; go-ora is as oracle:thin is", kind)
+	default:
+		return "", errors.New("the URL is not of the form oracle:thin:@host:port/service")
+	}
+	credentials, rest, ok := strings.Cut(rest, "@")
+	switch {
+	case !ok:
+		return "", errors.New(`the URL has no "@" before its host`)
+	case credentials != "":
+		return "", errors.New("the URL has credentials before its host; the secret has them")
+	}
+	return rest, nil
+}
+
+// splitAddress returns what reads a URL's address, and the query after that.
+func splitAddress(s string) (read func(t *translation) error, query string, err error) {
+	if !strings.HasPrefix(s, "(") {
+		address, query, _ := strings.Cut(s, "?")
+		return func(t *translation) error { return t.easyConnect(address) }, query, nil
+	}
+	d, rest, err := parseDescriptor(s)
+	if err != nil {
+		return nil, "", err
+	}
+	query, ok := strings.CutPrefix(rest, "?")
+	if !ok && rest != "" {
+		return nil, "", errors.New("something other than properties follows the descriptor")
+	}
+	return func(t *translation) error { return t.description(d) }, query, nil
+}
+
+// A translation is of a URL, of which the address is read at first.
 type translation struct {
-	hosts    []hostPort
-	lists    int
-	database string
-	jdbcurl.Params
+	*vocabulary.Translation
+	hosts   []hostPort
+	lists   int               // how many ADDRESS_LIST there were
+	options []vocabulary.Pair // of a descriptor, which are properties as those in the query
 }
 
 type hostPort struct {
@@ -104,13 +103,11 @@ type hostPort struct {
 	port int // 0: not said
 }
 
-// host returns one host, or a list as parseHosts reads it.
-func (t *translation) host() (host string, port int) {
-	if len(t.hosts) == 0 {
-		return "", 0
-	}
+// setHost sets one host, or a list as parseHosts reads it.
+func (t *translation) setHost() {
 	if len(t.hosts) == 1 {
-		return t.hosts[0].host, t.hosts[0].port
+		t.Host, t.Port = t.hosts[0].host, t.hosts[0].port
+		return
 	}
 	var list []string
 	for _, h := range t.hosts {
@@ -122,58 +119,73 @@ func (t *translation) host() (host string, port int) {
 		}
 		list = append(list, one)
 	}
-	return strings.Join(list, ","), 0
+	t.Host = strings.Join(list, ",")
 }
 
 func (t *translation) setDatabase(name string) error {
 	if err := checkName(strings.TrimPrefix(name, ":")); err != nil {
 		return fmt.Errorf("the service or SID: %w", err)
 	}
-	if t.database != "" {
+	if t.Database != "" {
 		return errors.New("the URL has more than one service or SID")
 	}
-	t.database = name
+	t.Database = name
 	return nil
 }
 
 // easyConnect reads what is not a descriptor.
 func (t *translation) easyConnect(s string) error {
-	slashes := false
-	if scheme, after, ok := strings.Cut(s, "://"); ok && !strings.ContainsAny(scheme, "/:") {
-		switch lower := strings.ToLower(scheme); lower {
-		case "tcp", "tcps":
-			if err := t.Set("PROTOCOL", "PROTOCOL", lower); err != nil {
-				return err
-			}
-		case "ldap", "ldaps":
-			return errors.New("the URL is a name in LDAP, which is not looked up; give host:port/service")
-		default:
-			return errors.New("the URL has another protocol than tcp and tcps")
-		}
-		s, slashes = after, true
-	} else if after, ok := strings.CutPrefix(s, "//"); ok {
-		s, slashes = after, true
+	s, marked, err := t.protocol(s)
+	if err != nil {
+		return err
 	}
 	authority, path, hasPath := strings.Cut(s, "/")
 	if strings.IndexByte(authority, ';') >= 0 {
 		return errors.New("the URL has more than one list of hosts")
 	}
-	// host:port:SID, after an IPv6 address's brackets.
-	if last := strings.LastIndexByte(authority, ':'); !hasPath && !slashes && last > strings.LastIndexByte(authority, ']') {
-		if before := authority[:last]; strings.IndexByte(before[strings.LastIndexByte(before, ']')+1:], ':') >= 0 {
-			name, err := jdbcurl.Unescape(authority[last+1:])
-			if err != nil {
-				return fmt.Errorf("the SID: %w", err)
-			}
-			if err := t.setDatabase(":" + name); err != nil {
-				return err
-			}
-			authority = before
+	if !marked && !hasPath {
+		if authority, err = t.sid(authority); err != nil {
+			return err
 		}
 	}
 	if err := t.authority(authority); err != nil {
 		return err
 	}
+	return t.service(path)
+}
+
+// protocol reads what a host may have before it, "tcps://" or "//", and returns the rest.
+func (t *translation) protocol(s string) (rest string, marked bool, err error) {
+	scheme, rest, ok := strings.Cut(s, "://")
+	if !ok || strings.ContainsAny(scheme, "/:") {
+		rest, marked = strings.CutPrefix(s, "//")
+		return rest, marked, nil
+	}
+	switch scheme = strings.ToLower(scheme); scheme {
+	case "tcp", "tcps":
+		return rest, true, t.Set("PROTOCOL", "PROTOCOL", scheme)
+	case "ldap", "ldaps":
+		return "", false, errors.New("the URL is a name in LDAP, which is not looked up; give host:port/service")
+	}
+	return "", false, errors.New("the URL has another protocol than tcp and tcps")
+}
+
+// sid reads the SID of host:port:SID, if there is one, and returns the rest.
+func (t *translation) sid(authority string) (rest string, err error) {
+	afterIPv6 := authority[strings.LastIndexByte(authority, ']')+1:]
+	if strings.Count(afterIPv6, ":") < 2 {
+		return authority, nil
+	}
+	last := strings.LastIndexByte(authority, ':')
+	name, err := jdbcurl.Unescape(authority[last+1:])
+	if err != nil {
+		return "", fmt.Errorf("the SID: %w", err)
+	}
+	return authority[:last], t.setDatabase(":" + name)
+}
+
+// service reads service:server/instance.
+func (t *translation) service(path string) error {
 	path, instance, hasInstance := strings.Cut(path, "/")
 	path, server, hasServer := strings.Cut(path, ":")
 	if path != "" {
@@ -218,24 +230,7 @@ func (t *translation) authority(s string) error {
 		}
 	}
 	if len(t.hosts) > 1 {
-		t.Values["LOAD BALANCE"] = "true"
+		t.Params["LOAD BALANCE"] = "true"
 	}
 	return nil
-}
-
-func (t *translation) property(p jdbcurl.Property) error {
-	if p.Bare {
-		// Not quoted: it may be what follows a "&" in a value.
-		return errors.New("a property has no value")
-	}
-	known, ok := properties[strings.ToLower(p.Name)]
-	if !ok {
-		for prefix, hint := range families {
-			if strings.HasPrefix(strings.ToLower(p.Name), prefix) {
-				return fmt.Errorf("property %q: it has no counterpart in go-ora%s", p.Name, hint)
-			}
-		}
-		return t.Set(p.Name, p.Name, p.Value) // CheckParams knows it or not
-	}
-	return t.Translate(p.Name, p.Value, known.param, known.translate, checkValue)
 }

@@ -256,7 +256,7 @@ func FuzzParseURL(f *testing.F) {
 		}
 		said := map[string]string{}
 		for name, value := range u.Params {
-			said[goora.Plain(name)] = value
+			said[goora.Words.Fold(name)] = value
 		}
 		asked := strings.EqualFold(said["PROTOCOL"], "tcps")
 		switch strings.ToLower(said["SSL"]) {

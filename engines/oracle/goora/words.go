@@ -1,0 +1,216 @@
+package goora
+
+import (
+	"errors"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/sqlsecrets/sqlsecrets/driver/vocabulary"
+)
+
+// CheckParams checks parameters: those of go-ora, in any case, and with a space, "_" or "-"
+// between words.
+func (e Engine) CheckParams(params map[string]string) error {
+	_, err := readSettings(params)
+	return err
+}
+
+// words are what go-ora, Oracle's JDBC driver and descriptors call things.
+var words = &vocabulary.Vocabulary{
+	Vendor:        "go-ora",
+	Params:        params(),
+	Refused:       refused,
+	Meant:         map[string]string{"tls": "SSL", "usessl": "SSL", "sslmode": "SSL", "encrypt": "SSL"},
+	Fold:          canonical,
+	Properties:    properties,
+	AnyCase:       true,
+	AnyCaseValues: true,
+	Absent:        "oracle.*",
+}
+
+// setters are the parameters of ParseConfig in connect_config.go of go-ora v2.8.24, but
+// for those in refused, and some of our own that Oracle's other clients have. Names
+// are as canonical has them. Each sets what the parameter says, or says what is wrong with
+// the value, without quoting it.
+var setters = map[string]func(s *settings, value string) error{
+	"CONNECT TIMEOUT":           func(s *settings, v string) (err error) { s.connectTimeout, err = parseTime(v); return err },
+	"DATA INTEGRITY":            func(s *settings, v string) error { return level(&s.config.IntServiceLevel, v) },
+	"DBA PRIVILEGE":             privilege,
+	"ENCRYPTION":                func(s *settings, v string) error { return level(&s.config.EncServiceLevel, v) },
+	"INSTANCE NAME":             func(s *settings, v string) error { return setName(&s.config.InstanceName, v) },
+	"LANGUAGE":                  func(s *settings, v string) error { return setLanguage(&s.config.Language, v) },
+	"LOAD BALANCE":              func(s *settings, v string) (err error) { s.loadBalance, err = boolOf(v); return err },
+	"LOB FETCH":                 lobFetch,
+	"OS USER":                   func(s *settings, v string) error { s.config.OSUserName = v; return vocabulary.NotEmpty(v) },
+	"PREFETCH ROWS":             prefetch,
+	"PROGRAM":                   func(s *settings, v string) error { s.config.ProgramName = v; return vocabulary.NotEmpty(v) },
+	"PROTOCOL":                  protocol,
+	"PROXY CLIENT NAME":         func(s *settings, v string) error { s.config.ProxyClientName = v; return vocabulary.NotEmpty(v) },
+	"SERVER LOCATION":           location,
+	"SERVER TYPE":               serverType,
+	"SSL":                       func(s *settings, v string) error { return setBool(&s.tls, v) },
+	"SSL VERIFY":                func(s *settings, v string) error { return setBool(&s.verify, v) },
+	"TERRITORY":                 func(s *settings, v string) error { return setLanguage(&s.config.Territory, v) },
+	"TIMEOUT":                   func(s *settings, v string) (err error) { s.config.Timeout, err = parseTime(v); return err },
+	"TRANSPORT CONNECT TIMEOUT": func(s *settings, v string) (err error) { s.dialTimeout, err = parseTime(v); return err },
+	"WALLET":                    func(s *settings, v string) error { s.wallet = v; return vocabulary.NotEmpty(v) },
+}
+
+// params are the setters, each of which checks a value as well.
+func params() map[string]vocabulary.Param {
+	params := map[string]vocabulary.Param{}
+	for name, set := range setters {
+		params[name] = vocabulary.Param{Check: func(v string) error {
+			if strings.IndexFunc(v, func(r rune) bool { return r < ' ' || r == 0x7f }) >= 0 {
+				return errors.New("a control character")
+			}
+			return set(&settings{}, v)
+		}}
+	}
+	return params
+}
+
+const (
+	secretLogsIn = "the user and the password of the secret are what logs in"
+	setOOB       = "set EnableOOB in Engine.Configure"
+	setTraceDir  = "all that is sent would be in files; set TraceDir in Engine.Configure"
+	setTLS       = "set driver.Options.TLS"
+	nameInTLS    = "the name in the certificate is the host's, or that of driver.Options.TLS"
+	noTNSNames   = "names of tnsnames.ora are not looked up"
+	noPassword   = "a wallet is opened without one, from its cwallet.sso"
+)
+
+// refused are parameters that go-ora knows and we do not take, with the reason.
+var refused = map[string]string{
+	"AUTH SERV":                    secretLogsIn,
+	"AUTH TYPE":                    secretLogsIn,
+	"CHARSET":                      "set CharsetID in Engine.Configure",
+	"CID":                          "it is text within the descriptor",
+	"CLIENT CHARSET":               "set CharsetID in Engine.Configure",
+	"CONNECTION TIMEOUT":           "it is not what its name says: give CONNECT TIMEOUT, or TIMEOUT for each read and write",
+	"DOMAIN":                       secretLogsIn,
+	"ENABLE OOB":                   setOOB,
+	"ENABLE URGENT DATA TRANSPORT": setOOB,
+	"FAILOVER":                     "go-ora has it no more",
+	"OS HASH":                      secretLogsIn,
+	"OS PASS":                      secretLogsIn,
+	"OS PASSHASH":                  secretLogsIn,
+	"OS PASSWORD":                  secretLogsIn,
+	"OS PASSWORD HASH":             secretLogsIn,
+	"RE TRY TIME":                  "go-ora has it no more",
+	"RETRY TIME":                   "go-ora has it no more",
+	"RETRYTIME":                    "go-ora has it no more",
+	"TRACE DIR":                    setTraceDir,
+	"TRACE DIRECTORY":              setTraceDir,
+	"TRACE FILE":                   "all that is sent would be in a file; set TraceFilePath in Engine.Configure",
+	"TRACE FOLDER":                 setTraceDir,
+	"UNIX SOCKET":                  "a connection goes to a host and a port",
+	"USE OOB":                      setOOB,
+	"WALLET PASSWORD":              noPassword,
+}
+
+// canonical is a parameter's name as the tables have it. go-ora's names are in any
+// case and have spaces, for which "_" does as well.
+func canonical(name string) string {
+	return strings.NewReplacer("_", " ", "-", " ").Replace(strings.ToUpper(name))
+}
+
+// properties are by their names in lower case, for a descriptor's are in any case.
+// ssl_server_dn_match says whether the name in a certificate is to be checked, which it
+// always is. Those of the JDBC driver are in
+// https://docs.oracle.com/en/database/oracle/oracle-database/23/jajdb/oracle/jdbc/OracleConnection.html,
+// those of a descriptor in
+// https://docs.oracle.com/en/database/oracle/oracle-database/23/netrf/local-naming-parameters-in-tns-ora-file.html
+var properties = map[string]vocabulary.Property{
+	// JDBC. All other names that begin with "oracle." have no counterpart.
+	"defaultrowprefetch":                   {Param: "PREFETCH ROWS"},
+	"internal_logon":                       {Param: "DBA PRIVILEGE"},
+	"logintimeout":                         {Param: "CONNECT TIMEOUT"},
+	"oracle.jdbc.defaultrowprefetch":       {Param: "PREFETCH ROWS"},
+	"oracle.jdbc.internal_logon":           {Param: "DBA PRIVILEGE"},
+	"oracle.jdbc.logintimeout":             {Param: "CONNECT TIMEOUT"},
+	"oracle.jdbc.proxyclientname":          {Param: "PROXY CLIENT NAME"},
+	"oracle.jdbc.readtimeout":              {Param: "TIMEOUT", Translate: milliseconds},
+	"oracle.jdbc.tcpnodelay":               vocabulary.Only("", trues...), // Go's default
+	"oracle.jdbc.timezoneasregion":         vocabulary.Only("the session has the offset of the local zone", falses...),
+	"oracle.net.connect_timeout":           {Param: "CONNECT TIMEOUT", Translate: milliseconds},
+	"oracle.net.crypto_checksum_client":    {Param: "DATA INTEGRITY"},
+	"oracle.net.disableoob":                vocabulary.Only(setOOB, trues...),
+	"oracle.net.encryption_client":         {Param: "ENCRYPTION"},
+	"oracle.net.keepalive":                 vocabulary.Only("set a Dialer in Engine.Configure", trues...), // Go's default
+	"oracle.net.networkcompression":        vocabulary.Only("", falses...),
+	"oracle.net.outbound_connect_timeout":  {Param: "TRANSPORT CONNECT TIMEOUT", Translate: milliseconds},
+	"oracle.net.read_timeout":              {Param: "TIMEOUT", Translate: milliseconds},
+	"oracle.net.ssl_server_cert_dn":        vocabulary.None(nameInTLS),
+	"oracle.net.ssl_server_dn_match":       checked(isBool),
+	"oracle.net.ssl_version":               vocabulary.None(setTLS),
+	"oracle.net.ssl_cipher_suites":         vocabulary.None(setTLS),
+	"oracle.net.tns_admin":                 vocabulary.None(noTNSNames),
+	"oracle.net.transport_connect_timeout": {Param: "TRANSPORT CONNECT TIMEOUT", Translate: milliseconds},
+	"oracle.net.wallet_location":           {Param: "WALLET", Translate: walletLocation},
+	"oracle.net.wallet_password":           vocabulary.None(noPassword),
+	"tns_admin":                            vocabulary.None(noTNSNames),
+	"javax.net.ssl.*":                      vocabulary.None(setTLS),
+	"v$session.*":                          vocabulary.None("set it in Engine.Configure"),
+	"v$session.osuser":                     {Param: "OS USER"},
+	"v$session.program":                    {Param: "PROGRAM"},
+
+	// Descriptors, and the query of a URL
+	"connect_timeout":           {Param: "CONNECT TIMEOUT"},
+	"enable":                    vocabulary.Only("there is just broken", "broken"), // Go has keep-alive on
+	"expire_time":               checked(number),                                   // Go has probes of its own
+	"failover":                  vocabulary.Only("the hosts are tried until one accepts the connection", trues...),
+	"load_balance":              {Param: "LOAD BALANCE"},
+	"my_wallet_directory":       {Param: "WALLET", Translate: walletLocation},
+	"retry_count":               checked(number), // a pool's next connect is the next try
+	"retry_delay":               checked(number),
+	"sdu":                       checked(number), // a wish
+	"source_route":              vocabulary.Only("", falses...),
+	"ssl_server_cert_dn":        vocabulary.None(nameInTLS),
+	"ssl_server_dn_match":       checked(isBool),
+	"transport_connect_timeout": {Param: "TRANSPORT CONNECT TIMEOUT"},
+	"wallet_location":           {Param: "WALLET", Translate: walletLocation},
+}
+
+// checked is a property without effect, whose value is checked all the same.
+func checked(check func(value string) error) vocabulary.Property {
+	return vocabulary.Property{Translate: func(v string) (string, error) { return "", check(v) }}
+}
+
+var number = vocabulary.Number("a number", 0, math.MaxInt32)
+
+func isBool(v string) error {
+	_, err := boolOf(v)
+	return err
+}
+
+// milliseconds translates a time, in which 0 is none.
+func milliseconds(v string) (string, error) {
+	n, err := strconv.ParseUint(v, 10, 31)
+	if err != nil {
+		return "", errors.New("it has to be a number of milliseconds")
+	}
+	if d := time.Duration(n) * time.Millisecond; d%time.Second == 0 {
+		return strconv.FormatUint(n/1000, 10), nil
+	}
+	return v + "ms", nil
+}
+
+// walletLocation takes a folder, "file:" and a folder, or
+// (SOURCE=(METHOD=FILE)(METHOD_DATA=(DIRECTORY=…))).
+func walletLocation(v string) (string, error) {
+	if strings.HasPrefix(v, "(") {
+		n, rest, ok := parseNode(v, 0)
+		if !ok || strings.TrimSpace(rest) != "" {
+			return "", errors.New("it is not a folder")
+		}
+		v = walletFolder(n)
+	}
+	v = strings.TrimPrefix(v, "file:")
+	if v == "" || strings.EqualFold(v, "system") {
+		return "", errors.New("it is not a folder")
+	}
+	return v, nil
+}

@@ -150,22 +150,22 @@ var guideProperties = configtest.Cases(`
 	columnEncryption=Enabled => ColumnEncryption=true
 
 	integratedSecurity=false =>
-	integratedSecurity=true => error: no counterpart
+	integratedSecurity=true => error: without a counterpart
 	trusted_connection=false =>
-	trusted_connection=yes => error: no counterpart
+	trusted_connection=yes => error: without a counterpart
 	authentication=NotSpecified =>
 	authentication=SqlPassword =>
-	authentication=ActiveDirectoryPassword => error: no counterpart
+	authentication=ActiveDirectoryPassword => error: without a counterpart
 	authenticationScheme=nativeAuthentication =>
 	authenticationScheme=NTLM => error: DOMAIN
 	sendStringParametersAsUnicode=true =>
 	sendStringParametersAsUnicode=false => error: mssql.VarChar
 	selectMethod=direct =>
-	selectMethod=cursor => error: no counterpart
+	selectMethod=cursor => error: without a counterpart
 	responseBuffering=adaptive =>
 	responseBuffering=full =>
 	lastUpdateCount=true =>
-	lastUpdateCount=false => error: no counterpart
+	lastUpdateCount=false => error: without a counterpart
 	xopenStates=true =>
 	xopenStates=false =>
 	disableStatementPooling=true =>
@@ -176,7 +176,7 @@ var guideProperties = configtest.Cases(`
 	queryTimeout=0 =>
 	queryTimeout=5 => error: context
 	cancelQueryTimeout=-1 =>
-	cancelQueryTimeout=5 => error: no counterpart
+	cancelQueryTimeout=5 => error: without a counterpart
 	lockTimeout=-1 =>
 	lockTimeout=5 => error: SessionInitSQL
 	quotedIdentifier=ON =>
@@ -188,9 +188,9 @@ var guideProperties = configtest.Cases(`
 	connectRetryCount=1 =>
 	connectRetryCount=2 => error: database/sql
 	fips=false =>
-	fips=true => error: no counterpart
+	fips=true => error: without a counterpart
 	replication=false =>
-	replication=true => error: no counterpart
+	replication=true => error: without a counterpart
 
 	dialTimeout=4 => DialTimeout=4s
 	failoverPartner=CANARY => error: listener
@@ -253,16 +253,17 @@ const guideSecret = `{"engine":"sqlserver","host":"h.example.com","port":1433,"d
 // nor a rule of the engine.
 func TestGuide(t *testing.T) {
 	const guide = "../../../docs/sqlserver.md"
-	if err := (configtest.Table{File: guide, First: "parameters", Plain: mssqldb.Plain}).Check(guideParams, slices.Concat(mssqldb.Params, mssqldb.Refused)); err != nil {
+	params, properties := mssqldb.Words.Names()
+	if err := (configtest.Table{File: guide, First: "parameters", Plain: mssqldb.Words.Fold}).Check(guideParams, params); err != nil {
 		t.Error(err)
 	}
-	if err := (configtest.Table{File: guide, First: "mssql-jdbc's property", Plain: mssqldb.Plain}).Check(guideProperties, mssqldb.Properties); err != nil {
+	if err := (configtest.Table{File: guide, First: "mssql-jdbc's property", Plain: mssqldb.Words.Fold}).Check(guideProperties, properties); err != nil {
 		t.Error(err)
 	}
 
 	t.Chdir(filepath.Dir(newCertificates(t, "h.example.com").CA))
 	without := guideProperties[:0:0]
-	for _, name := range mssqldb.WithoutCounterpart {
+	for _, name := range strings.Fields(mssqldb.Words.Absent) {
 		without = append(without, configtest.Case{Set: name + "=CANARY", Err: "no counterpart in go-mssqldb"})
 	}
 	for _, c := range []struct {

@@ -31,7 +31,7 @@ type login struct {
 // Prepare has the driver parse the parameters, with the host in front of them. Files
 // that they name are read now.
 func (e Engine) Prepare(ep driver.Endpoint) (driver.Login, error) {
-	p, err := readParams(ep.Params)
+	p, err := words.Read(ep.Params)
 	if err != nil {
 		return nil, err
 	}
@@ -51,7 +51,8 @@ func (e Engine) Prepare(ep driver.Endpoint) (driver.Login, error) {
 	if err := setTLS(&config, p, ep); err != nil {
 		return nil, err
 	}
-	return &login{e, config, encryption(p) == "" && ep.TLS == nil, duration(p["logintimeout"])}, nil
+	timeout, _ := strconv.Atoi(p["logintimeout"])
+	return &login{e, config, encryption(p) == "" && ep.TLS == nil, time.Duration(timeout) * time.Second}, nil
 }
 
 // parse has the driver parse a connection string with everything but credentials and
@@ -62,27 +63,7 @@ func parse(ep driver.Endpoint, p map[string]string) (msdsn.Config, error) {
 			return msdsn.Config{}, errors.New(`parameter "timezone": no time zone of that name is installed`)
 		}
 	}
-	host := ep.Host
-	if instance, ok := p["instance"]; ok {
-		host += `\` + instance
-	}
-	values := map[string]string{
-		"server": host, "port": strconv.Itoa(ep.Port), "database": ep.Database, "protocol": "tcp",
-		"encrypt": "disable", "epa enabled": "false", // not as MSSQL_USE_EPA says
-	}
-	for key, value := range p {
-		if r := rules[key]; r.parsed {
-			values[r.name] = value
-		}
-	}
-	for _, key := range []string{"columnencryption", "multisubnetfailover"} {
-		if v, ok := p[key]; ok {
-			values[key] = enabled(v)
-		}
-	}
-	if strings.EqualFold(p["applicationintent"], "readonly") {
-		values["applicationintent"] = "ReadOnly" // in another case it would be ignored
-	}
+	values := connectionString(ep, p)
 	var b strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		b.WriteString(name + "={" + strings.ReplaceAll(values[name], "}", "}}") + "};")
@@ -92,7 +73,7 @@ func parse(ep driver.Endpoint, p map[string]string) (msdsn.Config, error) {
 		return c, errors.New("go-mssqldb does not take the parameters")
 	}
 	if c.Host != ep.Host || c.Port != uint64(ep.Port) || c.Instance != p["instance"] || c.Database != ep.Database ||
-		c.User != "" || c.Password != "" || c.ChangePassword != "" || c.FailOverPartner != "" {
+		c.User+c.Password+c.ChangePassword+c.FailOverPartner != "" {
 		return c, errors.New("go-mssqldb reads another address or database out of the parameters")
 	}
 	at := strconv.Itoa(ep.Port)
@@ -103,6 +84,32 @@ func parse(ep driver.Endpoint, p map[string]string) (msdsn.Config, error) {
 		c.ServerSPN = "MSSQLSvc/" + c.Host + ":" + at
 	}
 	return c, nil
+}
+
+// connectionString returns what the driver is to parse.
+func connectionString(ep driver.Endpoint, p map[string]string) map[string]string {
+	host := ep.Host
+	if instance, ok := p["instance"]; ok {
+		host += `\` + instance
+	}
+	values := map[string]string{
+		"server": host, "port": strconv.Itoa(ep.Port), "database": ep.Database, "protocol": "tcp",
+		"encrypt": "disable", "epa enabled": "false", // not as MSSQL_USE_EPA says
+	}
+	for name, value := range p {
+		if _, ok := passed[name]; ok {
+			values[name] = value
+		}
+	}
+	for _, name := range []string{"columnencryption", "multisubnetfailover"} {
+		if v, ok := p[name]; ok {
+			values[name] = enabled(v)
+		}
+	}
+	if strings.EqualFold(p["applicationintent"], "readonly") {
+		values["applicationintent"] = "ReadOnly" // in another case it would be ignored
+	}
+	return values
 }
 
 // errNoEncryption is go-mssqldb's text if it wants encryption and the server's PRELOGIN
@@ -123,22 +130,14 @@ func (l *login) Connect(ctx context.Context, cr driver.Credentials) (sqldriver.C
 		ctx, cancel = context.WithTimeout(ctx, l.timeout)
 		defer cancel()
 	}
-	config := l.config
-	config.Parameters = maps.Clone(config.Parameters)
-	config.TLSConfig = config.TLSConfig.Clone() // the driver writes into it
-	unverified := config.TLSConfig
-	if l.engine.Configure != nil {
-		if err := l.engine.Configure(&config); err != nil {
-			return nil, fmt.Errorf("configure the connection: %w", err)
-		}
-		if config.FailOverPartner != "" {
-			return nil, errors.New("configure the connection: a FailOverPartner, at which a rejected login would be repeated")
-		}
+	config, plaintext, err := l.configuration()
+	if err != nil {
+		return nil, fmt.Errorf("configure the connection: %w", err)
 	}
 	setCredentials(&config, cr)
 
 	conn, dialled, err := l.connect(ctx, config)
-	if l.plaintext && err != nil && err.Error() == errNoEncryption && dialled == 1 && config.TLSConfig == unverified && unverified.InsecureSkipVerify {
+	if plaintext && err != nil && err.Error() == errNoEncryption && dialled == 1 {
 		// Not EncryptionDisabled: what it sends is encrypted if the server can, after all.
 		config.Encryption = msdsn.EncryptionOff
 		conn, _, err = l.connect(ctx, config)
@@ -150,6 +149,24 @@ func (l *login) Connect(ctx context.Context, cr driver.Credentials) (sqldriver.C
 		return nil, fmt.Errorf("connect to %s: %w", address(config), err)
 	}
 	return conn, nil
+}
+
+// configuration returns that of one connection, without credentials, and whether it may be
+// made without encryption if the server has none.
+func (l *login) configuration() (config msdsn.Config, plaintext bool, err error) {
+	config = l.config
+	config.Parameters = maps.Clone(config.Parameters)
+	config.TLSConfig = config.TLSConfig.Clone() // the driver writes into it
+	ours := config.TLSConfig
+	if l.engine.Configure != nil {
+		if err := l.engine.Configure(&config); err != nil {
+			return config, false, err
+		}
+		if config.FailOverPartner != "" {
+			return config, false, errors.New("a FailOverPartner, at which a rejected login would be repeated")
+		}
+	}
+	return config, l.plaintext && config.TLSConfig == ours && ours.InsecureSkipVerify, nil
 }
 
 // setCredentials sets the user and the password.

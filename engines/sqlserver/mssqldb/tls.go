@@ -22,12 +22,7 @@ func encryption(p map[string]string) string {
 	v, ok := p["encrypt"]
 	if !ok {
 		// What asks for verification asks for something to verify.
-		for _, name := range []string{"certificate", "servercertificate", "hostnameincertificate"} {
-			if _, ok := p[name]; ok {
-				return "true"
-			}
-		}
-		if v, ok := p["trustservercertificate"]; ok && boolText(v) == "false" {
+		if v, ok := p["trustservercertificate"]; isSet(p, verifying...) || ok && boolText(v) == "false" {
 			return "true"
 		}
 		return ""
@@ -62,35 +57,9 @@ func setTLS(config *msdsn.Config, p map[string]string, ep driver.Endpoint) error
 		config.TLSConfig = nil
 		return nil
 	}
-	verify := mode == "strict" || mode != "" && boolText(p["trustservercertificate"]) == "false"
-	var c *tls.Config
-	switch {
-	case ep.TLS != nil:
-		for _, name := range []string{"certificate", "servercertificate"} {
-			if _, ok := p[name]; ok {
-				return fmt.Errorf("parameter %q says what to verify by, and driver.Options.TLS does", name)
-			}
-		}
-		c = ep.TLS.Clone()
-		c.InsecureSkipVerify = c.InsecureSkipVerify && !verify
-	case p["servercertificate"] != "":
-		certificate, err := readCertificate("servercertificate", p["servercertificate"])
-		if err != nil {
-			return err
-		}
-		c = onlyCertificate(certificate)
-	default:
-		c = &tls.Config{InsecureSkipVerify: !verify}
-		if path, ok := p["certificate"]; ok {
-			certificate, err := readCertificate("certificate", path)
-			if err != nil {
-				return err
-			}
-			c.RootCAs = x509.NewCertPool()
-			for _, one := range certificate {
-				c.RootCAs.AddCert(one)
-			}
-		}
+	c, err := verification(p, ep.TLS, mode == "strict" || mode != "" && boolText(p["trustservercertificate"]) == "false")
+	if err != nil {
+		return err
 	}
 	if name, ok := p["hostnameincertificate"]; ok {
 		c.ServerName = name
@@ -108,6 +77,40 @@ func setTLS(config *msdsn.Config, p map[string]string, ep driver.Endpoint) error
 	c.DynamicRecordSizingDisabled = true // as go-mssqldb has it; SQL Server wants a packet in one piece
 	config.TLSConfig, config.TrustServerCertificate = c, c.InsecureSkipVerify && c.VerifyConnection == nil
 	return nil
+}
+
+// verification returns a TLS configuration by which a server is verified if it has to be:
+// the caller's, if there is one, or what the parameters name.
+func verification(p map[string]string, callers *tls.Config, verify bool) (*tls.Config, error) {
+	if callers != nil {
+		for _, name := range []string{"certificate", "servercertificate"} {
+			if isSet(p, name) {
+				return nil, fmt.Errorf("parameter %q says what to verify by, and driver.Options.TLS does", name)
+			}
+		}
+		c := callers.Clone()
+		c.InsecureSkipVerify = c.InsecureSkipVerify && !verify
+		return c, nil
+	}
+	if path, ok := p["servercertificate"]; ok {
+		certificates, err := readCertificate("servercertificate", path)
+		if err != nil {
+			return nil, err
+		}
+		return onlyCertificate(certificates), nil
+	}
+	c := &tls.Config{InsecureSkipVerify: !verify}
+	if path, ok := p["certificate"]; ok {
+		certificates, err := readCertificate("certificate", path)
+		if err != nil {
+			return nil, err
+		}
+		c.RootCAs = x509.NewCertPool()
+		for _, one := range certificates {
+			c.RootCAs.AddCert(one)
+		}
+	}
+	return c, nil
 }
 
 // onlyCertificate takes a server that has the first of these certificates, whatever it

@@ -3,11 +3,12 @@ package mssqldb
 import (
 	"errors"
 	"fmt"
-	"slices"
+	"maps"
 	"strconv"
 	"strings"
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
+	"github.com/sqlsecrets/sqlsecrets/driver/vocabulary"
 	"github.com/sqlsecrets/sqlsecrets/internal/jdbcurl"
 )
 
@@ -23,60 +24,35 @@ import (
 // go-mssqldb's parameter under its own name without spaces. One of the JDBC driver's
 // without a counterpart is an error. Without encrypt the connection is encrypted and
 // verified.
-func (e Engine) ParseURL(raw string, own func(property string) bool) (u driver.URL, err error) {
+func (e Engine) ParseURL(raw string, own func(property string) bool) (driver.URL, error) {
 	_, rest, _ := strings.Cut(raw, ":")
 	rest, ok := strings.CutPrefix(rest, "//")
 	if !ok {
-		return u, errors.New("the URL is not of the form sqlserver://host:port;databaseName=name;user=id")
+		return driver.URL{}, errors.New("the URL is not of the form sqlserver://host:port;databaseName=name;user=id")
 	}
 	address, list, _ := strings.Cut(rest, ";")
-	props, err := splitProperties(list)
+	pairs, err := splitProperties(list)
 	if err != nil {
-		return u, err
+		return driver.URL{}, err
 	}
 	// First of all, since other errors may quote what follows a ";" in a password.
-	if err := jdbcurl.CheckCredentials(props); err != nil {
-		return u, err
+	if err := jdbcurl.CheckCredentials(pairs); err != nil {
+		return driver.URL{}, err
 	}
-	t := translation{jdbcurl.Params{Values: map[string]string{}}}
-	if err := t.address(address); err != nil {
-		return u, err
+	t := words.NewTranslation()
+	if err := readAddress(t, address); err != nil {
+		return driver.URL{}, err
 	}
-	for _, p := range props {
-		lower := strings.ToLower(p.Name)
-		switch {
-		case p.Name == "user":
-			u.SecretID = p.Value
-		case lower == "servername", lower == "server":
-			err = t.serverName(p)
-		case lower == "portnumber", lower == "port":
-			err = t.Set(p.Name, "port number", p.Value)
-		case lower == "instancename":
-			err = t.Set(p.Name, "instance", p.Value)
-		case lower == "databasename", lower == "database":
-			err = t.Set(p.Name, "database", p.Value)
-		case own(p.Name):
-			err = t.Set(p.Name, p.Name, p.Value)
-		default:
-			err = t.property(p.Name, lower, p.Value)
-		}
-		if err != nil {
-			return u, err
-		}
-	}
-	if u.SecretID == "" {
-		return u, errors.New(`the URL has no "user"; it is the id of the secret`)
-	}
-	if err := t.finish(&u); err != nil {
-		return u, err
-	}
-	return u, nil
+	// "port" is the JDBC driver's here, not the Connector's.
+	return t.Translate(pairs, func(property string) bool {
+		return properties[strings.ToLower(property)].Apply == nil && own(property)
+	})
 }
 
 // splitProperties splits "name=value;name={value}". It refuses a name that is given
 // twice, case ignored.
-func splitProperties(list string) ([]jdbcurl.Property, error) {
-	var ps []jdbcurl.Property
+func splitProperties(list string) ([]vocabulary.Pair, error) {
+	var ps []vocabulary.Pair
 	seen := map[string]bool{}
 	for list != "" {
 		var name, value string
@@ -108,7 +84,7 @@ func splitProperties(list string) ([]jdbcurl.Property, error) {
 		if strings.IndexByte(value, 0) >= 0 {
 			return nil, fmt.Errorf("property %q: a NUL character", name)
 		}
-		ps = append(ps, jdbcurl.Property{Name: name, Value: value})
+		ps = append(ps, vocabulary.Pair{Name: name, Value: value})
 	}
 	return ps, nil
 }
@@ -145,31 +121,25 @@ func cutValue(list string) (value, rest string, err error) {
 	return b.String(), rest, nil
 }
 
-// A translation turns properties into parameters. Besides those, it has "server", "port
-// number", "instance" and "database".
-type translation struct{ jdbcurl.Params }
+// portNumber is where a translation has the port until finish takes it out of the
+// parameters, as it does "server", "database" and, if there is a port, "instance".
+const portNumber = "port number"
 
-// address reads host\instance:port.
-func (t *translation) address(s string) error {
-	if s == "" {
-		return nil
-	}
+// readAddress reads host\instance:port.
+func readAddress(t *vocabulary.Translation, s string) error {
 	if strings.IndexByte(s, ',') >= 0 {
 		return errors.New("the URL has several hosts, and go-mssqldb connects to one: name the availability group's listener")
 	}
-	host, instance, hasInstance := strings.Cut(s, `\`)
-	port, hasPort := "", false
-	if hasInstance {
-		instance, port, hasPort = strings.Cut(instance, ":")
-		s = host
-	}
+	s, instance, hasInstance := strings.Cut(s, `\`)
 	host, number, err := jdbcurl.SplitHostPort(s)
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
-	case hasInstance && number != 0:
-		return errors.New(`the URL has a port before the "\"; it is host\instance:port`)
-	case number != 0:
+	}
+	instance, port, hasPort := strings.Cut(instance, ":")
+	if number != 0 {
+		if hasInstance {
+			return errors.New(`the URL has a port before the "\"; it is host\instance:port`)
+		}
 		port, hasPort = strconv.Itoa(number), true
 	}
 	if host != "" {
@@ -179,13 +149,18 @@ func (t *translation) address(s string) error {
 		err = t.Set("the URL's instance", "instance", instance)
 	}
 	if hasPort && err == nil {
-		err = t.Set("the URL's port", "port number", port)
+		err = t.Set("the URL's port", portNumber, port)
 	}
 	return err
 }
 
+// place is what a property does that is one part of where to connect.
+func place(param string) func(t *vocabulary.Translation, p vocabulary.Pair) error {
+	return func(t *vocabulary.Translation, p vocabulary.Pair) error { return t.Set(p.Name, param, p.Value) }
+}
+
 // serverName reads a host that may have an instance after it.
-func (t *translation) serverName(p jdbcurl.Property) error {
+func serverName(t *vocabulary.Translation, p vocabulary.Pair) error {
 	host, instance, ok := strings.Cut(p.Value, `\`)
 	if inner, ok := strings.CutPrefix(host, "["); ok {
 		host = strings.TrimSuffix(inner, "]")
@@ -200,57 +175,52 @@ func (t *translation) serverName(p jdbcurl.Property) error {
 	return t.Set(p.Name, "instance", instance)
 }
 
-func (t *translation) property(name, lower, value string) error {
-	known, ok := properties[lower]
-	if slices.Contains(withoutCounterpart, lower) {
-		known, ok = property{translate: none("")}, true
-	}
-	if !ok {
-		known.param = name // CheckParams knows it or not
-		if r, ok := rules[lower]; ok {
-			known.param = r.name
+// finish gives each parameter its name, moves out of them what has a place of its own, and
+// settles what depends on several.
+func finish(t *vocabulary.Translation) error {
+	for name, value := range maps.Clone(t.Params) {
+		// In a URL go-mssqldb's names are in any case and without spaces.
+		if _, ok := params[plain(name)]; ok {
+			delete(t.Params, name)
+			t.Params[plain(name)] = value
 		}
 	}
-	return t.Translate(name, value, known.param, known.translate, checkValue)
+	if err := takePlaces(t); err != nil {
+		return err
+	}
+	// mssql-jdbc does not verify what encrypts the login alone.
+	if !isSet(t.Params, "encrypt") {
+		t.Params["encrypt"] = "true"
+	} else if encryption(t.Params) == "false" && !isSet(t.Params, verifying...) && !isSet(t.Params, "trustservercertificate") {
+		t.Params["trustservercertificate"] = "true"
+	}
+	return nil
 }
 
-// finish moves out of the parameters what has a place of its own, and settles what
-// depends on several.
-func (t *translation) finish(u *driver.URL) error {
+// takePlaces takes where to connect out of the parameters.
+func takePlaces(t *vocabulary.Translation) error {
 	take := func(param string) (string, bool) {
-		v, ok := t.Values[param]
-		delete(t.Values, param)
+		v, ok := t.Params[param]
+		delete(t.Params, param)
 		return v, ok
 	}
-	u.Host, _ = take("server")
-	if port, ok := take("port number"); ok {
+	t.Host, _ = take("server")
+	if port, ok := take(portNumber); ok {
 		n, err := strconv.ParseUint(port, 10, 16)
 		if err != nil || n == 0 {
 			return errors.New("the port is not a number from 1 to 65535")
 		}
-		u.Port = int(n)
+		t.Port = int(n)
 	}
 	var named bool
-	if u.Database, named = take("database"); named && u.Database == "" {
+	if t.Database, named = take("database"); named && t.Database == "" {
 		return errors.New("the database's name is empty")
 	}
-	if instance, ok := t.Values["instance"]; ok {
-		if !isInstance(instance) {
-			return errors.New("the instance's name is none")
-		}
-		if u.Port != 0 {
-			delete(t.Values, "instance")
-		}
+	if instance, ok := t.Params["instance"]; ok && !isInstance(instance) {
+		return errors.New("the instance's name is none")
 	}
-	// mssql-jdbc does not verify what encrypts the login alone.
-	encrypt, said := t.Values["encrypt"]
-	if !said {
-		t.Values["encrypt"] = "true"
-	} else if encryption(map[string]string{"encrypt": encrypt}) == "false" {
-		if _, ok := t.Values["trustservercertificate"]; !ok && t.Values["hostnameincertificate"] == "" && t.Values["servercertificate"] == "" && t.Values["certificate"] == "" {
-			t.Values["trustservercertificate"] = "true"
-		}
+	if t.Port != 0 {
+		delete(t.Params, "instance")
 	}
-	u.Params = t.Values
 	return nil
 }

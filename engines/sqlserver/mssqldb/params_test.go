@@ -67,6 +67,7 @@ func TestCheckParams(t *testing.T) {
 		{pairsOf("dial timeout", "CANARY"), []string{`"dial timeout"`, "seconds"}},
 		{pairsOf("dial timeout", "30s"), []string{`"dial timeout"`}},
 		{pairsOf("dial timeout", "-1"), []string{`"dial timeout"`}},
+		{pairsOf("dial timeout", "-0"), []string{`"dial timeout"`}}, // go-mssqldb has no such number
 		{pairsOf("packet size", "32768"), []string{`"packet size"`}},
 		{pairsOf("log", "CANARY"), []string{`"log"`}},
 		{pairsOf("instance", `a\CANARY`), []string{`"instance"`}},

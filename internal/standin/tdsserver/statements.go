@@ -88,6 +88,9 @@ func init() { // for EXEC, which runs another
 
 		known("SELECT session_id FROM sys.dm_exec_sessions WHERE login_name = <string> AND is_user_process = 1 ORDER BY session_id", sessionsOf),
 		known("SELECT encrypt_option FROM sys.dm_exec_connections WHERE session_id = <number>", encryptOption),
+		known("SELECT encrypt_option FROM sys.dm_exec_connections WHERE session_id = @@SPID", func(c *conn, _ []string) (*table, *sqlError) {
+			return one("encrypt_option", map[bool]string{true: "TRUE", false: "FALSE"}[c.encrypted]), nil
+		}),
 		known("KILL <number>", kill),
 		known("SELECT server_principal_name, SUM(CASE WHEN action_id = 'LGIS' THEN 1 ELSE 0 END),"+
 			" SUM(CASE WHEN statement LIKE N'%Password did not match that for the login provided%'"+
@@ -505,7 +508,7 @@ func auditedLogins(c *conn, _ []string) (*table, *sqlError) {
 	}
 	t := &table{columns: []column{{"server_principal_name", ""}, {"", 0}, {"", 0}}}
 	for _, o := range c.s.outcomes {
-		t.rows = append(t.rows, []any{o.user, o.accepted, o.rejected})
+		t.rows = append(t.rows, []any{o.user, o.tally.Accepted, o.tally.Rejected})
 	}
 	return t, nil
 }

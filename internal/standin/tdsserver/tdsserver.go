@@ -23,6 +23,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/sqlsecrets/sqlsecrets/internal/standin/accounts"
 )
 
 // Options say what server to stand in for. The zero Options are one without
@@ -100,18 +102,16 @@ type Server struct {
 	accounts  map[string]*account // by the name in lower case
 	databases []*database
 	logins    []Login
-	outcomes  map[string]*outcome // of logins, by the user's name in lower case
+	outcomes  map[string]*outcome // by the user's name in lower case
 	at        Step
 	hangUp    bool
 	route     route
 }
 
-// An outcome counts a user's logins, also of one that does not exist.
+// An outcome is what became of a user's logins, also of one that does not exist.
 type outcome struct {
-	user     string
-	accepted int
-	rejected int // for the name or the password
-	failed   int // for another reason
+	user  string
+	tally accounts.Tally
 }
 
 type route struct {
@@ -256,9 +256,21 @@ func (s *Server) Logins(user string) (accepted, rejected int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if o := s.outcomes[strings.ToLower(user)]; o != nil {
-		return o.accepted, o.rejected + o.failed
+		return o.tally.Accepted, o.tally.Rejected + o.tally.Failed
 	}
 	return 0, 0
+}
+
+// Tallies returns those of all users that have tried to log in, by the name that came
+// first.
+func (s *Server) Tallies() map[string]accounts.Tally {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := map[string]accounts.Tally{}
+	for _, o := range s.outcomes {
+		all[o.user] = o.tally
+	}
+	return all
 }
 
 // Seen returns all logins so far, in their order.
@@ -268,18 +280,18 @@ func (s *Server) Seen() []Login {
 	return slices.Clone(s.logins)
 }
 
-// Sessions returns the connections that are logged in, by their ids.
-func (s *Server) Sessions() []Session {
+// Sessions returns the ids of a user's sessions, in their order.
+func (s *Server) Sessions(user string) []int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var list []Session
+	var ids []int64
 	for c := range s.conns {
-		if c.session.ID != 0 {
-			list = append(list, c.session)
+		if c.session.ID != 0 && strings.EqualFold(c.session.User, user) {
+			ids = append(ids, int64(c.session.ID))
 		}
 	}
-	slices.SortFunc(list, func(a, b Session) int { return a.ID - b.ID })
-	return list
+	slices.Sort(ids)
+	return ids
 }
 
 // Dialled returns how many connections clients have made.
@@ -367,11 +379,11 @@ func (s *Server) check(l Login, right func(password string) bool) []sqlError {
 	}
 	switch o := s.outcomes[key]; {
 	case errs == nil:
-		o.accepted++
+		o.tally.Accepted++
 	case len(errs) == 1 && (l.Number == 18456 || l.Number == 18452):
-		o.rejected++
+		o.tally.Rejected++
 	default:
-		o.failed++
+		o.tally.Failed++
 	}
 	return errs
 }

@@ -225,15 +225,12 @@ func TestSessions(t *testing.T) {
 	if _, err := db.ExecContext(t.Context(), "SET NOCOUNT ON; USE app"); err != nil {
 		t.Fatal(err)
 	}
-	if got := s.Sessions(); len(got) != 1 || got[0].Database != "app" || got[0].User != "a" {
-		t.Errorf("Sessions() = %+v", got)
+	if got := s.Sessions("A"); len(got) != 1 || got[0] < 51 {
+		t.Errorf("Sessions = %d, want one above the server's own", got)
 	}
 	// The pool asks for a reset of the session.
 	if got := text(t, db, "SELECT DB_NAME()"); got != "master" {
 		t.Errorf("DB_NAME() = %s after a reset, want master", got)
-	}
-	if got := s.Sessions(); got[0].Resets != 2 || got[0].Batches != 2 {
-		t.Errorf("Sessions() = %+v, want two batches and resets", got)
 	}
 	if got := text(t, open(t, s, "b", "x", nil), "SELECT SUSER_SNAME()"); got != "b" {
 		t.Errorf("SUSER_SNAME() = %s", got)
@@ -266,8 +263,8 @@ func TestSessions(t *testing.T) {
 	if n := s.WaitOpen(0, 5*time.Second); n != 0 {
 		t.Errorf("%d connections are open", n)
 	}
-	if got := s.Sessions(); len(got) != 0 {
-		t.Errorf("Sessions() = %+v, want none", got)
+	if got := s.Sessions("a"); len(got) != 0 {
+		t.Errorf("Sessions = %d, want none", got)
 	}
 }
 

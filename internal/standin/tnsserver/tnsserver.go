@@ -20,6 +20,8 @@ import (
 	"strconv"
 	"sync"
 	"testing"
+
+	"github.com/sqlsecrets/sqlsecrets/internal/standin/accounts"
 )
 
 // Options change what a [Server] does. Nil is all zero values.
@@ -324,6 +326,42 @@ func (s *Server) Logins(user string) (accepted, rejected int) {
 		}
 	}
 	return accepted, rejected
+}
+
+// Tallies returns those of all users that have tried to log in.
+func (s *Server) Tallies() map[string]accounts.Tally {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := map[string]accounts.Tally{}
+	for user, a := range s.accounts {
+		var t accounts.Tally
+		for code, n := range a.outcomes {
+			switch code {
+			case 0:
+				t.Accepted += n
+			case 1017:
+				t.Rejected += n
+			default:
+				t.Failed += n
+			}
+		}
+		all[user] = t
+	}
+	return all
+}
+
+// Sessions returns the ids of a user's sessions, in their order.
+func (s *Server) Sessions(user string) []int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var ids []int64
+	for ss := range s.sessions {
+		if ss.user == userName(user) {
+			ids = append(ids, int64(ss.id))
+		}
+	}
+	slices.Sort(ids)
+	return ids
 }
 
 // Hang has connections fall silent at a step. [Never] is as it was, for new ones.

@@ -58,13 +58,16 @@ type engine struct {
 	// would not choose. Both have all signs that the engine takes.
 	awkward, password string
 
-	quoteName func(user string) string // for statements
 	clone     func(user string) string
 	canonical func(user string) string // as the server says it
+
+	// What follows is nil where the function makes no clones.
+
+	quoteName func(user string) string // for statements
 	exists    func(user string) string // a query that has a row if there is the user
 
 	// share makes something that the user %[1]s may read and, but for PostgreSQL, may
-	// let others read. It is nil where the function makes no clones. Its name is made of the number %[2]d, and looks like a part of
+	// let others read. Its name is made of the number %[2]d, and looks like a part of
 	// a statement. read is the query for it, unshare removes it. pass is what only a
 	// user may do that may let others read.
 	share, read, unshare []string

@@ -10,7 +10,8 @@
 //
 // For SQL Server and Oracle it has no SQL but a query that tests a login: an administrator
 // sets the passwords, [Function.SetPassword]. All else is as with the others. It has been
-// run against their stand-ins only, never against real ones, for want of them.
+// run against their stand-ins only, never against real ones, for want of them. There
+// testdb's SetPassword would send one ALTER LOGIN or ALTER USER.
 //
 // # Other than AWS's functions
 //

@@ -311,18 +311,7 @@ func TestRestartKeepsPortDataAndCount(t *testing.T) {
 		s.CreateUser("survivor", "secret")
 		db := p.open(s, s.Database, "survivor", "secret", tlsConfig)
 		defer db.Close()
-		if p.empty {
-			if err := db.PingContext(ctx); err != nil {
-				t.Fatal(err)
-			}
-		} else {
-			for _, statement := range []string{"CREATE TABLE kept (n int)", "INSERT INTO kept VALUES (42)"} {
-				if _, err := db.ExecContext(ctx, statement); err != nil {
-					t.Fatal(err)
-				}
-			}
-			defer db.ExecContext(context.Background(), "DROP TABLE kept")
-		}
+		p.keep(t, db)
 		before := s.Sessions("survivor")
 		if len(before) != 1 {
 			t.Errorf("sessions before the restart: %v, want one", before)
@@ -342,18 +331,43 @@ func TestRestartKeepsPortDataAndCount(t *testing.T) {
 		}
 		fresh := p.open(s, s.Database, "survivor", "secret", tlsConfig)
 		defer fresh.Close()
-		if p.empty {
-			if err := fresh.PingContext(ctx); err != nil {
-				t.Errorf("after the restart: %v", err)
-			}
-		} else {
-			var n int
-			if err := fresh.QueryRowContext(ctx, "SELECT n FROM kept").Scan(&n); err != nil || n != 42 {
-				t.Errorf("after the restart: %d, %v, want 42", n, err)
-			}
-		}
+		p.wantKept(t, fresh)
 		wantLogins(t, s, "survivor", 2, 1)
 	})
+}
+
+// keep makes a table with a number, where there are tables, and has a session.
+func (p product) keep(t *testing.T, db *sql.DB) {
+	t.Helper()
+	if p.empty {
+		if err := db.PingContext(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	for _, statement := range []string{"CREATE TABLE kept (n int)", "INSERT INTO kept VALUES (42)"} {
+		if _, err := db.ExecContext(t.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// wantKept checks what keep has left, and that one can log in.
+func (p product) wantKept(t *testing.T, db *sql.DB) {
+	t.Helper()
+	if p.empty {
+		if err := db.PingContext(t.Context()); err != nil {
+			t.Errorf("after the restart: %v", err)
+		}
+		return
+	}
+	var n int
+	if err := db.QueryRowContext(t.Context(), "SELECT n FROM kept").Scan(&n); err != nil || n != 42 {
+		t.Errorf("after the restart: %d, %v, want 42", n, err)
+	}
+	if _, err := db.ExecContext(t.Context(), "DROP TABLE kept"); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestSessions(t *testing.T) {

@@ -226,44 +226,37 @@ func TestWindowsLogins(t *testing.T) {
 	}
 }
 
-// The server has fixed answers to a few statements, and keeps sessions apart.
-func TestStatementsAndSessions(t *testing.T) {
-	certs := testca.New("localhost")
-	s := start(t, tdsserver.Options{Databases: []string{"app"}, TLS: certs.Server})
+const encryptOption = "SELECT encrypt_option FROM sys.dm_exec_connections WHERE session_id = @@SPID"
+
+// one opens a database with one connection, which stays, as a.
+func one(t *testing.T, s *tdsserver.Server) *sql.DB {
+	t.Helper()
 	s.SetPassword("a", "x")
-	s.SetPassword("b", "x")
 	db := open(t, s, "a", "x", func(c *msdsn.Config) { c.Database = "app" })
 	db.SetMaxIdleConns(1)
 	db.SetMaxOpenConns(1)
-	for _, c := range []struct{ query, want string }{
-		{"SELECT 1", "1"},
-		{" SELECT 40 + 2\n", "42"},
-		{`SELECT 42 AS "answer"`, "42"},
-		{"SELECT SUSER_SNAME()", "a"},
-		{"SELECT DB_NAME()", "app"},
-		{"SELECT encrypt_option FROM sys.dm_exec_connections WHERE session_id = @@SPID", "FALSE"},
+	return db
+}
+
+// The server has fixed answers to a few statements, and to no others.
+func TestStatements(t *testing.T) {
+	s := start(t, tdsserver.Options{Databases: []string{"app"}})
+	db := one(t, s)
+	for query, want := range map[string]string{
+		"SELECT 1": "1", " SELECT 40 + 2\n": "42", `SELECT 42 AS "answer"`: "42",
+		"SELECT SUSER_SNAME()": "a", "SELECT DB_NAME()": "app", encryptOption: "FALSE",
 	} {
-		if got := text(t, db, c.query); got != c.want {
-			t.Errorf("%s: %s, want %s", c.query, got, c.want)
+		if got := text(t, db, query); got != want {
+			t.Errorf("%s: %s, want %s", query, got, want)
 		}
 	}
-	if got := fmt.Sprint(s.Sessions("A")); got != "["+text(t, db, "SELECT @@SPID")+"]" {
-		t.Errorf("Sessions = %s, want the one of @@SPID", got)
-	}
-	// A database that was changed lasts for the session, which the pool resets.
-	conn, err := db.Conn(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := conn.ExecContext(t.Context(), "USE tempdb"); err != nil {
+	if _, err := db.ExecContext(t.Context(), "SET NOCOUNT ON"); err != nil {
 		t.Error(err)
 	}
-	if got := text(t, conn, "SELECT DB_NAME()"); got != "tempdb" {
-		t.Errorf("DB_NAME() = %s, want tempdb", got)
-	}
-	_ = conn.Close()
-	if got := text(t, db, "SELECT DB_NAME()"); got != "app" {
-		t.Errorf("DB_NAME() = %s after a reset, want app", got)
+	for query, want := range map[string]int32{"SELEC 1": 102, "SELECT 2": 102, "sp_who": 2812} {
+		if _, err := db.ExecContext(t.Context(), query); !slices.Equal(numbers(err), []int32{want}) {
+			t.Errorf("%s: %v, want %d", query, err, want)
+		}
 	}
 	for _, end := range []func(*sql.Tx) error{(*sql.Tx).Commit, (*sql.Tx).Rollback} {
 		tx, err := db.BeginTx(t.Context(), nil)
@@ -277,15 +270,23 @@ func TestStatementsAndSessions(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	for query, want := range map[string]int32{"SELEC 1": 102, "SELECT 2": 102, "sp_who": 2812} {
-		if _, err := db.ExecContext(t.Context(), query); !slices.Equal(numbers(err), []int32{want}) {
-			t.Errorf("%s: %v, want %d", query, err, want)
-		}
+}
+
+func TestSessions(t *testing.T) {
+	certs := testca.New("localhost")
+	s := start(t, tdsserver.Options{Databases: []string{"app"}, TLS: certs.Server})
+	db := one(t, s)
+	if id, got := text(t, db, "SELECT @@SPID"), fmt.Sprint(s.Sessions("A")); got != "["+id+"]" {
+		t.Errorf("Sessions = %s, want %s", got, id)
 	}
+	s.SetPassword("b", "x")
 	secure := open(t, s, "b", "x", func(c *msdsn.Config) {
 		c.Encryption, c.TLSConfig = msdsn.EncryptionRequired, &tls.Config{RootCAs: certs.Pool, ServerName: "localhost"}
 	})
-	if got := text(t, secure, "SELECT encrypt_option FROM sys.dm_exec_connections WHERE session_id = @@SPID"); got != "TRUE" {
+	if got := text(t, secure, "SELECT SUSER_SNAME()"); got != "b" {
+		t.Errorf("SUSER_SNAME() = %s, want b", got)
+	}
+	if got := text(t, secure, encryptOption); got != "TRUE" {
 		t.Errorf("encrypt_option is %s, want TRUE", got)
 	}
 	_ = db.Close()
@@ -294,6 +295,26 @@ func TestStatementsAndSessions(t *testing.T) {
 	}
 	if got := s.Sessions("a"); len(got) != 0 {
 		t.Errorf("Sessions = %d, want none", got)
+	}
+}
+
+// A pool asks for a reset of the session, which ends a change of the database.
+func TestReset(t *testing.T) {
+	s := start(t, tdsserver.Options{Databases: []string{"app"}})
+	db := one(t, s)
+	conn, err := db.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.ExecContext(t.Context(), "USE tempdb"); err != nil {
+		t.Error(err)
+	}
+	if got := text(t, conn, "SELECT DB_NAME()"); got != "tempdb" {
+		t.Errorf("DB_NAME() = %s, want tempdb", got)
+	}
+	_ = conn.Close()
+	if got := text(t, db, "SELECT DB_NAME()"); got != "app" {
+		t.Errorf("DB_NAME() = %s after a reset, want app", got)
 	}
 }
 

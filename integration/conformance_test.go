@@ -1,7 +1,6 @@
 package integration_test
 
 import (
-	"fmt"
 	"strings"
 	"testing"
 
@@ -63,7 +62,7 @@ func conformance(t *testing.T, e *engine, names []string) drivertest.Server {
 		},
 		Refuse: func(t testing.TB, user string) {
 			t.Helper()
-			if _, err := server.Admin().ExecContext(t.Context(), fmt.Sprintf(e.lock, user)); err != nil {
+			if err := server.Lock(t.Context(), user); err != nil {
 				t.Fatal(err)
 			}
 		},

@@ -51,6 +51,7 @@ type engine struct {
 	from         string                                                           // what a SELECT without a table needs at its end
 	userName     string                                                           // an expression for who is logged in
 	user         func(name string) string                                         // a name, or a part of one, as the database has it
+	noClones     bool                                                             // the rotation function makes none
 	roomy        []string                                                         // arguments of a server that takes 300 connections
 	packed       []string                                                         // of one that takes 700
 
@@ -64,7 +65,6 @@ type engine struct {
 	anyTLS    string                                         // parameters that ask for TLS without verification
 	verify    func(t testing.TB, ca *testdb.CA) string       // parameters that ask for verification
 	verifyURL string                                         // the same as a JDBC URL with $address, $database, $id, $verify and the $ca file
-	lock      string                                         // a statement with a user's name after which logins fail, whatever the password
 	lacks     map[feature]string                             // what does not apply, and why
 	noUser    func(password string) (why string, unfit bool) // no user can have the password; or nil
 }
@@ -100,8 +100,8 @@ var engines = []*engine{
 		urls:      urls("postgresql"),
 		encrypted: byCipher("SELECT 'ssl', CASE WHEN ssl THEN cipher ELSE '' END FROM pg_stat_ssl WHERE pid = pg_backend_pid()"),
 		noTLS:     "sslmode=disable", anyTLS: "sslmode=require", mayTLS: "sslmode=prefer",
-		verifyURL: verifyURL("postgresql"), lock: `ALTER ROLE "%s" CONNECTION LIMIT 0`,
-		verify: func(_ testing.TB, ca *testdb.CA) string { return "sslmode=verify-full&sslrootcert=" + ca.File },
+		verifyURL: verifyURL("postgresql"),
+		verify:    func(_ testing.TB, ca *testdb.CA) string { return "sslmode=verify-full&sslrootcert=" + ca.File },
 	},
 	likeMySQL(&engine{
 		name: "mariadb", driverName: mariadb.DriverName, start: testdb.MariaDB,
@@ -114,7 +114,9 @@ var engines = []*engine{
 	likeSQLServer(&engine{name: "sqlserver", start: testdb.SQLServer, lacks: map[feature]string{
 		plainServer: "SQL Server makes a certificate if it gets none",
 	}}),
-	likeSQLServer(&engine{name: "sqlserver stand-in", start: testdb.SQLServerStandIn, lacks: map[feature]string{}}),
+	likeSQLServer(&engine{name: "sqlserver stand-in", start: testdb.SQLServerStandIn, lacks: map[feature]string{},
+		encrypted: byText("SELECT encrypt_option FROM sys.dm_exec_connections WHERE session_id = @@SPID", "TRUE"),
+	}),
 	likeOracle(&engine{name: "oracle", start: testdb.Oracle, lacks: map[feature]string{
 		tlsServer: "the image has no orapki, which would put a certificate into a wallet",
 	}}),
@@ -128,7 +130,7 @@ func likeMySQL(e *engine) *engine {
 	e.urls = urls(e.name)
 	e.encrypted = byCipher("SHOW SESSION STATUS LIKE 'Ssl_cipher'")
 	e.noTLS, e.anyTLS, e.mayTLS, e.verify = "tls=false", "tls=skip-verify", "tls=preferred", mysqlVerify
-	e.verifyURL, e.lock = verifyURL(e.name), "ALTER USER '%s'@'%%' ACCOUNT LOCK"
+	e.verifyURL = verifyURL(e.name)
 	return e
 }
 
@@ -138,32 +140,16 @@ func likeSQLServer(e *engine) *engine {
 	e.vendorAs = func(v *env, user, password string) (sqldriver.Connector, error) {
 		return vendordb.SQLServer(v.account(user, password)), nil
 	}
-	e.userName, e.user = "SUSER_SNAME()", unchanged
+	e.userName, e.user, e.noClones = "SUSER_SNAME()", unchanged, true
 	e.urls = []struct{ name, format string }{
 		{"JDBC URL", "sqlserver://$address;databaseName=$database;user=$id;encrypt=false;region=us-west-2;endpoint=$endpoint"},
 		{"JDBC URL without database", "sqlserver://$address;user={$id};trustServerCertificate=true;encrypt=false;region=us-west-2;endpoint={$endpoint}"},
 	}
-	e.encrypted = func(t *testing.T, v *env, db *sql.DB) bool {
-		t.Helper()
-		conn, err := db.Conn(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer conn.Close()
-		var id int
-		var option string
-		if err := conn.QueryRowContext(t.Context(), "SELECT @@SPID").Scan(&id); err != nil {
-			t.Fatal(err)
-		}
-		// Not everybody may see it.
-		err = v.Admin().QueryRowContext(t.Context(), "SELECT encrypt_option FROM sys.dm_exec_connections WHERE session_id = @p1", id).Scan(&option)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return option == "TRUE"
+	if e.encrypted == nil {
+		e.encrypted = encryptedSQLServer
 	}
 	e.noTLS, e.anyTLS, e.mayTLS = "encrypt=disable", "encrypt=true&trustservercertificate=true", "encrypt=optional"
-	e.verifyURL, e.lock = "sqlserver://$address;databaseName=$database;user=$id;certificate=$ca", "ALTER LOGIN [%s] DISABLE"
+	e.verifyURL = "sqlserver://$address;databaseName=$database;user=$id;certificate=$ca"
 	e.verify = func(_ testing.TB, ca *testdb.CA) string { return "encrypt=true&certificate=" + ca.File }
 	e.lacks[closesSuperseded] = "go-mssqldb has no hook at check-out"
 	e.lacks[noticesTheDead] = "go-mssqldb's ResetSession does nothing, and its first read fails"
@@ -176,22 +162,15 @@ func likeOracle(e *engine) *engine {
 	e.vendorAs = func(v *env, user, password string) (sqldriver.Connector, error) {
 		return vendordb.Oracle(v.account(user, password)), nil
 	}
-	e.from, e.userName, e.user = " FROM DUAL", "USER", strings.ToUpper
+	e.from, e.userName, e.user, e.noClones = " FROM DUAL", "USER", strings.ToUpper, true
 	e.urls = []struct{ name, format string }{
 		{"JDBC URL", "oracle:thin:@//$address/$database?user=$id&region=us-west-2&endpoint=$escaped"},
 		{"JDBC URL without slashes", "oracle:thin:@$address/$database?user=$id&region=us-west-2&endpoint=$escaped"},
 		{"JDBC URL without service", "oracle:thin:@(DESCRIPTION=(ADDRESS=(PROTOCOL=tcp)(HOST=$host)(PORT=$port)))?user=$id&region=us-west-2&endpoint=$escaped"},
 	}
-	e.encrypted = func(t *testing.T, _ *env, db *sql.DB) bool {
-		t.Helper()
-		var protocol string
-		if err := db.QueryRowContext(t.Context(), "SELECT SYS_CONTEXT('USERENV', 'NETWORK_PROTOCOL') FROM DUAL").Scan(&protocol); err != nil {
-			t.Fatal(err)
-		}
-		return protocol == "tcps"
-	}
+	e.encrypted = byText("SELECT SYS_CONTEXT('USERENV', 'NETWORK_PROTOCOL') FROM DUAL", "tcps")
 	e.noTLS, e.anyTLS = "SSL=false", "SSL=true&SSL_VERIFY=false"
-	e.verifyURL, e.lock = "oracle:thin:@//$address/$database?user=$id&$verify", "ALTER USER %s ACCOUNT LOCK"
+	e.verifyURL = "oracle:thin:@//$address/$database?user=$id&$verify"
 	e.verify = func(t testing.TB, ca *testdb.CA) string {
 		t.Helper()
 		text, err := os.ReadFile(ca.File)
@@ -281,6 +260,38 @@ func mysqlVerify(t testing.TB, ca *testdb.CA) string {
 	}
 	t.Cleanup(func() { gomysql.DeregisterTLSConfig(name) })
 	return "tls=" + name
+}
+
+// encryptedSQLServer asks the administrator, since not everybody may see it.
+func encryptedSQLServer(t *testing.T, v *env, db *sql.DB) bool {
+	t.Helper()
+	conn, err := db.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	var id int
+	var option string
+	if err := conn.QueryRowContext(t.Context(), "SELECT @@SPID").Scan(&id); err != nil {
+		t.Fatal(err)
+	}
+	err = v.Admin().QueryRowContext(t.Context(), "SELECT encrypt_option FROM sys.dm_exec_connections WHERE session_id = @p1", id).Scan(&option)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return option == "TRUE"
+}
+
+// byText asks with a query for a text, which is this one with TLS.
+func byText(query, secure string) func(t *testing.T, v *env, db *sql.DB) bool {
+	return func(t *testing.T, _ *env, db *sql.DB) bool {
+		t.Helper()
+		var text string
+		if err := db.QueryRowContext(t.Context(), query).Scan(&text); err != nil {
+			t.Fatal(err)
+		}
+		return text == secure
+	}
 }
 
 // byCipher asks with a query of two columns, of which the second is empty without TLS.

@@ -67,6 +67,9 @@ func newEnvFor(t testing.TB, e *engine, o testdb.Options, strategy rotation.Stra
 				t.Error(err)
 			}
 		})
+		if e.noClones {
+			v.CreateUser(v.clone(), "not yet")
+		}
 	}
 	v.sm.Put(v.id, v.secret(v.user, v.password))
 	return v
@@ -104,8 +107,7 @@ func (v *env) secret(user, password string) string {
 	return string(b)
 }
 
-// rotate rotates the secret with a real rotation function. pause is called before
-// each step.
+// rotate rotates the secret with a rotation function. pause is called before each step.
 func (v *env) rotate(ctx context.Context, pause func(step string)) error {
 	return v.rotateWith(ctx, &rotation.Function{Before: func(_ context.Context, e awssmtest.RotationEvent) error {
 		pause(e.Step)
@@ -114,7 +116,7 @@ func (v *env) rotate(ctx context.Context, pause func(step string)) error {
 }
 
 func (v *env) rotateWith(ctx context.Context, f *rotation.Function) error {
-	f.Client, f.Strategy, f.Superuser = v.client(), v.strategy, superuserID
+	f.Client, f.Strategy, f.Superuser, f.SetPassword = v.client(), v.strategy, superuserID, v.SetPassword
 	v.sm.SetRotation(f.Rotate)
 	version, err := v.sm.Rotate(ctx, v.id)
 	if err == nil && v.rotated != nil {

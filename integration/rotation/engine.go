@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"database/sql"
 	sqldriver "database/sql/driver"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -26,12 +27,13 @@ type engine struct {
 	// connector does not connect. The TLS configuration is nil for plaintext.
 	connector func(v *value, tlsConfig *tls.Config) (sqldriver.Connector, error)
 
-	// setOwn changes the password of the user that is logged in, with the old one.
-	setOwn func(ctx context.Context, c *sql.Conn, user, password, old string) error
+	// setOwn changes the password of the user that is logged in. Nil leaves it to
+	// Function.SetPassword.
+	setOwn func(ctx context.Context, c *sql.Conn, user, password string) error
 
 	// setOther sets the password of a user that, if it does not exist, is created
 	// with the grants of the one that it is like. If it fails, the user cannot log in
-	// with the password, or is complete.
+	// with the password, or is complete. It is nil where setOwn is.
 	setOther func(ctx context.Context, c *sql.Conn, user, password, like string) error
 
 	// code returns the code of an error with which the server answered; empty for
@@ -67,10 +69,10 @@ func withSuffix(suffix string, most int) func(user string) (string, error) {
 
 // A session is a connection to a database.
 type session struct {
-	engine   *engine
-	password func() string // that logged in
-	db       *sql.DB
-	conn     *sql.Conn
+	engine *engine
+	byHand func(ctx context.Context, user, password string) error // Function.SetPassword
+	db     *sql.DB
+	conn   *sql.Conn
 }
 
 // login logs in with a value, which errors call who. The error is ErrRefused if it
@@ -90,7 +92,7 @@ func (f *Function) login(ctx context.Context, who string, v *value) (*session, e
 	}
 	loginCtx, cancel := context.WithTimeout(ctx, loginTimeout)
 	defer cancel()
-	s := &session{engine: v.engine, password: v.password, db: sql.OpenDB(connector)}
+	s := &session{engine: v.engine, byHand: f.SetPassword, db: sql.OpenDB(connector)}
 	if s.conn, err = s.db.Conn(loginCtx); err == nil {
 		return s, nil
 	}
@@ -115,11 +117,24 @@ func (s *session) query(ctx context.Context) error {
 }
 
 func (s *session) setOwn(ctx context.Context, user, password string) error {
-	return s.clean("change the user's password", s.engine.setOwn(ctx, s.conn, user, password, s.password()))
+	if s.engine.setOwn == nil {
+		return s.setByHand(ctx, user, password)
+	}
+	return s.clean("change the user's password", s.engine.setOwn(ctx, s.conn, user, password))
 }
 
 func (s *session) setOther(ctx context.Context, user, password, like string) error {
+	if s.engine.setOther == nil {
+		return s.setByHand(ctx, user, password)
+	}
 	return s.clean("set the other user's password", s.engine.setOther(ctx, s.conn, user, password, like))
+}
+
+func (s *session) setByHand(ctx context.Context, user, password string) error {
+	if s.byHand == nil {
+		return errors.New("nobody sets passwords of this engine: Function.SetPassword is nil")
+	}
+	return s.clean("set the user's password", s.byHand(ctx, user, password))
 }
 
 // clean returns what may be said of a failed statement.

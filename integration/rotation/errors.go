@@ -12,13 +12,9 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/integration/internal/vendordb"
 )
 
-// What keeps a user from being cloned.
-var (
-	// errGrant is for what the database says of grants. It is not quoted: MariaDB's rows
-	// have the password's hash.
-	errGrant  = errors.New("a grant is of a form that cannot be copied")
-	errHidden = errors.New("the superuser may not see all that is to be copied: VIEW ANY DEFINITION is missing")
-)
+// errGrant is for what the database says of grants. It is not quoted: MariaDB's rows
+// have the password's hash.
+var errGrant = errors.New("a grant is of a form that cannot be copied")
 
 // apiError returns what may be said of a failed call: the service's answer, or why
 // there is none. The SDK's own tree of errors holds requests and answers.
@@ -38,7 +34,7 @@ func apiError(op string, err error) error {
 // not the address, which is in the secret, and nothing that the errors around it
 // hold, such as pgx's of its configuration.
 func transportError(err error) error {
-	for _, known := range []error{context.Canceled, context.DeadlineExceeded, errGrant, errHidden, vendordb.ErrOracleQuote} {
+	for _, known := range []error{context.Canceled, context.DeadlineExceeded, errGrant, vendordb.ErrOracleQuote} {
 		if errors.Is(err, known) {
 			return known
 		}

@@ -253,6 +253,9 @@ func TestFailure(t *testing.T) {
 // leaves no clone that can log in; a better one completes it.
 func TestCloneIsCompleteOrCannotLogIn(t *testing.T) {
 	forEach(t, func(t *testing.T, e *engine) {
+		if !e.clones() {
+			t.Skip("the function makes no clones")
+		}
 		v := newEnv(t, e, rotation.AlternatingUsers)
 		query := v.share(v.user)
 		const weak = "weak"
@@ -299,31 +302,30 @@ func TestCloneIsCompleteOrCannotLogIn(t *testing.T) {
 	})
 }
 
-// TestSuperuserSeesAll: one that could make the clone, but may not see all that the
-// original has, makes none.
-func TestSuperuserSeesAll(t *testing.T) {
-	forEach(t, func(t *testing.T, e *engine) {
-		if e.blind == nil {
-			t.Skip("the views that are read are denied, or show all")
+// TestSetPasswordFails: where nobody can set a password, the step fails and can be
+// repeated, and what the administrator says is not shown.
+func TestSetPasswordFails(t *testing.T) {
+	forEachStrategy(t, func(t *testing.T, e *engine, s rotation.Strategy) {
+		if e.clones() {
+			t.Skip("the function sets passwords itself")
 		}
-		v := newEnv(t, e, rotation.AlternatingUsers)
-		v.share(v.user)
-		const blind = "blind"
-		v.admin(blind, e.blind...)
-		t.Cleanup(func() {
-			if err := v.DropUser(context.Background(), blind); err != nil {
-				t.Error(err)
+		v := newEnv(t, e, s)
+		for what, f := range map[string]func(context.Context, string, string) error{
+			"no administrator": nil,
+			"one that fails":   func(_ context.Context, user, password string) error { return errors.New(user + password) },
+		} {
+			v.f.SetPassword = f
+			token, err := v.sm.Rotate(t.Context(), v.id)
+			if err == nil || !strings.Contains(err.Error(), "setSecret of") {
+				t.Errorf("%s: the error is %v, want one of setSecret", what, err)
 			}
-		})
-		v.putSuperuser(blind, canary, nil)
-		_, err := v.sm.Rotate(t.Context(), v.id)
-		if err == nil || !strings.Contains(err.Error(), "VIEW ANY DEFINITION") {
-			t.Errorf("the error is %v, want what the superuser lacks", err)
+			v.wantSafe(err)
+			v.wantStages(what, v.first, "", token)
+			v.wantLogin(what+": the pending password", v.credential(token), false)
 		}
-		v.wantSafe(err)
-		if v.exists(v.clone()) {
-			t.Error("the clone exists")
-		}
+		v.f.SetPassword = v.SetPassword
+		token := v.mustRotate()
+		v.wantLogin("in the end", v.credential(token), true)
 	})
 }
 
@@ -346,7 +348,7 @@ func TestMismatch(t *testing.T) {
 		if s == rotation.AlternatingUsers {
 			due, not = not, due
 		}
-		v.CreateUser(v.clone(), v.firstPassword)
+		v.haveClone(s)
 		for _, c := range []struct {
 			name, user string
 			changes    map[string]any

@@ -19,7 +19,7 @@ var mysql = engine{
 	query:     "SELECT 1",
 	alternate: withSuffix("_clone", 32),
 	connector: mysqlConnector,
-	setOwn: func(ctx context.Context, c *sql.Conn, _, password, _ string) error {
+	setOwn: func(ctx context.Context, c *sql.Conn, _, password string) error {
 		return execMySQL(ctx, c, "ALTER USER CURRENT_USER() IDENTIFIED BY %s", password)
 	},
 	setOther: setOtherMySQL("SELECT account_locked = 'Y' FROM mysql.user WHERE User = ? AND Host = '%'"),
@@ -31,7 +31,7 @@ var mariadb = engine{
 	query:     "SELECT 1",
 	alternate: withSuffix("_clone", 80),
 	connector: mysqlConnector,
-	setOwn: func(ctx context.Context, c *sql.Conn, _, password, _ string) error {
+	setOwn: func(ctx context.Context, c *sql.Conn, _, password string) error {
 		// ALTER USER takes the privilege CREATE USER, also for one's own.
 		return execMySQL(ctx, c, "SET PASSWORD = PASSWORD(%s)", password)
 	},

@@ -42,7 +42,7 @@ func postgresConnector(v *value, tlsConfig *tls.Config) (sqldriver.Connector, er
 	return stdlib.GetConnector(*cfg), nil
 }
 
-func setOwnPostgres(ctx context.Context, c *sql.Conn, user, password, _ string) error {
+func setOwnPostgres(ctx context.Context, c *sql.Conn, user, password string) error {
 	return execPostgres(ctx, c, "ALTER ROLE %I PASSWORD %L", user, password)
 }
 

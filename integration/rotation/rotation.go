@@ -6,28 +6,22 @@
 // It talks to Secrets Manager through the SDK's client and to the databases through
 // the vendors' drivers. The secret is the JSON of the user guide's "JSON structure
 // of Secrets Manager secrets"; the "engine" in it chooses the database: postgres
-// or aurora-postgresql, mariadb, mysql or aurora-mysql, sqlserver, oracle. Against real
-// SQL Servers and Oracle databases it has never been run, for want of them, only against
-// the stand-ins of internal/standin/tdsserver and internal/standin/tnsserver.
+// or aurora-postgresql, mariadb, mysql or aurora-mysql, sqlserver, oracle.
+//
+// For SQL Server and Oracle it has no SQL but a query that tests a login: an administrator
+// sets the passwords, [Function.SetPassword]. All else is as with the others. It has been
+// run against their stand-ins only, never against real ones, for want of them. There
+// testdb's SetPassword would send one ALTER LOGIN or ALTER USER.
 //
 // # Other than AWS's functions
 //
 // The user and the host are compared before anything logs in with AWSPENDING. Only
 // a database that answers can refuse a login: one that cannot be reached fails the
-// step at once. A user is cloned completely or cannot log in: in MySQL, MariaDB and
-// Oracle the clone is locked until it has its grants, and one that is found locked gets
+// step at once. A user is cloned completely or cannot log in: in MySQL and MariaDB
+// the clone is locked until it has its grants, and one that is found locked gets
 // them again. Users of MySQL and MariaDB are those at '%', and what MySQL does not
-// have among the grants, such as REQUIRE and limits, is not cloned.
-//
-// One's own password is changed with the one that logged in (SQL Server, Oracle), which
-// may be AWSPREVIOUS. A clone in SQL Server gets the roles and permissions of its
-// original on the server, too, and its user in the secret's database, whose name is the
-// login's; permissions on other things than the database, schemas, objects and columns
-// fail the step, and so does a superuser without VIEW ANY DEFINITION. Users of
-// contained databases cannot be rotated. A clone in Oracle gets roles, with which of
-// them are default ones, and privileges by what the dictionary says of them, not by
-// DBMS_METADATA; it gets no quotas and the default profile. A password with a double
-// quote is an error there, for Oracle has none; AWS's functions leave the quote out.
+// have among the grants, such as REQUIRE and limits, is not cloned. In SQL Server and
+// Oracle nobody is cloned: the clone has to be there.
 package rotation
 
 import (
@@ -112,6 +106,11 @@ type Function struct {
 	// TLS is for all connections; without a ServerName, that of the secret's host.
 	// Nil means plaintext.
 	TLS *tls.Config
+
+	// SetPassword sets a user's password, as an administrator. SQL Server and Oracle
+	// need it; the other databases are told in SQL. What its error says is not shown,
+	// but for the code of the database's answer.
+	SetPassword func(ctx context.Context, user, password string) error
 
 	// Before and After are called around each step with its event, and fail it by an
 	// error: before its effect, or although it succeeded. After is not called for a

@@ -105,14 +105,11 @@ func TestRotation(t *testing.T) {
 			}
 			v.wantRead(credentials[i], query)
 		}
-		if alternating {
-			if got, want := v.grantedTo(v.clone()), v.grantedTo(v.user); !slices.Equal(got, want) {
-				t.Errorf("the clone was granted %q, want %q", got, want)
-			}
-		}
 		for _, s := range open {
-			if n := scan[int](t, s.conn, query); n != 42 {
-				t.Errorf("an old connection reads %d, want 42", n)
+			if query != "" {
+				if n := scan[int](t, s.conn, query); n != 42 {
+					t.Errorf("an old connection reads %d, want 42", n)
+				}
 			}
 			if err := s.conn.Close(); err != nil {
 				t.Error(err)
@@ -188,14 +185,16 @@ func TestStepTwice(t *testing.T) {
 }
 
 // TestCloneWithoutItsOriginal: AWSCURRENT may be the clone from the start. Without the
-// original, that is made like the clone.
+// original, that is made like the clone, where users are cloned.
 func TestCloneWithoutItsOriginal(t *testing.T) {
 	forEach(t, func(t *testing.T, e *engine) {
 		v := newEnv(t, e, rotation.AlternatingUsers)
-		v.CreateUser(v.clone(), v.firstPassword)
+		v.haveClone(rotation.AlternatingUsers)
 		query := v.share(v.clone())
-		if err := v.DropUser(t.Context(), v.user); err != nil {
-			t.Fatal(err)
+		if e.clones() {
+			if err := v.DropUser(t.Context(), v.user); err != nil {
+				t.Fatal(err)
+			}
 		}
 		v.sm.Put(v.id, v.secret(v.clone(), v.firstPassword, nil))
 		c := v.credential(v.mustRotate())

@@ -124,6 +124,10 @@ func (m mysql) setPassword(ctx context.Context, db *sql.DB, name, password strin
 	return m.execf(ctx, db, "ALTER USER %s@'%%' IDENTIFIED BY %s", name, password)
 }
 
+func (m mysql) lock(ctx context.Context, db *sql.DB, name string) error {
+	return m.execf(ctx, db, "ALTER USER %s@'%%' ACCOUNT LOCK", name)
+}
+
 func (m mysql) dropUser(ctx context.Context, db *sql.DB, name string) error {
 	return m.execf(ctx, db, "DROP USER IF EXISTS %s@'%%'", name)
 }

@@ -74,6 +74,14 @@ func (oracle) setPassword(ctx context.Context, db *sql.DB, user, password string
 	return exec(ctx, db, "ALTER USER "+name+" IDENTIFIED BY "+quoted)
 }
 
+func (oracle) lock(ctx context.Context, db *sql.DB, user string) error {
+	name, _, err := quotedForOracle(user, "")
+	if err != nil {
+		return err
+	}
+	return exec(ctx, db, "ALTER USER "+name+" ACCOUNT LOCK")
+}
+
 func (o oracle) dropUser(ctx context.Context, db *sql.DB, user string) error {
 	name, _, err := quotedForOracle(user, "")
 	if err != nil {

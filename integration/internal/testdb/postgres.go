@@ -98,6 +98,10 @@ func (p postgres) setPassword(ctx context.Context, db *sql.DB, name, password st
 	return p.execf(ctx, db, "ALTER ROLE %I PASSWORD %L", name, password)
 }
 
+func (p postgres) lock(ctx context.Context, db *sql.DB, name string) error {
+	return p.execf(ctx, db, "ALTER ROLE %I CONNECTION LIMIT 0", name)
+}
+
 func (p postgres) dropUser(ctx context.Context, db *sql.DB, name string) error {
 	var one int
 	err := db.QueryRowContext(ctx, "SELECT 1 FROM pg_roles WHERE rolname = $1", name).Scan(&one)

@@ -36,7 +36,8 @@ type Server struct {
 }
 
 // Admin returns a pool of the administrator's connections. It belongs to the
-// server: the caller does not close it.
+// server: the caller does not close it. It is of no use with a stand-in, which takes
+// no statements of an administrator's.
 func (s *Server) Admin() *sql.DB { return s.in.db }
 
 // CreateUser creates a user that may log in from anywhere and do as it likes in
@@ -70,9 +71,18 @@ func (s *Server) SetPassword(ctx context.Context, name, password string) error {
 	return nil
 }
 
+// Lock has all logins of a user of CreateUser fail, for another reason than the
+// password. Sessions live on.
+func (s *Server) Lock(ctx context.Context, name string) error {
+	if err := s.in.engine.lock(ctx, s.in.db, name); err != nil {
+		return fmt.Errorf("lock user %q: %w", name, err)
+	}
+	return nil
+}
+
 // DropUser drops a user, with all that it owns in Database, if there is such a
-// user. Its sessions live on, but with SQL Server and Oracle, which drop nobody who is
-// logged in: there they are ended first.
+// user. Its sessions live on, but with a real SQL Server or Oracle, which drops nobody
+// who is logged in: there they are ended first.
 func (s *Server) DropUser(ctx context.Context, name string) error {
 	if err := s.in.dropUser(ctx, name); err != nil {
 		return fmt.Errorf("drop user %q: %w", name, err)
@@ -157,7 +167,7 @@ func (s *Server) WaitSessions(user string, n int) {
 // tally counts a user's logins.
 type tally struct{ accepted, rejected int }
 
-// engine is what an administrator says to a server. db is the administrator's.
+// engine is what an administrator does to a server. db is the administrator's.
 type engine interface {
 	admin() string    // the administrator's name
 	database() string // where users may do as they like
@@ -171,6 +181,7 @@ type engine interface {
 
 	createUser(ctx context.Context, db *sql.DB, name, password string) error
 	setPassword(ctx context.Context, db *sql.DB, name, password string) error
+	lock(ctx context.Context, db *sql.DB, name string) error
 	dropUser(ctx context.Context, db *sql.DB, name string) error
 	sessions(ctx context.Context, db *sql.DB, user string) ([]int64, error)
 
@@ -240,6 +251,9 @@ func startInstance(k *kind, o Options) (*instance, error) {
 	var err error
 	if in.process, err = k.start(ctx, o, pair); err != nil {
 		return in, err
+	}
+	if e, ok := in.process.(engine); ok {
+		in.engine = e
 	}
 	in.port, in.tlsPort = in.process.ports()
 	if err := in.setUp(ctx, k.setup); err != nil {

@@ -82,12 +82,12 @@ func (sqlserver) createUser(ctx context.Context, db *sql.DB, name, password stri
 		"ALTER ROLE [db_owner] ADD MEMBER "+quoted)
 }
 
-// setPassword turns the policy off, for a login may be somebody else's.
 func (sqlserver) setPassword(ctx context.Context, db *sql.DB, name, password string) error {
-	quoted := vendordb.SQLServerName(name)
-	return exec(ctx, db,
-		"ALTER LOGIN "+quoted+" WITH CHECK_POLICY = OFF",
-		"ALTER LOGIN "+quoted+" WITH PASSWORD = "+vendordb.SQLServerString(password))
+	return exec(ctx, db, "ALTER LOGIN "+vendordb.SQLServerName(name)+" WITH PASSWORD = "+vendordb.SQLServerString(password))
+}
+
+func (sqlserver) lock(ctx context.Context, db *sql.DB, name string) error {
+	return exec(ctx, db, "ALTER LOGIN "+vendordb.SQLServerName(name)+" DISABLE")
 }
 
 func (s sqlserver) dropUser(ctx context.Context, db *sql.DB, name string) error {

@@ -10,19 +10,18 @@
 //
 // # How it is built
 //
-// A kind of server is two things. An engine is what an administrator says to it, in SQL:
-// it is the same for a real server and its stand-in, which knows these statements. A
+// A kind of server is two things. An engine is what an administrator does to it: in SQL
+// to a real server, by methods to a stand-in, which takes logins and knows no SQL. A
 // process is what runs the server, a container or a part of this program: it starts it
-// again and ends it.
+// again and ends it. A stand-in is both.
 //
 // # What was run
 //
 // PostgreSQL, MariaDB, MySQL and PgBouncer were run, with the images that .ci/images
 // builds, and the stand-ins. SQL Server and Oracle never were, for want of a registry
 // and of packages: [SQLServer] and [Oracle] are written by the documents of the images
-// and of the databases. The statements were accepted by the stand-ins. That checks
-// their form, not that they do on the real servers what is expected of them. Least sure
-// are the servers' own counts of logins, SQL Server's in a server audit with synchronous
+// and of the databases, and nothing has ever parsed their statements. Least sure are the
+// servers' own counts of logins, SQL Server's in a server audit with synchronous
 // delivery, Oracle's in the unified audit trail.
 //
 // # Environment

@@ -39,7 +39,7 @@ type product struct {
 	user, password string // such as quoting and the reading of logs go wrong over
 	session        string // a query for the session's id
 	decoy          string // a query that only looks like a rejected login in the log, or nothing
-	lock           string // locks the account of the user outcast, or nothing
+	empty          bool   // it keeps logins, and no tables
 	noTLS          string // what the driver says of a server without TLS
 }
 
@@ -52,31 +52,31 @@ var products = []product{
 	},
 	{
 		name: "mariadb", server: testdb.MariaDB, open: openMySQL, session: "SELECT CONNECTION_ID()",
-		user: `o'hara "x" as\on @h`, password: `p'%s"w\ d;`, decoy: decoy, lock: "ALTER USER outcast ACCOUNT LOCK", noTLS: gomysql.ErrNoTLS.Error(),
+		user: `o'hara "x" as\on @h`, password: `p'%s"w\ d;`, decoy: decoy, noTLS: gomysql.ErrNoTLS.Error(),
 	},
 	{
 		name: "mysql", server: testdb.MySQL, open: openMySQL, session: "SELECT CONNECTION_ID()",
-		user: `o'hara "x" as\on @h`, password: `p'%s"w\ d;`, decoy: decoy, lock: "ALTER USER outcast ACCOUNT LOCK", noTLS: gomysql.ErrNoTLS.Error(),
+		user: `o'hara "x" as\on @h`, password: `p'%s"w\ d;`, decoy: decoy, noTLS: gomysql.ErrNoTLS.Error(),
 	},
 	{
 		name: "sqlserver", server: testdb.SQLServer, open: openSQLServer, session: sqlserverSession,
 		// SQL Server has no backslash in the names of its own logins.
-		user: `o'hara "x" as/on [@h]`, password: `p'%s"w\ d;`, lock: "ALTER LOGIN outcast DISABLE",
+		user: `o'hara "x" as/on [@h]`, password: `p'%s"w\ d;`,
 		noTLS: "signed by unknown authority", // without a certificate it makes one
 	},
 	{
 		name: "sqlserver stand-in", server: testdb.SQLServerStandIn, open: openSQLServer, session: sqlserverSession,
-		user: `o'hara "x" as/on [@h]`, password: `p'%s"w\ d;`, lock: "ALTER LOGIN outcast DISABLE",
-		noTLS: "server does not support encryption",
+		user: `o'hara "x" as/on [@h]`, password: `p'%s"w\ d;`,
+		noTLS: "server does not support encryption", empty: true,
 	},
 	{
 		name: "oracle", server: testdb.Oracle, open: openOracle, session: oracleSession,
 		// Oracle has no double quote in a name or a password.
-		user: `"o'hara x as\on @h"`, password: `p'%s w\ d;`, lock: "ALTER USER outcast ACCOUNT LOCK",
+		user: `"o'hara x as\on @h"`, password: `p'%s w\ d;`,
 	},
 	{
 		name: "oracle stand-in", server: testdb.OracleStandIn, open: openOracle, session: oracleSession,
-		user: `"o'hara x as\on @h"`, password: `p'%s w\ d;`, lock: "ALTER USER outcast ACCOUNT LOCK",
+		user: `"o'hara x as\on @h"`, password: `p'%s w\ d;`, empty: true,
 	},
 }
 
@@ -263,13 +263,11 @@ func TestWhatIsNeitherAcceptedNorRejected(t *testing.T) {
 				t.Error("an unknown authority was trusted")
 			}
 		}
-		if p.lock != "" {
-			if _, err := s.Admin().ExecContext(ctx, p.lock); err != nil {
-				t.Fatal(err)
-			}
-			if err := p.login(ctx, s, s.Database, "outcast", "secret", tlsConfig); err == nil {
-				t.Error("a locked account was accepted")
-			}
+		if err := s.Lock(ctx, "outcast"); err != nil {
+			t.Fatal(err)
+		}
+		if err := p.login(ctx, s, s.Database, "outcast", "secret", tlsConfig); err == nil {
+			t.Error("a locked account was accepted")
 		}
 		conn, err := net.Dial("tcp", net.JoinHostPort(s.Host, fmt.Sprint(s.Port)))
 		if err != nil {
@@ -313,13 +311,7 @@ func TestRestartKeepsPortDataAndCount(t *testing.T) {
 		s.CreateUser("survivor", "secret")
 		db := p.open(s, s.Database, "survivor", "secret", tlsConfig)
 		defer db.Close()
-		if _, err := db.ExecContext(ctx, "CREATE TABLE kept (n int)"); err != nil {
-			t.Fatal(err)
-		}
-		defer db.ExecContext(context.Background(), "DROP TABLE kept")
-		if _, err := db.ExecContext(ctx, "INSERT INTO kept VALUES (42)"); err != nil {
-			t.Fatal(err)
-		}
+		p.keep(t, db)
 		before := s.Sessions("survivor")
 		if len(before) != 1 {
 			t.Errorf("sessions before the restart: %v, want one", before)
@@ -339,12 +331,43 @@ func TestRestartKeepsPortDataAndCount(t *testing.T) {
 		}
 		fresh := p.open(s, s.Database, "survivor", "secret", tlsConfig)
 		defer fresh.Close()
-		var n int
-		if err := fresh.QueryRowContext(ctx, "SELECT n FROM kept").Scan(&n); err != nil || n != 42 {
-			t.Errorf("after the restart: %d, %v, want 42", n, err)
-		}
+		p.wantKept(t, fresh)
 		wantLogins(t, s, "survivor", 2, 1)
 	})
+}
+
+// keep makes a table with a number, where there are tables, and has a session.
+func (p product) keep(t *testing.T, db *sql.DB) {
+	t.Helper()
+	if p.empty {
+		if err := db.PingContext(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	for _, statement := range []string{"CREATE TABLE kept (n int)", "INSERT INTO kept VALUES (42)"} {
+		if _, err := db.ExecContext(t.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// wantKept checks what keep has left, and that one can log in.
+func (p product) wantKept(t *testing.T, db *sql.DB) {
+	t.Helper()
+	if p.empty {
+		if err := db.PingContext(t.Context()); err != nil {
+			t.Errorf("after the restart: %v", err)
+		}
+		return
+	}
+	var n int
+	if err := db.QueryRowContext(t.Context(), "SELECT n FROM kept").Scan(&n); err != nil || n != 42 {
+		t.Errorf("after the restart: %d, %v, want 42", n, err)
+	}
+	if _, err := db.ExecContext(t.Context(), "DROP TABLE kept"); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestSessions(t *testing.T) {

@@ -20,6 +20,13 @@ type account struct {
 	accepted, rejected int
 }
 
+// A Tally counts a user's logins.
+type Tally struct {
+	Accepted int
+	Rejected int // for the user's name or the password
+	Failed   int // for another reason
+}
+
 // A Verdict is what becomes of a login.
 type Verdict int
 

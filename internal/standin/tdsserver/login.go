@@ -217,9 +217,9 @@ func (c *conn) login(b []byte, l Login) error {
 	}
 	c.s.mu.Lock()
 	route := c.s.route
-	c.database, c.encrypted = l.Database, l.Full
-	c.session = Session{ID: int(c.spid), User: l.User, Database: l.Database}
+	c.loggedIn, c.user = true, l.User
 	c.s.mu.Unlock()
+	c.database, c.current, c.encrypted = l.Database, l.Database, l.Full
 
 	var r reply
 	r.changeText(envDatabase, l.Database, "master")

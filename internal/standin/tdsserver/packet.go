@@ -8,8 +8,6 @@ import (
 	"io"
 	"net"
 	"unicode/utf16"
-
-	"github.com/sqlsecrets/sqlsecrets/internal/standin/sqlmatch"
 )
 
 // Types of packets, 2.2.3.1.1 of MS-TDS.
@@ -45,15 +43,13 @@ type conn struct {
 	rw         io.ReadWriter // raw or TLS on top of it
 	packetSize int
 	spid       uint16
-	database   string       // the login's
-	messages   chan message // what comes after the login
-	encrypted  bool         // everything is
+	database   string // the login's
+	current    string // the session's database
+	encrypted  bool   // everything is
 
-	// Guarded by s.mu.
-	session     Session          // its ID is 0 before the login
-	tokens      []sqlmatch.Token // of the statement that is run
-	transacting bool
-	undo        []func() // takes back what the transaction has changed
+	// Guarded by s.mu until the login is over.
+	loggedIn bool
+	user     string
 }
 
 // A message is what one or several packets hold.

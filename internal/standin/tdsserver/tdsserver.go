@@ -1,15 +1,9 @@
 // Package tdsserver is a stand-in for SQL Server that checks passwords: it speaks
-// TDS 7.2 to 7.4, and 8.0, as [MS-TDS] documents it, up to the login, and then
-// answers a handful of statements. SQL Server logins come with LOGIN7; logins with a
-// backslash are Windows logins, which NTLM checks.
+// TDS 7.2 to 7.4, and 8.0, as [MS-TDS] documents it, up to the login. SQL Server logins
+// come with LOGIN7; logins with a backslash are Windows logins, which NTLM checks.
 //
-// # Statements
-//
-// It knows the statements that a rotation and the tests need, and no others: those that
-// create and change logins, users, roles and permissions, what of the catalog tells of
-// them, sessions, and tables of one column of whole numbers. It checks the permissions
-// that they take, as far as it has them. A change is seen by everybody at once; a
-// rollback takes it back. There is no policy for passwords.
+// It is a server of logins, and knows no SQL: it has fixed answers to a handful of
+// statements, such as who is logged in. Logins are made and changed by its methods.
 //
 // [MS-TDS]: https://learn.microsoft.com/openspecs/windows_protocols/ms-tds/
 package tdsserver
@@ -23,6 +17,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/sqlsecrets/sqlsecrets/internal/standin/accounts"
 )
 
 // Options say what server to stand in for. The zero Options are one without
@@ -76,13 +72,6 @@ type Login struct {
 	Number    int32 // of the error that it got; 0 if it was accepted
 }
 
-// A Session is a connection that is logged in.
-type Session struct {
-	ID              int
-	User, Database  string
-	Batches, Resets int // queries, and how many of them asked for a reset of the session
-}
-
 // A Server listens until it is closed.
 type Server struct {
 	Host string // an IP address
@@ -92,26 +81,29 @@ type Server struct {
 	listener net.Listener
 	wg       sync.WaitGroup
 
-	mu        sync.Mutex
-	changed   *sync.Cond
-	closed    bool
-	conns     map[*conn]bool
-	dialled   int
-	accounts  map[string]*account // by the name in lower case
-	databases []*database
-	logins    []Login
-	outcomes  map[string]*outcome // of logins, by the user's name in lower case
-	at        Step
-	hangUp    bool
-	route     route
+	mu       sync.Mutex
+	changed  *sync.Cond
+	closed   bool
+	conns    map[*conn]bool
+	dialled  int
+	accounts map[string]*account // by the name in lower case
+	logins   []Login
+	outcomes map[string]*outcome // by the user's name in lower case
+	at       Step
+	hangUp   bool
+	route    route
 }
 
-// An outcome counts a user's logins, also of one that does not exist.
+// An account is a login.
+type account struct {
+	name, password string
+	state          State
+}
+
+// An outcome is what became of a user's logins, also of one that does not exist.
 type outcome struct {
-	user     string
-	accepted int
-	rejected int // for the name or the password
-	failed   int // for another reason
+	user  string
+	tally accounts.Tally
 }
 
 type route struct {
@@ -125,9 +117,7 @@ func Start(o Options) (*Server, error) {
 		o.Addr = "127.0.0.1:0"
 	}
 	s := &Server{o: o, conns: map[*conn]bool{}, accounts: map[string]*account{}, outcomes: map[string]*outcome{}}
-	for _, name := range append([]string{"master", "tempdb"}, o.Databases...) {
-		s.databases = append(s.databases, &database{name: name})
-	}
+	s.o.Databases = append([]string{"master", "tempdb"}, o.Databases...)
 	s.changed = sync.NewCond(&s.mu)
 	if err := s.listen(o.Addr); err != nil {
 		return nil, err
@@ -205,50 +195,30 @@ func (s *Server) Restart() error {
 	return s.listen(net.JoinHostPort(s.Host, strconv.Itoa(s.Port)))
 }
 
-// SetPassword gives a login a password, and creates the login if there is none, with
-// the role db_owner in all databases but the system's.
+// SetPassword gives a login a password, and creates the login if there is none. It may
+// use all databases.
 func (s *Server) SetPassword(user, password string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	a := s.account(user)
-	if a == nil {
-		a = newAccount(user, password)
-		s.accounts[strings.ToLower(user)] = a
-		for _, d := range s.databases {
-			if !d.isSystem() {
-				u := newUser(user, user)
-				u.roles = []string{"db_owner"}
-				d.users = append(d.users, u)
-			}
-		}
+	key := strings.ToLower(user)
+	if s.accounts[key] == nil {
+		s.accounts[key] = &account{name: user}
 	}
-	a.password = password
-}
-
-// Promote makes a login a sysadmin. It panics if there is none.
-func (s *Server) Promote(user string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.account(user).roles = []string{"sysadmin"}
+	s.accounts[key].password = password
 }
 
 // SetState disables a login, locks it, or the like. It panics if there is none.
 func (s *Server) SetState(user string, state State) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.account(user).state = state
+	s.accounts[strings.ToLower(user)].state = state
 }
 
-// Drop removes a login, and its users. Its sessions go on.
+// Drop removes a login. Its sessions go on.
 func (s *Server) Drop(user string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.accounts, strings.ToLower(user))
-	for _, d := range s.databases {
-		if u := d.userOf(user); u != nil {
-			d.users = slices.DeleteFunc(d.users, func(other *dbUser) bool { return other == u })
-		}
-	}
 }
 
 // Logins returns how many logins of a user were accepted, and not, for whatever reason.
@@ -256,9 +226,21 @@ func (s *Server) Logins(user string) (accepted, rejected int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if o := s.outcomes[strings.ToLower(user)]; o != nil {
-		return o.accepted, o.rejected + o.failed
+		return o.tally.Accepted, o.tally.Rejected + o.tally.Failed
 	}
 	return 0, 0
+}
+
+// Tallies returns those of all users that have tried to log in, by the name that came
+// first.
+func (s *Server) Tallies() map[string]accounts.Tally {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := map[string]accounts.Tally{}
+	for _, o := range s.outcomes {
+		all[o.user] = o.tally
+	}
+	return all
 }
 
 // Seen returns all logins so far, in their order.
@@ -268,18 +250,18 @@ func (s *Server) Seen() []Login {
 	return slices.Clone(s.logins)
 }
 
-// Sessions returns the connections that are logged in, by their ids.
-func (s *Server) Sessions() []Session {
+// Sessions returns the ids of a user's sessions, in their order.
+func (s *Server) Sessions(user string) []int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var list []Session
+	var ids []int64
 	for c := range s.conns {
-		if c.session.ID != 0 {
-			list = append(list, c.session)
+		if c.loggedIn && strings.EqualFold(c.user, user) {
+			ids = append(ids, int64(c.spid))
 		}
 	}
-	slices.SortFunc(list, func(a, b Session) int { return a.ID - b.ID })
-	return list
+	slices.Sort(ids)
+	return ids
 }
 
 // Dialled returns how many connections clients have made.
@@ -348,14 +330,11 @@ func (s *Server) check(l Login, right func(password string) bool) []sqlError {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	key := strings.ToLower(l.User)
-	a := s.accounts[key]
-	errs := verdict(a, l, right)
-	if errs == nil {
-		if d := s.database(l.Database); d == nil || !a.enters(d) {
-			errs = []sqlError{
-				{4060, 1, 11, `Cannot open database "` + l.Database + `" requested by the login. The login failed.`},
-				loginFailed(l.User),
-			}
+	errs := verdict(s.accounts[key], l, right)
+	if errs == nil && !s.hasDatabase(l.Database) {
+		errs = []sqlError{
+			{4060, 1, 11, `Cannot open database "` + l.Database + `" requested by the login. The login failed.`},
+			loginFailed(l.User),
 		}
 	}
 	if len(errs) > 0 {
@@ -367,13 +346,17 @@ func (s *Server) check(l Login, right func(password string) bool) []sqlError {
 	}
 	switch o := s.outcomes[key]; {
 	case errs == nil:
-		o.accepted++
+		o.tally.Accepted++
 	case len(errs) == 1 && (l.Number == 18456 || l.Number == 18452):
-		o.rejected++
+		o.tally.Rejected++
 	default:
-		o.failed++
+		o.tally.Failed++
 	}
 	return errs
+}
+
+func (s *Server) hasDatabase(name string) bool {
+	return slices.ContainsFunc(s.o.Databases, func(d string) bool { return strings.EqualFold(d, name) })
 }
 
 func loginFailed(user string) sqlError {

@@ -8,17 +8,20 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	mssql "github.com/microsoft/go-mssqldb"
 	"github.com/microsoft/go-mssqldb/msdsn"
 
+	"github.com/sqlsecrets/sqlsecrets/internal/standin/accounts"
 	"github.com/sqlsecrets/sqlsecrets/internal/standin/tdsserver"
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/testca"
 )
@@ -83,7 +86,7 @@ func TestPasswords(t *testing.T) {
 	if got := text(t, db, "SELECT SUSER_SNAME()"); got != "app_user" {
 		t.Errorf("SUSER_SNAME() = %q", got)
 	}
-	if got := text(t, db, "select db_name()"); got != "app" {
+	if got := text(t, db, "SELECT DB_NAME()"); got != "app" {
 		t.Errorf("DB_NAME() = %q", got)
 	}
 	s.SetPassword("APP_USER", "another")
@@ -99,6 +102,14 @@ func TestPasswords(t *testing.T) {
 	}
 	if ok, bad := s.Logins("app_user"); ok != 3 || bad != 4 {
 		t.Errorf("%d logins were accepted and %d rejected, want 3 and 4", ok, bad)
+	}
+	s.SetState("app_user", tdsserver.Disabled)
+	if got := numbers(open(t, s, "app_user", "another", toApp).PingContext(t.Context())); !slices.Equal(got, []int32{18470}) {
+		t.Errorf("login of a disabled user got the errors %d, want 18470", got)
+	}
+	tallies := map[string]accounts.Tally{"app_user": {Accepted: 3, Rejected: 4, Failed: 1}, "app_use": {Rejected: 1}, "": {Rejected: 1}}
+	if got := s.Tallies(); !maps.Equal(got, tallies) {
+		t.Errorf("Tallies = %v, want %v", got, tallies)
 	}
 	want := tdsserver.Login{User: "app_user", Database: "app", AppName: "a test", ServerName: "127.0.0.1", Library: "go-mssqldb", ReadOnly: true}
 	got := s.Seen()[0]
@@ -202,8 +213,8 @@ func TestEncryption(t *testing.T) {
 func TestWindowsLogins(t *testing.T) {
 	s := start(t, tdsserver.Options{})
 	s.SetPassword(`CORP\app`, "pässword €")
-	if got := text(t, open(t, s, `CORP\app`, "pässword €", nil), "SELECT SYSTEM_USER"); got != `CORP\app` {
-		t.Errorf("SYSTEM_USER = %s", got)
+	if got := text(t, open(t, s, `CORP\app`, "pässword €", nil), "SELECT SUSER_SNAME()"); got != `CORP\app` {
+		t.Errorf("SUSER_SNAME() = %s", got)
 	}
 	for _, user := range []string{`CORP\app`, `CORP\nobody`, `OTHER\app`} {
 		if got := numbers(open(t, s, user, "wrong", nil).PingContext(t.Context())); !slices.Equal(got, []int32{18452}) {
@@ -215,64 +226,162 @@ func TestWindowsLogins(t *testing.T) {
 	}
 }
 
-func TestSessions(t *testing.T) {
-	s := start(t, tdsserver.Options{Databases: []string{"app"}})
+const encryptOption = "SELECT encrypt_option FROM sys.dm_exec_connections WHERE session_id = @@SPID"
+
+// one opens a database with one connection, which stays, as a.
+func one(t *testing.T, s *tdsserver.Server) *sql.DB {
+	t.Helper()
 	s.SetPassword("a", "x")
-	s.SetPassword("b", "x")
-	db := open(t, s, "a", "x", nil)
+	db := open(t, s, "a", "x", func(c *msdsn.Config) { c.Database = "app" })
 	db.SetMaxIdleConns(1)
 	db.SetMaxOpenConns(1)
-	if _, err := db.ExecContext(t.Context(), "SET NOCOUNT ON; USE app"); err != nil {
-		t.Fatal(err)
+	return db
+}
+
+// The server has fixed answers to a few statements, and to no others.
+func TestStatements(t *testing.T) {
+	s := start(t, tdsserver.Options{Databases: []string{"app"}})
+	db := one(t, s)
+	for query, want := range map[string]string{
+		"SELECT 1": "1", " SELECT 40 + 2\n": "42", `SELECT 42 AS "answer"`: "42",
+		"SELECT SUSER_SNAME()": "a", "SELECT DB_NAME()": "app", encryptOption: "FALSE",
+	} {
+		if got := text(t, db, query); got != want {
+			t.Errorf("%s: %s, want %s", query, got, want)
+		}
 	}
-	if got := s.Sessions(); len(got) != 1 || got[0].Database != "app" || got[0].User != "a" {
-		t.Errorf("Sessions() = %+v", got)
-	}
-	// The pool asks for a reset of the session.
-	if got := text(t, db, "SELECT DB_NAME()"); got != "master" {
-		t.Errorf("DB_NAME() = %s after a reset, want master", got)
-	}
-	if got := s.Sessions(); got[0].Resets != 2 || got[0].Batches != 2 {
-		t.Errorf("Sessions() = %+v, want two batches and resets", got)
-	}
-	if got := text(t, open(t, s, "b", "x", nil), "SELECT SUSER_SNAME()"); got != "b" {
-		t.Errorf("SUSER_SNAME() = %s", got)
-	}
-	tx, err := db.BeginTx(t.Context(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := text(t, tx, "SELECT 7"); got != "7" {
-		t.Errorf("SELECT 7 = %s", got)
-	}
-	if err := tx.Commit(); err != nil {
-		t.Errorf("Commit: %v", err)
-	}
-	if tx, err = db.BeginTx(t.Context(), nil); err == nil {
-		err = tx.Rollback()
-	}
-	if err != nil {
+	if _, err := db.ExecContext(t.Context(), "SET NOCOUNT ON"); err != nil {
 		t.Error(err)
 	}
-	for query, want := range map[string]int32{"SELEC 1": 102, "USE none": 911, "SELECT 1; DROP x": 102} {
+	for query, want := range map[string]int32{"SELEC 1": 102, "SELECT 2": 102, "sp_who": 2812} {
 		if _, err := db.ExecContext(t.Context(), query); !slices.Equal(numbers(err), []int32{want}) {
 			t.Errorf("%s: %v, want %d", query, err, want)
 		}
 	}
-	if _, err := db.ExecContext(t.Context(), "sp_who"); !slices.Equal(numbers(err), []int32{2812}) {
-		t.Errorf("a procedure: %v, want 2812", err)
+	for _, end := range []func(*sql.Tx) error{(*sql.Tx).Commit, (*sql.Tx).Rollback} {
+		tx, err := db.BeginTx(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := text(t, tx, "SELECT 1"); got != "1" {
+			t.Errorf("SELECT 1 = %s", got)
+		}
+		if err := end(tx); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestSessions(t *testing.T) {
+	certs := testca.New("localhost")
+	s := start(t, tdsserver.Options{Databases: []string{"app"}, TLS: certs.Server})
+	db := one(t, s)
+	if id, got := text(t, db, "SELECT @@SPID"), fmt.Sprint(s.Sessions("A")); got != "["+id+"]" {
+		t.Errorf("Sessions = %s, want %s", got, id)
+	}
+	s.SetPassword("b", "x")
+	secure := open(t, s, "b", "x", func(c *msdsn.Config) {
+		c.Encryption, c.TLSConfig = msdsn.EncryptionRequired, &tls.Config{RootCAs: certs.Pool, ServerName: "localhost"}
+	})
+	if got := text(t, secure, "SELECT SUSER_SNAME()"); got != "b" {
+		t.Errorf("SUSER_SNAME() = %s, want b", got)
+	}
+	if got := text(t, secure, encryptOption); got != "TRUE" {
+		t.Errorf("encrypt_option is %s, want TRUE", got)
 	}
 	_ = db.Close()
 	if n := s.WaitOpen(0, 5*time.Second); n != 0 {
 		t.Errorf("%d connections are open", n)
 	}
-	if got := s.Sessions(); len(got) != 0 {
-		t.Errorf("Sessions() = %+v, want none", got)
+	if got := s.Sessions("a"); len(got) != 0 {
+		t.Errorf("Sessions = %d, want none", got)
 	}
+}
+
+// A pool asks for a reset of the session, which ends a change of the database.
+func TestReset(t *testing.T) {
+	s := start(t, tdsserver.Options{Databases: []string{"app"}})
+	db := one(t, s)
+	conn, err := db.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.ExecContext(t.Context(), "USE tempdb"); err != nil {
+		t.Error(err)
+	}
+	if got := text(t, conn, "SELECT DB_NAME()"); got != "tempdb" {
+		t.Errorf("DB_NAME() = %s, want tempdb", got)
+	}
+	_ = conn.Close()
+	if got := text(t, db, "SELECT DB_NAME()"); got != "app" {
+		t.Errorf("DB_NAME() = %s after a reset, want app", got)
+	}
+}
+
+// A slowConn's Read waits, when told to, until a second packet was written.
+type slowConn struct {
+	net.Conn
+	slow    atomic.Bool
+	writes  atomic.Int32
+	resumed chan struct{}
+}
+
+func (c *slowConn) Write(p []byte) (int, error) {
+	if c.slow.Load() && c.writes.Add(1) == 2 {
+		close(c.resumed)
+	}
+	return c.Conn.Write(p)
+}
+
+func (c *slowConn) Read(p []byte) (int, error) {
+	if c.slow.Load() {
+		<-c.resumed
+	}
+	return c.Conn.Read(p)
+}
+
+func (c *slowConn) DialContext(ctx context.Context, network, addr string) (_ net.Conn, err error) {
+	c.Conn, err = (&net.Dialer{}).DialContext(ctx, network, addr)
+	return c, err
 }
 
 // The client's ATTENTION ends a statement, not the session.
 func TestAttention(t *testing.T) {
+	s := start(t, tdsserver.Options{})
+	s.SetPassword("a", "x")
+	p, err := msdsn.Parse("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Host, p.Port, p.User, p.Password, p.Protocols = s.Host, uint64(s.Port), "a", "x", []string{"tcp"}
+	p.Encryption, p.TLSConfig = msdsn.EncryptionDisabled, nil
+	slow := &slowConn{resumed: make(chan struct{})}
+	connector := mssql.NewConnectorConfig(p)
+	connector.Dialer = slow
+	db := sql.OpenDB(connector)
+	defer db.Close()
+	conn, err := db.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	slow.slow.Store(true)
+	// Not a deadline: to go-mssqldb its error is one of the network.
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(100*time.Millisecond, cancel)
+	if _, err := conn.ExecContext(ctx, "SELECT 1"); !errors.Is(err, context.Canceled) {
+		t.Errorf("SELECT 1 = %v, want the context's error", err)
+	}
+	if n := slow.writes.Load(); n != 2 {
+		t.Errorf("the client wrote %d packets, want the statement and ATTENTION", n)
+	}
+	if got := text(t, conn, "SELECT 1"); got != "1" {
+		t.Errorf("SELECT 1 = %s", got)
+	}
+}
+
+// A restart ends all connections, and keeps everything else.
+func TestRestart(t *testing.T) {
 	s := start(t, tdsserver.Options{})
 	s.SetPassword("a", "x")
 	db := open(t, s, "a", "x", nil)
@@ -281,18 +390,23 @@ func TestAttention(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	// Not a deadline: to go-mssqldb its error is one of the network.
-	ctx, cancel := context.WithCancel(t.Context())
-	time.AfterFunc(100*time.Millisecond, cancel)
-	begin := time.Now()
-	if _, err := conn.ExecContext(ctx, "WAITFOR DELAY '00:00:30'"); !errors.Is(err, context.Canceled) {
-		t.Errorf("WAITFOR = %v, want the context's error", err)
+	port := s.Port
+	for range 2 {
+		if err := s.Restart(); err != nil {
+			t.Fatal(err)
+		}
+		if s.Port != port {
+			t.Errorf("the port is %d, was %d", s.Port, port)
+		}
+		if n := s.WaitOpen(0, time.Second); n != 0 {
+			t.Errorf("%d connections are open", n)
+		}
+		if got := text(t, open(t, s, "a", "x", nil), "SELECT SUSER_SNAME()"); got != "a" {
+			t.Errorf("SUSER_SNAME() = %s", got)
+		}
 	}
-	if d := time.Since(begin); d > 10*time.Second {
-		t.Errorf("WAITFOR took %v", d)
-	}
-	if got := text(t, conn, "SELECT 1"); got != "1" {
-		t.Errorf("SELECT 1 = %s", got)
+	if err := conn.PingContext(t.Context()); err == nil {
+		t.Error("a connection lives on")
 	}
 }
 

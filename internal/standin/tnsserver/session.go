@@ -276,7 +276,7 @@ func (s *session) function(number byte) {
 			return
 		}
 		if number != functionFetch {
-			r.sent = 0
+			r.sent = false
 		}
 		s.answer(cursor, r, rows)
 	default:
@@ -462,93 +462,75 @@ func (s *session) execute() {
 			s.error(1001)
 			return
 		}
-		r.sent = 0
+		r.sent = false
 		s.answer(cursor, r, rows)
 		return
 	}
-	r, code := s.run(text)
-	switch {
-	case code != 0:
-		s.error(code)
-	case r == nil:
-		s.parameters()
-		s.summary(0, 0, 0)
-	default:
-		cursor = 1
-		for s.cursors[cursor] != nil {
-			cursor++
-		}
-		s.describe(r)
-		s.answer(cursor, r, rows)
+	r := s.run(text)
+	if r == nil {
+		s.error(900)
+		return
 	}
+	for cursor = 1; s.cursors[cursor] != nil; {
+		cursor++
+	}
+	s.describe(r)
+	s.answer(cursor, r, rows)
 }
 
-// answer sends as many rows of a result as the client wants, at most.
+// answer sends a result's row, if it has not been sent and the client wants rows.
 func (s *session) answer(cursor int, r *result, rows int) {
 	s.cursors[cursor] = r
-	batch := r.rows[r.sent:min(r.sent+rows, len(r.rows))]
-	r.sent += len(batch)
-	if len(batch) > 0 {
+	sent := 0
+	if !r.sent && rows > 0 {
+		r.sent, sent = true, 1
 		s.put(messageRowHeader, 0)
-		s.putNum(len(r.columns))
+		s.putNum(1) // columns
 		s.putNum(0)
-		s.putNum(len(batch))
+		s.putNum(1) // rows
 		s.putNum(0)
 		s.putNum(0)
 		s.putNum(0)
-	}
-	for _, row := range batch {
 		s.put(messageRow)
-		for _, value := range row {
-			s.putText(value)
-		}
+		s.putText(r.value)
 	}
 	s.parameters()
-	if r.sent == len(r.rows) {
-		s.summary(1403, cursor, len(batch))
-	} else {
-		s.summary(0, cursor, len(batch))
+	code := 0
+	if r.sent {
+		code = 1403
 	}
+	s.summary(code, cursor, sent)
 }
 
 func (s *session) describe(r *result) {
-	widths := make([]int, len(r.columns))
-	total := 0
-	for i := range r.columns {
-		for _, row := range r.rows {
-			widths[i] = max(widths[i], len(row[i]))
-		}
-		total += widths[i]
-	}
+	width := max(len(r.value), 22)
 	s.put(messageDescribe)
 	s.putText("stand-in")
-	s.putNum(total)
-	s.putNum(len(r.columns))
+	s.putNum(len(r.value))
+	s.putNum(1) // columns
 	s.put(0)
-	for i, c := range r.columns {
-		s.put(c.kind, 0, 0, 0) // flags, precision, scale
-		s.putNum(max(widths[i], 22))
+	s.put(r.kind, 0, 0, 0) // flags, precision, scale
+	s.putNum(width)
+	s.putNum(0)
+	s.putNum(0)
+	s.putNum(0)
+	s.putNum(0)
+	if r.kind == typeVarchar {
+		s.putNum(charsetAL32UTF8)
+		s.put(1)
+		s.putNum(width)
+	} else {
 		s.putNum(0)
-		s.putNum(0)
-		s.putNum(0)
-		s.putNum(0)
-		if c.kind == typeVarchar {
-			s.putNum(charsetAL32UTF8)
-			s.put(1)
-			s.putNum(max(widths[i], 22))
-		} else {
-			s.putNum(0)
-			s.put(0)
-			s.putNum(0)
-		}
-		s.putNum(0)
-		s.put(1, byte(len(c.name)))
-		s.putLengthAndText(c.name)
-		s.putLengthAndText("") // schema and name of the type
-		s.putLengthAndText("")
-		s.putNum(i + 1)
+		s.put(0)
 		s.putNum(0)
 	}
+	s.putNum(0)
+	s.put(1, byte(len(r.column)))
+	s.putLengthAndText(r.column)
+	s.putLengthAndText("") // schema and name of the type
+	s.putLengthAndText("")
+	s.putNum(1) // the column's number
+	s.putNum(0)
 	s.putNum(0) // date
 	for range 4 {
 		s.putNum(0)

@@ -2,10 +2,8 @@
 // much of TNS and TTC as a client needs to log in, ping and query a little, and it
 // checks passwords as Oracle 12c does.
 //
-// It knows the statements that a rotation and the tests need, and no others: those that
-// create and change users and what they are granted, what of the dictionary tells of
-// them, sessions, and tables of one column of whole numbers. It checks the privileges
-// that they take, as far as it has them. There are no values to bind and no rollback.
+// It is a server of logins, and knows no SQL: it has fixed answers to a handful of
+// statements, such as who is logged in. Users are made and changed by its methods.
 //
 // Oracle has not published these protocols. What is here is what two clients expect,
 // Oracle's own node-oracledb, which verifies the server as well, and go-ora.
@@ -18,8 +16,11 @@ import (
 	"net"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
+
+	"github.com/sqlsecrets/sqlsecrets/internal/standin/accounts"
 )
 
 // Options change what a [Server] does. Nil is all zero values.
@@ -56,6 +57,23 @@ const (
 	AtLogin        // when the password has come
 	AtQuery        // when the first statement has come
 )
+
+// An account is a user. There is one, too, for a name that only logins know.
+type account struct {
+	verifier        verifier
+	none            bool // there is no such user
+	locked, expired bool
+	failures        int         // in a row
+	outcomes        map[int]int // logins by Oracle's number: 0 for the accepted ones
+}
+
+// userName is a name as Oracle has it: in upper case unless it is quoted.
+func userName(name string) string {
+	if len(name) >= 2 && name[0] == '"' && name[len(name)-1] == '"' {
+		return name[1 : len(name)-1]
+	}
+	return strings.ToUpper(name)
+}
 
 // A Server listens on loopback. Its methods may be called from several goroutines.
 type Server struct {
@@ -223,24 +241,13 @@ func (s *Server) Restart() error {
 // Addr returns the address as host:port.
 func (s *Server) Addr() string { return s.listeners[0].Addr().String() }
 
-// SetPassword gives a user a password, and makes the user if there is none, with the
-// role CONNECT. It ends an expiry, not a lock.
+// SetPassword gives a user a password, and makes the user if there is none. It ends an
+// expiry, not a lock.
 func (s *Server) SetPassword(user, password string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a := s.account(user)
-	if a.none {
-		s.create(userName(user), password).grantRole(role{name: "CONNECT"})
-		return
-	}
-	a.verifier, a.expired, a.failures = newVerifier(password), false, 0
-}
-
-// Promote makes a user a DBA. It panics if there is none.
-func (s *Server) Promote(user string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.accounts[userName(user)].grantRole(role{name: "DBA", admin: true})
+	a.none, a.verifier, a.expired, a.failures = false, newVerifier(password), false, 0
 }
 
 // account returns a user, or one that does not exist. The lock is held.
@@ -254,31 +261,12 @@ func (s *Server) account(user string) *account {
 	return a
 }
 
-// create makes a user. Its logins are counted on. The lock is held.
-func (s *Server) create(name, password string) *account {
-	a := &account{verifier: newVerifier(password), outcomes: map[int]int{}}
-	if former := s.accounts[name]; former != nil {
-		a.outcomes, a.locked = former.outcomes, former.locked
-	}
-	s.accounts[name] = a
-	return a
-}
-
-// drop makes that there is no such user. The lock is held.
-func (s *Server) drop(name string) {
-	former := s.accounts[name]
-	s.accounts[name] = &account{none: true, verifier: fakeVerifier(s.secret[:], name), outcomes: former.outcomes}
-	for _, a := range s.accounts {
-		a.privileges = slices.DeleteFunc(a.privileges, func(p privilege) bool { return p.owner == name })
-	}
-}
-
-// Drop makes that there is no such user. Sessions go on.
+// Drop makes that there is no such user. Sessions go on, and logins are counted on.
 func (s *Server) Drop(user string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.account(user)
-	s.drop(userName(user))
+	a := s.account(user)
+	*a = account{none: true, verifier: fakeVerifier(s.secret[:], userName(user)), outcomes: a.outcomes}
 }
 
 // enter makes a connection a session.
@@ -324,6 +312,42 @@ func (s *Server) Logins(user string) (accepted, rejected int) {
 		}
 	}
 	return accepted, rejected
+}
+
+// Tallies returns those of all users that have tried to log in.
+func (s *Server) Tallies() map[string]accounts.Tally {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := map[string]accounts.Tally{}
+	for user, a := range s.accounts {
+		var t accounts.Tally
+		for code, n := range a.outcomes {
+			switch code {
+			case 0:
+				t.Accepted += n
+			case 1017:
+				t.Rejected += n
+			default:
+				t.Failed += n
+			}
+		}
+		all[user] = t
+	}
+	return all
+}
+
+// Sessions returns the ids of a user's sessions, in their order.
+func (s *Server) Sessions(user string) []int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var ids []int64
+	for ss := range s.sessions {
+		if ss.user == userName(user) {
+			ids = append(ids, int64(ss.id))
+		}
+	}
+	slices.Sort(ids)
+	return ids
 }
 
 // Hang has connections fall silent at a step. [Never] is as it was, for new ones.
@@ -392,37 +416,19 @@ func (s *Server) login(user string, ch challenge, good bool) (code int) {
 		return 1017
 	case a.expired:
 		return 28001
-	case !a.may("CREATE SESSION"):
-		return 1045
 	}
 	a.failures = 0
 	return 0
 }
 
 var errMessages = map[int]string{
-	27:    "cannot kill current session",
-	30:    "User session ID does not exist.",
 	900:   "invalid SQL statement",
-	942:   "table or view does not exist",
-	955:   "name is already used by an existing object",
-	990:   "missing or invalid privilege",
 	1001:  "invalid cursor",
 	1013:  "user requested cancel of current operation",
 	1017:  "invalid username/password; logon denied",
-	1031:  "insufficient privileges",
-	1045:  "user lacks CREATE SESSION privilege; logon denied",
 	1403:  "no data found",
-	1756:  "quoted string not properly terminated",
-	1917:  "user or role does not exist",
-	1918:  "user does not exist",
-	1920:  "user name conflicts with another user or role name",
-	1932:  "ADMIN option not granted for role",
-	1940:  "cannot drop a user that is currently connected",
-	1955:  "DEFAULT ROLE not granted to user",
 	28000: "the account is locked",
 	28001: "the password has expired",
-	28008: "invalid old password",
-	28221: "REPLACE not specified",
 }
 
 var errClosed = errors.New("the connection is over")

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"database/sql/driver"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"github.com/sijms/go-ora/v2/configurations"
 	"github.com/sijms/go-ora/v2/network"
 
+	"github.com/sqlsecrets/sqlsecrets/internal/standin/accounts"
 	"github.com/sqlsecrets/sqlsecrets/internal/standin/tnsserver"
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/loopback"
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/testca"
@@ -104,7 +106,7 @@ func TestLogin(t *testing.T) {
 				if got, err := query(t, c, "SELECT USER FROM DUAL"); err != nil || got != "APP" {
 					t.Errorf("USER = %v, %v, want APP", got, err)
 				}
-				if got, err := query(t, c, "select 1\nfrom dual"); err != nil || got != "1" {
+				if got, err := query(t, c, " SELECT 1 FROM DUAL\n"); err != nil || got != "1" {
 					t.Errorf("1 = %v, %v", got, err)
 				}
 			}
@@ -150,9 +152,8 @@ func TestPasswordsChange(t *testing.T) {
 	if got, err := query(t, c, "SELECT USER FROM DUAL"); err != nil || got != "APP" {
 		t.Errorf("after the password was changed: %v, %v, want APP", got, err)
 	}
-	if _, err := c.ExecContext(t.Context(), `ALTER USER "APP" IDENTIFIED BY "thi'rd" REPLACE "second"`, nil); err != nil {
-		t.Errorf("ALTER USER: %v", err)
-	}
+	s.SetPassword("APP", "thi'rd")
+	want("second", 1017)
 	want("thi'rd", 0)
 	s.Expire("app")
 	want("thi'rd", 28001)
@@ -170,8 +171,60 @@ func TestPasswordsChange(t *testing.T) {
 	s.Lock("app", false)
 	s.Drop("app")
 	want("fourth", 1017)
-	if ok, bad := s.Logins("app"); ok != 4 || bad != 10 {
-		t.Errorf("%d logins accepted and %d rejected, want 4 and 10", ok, bad)
+	if ok, bad := s.Logins("app"); ok != 4 || bad != 11 {
+		t.Errorf("%d logins accepted and %d rejected, want 4 and 11", ok, bad)
+	}
+	if got, want := s.Tallies()["APP"], (accounts.Tally{Accepted: 4, Rejected: 7, Failed: 4}); got != want {
+		t.Errorf("the tally is %+v, want %+v", got, want)
+	}
+}
+
+// The server has fixed answers to a few statements, and keeps sessions apart.
+func TestStatementsAndSessions(t *testing.T) {
+	s := tnsserver.New(t, nil)
+	const id = "SELECT SYS_CONTEXT('USERENV', 'SESSIONID') FROM DUAL"
+	var ids []string
+	for _, user := range []string{"app", "app", "other"} {
+		s.SetPassword(user, password)
+		c, err := open(t, s, password, func(c *configurations.ConnectionConfig) { c.UserID = user })
+		if err != nil {
+			t.Fatal(err)
+		}
+		for text, want := range map[string]string{
+			"SELECT 40 + 2 FROM DUAL": "42", `SELECT 42 AS "answer" FROM DUAL`: "42", "SELECT USER FROM DUAL": strings.ToUpper(user),
+		} {
+			if got, err := query(t, c, text); err != nil || got != want {
+				t.Errorf("%s: %v, %v, want %s", text, got, err, want)
+			}
+		}
+		n, err := query(t, c, id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, n.(string))
+	}
+	if got := fmt.Sprint(s.Sessions("app")); got != "["+ids[0]+" "+ids[1]+"]" {
+		t.Errorf("Sessions = %s, want those of %s", got, ids[:2])
+	}
+	if got := s.Sessions("nobody"); len(got) != 0 {
+		t.Errorf("Sessions of nobody = %d", got)
+	}
+}
+
+// Names in quotes are as they are, others in upper case.
+func TestNames(t *testing.T) {
+	s := tnsserver.New(t, nil)
+	s.SetPassword("app", password)
+	s.SetPassword(`"lower case"`, password)
+	for user, code := range map[string]int{"App": 0, `"APP"`: 0, `"app"`: 1017, `"lower case"`: 0, "lower case": 1017} {
+		c, err := open(t, s, password, func(c *configurations.ConnectionConfig) { c.UserID = user })
+		if code != 0 {
+			wantCode(t, err, code)
+		} else if err != nil {
+			t.Errorf("login as %s: %v", user, err)
+		} else {
+			_ = c.Close()
+		}
 	}
 }
 
@@ -239,4 +292,45 @@ func TestIPv6(t *testing.T) {
 		t.Errorf("%d connections are open, want 1", got)
 	}
 	_ = c.Close()
+}
+
+// One server may have TCP and TCPS, at two ports, and keeps both when it restarts.
+func TestBothProtocolsAndRestart(t *testing.T) {
+	certs := testca.New("127.0.0.1")
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	secure := l.Addr().(*net.TCPAddr).Port
+	_ = l.Close()
+	s := tnsserver.New(t, &tnsserver.Options{TLS: certs.Server, TCPSPort: secure})
+	s.SetPassword("app", password)
+	port := s.Port
+	overTLS := func(c *configurations.ConnectionConfig) {
+		c.Protocol, c.TLSConfig, c.Servers[0].Port = "tcps", &tls.Config{RootCAs: certs.Pool, MinVersion: tls.VersionTLS12}, secure
+	}
+	var old *goora.Connection
+	for i := range 2 {
+		for protocol, change := range map[string]func(*configurations.ConnectionConfig){"tcp": func(*configurations.ConnectionConfig) {}, "tcps": overTLS} {
+			c, err := open(t, s, password, change)
+			if err != nil {
+				t.Fatalf("%s: %v", protocol, err)
+			}
+			if got, err := query(t, c, "SELECT SYS_CONTEXT('USERENV', 'NETWORK_PROTOCOL') FROM DUAL"); err != nil || got != protocol {
+				t.Errorf("the protocol is %v, %v, want %s", got, err, protocol)
+			}
+			old = c
+		}
+		if i == 0 {
+			if err := s.Restart(); err != nil {
+				t.Fatal(err)
+			}
+			if s.Port != port {
+				t.Errorf("the port is %d, was %d", s.Port, port)
+			}
+			if err := old.Ping(t.Context()); err == nil {
+				t.Error("a connection lives on")
+			}
+		}
+	}
 }

@@ -29,7 +29,8 @@
 // SQLSECRETS_POSTGRES_IMAGE, SQLSECRETS_MARIADB_IMAGE, SQLSECRETS_MYSQL_IMAGE,
 // SQLSECRETS_SQLSERVER_IMAGE and SQLSECRETS_ORACLE_IMAGE name the images; the defaults
 // are official ones, for Oracle gvenzl/oracle-free, and any image with the environment
-// variables and entrypoint of the default will do. SQLSECRETS_PGBOUNCER_IMAGE names
+// variables and entrypoint of the default will do; "none" is to run no such server.
+// SQLSECRETS_PGBOUNCER_IMAGE names
 // PgBouncer's, which has to run PgBouncer with /etc/pgbouncer/pgbouncer.ini and print
 // its log. A test whose server cannot be had, for want of Docker or of the image, is
 // skipped; SQLSECRETS_REQUIRE is a comma-separated list of engines
@@ -221,7 +222,9 @@ func (k *kind) need(tb testing.TB) {
 		return
 	}
 	k.once.Do(func() {
-		if err := haveImage(k.image()); err != nil {
+		if k.image() == "none" {
+			k.missing = fmt.Sprintf("no %s: %s=none", k.title, k.imageEnv)
+		} else if err := haveImage(k.image()); err != nil {
 			k.missing = fmt.Sprintf("no %s: %s (%s=%s)", k.title, oneLine(err.Error()), k.imageEnv, k.image())
 		}
 	})

@@ -16,7 +16,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	gomysql "github.com/go-sql-driver/mysql"
 
@@ -326,41 +325,6 @@ func TestVariables(t *testing.T) {
 	s.WaitClosed(t)
 	if want := []string{"SET NAMES utf8mb4", "SET time_zone = '+00:00'"}; !slices.Equal(s.Queries(), want) {
 		t.Errorf("statements %q, want %q", s.Queries(), want)
-	}
-}
-
-// A context that ends ends the login, at whatever point, and closes the socket.
-func TestContextEnds(t *testing.T) {
-	certs := testca.New("localhost")
-	for _, tlsOn := range []bool{false, true} {
-		for _, at := range []mysqlserver.Step{mysqlserver.AtConnect, mysqlserver.AtLogin, mysqlserver.AtQuery} {
-			for _, cancel := range []bool{false, true} {
-				t.Run(fmt.Sprintf("tls=%t/step %d/cancel=%t", tlsOn, at, cancel), func(t *testing.T) {
-					s := &mysqlserver.Server{Hang: at}
-					if tlsOn {
-						s.TLS = certs.Server
-					}
-					start(t, s)
-					ctx, end := context.WithTimeout(t.Context(), 100*time.Millisecond)
-					want := context.DeadlineExceeded
-					if cancel {
-						ctx, end = context.WithCancel(t.Context())
-						time.AfterFunc(100*time.Millisecond, end)
-						want = context.Canceled
-					}
-					defer end()
-					start := time.Now()
-					_, err := connectContext(ctx, t, gosqldriver.Engine{}, endpoint(s, "autocommit", "1"), goodPassword)
-					if !errors.Is(err, want) {
-						t.Errorf("Connect = %v, want %v in the tree", err, want)
-					}
-					if d := time.Since(start); d > 3*time.Second {
-						t.Errorf("Connect took %v", d)
-					}
-					s.WaitClosed(t)
-				})
-			}
-		}
 	}
 }
 

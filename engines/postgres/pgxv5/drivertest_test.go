@@ -47,6 +47,9 @@ func suite(t *testing.T, config *tls.Config, host string, of *drivertest.TLS) dr
 		Engine: pgxv5.Engine{}, Host: s.Host, Port: s.Port, Database: "app", Query: "SELECT 1", ConnType: "*stdlib.Conn",
 		SetPassword: s.SetPassword, Logins: s.Logins, Refuse: s.Refuse, TLS: of,
 	}
+	if config == nil {
+		d.Params = "target_session_attrs=read-write" // a query of each login
+	}
 	if host == "::1" {
 		d.HostIPv6 = host
 	}

@@ -359,43 +359,6 @@ func TestIPv6(t *testing.T) {
 	s.WaitClosed(t)
 }
 
-// A context that ends ends the login, at whatever point, and closes the socket.
-func TestContextEnds(t *testing.T) {
-	certs := testca.New("localhost")
-	for _, tlsOn := range []bool{false, true} {
-		for _, at := range []pgserver.Step{pgserver.AtConnect, pgserver.AtStartup, pgserver.AtPassword, pgserver.AtQuery} {
-			for _, cancel := range []bool{false, true} {
-				t.Run(fmt.Sprintf("tls=%t/step %d/cancel=%t", tlsOn, at, cancel), func(t *testing.T) {
-					s := &pgserver.Server{Hang: at}
-					if tlsOn {
-						s.TLS = certs.Server
-					}
-					s.Start(t)
-					ep := endpoint(s, "target_session_attrs", "read-write")
-					ctx, end := context.WithTimeout(t.Context(), 100*time.Millisecond)
-					want := context.DeadlineExceeded
-					if cancel {
-						ctx, end = context.WithCancel(t.Context())
-						time.AfterFunc(100*time.Millisecond, end)
-						want = context.Canceled
-					}
-					defer end()
-					start := time.Now()
-					_, err := connectContext(ctx, t, pgxv5.Engine{}, ep, canary)
-					if !errors.Is(err, want) {
-						t.Errorf("Connect = %v, want %v in the tree", err, want)
-					}
-					if d := time.Since(start); d > 3*time.Second {
-						t.Errorf("Connect took %v", d)
-					}
-					noPassword(t, err, canary)
-					s.WaitClosed(t)
-				})
-			}
-		}
-	}
-}
-
 func TestContextHasEnded(t *testing.T) {
 	s := (&pgserver.Server{}).Start(t)
 	ctx, cancel := context.WithCancel(t.Context())

@@ -53,14 +53,15 @@ func (s Server) silentAt(t *testing.T, user string, step int, cancels bool) {
 	if took := time.Since(start); took >= patience {
 		t.Errorf("silent at step %d: Connect took %v, and its context ended after %v", step, took, limit)
 	}
-	if (err != nil || step < 2) && (ctx.Err() == nil || !errors.Is(err, ctx.Err())) {
-		t.Errorf("silent at step %d: Connect = %v, want the context's error %v", step, err, ctx.Err())
+	want := context.DeadlineExceeded // which a dialer may notice before the context does
+	if errors.Is(ctx.Err(), context.Canceled) {
+		want = context.Canceled
+	}
+	if (err != nil || step < 2) && !errors.Is(err, want) {
+		t.Errorf("silent at step %d: Connect = %v, want %v in the tree", step, err, want)
 	}
 	if open := relay.WaitOpen(0, 10*time.Second); open != 0 {
 		t.Errorf("silent at step %d: %d connections are still open 10 s later", step, open)
-	}
-	if relay.Dialled() == 0 {
-		t.Errorf("silent at step %d: nobody has dialled the server", step)
 	}
 	if err != nil {
 		showsNo(t, err, Passwords[0])

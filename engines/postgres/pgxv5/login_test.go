@@ -204,6 +204,9 @@ func TestTLS(t *testing.T) {
 			if !strings.Contains(got, c.want) {
 				t.Errorf("got %q, want %q", got, c.want)
 			}
+			if name := (x509.HostnameError{}); strings.Contains(c.want, "not other.test") && !errors.As(err, &name) {
+				t.Errorf("no %T in the tree of %v", name, err)
+			}
 			s.WaitClosed(t)
 			if c.dials != 0 && s.Dialled() != c.dials {
 				t.Errorf("%d connections, want %d", s.Dialled(), c.dials)
@@ -216,23 +219,6 @@ func TestTLS(t *testing.T) {
 }
 
 func pairsOf(kv ...string) []string { return kv }
-
-// An error of verification is crypto/tls's own, and the configuration is cloned.
-func TestTLSVerificationError(t *testing.T) {
-	certs := testca.New("localhost")
-	s := (&pgserver.Server{TLS: certs.Server}).Start(t)
-	ep := endpoint(s)
-	ep.TLS = &tls.Config{RootCAs: certs.Pool}
-	_, err := connect(t, pgxv5.Engine{}, ep, goodPassword)
-	var name x509.HostnameError
-	if !errors.As(err, &name) {
-		t.Errorf("Connect = %v, want an x509.HostnameError", err)
-	}
-	if ep.TLS.ServerName != "" {
-		t.Errorf("the caller's configuration has ServerName %q now", ep.TLS.ServerName)
-	}
-	s.WaitClosed(t)
-}
 
 // down returns an address where nobody listens.
 func down(t *testing.T) string {

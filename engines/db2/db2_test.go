@@ -38,6 +38,7 @@ func start(tb testing.TB, config *tls.Config, hosts ...string) *db2cli.Server {
 func TestConformance(t *testing.T) {
 	for _, names := range [][]string{nil, {"127.0.0.1"}, {"localhost", "::1"}} {
 		t.Run(fmt.Sprint(names), func(t *testing.T) {
+			t.Parallel()
 			certs := testca.New(names...)
 			authority := certs.File(t)
 			var config *tls.Config

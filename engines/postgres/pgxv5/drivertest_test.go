@@ -22,6 +22,7 @@ func TestConformance(t *testing.T) {
 		{"IPv6", []string{"::1"}, "::1"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			if c.host == "::1" {
 				needsIPv6(t)
 			}

@@ -358,6 +358,7 @@ func TestContextHasEnded(t *testing.T) {
 
 // connect_timeout ends the wait for one host, not the search.
 func TestConnectTimeoutIsPerHost(t *testing.T) {
+	t.Parallel()
 	silent, ok := (&pgserver.Server{Hang: pgserver.AtConnect}).Start(t), (&pgserver.Server{}).Start(t)
 	ep := endpoint(ok, "connect_timeout", "1")
 	ep.Host = fmt.Sprintf("127.0.0.1:%d,127.0.0.1:%d", silent.Port, ok.Port)

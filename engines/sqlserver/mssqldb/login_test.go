@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -338,6 +339,7 @@ func TestEncryptionIsAskedForEachTime(t *testing.T) {
 // encrypt=strict, which has a handshake of its own, so does the context.
 func TestLoginTimeout(t *testing.T) {
 	certs := newCertificates(t, "127.0.0.1")
+	var wg sync.WaitGroup // they do nothing but wait
 	for _, o := range []tdsserver.Options{{}, {TLS: certs.Server}, {TLS: certs.Server, Strict: true}} {
 		for _, at := range []tdsserver.Step{tdsserver.AtConnect, tdsserver.AtTLS, tdsserver.AtLogin, tdsserver.AtQuery} {
 			if at == tdsserver.AtTLS && o.TLS == nil {
@@ -347,32 +349,34 @@ func TestLoginTimeout(t *testing.T) {
 				if !byParameter && !o.Strict {
 					continue // TestConformance
 				}
-				t.Run(fmt.Sprintf("tls=%t/strict=%t/step %d/parameter=%t", o.TLS != nil, o.Strict, at, byParameter), func(t *testing.T) {
-					t.Parallel()
-					s := start(t, o)
-					s.Hang(at)
-					ep := endpoint(s)
-					if o.Strict {
-						ep.Params = pairs("encrypt", "strict", "certificate", certs.CA)
-					}
-					limit := 20 * time.Second
-					if byParameter {
-						ep.Params["logintimeout"] = "1"
-					} else {
-						limit = 100 * time.Millisecond
-					}
-					ctx, end := context.WithTimeout(t.Context(), limit)
-					defer end()
-					begin := time.Now()
-					_, err := connectContext(ctx, t, mssqldb.Engine{SessionInitSQL: "SET NOCOUNT ON"}, ep, "app_user", goodPassword)
-					if d := time.Since(begin); !errors.Is(err, context.DeadlineExceeded) || d > 6*time.Second {
-						t.Errorf("Connect = %v after %v, want %v in the tree", err, d, context.DeadlineExceeded)
-					}
-					wantOpen(t, s, 0)
+				wg.Go(func() {
+					t.Run(fmt.Sprintf("tls=%t/strict=%t/step %d/parameter=%t", o.TLS != nil, o.Strict, at, byParameter), func(t *testing.T) {
+						s := start(t, o)
+						s.Hang(at)
+						ep := endpoint(s)
+						if o.Strict {
+							ep.Params = pairs("encrypt", "strict", "certificate", certs.CA)
+						}
+						limit := 20 * time.Second
+						if byParameter {
+							ep.Params["logintimeout"] = "1"
+						} else {
+							limit = 100 * time.Millisecond
+						}
+						ctx, end := context.WithTimeout(t.Context(), limit)
+						defer end()
+						begin := time.Now()
+						_, err := connectContext(ctx, t, mssqldb.Engine{SessionInitSQL: "SET NOCOUNT ON"}, ep, "app_user", goodPassword)
+						if d := time.Since(begin); !errors.Is(err, context.DeadlineExceeded) || d > 6*time.Second {
+							t.Errorf("Connect = %v after %v, want %v in the tree", err, d, context.DeadlineExceeded)
+						}
+						wantOpen(t, s, 0)
+					})
 				})
 			}
 		}
 	}
+	wg.Wait()
 }
 
 // Every way to fail leaves no password in the error and no socket open.

@@ -145,6 +145,7 @@ func TestConformance(t *testing.T) {
 		{"IPv6", []string{"::1"}, false, "[::1]:0"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			if c.address != "" && !loopback.HasIPv6() {
 				t.Skip("no IPv6 here")
 			}

@@ -1,5 +1,5 @@
 # Shortcuts for people. The README's commands and .ci/run do not need make.
-.PHONY: help test race quickstart bench fuzz lint ci
+.PHONY: help test race sizes quickstart bench fuzz lint ci
 
 MODULES := . examples integration
 FUZZTIME ?= 30s
@@ -12,6 +12,9 @@ test: ## the tests of all modules
 
 race: ## the same with the race detector, in random order
 	@GOFLAGS="-race -shuffle=on" $(MAKE) --no-print-directory test
+
+sizes: ## how large programs are, what they link, and their go.sum
+	@.ci/sizes
 
 quickstart: ## the main job, in one process
 	@go -C examples run ./quickstart

@@ -8,61 +8,48 @@ import (
 	"testing"
 )
 
-// Who imports what is a promise: driver, secretcache and its source of files need the
-// standard library only, and a vendor's engine links no AWS SDK.
+// Who imports what is a promise: driver, secretcache and its sources of files and of the
+// agent need the standard library only, and a vendor's engine links no AWS SDK.
 func TestDependencies(t *testing.T) {
-	const module = "github.com/sqlsecrets/sqlsecrets"
-	for _, test := range []struct {
-		dir     string
-		allowed func(path string) bool
-	}{
-		{"driver", func(path string) bool { return false }},
-		{"secretcache", func(path string) bool { return false }},
-		{"secretcache/file", func(path string) bool { return false }},
-		{"engines/postgres/pgxv5", notAWS},
-		{"engines/mysql/gosqldriver", notAWS},
-		{"engines/oracle/goora", notAWS},
-		{"engines/sqlserver/mssqldb", notAWS},
-	} {
-		t.Run(test.dir, func(t *testing.T) {
-			cmd := exec.Command("go", "list", "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", "./"+test.dir)
-			cmd.Dir = ".."
-			cmd.Env = append(os.Environ(), "GOWORK=off")
-			out, err := cmd.Output()
-			if err != nil {
-				t.Fatalf("go list: %v", err)
+	const module = "github.com/sqlsecrets/sqlsecrets/"
+	vendor := map[string]bool{ // the package needs a vendor's modules
+		"driver": false, "secretcache": false, "secretcache/file": false, "secretcache/agent": false,
+		"engines/postgres/pgxv5": true, "engines/mysql/gosqldriver": true, "engines/oracle/goora": true, "engines/sqlserver/mssqldb": true,
+	}
+	args := []string{"list", "-f", `{{.ImportPath}}{{range .Deps}} {{.}}{{end}}`}
+	for dir := range vendor {
+		args = append(args, "./"+dir)
+	}
+	standard := strings.Fields(run(t, "list", "std"))
+	lists := strings.Split(strings.TrimSpace(run(t, args...)), "\n")
+	if len(lists) != len(vendor) {
+		t.Fatalf("%d packages, want %d", len(lists), len(vendor))
+	}
+	for _, list := range lists {
+		paths := strings.Fields(list)
+		dir := strings.TrimPrefix(paths[0], module)
+		for _, path := range paths[1:] {
+			own, isOwn := strings.CutPrefix(path, module)
+			source, isSource := strings.CutPrefix(own, "secretcache/")
+			switch {
+			case !isOwn && slices.Contains(standard, path):
+			case !isOwn && (!vendor[dir] || strings.HasPrefix(path, "github.com/aws/")):
+				t.Errorf("%s needs %s", dir, path)
+			case isOwn && isSource && !strings.HasPrefix(source, "internal/"):
+				t.Errorf("%s needs %s, a source", dir, path)
+			case isOwn && strings.HasPrefix(dir, "secretcache") && (own == "driver" || strings.HasPrefix(own, "engines")):
+				t.Errorf("%s needs %s", dir, path)
 			}
-			paths := strings.Fields(string(out))
-			if len(paths) == 0 {
-				t.Fatal("no packages")
-			}
-			for _, path := range paths {
-				if !strings.HasPrefix(path, module+"/") && !test.allowed(path) {
-					t.Errorf("%s needs %s", test.dir, path)
-				}
-				if strings.HasPrefix(path, module+"/secretcache/") && path != module+"/"+test.dir {
-					t.Errorf("%s needs %s, a source", test.dir, path)
-				}
-				if strings.HasPrefix(test.dir, "secretcache") && path == module+"/driver" {
-					t.Errorf("%s needs %s", test.dir, path)
-				}
-			}
-		})
+		}
 	}
 }
 
 // The AWS SDK is imported by the source that calls it, by the server for its tests,
 // and where the API of AWS's caching client has the SDK's types in it.
 func TestWhoImportsTheSDK(t *testing.T) {
-	cmd := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "./...")
-	cmd.Dir = ".."
-	cmd.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=")
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("go list: %v", err)
-	}
+	out := run(t, "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "./...")
 	var got []string
-	for line := range strings.Lines(string(out)) {
+	for line := range strings.Lines(out) {
 		if path, imports, _ := strings.Cut(line, " "); strings.Contains(imports, "github.com/aws/") {
 			got = append(got, strings.TrimPrefix(path, "github.com/sqlsecrets/sqlsecrets/"))
 		}
@@ -73,6 +60,14 @@ func TestWhoImportsTheSDK(t *testing.T) {
 	}
 }
 
-func notAWS(path string) bool {
-	return !strings.Contains(path, "github.com/aws/")
+// run runs the go command at the module's root.
+func run(t *testing.T, args ...string) string {
+	t.Helper()
+	cmd := exec.Command("go", args...)
+	cmd.Dir, cmd.Env = "..", append(os.Environ(), "GOWORK=off", "GOFLAGS=")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go %s: %v", args[0], err)
+	}
+	return string(out)
 }

@@ -34,7 +34,7 @@ func gone(err error) func(context.Context, *login) error {
 
 // A secret that is of no use for another reason than a rejected password, and has
 // changed: what says so for sure is looked into at once.
-func TestT13SecretThatHasChanged(t *testing.T) {
+func TestChangedSecretIsFoundAfterAnotherFailure(t *testing.T) {
 	for _, test := range []struct {
 		name  string
 		value string // of the secret that is cached; empty: the usual
@@ -90,7 +90,7 @@ func TestT13SecretThatHasChanged(t *testing.T) {
 
 // Unless the secret has changed, nothing is tried again, and nobody looks for five
 // minutes.
-func TestT13SecretThatHasNotChanged(t *testing.T) {
+func TestUnchangedSecretIsLookedAtSeldom(t *testing.T) {
 	for _, err := range []error{errNoHost, errNoDatabase, errRefusedConn, &vendorError{codeLocked, "locked"}} {
 		t.Run(err.Error(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -120,7 +120,7 @@ func TestT13SecretThatHasNotChanged(t *testing.T) {
 }
 
 // A database that does not answer may have moved, or be in a failover.
-func TestT13DatabaseThatDoesNotAnswer(t *testing.T) {
+func TestSecretOfADatabaseThatDoesNotAnswer(t *testing.T) {
 	hang := func(ctx context.Context, l *login) error {
 		if strings.HasPrefix(l.addr, "new.") {
 			return nil

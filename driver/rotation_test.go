@@ -15,9 +15,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
-// The traces of a rotation, T1 to T13.
-
-func TestT01StaleCacheAfterFinish(t *testing.T) {
+func TestStaleVersionCostsOneRejectedLogin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
 		if err := b.ping(t.Context()); err != nil {
@@ -36,7 +34,7 @@ func TestT01StaleCacheAfterFinish(t *testing.T) {
 	})
 }
 
-func TestT02WindowBetweenSetAndFinish(t *testing.T) {
+func TestPendingVersionIsTriedBeforeItIsCurrent(t *testing.T) {
 	tests := []struct {
 		name, dsn string
 		pending   bool
@@ -104,7 +102,7 @@ func TestT02WindowBetweenSetAndFinish(t *testing.T) {
 	}
 }
 
-func TestT03AlternatingUsers(t *testing.T) {
+func TestAlternatingUsers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
 		if err := b.ping(t.Context()); err != nil {
@@ -132,7 +130,7 @@ func TestT03AlternatingUsers(t *testing.T) {
 	})
 }
 
-func TestT04FarmLagPreviousVersion(t *testing.T) {
+func TestServerThatLagsTakesThePreviousVersion(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, func(b *bench, dsn *string) {
 			*dsn = "prod/app?fallback=AWSPREVIOUS"
@@ -151,7 +149,7 @@ func TestT04FarmLagPreviousVersion(t *testing.T) {
 	})
 }
 
-func TestT05FailedRotationLeavesAnEmptyVersion(t *testing.T) {
+func TestEmptyPendingVersionIsNoError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, func(b *bench, _ *string) { b.store.put("v2", "", "AWSPENDING") })
 		if err := b.ping(t.Context()); err != nil {
@@ -169,7 +167,7 @@ func TestT05FailedRotationLeavesAnEmptyVersion(t *testing.T) {
 	})
 }
 
-func TestT06PendingOnTheCurrentVersion(t *testing.T) {
+func TestPendingThatIsCurrentIsNotTriedTwice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, func(b *bench, _ *string) {
 			b.store.move("AWSPENDING", "v1")
@@ -183,7 +181,7 @@ func TestT06PendingOnTheCurrentVersion(t *testing.T) {
 	})
 }
 
-func TestT07RollBack(t *testing.T) {
+func TestRollBackIsFollowedAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
 		if err := b.ping(t.Context()); err != nil {
@@ -205,7 +203,7 @@ func TestT07RollBack(t *testing.T) {
 	})
 }
 
-func TestT08SecretsManagerDown(t *testing.T) {
+func TestStaleVersionServesWhileSecretsManagerIsDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
 		if err := b.ping(t.Context()); err != nil {
@@ -229,7 +227,7 @@ func TestT08SecretsManagerDown(t *testing.T) {
 	})
 }
 
-func TestT09DeletedWhileCached(t *testing.T) {
+func TestDeletedSecretServesWhileItsPasswordWorks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
 		if err := b.ping(t.Context()); err != nil {
@@ -250,7 +248,7 @@ func TestT09DeletedWhileCached(t *testing.T) {
 	})
 }
 
-func TestT10OpenConnectionsSurvive(t *testing.T) {
+func TestOpenConnectionsSurviveARotation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
 		c, err := b.Connect(t.Context())
@@ -267,7 +265,7 @@ func TestT10OpenConnectionsSurvive(t *testing.T) {
 	})
 }
 
-func TestT11ManyRejectedTogetherRefreshOnce(t *testing.T) {
+func TestManyRejectedTogetherRefreshOnce(t *testing.T) {
 	for _, latency := range []time.Duration{0, 20 * time.Millisecond} {
 		synctest.Test(t, func(t *testing.T) {
 			b := newBench(t, func(b *bench, _ *string) {
@@ -290,7 +288,7 @@ func TestT11ManyRejectedTogetherRefreshOnce(t *testing.T) {
 	}
 }
 
-func TestT11ManyInSequenceAreRejectedOnce(t *testing.T) {
+func TestManyInSequenceAreRejectedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
 		if err := b.ping(t.Context()); err != nil {
@@ -311,7 +309,7 @@ func TestT11ManyInSequenceAreRejectedOnce(t *testing.T) {
 	})
 }
 
-func TestT12PermanentlyWrongPassword(t *testing.T) {
+func TestWrongPasswordIsTriedSeldom(t *testing.T) {
 	wrong := func(b *bench, _ *string) { b.db.set("app", "other") }
 	t.Run("in sequence", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
@@ -374,7 +372,7 @@ func TestT12PermanentlyWrongPassword(t *testing.T) {
 	})
 }
 
-func TestT13OtherFailuresNeitherRefreshNorRetry(t *testing.T) {
+func TestOtherFailuresNeitherRefreshNorRetry(t *testing.T) {
 	network := &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("connection refused")}
 	for _, test := range []struct {
 		name string

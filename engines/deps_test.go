@@ -1,8 +1,11 @@
+//go:build sizes
+
 package engines_test
 
 import (
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -22,24 +25,28 @@ var strangers = []string{
 	"github.com/Azure/", module + "/internal/standin/tdsserver", module + "/internal/standin/tnsserver", module + "/internal/testkit/leak", module + "/secretcache/awssm/awssmtest",
 }
 
+// links says which vendors a program links that imports one engine, and what other
+// engines' packages.
+var links = []struct {
+	engine string
+	vendor []string
+	uses   []string
+}{
+	{"postgres", []string{"github.com/jackc/pgx/v5"}, nil},
+	{"redshift", []string{"github.com/jackc/pgx/v5"}, []string{"postgres/pgxv5"}},
+	{"mysql", []string{"github.com/go-sql-driver/mysql"}, nil},
+	{"mariadb", []string{"github.com/go-sql-driver/mysql"}, []string{"mysql/gosqldriver"}},
+	{"sqlserver", []string{"github.com/microsoft/go-mssqldb"}, nil},
+	{"oracle", []string{"github.com/sijms/go-ora/v2"}, nil},
+	{"db2", nil, nil},
+	{"all", []string{"github.com/go-sql-driver/mysql", "github.com/jackc/pgx/v5", "github.com/microsoft/go-mssqldb", "github.com/sijms/go-ora/v2"},
+		[]string{"db2", "mariadb", "mysql", "mysql/gosqldriver", "oracle", "oracle/goora", "postgres", "postgres/pgxv5", "redshift", "sqlserver", "sqlserver/mssqldb"}},
+}
+
 // A program that imports one engine links that vendor's driver and no other engine, and
 // needs no cgo.
 func TestOneEngineLinksOneVendor(t *testing.T) {
-	for _, c := range []struct {
-		engine string
-		vendor []string
-		uses   []string // other engines' packages
-	}{
-		{"postgres", []string{"github.com/jackc/pgx/v5"}, nil},
-		{"redshift", []string{"github.com/jackc/pgx/v5"}, []string{"postgres/pgxv5"}},
-		{"mysql", []string{"github.com/go-sql-driver/mysql"}, nil},
-		{"mariadb", []string{"github.com/go-sql-driver/mysql"}, []string{"mysql/gosqldriver"}},
-		{"sqlserver", []string{"github.com/microsoft/go-mssqldb"}, nil},
-		{"oracle", []string{"github.com/sijms/go-ora/v2"}, nil},
-		{"db2", nil, nil},
-		{"all", []string{"github.com/go-sql-driver/mysql", "github.com/jackc/pgx/v5", "github.com/microsoft/go-mssqldb", "github.com/sijms/go-ora/v2"},
-			[]string{"db2", "mariadb", "mysql", "mysql/gosqldriver", "oracle", "oracle/goora", "postgres", "postgres/pgxv5", "redshift", "sqlserver", "sqlserver/mssqldb"}},
-	} {
+	for _, c := range links {
 		// With cgo the files that need it are listed; without, the packages are.
 		if files := list(t, "1", "{{if not .Standard}}{{range .CgoFiles}}{{$.ImportPath}}/{{.}} {{end}}{{end}}", c.engine); len(files) > 0 {
 			t.Errorf("%s needs cgo for %q", c.engine, files)
@@ -56,14 +63,6 @@ func TestOneEngineLinksOneVendor(t *testing.T) {
 				uses = append(uses, e)
 			}
 		}
-		// Its tests neither: go mod tidy of who imports the engine would fetch what they need.
-		var tested []string
-		for _, path := range list(t, "0", "{{if not .Standard}}{{.ImportPath}}{{end}}", c.engine+"/...", "-test") {
-			tested = addVendor(tested, path)
-		}
-		if slices.Sort(tested); !slices.Equal(tested, c.vendor) {
-			t.Errorf("tests of %s need the vendors %q, want %q", c.engine, tested, c.vendor)
-		}
 		slices.Sort(linked)
 		slices.Sort(uses)
 		if !slices.Equal(linked, c.vendor) {
@@ -72,6 +71,51 @@ func TestOneEngineLinksOneVendor(t *testing.T) {
 		if !slices.Equal(uses, c.uses) {
 			t.Errorf("%s links the engines %q, want %q", c.engine, uses, c.uses)
 		}
+	}
+}
+
+// A module that requires this one, and imports one engine, has no other vendor in its
+// go.sum: go mod tidy puts in what the tests of all packages need that the program links.
+func TestOneVendorInGoSum(t *testing.T) {
+	checkout, err := filepath.Abs("..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sums, err := os.ReadFile("../go.sum") // of which tidy keeps what it needs: no sum is looked up
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range links {
+		t.Run(c.engine, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			for name, content := range map[string]string{
+				"main.go": "package main\n\nimport _ \"" + module + "/engines/" + c.engine + "\"\n\nfunc main() {}\n",
+				"go.mod":  "module example.com/program\n\ngo 1.25.0\n\nrequire " + module + " v0.0.0\n\nreplace " + module + " => " + checkout + "\n",
+				"go.sum":  string(sums),
+			} {
+				if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			cmd := exec.Command("go", "mod", "tidy")
+			cmd.Dir, cmd.Env = dir, append(os.Environ(), "GOWORK=off", "GOFLAGS=")
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Fatalf("go mod tidy: %v\n%s", err, out)
+			}
+			tidied, err := os.ReadFile(filepath.Join(dir, "go.sum"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for line := range strings.Lines(string(tidied)) {
+				path, _, _ := strings.Cut(line, " ")
+				got = addVendor(got, path)
+			}
+			if slices.Sort(got); !slices.Equal(got, c.vendor) {
+				t.Errorf("go.sum has the vendors %q, want %q", got, c.vendor)
+			}
+		})
 	}
 }
 
@@ -86,10 +130,9 @@ func addVendor(list []string, path string) []string {
 }
 
 // list runs go list on an engine and what it needs.
-func list(t *testing.T, cgo, format, engine string, flags ...string) []string {
+func list(t *testing.T, cgo, format, engine string) []string {
 	t.Helper()
-	args := append([]string{"list", "-deps", "-f", format}, flags...)
-	cmd := exec.Command("go", append(args, "./"+engine)...)
+	cmd := exec.Command("go", "list", "-deps", "-f", format, "./"+engine)
 	cmd.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=", "CGO_ENABLED="+cgo)
 	out, err := cmd.Output()
 	if err != nil {

@@ -1,3 +1,5 @@
+//go:build sizes
+
 package engines_test
 
 import (
@@ -13,11 +15,8 @@ import (
 const mostGrowth = 10
 
 // TestBinarySize builds a program that opens a database by the name of a secret, with
-// the library and without. It takes two links for each engine; -short skips it.
+// the library and without. It takes two links for each engine.
 func TestBinarySize(t *testing.T) {
-	if testing.Short() {
-		t.Skip("builds programs")
-	}
 	for _, c := range []struct{ engine, vendor, open string }{
 		{"postgres", `_ "github.com/jackc/pgx/v5/stdlib"`,
 			`sql.Open("pgx", "host="+s.Host+" user="+s.Username+" password="+s.Password+" dbname="+s.Dbname)`},

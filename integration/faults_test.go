@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -42,13 +43,12 @@ type trouble struct {
 
 // TestSourcesInTroubleUnderLoad: workers go on opening connections while where secrets come
 // from is killed, restarted, throttled, slowed and broken. No query fails, since there is a
-// cached password that works. The agent's and the extension's own troubles are in package
-// agent.
+// cached password that works. It prints the numbers (-v).
 func TestSourcesInTroubleUnderLoad(t *testing.T) {
-	ok := func(f func()) func() error { return func() error { f(); return nil } }
 	for _, source := range []struct {
-		name string
-		make func(t *testing.T, v *env) (secretcache.Source, []*trouble)
+		name      string
+		make      func(t *testing.T, v *env) (secretcache.Source, []*trouble)
+		rotations int
 	}{
 		{"API", func(t *testing.T, v *env) (secretcache.Source, []*trouble) {
 			relay := newRelay(t, v.sm.URL())
@@ -67,7 +67,20 @@ func TestSourcesInTroubleUnderLoad(t *testing.T) {
 				fault("closing connections", true, awssmtest.CloseConn),
 				fault("breaking off", true, awssmtest.Truncate),
 			}
-		}},
+		}, 0},
+		{"agent", func(t *testing.T, v *env) (secretcache.Source, []*trouble) {
+			server := agenttest.NewServer(t, v.sm.Source(), func(o *agenttest.Options) { o.TTL = faultTTL })
+			return server.Source(), append(troublesOf(t, v, server),
+				&trouble{name: "too many connections", fails: true, begin: ok(func() { server.SetMaxConn(0) }),
+					end: ok(func() { server.SetMaxConn(agenttest.DefaultMaxConn) })},
+				faulty(server, "throttled", true, agenttest.Exception(http.StatusBadRequest, "ThrottlingException", "Rate exceeded")))
+		}, 2},
+		{"extension", func(t *testing.T, v *env) (secretcache.Source, []*trouble) {
+			server := agenttest.NewExtension(t, v.sm.Source(), func(o *agenttest.Options) { o.TTL = faultTTL })
+			return server.Source(), append(troublesOf(t, v, server), // it has no limit of connections, and one text for all
+				faulty(server, "not ready", true, agenttest.NotReady),
+				faulty(server, "failing", true, agenttest.Answer(http.StatusBadRequest, "an unexpected error occurred while executing request")))
+		}, 2},
 		{"agent, then the API", func(t *testing.T, v *env) (secretcache.Source, []*trouble) {
 			relay := newRelay(t, v.sm.URL())
 			server := agenttest.NewServer(t, v.sm.Source(), keepsNothing)
@@ -80,7 +93,7 @@ func TestSourcesInTroubleUnderLoad(t *testing.T) {
 				{name: "the agent hanging", begin: ok(func() { server.Fail(agenttest.Hang) }), end: ok(server.Heal)},
 				{name: "throttled, both", fails: true, begin: ok(func() { v.sm.Fail(awssmtest.Throttle) }), end: ok(v.sm.Heal)},
 			}
-		}},
+		}, 0},
 		{"file", func(t *testing.T, v *env) (secretcache.Source, []*trouble) {
 			dir := filepath.Join(t.TempDir(), "secrets")
 			path := filepath.Join(dir, strings.ReplaceAll(v.id, "/", "_"))
@@ -98,16 +111,41 @@ func TestSourcesInTroubleUnderLoad(t *testing.T) {
 				{name: "an empty directory", fails: true, begin: func() error { return errors.Join(os.Remove(path), os.Mkdir(path, 0o700)) },
 					end: func() error { return errors.Join(os.Remove(path), write()) }},
 			}
-		}},
+		}, 0},
 	} {
 		t.Run(source.name, func(t *testing.T) {
 			v := newEnv(t, engineNamed("sqlserver stand-in"), testdb.Options{})
 			src, troubles := source.make(t, v)
 			troubles = append(append([]*trouble{{name: "well"}}, troubles...), &trouble{name: "well again"})
 			underLoad(t, v, source.name, src, troubles)
+			if n := v.RejectedLogins(v.user); (n == 0) != (source.rotations == 0) || n > source.rotations*faultWorkers {
+				t.Errorf("%d logins rejected in %d rotations with %d workers", n, source.rotations, faultWorkers)
+			}
 		})
 	}
 }
+
+// troublesOf are the troubles of an agent and of an extension.
+func troublesOf(t *testing.T, v *env, server *agenttest.Server) []*trouble {
+	restart := func() { server.Stop(); server.Start() }
+	return []*trouble{
+		{name: "rotated", begin: ok(func() { v.changePassword(t, "second password") })},
+		{name: "killed", begin: ok(server.Stop), fails: true, end: ok(server.Start)},
+		faulty(server, "slow, 100 ms", false, agenttest.Delay(100*time.Millisecond)),
+		faulty(server, "hanging", true, agenttest.Hang),
+		faulty(server, "at status 500", true, agenttest.Answer(http.StatusInternalServerError, "")),
+		faulty(server, "closing connections", true, agenttest.CloseConn),
+		faulty(server, "answering nonsense", true, agenttest.Answer(http.StatusOK, "nonsense")),
+		{name: "of another token", begin: ok(func() { server.SetToken("another token") })},
+		{name: "restarted, rotated", begin: ok(func() { restart(); v.changePassword(t, "third password") })},
+	}
+}
+
+func faulty(server *agenttest.Server, name string, fails bool, f agenttest.Fault) *trouble {
+	return &trouble{name: name, fails: fails, begin: ok(func() { server.Fail(f) }), end: ok(server.Heal)}
+}
+
+func ok(f func()) func() error { return func() error { f(); return nil } }
 
 func engineNamed(name string) *engine {
 	for _, e := range engines {

@@ -4,8 +4,8 @@ import (
 	"crypto/x509"
 	"testing"
 
+	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/driver/drivertest"
-	"github.com/sqlsecrets/sqlsecrets/engines/postgres/pgxv5"
 )
 
 // The test of an engine starts a server that checks passwords, and says how to
@@ -13,8 +13,9 @@ import (
 func ExampleRun() {
 	_ = func(t *testing.T) {
 		server := startServer(t)
+		var engine driver.Engine // the one that is tested
 		drivertest.Run(t, drivertest.Server{
-			Engine:      pgxv5.Engine{},
+			Engine:      engine,
 			Host:        "127.0.0.1",
 			Port:        server.port,
 			Database:    "app",

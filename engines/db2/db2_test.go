@@ -20,7 +20,6 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/engines/db2"
 	"github.com/sqlsecrets/sqlsecrets/internal/standin/db2cli"
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/leak"
-	"github.com/sqlsecrets/sqlsecrets/internal/testkit/loopback"
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/testca"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
@@ -39,6 +38,7 @@ func start(tb testing.TB, config *tls.Config, hosts ...string) *db2cli.Server {
 func TestConformance(t *testing.T) {
 	for _, names := range [][]string{nil, {"127.0.0.1"}, {"localhost", "::1"}} {
 		t.Run(fmt.Sprint(names), func(t *testing.T) {
+			t.Parallel()
 			certs := testca.New(names...)
 			authority := certs.File(t)
 			var config *tls.Config
@@ -64,23 +64,6 @@ func TestConformance(t *testing.T) {
 			})
 		})
 	}
-}
-
-func TestIPv6(t *testing.T) {
-	if !loopback.HasIPv6() {
-		t.Skip("no IPv6 here")
-	}
-	s := start(t, nil, "::1")
-	s.SetPassword(t, "u", "p")
-	lg, err := fake.Prepare(driver.Endpoint{Host: "::1", Port: s.Port, Database: database})
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn, err := lg.Connect(t.Context(), driver.Credentials{User: "u", Password: driver.NewPassword("p")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = conn.Close()
 }
 
 // A recorder is a driver that keeps connection strings, and answers as a test says.

@@ -1,12 +1,9 @@
 package mariadb_test
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"database/sql"
 	"log"
 	"log/slog"
-	"os"
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/engines/mariadb"
@@ -21,20 +18,9 @@ func Example() {
 	defer db.Close()
 }
 
-// The certificate authorities of Amazon RDS, and a log of rejected logins.
+// A log of rejected logins and of versions that were found.
 func ExampleNewConnector() {
-	pem, err := os.ReadFile("global-bundle.pem")
-	if err != nil {
-		log.Fatal(err)
-	}
-	authorities := x509.NewCertPool()
-	if !authorities.AppendCertsFromPEM(pem) {
-		log.Fatal("no certificate in global-bundle.pem")
-	}
-	connector, err := mariadb.NewConnector("prod/app/db", &driver.Options{
-		TLS:    &tls.Config{RootCAs: authorities, MinVersion: tls.VersionTLS12},
-		Logger: slog.Default(),
-	})
+	connector, err := mariadb.NewConnector("prod/app/db?tls=true", &driver.Options{Logger: slog.Default()})
 	if err != nil {
 		log.Fatal(err)
 	}

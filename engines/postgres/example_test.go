@@ -1,12 +1,9 @@
 package postgres_test
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"database/sql"
 	"log"
 	"log/slog"
-	"os"
 	"time"
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
@@ -23,20 +20,9 @@ func Example() {
 	defer db.Close()
 }
 
-// The certificate authorities of Amazon RDS, and a log of rejected logins.
+// A log of rejected logins and of versions that were found.
 func ExampleNewConnector() {
-	pem, err := os.ReadFile("global-bundle.pem")
-	if err != nil {
-		log.Fatal(err)
-	}
-	authorities := x509.NewCertPool()
-	if !authorities.AppendCertsFromPEM(pem) {
-		log.Fatal("no certificate in global-bundle.pem")
-	}
-	connector, err := postgres.NewConnector("prod/app/db", &driver.Options{
-		TLS:    &tls.Config{RootCAs: authorities, MinVersion: tls.VersionTLS12},
-		Logger: slog.Default(),
-	})
+	connector, err := postgres.NewConnector("prod/app/db?sslmode=verify-full", &driver.Options{Logger: slog.Default()})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -29,6 +29,7 @@ import (
 func TestConformance(t *testing.T) {
 	for _, names := range [][]string{{"127.0.0.1"}, {"localhost", "::1"}, nil} {
 		t.Run(fmt.Sprint(names), func(t *testing.T) {
+			t.Parallel()
 			certs := testca.New(names...)
 			verify := "sslmode=verify-full&sslrootcert=" + certs.File(t)
 			config := certs.Server

@@ -7,19 +7,19 @@ import (
 	"time"
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
-	"github.com/sqlsecrets/sqlsecrets/engines/postgres/pgxv5"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 	"github.com/sqlsecrets/sqlsecrets/secretcache/agent"
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm"
 )
 
 // On an EC2 instance, or in an ECS task with the agent as a sidecar: the token comes from
-// AWS_TOKEN and the like, or from /var/run/awssmatoken. The engine is the vendor's
-// package, engines/postgres/pgxv5, so that the program links no AWS SDK.
+// AWS_TOKEN and the like, or from /var/run/awssmatoken. The engine is of the
+// vendor's package, as engines/postgres/pgxv5, so that the program links no AWS SDK.
 func ExampleNew() {
 	cache := secretcache.New(agent.New(), &secretcache.Options{TTL: time.Minute})
 	defer cache.Close()
-	connector, err := driver.NewConnector(pgxv5.Engine{}, "prod/app/db?sslmode=verify-full&sslrootcert=rds.pem",
+	var engine driver.Engine // pgxv5.Engine{}, say
+	connector, err := driver.NewConnector(engine, "prod/app/db?sslmode=verify-full&sslrootcert=rds.pem",
 		&driver.Options{Secrets: cache})
 	if err != nil {
 		log.Fatal(err)

@@ -299,3 +299,14 @@ func TestRedirect(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkFetch: a connection and a request over loopback, answered from a cache.
+func BenchmarkFetch(b *testing.B) {
+	src := agenttest.NewServer(b, &store{version: "v1"}).Source()
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := src.Fetch(b.Context(), "prod/app", ""); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

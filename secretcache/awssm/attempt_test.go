@@ -231,6 +231,7 @@ func (little) BatchGetSecretValue(context.Context, *sm.BatchGetSecretValueInput,
 func TestAHungRequestIsRepeatedOnANewConnection(t *testing.T) {
 	for _, proto := range []string{"HTTP/1.1", "HTTP/2.0"} {
 		t.Run(proto, func(t *testing.T) {
+			t.Parallel()
 			s := awssmtest.NewServer(t)
 			s.Put("a", "v")
 			ts := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -326,6 +327,7 @@ func TestTheNextFetchWorksWhileARequestHangs(t *testing.T) {
 
 // TestADeadServer: connections that are open transport nothing any more, new ones work.
 func TestADeadServer(t *testing.T) {
+	t.Parallel()
 	s := awssmtest.NewServer(t)
 	s.Put("a", "v")
 	p := newProxy(t, strings.TrimPrefix(s.URL(), "http://"))

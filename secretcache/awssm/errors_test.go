@@ -215,6 +215,7 @@ func TestNoErrorHoldsTheValue(t *testing.T) {
 		}, nil, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			endpoint := tt.service(t)
 			s := awssmtest.NewServer(t)
 			for op, fetch := range map[string]func(*awssm.Source) error{

@@ -25,6 +25,7 @@ func TestFailedAttemptsAreReported(t *testing.T) {
 		{"hangs", awssmtest.Hang, []string{"no answer within 50ms"}, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			sm := awssmtest.NewServer(t)
 			sm.Put("prod/app", "value")
 			sm.Fail(tt.fault)

@@ -24,12 +24,15 @@ func TestConformance(t *testing.T) {
 				}
 				t.Cleanup(func() { gomysql.DeregisterTLSConfig(ca) })
 				server := &mysqlserver.Server{Method: mysqlserver.CachingSHA2, Databases: []string{"app"}}
+				params := ""
 				if names != nil {
 					server.TLS = certs.Server
+				} else {
+					params = "autocommit=1" // a query of each login
 				}
 				s := server.Start(t)
 				drivertest.Run(t, drivertest.Server{
-					Engine: engine, Host: s.Host, Port: s.Port, Database: "app", Query: "SELECT 1", ConnType: "*mysql.mysqlConn",
+					Engine: engine, Host: s.Host, Port: s.Port, Database: "app", Params: params, Query: "SELECT 1", ConnType: "*mysql.mysqlConn",
 					SetPassword: s.SetPassword, Logins: s.Logins, Refuse: s.Refuse,
 					TLS: &drivertest.TLS{
 						Names: names, Roots: certs.Pool, Verified: "tls=" + ca, Unknown: "tls=true", IfAvailable: "tls=preferred", Off: "tls=false",

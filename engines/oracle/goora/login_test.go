@@ -486,50 +486,25 @@ func TestEndlessRedirect(t *testing.T) {
 	}
 }
 
-// Wherever the server falls silent, the context's end ends the attempt and closes the
-// socket.
-func TestContextEnds(t *testing.T) {
+// The parameter ends an attempt as a deadline does, wherever the server falls silent.
+func TestConnectTimeout(t *testing.T) {
 	certs := testca.New("127.0.0.1")
 	for _, step := range []tnsserver.Step{tnsserver.AtConnect, tnsserver.AtLogin, tnsserver.AtQuery} {
 		for _, config := range []*tls.Config{nil, {RootCAs: certs.Pool}} {
-			for _, how := range []string{"deadline", "cancel", "parameter"} {
-				t.Run(fmt.Sprintf("step %d, TLS=%t, %s", step, config != nil, how), func(t *testing.T) {
-					opts := &tnsserver.Options{}
-					if config != nil {
-						opts.TLS = certs.Server
-					}
-					s := start(t, opts)
-					s.Hang(step)
-					ep := endpoint(s)
-					ep.TLS = config
-					ctx, cancel := context.WithCancel(t.Context())
-					defer cancel()
-					want := context.DeadlineExceeded
-					switch how {
-					case "deadline":
-						ctx, cancel = context.WithTimeout(ctx, 100*time.Millisecond)
-						defer cancel()
-					case "cancel":
-						time.AfterFunc(100*time.Millisecond, cancel)
-						want = context.Canceled
-					case "parameter":
-						ep.Params = pairs("connect_timeout", "100ms")
-					}
-					began := time.Now()
-					_, err := connectContext(ctx, t, goora.Engine{}, ep, canary)
-					if step == tnsserver.AtQuery { // the login itself has succeeded by then, with the right password
-						_, err = connectContext(ctx, t, goora.Engine{}, ep, goodPassword)
-					}
-					if !errors.Is(err, want) {
-						t.Errorf("Connect = %v, want %v", err, want)
-					}
-					if d := time.Since(began); d > 5*time.Second {
-						t.Errorf("Connect took %v", d)
-					}
-					noPassword(t, err, canary)
-					wantClosed(t, s)
-				})
+			opts := &tnsserver.Options{}
+			if config != nil {
+				opts.TLS = certs.Server
 			}
+			s := start(t, opts)
+			s.Hang(step)
+			ep := endpoint(s, "connect_timeout", "100ms")
+			ep.TLS = config
+			began := time.Now()
+			_, err := connect(t, goora.Engine{}, ep, goodPassword)
+			if d := time.Since(began); !errors.Is(err, context.DeadlineExceeded) || d > 5*time.Second {
+				t.Errorf("step %d, TLS=%t: Connect = %v after %v, want %v", step, config != nil, err, d, context.DeadlineExceeded)
+			}
+			wantClosed(t, s)
 		}
 	}
 }

@@ -22,6 +22,7 @@ func TestConformance(t *testing.T) {
 		{"IPv6", []string{"::1"}, "::1"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			if c.host == "::1" {
 				needsIPv6(t)
 			}
@@ -46,6 +47,9 @@ func suite(t *testing.T, config *tls.Config, host string, of *drivertest.TLS) dr
 	d := drivertest.Server{
 		Engine: pgxv5.Engine{}, Host: s.Host, Port: s.Port, Database: "app", Query: "SELECT 1", ConnType: "*stdlib.Conn",
 		SetPassword: s.SetPassword, Logins: s.Logins, Refuse: s.Refuse, TLS: of,
+	}
+	if config == nil {
+		d.Params = "target_session_attrs=read-write" // a query of each login
 	}
 	if host == "::1" {
 		d.HostIPv6 = host

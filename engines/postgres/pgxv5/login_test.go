@@ -204,6 +204,9 @@ func TestTLS(t *testing.T) {
 			if !strings.Contains(got, c.want) {
 				t.Errorf("got %q, want %q", got, c.want)
 			}
+			if name := (x509.HostnameError{}); strings.Contains(c.want, "not other.test") && !errors.As(err, &name) {
+				t.Errorf("no %T in the tree of %v", name, err)
+			}
 			s.WaitClosed(t)
 			if c.dials != 0 && s.Dialled() != c.dials {
 				t.Errorf("%d connections, want %d", s.Dialled(), c.dials)
@@ -216,23 +219,6 @@ func TestTLS(t *testing.T) {
 }
 
 func pairsOf(kv ...string) []string { return kv }
-
-// An error of verification is crypto/tls's own, and the configuration is cloned.
-func TestTLSVerificationError(t *testing.T) {
-	certs := testca.New("localhost")
-	s := (&pgserver.Server{TLS: certs.Server}).Start(t)
-	ep := endpoint(s)
-	ep.TLS = &tls.Config{RootCAs: certs.Pool}
-	_, err := connect(t, pgxv5.Engine{}, ep, goodPassword)
-	var name x509.HostnameError
-	if !errors.As(err, &name) {
-		t.Errorf("Connect = %v, want an x509.HostnameError", err)
-	}
-	if ep.TLS.ServerName != "" {
-		t.Errorf("the caller's configuration has ServerName %q now", ep.TLS.ServerName)
-	}
-	s.WaitClosed(t)
-}
 
 // down returns an address where nobody listens.
 func down(t *testing.T) string {
@@ -359,43 +345,6 @@ func TestIPv6(t *testing.T) {
 	s.WaitClosed(t)
 }
 
-// A context that ends ends the login, at whatever point, and closes the socket.
-func TestContextEnds(t *testing.T) {
-	certs := testca.New("localhost")
-	for _, tlsOn := range []bool{false, true} {
-		for _, at := range []pgserver.Step{pgserver.AtConnect, pgserver.AtStartup, pgserver.AtPassword, pgserver.AtQuery} {
-			for _, cancel := range []bool{false, true} {
-				t.Run(fmt.Sprintf("tls=%t/step %d/cancel=%t", tlsOn, at, cancel), func(t *testing.T) {
-					s := &pgserver.Server{Hang: at}
-					if tlsOn {
-						s.TLS = certs.Server
-					}
-					s.Start(t)
-					ep := endpoint(s, "target_session_attrs", "read-write")
-					ctx, end := context.WithTimeout(t.Context(), 100*time.Millisecond)
-					want := context.DeadlineExceeded
-					if cancel {
-						ctx, end = context.WithCancel(t.Context())
-						time.AfterFunc(100*time.Millisecond, end)
-						want = context.Canceled
-					}
-					defer end()
-					start := time.Now()
-					_, err := connectContext(ctx, t, pgxv5.Engine{}, ep, canary)
-					if !errors.Is(err, want) {
-						t.Errorf("Connect = %v, want %v in the tree", err, want)
-					}
-					if d := time.Since(start); d > 3*time.Second {
-						t.Errorf("Connect took %v", d)
-					}
-					noPassword(t, err, canary)
-					s.WaitClosed(t)
-				})
-			}
-		}
-	}
-}
-
 func TestContextHasEnded(t *testing.T) {
 	s := (&pgserver.Server{}).Start(t)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -409,6 +358,7 @@ func TestContextHasEnded(t *testing.T) {
 
 // connect_timeout ends the wait for one host, not the search.
 func TestConnectTimeoutIsPerHost(t *testing.T) {
+	t.Parallel()
 	silent, ok := (&pgserver.Server{Hang: pgserver.AtConnect}).Start(t), (&pgserver.Server{}).Start(t)
 	ep := endpoint(ok, "connect_timeout", "1")
 	ep.Host = fmt.Sprintf("127.0.0.1:%d,127.0.0.1:%d", silent.Port, ok.Port)

@@ -145,6 +145,7 @@ func TestConformance(t *testing.T) {
 		{"IPv6", []string{"::1"}, false, "[::1]:0"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			if c.address != "" && !loopback.HasIPv6() {
 				t.Skip("no IPv6 here")
 			}
@@ -155,7 +156,7 @@ func TestConformance(t *testing.T) {
 			}
 			s := start(t, o)
 			d := drivertest.Server{
-				Engine: mssqldb.Engine{}, Host: s.Host, Port: s.Port, Database: "app", Query: "SELECT SUSER_SNAME()", ConnType: "*mssql.Conn",
+				Engine: mssqldb.Engine{SessionInitSQL: "SET NOCOUNT ON"}, Host: s.Host, Port: s.Port, Database: "app", Query: "SELECT SUSER_SNAME()", ConnType: "*mssql.Conn",
 				SetPassword: func(_ testing.TB, user, password string) { s.SetPassword(user, password) },
 				Logins:      func(_ testing.TB, user string) (accepted, rejected int) { return s.Logins(user) },
 				Refuse:      func(_ testing.TB, user string) { s.SetState(user, tdsserver.Locked) },

@@ -1,3 +1,5 @@
+//go:build sizes
+
 package agent_test
 
 import (
@@ -12,30 +14,11 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm/awssmtest"
 )
 
-const module = "github.com/sqlsecrets/sqlsecrets/"
-
-// TestDependencies: the package needs the standard library only.
-func TestDependencies(t *testing.T) {
-	cmd := exec.Command("go", "list", "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", ".")
-	cmd.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=")
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("go list: %v", err)
-	}
-	for path := range strings.FieldsSeq(string(out)) {
-		if !strings.HasPrefix(path, module) || strings.HasPrefix(path, module+"driver") || strings.HasPrefix(path, module+"engines") ||
-			strings.HasPrefix(path, module+"secretcache/awssm") || strings.HasPrefix(path, module+"secretcache/agent/") {
-			t.Errorf("it links %s", path)
-		}
-	}
-}
+const secretID = "prod/app"
 
 // TestProgram builds the same program twice: with secrets from the API, by the package of
-// its engine, and from the agent. It prints their sizes. -short skips it.
+// its engine, and from the agent. It prints their sizes.
 func TestProgram(t *testing.T) {
-	if testing.Short() {
-		t.Skip("builds programs")
-	}
 	aws := func(source string) (n int) {
 		for _, path := range program.Packages(t, source) {
 			if strings.HasPrefix(path, "github.com/aws/") {
@@ -140,14 +123,3 @@ func main() {
 	fmt.Println(secret)
 }
 `
-
-// BenchmarkFetch: a connection and a request over loopback, answered from a cache.
-func BenchmarkFetch(b *testing.B) {
-	src := agenttest.NewServer(b, &store{version: "v1"}).Source()
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := src.Fetch(b.Context(), secretID, ""); err != nil {
-			b.Fatal(err)
-		}
-	}
-}

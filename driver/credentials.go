@@ -24,7 +24,7 @@ type target struct {
 	user     string
 	password Password
 	keys     map[string]Password // of Info.Keys
-	address  string // host and port, for the gate and for people
+	address  string              // host and port, for the gate and for people
 }
 
 // A place is the part of an Endpoint that the secret or the DSN says.

@@ -68,7 +68,7 @@ type report struct {
 
 // run goes through the candidates until one is accepted. A panic, of a log handler or of
 // Secrets, must not end the program: the waiters get it as an error.
-func (s *resolution) run() {
+func (s *resolution) run(again, due bool) {
 	s.resolver.mu.Lock()
 	defer s.resolver.mu.Unlock()
 	text := "Secrets ended the goroutine of the resolution"
@@ -81,8 +81,6 @@ func (s *resolution) run() {
 			s.settle(true)
 		}
 	}()
-	again, due := s.begin()
-	s.noteRejection(s.rejected, s.resolver.gate.verdict(s.rejected.key()))
 	switch {
 	case s.consider(s.current, false):
 	case due && s.refreshAll(again):
@@ -100,7 +98,8 @@ func (s *resolution) unlocked(f func()) {
 	f()
 }
 
-// begin says whether a refresh is due, and whether resolutions before found nothing.
+// begin says whether a refresh is due, and whether resolutions before found nothing. It runs
+// before the first waiter can give up, whose error tells of the rejection.
 func (s *resolution) begin() (again, due bool) {
 	r := s.resolver
 	s.current = r.current
@@ -113,6 +112,7 @@ func (s *resolution) begin() (again, due bool) {
 	}
 	again = r.pause != nil
 	s.searched = again && r.searched
+	s.noteRejection(s.rejected, r.gate.verdict(s.rejected.key()))
 	return again, due
 }
 

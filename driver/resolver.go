@@ -156,7 +156,7 @@ func (r *resolver) join(ctx context.Context, began time.Time, used candidate) me
 		s = &resolution{resolver: r, offers: make(chan offer), done: make(chan struct{}), rejected: used, tried: map[loginKey]bool{}}
 		s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
 		r.running = s
-		go s.run()
+		go s.run(s.begin())
 	}
 	r.joins++
 	s.waiters++

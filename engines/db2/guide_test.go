@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
+	"github.com/sqlsecrets/sqlsecrets/driver/drivertest"
 	"github.com/sqlsecrets/sqlsecrets/engines/db2"
 	"github.com/sqlsecrets/sqlsecrets/internal/standin/db2cli"
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/configtest"
@@ -14,7 +15,7 @@ import (
 
 // guideParams are the parameters of docs/db2.md, and the keywords that CLI reads out of the
 // connection string, in upper case.
-var guideParams = configtest.Cases(`
+var guideParams = drivertest.Cases(`
 	Security=SSL => SECURITY="SSL", SSLCLIENTHOSTNAMEVALIDATION="Basic"
 	Security=CANARY => error: one of SSL
 	SSLServerCertificate=/ca.pem&Security=SSL => SECURITY="SSL", SSLCLIENTHOSTNAMEVALIDATION="Basic", SSLSERVERCERTIFICATE="/ca.pem"
@@ -58,7 +59,7 @@ var guideParams = configtest.Cases(`
 
 // guideProperties are the properties of JCC in docs/db2.md, and the keywords that CLI
 // reads, or that it is an error.
-var guideProperties = configtest.Cases(`
+var guideProperties = drivertest.Cases(`
 	sslConnection=true => SECURITY="SSL", SSLCLIENTHOSTNAMEVALIDATION="Basic"
 	sslConnection=false =>
 	sslConnection=CANARY => error: without a counterpart
@@ -111,43 +112,27 @@ var guideProperties = configtest.Cases(`
 `)
 
 // connectingBy returns what CLI would read out of the connection string.
-func connectingBy(t *testing.T, dsn, secret string) (configtest.Fields, error) {
+func connectingBy(t *testing.T, dsn, secret string) (drivertest.Fields, error) {
 	t.Helper()
 	r := &recorder{}
-	err := configtest.Connect(t.Context(), register(r), dsn, secret)
+	err := drivertest.Connect(t.Context(), register(r), dsn, secret)
 	calls := r.calls()
 	if len(calls) == 0 {
 		return nil, err
 	}
-	return configtest.FieldsOf(db2cli.Parse(calls[0])), nil
+	return drivertest.FieldsOf(db2cli.Parse(calls[0])), nil
 }
 
 const guideSecret = `{"engine":"db2","host":"h.example.com","port":50000,"dbname":"SAMPLE","username":"u","password":"p"}`
 
-// Each row of the guide's tables does what it says, and there is no row without a case,
-// nor a rule of the engine.
+// Each row of the guide's tables does what it says, and no name is without a case.
 func TestGuide(t *testing.T) {
-	const guide = "../../docs/db2.md"
-	params, properties := db2.Words.Names()
-	if err := (configtest.Table{File: guide, First: "parameters"}).Check(guideParams, params); err != nil {
-		t.Error(err)
-	}
-	if err := (configtest.Table{File: guide, First: "JCC's property"}).Check(guideProperties, properties); err != nil {
-		t.Error(err)
-	}
-	for _, c := range []struct {
-		name, dsn string
-		cases     []configtest.Case
-	}{
-		{"parameters", "prod/app?", guideParams},
-		{"properties", "jdbc-secretsmanager:db2::user=prod/app;", guideProperties},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			configtest.Run(t, c.cases, func(t *testing.T, set string) (configtest.Fields, error) {
-				return connectingBy(t, c.dsn+set, guideSecret)
-			})
-		})
-	}
+	drivertest.RunVocabulary(t, drivertest.Vocabulary{
+		Words: db2.Words, Page: "../../docs/db2.md",
+		Params:     drivertest.Table{Heading: "parameters", Cases: map[string][]drivertest.Case{"prod/app?": guideParams}},
+		Properties: drivertest.Table{Heading: "JCC's property", Cases: map[string][]drivertest.Case{"jdbc-secretsmanager:db2::user=prod/app;": guideProperties}},
+		Open:       func(t *testing.T, dsn string) (drivertest.Fields, error) { return connectingBy(t, dsn, guideSecret) },
+	})
 }
 
 // No host, port or database sets another keyword, whatever it is and wherever it is from.

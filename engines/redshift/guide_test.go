@@ -3,12 +3,14 @@ package redshift_test
 import (
 	"errors"
 	"net/url"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/sqlsecrets/sqlsecrets/driver/drivertest"
 	"github.com/sqlsecrets/sqlsecrets/engines/redshift"
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/configtest"
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/testca"
@@ -16,7 +18,7 @@ import (
 
 // guideParams are the parameters of docs/redshift.md, and what pgx gets of each. Those
 // about TLS and time are PostgreSQL's, whose cases have more of them.
-var guideParams = configtest.Cases(`
+var guideParams = drivertest.Cases(`
 	sslmode=disable => TLSConfig=nil
 	sslmode=verify-full => TLSConfig.InsecureSkipVerify=false
 	sslmode=allow => error: use prefer
@@ -64,7 +66,7 @@ var guideParams = configtest.Cases(`
 
 // guideProperties are the properties of Redshift's JDBC driver in docs/redshift.md, and
 // what pgx gets of each, or that it is an error.
-var guideProperties = configtest.Cases(`
+var guideProperties = drivertest.Cases(`
 	ssl=true => TLSConfig.InsecureSkipVerify=false
 	ssl => TLSConfig.InsecureSkipVerify=false
 	ssl=false => TLSConfig=nil
@@ -128,7 +130,7 @@ var guideProperties = configtest.Cases(`
 `)
 
 // connectingBy returns with what pgx would connect.
-func connectingBy(t *testing.T, dsn, secret string) (configtest.Fields, error) {
+func connectingBy(t *testing.T, dsn, secret string) (drivertest.Fields, error) {
 	t.Helper()
 	var config *pgx.ConnConfig
 	e := redshift.Engine{}
@@ -136,49 +138,37 @@ func connectingBy(t *testing.T, dsn, secret string) (configtest.Fields, error) {
 		config = c
 		return errors.New("not dialled")
 	}
-	if err := configtest.Connect(t.Context(), e, dsn, secret); config == nil {
+	if err := drivertest.Connect(t.Context(), e, dsn, secret); config == nil {
 		return nil, err
 	}
-	return configtest.FieldsOf(config).Without("connString"), nil
+	return drivertest.FieldsOf(config).Without("connString"), nil
 }
 
 const guideSecret = `{"engine":"redshift","host":"h.example.com","port":5439,"dbname":"dev","username":"u","password":"p"}`
 
-// Each row of the guide's tables does what it says, and there is no row without a case,
-// nor a rule of the engine.
+// Each row of the guide's tables does what it says, and no name is without a case.
 func TestGuide(t *testing.T) {
-	const guide = "../../docs/redshift.md"
+	guide, err := filepath.Abs("../../docs/redshift.md")
+	if err != nil {
+		t.Fatal(err)
+	}
 	settings, without := guideParams, guideProperties
 	for _, name := range redshift.Words.Server.Names {
-		settings = append(settings, configtest.Case{Set: name + "=x", Want: `RuntimeParams[` + name + `]="x"`})
+		settings = append(settings, drivertest.Case{Set: name + "=x", Want: `RuntimeParams[` + name + `]="x"`})
 	}
 	for hint, names := range redshift.Absent {
 		for name := range strings.FieldsSeq(names) {
-			without = append(without, configtest.Case{Set: name + "=CANARY", Err: "no counterpart in pgx" + strings.TrimSuffix("; "+hint, "; ")})
+			without = append(without, drivertest.Case{Set: name + "=CANARY", Err: "no counterpart in pgx" + strings.TrimSuffix("; "+hint, "; ")})
 		}
 	}
-	params, properties := redshift.Words.Names()
-	if err := (configtest.Table{File: guide, First: "parameters", Plain: strings.ToLower}).Check(guideParams, params); err != nil {
-		t.Error(err)
-	}
-	if err := (configtest.Table{File: guide, First: "property of the JDBC driver 2.1", Plain: strings.ToLower}).Check(without, properties); err != nil {
-		t.Error(err)
-	}
-
 	t.Chdir(testca.New("h.example.com").Folder(t))
-	for _, c := range []struct {
-		name, dsn string
-		cases     []configtest.Case
-	}{
-		{"parameters", "prod/app?", settings},
-		{"properties", "jdbc-secretsmanager:redshift:?user=prod/app&", without},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			configtest.Run(t, c.cases, func(t *testing.T, set string) (configtest.Fields, error) {
-				return connectingBy(t, c.dsn+set, guideSecret)
-			})
-		})
-	}
+	drivertest.RunVocabulary(t, drivertest.Vocabulary{
+		Words: redshift.Words, Page: guide,
+		Params: drivertest.Table{Heading: "parameters", Cases: map[string][]drivertest.Case{"prod/app?": settings}},
+		Properties: drivertest.Table{Heading: "property of the JDBC driver 2.1",
+			Cases: map[string][]drivertest.Case{"jdbc-secretsmanager:redshift:?user=prod/app&": without}},
+		Open: func(t *testing.T, dsn string) (drivertest.Fields, error) { return connectingBy(t, dsn, guideSecret) },
+	})
 }
 
 // No host, port or database sets another option, whatever it is and wherever it is from.

@@ -7,19 +7,19 @@ import (
 	"errors"
 	"net"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
 	gomysql "github.com/go-sql-driver/mysql"
 
+	"github.com/sqlsecrets/sqlsecrets/driver/drivertest"
 	"github.com/sqlsecrets/sqlsecrets/engines/mysql/gosqldriver"
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/configtest"
 )
 
 // guideParams are the parameters of docs/mysql.md, and what go-sql-driver gets of each.
-var guideParams = configtest.Cases(`
+var guideParams = drivertest.Cases(`
 	tls=true => AllowFallbackToPlaintext=false, TLS.InsecureSkipVerify=false, TLS.ServerName="h.example.com", TLSConfig="true"
 	tls=skip-verify => AllowFallbackToPlaintext=false, TLSConfig="skip-verify"
 	tls=preferred =>
@@ -84,7 +84,7 @@ var guideParams = configtest.Cases(`
 
 // guideProperties are the properties of Connector/J in docs/mysql.md, and what
 // go-sql-driver gets of each, or that it is an error.
-var guideProperties = configtest.Cases(`
+var guideProperties = drivertest.Cases(`
 	sslMode=DISABLED => AllowFallbackToPlaintext=false, TLS=nil, TLSConfig="false"
 	sslMode=disable => AllowFallbackToPlaintext=false, TLS=nil, TLSConfig="false"
 	sslMode=PREFERRED =>
@@ -178,7 +178,7 @@ var guideProperties = configtest.Cases(`
 `)
 
 // guideMariaDB are those with which MariaDB's driver means something else.
-var guideMariaDB = configtest.Cases(`
+var guideMariaDB = drivertest.Cases(`
 	useSSL=true => AllowFallbackToPlaintext=false, TLS.InsecureSkipVerify=false, TLS.ServerName="h.example.com", TLSConfig="true"
 	useSsl=true => AllowFallbackToPlaintext=false, TLS.InsecureSkipVerify=false, TLS.ServerName="h.example.com", TLSConfig="true"
 	useSSL=true&trustServerCertificate=true => AllowFallbackToPlaintext=false, TLSConfig="skip-verify"
@@ -192,31 +192,21 @@ var guideMariaDB = configtest.Cases(`
 const guideSecret = `{"engine":"mysql","host":"h.example.com","port":3306,"username":"u","password":"p"}`
 
 // connectingBy returns with what go-sql-driver would connect.
-func connectingBy(t *testing.T, mariaDB bool, dsn, secret string) (configtest.Fields, error) {
+func connectingBy(t *testing.T, mariaDB bool, dsn, secret string) (drivertest.Fields, error) {
 	t.Helper()
 	var config *gomysql.Config
 	e := gosqldriver.Engine{MariaDB: mariaDB, Configure: func(c *gomysql.Config) error {
 		config = c
 		return errors.New("not dialled")
 	}}
-	if err := configtest.Connect(t.Context(), e, dsn, secret); config == nil {
+	if err := drivertest.Connect(t.Context(), e, dsn, secret); config == nil {
 		return nil, err
 	}
-	return configtest.FieldsOf(config), nil
+	return drivertest.FieldsOf(config), nil
 }
 
-// Each row of the guide's tables does what it says, and there is no row without a case,
-// nor a rule of the engine.
+// Each row of the guide's tables does what it says, and no name is without a case.
 func TestGuide(t *testing.T) {
-	const guide = "../../../docs/mysql.md"
-	params, properties := gosqldriver.Words.Names()
-	if err := (configtest.Table{File: guide, First: "parameters", Plain: strings.ToLower}).Check(guideParams, params); err != nil {
-		t.Error(err)
-	}
-	if err := (configtest.Table{File: guide, First: "Connector/J's property"}).Check(slices.Concat(guideProperties, guideMariaDB), properties); err != nil {
-		t.Error(err)
-	}
-
 	if err := gomysql.RegisterTLSConfig("guide", &tls.Config{MinVersion: tls.VersionTLS13}); err != nil {
 		t.Fatal(err)
 	}
@@ -227,27 +217,17 @@ func TestGuide(t *testing.T) {
 	}
 	gomysql.RegisterServerPubKey("guide", &key.PublicKey)
 	defer gomysql.DeregisterServerPubKey("guide")
-	without := guideProperties[:0:0]
-	for _, name := range strings.Fields(gosqldriver.Words.Absent) {
-		without = append(without, configtest.Case{Set: name + "=CANARY", Err: "no counterpart in go-sql-driver/mysql"})
-	}
-	for _, c := range []struct {
-		name    string
-		mariaDB bool
-		dsn     string
-		cases   []configtest.Case
-	}{
-		{"parameters", false, "prod/app?", guideParams},
-		{"parameters, MariaDB", true, "prod/app?", guideParams},
-		{"properties", false, "jdbc-secretsmanager:mysql:///?user=prod/app&", slices.Concat(guideProperties, without)},
-		{"properties, MariaDB", true, "jdbc-secretsmanager:mariadb:///?user=prod/app&", slices.Concat(guideMariaDB, without)},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			configtest.Run(t, c.cases, func(t *testing.T, set string) (configtest.Fields, error) {
-				return connectingBy(t, c.mariaDB, c.dsn+set, guideSecret)
-			})
-		})
-	}
+	drivertest.RunVocabulary(t, drivertest.Vocabulary{
+		Words: gosqldriver.Words, Page: "../../../docs/mysql.md",
+		Params: drivertest.Table{Heading: "parameters", Cases: map[string][]drivertest.Case{
+			"prod/mysql?": guideParams, "prod/mariadb?": guideParams}},
+		Properties: drivertest.Table{Heading: "Connector/J's property", Cases: map[string][]drivertest.Case{
+			"jdbc-secretsmanager:mysql:///?user=prod/app&":   guideProperties,
+			"jdbc-secretsmanager:mariadb:///?user=prod/app&": guideMariaDB}},
+		Open: func(t *testing.T, dsn string) (drivertest.Fields, error) {
+			return connectingBy(t, strings.Contains(dsn, "mariadb"), dsn, guideSecret)
+		},
+	})
 }
 
 // No host, port or database sets another option, whatever it is and wherever it is from.
@@ -258,7 +238,7 @@ func FuzzEndpoint(f *testing.F) {
 		URL: func(hostPort, database string) string {
 			return "jdbc-secretsmanager:mysql://" + hostPort + "/" + url.PathEscape(database) + "?user=app&tls=true"
 		},
-		Open: func(t *testing.T, dsn, secret string) (configtest.Fields, error) {
+		Open: func(t *testing.T, dsn, secret string) (drivertest.Fields, error) {
 			return connectingBy(t, false, dsn, secret)
 		},
 		Want: func(ep configtest.Endpoint) map[string]string {

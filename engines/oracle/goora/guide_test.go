@@ -3,6 +3,7 @@ package goora_test
 import (
 	"errors"
 	"net/url"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"github.com/sijms/go-ora/v2/configurations"
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
+	"github.com/sqlsecrets/sqlsecrets/driver/drivertest"
 	"github.com/sqlsecrets/sqlsecrets/engines/oracle/goora"
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/configtest"
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/testca"
@@ -19,7 +21,7 @@ import (
 
 // guideParams are the parameters of docs/oracle.md, and what go-ora gets of each, or sends
 // to the listener.
-var guideParams = configtest.Cases(`
+var guideParams = drivertest.Cases(`
 	SSL=true => Protocol="tcps", SSL=true, Sent[PROTOCOL]="tcps", TLSConfig=set
 	ssl=enable => Protocol="tcps", SSL=true, Sent[PROTOCOL]="tcps", TLSConfig=set
 	SSL=on => Protocol="tcps", SSL=true, Sent[PROTOCOL]="tcps", TLSConfig=set
@@ -113,7 +115,7 @@ var guideParams = configtest.Cases(`
 
 // guideProperties are the properties of Oracle's JDBC driver and of descriptors in
 // docs/oracle.md, and what go-ora gets of each, or that it is an error.
-var guideProperties = configtest.Cases(`
+var guideProperties = drivertest.Cases(`
 	oracle.net.CONNECT_TIMEOUT=10000 => ConnectTimeout=10s
 	oracle.net.CONNECT_TIMEOUT=1500 => ConnectTimeout=1.5s
 	oracle.net.CONNECT_TIMEOUT=0 =>
@@ -212,14 +214,14 @@ type connecting struct {
 }
 
 // connectingBy returns it for a data source name and a secret.
-func connectingBy(t *testing.T, dsn, secret string) (configtest.Fields, error) {
+func connectingBy(t *testing.T, dsn, secret string) (drivertest.Fields, error) {
 	t.Helper()
 	var c connecting
 	e := spy{goora.Engine{Configure: func(config *configurations.ConnectionConfig) error {
 		c.ConnectionConfig = config
 		return errors.New("not dialled")
 	}}, &c}
-	if err := configtest.Connect(t.Context(), e, dsn, secret); c.ConnectionConfig == nil {
+	if err := drivertest.Connect(t.Context(), e, dsn, secret); c.ConnectionConfig == nil {
 		return nil, err
 	}
 	c.Sent = map[string]string{}
@@ -227,7 +229,7 @@ func connectingBy(t *testing.T, dsn, secret string) (configtest.Fields, error) {
 	for _, m := range leaf.FindAllStringSubmatch(descriptor, -1) {
 		c.Sent[m[1]] += m[2] // of several addresses one after the other
 	}
-	return configtest.FieldsOf(c).Without("connStr", "Cid", "Servers[0].Protocol", "Servers[1].Protocol"), nil // the servers' are the one that is looked at
+	return drivertest.FieldsOf(c).Without("connStr", "Cid", "Servers[0].Protocol", "Servers[1].Protocol"), nil // the servers' are the one that is looked at
 }
 
 var leaf = regexp.MustCompile(`\((\w+)=([^()]*)\)`)
@@ -248,32 +250,20 @@ func (s spy) Prepare(ep driver.Endpoint) (driver.Login, error) {
 
 const guideSecret = `{"engine":"oracle","host":"h.example.com","port":1521,"dbname":"ORCL","username":"u","password":"p"}`
 
-// Each row of the guide's tables does what it says, and there is no row without a case,
-// nor a rule of the engine.
+// Each row of the guide's tables does what it says, and no name is without a case.
 func TestGuide(t *testing.T) {
-	const guide = "../../../docs/oracle.md"
-	params, properties := goora.Words.Names()
-	if err := (configtest.Table{File: guide, First: "parameters", Plain: goora.Words.Fold}).Check(guideParams, params); err != nil {
-		t.Error(err)
+	guide, err := filepath.Abs("../../../docs/oracle.md")
+	if err != nil {
+		t.Fatal(err)
 	}
-	if err := (configtest.Table{File: guide, First: "property, also in the descriptor where it has one", Plain: strings.ToLower}).Check(guideProperties, properties); err != nil {
-		t.Error(err)
-	}
-
 	t.Chdir(testca.Wallet(t, nil, testca.New("h.example.com").Authority.Raw))
-	for _, c := range []struct {
-		name, dsn string
-		cases     []configtest.Case
-	}{
-		{"parameters", "prod/app?", guideParams},
-		{"properties", "jdbc-secretsmanager:oracle:thin:@?user=prod/app&", guideProperties},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			configtest.Run(t, c.cases, func(t *testing.T, set string) (configtest.Fields, error) {
-				return connectingBy(t, c.dsn+set, guideSecret)
-			})
-		})
-	}
+	drivertest.RunVocabulary(t, drivertest.Vocabulary{
+		Words: goora.Words, Page: guide,
+		Params: drivertest.Table{Heading: "parameters", Cases: map[string][]drivertest.Case{"prod/app?": guideParams}},
+		Properties: drivertest.Table{Heading: "property, also in the descriptor where it has one",
+			Cases: map[string][]drivertest.Case{"jdbc-secretsmanager:oracle:thin:@?user=prod/app&": guideProperties}},
+		Open: func(t *testing.T, dsn string) (drivertest.Fields, error) { return connectingBy(t, dsn, guideSecret) },
+	})
 }
 
 // No host, port or database sets another option, whatever it is and wherever it is from:

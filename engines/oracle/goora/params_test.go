@@ -7,8 +7,8 @@ import (
 	"github.com/sijms/go-ora/v2/configurations"
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
+	"github.com/sqlsecrets/sqlsecrets/driver/drivertest"
 	"github.com/sqlsecrets/sqlsecrets/engines/oracle/goora"
-	"github.com/sqlsecrets/sqlsecrets/internal/testkit/configtest"
 )
 
 // What is not in guide_test.go.
@@ -84,7 +84,7 @@ func TestDefaults(t *testing.T) {
 	}
 	theirs.UserID, theirs.Password = "", ""
 	ours := capture(t, driver.Endpoint{Host: "h", Port: 1521, Database: "ORCL"})
-	if got := configtest.FieldsOf(ours).Without("Cid", "connStr", "Servers[0].Protocol").Since(configtest.FieldsOf(theirs).Without("Cid", "connStr", "Servers[0].Protocol")); got != "" {
+	if got := drivertest.FieldsOf(ours).Without("Cid", "connStr", "Servers[0].Protocol").Since(drivertest.FieldsOf(theirs).Without("Cid", "connStr", "Servers[0].Protocol")); got != "" {
 		t.Errorf("go-ora gets another %s", got)
 	}
 }

@@ -3,6 +3,7 @@ package pgxv5_test
 import (
 	"errors"
 	"net/url"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -10,13 +11,14 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
+	"github.com/sqlsecrets/sqlsecrets/driver/drivertest"
 	"github.com/sqlsecrets/sqlsecrets/engines/postgres/pgxv5"
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/configtest"
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/testca"
 )
 
 // guideParams are the parameters of docs/postgres.md, and what pgx gets of each.
-var guideParams = configtest.Cases(`
+var guideParams = drivertest.Cases(`
 	sslmode=disable => Plaintext=false, TLSConfig=nil
 	sslmode=prefer =>
 	sslmode=require => Plaintext=false
@@ -96,7 +98,7 @@ var guideParams = configtest.Cases(`
 
 // guideProperties are the properties of pgjdbc in docs/postgres.md, and what pgx gets of
 // each, or that it is an error.
-var guideProperties = configtest.Cases(`
+var guideProperties = drivertest.Cases(`
 	databaseName=reports => Database="reports"
 	ssl=true => Plaintext=false, TLSConfig.InsecureSkipVerify=false
 	ssl => Plaintext=false, TLSConfig.InsecureSkipVerify=false
@@ -182,18 +184,18 @@ type connecting struct {
 }
 
 // connectingBy returns it for a data source name and a secret.
-func connectingBy(t *testing.T, dsn, secret string) (configtest.Fields, error) {
+func connectingBy(t *testing.T, dsn, secret string) (drivertest.Fields, error) {
 	t.Helper()
 	var c connecting
 	e := spy{pgxv5.Engine{Configure: func(config *pgx.ConnConfig) error {
 		c.ConnConfig = config
 		return errors.New("not dialled")
 	}}, &c}
-	err := configtest.Connect(t.Context(), e, dsn, secret)
+	err := drivertest.Connect(t.Context(), e, dsn, secret)
 	if c.ConnConfig == nil {
 		return nil, err
 	}
-	return configtest.FieldsOf(c).Without("connString"), nil
+	return drivertest.FieldsOf(c).Without("connString"), nil
 }
 
 // A spy looks at what an engine prepares.
@@ -212,32 +214,19 @@ func (s spy) Prepare(ep driver.Endpoint) (driver.Login, error) {
 
 const guideSecret = `{"engine":"postgres","host":"h.example.com","port":5432,"username":"u","password":"p"}`
 
-// Each row of the guide's tables does what it says, and there is no row without a case,
-// nor a rule of the engine.
+// Each row of the guide's tables does what it says, and no name is without a case.
 func TestGuide(t *testing.T) {
-	const guide = "../../../docs/postgres.md"
-	params, properties := pgxv5.Words.Names()
-	if err := (configtest.Table{File: guide, First: "parameters"}).Check(guideParams, params); err != nil {
-		t.Error(err)
+	guide, err := filepath.Abs("../../../docs/postgres.md")
+	if err != nil {
+		t.Fatal(err)
 	}
-	if err := (configtest.Table{File: guide, First: "pgjdbc's property"}).Check(guideProperties, properties); err != nil {
-		t.Error(err)
-	}
-
 	t.Chdir(testca.New("h.example.com").Folder(t))
-	t.Run("parameters", func(t *testing.T) {
-		configtest.Run(t, guideParams, func(t *testing.T, set string) (configtest.Fields, error) {
-			return connectingBy(t, "prod/app?"+set, guideSecret)
-		})
-	})
-	t.Run("properties", func(t *testing.T) {
-		cases := guideProperties
-		for _, name := range strings.Fields(pgxv5.Words.Absent) {
-			cases = append(cases, configtest.Case{Set: name + "=CANARY", Err: "no counterpart in pgx"})
-		}
-		configtest.Run(t, cases, func(t *testing.T, set string) (configtest.Fields, error) {
-			return connectingBy(t, "jdbc-secretsmanager:postgresql:///?user=prod/app&"+set, guideSecret)
-		})
+	drivertest.RunVocabulary(t, drivertest.Vocabulary{
+		Words: pgxv5.Words, Page: guide,
+		Params: drivertest.Table{Heading: "parameters", Cases: map[string][]drivertest.Case{"prod/app?": guideParams}},
+		Properties: drivertest.Table{Heading: "pgjdbc's property",
+			Cases: map[string][]drivertest.Case{"jdbc-secretsmanager:postgresql:///?user=prod/app&": guideProperties}},
+		Open: func(t *testing.T, dsn string) (drivertest.Fields, error) { return connectingBy(t, dsn, guideSecret) },
 	})
 }
 

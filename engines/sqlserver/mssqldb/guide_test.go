@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -13,6 +12,7 @@ import (
 	"github.com/microsoft/go-mssqldb/msdsn"
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
+	"github.com/sqlsecrets/sqlsecrets/driver/drivertest"
 	"github.com/sqlsecrets/sqlsecrets/engines/sqlserver/mssqldb"
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/configtest"
 )
@@ -20,7 +20,7 @@ import (
 // guideParams are the parameters of docs/sqlserver.md, and what go-mssqldb gets of each.
 // Encryption is 1 where it is required, which is also what a server without encryption is
 // asked for first; 0 encrypts the login alone, 3 nothing, 4 is TDS 8.0.
-var guideParams = configtest.Cases(`
+var guideParams = drivertest.Cases(`
 	encrypt=true => Plaintext=false, TLSConfig.InsecureSkipVerify=false, TrustServerCertificate=false
 	encrypt=mandatory => Plaintext=false, TLSConfig.InsecureSkipVerify=false, TrustServerCertificate=false
 	encrypt=yes => Plaintext=false, TLSConfig.InsecureSkipVerify=false, TrustServerCertificate=false
@@ -100,7 +100,7 @@ var guideParams = configtest.Cases(`
 // guideProperties are the properties of mssql-jdbc in docs/sqlserver.md, and what
 // go-mssqldb gets of each, or that it is an error. A URL without encrypt is encrypted and
 // verified.
-var guideProperties = configtest.Cases(`
+var guideProperties = drivertest.Cases(`
 	serverName=db.test => Host="db.test", ServerSPN="MSSQLSvc/db.test:1433", TLSConfig.ServerName="db.test"
 	server=db.test => Host="db.test", ServerSPN="MSSQLSvc/db.test:1433", TLSConfig.ServerName="db.test"
 	serverName=CANARY/x => error: neither a name nor an IP address
@@ -220,17 +220,17 @@ type connecting struct {
 }
 
 // connectingBy returns it for a data source name and a secret.
-func connectingBy(t *testing.T, dsn, secret string) (configtest.Fields, error) {
+func connectingBy(t *testing.T, dsn, secret string) (drivertest.Fields, error) {
 	t.Helper()
 	var c connecting
 	e := spy{mssqldb.Engine{Configure: func(config *msdsn.Config) error {
 		c.Config = config
 		return errors.New("not dialled")
 	}}, &c}
-	if err := configtest.Connect(t.Context(), e, dsn, secret); c.Config == nil {
+	if err := drivertest.Connect(t.Context(), e, dsn, secret); c.Config == nil {
 		return nil, err
 	}
-	return configtest.FieldsOf(c).Without("Parameters"), nil // the text of what the other fields hold
+	return drivertest.FieldsOf(c).Without("Parameters"), nil // the text of what the other fields hold
 }
 
 // A spy looks at what an engine prepares.
@@ -249,36 +249,20 @@ func (s spy) Prepare(ep driver.Endpoint) (driver.Login, error) {
 
 const guideSecret = `{"engine":"sqlserver","host":"h.example.com","port":1433,"dbname":"app","username":"u","password":"p"}`
 
-// Each row of the guide's tables does what it says, and there is no row without a case,
-// nor a rule of the engine.
+// Each row of the guide's tables does what it says, and no name is without a case.
 func TestGuide(t *testing.T) {
-	const guide = "../../../docs/sqlserver.md"
-	params, properties := mssqldb.Words.Names()
-	if err := (configtest.Table{File: guide, First: "parameters", Plain: mssqldb.Words.Fold}).Check(guideParams, params); err != nil {
-		t.Error(err)
+	guide, err := filepath.Abs("../../../docs/sqlserver.md")
+	if err != nil {
+		t.Fatal(err)
 	}
-	if err := (configtest.Table{File: guide, First: "mssql-jdbc's property", Plain: mssqldb.Words.Fold}).Check(guideProperties, properties); err != nil {
-		t.Error(err)
-	}
-
 	t.Chdir(filepath.Dir(newCertificates(t, "h.example.com").CA))
-	without := guideProperties[:0:0]
-	for _, name := range strings.Fields(mssqldb.Words.Absent) {
-		without = append(without, configtest.Case{Set: name + "=CANARY", Err: "no counterpart in go-mssqldb"})
-	}
-	for _, c := range []struct {
-		name, dsn string
-		cases     []configtest.Case
-	}{
-		{"parameters", "prod/app?", guideParams},
-		{"properties", "jdbc-secretsmanager:sqlserver://;user=prod/app;", slices.Concat(guideProperties, without)},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			configtest.Run(t, c.cases, func(t *testing.T, set string) (configtest.Fields, error) {
-				return connectingBy(t, c.dsn+set, guideSecret)
-			})
-		})
-	}
+	drivertest.RunVocabulary(t, drivertest.Vocabulary{
+		Words: mssqldb.Words, Page: guide,
+		Params: drivertest.Table{Heading: "parameters", Cases: map[string][]drivertest.Case{"prod/app?": guideParams}},
+		Properties: drivertest.Table{Heading: "mssql-jdbc's property",
+			Cases: map[string][]drivertest.Case{"jdbc-secretsmanager:sqlserver://;user=prod/app;": guideProperties}},
+		Open: func(t *testing.T, dsn string) (drivertest.Fields, error) { return connectingBy(t, dsn, guideSecret) },
+	})
 }
 
 // No host, port or database sets another option, whatever it is and wherever it is from.

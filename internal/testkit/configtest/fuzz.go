@@ -1,3 +1,4 @@
+// Package configtest fuzzes what engines make of the endpoint that a secret or a URL says.
 package configtest
 
 import (
@@ -12,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
+	"github.com/sqlsecrets/sqlsecrets/driver/drivertest"
 )
 
 // An Endpoint is where a vendor's driver is to connect to.
@@ -30,7 +32,7 @@ type Injection struct {
 	URL func(hostPort, database string) string
 	// Open opens a data source name with a secret of that value, and returns the
 	// configuration with which the vendor's driver would connect.
-	Open func(t *testing.T, dsn, secret string) (Fields, error)
+	Open func(t *testing.T, dsn, secret string) (drivertest.Fields, error)
 	// Want returns the fields of that configuration in which an endpoint shows.
 	Want func(Endpoint) map[string]string
 }
@@ -50,7 +52,7 @@ func (in Injection) Fuzz(f *testing.F) {
 	}
 	const secret = `{"engine":%q,"host":"secret.test","port":1111,"dbname":"secretdb","username":"u","password":"p"}`
 	ordinary := regexp.MustCompile(`^[a-z0-9][a-z0-9.]{0,20} [1-9][0-9]{0,3} [a-zA-Z0-9_]{1,20}$`)
-	var without Fields
+	var without drivertest.Fields
 	f.Fuzz(func(t *testing.T, host, port, database string) {
 		if !utf8.ValidString(host + port + database) {
 			return // JSON has no such strings

@@ -1,4 +1,4 @@
-package configtest_test
+package drivertest
 
 import (
 	"crypto/tls"
@@ -7,8 +7,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/sqlsecrets/sqlsecrets/internal/testkit/configtest"
 )
 
 type inner struct{ Port int }
@@ -49,12 +47,12 @@ func TestSince(t *testing.T) {
 		{"what prints itself", `Zone=UTC`, config{}, config{Zone: time.UTC}},
 		{"not looked into", "", config{}, config{when: time.Unix(1, 0)}},
 	} {
-		if got := configtest.FieldsOf(c.b).Since(configtest.FieldsOf(&c.a)); got != c.want {
+		if got := FieldsOf(c.b).Since(FieldsOf(&c.a)); got != c.want {
 			t.Errorf("%s: %s, want %s", c.name, got, c.want)
 		}
 	}
-	m := configtest.FieldsOf(map[string]string{"HOST": "h", "PORT": "1"})
-	if got := m.Without("PORT").Since(configtest.FieldsOf(map[string]string{"PORT": "2"}).Without("PORT")); got != `HOST="h"` {
+	m := FieldsOf(map[string]string{"HOST": "h", "PORT": "1"})
+	if got := m.Without("PORT").Since(FieldsOf(map[string]string{"PORT": "2"}).Without("PORT")); got != `HOST="h"` {
 		t.Errorf("a map: %s", got)
 	}
 }
@@ -75,8 +73,9 @@ func TestTable(t *testing.T) {
 `), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	params, property := configtest.Table{File: guide, First: "parameters", Plain: strings.ToLower}, configtest.Table{File: guide, First: "property"}
-	all := configtest.Cases(`
+	same := func(name string) string { return name }
+	params, property := page{guide, "parameters", strings.ToLower}, page{guide, "property", same}
+	all := Cases(`
 		a=1&b=2 => A=1
 		C=3 =>
 
@@ -85,24 +84,24 @@ func TestTable(t *testing.T) {
 	`)
 	for _, c := range []struct {
 		name  string
-		table configtest.Table
-		cases []configtest.Case
+		table page
+		cases []Case
 		known []string
 		want  string // parts of the error; empty: none
 	}{
 		{"all", params, all, []string{"a", "R"}, ""},
 		{"a row without a case", params, all[1:], nil, "no case of a|no case of b"},
 		{"a refused one without a case", params, all[:3], nil, "no case of r"},
-		{"a family without a case", params, append(configtest.Cases("r=1 => error: no"), all[:2]...), nil, "no case of x_*"},
-		{"a case without a row", params, append(configtest.Cases("d=1 =>"), all...), nil, "no row for d"},
-		{"an error without a row", params, append(configtest.Cases("d=1 => error: no"), all...), nil, ""},
+		{"a family without a case", params, append(Cases("r=1 => error: no"), all[:2]...), nil, "no case of x_*"},
+		{"a case without a row", params, append(Cases("d=1 =>"), all...), nil, "no row for d"},
+		{"an error without a row", params, append(Cases("d=1 => error: no"), all...), nil, ""},
 		{"a rule without a case", params, all, []string{"y"}, "no case of y"},
-		{"values", property, configtest.Cases("ssl=true =>\nssl =>"), nil, ""},
-		{"another value", property, configtest.Cases("ssl=1 =>"), nil, "no case of ssl=true"},
-		{"no such table", configtest.Table{File: guide, First: "none"}, nil, nil, "no table"},
-		{"no such file", configtest.Table{File: guide + "x"}, nil, nil, "no such file"},
+		{"values", property, Cases("ssl=true =>\nssl =>"), nil, ""},
+		{"another value", property, Cases("ssl=1 =>"), nil, "no case of ssl=true"},
+		{"no such table", page{guide, "none", same}, nil, nil, "no table"},
+		{"no such file", page{guide + "x", "", same}, nil, nil, "no such file"},
 	} {
-		err := c.table.Check(c.cases, c.known)
+		err := c.table.check(c.cases, c.known)
 		if (err == nil) != (c.want == "") {
 			t.Errorf("%s: %v, want %q", c.name, err, c.want)
 			continue

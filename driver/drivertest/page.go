@@ -1,4 +1,4 @@
-package configtest
+package drivertest
 
 import (
 	"errors"
@@ -8,32 +8,25 @@ import (
 	"strings"
 )
 
-// A Table is one of a guide's about parameters or properties: their names are code in
-// the first column, or in the second of a row that begins with "refused".
-type Table struct {
-	File  string // the guide
-	First string // the heading of its first column
-
-	// Plain returns a name as the engine compares it. Nil: as it is.
-	Plain func(name string) string
+// A page is one of a guide's tables.
+type page struct {
+	file, heading string
+	fold          func(name string) string // to the form in which names are compared
 }
 
-// Check reports what the table names without a case of it, and what a case takes without
+// check reports what the table names without a case of it, and what a case takes without
 // the table naming it. A name with a value, `ssl=true`, needs a case with that
 // value; one with a "*" in the end stands for all that begin so; `user` is in every URL.
 // known are the names that the engine has in its tables, where a "*" means the same: each
 // needs a case, too.
-func (tb Table) Check(cases []Case, known []string) error {
-	spans, err := tb.spans()
+func (p page) check(cases []Case, known []string) error {
+	spans, err := p.spans()
 	if err != nil {
 		return err
 	}
 	var problems []error
 	problem := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
-	plain := tb.Plain
-	if plain == nil {
-		plain = func(name string) string { return name }
-	}
+	plain := p.fold
 	tested, taken := map[string]bool{}, map[string]string{}
 	for _, c := range cases {
 		for _, pair := range pairs(c.Set) {
@@ -62,7 +55,7 @@ func (tb Table) Check(cases []Case, known []string) error {
 			name += "=" + value
 		}
 		if span != "user" && !hasCase(name) {
-			problem("%s: no case of %s", tb.File, span)
+			problem("%s: no case of %s", p.file, span)
 		}
 	}
 	for name, spelt := range taken {
@@ -72,7 +65,7 @@ func (tb Table) Check(cases []Case, known []string) error {
 			found = found || isFamily && strings.HasPrefix(name, prefix)
 		}
 		if !found {
-			problem("%s: no row for %s, which a case takes", tb.File, spelt)
+			problem("%s: no row for %s, which a case takes", p.file, spelt)
 		}
 	}
 	for _, name := range known {
@@ -86,14 +79,14 @@ func (tb Table) Check(cases []Case, known []string) error {
 var code = regexp.MustCompile("`([^`]+)`")
 
 // spans returns what is code in the table where names are.
-func (tb Table) spans() ([]string, error) {
-	text, err := os.ReadFile(tb.File)
+func (p page) spans() ([]string, error) {
+	text, err := os.ReadFile(p.file)
 	if err != nil {
 		return nil, err
 	}
-	_, rest, ok := strings.Cut(string(text), "\n| "+tb.First+" |")
+	_, rest, ok := strings.Cut(string(text), "\n| "+p.heading+" |")
 	if !ok {
-		return nil, fmt.Errorf("%s has no table whose first column is %q", tb.File, tb.First)
+		return nil, fmt.Errorf("%s has no table whose first column is %q", p.file, p.heading)
 	}
 	var spans []string
 	for i, line := range strings.Split(rest, "\n")[1:] {
@@ -113,7 +106,7 @@ func (tb Table) spans() ([]string, error) {
 		}
 	}
 	if len(spans) == 0 {
-		return nil, fmt.Errorf("%s: the table of %q is empty", tb.File, tb.First)
+		return nil, fmt.Errorf("%s: the table of %q is empty", p.file, p.heading)
 	}
 	return spans, nil
 }

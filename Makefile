@@ -1,7 +1,7 @@
 # Shortcuts for people. The README's commands and .ci/run do not need make.
 .PHONY: help test race sizes quickstart bench fuzz lint ci
 
-MODULES := . examples integration
+MODULES := . examples examples/libpq integration
 FUZZTIME ?= 30s
 
 help: ## this list
@@ -26,7 +26,7 @@ fuzz: ## every fuzz target for FUZZTIME
 	@.ci/fuzz $(FUZZTIME)
 
 lint: ## what .ci/run checks without running anything
-	@.ci/lint
+	@.ci/lint full
 
 ci: ## everything
 	@.ci/run

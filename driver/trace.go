@@ -9,7 +9,8 @@ import (
 // [net/http/httptrace.ClientTrace] is for a request. Each may be nil. They are called from
 // several goroutines at once: those that call Connect; one of the library, for RefreshDone;
 // and, with CloseSuperseded, another one that proves a newer version by a login. The goroutine
-// waits while they run. What they are given holds no value of a secret.
+// waits while they run. What they are given holds no value of a secret. The cache's fetches
+// are events of [secretcache.Trace], which sees one cache of many connectors.
 type Trace struct {
 	// SecretDone is called when the secret was read, from the cache or not.
 	SecretDone func(ctx context.Context, info SecretInfo)

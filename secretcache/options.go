@@ -72,7 +72,8 @@ type Hook interface {
 
 // A Trace is a set of funcs that a [Cache] calls as it works; each may be nil.
 // They are called without locks held, possibly from several goroutines at once. A panic
-// fails no fetch.
+// fails no fetch. Logins and refreshes are events of package driver's Trace, and what lies in
+// a directory of secrets is one of package file's.
 type Trace struct {
 	// FetchStart is called before a call of the source.
 	FetchStart func(FetchInfo)

@@ -4,7 +4,7 @@ import "io/fs"
 
 // A Trace is a set of funcs that a [Source] calls as it works; each may be nil. They
 // are called by the goroutine of the fetch, without locks held, possibly from several
-// at once.
+// at once. The fetches themselves are events of [secretcache.Trace].
 type Trace struct {
 	// Permissions is called for a file or directory of secrets that is open to others
 	// than its owner. It is read nevertheless: mounts of Kubernetes and Docker are open

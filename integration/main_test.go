@@ -190,6 +190,14 @@ func connect(ctx context.Context, c sqldriver.Connector) error {
 	return conn.Close()
 }
 
+// fewer returns n, or with -short a quarter of it.
+func fewer(n int) int {
+	if testing.Short() {
+		return n / 4
+	}
+	return n
+}
+
 // The shortest pause after a rejection, by rule: 1 s less a quarter.
 const pause = 750 * time.Millisecond
 

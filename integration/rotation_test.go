@@ -25,8 +25,8 @@ func TestNextConnectionAfterRotation(t *testing.T) {
 			together bool
 		}{
 			{"one", 1, false},
-			{"200 sequential", 200, false},
-			{"200 together", 200, true},
+			{"many in sequence", fewer(200), false},
+			{"many together", fewer(200), true},
 		} {
 			t.Run(c.name, func(t *testing.T) {
 				v := newEnv(t, e, testdb.Options{Args: e.roomy})
@@ -77,7 +77,8 @@ func TestNextConnectionAfterRotation(t *testing.T) {
 
 // TestRotationsUnderLoad rotates 50 times under 16 workers.
 func TestRotationsUnderLoad(t *testing.T) {
-	const rotations, workers = 50, 16
+	const workers = 16
+	rotations := fewer(50)
 	forEach(t, func(t *testing.T, e *engine) {
 		v := newEnv(t, e, testdb.Options{})
 		w, trace := watch(t)

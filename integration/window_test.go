@@ -16,13 +16,13 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm/awssmtest"
 )
 
-// TestWaitingForARotation: 500 connects wait in a window of a second, without a
+// TestWaitingForARotation: hundreds of connects wait in a window of a second, without a
 // fall-back. Each returns at its own deadline or works within one look of the
 // window's end. How many work depends on what a login costs here; the bounds leave
 // room for a machine that does other things as well.
 func TestWaitingForARotation(t *testing.T) {
+	connects := fewer(500)
 	const (
-		connects = 500
 		window   = time.Second
 		look     = time.Second // to the next look, as long as looks have been few
 		late     = 500 * time.Millisecond

@@ -23,10 +23,10 @@ import (
 func TestWaitingForARotation(t *testing.T) {
 	connects := fewer(500)
 	const (
-		window   = time.Second
-		look     = time.Second // to the next look, as long as looks have been few
-		late     = 500 * time.Millisecond
-		room     = time.Second
+		window = time.Second
+		look   = time.Second // to the next look, as long as looks have been few
+		late   = 500 * time.Millisecond
+		room   = time.Second
 	)
 	forEach(t, func(t *testing.T, e *engine) {
 		for _, through := range []string{"Connector.Connect", "sql.DB"} {

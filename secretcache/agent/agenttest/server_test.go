@@ -147,7 +147,12 @@ func TestAgentAnswers(t *testing.T) {
 			if (tt.fault != awssmtest.Fault{}) {
 				sm.Fail(tt.fault)
 			}
-			src := sm.Source(func(o *awssm.Options) { o.MaxAttempts, o.AttemptTimeout = -1, 50*time.Millisecond })
+			src := sm.Source(func(o *awssm.Options) {
+				o.MaxAttempts = -1
+				if tt.fault == awssmtest.Hang {
+					o.AttemptTimeout = 50 * time.Millisecond
+				}
+			})
 			s := agenttest.NewServer(t, src, tt.options)
 			c := newClient(t, s)
 			if tt.request != nil {

@@ -2,12 +2,15 @@ package driver_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/sqlsecrets/sqlsecrets/driver"
 )
 
 // sent returns how many logins were sent with a password.
@@ -222,5 +225,57 @@ func TestNewVersionIsFoundWithinHalfAMinute(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 		t.Errorf("after %v: %v", time.Since(start), err)
+	})
+}
+
+// Once a fallback version was accepted, the pauses of before are forgotten: when the
+// password changes again, a version that comes a moment later is found at once.
+func TestPausesBeginAnewAfterAFallbackVersion(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, func(b *bench, _ *string) { b.db.set("app", "other") })
+		try := func() error {
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+			defer cancel()
+			return b.ping(ctx)
+		}
+		for range 600 {
+			isAuthFailed(t, try(), "v1")
+			time.Sleep(time.Second)
+		}
+		b.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
+		b.db.set("app", "pw2")
+		for start := time.Now(); try() != nil; time.Sleep(time.Second) {
+			if time.Since(start) > time.Minute {
+				t.Fatal("the pending version was not found")
+			}
+		}
+		b.db.set("app", "pw3")
+		if err := try(); !errors.Is(err, driver.ErrAuthFailed) {
+			t.Fatalf("got %v, want ErrAuthFailed", err)
+		}
+		b.store.put("v3", credentials("app", "pw3"), "AWSPENDING")
+		time.Sleep(2 * time.Second)
+		if err := try(); err != nil {
+			t.Errorf("two seconds later: %v", err)
+		}
+	})
+}
+
+// A rejection counts that arrives when the call has already run out of time.
+func TestRejectionThatArrivesLateCounts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.db.setFault(func(ctx context.Context, _ *login) error {
+			<-ctx.Done() // the answer crosses the end of the context
+			return &vendorError{codeRejected, "access denied for user app"}
+		})
+		for range 5 {
+			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+			_ = b.ping(ctx)
+			cancel()
+		}
+		if all, _ := b.db.count(); all != 1 {
+			t.Errorf("%d logins, want 1: the server rejected the version", all)
+		}
 	})
 }

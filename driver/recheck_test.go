@@ -88,6 +88,32 @@ func TestChangedSecretIsFoundAfterAnotherFailure(t *testing.T) {
 	}
 }
 
+// A resolver that does not answer says nothing about the host: the secret is read again as
+// in an outage, and not at once.
+func TestNameServerThatFailsIsAnOutage(t *testing.T) {
+	for _, err := range []error{
+		&net.DNSError{Err: "server misbehaving", Name: "db.example.com", IsTemporary: true},
+		&net.DNSError{Err: "i/o timeout", Name: "db.example.com", IsTimeout: true, IsTemporary: true},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench(t)
+			if _, err := b.cache.Get(t.Context(), "prod/app", ""); err != nil {
+				t.Fatal(err)
+			}
+			b.db.setFault(gone(err))
+			b.store.put("v2", movedSecret, "AWSCURRENT")
+			time.Sleep(2 * time.Minute) // the copy is old enough to be read again
+			if got := b.ping(t.Context()); !errors.Is(got, err) || b.store.calls("") != 1 {
+				t.Errorf("got %v after %d fetches, want %v after 1", got, b.store.calls(""), err)
+			}
+			time.Sleep(5 * time.Minute)
+			if got := b.ping(t.Context()); got != nil || b.store.calls("") != 2 {
+				t.Errorf("in the outage: got %v after %d fetches, want success after 2", got, b.store.calls(""))
+			}
+		})
+	}
+}
+
 // Unless the secret has changed, nothing is tried again, and nobody looks for five
 // minutes.
 func TestUnchangedSecretIsLookedAtSeldom(t *testing.T) {

@@ -206,7 +206,7 @@ func TestDialTimes(t *testing.T) {
 	}{
 		{"share", nil, [2]time.Duration{5 * time.Second, 10 * time.Second}},
 		{"parameter", pairs("transport_connect_timeout", "200ms"), [2]time.Duration{0, 200 * time.Millisecond}},
-		{"whole connect", pairs("connect_timeout", "3"), [2]time.Duration{time.Second, 2 * time.Second}},
+		{"whole connect", pairs("connect_timeout", "3"), [2]time.Duration{1600 * time.Millisecond, 2 * time.Second}},
 	} {
 		dials := 0
 		e := goora.Engine{Configure: func(config *configurations.ConnectionConfig) error {

@@ -127,6 +127,41 @@ func TestNamesAboutTLSAndLogins(t *testing.T) {
 	}
 }
 
+// Settings that would be refused by their names are taken, and no other is in the list.
+func TestHarmless(t *testing.T) {
+	words, server := *pgxv5.Words, *pgxv5.Words.Server
+	server.Harmless = nil
+	words.Server = &server
+	for _, name := range []string{"password_encryption", "post_auth_delay", "ssl_renegotiation_limit"} {
+		if err := (pgxv5.Engine{}).CheckParams(pairs(name, "0")); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, name := range pgxv5.Words.Server.Harmless {
+		if words.Check(pairs(name, "0")) == nil {
+			t.Errorf("%s would not be refused", name)
+		}
+	}
+}
+
+func TestInfo(t *testing.T) {
+	info := pgxv5.Engine{}.Info()
+	if info.Name != "postgres" || strings.Join(info.Schemes, ",") != "postgresql,postgres" || info.Port != 5432 ||
+		info.Database != "postgres" || info.DatabaseRequired || info.MaxLogins != 0 || !info.ClosesSuperseded {
+		t.Errorf("Info() = %+v", info)
+	}
+	for _, s := range []string{"postgres", "postgresql", "aurora-postgresql"} {
+		if !info.Accepts(s) {
+			t.Errorf("a secret of %q is not taken", s)
+		}
+	}
+	for _, s := range []string{"", "Postgres", "aurora", "aurora-mysql", "redshift", "postgresx"} {
+		if info.Accepts(s) {
+			t.Errorf("a secret of %q is taken", s)
+		}
+	}
+}
+
 // What CheckParams takes, pgx takes.
 func TestCheckedParamsParse(t *testing.T) {
 	for _, params := range [][]string{

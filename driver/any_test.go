@@ -3,8 +3,11 @@ package driver_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
@@ -124,4 +127,244 @@ func TestAnyConnectorHasTheLocation(t *testing.T) {
 			t.Errorf("%q: secrets are opened at %+v, want %+v", dsn, got, want)
 		}
 	}
+}
+
+// withEngine is a secret of user "app" that says which engine it is for.
+func withEngine(engine, password string) string {
+	return strings.Replace(credentials("app", password), "{", fmt.Sprintf(`{"engine":%q,`, engine), 1)
+}
+
+// An anyBench is a connector over two engines, each with a database of its own in which
+// user "app" has the password "pw1".
+type anyBench struct {
+	*driver.AnyConnector
+	driver *driver.AnyDriver
+	store  *store
+	cache  *secretcache.Cache
+	dbs    map[string]*database
+}
+
+func newAnyBench(t *testing.T, dsn, value string, o driver.Options) (*anyBench, error) {
+	t.Helper()
+	b := &anyBench{store: newStore(value), dbs: map[string]*database{}}
+	b.cache = secretcache.New(b.store, nil)
+	t.Cleanup(func() { _ = b.cache.Close() })
+	var engines []driver.Engine
+	for _, name := range []string{"mysql", "mariadb"} { // which accept each other's names
+		b.dbs[name] = newDatabase("app", "pw1")
+		e := newEngine(name, b.dbs[name])
+		e.allowed = []string{name + "Param"}
+		engines = append(engines, e)
+	}
+	if o.SecretsAt == nil {
+		o.Secrets = b.cache
+	}
+	o.FallbackStages = []string{}
+	b.driver = driver.NewAnyDriver("any", engines, &o)
+	c, err := b.driver.NewConnector(dsn)
+	b.AnyConnector = c
+	return b, err
+}
+
+// loggedIn returns the names of the engines with which somebody has logged in.
+func (b *anyBench) loggedIn() (names []string) {
+	for _, name := range []string{"mysql", "mariadb"} {
+		if all, _ := b.dbs[name].count(); all > 0 {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// What a data source name says about the engine is checked when it is opened, and the
+// errors do not quote it.
+func TestAnyConnectorRefusesADataSourceNameAtOnce(t *testing.T) {
+	for _, c := range []struct {
+		dsn  string
+		kind error
+		text string
+	}{
+		{"app?engine=oracle", driver.ErrEngineMismatch, `none of ["mysql" "mariadb"]`},
+		{"app?engine=mysql&mariadbParam=1", driver.ErrBadDSN, `"mariadbParam" is unknown`},
+		{"app?port=CANARY", driver.ErrBadDSN, `"port"`},
+		{"mysql://app:CANARY@h/db", driver.ErrBadDSN, "a database's URL"},
+		{"app?region=us-west-2", driver.ErrBadDSN, "Options.Secrets"},
+		{"jdbc-secretsmanager:CANARY", driver.ErrBadDSN, "no database's name and colon"},
+		{"jdbc-secretsmanager::CANARY", driver.ErrBadDSN, "no database's name and colon"},
+		{"jdbc-secretsmanager:CANARY !:x", driver.ErrBadDSN, "no database's name and colon"},
+		{"jdbc-secretsmanager:h2:CANARY", driver.ErrBadDSN, `none of ["mysql" "mariadb"]`},
+		{"jdbc-secretsmanager:mysql://h/db?password=CANARY", driver.ErrBadDSN, `"password"`},
+	} {
+		b, err := newAnyBench(t, c.dsn, withEngine("mysql", "pw1"), driver.Options{})
+		if !errors.Is(err, c.kind) || !strings.Contains(err.Error(), c.text) || b.AnyConnector != nil {
+			t.Errorf("%q: %v, want %v with %s", c.dsn, err, c.kind, c.text)
+		}
+		if err != nil && strings.Contains(err.Error(), "CANARY") {
+			t.Errorf("%q: the error quotes it: %v", c.dsn, err)
+		}
+		// database/sql opens data source names in two ways.
+		if opened, err := b.driver.OpenConnector(c.dsn); opened != nil || !errors.Is(err, c.kind) {
+			t.Errorf("OpenConnector(%q) = %v, %v", c.dsn, opened, err)
+		}
+		if conn, err := b.driver.Open(c.dsn); conn != nil || !errors.Is(err, c.kind) {
+			t.Errorf("Open(%q) = %v, %v", c.dsn, conn, err)
+		}
+	}
+}
+
+// What the secret says is an error of Connect.
+func TestAnyConnectorThatCannotChoose(t *testing.T) {
+	for _, c := range []struct {
+		dsn, value string
+		kind       error
+		text       string
+	}{
+		{"", withEngine("mysql", "pw1"), driver.ErrBadDSN, "it is empty"},
+		{"app", withEngine("CANARY", "pw1"), driver.ErrEngineMismatch, `choose engine "app": wrong engine: key "engine" names none of ["mysql" "mariadb"]`},
+		{"app?mariadbParam=1", withEngine("mysql", "pw1"), driver.ErrBadDSN, `"mariadbParam" is unknown`},
+	} {
+		b, err := newAnyBench(t, c.dsn, c.value, driver.Options{})
+		if err != nil {
+			t.Errorf("%q: %v", c.dsn, err)
+			continue
+		}
+		if _, err := b.Connect(t.Context()); !errors.Is(err, c.kind) || !strings.Contains(err.Error(), c.text) || strings.Contains(err.Error(), "CANARY") {
+			t.Errorf("%q: Connect = %v, want %v with %s", c.dsn, err, c.kind, c.text)
+		}
+		if got := b.loggedIn(); got != nil {
+			t.Errorf("%q: logged in with %q", c.dsn, got)
+		}
+	}
+}
+
+// An engine is chosen by its own name before any other that accepts the name, and by what
+// it accepts where none has the name.
+func TestAnyConnectorPrefersTheEngineOfTheName(t *testing.T) {
+	for engine, want := range map[string]string{"mariadb": "mariadb", "mysql": "mysql", "aurora": "mysql", "Aurora-MySQL": "mysql"} {
+		for dsn, value := range map[string]string{"app": withEngine(engine, "pw1"), "app?engine=" + engine: credentials("app", "pw1")} {
+			b, err := newAnyBench(t, dsn, value, driver.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := b.Connect(t.Context()); err != nil || strings.Join(b.loggedIn(), ",") != want {
+				t.Errorf("%q, a secret for %s: Connect = %v with %q, want %s", dsn, engine, err, b.loggedIn(), want)
+			}
+		}
+	}
+}
+
+// Open connects, and what is printed of driver and connector is the name and the id.
+func TestAnyDriverOpensAConnection(t *testing.T) {
+	b, err := newAnyBench(t, "app", withEngine("mysql", "pw1"), driver.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	opened, err := b.Driver().Open("app")
+	if err != nil || strings.Join(b.loggedIn(), ",") != "mysql" {
+		t.Errorf("Open = %v, %v, with %q", opened, err, b.loggedIn())
+	}
+	if got, want := fmt.Sprintf("%v|%#v|%+v|%s", b.Driver(), b.Driver(), b.AnyConnector, b.LogValue()), "any|any|any app|any app"; got != want {
+		t.Errorf("printed %q, want %q", got, want)
+	}
+	if c, err := b.driver.OpenConnector("other"); err != nil || fmt.Sprint(c) != "any other" {
+		t.Errorf("OpenConnector = %v, %v", c, err)
+	}
+}
+
+// A login that is rejected leads to a version of the secret that is for another engine.
+func TestAnyConnectorFollowsTheSecretToAnotherEngine(t *testing.T) {
+	b, err := newAnyBench(t, "app", withEngine("mysql", "old"), driver.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.cache.Get(t.Context(), "app", ""); err != nil {
+		t.Fatal(err)
+	}
+	b.store.put("v2", strings.Replace(withEngine("mariadb", "pw1"), "mariadb", "postgres", 1), "AWSCURRENT")
+	if _, err := b.Connect(t.Context()); !errors.Is(err, driver.ErrEngineMismatch) {
+		t.Errorf("Connect = %v, want ErrEngineMismatch: there is no such engine", err)
+	}
+
+	both := driver.NewAnyDriver("any", []driver.Engine{
+		newEngine("mysql", newDatabase("app", "pw1")), newEngine("postgres", newDatabase("app", "pw1")),
+	}, &driver.Options{Secrets: b.cache, FallbackStages: []string{}})
+	b.store.put("v3", withEngine("mysql", "old"), "AWSCURRENT")
+	b.cache.Invalidate("app")
+	if _, err := b.cache.Get(t.Context(), "app", ""); err != nil {
+		t.Fatal(err)
+	}
+	b.store.put("v4", withEngine("postgres", "pw1"), "AWSCURRENT")
+	c, err := both.NewConnector("app")
+	if err != nil {
+		t.Fatal(err)
+	}
+	opened, err := c.Connect(t.Context())
+	if err != nil || opened.(*conn).addr != "db.example.com:5432" {
+		t.Errorf("Connect = %v, %v, want a connection to PostgreSQL's port", opened, err)
+	}
+}
+
+// Neither a failure to open the secrets nor one of the source is remembered.
+func TestAnyConnectorTriesTheSecretsAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		failure := errors.New("no route to Secrets Manager")
+		var b *anyBench
+		opened := 0
+		b, err := newAnyBench(t, "app", withEngine("mysql", "pw1"), driver.Options{SecretsAt: func(driver.Location) (driver.Secrets, error) {
+			if opened++; opened == 1 {
+				return nil, failure
+			}
+			return b.cache, nil
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.store.setFault(func(context.Context, string) error { return failure })
+		for _, want := range []string{`open secrets for "app": no route`, `get secret "app": `} {
+			if _, err := b.Connect(t.Context()); !errors.Is(err, failure) || !strings.Contains(err.Error(), want) {
+				t.Errorf("Connect = %v, want an error with %s", err, want)
+			}
+		}
+		b.store.setFault(nil)
+		time.Sleep(time.Minute) // the cache's pause
+		if _, err := b.Connect(t.Context()); err != nil || opened != 2 {
+			t.Errorf("Connect = %v, after the secrets were opened %d times", err, opened)
+		}
+	})
+}
+
+// ConnectTimeout covers the reading of the secret that says the engine.
+func TestAnyConnectorTimesOutWhileItReads(t *testing.T) {
+	for _, timeout := range []time.Duration{0, 3 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			b, err := newAnyBench(t, "app", withEngine("mysql", "pw1"), driver.Options{ConnectTimeout: timeout, SecretsAt: func(driver.Location) (driver.Secrets, error) {
+				return slowSecrets{}, nil
+			}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := timeout
+			if want == 0 {
+				want = driver.DefaultConnectTimeout
+			}
+			start := time.Now()
+			_, err = b.Connect(t.Context())
+			if took := time.Since(start); took != want || !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), fmt.Sprintf("not connected within %v", want)) {
+				t.Errorf("Connect = %v after %v, want an error after %v", err, took, want)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			if _, err = b.Connect(ctx); !errors.Is(err, context.DeadlineExceeded) || strings.Contains(err.Error(), "not connected within") {
+				t.Errorf("Connect = %v, want the error of the caller's context", err)
+			}
+		})
+	}
+}
+
+// slowSecrets answer when the context ends.
+type slowSecrets struct{ driver.Secrets }
+
+func (slowSecrets) Get(ctx context.Context, _, _ string) (*secretcache.Secret, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
 }

@@ -225,6 +225,7 @@ var badDSNs = []struct {
 	{"no key", "s?=canary", driver.ErrBadDSN, []string{"key=value"}},
 	{"odd key", "s?ho$t=canary", driver.ErrBadDSN, nil},
 	{"key with a host in it", "s?canary@host=canary", driver.ErrBadDSN, nil},
+	{"key longer than any", "s?canary" + strings.Repeat("a", 65-6) + "=canary", driver.ErrBadDSN, []string{"name"}},
 	{"encoded key", "s?ho%73t=canary", driver.ErrBadDSN, nil},
 	{"bad escape", "s?app=canary%zz", driver.ErrBadDSN, []string{`"app"`, "%25"}},
 	{"escape cut short", "s?app=canary%4", driver.ErrBadDSN, []string{`"app"`}},

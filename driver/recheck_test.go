@@ -1,8 +1,10 @@
 package driver_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"net"
 	"strings"
 	"sync/atomic"
@@ -84,6 +86,32 @@ func TestChangedSecretIsFoundAfterAnotherFailure(t *testing.T) {
 					t.Errorf("traced %+v, want one look that found v2", found)
 				}
 			})
+		})
+	}
+}
+
+// A resolver that does not answer says nothing about the host: the secret is read again as
+// in an outage, and not at once.
+func TestNameServerThatFailsIsAnOutage(t *testing.T) {
+	for _, err := range []error{
+		&net.DNSError{Err: "server misbehaving", Name: "db.example.com", IsTemporary: true},
+		&net.DNSError{Err: "i/o timeout", Name: "db.example.com", IsTimeout: true, IsTemporary: true},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench(t)
+			if _, err := b.cache.Get(t.Context(), "prod/app", ""); err != nil {
+				t.Fatal(err)
+			}
+			b.db.setFault(gone(err))
+			b.store.put("v2", movedSecret, "AWSCURRENT")
+			time.Sleep(2 * time.Minute) // the copy is old enough to be read again
+			if got := b.ping(t.Context()); !errors.Is(got, err) || b.store.calls("") != 1 {
+				t.Errorf("got %v after %d fetches, want %v after 1", got, b.store.calls(""), err)
+			}
+			time.Sleep(5 * time.Minute)
+			if got := b.ping(t.Context()); got != nil || b.store.calls("") != 2 {
+				t.Errorf("in the outage: got %v after %d fetches, want success after 2", got, b.store.calls(""))
+			}
 		})
 	}
 }
@@ -257,6 +285,43 @@ func TestLookAtAChangedSecretFails(t *testing.T) {
 		}
 		if n := traced.Load(); n != 1 {
 			t.Errorf("%d looks traced with their error, want 1", n)
+		}
+	})
+}
+
+// failingRecheck are secrets that cannot be read again, and do not space who asks.
+type failingRecheck struct{ driver.Secrets }
+
+var errRecheck = errors.New("no route to Secrets Manager")
+
+func (failingRecheck) Recheck(context.Context, string, string, *secretcache.Secret) (*secretcache.Secret, error) {
+	return nil, errRecheck
+}
+
+// However often it fails to read the secret again, one record a minute says so.
+func TestFailedRechecksAreReportedOnceAMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		traced := 0
+		b := newBench(t, func(b *bench, _ *string) {
+			b.cache = secretcache.New(b.store, nil)
+			b.opts.Secrets = failingRecheck{b.cache}
+			b.opts.Logger = slog.New(slog.NewTextHandler(&log, nil))
+			b.opts.Trace = &driver.Trace{RefreshDone: func(_ context.Context, i driver.RefreshInfo) {
+				if errors.Is(i.Err, errRecheck) {
+					traced++
+				}
+			}}
+		})
+		b.db.setFault(always(errNoHost))
+		for start := time.Now(); time.Since(start) < 10*time.Minute; time.Sleep(time.Second) {
+			if err := b.ping(t.Context()); !errors.Is(err, errNoHost) {
+				t.Fatalf("got %v, want %v", err, errNoHost)
+			}
+		}
+		records := strings.Count(log.String(), "the secret could not be read again")
+		if records != 10 || traced != records {
+			t.Errorf("%d records and %d traces in ten minutes, want 10 of each", records, traced)
 		}
 	})
 }

@@ -687,3 +687,85 @@ func TestStageMovesToTheVersionThatIsTried(t *testing.T) {
 		}
 	})
 }
+
+// A call that came while a reading was under way does not end with it: if the reading does
+// not return in time, another one begins.
+func TestCallsOutliveAReadingThatIsStuck(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &stuckOnce{release: make(chan struct{})}
+		b := newBench(t, func(b *bench, dsn *string) {
+			*dsn = "prod/app?fallback=none"
+			b.cache = secretcache.New(b.store, nil)
+			s.Secrets = b.cache
+			b.opts.Secrets = s
+			b.opts.ConnectTimeout = 3 * time.Second
+		})
+		if err := b.ping(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		b.rotate("v2", "pw2")
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if err := b.ping(t.Context()); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("the call that had the secret read: %v, want its deadline's error", err)
+			}
+		})
+		time.Sleep(2 * time.Second)
+		start := time.Now()
+		if err := b.ping(t.Context()); err != nil {
+			t.Errorf("a call that came later: %v", err)
+		}
+		if took := time.Since(start); took > 1200*time.Millisecond {
+			t.Errorf("it took %v, want as long as the first call had left and a moment", took)
+		}
+		wg.Wait()
+		close(s.release)
+	})
+}
+
+// stuckOnce are secrets of which the first reading does not return.
+type stuckOnce struct {
+	driver.Secrets
+	release chan struct{}
+	begun   atomic.Bool
+}
+
+func (s *stuckOnce) Refresh(ctx context.Context, id, stage string, rejected *secretcache.Secret) (*secretcache.Secret, error) {
+	if s.begun.CompareAndSwap(false, true) {
+		<-s.release
+		return nil, errors.New("too late")
+	}
+	return s.Secrets.Refresh(ctx, id, stage, rejected)
+}
+
+// SecretsAt that does not return holds no call up beyond its context, and the error says
+// what it was that took so long.
+func TestSecretsAtThatDoesNotReturn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		cache := secretcache.New(newStore(credentials("app", "pw1")), nil)
+		defer cache.Close()
+		c, err := driver.NewConnector(newEngine("mysql", newDatabase("app", "pw1")), "app", &driver.Options{SecretsAt: func(driver.Location) (driver.Secrets, error) {
+			<-release
+			return cache, nil
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if _, err := c.Connect(t.Context()); err != nil {
+				t.Errorf("the call that opens the secrets: %v", err)
+			}
+		})
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		start := time.Now()
+		if _, err := c.Connect(ctx); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), `open secrets for "app"`) || time.Since(start) != time.Second {
+			t.Errorf("a call meanwhile: %v after %v, want its context's error after 1s", err, time.Since(start))
+		}
+		close(release)
+		wg.Wait()
+	})
+}

@@ -385,3 +385,51 @@ func TestCloseSupersededIsRefused(t *testing.T) {
 		})
 	}
 }
+
+// countedSecrets count their calls.
+type countedSecrets struct {
+	driver.Secrets
+	gets, refreshes atomic.Int32
+}
+
+func (s *countedSecrets) Get(ctx context.Context, id, stage string) (*secretcache.Secret, error) {
+	s.gets.Add(1)
+	return s.Secrets.Get(ctx, id, stage)
+}
+
+func (s *countedSecrets) Refresh(ctx context.Context, id, stage string, rejected *secretcache.Secret) (*secretcache.Secret, error) {
+	s.refreshes.Add(1)
+	return s.Secrets.Refresh(ctx, id, stage, rejected)
+}
+
+// However often a pool hands out connections, the secret is asked for once a second, and
+// once in five seconds where it has to be read past the cache: while a fallback version is
+// active.
+func TestCheckoutsAskForTheSecretSeldom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &countedSecrets{}
+		p := newPool(t, 1, func(b *bench, _ *string) {
+			b.cache = secretcache.New(b.store, nil)
+			s.Secrets = b.cache
+			b.opts.Secrets = s
+		})
+		minute := func() (gets, refreshes int32) {
+			gets, refreshes = s.gets.Load(), s.refreshes.Load()
+			for start := time.Now(); time.Since(start) < time.Minute; time.Sleep(10 * time.Millisecond) {
+				p.use(1)
+			}
+			return s.gets.Load() - gets, s.refreshes.Load() - refreshes
+		}
+		if gets, refreshes := minute(); gets < 50 || gets > 61 || refreshes != 0 {
+			t.Errorf("in a minute the secret was read %d times, and %d times past the cache; want about 60 and 0", gets, refreshes)
+		}
+		p.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
+		p.bench.db.set("app", "pw2")
+		p.db.SetMaxOpenConns(2)
+		p.db.SetMaxIdleConns(2)
+		p.use(2)
+		if gets, refreshes := minute(); gets > 2 || refreshes < 10 || refreshes > 13 {
+			t.Errorf("in a minute of a rotation the secret was read %d times, and %d times past the cache; want about 0 and 12", gets, refreshes)
+		}
+	})
+}

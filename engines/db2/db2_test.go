@@ -266,6 +266,7 @@ func TestRejectedAndNoDatabase(t *testing.T) {
 		{"JCC's code", db2cli.Failed("28000", -4214, `SQL30082N "24"`), false, false},
 		{"AWS's near miss", db2cli.Failed("08001", -2323, `SQL30082N "24"`), false, false},
 		{"alias unknown", db2cli.Failed("42705", -1013, "SQL1013N"), false, true},
+		{"alias unknown, other state", db2cli.Failed("08001", -1013, "SQL1013N"), false, false},
 		{"not at the server", db2cli.Failed("08004", -30061, "SQL30061N"), false, true},
 		{"not at the server, other state", db2cli.Failed("08001", -30061, "SQL30061N"), false, false},
 		{"undefined object", db2cli.Failed("42705", -204, "SQL0204N"), false, false},
@@ -327,6 +328,21 @@ type closer struct {
 }
 
 func (c *closer) Close() error { close(c.closed); return nil }
+
+// A ConnectTimeout of the data source name is the only one that the driver gets.
+func TestConnectTimeoutOfTheDataSourceName(t *testing.T) {
+	r := &recorder{open: func(string) (sqldriver.Conn, error) { return nil, errors.New("refused") }}
+	l, err := register(r).Prepare(driver.Endpoint{Host: "h", Port: 1, Database: "D", Params: params("ConnectTimeout", "7")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	_, _ = l.Connect(ctx, driver.Credentials{User: "u", Password: driver.NewPassword("p")})
+	if got := r.calls()[0]; strings.Count(got, "ConnectTimeout=") != 1 || !strings.Contains(got, ";ConnectTimeout=7;") {
+		t.Errorf("the driver got %q, want ConnectTimeout=7 alone", got)
+	}
+}
 
 // A connect ends with its context though the driver does not, and what the driver opens
 // later is closed.

@@ -69,6 +69,29 @@ func TestCheckParams(t *testing.T) {
 	}
 }
 
+// A name that no setting of the server is known by, and that seems to be about TLS or the
+// login, is not handed on: the server might take it for a setting of its own and nobody
+// would notice that there is no TLS.
+func TestNamesAboutTLSAndLogins(t *testing.T) {
+	for word, names := range map[string][]string{
+		"ssl":    {"app.use_ssl_always", "SSLEverywhere"},
+		"tls":    {"app.use_tls_always", "TLSEverywhere"},
+		"cert":   {"app.ca_certs_of_rds", "ClientCertificates"},
+		"crypt":  {"app.crypto_level", "Encryption"},
+		"verify": {"app.verify_server", "VerifyHostNames"},
+		"trust":  {"app.trusted_hosts", "TrustAnchors"},
+		"secure": {"app.be_secure", "SecureTransport"},
+		"auth":   {"app.auth_method", "Authenticators"},
+	} {
+		for _, name := range names {
+			err := (gosqldriver.Engine{}).CheckParams(pairs(name, "CANARY"))
+			if err == nil || !strings.Contains(err.Error(), `"`+name+`" is not known`) || !strings.Contains(err.Error(), `"`+word+`"`) || strings.Contains(err.Error(), "CANARY") {
+				t.Errorf("CheckParams(%s) = %v, want an error that has %q in it", name, err, word)
+			}
+		}
+	}
+}
+
 // Variables that would be refused by their names are taken, and no other is in the list.
 func TestHarmless(t *testing.T) {
 	words, server := *gosqldriver.Words, *gosqldriver.Words.Server

@@ -2,9 +2,12 @@ package goora_test
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/sijms/go-ora/v2/configurations"
 
 	"github.com/sqlsecrets/sqlsecrets/engines/oracle/goora"
 	"github.com/sqlsecrets/sqlsecrets/internal/standin/tnsserver"
@@ -36,6 +39,27 @@ func TestWalletOfTheClient(t *testing.T) {
 		t.Error("Connect succeeded without the client's certificate")
 	}
 	wantLogins(t, s, 1, 0)
+}
+
+// The authorities of a wallet are those certificates in it that may sign others, or that
+// sign themselves: the client's own is none.
+func TestAuthoritiesOfAWallet(t *testing.T) {
+	certs := testca.New("127.0.0.1")
+	key, client := certs.IssueRSA("client")
+	s := start(t, &tnsserver.Options{TLS: certs.Server})
+	var roots *x509.CertPool
+	e := goora.Engine{Configure: func(c *configurations.ConnectionConfig) error {
+		roots = c.TLSConfig.RootCAs
+		return nil
+	}}
+	conn, err := connect(t, e, endpoint(s, "SSL", "true", "WALLET", testca.Wallet(t, key, client, certs.Authority.Raw)), goodPassword)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = conn.Close()
+	if !roots.Equal(certs.Pool) {
+		t.Error("the server is verified by other certificates than the authority's")
+	}
 }
 
 func TestBrokenWallets(t *testing.T) {

@@ -104,6 +104,64 @@ func TestCheckParams(t *testing.T) {
 	}
 }
 
+// A name that no setting of the server is known by, and that seems to be about TLS or the
+// login, is not handed on: the server might take it for a setting of its own and nobody
+// would notice that there is no TLS.
+func TestNamesAboutTLSAndLogins(t *testing.T) {
+	for word, names := range map[string][]string{
+		"ssl":    {"app.use_ssl_always", "SSLEverywhere"},
+		"tls":    {"app.use_tls_always", "TLSEverywhere"},
+		"cert":   {"app.ca_certs_of_rds", "ClientCertificates"},
+		"crypt":  {"app.crypto_level", "Encryption"},
+		"verify": {"app.verify_server", "VerifyHostNames"},
+		"trust":  {"app.trusted_hosts", "TrustAnchors"},
+		"secure": {"app.be_secure", "SecureTransport"},
+		"auth":   {"app.auth_method", "Authenticators"},
+	} {
+		for _, name := range names {
+			err := (pgxv5.Engine{}).CheckParams(pairs(name, "CANARY"))
+			if err == nil || !strings.Contains(err.Error(), `"`+name+`" is not known`) || !strings.Contains(err.Error(), `"`+word+`"`) || strings.Contains(err.Error(), "CANARY") {
+				t.Errorf("CheckParams(%s) = %v, want an error that has %q in it", name, err, word)
+			}
+		}
+	}
+}
+
+// Settings that would be refused by their names are taken, and no other is in the list.
+func TestHarmless(t *testing.T) {
+	words, server := *pgxv5.Words, *pgxv5.Words.Server
+	server.Harmless = nil
+	words.Server = &server
+	for _, name := range []string{"password_encryption", "post_auth_delay", "ssl_renegotiation_limit"} {
+		if err := (pgxv5.Engine{}).CheckParams(pairs(name, "0")); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, name := range pgxv5.Words.Server.Harmless {
+		if words.Check(pairs(name, "0")) == nil {
+			t.Errorf("%s would not be refused", name)
+		}
+	}
+}
+
+func TestInfo(t *testing.T) {
+	info := pgxv5.Engine{}.Info()
+	if info.Name != "postgres" || strings.Join(info.Schemes, ",") != "postgresql,postgres" || info.Port != 5432 ||
+		info.Database != "postgres" || info.DatabaseRequired || info.MaxLogins != 0 || !info.ClosesSuperseded {
+		t.Errorf("Info() = %+v", info)
+	}
+	for _, s := range []string{"postgres", "postgresql", "aurora-postgresql"} {
+		if !info.Accepts(s) {
+			t.Errorf("a secret of %q is not taken", s)
+		}
+	}
+	for _, s := range []string{"", "Postgres", "aurora", "aurora-mysql", "redshift", "postgresx"} {
+		if info.Accepts(s) {
+			t.Errorf("a secret of %q is taken", s)
+		}
+	}
+}
+
 // What CheckParams takes, pgx takes.
 func TestCheckedParamsParse(t *testing.T) {
 	for _, params := range [][]string{

@@ -510,9 +510,14 @@ func TestConfigure(t *testing.T) {
 		t.Errorf("Connect = %v, want an error about FailOverPartner", err)
 	}
 	// What Configure asks for is not given up for plaintext.
-	e.Configure = func(c *msdsn.Config) error { c.TLSConfig = &tls.Config{ServerName: "h"}; return nil }
-	if _, err := connect(t, e, endpoint(s), goodPassword); err == nil || !strings.Contains(err.Error(), "does not support encryption") {
-		t.Errorf("Connect = %v, want an error", err)
+	for _, verify := range []func(c *msdsn.Config){
+		func(c *msdsn.Config) { c.TLSConfig = &tls.Config{ServerName: "h"} },
+		func(c *msdsn.Config) { c.TLSConfig.InsecureSkipVerify = false },
+	} {
+		e.Configure = func(c *msdsn.Config) error { verify(c); return nil }
+		if _, err := connect(t, e, endpoint(s), goodPassword); err == nil || !strings.Contains(err.Error(), "does not support encryption") {
+			t.Errorf("Connect = %v, want an error", err)
+		}
 	}
 }
 

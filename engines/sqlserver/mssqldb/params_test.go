@@ -99,6 +99,31 @@ func TestCheckParams(t *testing.T) {
 	}
 }
 
+// Neither case nor spaces tell names apart, as in ADO.NET and go-mssqldb.
+func TestSpacesInNames(t *testing.T) {
+	for _, names := range [][]string{
+		{"trustservercertificate", "Trust Server Certificate", "TrustServerCertificate", " trust servercertificate "},
+		{"logintimeout", "Login Timeout"},
+		{"app name", "appname", "App Name", "AppName"},
+		{"packet size", "PacketSize"},
+	} {
+		for i, name := range names {
+			value := map[string]string{"app name": "x", "trustservercertificate": "false"}[names[0]]
+			if value == "" {
+				value = "1024"
+			}
+			if err := (mssqldb.Engine{}).CheckParams(pairs(name, value)); err != nil {
+				t.Errorf("%q: %v", name, err)
+			}
+			for _, other := range names[i+1:] {
+				if err := (mssqldb.Engine{}).CheckParams(pairs(name, value, other, value)); err == nil || !strings.Contains(err.Error(), "are the same") {
+					t.Errorf("%q and %q: %v, want an error that says they are the same", name, other, err)
+				}
+			}
+		}
+	}
+}
+
 func TestInfo(t *testing.T) {
 	info := mssqldb.Engine{}.Info()
 	if info.Name != "sqlserver" || len(info.Schemes) != 1 || info.Schemes[0] != "sqlserver" || info.Port != 1433 ||

@@ -1,0 +1,281 @@
+package driver_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sqlsecrets/sqlsecrets/driver"
+)
+
+// sent returns how many logins were sent with a password.
+func (db *database) sent(password string) (n int) {
+	for _, l := range db.log() {
+		if l.password == password {
+			n++
+		}
+	}
+	return n
+}
+
+// otherStages are fallback stages S1 to Sn.
+func otherStages(n int) (names []string) {
+	for i := range n {
+		names = append(names, fmt.Sprintf("S%d", i+1))
+	}
+	return names
+}
+
+// hasOtherVersions gives each of those stages a version of its own, with a wrong password.
+func (b *bench) hasOtherVersions(stages []string) {
+	for _, stage := range stages {
+		b.store.put("version of "+stage, credentials("app", "password of "+stage), stage)
+	}
+}
+
+// A login that was sent before the stage moved to its version says nothing when it is
+// rejected after that: the database has got the password in between.
+func TestRejectionFromBeforeTheStageMoved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		if err := b.ping(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		b.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
+		b.db.set("app", "pw0") // neither of the two
+		b.db.early = true
+		b.db.latency = func(int) time.Duration { return 100 * time.Millisecond }
+		b.db.setFault(func(_ context.Context, l *login) error {
+			if l.n == 2 { // the first one with v2
+				time.Sleep(100 * time.Millisecond)
+				return &vendorError{codeRejected, "access denied for user app"}
+			}
+			return nil
+		})
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if err := b.ping(t.Context()); err != nil {
+				t.Errorf("the call that tried v2 too early: %v", err)
+			}
+		})
+		time.Sleep(150 * time.Millisecond) // v1 was rejected, v2 is on its way
+		b.db.set("app", "pw2")
+		b.store.move("AWSCURRENT", "v2")
+		b.cache.Invalidate("prod/app")
+		start := time.Now()
+		if err := b.ping(t.Context()); err != nil {
+			t.Errorf("a call that saw the stage move: %v", err)
+		}
+		wg.Wait()
+		if took := time.Since(start); took > 1500*time.Millisecond {
+			t.Errorf("took %v", took)
+		}
+	})
+}
+
+// However many versions are rejected, the one that the stage names is not sent again before
+// its pause is over.
+func TestManyRejectedVersionsDoNotBringTheCurrentOneBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stages := otherStages(100)
+		b := newBench(t, func(b *bench, dsn *string) {
+			*dsn = "prod/app?fallback=" + strings.Join(stages, ",")
+			b.db.set("app", "other")
+			b.db.latency = func(int) time.Duration { return 5 * time.Millisecond }
+		})
+		b.hasOtherVersions(stages)
+		isAuthFailed(t, b.ping(t.Context()), "v1")
+		if all, _ := b.db.count(); all != 101 {
+			t.Fatalf("%d logins, want one with each of the 101 versions", all)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		defer cancel()
+		isAuthFailed(t, b.ping(ctx), "v1") // half a second after the first
+		if n := b.db.sent("pw1"); n != 1 {
+			t.Errorf("%d logins with the current version, want 1", n)
+		}
+	})
+}
+
+// Of more versions than are remembered, those with a short pause are forgotten first.
+func TestLongPausesAreRememberedLonger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stages := otherStages(40)
+		b := newBench(t, func(b *bench, dsn *string) {
+			*dsn = "prod/app?fallback=AWSPENDING," + strings.Join(stages, ",")
+			b.db.set("app", "other")
+			b.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
+		})
+		try := func() {
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+			defer cancel()
+			_ = b.ping(ctx)
+			time.Sleep(time.Second)
+		}
+		for b.db.sent("pw2") < 8 { // the next pause is about two minutes
+			try()
+		}
+		b.hasOtherVersions(stages)
+		for range 70 {
+			try()
+		}
+		if n := b.db.sent("password of S40"); n == 0 {
+			t.Fatal("the versions of the other stages were not tried")
+		}
+		if n := b.db.sent("pw2"); n != 8 {
+			t.Errorf("%d logins with the pending version, want no more than the 8 before the pause", n)
+		}
+	})
+}
+
+// With as many stages as are remembered, each version is tried as seldom as one alone.
+func TestVersionsOfManyStagesAreTriedSeldom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stages := otherStages(31)
+		b := newBench(t, func(b *bench, dsn *string) {
+			*dsn = "prod/app?fallback=" + strings.Join(stages, ",")
+			b.db.set("app", "other")
+		})
+		b.hasOtherVersions(stages)
+		for start := time.Now(); time.Since(start) < time.Hour; time.Sleep(5 * time.Second) {
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+			isAuthFailed(t, b.ping(ctx), "v1")
+			cancel()
+		}
+		for _, stage := range stages {
+			if n := b.db.sent("password of " + stage); n < 2 || n > 26 {
+				t.Errorf("%d logins with the version of %s in an hour, want 26 at most", n, stage)
+			}
+		}
+	})
+}
+
+// A login that hangs counts against MaxLogins until it ends, however many versions have
+// been current meanwhile.
+func TestHangingLoginKeepsItsPlaceInMaxLogins(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, func(b *bench, _ *string) {
+			b.opts.MaxLogins = 1
+			b.opts.ConnectTimeout = -1
+		})
+		if err := b.ping(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		release := make(chan struct{})
+		b.db.setFault(func(_ context.Context, l *login) error {
+			if l.n == 1 {
+				<-release
+			}
+			return nil
+		})
+		var wg sync.WaitGroup
+		wg.Go(func() { _ = b.ping(t.Context()) })
+		synctest.Wait()
+		for i := range 50 {
+			b.rotate(fmt.Sprintf("v%d", i+2), fmt.Sprintf("pw%d", i+2))
+			b.cache.Invalidate("prod/app")
+			if err := b.ping(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		b.store.move("AWSCURRENT", "v1")
+		b.db.set("app", "pw1")
+		b.cache.Invalidate("prod/app")
+		wg.Go(func() {
+			if err := b.ping(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+		time.Sleep(time.Minute)
+		if n := b.db.sent("pw1"); n != 2 {
+			t.Errorf("%d logins with v1 while the second one hangs, want 2", n)
+		}
+		close(release)
+		wg.Wait()
+		if n := b.db.sent("pw1"); n != 3 {
+			t.Errorf("%d logins with v1 after the second one ended, want 3", n)
+		}
+	})
+}
+
+// However long the password has been wrong, a new version is found within half a minute.
+func TestNewVersionIsFoundWithinHalfAMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, func(b *bench, _ *string) { b.db.set("app", "other") })
+		try := func() error {
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+			defer cancel()
+			return b.ping(ctx)
+		}
+		for start := time.Now(); time.Since(start) < time.Hour; time.Sleep(time.Second) {
+			isAuthFailed(t, try(), "v1")
+		}
+		b.rotate("v2", "pw2")
+		var err error
+		start := time.Now()
+		for time.Since(start) <= 31*time.Second {
+			if err = try(); err == nil {
+				return
+			}
+			time.Sleep(time.Second)
+		}
+		t.Errorf("after %v: %v", time.Since(start), err)
+	})
+}
+
+// Once a fallback version was accepted, the pauses of before are forgotten: when the
+// password changes again, a version that comes a moment later is found at once.
+func TestPausesBeginAnewAfterAFallbackVersion(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, func(b *bench, _ *string) { b.db.set("app", "other") })
+		try := func() error {
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+			defer cancel()
+			return b.ping(ctx)
+		}
+		for range 600 {
+			isAuthFailed(t, try(), "v1")
+			time.Sleep(time.Second)
+		}
+		b.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
+		b.db.set("app", "pw2")
+		for start := time.Now(); try() != nil; time.Sleep(time.Second) {
+			if time.Since(start) > time.Minute {
+				t.Fatal("the pending version was not found")
+			}
+		}
+		b.db.set("app", "pw3")
+		if err := try(); !errors.Is(err, driver.ErrAuthFailed) {
+			t.Fatalf("got %v, want ErrAuthFailed", err)
+		}
+		b.store.put("v3", credentials("app", "pw3"), "AWSPENDING")
+		time.Sleep(2 * time.Second)
+		if err := try(); err != nil {
+			t.Errorf("two seconds later: %v", err)
+		}
+	})
+}
+
+// A rejection counts that arrives when the call has already run out of time.
+func TestRejectionThatArrivesLateCounts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.db.setFault(func(ctx context.Context, _ *login) error {
+			<-ctx.Done() // the answer crosses the end of the context
+			return &vendorError{codeRejected, "access denied for user app"}
+		})
+		for range 5 {
+			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+			_ = b.ping(ctx)
+			cancel()
+		}
+		if all, _ := b.db.count(); all != 1 {
+			t.Errorf("%d logins, want 1: the server rejected the version", all)
+		}
+	})
+}

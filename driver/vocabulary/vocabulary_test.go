@@ -20,7 +20,7 @@ var words = &vocabulary.Vocabulary{
 		"timeout": {Check: vocabulary.Number("a number of seconds", 0, 60)},
 		"label":   {},
 	},
-	Refused: map[string]string{"token": "the secret has it"},
+	Refused: map[string]string{"token": "the secret has it", "krb*": "no Kerberos", "krb5-*": "no Kerberos 5"},
 	Meant:   map[string]string{"usessl": "sslmode"},
 	Server:  &vocabulary.Settings{Harmless: []string{"password_encryption", "x_auth_*"}},
 	Properties: map[string]vocabulary.Property{
@@ -59,6 +59,8 @@ func TestCheck(t *testing.T) {
 		{"ca=/ca.pem&sslmode=disable", `parameter "ca" needs TLS`},
 		{"label=a\x00b", `parameter "label": a NUL character`},
 		{"token=CANARY", `parameter "token" is not allowed: the secret has it`},
+		{"krb4=CANARY", `parameter "krb4" is not allowed: no Kerberos`},
+		{"krb5-realm=CANARY", `parameter "krb5-realm" is not allowed: no Kerberos 5`},
 		{"a b=CANARY", "a parameter has a name that none has"},
 
 		// Settings of the server.

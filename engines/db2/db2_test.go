@@ -418,7 +418,7 @@ func TestDriverContext(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
 	conn, err := l.Connect(ctx, driver.Credentials{User: "u", Password: driver.NewPassword("p")})
 	if conn != nil || !errors.Is(err, context.DeadlineExceeded) || !strings.HasPrefix(err.Error(), "h: ") {

@@ -31,8 +31,8 @@ func soakTime(t *testing.T) time.Duration {
 		return 10 * time.Second
 	}
 	d, err := time.ParseDuration(s)
-	if err != nil || d < 3*rotateEvery {
-		t.Fatalf("SQLSECRETS_SOAK=%q: want a duration of %v or more, as 5m", s, 3*rotateEvery)
+	if err != nil || d < 2*rotateEvery {
+		t.Fatalf("SQLSECRETS_SOAK=%q: want a duration of %v or more, as 5m", s, 2*rotateEvery)
 	}
 	return d
 }

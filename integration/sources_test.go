@@ -175,13 +175,18 @@ func (v *env) front(t testing.TB) (url string, source func(url string) secretcac
 // TestConformanceOfSources runs the suite that every engine has to pass with secrets from
 // everywhere. TLS has nothing to do with that.
 func TestConformanceOfSources(t *testing.T) {
+	n := 0
 	forEach(t, func(t *testing.T, e *engine) {
-		for _, source := range sources {
+		for i, source := range sources {
+			if testing.Short() && i != n%len(sources) {
+				continue // each engine meets another source
+			}
 			t.Run(source.name, func(t *testing.T) {
 				suite := conformance(t, e, nil)
 				suite.TLS, suite.Params, suite.Source = nil, e.noTLS, source.front
 				drivertest.Run(t, suite)
 			})
 		}
+		n++
 	})
 }

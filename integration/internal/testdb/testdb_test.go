@@ -26,6 +26,14 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/integration/internal/vendordb"
 )
 
+// inFull skips what the suites show as well, with -short.
+func inFull(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("-short: of the full tier")
+	}
+}
+
 func TestMain(m *testing.M) { os.Exit(testdb.Main(m)) }
 
 // product is a database and the vendor's driver for it.
@@ -306,6 +314,7 @@ func TestCountBeginsWithTheTest(t *testing.T) {
 }
 
 func TestRestartKeepsPortDataAndCount(t *testing.T) {
+	inFull(t)
 	each(t, func(t *testing.T, p product, s *testdb.Server, tlsConfig *tls.Config) {
 		ctx := t.Context()
 		s.CreateUser("survivor", "secret")
@@ -371,6 +380,7 @@ func (p product) wantKept(t *testing.T, db *sql.DB) {
 }
 
 func TestSessions(t *testing.T) {
+	inFull(t)
 	each(t, func(t *testing.T, p product, s *testdb.Server, tlsConfig *tls.Config) {
 		ctx := t.Context()
 		s.CreateUser("guest", "secret")
@@ -419,6 +429,7 @@ func TestSessionsEndWithTheirConnections(t *testing.T) {
 }
 
 func TestTLS(t *testing.T) {
+	inFull(t)
 	for _, p := range products {
 		t.Run(p.name, func(t *testing.T) {
 			trusted := p.server(t, testdb.Options{TLS: true})
@@ -470,6 +481,7 @@ func TestTLS(t *testing.T) {
 }
 
 func TestPrivateServer(t *testing.T) {
+	inFull(t)
 	for _, p := range products {
 		t.Run(p.name, func(t *testing.T) {
 			shared := p.server(t, testdb.Options{})

@@ -42,6 +42,7 @@ type entry struct {
 
 	err       error            // why the last fetch brought no value; nil if it did
 	version   string           // the id of the version that was fetched last
+	rejected  string           // the id of the version that a Refresh named last while it was cached
 	fails     *backoff.Backoff // after fetches that failed
 	unchanged *backoff.Backoff // after refreshes that found no newer version
 	recheck   time.Duration    // when the next Recheck may fetch

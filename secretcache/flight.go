@@ -347,7 +347,7 @@ func (c *Cache) install(f *flight, s *Secret, now time.Duration) (changed bool) 
 		return false
 	}
 	v := &value{secret: s, fetched: now, expires: expired}
-	if f.doubted(s, prev, c.o.TTL, now) {
+	if f.doubted(s, e, c.o.TTL, now) {
 		v.secret, v.doubted = prev.secret, cmp.Or(prev.doubted, max(now, 1))
 	}
 	if c.o.TTL > 0 && !f.outdated {
@@ -378,10 +378,11 @@ func (e *entry) found(f *flight, now time.Duration) {
 }
 
 // doubted reports whether s, which f brought, may be an old version out of the source's
-// own cache: it is older than prev, the cached one, which nobody has rejected, and has
+// own cache: it is older than the cached version of e, which nobody has rejected, and has
 // not been so for long.
-func (f *flight) doubted(s *Secret, prev *value, ttl, now time.Duration) bool {
-	if f.passed || !s.olderThan(prev) || f.rejected != nil && f.rejected.versionID == prev.secret.versionID {
+func (f *flight) doubted(s *Secret, e *entry, ttl, now time.Duration) bool {
+	prev := e.value.Load()
+	if f.passed || !s.olderThan(prev) || e.rejected != "" && e.rejected == prev.secret.versionID {
 		return false
 	}
 	return prev.doubted == 0 || (now-prev.doubted)/3 < max(ttl, minDoubt/3)

@@ -242,3 +242,24 @@ func TestRejectedVersionIsNoReasonToDoubtAnOlderOne(t *testing.T) {
 		want(t, c, "a", "", "v1")
 	})
 }
+
+// TestRejectionCountsAlsoIfItsRefreshFailed: the next one may name no version.
+func TestRejectionCountsAlsoIfItsRefreshFailed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		created := time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
+		src := newAgent(t)
+		src.unsupported = true
+		src.set("a", current, secretcache.Value{ARN: arn("a"), VersionID: "v2", CreatedAt: created.Add(time.Hour)})
+		c := newCache(t, src, nil)
+		v2 := want(t, c, "a", "", "v2")
+		clear(src.kept)
+		src.fail(errors.New("unreachable"))
+		if s, err := c.Refresh(t.Context(), "a", "", v2); err == nil {
+			t.Fatalf("Refresh = %v, want an error", s)
+		}
+		src.fail(nil)
+		src.set("a", current, secretcache.Value{ARN: arn("a"), VersionID: "v1", CreatedAt: created})
+		wantRefresh(t, c, "a", "", nil, "v1")
+		want(t, c, "a", "", "v1")
+	})
+}

@@ -81,6 +81,13 @@ func (e *entry) foundNothing(now time.Duration) {
 	e.unchanged = e.unchanged.Next(moment(now), refreshBase, refreshMax)
 }
 
+// noteRejection notes that a Refresh names the cached version, v, as rejected; both may be nil.
+func (e *entry) noteRejection(v *value, rejected *Secret) {
+	if v != nil && rejected != nil && v.secret.versionID == rejected.versionID {
+		e.rejected = rejected.versionID
+	}
+}
+
 // refreshDue returns how long it is until a refresh is due: no time if the last fetch does
 // not tell whether there is another version than rejected.
 func (e *entry) refreshDue(rejected *Secret, now time.Duration) time.Duration {

@@ -62,9 +62,7 @@ func (c *Cache) refresh(ctx context.Context, k key, rejected *Secret) (*Secret, 
 	defer c.mu.Unlock()
 	for called := c.fetchNo; !c.closed(); {
 		e, v, now := c.lookUp(k)
-		if v != nil && rejected != nil && v.secret.versionID == rejected.versionID {
-			e.rejected = rejected.versionID
-		}
+		e.noteRejection(v, rejected)
 		f, due := e.flight, e.refreshDue(rejected, now)
 		switch {
 		case v.newerThan(rejected) && e.stands(v):

@@ -28,5 +28,5 @@ fuzz: ## every fuzz target for FUZZTIME
 lint: ## what .ci/run checks without running anything
 	@.ci/lint full
 
-ci: ## everything
+ci: ## the check that every submission passes; .ci/run full is everything
 	@.ci/run

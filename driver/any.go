@@ -34,8 +34,8 @@ var (
 // first Connect call, which also checks the parameters that are the engine's; if a later
 // version of the secret names another engine, Connect follows it.
 //
-// A nil opts means all defaults, but one that opens something has Secrets or SecretsAt, as
-// [github.com/sqlsecrets/sqlsecrets/engines.Options] returns.
+// opts needs Secrets or SecretsAt; [github.com/sqlsecrets/sqlsecrets/engines.Options] sets the
+// process's default caches. A driver without them opens nothing: NewConnector fails.
 func NewAnyDriver(name string, engines []Engine, opts *Options) *AnyDriver {
 	return &AnyDriver{name, slices.Clone(engines), opts.clone()}
 }

@@ -83,7 +83,7 @@ func TestAnyConnectorFindsTheEngine(t *testing.T) {
 	}
 }
 
-// A secret that is to blame is looked at again, by those who can.
+// A secret that is to blame is read again, if the Secrets has Recheck.
 func TestAnyConnectorRechecks(t *testing.T) {
 	r := &recheckable{old: version("v1", `{}`)}
 	var at driver.Location

@@ -91,10 +91,6 @@ func (v *Vocabulary) ParseURL(url string, own func(property string) bool) (drive
 		return driver.URL{}, err
 	}
 	t := v.NewTranslation()
-	// First of all, since other errors may quote what follows a "&" in a password.
-	if err := jdbcurl.CheckCredentials(pairs); err != nil {
-		return driver.URL{}, err
-	}
 	hosts := v.Hosts
 	if hosts == nil {
 		hosts = jdbcurl.SplitHostPort
@@ -111,9 +107,13 @@ func (v *Vocabulary) ParseURL(url string, own func(property string) bool) (drive
 	return t.Translate(pairs, own)
 }
 
-// Translate adds the properties of a URL, whose credentials have been checked, and returns
-// what it is then. own tells which properties are the Connector's.
+// Translate adds the properties of a URL and returns what it is then. A property that says as
+// whom to connect is an error, except "user". own tells which properties are the Connector's.
 func (t *Translation) Translate(pairs []Pair, own func(property string) bool) (driver.URL, error) {
+	// First of all, because other errors may quote what follows a "&" in a password.
+	if err := jdbcurl.CheckCredentials(pairs); err != nil {
+		return driver.URL{}, err
+	}
 	t.own = own
 	for _, p := range pairs {
 		var err error

@@ -7,6 +7,7 @@ import (
 	"context"
 	sqldriver "database/sql/driver"
 	"errors"
+	"fmt"
 	"maps"
 	"net"
 	"slices"
@@ -104,7 +105,7 @@ func (l login) Connect(ctx context.Context, c driver.Credentials) (sqldriver.Con
 		conn, err = nil, ctx.Err()
 	}
 	if err != nil && ctx.Err() != nil {
-		return nil, errors.Join(ctx.Err(), err)
+		return nil, fmt.Errorf("%w: %w", ctx.Err(), err)
 	}
 	return conn, err
 }

@@ -2,8 +2,8 @@ package driver
 
 import "testing"
 
-// A rejected version is sent by the resolution alone, which has waited for its pause, and
-// one of which nothing is known by nobody who asks for an accepted one.
+// Only the resolution, which has waited for the pause, may send a rejected version. A call
+// that asks for an accepted version may not send one of which nothing is known.
 func TestPermissions(t *testing.T) {
 	for _, c := range []struct {
 		about    string

@@ -289,7 +289,7 @@ func TestLookAtAChangedSecretFails(t *testing.T) {
 	})
 }
 
-// failingRecheck are secrets that cannot be read again, and do not space who asks.
+// failingRecheck are secrets that cannot be read again. Each Recheck is a new attempt.
 type failingRecheck struct{ driver.Secrets }
 
 var errRecheck = errors.New("no route to Secrets Manager")

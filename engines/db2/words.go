@@ -141,10 +141,6 @@ func (e Engine) ParseURL(url string, own func(property string) bool) (driver.URL
 	if err != nil {
 		return driver.URL{}, err
 	}
-	// First of all, since other errors may quote what follows a ";" in a password.
-	if err := jdbcurl.CheckCredentials(pairs); err != nil {
-		return driver.URL{}, err
-	}
 	switch {
 	case !hasPath && strings.Contains(authority, "="):
 		return driver.URL{}, errors.New(`the URL has no "/" before its properties; it is of the form db2://host:port/database:name=value;`)

@@ -40,10 +40,6 @@ func (e Engine) ParseURL(raw string, own func(property string) bool) (driver.URL
 	if err != nil {
 		return driver.URL{}, err
 	}
-	// First of all, since other errors may quote what follows a "&" in a password.
-	if err := jdbcurl.CheckCredentials(pairs); err != nil {
-		return driver.URL{}, err
-	}
 	t := &translation{Translation: words.NewTranslation()}
 	if err := readAddress(t); err != nil {
 		return driver.URL{}, err

@@ -217,7 +217,7 @@ func forEach(t *testing.T, f func(t *testing.T, e *engine)) {
 	}
 }
 
-// forEachTogether is forEach for a test that does nothing but wait.
+// forEachTogether is forEach for a test that mostly waits.
 func forEachTogether(t *testing.T, f func(t *testing.T, e *engine)) {
 	var wg sync.WaitGroup
 	for _, e := range engines {

@@ -114,6 +114,7 @@ func TestSourcesInTroubleUnderLoad(t *testing.T) {
 		}, 0},
 	} {
 		t.Run(source.name, func(t *testing.T) {
+			t.Parallel()
 			v := newEnv(t, engineNamed("sqlserver stand-in"), testdb.Options{})
 			src, troubles := source.make(t, v)
 			troubles = append(append([]*trouble{{name: "well"}}, troubles...), &trouble{name: "well again"})

@@ -17,7 +17,7 @@ import (
 // TestSecretsManagerHangs: a caller leaves at its own deadline, the next one is
 // answered although the first request still hangs, and no goroutine stays.
 func TestSecretsManagerHangs(t *testing.T) {
-	forEach(t, func(t *testing.T, e *engine) {
+	forEachTogether(t, func(t *testing.T, e *engine) {
 		v := newEnv(t, e, testdb.Options{})
 		for _, c := range []struct {
 			name         string

@@ -167,7 +167,7 @@ func loggedInAs(t *testing.T, e *engine, db *sql.DB) string {
 
 // TestServerRestart: a server that restarts is no reason to read the secret.
 func TestServerRestart(t *testing.T) {
-	forEach(t, func(t *testing.T, e *engine) {
+	forEachTogether(t, func(t *testing.T, e *engine) {
 		v := newEnv(t, e, testdb.Options{Private: true})
 		db := v.open(t, "", nil)
 		mustPing(t, db)

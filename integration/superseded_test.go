@@ -20,7 +20,7 @@ func TestConnectionsOpenedBeforeARotation(t *testing.T) {
 		n     = 8
 		bound = (n + 3) * time.Second // one each second, and what it takes to hear of the rotation
 	)
-	forEach(t, func(t *testing.T, e *engine) {
+	forEachTogether(t, func(t *testing.T, e *engine) {
 		for _, c := range []struct {
 			name  string
 			close bool

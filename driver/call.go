@@ -15,13 +15,14 @@ import (
 type call struct {
 	*Connector
 	start    time.Time
-	began    time.Time  // when this round began; RotationWindow allows several
-	logins   int        // sent
-	used     candidate  // the version of the last login
-	own      attempt    // the last rejection that this call met, or zero
-	failures int        // resolutions of the round that found nothing, and rejected offers
-	blamed   bool       // the last login failed because the secret is malformed or leads nowhere
-	told     attemptLog // the attempt log of the last error
+	began    time.Time   // when this round began; RotationWindow allows several
+	logins   int         // sent
+	used     candidate   // the version of the last login
+	own      attempt     // the last rejection that this call met, or zero
+	failures int         // resolutions of the round that found nothing, and rejected offers
+	blamed   bool        // the last login failed because the secret is malformed or leads nowhere
+	told     attemptLog  // the attempt log of the last error
+	looked   []fileState // what look saw
 }
 
 // maxFailures bounds how often one Connect call follows a secret that changes while it is

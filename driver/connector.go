@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -28,6 +29,9 @@ type Connector struct {
 
 	parsed   atomic.Pointer[target]   // of the secret that was used last
 	prepared atomic.Pointer[prepared] // for the endpoint that was used last
+	files    []string                 // that the parameters name
+	filesDue atomic.Int64             // when the next record about them is due, by reader.clock
+	tlsOff   sync.Once                // the record that TLS is off although the secret asks for it
 
 	reader     *reader
 	resolver   *resolver
@@ -38,9 +42,10 @@ type Connector struct {
 
 var _ sqldriver.Connector = (*Connector)(nil)
 
-// prepared is an engine's configuration.
+// prepared is an engine's configuration, with the files as they were just before it read them.
 type prepared struct {
 	place
+	files []fileState
 	login Login
 }
 
@@ -113,6 +118,9 @@ func (c *Connector) build() {
 		denied:    map[string]attempt{}, news: make(chan struct{}),
 	}
 	c.superseder = &superseder{resolver: c.resolver, connect: c.connect}
+	if c.info.Files != nil {
+		c.files = c.info.Files(c.source.params)
+	}
 }
 
 // Driver returns a driver that opens other data source names with the same
@@ -170,19 +178,40 @@ func (c *Connector) target(s *secretcache.Secret) (*target, error) {
 	return t, nil
 }
 
-// prepare returns the engine's configuration for a version, made once for each place.
-func (c *Connector) prepare(v candidate) (Login, error) {
+// prepare returns the engine's configuration for a version, made once for each place and
+// state of the files.
+func (c *Connector) prepare(v candidate, files []fileState) (Login, error) {
 	if v.err != nil {
 		return nil, v.err
 	}
 	t := v.target
-	if p := c.prepared.Load(); p != nil && p.place == t.place {
-		return p.login, nil
+	before := c.prepared.Load()
+	samePlace := before != nil && before.place == t.place
+	if samePlace && sameFiles(before.files, files) {
+		return before.login, nil
 	}
-	lg, err := c.engine.Prepare(Endpoint{
-		Host: t.host, Port: t.port, Database: t.database, Params: c.source.params, TLS: c.o.TLS})
-	if err == nil {
-		c.prepared.Store(&prepared{t.place, lg})
+	lg, err := c.engine.Prepare(Endpoint{Host: t.host, Port: t.port, Database: t.database,
+		Params: c.source.params, Encrypt: t.ssl && !c.turnsTLSOff(), TLS: c.o.TLS})
+	switch {
+	case err == nil:
+		c.prepared.Store(&prepared{t.place, files, lg})
+	case samePlace:
+		if c.reader.due(&c.filesDue, filesEvery) {
+			c.reader.log.Warn("a file that a parameter names has changed and cannot be used; connections go on with the former one", "error", err)
+		}
+		return before.login, nil
 	}
 	return lg, err
+}
+
+// turnsTLSOff reports whether the data source name turns TLS off, and logs it once: the
+// secret asks for TLS.
+func (c *Connector) turnsTLSOff() bool {
+	off := c.info.TurnsTLSOff(c.source.params) // parseSecret made sure of it
+	if off {
+		c.tlsOff.Do(func() {
+			c.reader.log.Warn(`connections are not encrypted: the secret's "ssl" asks for it, and the data source name turns TLS off`)
+		})
+	}
+	return off
 }

@@ -7,12 +7,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/sqlsecrets/sqlsecrets/internal/jdbcurl"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
@@ -32,6 +35,7 @@ type place struct {
 	host     string
 	port     int
 	database string
+	ssl      bool // the secret asks for TLS
 }
 
 // parseSecret reads a secret's JSON. What the DSN says takes precedence over it; what
@@ -40,7 +44,7 @@ func parseSecret(s *secretcache.Secret, d *dataSource, info *Info) (*target, err
 	j := decodeSecret(s)
 	if d.engine == "" {
 		if engine := j.text("engine"); engine != "" && !info.Accepts(strings.ToLower(engine)) {
-			return nil, mismatch(`key "engine" names another database than the driver for %s; "engine=%s" in the data source name overrides it`, info.Name, info.Name)
+			return nil, otherEngine(engine, info)
 		}
 	}
 	t := &target{secret: s, place: d.place}
@@ -53,8 +57,11 @@ func parseSecret(s *secretcache.Secret, d *dataSource, info *Info) (*target, err
 	if t.database == "" {
 		t.database = j.database(d.fields.database, info)
 	}
+	t.ssl = j.ssl(info)
+	j.find(d.fields.username, "usernameKey", "username", "user", "dbuser", "dbusername")
 	t.user = j.required(d.fields.username)
 	j.text(d.fields.username) // it may hold no control character
+	j.find(d.fields.password, "passwordKey", "password", "pass", "passwd", "pwd", "dbpassword")
 	if j.fields[d.fields.password] != nil || !info.NoPassword {
 		t.password = NewPassword(j.required(d.fields.password))
 	}
@@ -64,6 +71,33 @@ func parseSecret(s *secretcache.Secret, d *dataSource, info *Info) (*target, err
 	}
 	t.address = net.JoinHostPort(t.host, strconv.Itoa(t.port))
 	return t, nil
+}
+
+// otherEngine returns the error of a secret whose "engine" is not the driver's.
+func otherEngine(engine string, info *Info) error {
+	names := engineNamed(engine)
+	if names == "" { // the value may be anything, and is not quoted
+		return mismatch(`key "engine" names no database that the driver for %s knows; "engine=%s" in the data source name takes precedence over it`, info.Name, info.Name)
+	}
+	return mismatch(`the secret is for %s, the driver for %s: open it by "secretsmanager-%s", or with "engine=%s" in the data source name if key "engine" is wrong`,
+		names, info.Name, names, info.Name)
+}
+
+// engineNamed returns the engine of this module that a secret's "engine" names, or "".
+func engineNamed(engine string) string {
+	engine = strings.TrimPrefix(strings.ToLower(engine), "custom-")
+	switch engine {
+	case "postgres", "postgresql", "aurora-postgresql":
+		return "postgres"
+	case "mysql", "aurora", "aurora-mysql":
+		return "mysql"
+	}
+	for _, name := range []string{"mariadb", "redshift", "oracle", "sqlserver", "db2"} {
+		if strings.HasPrefix(engine, name) { // RDS has oracle-ee, sqlserver-web and the like
+			return name
+		}
+	}
+	return ""
 }
 
 func malformed(err error) error {
@@ -106,6 +140,46 @@ func (j *secretJSON) fail(format string, args ...any) {
 	if j.err == nil {
 		j.err = fmt.Errorf(format, args...)
 	}
+}
+
+// find notes an error if a key is missing and one that people write in its place is there:
+// in another case, one of names as jdbcurl.Plain has them, or in a nested object. param is
+// the parameter that says the key's name.
+func (j *secretJSON) find(key, param string, names ...string) {
+	if j.fields[key] != nil {
+		return
+	}
+	nested := ""
+	for _, k := range slices.Sorted(maps.Keys(j.fields)) {
+		switch v := j.fields[k].(type) {
+		case nil:
+		case map[string]any:
+			if v[key] != nil {
+				nested = key
+			}
+		default:
+			if k != key && slices.Contains(names, jdbcurl.Plain(k)) {
+				j.fail(`key %q is missing, and %q is there: give "%s=%s" in the data source name`, key, k, param, k)
+				return
+			}
+		}
+	}
+	if nested != "" {
+		j.fail("key %q is missing, and is there in a nested object: only keys of the outermost object are read", key)
+	}
+}
+
+// ssl reports whether the secret asks for TLS, as AWS's rotation functions read it:
+// https://github.com/aws-samples/aws-secrets-manager-rotation-lambdas, get_ssl_config.
+func (j *secretJSON) ssl(info *Info) bool {
+	text, _ := j.fields["ssl"].(string)
+	if j.fields["ssl"] != true && !strings.EqualFold(text, "true") {
+		return false
+	}
+	if info.TurnsTLSOff == nil {
+		j.fail(`key "ssl" asks for TLS, and the engine %s does not know how to make sure of it; remove the key, and ask for TLS by the engine's own parameters`, info.Name)
+	}
+	return true
 }
 
 // text returns a string that may be absent, null or empty. A control character
@@ -151,6 +225,7 @@ func (j *secretJSON) keys(names []string) map[string]Password {
 }
 
 func (j *secretJSON) host(key string) string {
+	j.find(key, "hostKey", "host", "hostname", "dbhost")
 	v := j.text(key)
 	if v == "" {
 		j.fail(`key %q is missing; secrets that RDS or Redshift manages have none: give "host" in the data source name`, key)
@@ -164,6 +239,7 @@ func (j *secretJSON) host(key string) string {
 
 // port returns a port given as a number or a string, 0 if there is none.
 func (j *secretJSON) port(key string) int {
+	j.find(key, "portKey", "port", "dbport")
 	var s string
 	switch v := j.fields[key].(type) {
 	case nil:
@@ -185,6 +261,7 @@ func (j *secretJSON) port(key string) int {
 }
 
 func (j *secretJSON) database(key string, info *Info) string {
+	j.find(key, "dbnameKey", "dbname", "database", "databasename", "db")
 	v := j.text(key)
 	if strings.ContainsAny(v, "?#&;/") {
 		// As AWS's JDBC library does: what would be parameters in a URL is hardly a name.

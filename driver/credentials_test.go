@@ -146,7 +146,7 @@ func TestPrecedence(t *testing.T) {
 		{"engine: prefix", "oracle", "dbname=d", secret(`,"host":"h","engine":"oracle-se2-cdb"`), "h:1521/d u"},
 		{"keys", "mysql", "hostKey=readerHost&portKey=p2&dbnameKey=d2&usernameKey=u2", secret(`,"host":"h","readerHost":"r","port":1,"p2":2,"dbname":"x","d2":"y","u2":"v"`), "r:2/y v"},
 		{"keys with odd characters", "mysql", "hostKey=host_us-west-2%20%22%3D", secret(`,"host_us-west-2 \"=":"h"`), "h:3306/ u"},
-		{"unknown keys are ignored", "mysql", "", secret(`,"host":"h","masterarn":"arn:aws:x","x":{"y":[1]},"ssl":true`), "h:3306/ u"},
+		{"unknown keys are ignored", "mysql", "", secret(`,"host":"h","masterarn":"arn:aws:x","x":{"y":[1]}`), "h:3306/ u"},
 		{"last of duplicate keys", "mysql", "", secret(`,"host":"one","host":"two"`), "two:3306/ u"},
 		{"space around", "mysql", "", "\n " + secret(`,"host":"h"`) + " \r\n\t", "h:3306/ u"},
 		{"escapes", "mysql", "", secret(`,"h\u006fst":"\u0068"`), "h:3306/ u"},

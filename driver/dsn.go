@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -145,8 +146,11 @@ func parsePair(pair string) (key, value string, err error) {
 	if !ok || key == "" {
 		return "", "", errors.New(`a parameter is not of the form key=value; write "%26" for "&" in a value`)
 	}
-	if !isKey(key) {
-		return "", "", errors.New("a parameter's name has a character that none has")
+	if i := notInKey(key); i >= 0 {
+		return "", "", fmt.Errorf("a parameter's name has %s in it, which none has", secretid.Char(key[i:]))
+	}
+	if len(key) > maxKey {
+		return "", "", fmt.Errorf("a parameter's name is longer than %d characters", maxKey)
 	}
 	value, err = url.PathUnescape(value) // unlike QueryUnescape it leaves "+" alone
 	if err != nil {
@@ -156,14 +160,22 @@ func parsePair(pair string) (key, value string, err error) {
 	return key, value, nil
 }
 
+// The longest name of a parameter.
+const maxKey = 64
+
 // isKey reports whether s may be the name of a parameter, so that an error may
-// quote it: the rest of a password that holds "?" or "&" should not pass. MySQL's
-// user variables begin with "@".
-func isKey(s string) bool {
-	s = strings.TrimPrefix(s, "@")
-	return len(s) <= 64 && strings.IndexFunc(s, func(r rune) bool {
-		return r != '_' && r != '-' && r != '.' && r != ' ' && !isAlnum(r)
-	}) < 0
+// quote it: the rest of a password that holds "?" or "&" should not pass.
+func isKey(s string) bool { return len(s) <= maxKey && notInKey(s) < 0 }
+
+// notInKey returns the index of the first character that no parameter's name has, or -1.
+// MySQL's user variables begin with "@".
+func notInKey(s string) int {
+	for i, r := range s {
+		if r != '_' && r != '-' && r != '.' && r != ' ' && !isAlnum(r) && (r != '@' || i > 0) {
+			return i
+		}
+	}
+	return -1
 }
 
 func isAlnum(r rune) bool {
@@ -227,9 +239,12 @@ func (d *dataSource) set(key, value string) error {
 		return nil
 	}
 	for own := range ownKeys {
-		if strings.EqualFold(own, key) {
-			return fmt.Errorf("parameter %q is spelt %q", key, own)
+		if jdbcurl.Nearly(key, own) { // no engine has such a parameter: engines/all tests it
+			return fmt.Errorf("parameter %q is not known; did you mean %q?", key, own)
 		}
+	}
+	if isPools(key) {
+		return fmt.Errorf("parameter %q is a pool's: set it on sql.DB, as by SetMaxOpenConns or SetConnMaxLifetime", key)
 	}
 	if jdbcurl.OverridesSecret(key) {
 		return fmt.Errorf(`parameter %q is not allowed: the secret says where to connect and as whom; "host", "port" and "dbname" go before it`, key)
@@ -239,6 +254,16 @@ func (d *dataSource) set(key, value string) error {
 	}
 	d.params[key] = value
 	return nil
+}
+
+// isPools reports whether a key is pgxpool's or HikariCP's, or a method of sql.DB.
+func isPools(key string) bool {
+	switch jdbcurl.Plain(key) {
+	case "maxopenconns", "maxidleconns", "connmaxlifetime", "connmaxidletime",
+		"maximumpoolsize", "minimumidle", "maxpoolsize", "minpoolsize":
+		return true
+	}
+	return strings.HasPrefix(key, "pool_")
 }
 
 // check completes what both forms have in common.
@@ -268,6 +293,9 @@ func setRegion(d *dataSource, v string) error {
 	for i, region := range regions {
 		if !awsregion.Valid(region) || slices.Contains(regions[:i], region) {
 			return errors.New("it is neither the name of a region, as us-west-2 is, nor a list of different ones with commas between")
+		}
+		if meant := awsregion.Meant(region); meant != "" {
+			return fmt.Errorf("%q is no region; did you mean %q?", region, meant)
 		}
 	}
 	d.location.Region = v
@@ -328,11 +356,18 @@ func checkHost(s string) (string, error) {
 	switch {
 	case err == nil:
 		return host, nil
-	case strings.Contains(s, ":"):
-		return "", errors.New("it is neither a host name nor an IP address; a port has a key of its own")
+	case strings.Contains(s, `\`):
+		return "", errors.New(`it has the name of an instance behind a "\": give that by the parameter "instance"`)
+	case commaPort.MatchString(s), strings.Contains(s, ":") && !strings.Contains(s, ","):
+		return "", errors.New(`it is neither a host name nor an IP address; give the port by "port"`)
+	case strings.Contains(s, ","):
+		return "", errors.New("it is a list of hosts, which only a JDBC URL may have, as in jdbc-secretsmanager:postgresql://h1,h2/database?user=<secret id>")
 	}
 	return "", errors.New("it is neither a host name nor an IP address")
 }
+
+// commaPort matches a host with a port as SQL Server's tools write it: "host,1433".
+var commaPort = regexp.MustCompile(`^[^,:]+, *[0-9]+$`)
 
 func parsePort(s string) (int, error) {
 	n, err := strconv.ParseUint(s, 10, 16)

@@ -88,6 +88,15 @@ type Info struct {
 	Keys []string
 	// NoPassword says that a secret need not have a password.
 	NoPassword bool
+
+	// Files returns the files that params name, as certificates and keys. A Connector looks
+	// at each when it connects and calls Prepare again if one has changed. If that fails, it
+	// goes on with what Prepare returned before, and logs the error. Nil is none.
+	Files func(params map[string]string) []string
+	// TurnsTLSOff reports whether params turn TLS off, which takes precedence over the
+	// secret's "ssl". Nil says that the engine does not heed Endpoint.Encrypt: a secret whose
+	// "ssl" is true is then an error.
+	TurnsTLSOff func(params map[string]string) bool
 }
 
 // A URL is what an [Engine] read out of a JDBC URL.
@@ -106,6 +115,10 @@ type Endpoint struct {
 	Database string // may be empty
 	// Params are the engine's parameters as CheckParams accepted them.
 	Params map[string]string
+	// Encrypt says that the secret's "ssl" asks for TLS: a connection without it must not be
+	// made. It asks for no verification; where Params or TLS do, that stays. It is false
+	// where Info.TurnsTLSOff is true.
+	Encrypt bool
 	// TLS is the caller's configuration, to be cloned and never changed. Not nil:
 	// TLS is required, verified as it says, for the host that is dialled unless it
 	// has a ServerName, except where Params turn TLS off.

@@ -2,7 +2,12 @@
 // source name has.
 package awsregion
 
-import "strings"
+import (
+	"slices"
+	"strings"
+
+	"github.com/sqlsecrets/sqlsecrets/internal/jdbcurl"
+)
 
 // Valid reports whether s may be the name of a region, as us-west-2 is: which there
 // are, AWS knows, but nothing else becomes part of a host's name.
@@ -28,3 +33,35 @@ func Split(list string) (first string, others []string) {
 	}
 	return first, others
 }
+
+// known are the regions of https://docs.aws.amazon.com/global-infrastructure/latest/regions/
+// and of AWS's other partitions. There may be others by now.
+var known = strings.Fields(`
+	af-south-1 ap-east-1 ap-east-2 ap-northeast-1 ap-northeast-2 ap-northeast-3 ap-south-1 ap-south-2
+	ap-southeast-1 ap-southeast-2 ap-southeast-3 ap-southeast-4 ap-southeast-5 ap-southeast-6 ap-southeast-7
+	ca-central-1 ca-west-1 eu-central-1 eu-central-2 eu-north-1 eu-south-1 eu-south-2 eu-west-1 eu-west-2 eu-west-3
+	il-central-1 me-central-1 me-south-1 mx-central-1 sa-east-1 us-east-1 us-east-2 us-west-1 us-west-2
+	cn-north-1 cn-northwest-1 us-gov-east-1 us-gov-west-1 eusc-de-east-1
+	us-iso-east-1 us-iso-west-1 us-isob-east-1 us-isob-west-1 us-isof-east-1 us-isof-south-1 eu-isoe-west-1`)
+
+// Meant returns the region that a name is a typing error for, one edit away from it, or "".
+// A known name with another number is no error: there will be new regions.
+func Meant(name string) string {
+	isKnown := func(region string) bool { return place(region) == place(name) }
+	if place(name) != name && slices.ContainsFunc(known, isKnown) {
+		return ""
+	}
+	for _, near := range []func(region string) bool{
+		func(region string) bool { return jdbcurl.Plain(region) == jdbcurl.Plain(name) },
+		isKnown,
+		func(region string) bool { return jdbcurl.Nearly(name, region) },
+	} {
+		if i := slices.IndexFunc(known, near); i >= 0 {
+			return known[i]
+		}
+	}
+	return ""
+}
+
+// place returns the name of a region without its number.
+func place(region string) string { return strings.TrimRight(region, "0123456789") }

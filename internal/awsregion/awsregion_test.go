@@ -39,3 +39,16 @@ func TestSplit(t *testing.T) {
 		}
 	}
 }
+
+func TestMeantIsARegionOneEditAway(t *testing.T) {
+	for name, want := range map[string]string{
+		"us-west2": "us-west-2", "us-wst-2": "us-west-2", "uswest-2": "us-west-2", "eu-centarl-1": "eu-central-1",
+		"us-west-": "us-west-1", "us-west": "us-west-1",
+		"us-west-2": "", "us-west-3": "", "ap-southeast-12": "", "eusc-de-east-1": "", "eusc-de-east-2": "",
+		"local": "", "mars-north-1": "", "us": "",
+	} {
+		if got := awsregion.Meant(name); got != want {
+			t.Errorf("Meant(%q) = %q, want %q", name, got, want)
+		}
+	}
+}

@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/sqlsecrets/sqlsecrets/internal/awsregion"
 )
@@ -31,12 +34,39 @@ func Check(id string) error {
 		return errors.New("the secret id is a database's URL; give the name or ARN of a secret that holds the credentials")
 	case strings.Contains(lower, "password=") || strings.Contains(lower, "pwd="):
 		return errors.New("the secret id is a database's connection string; give the name or ARN of a secret that holds the credentials")
-	case strings.ContainsFunc(id, func(r rune) bool { return !isAlnum(r) && !strings.ContainsRune("/_+=.@-!", r) && (r != ':' || !arn) }):
-		return errors.New(`the secret id has a character that none has; it is a name of letters, digits and "/_+=.@-!", or an ARN`)
-	case arn:
+	}
+	for i, r := range id {
+		if !isAlnum(r) && !strings.ContainsRune("/_+=.@-!", r) && (r != ':' || !arn) {
+			return fmt.Errorf(`the secret id has %s in it, which none has; it is a name of letters, digits and "/_+=.@-!", or an ARN`, Char(id[i:]))
+		}
+	}
+	if arn {
 		return checkARN(split(id))
 	}
 	return nil
+}
+
+// Char returns what an error calls the character that s begins with.
+func Char(s string) string {
+	r, _ := utf8.DecodeRuneInString(s)
+	switch {
+	case r == ' ':
+		return "a space"
+	case r == '"', r == '\'':
+		return "a quotation mark"
+	case r == utf8.RuneError, unicode.IsControl(r):
+		return "a character that cannot be printed"
+	}
+	return "the character " + strconv.QuoteRune(r)
+}
+
+// Quote returns an id as an error may show it: in quotation marks, or a fixed text if it is
+// none and may hold a password.
+func Quote(id string) string {
+	if Check(id) != nil {
+		return "(not shown, because it is neither a name nor an ARN)"
+	}
+	return strconv.Quote(id)
 }
 
 func checkARN(part []string) error {
@@ -45,6 +75,11 @@ func checkARN(part []string) error {
 		return errors.New("the ARN is not a secret's; one is arn:aws:secretsmanager:<region>:<account>:secret:<name>")
 	case !awsregion.Valid(part[3]):
 		return errors.New("the region in the ARN is not an AWS region's name like us-west-2")
+	case strings.Contains(part[6], ":"):
+		return errors.New(`the ARN has a key of the secret behind it, as ECS writes it: cut off what follows the secret's name, from its ":" on`)
+	}
+	if meant := awsregion.Meant(part[3]); meant != "" {
+		return fmt.Errorf("the ARN's region %q is no region; did you mean %q?", part[3], meant)
 	}
 	return nil
 }

@@ -20,14 +20,18 @@ func TestCheck(t *testing.T) {
 		{arn + strings.Repeat("a", 2048), "longer"},
 		{"postgres://user:pw@host", "URL"},
 		{"host=h Password=pw", "connection string"},
-		{"prod:app", "character"},
-		{"prod app", "character"},
+		{"prod:app", "the character ':'"},
+		{"prod app", "a space"},
 		{"arn:aws:s3:us-west-2:1:secret:x", "ARN"},
 		{"arn:aws:secretsmanager:us-west-2:1:secret", "ARN"},
 		{"arn:", "ARN"},
 		{"arn:aws:secretsmanager::1:secret:x", "ARN"},
 		{"arn:aws:secretsmanager:a.b:1:secret:x", "region"},
 		{"arn:aws:secretsmanager:-ab:1:secret:x", "region"},
+		{"arn:aws:secretsmanager:us-west2:1:secret:x", `did you mean "us-west-2"?`},
+		{arn + ":password::", "cut off what follows"},
+		{"\"prod/app\"", "a quotation mark"},
+		{"prod/app\n", "cannot be printed"},
 	} {
 		err := secretid.Check(test.id)
 		switch {

@@ -1,0 +1,45 @@
+package driver
+
+import (
+	"os"
+	"slices"
+	"time"
+)
+
+// The least time between two records of a file that cannot be used.
+const filesEvery = time.Minute
+
+// A fileState tells whether a file has changed.
+type fileState struct {
+	info    os.FileInfo // nil: there is none; the engine says why
+	settled bool        // whether a later change would show in info
+}
+
+// settleTime is longer than a tick of a file system's clock. A file that is younger may
+// change once more and look the same.
+const settleTime = time.Second
+
+// look looks at the files that parameters name, once for each Connect call.
+func (a *call) look() []fileState {
+	if a.looked == nil {
+		for _, name := range a.files {
+			info, err := os.Stat(name)
+			if err != nil {
+				info = nil
+			}
+			a.looked = append(a.looked, fileState{info, err != nil || time.Since(info.ModTime()) > settleTime})
+		}
+	}
+	return a.looked
+}
+
+// sameFiles reports whether no file has changed since before.
+func sameFiles(before, now []fileState) bool {
+	return slices.EqualFunc(before, now, func(a, b fileState) bool {
+		if a.info == nil || b.info == nil {
+			return a.info == b.info
+		}
+		return a.settled && os.SameFile(a.info, b.info) && a.info.Size() == b.info.Size() &&
+			a.info.Mode() == b.info.Mode() && a.info.ModTime().Equal(b.info.ModTime())
+	})
+}

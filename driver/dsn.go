@@ -295,7 +295,7 @@ func setRegion(d *dataSource, v string) error {
 			return errors.New("it is neither the name of a region, as us-west-2 is, nor a list of different ones with commas between")
 		}
 		if meant := awsregion.Meant(region); meant != "" {
-			return fmt.Errorf("%q is no region; did you mean %q?", region, meant)
+			return fmt.Errorf("AWS has no such region; did you mean %q?", meant)
 		}
 	}
 	d.location.Region = v

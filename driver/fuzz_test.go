@@ -25,6 +25,11 @@ var vocabulary = sync.OnceValue(func() string {
 			b.WriteString(err.Error() + "\n")
 		}
 	}
+	for _, name := range []string{"postgres", "redshift", "oracle", "sqlserver", "db2"} {
+		if _, err := open(newEngine("mysql", nil), "prod/app", `{"engine":"`+name+`"}`); err != nil {
+			b.WriteString(err.Error() + "\n")
+		}
+	}
 	for _, test := range badSecrets {
 		if _, err := open(newEngine("mysql", nil), "prod/app", test.secret); err != nil {
 			b.WriteString(err.Error() + "\n")

@@ -136,7 +136,7 @@ func TestOpenErrors(t *testing.T) {
 		{"app?engine=oracle9", driver.ErrEngineMismatch, `parameter "engine" names none of ["pg" "my"]`},
 		{"app?engine=pg&my=1", driver.ErrBadDSN, `"my" is not known`},
 		{"app?engine=", driver.ErrBadDSN, `"engine" is empty`},
-		{"app?Engine=pg", driver.ErrBadDSN, `spelt "engine"`},
+		{"app?Engine=pg", driver.ErrBadDSN, `did you mean "engine"?`},
 		{"app?a=1&a=2", driver.ErrBadDSN, "twice"},
 		{"app?password=CANARY", driver.ErrBadDSN, `"password" is not allowed`},
 		{"app?region=us-west-2", driver.ErrBadDSN, "Options.Secrets"},

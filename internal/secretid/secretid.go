@@ -79,7 +79,7 @@ func checkARN(part []string) error {
 		return errors.New(`the ARN has a key of the secret behind it, as ECS writes it: cut off what follows the secret's name, from its ":" on`)
 	}
 	if meant := awsregion.Meant(part[3]); meant != "" {
-		return fmt.Errorf("the ARN's region %q is no region; did you mean %q?", part[3], meant)
+		return fmt.Errorf("AWS has no region as in the ARN; did you mean %q?", meant)
 	}
 	return nil
 }

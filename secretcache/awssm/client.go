@@ -120,6 +120,9 @@ type regional struct {
 
 // place returns the region's client, which it makes if there is none yet.
 func (s *Source) place(rt route, region string) *place {
+	if s.o.Client != nil {
+		return &place{client: s.o.Client, region: region, first: true}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := s.clients[region]

@@ -188,10 +188,12 @@ func New(optFns ...func(*Options)) *Source {
 	if o.AttemptTimeout == 0 {
 		o.AttemptTimeout = DefaultAttemptTimeout
 	}
-	s.o = o
-	if o.Client == nil {
+	if o.Client != nil {
+		o.Regions = nil // not used
+	} else {
 		s.optErr = check(&o)
 	}
+	s.o = o
 	return s
 }
 

@@ -11,7 +11,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 
-	"github.com/sqlsecrets/sqlsecrets/internal/chance"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 	"github.com/sqlsecrets/sqlsecrets/secretcache/internal/httpfetch"
 )
@@ -168,8 +167,7 @@ func (f *failure) pause(n int) time.Duration {
 	case f.class == throttled:
 		base = pauseThrottled
 	}
-	d := min(base<<min(n-1, 10), pauseMax)
-	return d - chance.UpTo(d/2)
+	return httpfetch.Backoff(base, pauseMax, n)
 }
 
 // remaining returns the time until the context or the region's share ends.

@@ -68,7 +68,7 @@ func (s *Source) fetch(ctx context.Context, id, stage string, fresh bool) (*secr
 		}
 		c.prev = f
 		secretcache.AttemptFailed(ctx, err)
-		if !httpfetch.Sleep(ctx, pause) {
+		if deadline.Sleep(ctx, pause) != nil {
 			return nil, s.error(id, c.end(ctx), 0)
 		}
 	}
@@ -94,7 +94,7 @@ func (c *call) next(f *failure) (pause time.Duration, again bool) {
 	switch f.class {
 	case away:
 		c.waits++
-		return httpfetch.Backoff(pauseBase, pauseAway, c.waits), c.s.away.lasts(time.Now()) < c.s.o.StartTimeout
+		return httpfetch.Pause(pauseBase, pauseAway, c.waits), c.s.away.lasts(time.Now()) < c.s.o.StartTimeout
 	case badToken:
 		if c.rejected != nil {
 			return 0, false
@@ -103,10 +103,10 @@ func (c *call) next(f *failure) (pause time.Duration, again bool) {
 		return 0, true
 	case busy:
 		c.attempts++
-		pause = httpfetch.Backoff(pauseBusy, pauseMax, c.attempts)
+		pause = httpfetch.Pause(pauseBusy, pauseMax, c.attempts)
 	case broken:
 		c.attempts++
-		pause = httpfetch.Backoff(pauseBase, pauseMax, c.attempts)
+		pause = httpfetch.Pause(pauseBase, pauseMax, c.attempts)
 	case hung:
 		c.attempts++ // without a pause: it has waited long enough
 	default:

@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 
+	"github.com/sqlsecrets/sqlsecrets/internal/deadline"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 	"github.com/sqlsecrets/sqlsecrets/secretcache/internal/httpfetch"
 )
@@ -151,8 +152,8 @@ func (s *Source) try(ctx context.Context, p *place, end time.Time, most int, sta
 		if left, bounded := remaining(ctx, end); bounded && left-pause < attemptMin {
 			return f
 		}
-		if !httpfetch.Sleep(ctx, pause) {
-			return &failure{class: ended, cause: causeOf(ctx.Err()), prev: f, attempts: n}
+		if err := deadline.Sleep(ctx, pause); err != nil {
+			return &failure{class: ended, cause: causeOf(err), prev: f, attempts: n}
 		}
 		prev = f
 	}
@@ -167,7 +168,7 @@ func (f *failure) pause(n int) time.Duration {
 	case f.class == throttled:
 		base = pauseThrottled
 	}
-	return httpfetch.Backoff(base, pauseMax, n)
+	return httpfetch.Pause(base, pauseMax, n)
 }
 
 // remaining returns the time until the context or the region's share ends.

@@ -104,20 +104,24 @@ func (b *batch) fetch(ctx context.Context, rt route, index []int) {
 		b.alone(ctx, index)
 		return
 	}
-	out, from, f := b.call(ctx, rt, index)
-	switch {
-	case f == nil:
+	out, from, err := b.call(ctx, rt, index)
+	if err == nil {
 		for _, i := range index {
 			b.take(ctx, i, rt, out, from)
 		}
-	case f.deniedBatch:
+		return
+	}
+	c := new(cause)
+	errors.As(err, &c)
+	switch {
+	case c.deniesBatch():
 		b.s.denyBatch(rt.region)
 		b.alone(ctx, index)
-	case f.oneByOne:
+	case c.mayBeOfOne():
 		b.alone(ctx, index)
 	default:
 		for _, i := range index {
-			e := *f.err
+			e := *err
 			e.SecretID = b.ids[i]
 			b.fail(i, &e)
 		}
@@ -125,8 +129,8 @@ func (b *batch) fetch(ctx context.Context, rt route, index []int) {
 }
 
 // call asks for ids, each once, and returns the answer and where it is from.
-func (b *batch) call(ctx context.Context, rt route, index []int) (out *secretsmanager.BatchGetSecretValueOutput, from *place, f *batchFailure) {
-	f = b.s.doBatch(ctx, rt, func(ctx context.Context, p *place) (err error) {
+func (b *batch) call(ctx context.Context, rt route, index []int) (out *secretsmanager.BatchGetSecretValueOutput, from *place, failed *Error) {
+	failed = b.s.do(ctx, opBatch, "", rt, func(ctx context.Context, p *place) (err error) {
 		var list []string
 		for _, i := range index {
 			if id := p.id(b.ids[i]); !slices.Contains(list, id) {
@@ -140,7 +144,7 @@ func (b *batch) call(ctx context.Context, rt route, index []int) (out *secretsma
 		}
 		return err
 	})
-	return out, from, f
+	return out, from, failed
 }
 
 // take sets the result of one id from an answer. An id that the answer leaves out is
@@ -173,27 +177,14 @@ func failureOf(e *types.APIErrorType) *failure {
 	return f
 }
 
-// A batchFailure is why the call failed for all ids.
-type batchFailure struct {
-	err         *Error
-	deniedBatch bool // it is not allowed or not known
-	oneByOne    bool // refused, maybe for one of the ids
+// deniesBatch reports whether the call itself is not allowed or not known.
+func (c *cause) deniesBatch() bool {
+	return c.unsupported() || strings.HasPrefix(c.code(), "AccessDenied")
 }
 
-func (s *Source) doBatch(ctx context.Context, rt route, call callFunc) *batchFailure {
-	err := s.do(ctx, opBatch, "", rt, call)
-	if err == nil {
-		return nil
-	}
-	var c *cause
-	if !errors.As(err, &c) {
-		return &batchFailure{err: err}
-	}
-	return &batchFailure{
-		err:         err,
-		deniedBatch: c.unsupported() || strings.HasPrefix(c.code(), "AccessDenied"),
-		oneByOne:    c.api != nil && c.status < 500 && !c.throttled() && !credentialCodes[c.code()],
-	}
+// mayBeOfOne reports whether a call was refused for a reason that may be one id's.
+func (c *cause) mayBeOfOne() bool {
+	return c.api != nil && c.status < 500 && !c.throttled() && !credentialCodes[c.code()]
 }
 
 // unsupported reports whether an error says that there is no such operation, as

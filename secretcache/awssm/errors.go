@@ -73,16 +73,14 @@ func (f *failure) in(op, id, region string) *Error {
 	if secretid.Check(id) != nil {
 		id = ""
 	}
-	e := &Error{Op: op, SecretID: id, Region: region, Kind: f.kind}
-	if f.attempts > 1 && f.class != ended {
-		e.Err = f.cause.with(f.cause.text + " (" + strconv.Itoa(f.attempts) + " attempts)")
-	} else {
-		e.Err = f.cause
+	c := f.cause
+	switch {
+	case f.prev != nil:
+		c = c.with(c.text+"; before that: "+f.prev.reason(), f.prev.kind, f.prev.cause)
+	case f.attempts > 1 && f.class != ended:
+		c = c.with(c.text + " (" + strconv.Itoa(f.attempts) + " attempts)")
 	}
-	if f.prev != nil {
-		e.Err = f.cause.with(f.cause.text+"; before that: "+f.prev.reason(), f.prev.kind, f.prev.cause)
-	}
-	return e
+	return &Error{Op: op, SecretID: id, Region: region, Kind: f.kind, Err: c}
 }
 
 func (f *failure) reason() string {

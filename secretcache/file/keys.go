@@ -62,7 +62,6 @@ func (k key) same(l key) bool {
 
 // A listing is what a directory of keys has.
 type listing struct {
-	dir      fs.FileInfo
 	keys     []key     // by name
 	modified time.Time // the newest of them
 	settling time.Time // the newest that is not in the future, the directory's with it
@@ -76,12 +75,13 @@ func list(at place, root *os.Root) (listing, error) {
 		return listing{}, at.vanished("directory", err)
 	}
 	defer dir.Close()
-	var l listing
-	if l.dir, err = dir.Stat(); err != nil {
+	fi, err := dir.Stat()
+	if err != nil {
 		return listing{}, at.vanished("directory", err)
 	}
+	var l listing
 	now := time.Now()
-	l.settle(l.dir, now)
+	l.settle(fi, now)
 	names, err := dir.Readdirnames(maxKeys + 1)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return listing{}, at.vanished("directory", err)
@@ -154,7 +154,7 @@ func (l *listing) read(at place, dir *os.Root) (map[string]string, error) {
 // unchanged returns an error unless in still leads to the directory, and to the same
 // files: a directory that was replaced may have been half removed.
 func (l *listing) unchanged(at, in place, dir *os.Root) error {
-	if now, err := os.Stat(in.path); err != nil || !os.SameFile(now, l.dir) {
+	if !in.is(dir) {
 		return at.changed("directory")
 	}
 	after, err := list(at, dir)

@@ -50,6 +50,13 @@ func (p place) in(name string, whole bool) place {
 	return place{filepath.Join(p.path, name), filepath.Join(p.shown, name), p.whole || whole}
 }
 
+// is reports whether p is still the directory that was opened as root.
+func (p place) is(root *os.Root) bool {
+	now, err := os.Stat(p.path)
+	dir, err2 := root.Stat(".")
+	return err == nil && err2 == nil && os.SameFile(now, dir)
+}
+
 // errorf returns an error about p, which what describes.
 func (p place) errorf(what, format string, args ...any) error {
 	return fmt.Errorf("%s %q "+format, append([]any{what, p.shown}, args...)...)
@@ -162,8 +169,8 @@ func (s *Source) lookIn(at place, root *os.Root, id string) (finding, error) {
 		return f, err
 	}
 
-	switch now, err := os.Stat(at.path); {
-	case err != nil || !sameDir(now, root):
+	switch {
+	case !at.is(root):
 		return finding{}, at.changed("directory") // this one may have been half removed
 	case len(names) == 0:
 		return finding{}, at.errorf("directory", "cannot have an entry for such an id: %w", secretcache.ErrNotFound)
@@ -173,11 +180,6 @@ func (s *Source) lookIn(at place, root *os.Root, id string) (finding, error) {
 		hint = " (a directory that is itself one secret, with a file for each key, is read with source=keys:, file.NewKeys)"
 	}
 	return finding{}, at.errorf("directory", "has no entry %q%s: %w", names[0], hint, secretcache.ErrNotFound)
-}
-
-func sameDir(fi fs.FileInfo, root *os.Root) bool {
-	dir, err := root.Stat(".")
-	return err == nil && os.SameFile(fi, dir)
 }
 
 // readEntry reads an entry of a directory: a file, or a directory of keys.

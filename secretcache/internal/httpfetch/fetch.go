@@ -4,7 +4,6 @@
 package httpfetch
 
 import (
-	"context"
 	"net"
 	"strings"
 	"time"
@@ -78,24 +77,9 @@ func (e *TimeoutError) Temporary() bool { return true }
 
 var _ net.Error = (*TimeoutError)(nil)
 
-// Backoff is the pause after the nth attempt that failed: base, doubled for each
+// Pause is the time after the nth attempt that failed: base, doubled for each
 // attempt before, of at most limit, less a random part of up to half.
-func Backoff(base, limit time.Duration, n int) time.Duration {
+func Pause(base, limit time.Duration, n int) time.Duration {
 	d := min(base<<min(n-1, 10), limit)
 	return d - chance.UpTo(d/2)
-}
-
-// Sleep returns false if ctx ended before d was over.
-func Sleep(ctx context.Context, d time.Duration) bool {
-	if d <= 0 {
-		return ctx.Err() == nil
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

@@ -147,9 +147,9 @@ func (b *batch) call(ctx context.Context, rt route, index []int) (out *secretsma
 	return out, from, failed
 }
 
-// take sets the result of one id from an answer. An id that the answer leaves out is
-// fetched alone, and so is what another region than the first one does not have, or
-// has an older version of: that fetch says so, or asks another region.
+// take sets the result of one id from an answer. It fetches an id alone that the answer
+// leaves out, that a replica does not have, or that a replica has an older version of:
+// that fetch asks another region, or its error says why there is none.
 func (b *batch) take(ctx context.Context, i int, rt route, out *secretsmanager.BatchGetSecretValueOutput, from *place) {
 	id := b.ids[i]
 	v, e := findValue(out.SecretValues, from.id(id)), findError(out.Errors, from.id(id))

@@ -145,7 +145,8 @@ func (c *cause) with(text string, more ...error) *cause {
 // causeOf makes a cause of an error that may be kept as it is.
 func causeOf(err error) *cause { return &cause{text: err.Error(), errs: []error{err}} }
 
-// causeOfAPI makes a cause of the service's answer, which holds nothing that may not be kept.
+// causeOfAPI makes a cause of the service's error, which is kept as it is: it must be
+// a copy that cleanAPI or apiError made.
 func causeOfAPI(api smithy.APIError) *cause {
 	c := &cause{text: api.ErrorCode(), errs: []error{api}, api: api}
 	if m := api.ErrorMessage(); m != "" {
@@ -218,8 +219,8 @@ func answered(err error) bool {
 	return has[*smithyhttp.ResponseError](err) || has[*smithy.DeserializationError](err) || has[smithy.APIError](err) || unanswered(err)
 }
 
-// unanswered reports whether an error came of a request that was sent in vain, or
-// could not be sent.
+// unanswered reports whether an error came of a request that could not be sent or was
+// not answered.
 func unanswered(err error) bool {
 	return has[*smithyhttp.RequestSendError](err) || has[*smithy.CanceledError](err)
 }
@@ -270,9 +271,9 @@ func cleanAnswer(err error) *cause {
 
 const textUnreadable = "answer could not be read"
 
-// cleanInner is what may be kept of an error besides the response: what the service
-// answered, or what was wrong with the answer or the connection. It is nil if the SDK
-// knows none of them.
+// cleanInner returns what may be kept of an error besides the response: what the
+// service answered, or what was wrong with the answer or the connection. It returns nil
+// for an error that is none of these.
 func cleanInner(err error) *cause {
 	var api smithy.APIError
 	var de *smithy.DeserializationError

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"math"
@@ -60,7 +61,8 @@ func date(raw json.RawMessage) time.Time {
 }
 
 // What the servers say in plain text, by its beginning, and what that means: the agent's
-// server.rs and parse.rs, and recorded answers of the extension.
+// server.rs and parse.rs, and recorded answers of the extension. An empty beginning is any
+// other answer with that status.
 var said = []struct {
 	status int
 	begins string
@@ -84,6 +86,9 @@ var said = []struct {
 	{404, "Not found", failure{text: "it does not know the path of the request: something else may be listening there"}},
 	{405, "Not allowed", failure{text: "it does not allow GET: something else may be listening there"}},
 	{429, "Connection limit exceeded", failure{class: busy, kind: secretcache.ErrThrottled, text: "it has more connections than it allows (max_conn)"}},
+	{401, "", failure{class: badToken}},
+	{403, "", failure{class: badToken}},
+	{429, "", failure{class: busy, kind: secretcache.ErrThrottled}},
 }
 
 // Exceptions for the number of calls, of Secrets Manager and of the security token
@@ -93,46 +98,49 @@ var throttling = []string{"ThrottlingException", "Throttling", "TooManyRequestsE
 // classify says what an answer without a secret means. It quotes of it the text of an
 // exception, unless that holds the token that was sent.
 func classify(status int, body []byte, token string) *failure {
-	f := &failure{status: status, text: "status " + strconv.Itoa(status)}
 	if exception, message, ok := readException(body); ok {
-		f.text = exception
-		if message != "" {
-			f.text += ": " + message
-		}
-		switch {
-		case slices.Contains(throttling, exception):
-			f.class, f.kind = busy, secretcache.ErrThrottled
-		case status >= 500, exception == "InternalServiceError", exception == "InternalFailure":
-			f.class = broken
-		case exception == "MaxRolesExceeded":
-			f.text = "it has as many roles as it takes (max_roles): " + f.text
-		case status == http.StatusForbidden && exception == "AccessDeniedException":
-			f.kind, f.text = secretcache.ErrAccessDenied, "it may not assume the role: "+f.text
-		default:
-			f.kind = httpfetch.Kind(exception, message)
-		}
+		f := classifyException(status, exception, message)
 		if strings.Contains(f.text, token) {
 			f.text = "an exception that quotes the token"
 		}
 		return f
 	}
+	f := &failure{status: status, text: "status " + strconv.Itoa(status)}
 	for _, s := range said {
 		if s.status == status && strings.HasPrefix(strings.TrimSpace(string(body)), s.begins) {
-			f.class, f.kind, f.text, f.err = s.class, s.kind, s.text, s.err
+			f.class, f.kind, f.text, f.err = s.class, s.kind, cmp.Or(s.text, f.text), s.err
 			return f
 		}
 	}
 	switch {
-	case status == http.StatusTooManyRequests:
-		f.class, f.kind = busy, secretcache.ErrThrottled
-	case status == http.StatusUnauthorized, status == http.StatusForbidden:
-		f.class = badToken
 	case status >= 500:
 		f.class = broken
 	case status >= 300 && status < 400:
 		f.text += ", a redirect, which neither the agent nor the extension sends: something else may be listening there"
 	default:
 		f.text += ", for a reason that neither the agent nor the extension is known to give"
+	}
+	return f
+}
+
+// classifyException says what an exception means, of Secrets Manager, the security
+// token service or the agent.
+func classifyException(status int, exception, message string) *failure {
+	f := &failure{status: status, text: exception}
+	if message != "" {
+		f.text += ": " + message
+	}
+	switch {
+	case slices.Contains(throttling, exception):
+		f.class, f.kind = busy, secretcache.ErrThrottled
+	case status >= 500, exception == "InternalServiceError", exception == "InternalFailure":
+		f.class = broken
+	case exception == "MaxRolesExceeded":
+		f.text = "it has as many roles as it takes (max_roles): " + f.text
+	case status == http.StatusForbidden && exception == "AccessDeniedException":
+		f.kind, f.text = secretcache.ErrAccessDenied, "it may not assume the role: "+f.text
+	default:
+		f.kind = httpfetch.Kind(exception, message)
 	}
 	return f
 }

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -10,7 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/sqlsecrets/sqlsecrets/internal/chance"
 	"github.com/sqlsecrets/sqlsecrets/internal/deadline"
 	"github.com/sqlsecrets/sqlsecrets/internal/secretid"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
@@ -55,11 +55,29 @@ func (s *Source) fetch(ctx context.Context, id, stage string, fresh bool) (*secr
 	case fresh && s.extension:
 		return nil, s.error(id, &failure{text: "it cannot be asked past its cache", err: errors.ErrUnsupported}, 0)
 	}
-	if stage == "" {
-		stage = secretcache.StageCurrent
+	c := &call{s: s, id: id, url: s.url(id, stage, fresh)}
+	for {
+		secret, f := c.attempt(ctx)
+		if f == nil {
+			return secret, nil
+		}
+		pause, again := c.next(f)
+		err := s.error(id, f, c.attempts+c.waits)
+		if left, bounded := remaining(ctx); !again || bounded && left-pause < attemptMin {
+			return nil, err
+		}
+		c.prev = f
+		secretcache.AttemptFailed(ctx, err)
+		if deadline.Sleep(ctx, pause) != nil {
+			return nil, s.error(id, c.end(ctx), 0)
+		}
 	}
+}
+
+// url returns the URL of a request for a secret.
+func (s *Source) url(id, stage string, fresh bool) string {
 	// A stage is always named: the agent keeps apart what it is asked for without one.
-	q := url.Values{"secretId": {id}, "versionStage": {stage}}
+	q := url.Values{"secretId": {id}, "versionStage": {cmp.Or(stage, secretcache.StageCurrent)}}
 	if fresh {
 		q.Set("refreshNow", "true")
 	}
@@ -68,38 +86,15 @@ func (s *Source) fetch(ctx context.Context, id, stage string, fresh bool) (*secr
 	}
 	u := s.base
 	u.Path, u.RawQuery = "/secretsmanager/get", q.Encode()
-
-	c := &call{s: s, id: id, url: u.String()}
-	for {
-		secret, f := c.attempt(ctx)
-		if f == nil || f.status != 0 && f.class != away {
-			s.away.over()
-		}
-		if f == nil {
-			return secret, nil
-		}
-		pause, again := c.next(f)
-		if left, bounded := remaining(ctx); !again || bounded && left-pause < attemptMin {
-			return nil, s.error(id, f, c.attempts+c.waits)
-		}
-		c.prev = f
-		secretcache.AttemptFailed(ctx, s.error(id, f, c.attempts+c.waits))
-		if !httpfetch.Sleep(ctx, pause) {
-			return nil, s.error(id, c.end(ctx), 0)
-		}
-	}
+	return u.String()
 }
 
 // next counts a failure, and says whether to try again after it, and after which pause.
 func (c *call) next(f *failure) (pause time.Duration, again bool) {
-	backoff := func(base, limit time.Duration, n int) time.Duration {
-		d := min(base<<min(n-1, 10), limit)
-		return d - chance.UpTo(d/2)
-	}
 	switch f.class {
 	case away:
 		c.waits++
-		return backoff(pauseBase, pauseAway, c.waits), c.s.away.lasts(time.Now()) < c.s.o.StartTimeout
+		return httpfetch.Pause(pauseBase, pauseAway, c.waits), c.s.away.lasts(time.Now()) < c.s.o.StartTimeout
 	case badToken:
 		if c.rejected != nil {
 			return 0, false
@@ -108,10 +103,10 @@ func (c *call) next(f *failure) (pause time.Duration, again bool) {
 		return 0, true
 	case busy:
 		c.attempts++
-		pause = backoff(pauseBusy, pauseMax, c.attempts)
+		pause = httpfetch.Pause(pauseBusy, pauseMax, c.attempts)
 	case broken:
 		c.attempts++
-		pause = backoff(pauseBase, pauseMax, c.attempts)
+		pause = httpfetch.Pause(pauseBase, pauseMax, c.attempts)
 	case hung:
 		c.attempts++ // without a pause: it has waited long enough
 	default:
@@ -131,15 +126,8 @@ func (c *call) attempt(ctx context.Context) (*secretcache.Secret, *failure) {
 	if deadline.Err(ctx) != nil {
 		return nil, c.end(ctx)
 	}
-	if c.token == nil {
-		t, f := c.s.token()
-		switch {
-		case f != nil:
-			return nil, f
-		case c.rejected != nil && t.reveal() == c.rejected.reveal():
-			return nil, c.refusal
-		}
-		c.token = t
+	if f := c.needToken(); f != nil {
+		return nil, f
 	}
 	actx, cancel := ctx, context.CancelFunc(func() {})
 	timeout := c.timeout(ctx)
@@ -154,6 +142,9 @@ func (c *call) attempt(ctx context.Context) (*secretcache.Secret, *failure) {
 	}))
 	switch {
 	case err == nil:
+		if f == nil || f.class != away {
+			c.s.away.over()
+		}
 		return secret, f
 	case deadline.Err(ctx) != nil:
 		return nil, c.end(ctx)
@@ -161,7 +152,29 @@ func (c *call) attempt(ctx context.Context) (*secretcache.Secret, *failure) {
 		late := &httpfetch.TimeoutError{After: timeout}
 		return nil, &failure{class: hung, text: late.Error(), err: late}
 	}
-	f = &failure{class: broken, text: "request could not be sent or was not answered"}
+	return nil, unanswered(err, connected)
+}
+
+// needToken reads the token, unless the last attempt's may be used again. After a
+// rejection it has to be another one.
+func (c *call) needToken() *failure {
+	if c.token != nil {
+		return nil
+	}
+	t, f := c.s.token()
+	switch {
+	case f != nil:
+		return f
+	case c.rejected != nil && t.reveal() == c.rejected.reveal():
+		return c.refusal
+	}
+	c.token = t
+	return nil
+}
+
+// unanswered says what an error of the connection means.
+func unanswered(err error, connected bool) *failure {
+	f := &failure{class: broken, text: "request could not be sent or was not answered"}
 	if f.err = httpfetch.Transport(err); f.err != nil {
 		f.text = f.err.Error()
 	}
@@ -169,7 +182,7 @@ func (c *call) attempt(ctx context.Context) (*secretcache.Secret, *failure) {
 		f.class = away
 		f.text += ": is it running?"
 	}
-	return nil, f
+	return f
 }
 
 // ask sends the request and reads the answer. Its error is that of the connection.

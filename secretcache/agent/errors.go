@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -34,14 +35,11 @@ func (e *Error) Error() string {
 }
 
 // Unwrap returns the sentinel and the cause.
-func (e *Error) Unwrap() []error {
-	var errs []error
-	for _, err := range []error{e.Kind, e.Err} {
-		if err != nil {
-			errs = append(errs, err)
-		}
-	}
-	return errs
+func (e *Error) Unwrap() []error { return present(e.Kind, e.Err) }
+
+// present leaves out what is nil.
+func present(errs ...error) []error {
+	return slices.DeleteFunc(errs, func(err error) bool { return err == nil })
 }
 
 // A class is what a failed attempt means for the next one.
@@ -87,21 +85,13 @@ func (c *cause) Unwrap() []error { return c.errs }
 
 // error makes the error of a failure after so many attempts.
 func (s *Source) error(id string, f *failure, attempts int) *Error {
-	c := &cause{text: f.text}
+	c := &cause{text: f.text, errs: present(f.err)}
 	if attempts > 1 && f.class != ended {
 		c.text += " (" + strconv.Itoa(attempts) + " attempts)"
 	}
-	add := func(errs ...error) {
-		for _, err := range errs {
-			if err != nil {
-				c.errs = append(c.errs, err)
-			}
-		}
-	}
-	add(f.err)
 	if f.prev != nil {
 		c.text += "; before that: " + f.prev.reason()
-		add(f.prev.kind, f.prev.err)
+		c.errs = present(f.err, f.prev.kind, f.prev.err)
 	}
 	return &Error{Server: s.name(), SecretID: id, Status: f.status, Kind: f.kind, Err: c}
 }

@@ -47,6 +47,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -165,21 +166,10 @@ func newSource(extension bool, optFns []func(*Options)) *Source {
 	s := &Source{extension: extension}
 	s.base, s.optErr = base(extension, &o)
 	o.Endpoint = ""
-	if o.Header == "" {
-		o.Header = DefaultHeader
-	}
-	if o.StartTimeout == 0 {
-		o.StartTimeout = DefaultStartTimeout
-	}
-	if o.AttemptTimeout == 0 {
-		o.AttemptTimeout = DefaultAttemptTimeout
-	}
-	switch {
-	case o.MaxAttempts == 0:
-		o.MaxAttempts = DefaultMaxAttempts
-	case o.MaxAttempts < 0:
-		o.MaxAttempts = 1
-	}
+	o.Header = cmp.Or(o.Header, DefaultHeader)
+	o.StartTimeout = cmp.Or(o.StartTimeout, DefaultStartTimeout)
+	o.AttemptTimeout = cmp.Or(o.AttemptTimeout, DefaultAttemptTimeout)
+	o.MaxAttempts = max(1, cmp.Or(o.MaxAttempts, DefaultMaxAttempts)) // negative means 1
 	if o.DialContext == nil {
 		o.DialContext = new(net.Dialer).DialContext
 	}
@@ -210,18 +200,27 @@ func validHeader(name string) bool {
 	return true
 }
 
+// defaultEndpoint is where the server listens without Options.Endpoint.
+func defaultEndpoint(extension bool) (string, error) {
+	port := os.Getenv(PortEnv)
+	if !extension || port == "" {
+		return DefaultEndpoint, nil
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+		return "", fmt.Errorf("environment variable %s is %q, not a port", PortEnv, port)
+	}
+	return "http://127.0.0.1:" + port, nil
+}
+
 // base returns the server's URL without a path. Its errors do not quote an endpoint
 // that may hold credentials.
 func base(extension bool, o *Options) (url.URL, error) {
-	endpoint := o.Endpoint
+	endpoint, err := o.Endpoint, error(nil)
 	if endpoint == "" {
-		endpoint = DefaultEndpoint
-		if port := os.Getenv(PortEnv); extension && port != "" {
-			if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
-				return url.URL{}, fmt.Errorf("environment variable %s is %q, not a port", PortEnv, port)
-			}
-			endpoint = "http://127.0.0.1:" + port
-		}
+		endpoint, err = defaultEndpoint(extension)
+	}
+	if err != nil {
+		return url.URL{}, err
 	}
 	u, err := url.Parse(endpoint)
 	switch {
@@ -230,11 +229,7 @@ func base(extension bool, o *Options) (url.URL, error) {
 		return url.URL{}, errors.New("endpoint is not a URL like " + DefaultEndpoint + ", of scheme http and with nothing but host and port")
 	case strings.EqualFold(u.Hostname(), "localhost"):
 		// It may be looked up as ::1, where nobody listens.
-		host := "127.0.0.1"
-		if port := u.Port(); port != "" {
-			host = net.JoinHostPort(host, port)
-		}
-		u.Host = host
+		u.Host = strings.TrimSuffix(net.JoinHostPort("127.0.0.1", u.Port()), ":")
 	default:
 		ip, err := netip.ParseAddr(u.Hostname())
 		if !o.AllowRemote && (err != nil || !ip.IsLoopback()) {

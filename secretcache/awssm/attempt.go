@@ -1,6 +1,7 @@
 package awssm
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -10,7 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 
-	"github.com/sqlsecrets/sqlsecrets/internal/chance"
+	"github.com/sqlsecrets/sqlsecrets/internal/deadline"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 	"github.com/sqlsecrets/sqlsecrets/secretcache/internal/httpfetch"
 )
@@ -54,65 +55,60 @@ type failure struct {
 	prev     *failure // the last attempt's, if the context ended after it
 }
 
-// next reports whether another region may be asked instead of the first one.
-func (f *failure) next() bool {
-	return f.class == unavailable || f.class == unreachable
+// works reports whether a failure, or none, shows that p's region works. A replica
+// that has no such version has the secret; any other answer may be because the secret
+// is not replicated there.
+func (f *failure) works(p *place) bool {
+	switch {
+	case f == nil:
+		return true
+	case p.first:
+		return f.class == refused || f.class == throttled
+	}
+	return f.class == refused && errors.Is(f.kind, secretcache.ErrNoVersion)
+}
+
+// final reports whether no other region may be asked instead.
+func (f *failure) final(p *place) bool {
+	if p.first {
+		return f.class != unavailable && f.class != unreachable
+	}
+	return f.class == ended || f.class == local || f.works(p)
 }
 
 // do makes a call in the route's region, and where that does not answer in the
 // fall-back ones.
 func (s *Source) do(ctx context.Context, op, id string, rt route, call callFunc) *Error {
-	report := func(region string) func(*failure) {
-		return func(f *failure) { secretcache.AttemptFailed(ctx, f.in(op, id, region)) }
-	}
-	if s.o.Client != nil {
-		p := &place{client: s.o.Client, region: rt.region, first: true}
-		f := s.try(ctx, p, time.Time{}, s.maxAttempts(nil), nil, call, report(rt.region))
-		return f.in(op, id, rt.region)
-	}
-
+	var primary *failure // of the route's region
+	var others []*Error  // of fall-back regions
 	order, probe := s.failover.order(rt.region, s.o.Regions)
-	probeFailed := false
 	if probe {
-		defer func() { s.failover.probed(rt.region, probeFailed) }()
+		defer func() { s.failover.probed(rt.region, primary != nil) }()
 	}
-	var primary *failure
-	var others []*Error // of fall-back regions
 	for i, region := range order {
 		p := s.place(rt, region)
 		attempts := s.maxAttempts(rt.cfg)
-		var stay func() bool
-		if p.first && len(order) > 1 {
-			if probe {
-				attempts = 1
-			} else if i == 0 {
-				// Another fetch may have found out meanwhile that this one is down.
-				stay = func() bool { return !s.failover.moved(rt.region, region) }
-			}
+		if p.first && probe {
+			attempts = 1
 		}
-		f := s.try(ctx, p, shareEnd(ctx, len(order)-i), attempts, stay, call, report(region))
+		// Another fetch may have found out meanwhile that the first region is down.
+		stay := func() bool { return !p.first || i > 0 || !s.failover.moved(rt.region, region) }
+		report := func(f *failure) { secretcache.AttemptFailed(ctx, f.in(op, id, region)) }
+
+		f := s.try(ctx, p, shareEnd(ctx, len(order)-i), attempts, stay, call, report)
+		if f.works(p) {
+			s.failover.worked(rt.region, region)
+		}
 		switch {
 		case f == nil:
-			s.failover.worked(rt.region, region)
 			return nil
 		case f.class == ended:
-			if f.prev == nil {
-				f.prev = primary
-			}
+			f.prev = cmp.Or(f.prev, primary)
 			return f.in(op, id, region).and(others)
-		case p.first && !f.next():
-			if f.class == refused || f.class == throttled {
-				s.failover.worked(rt.region, region)
-			}
+		case f.final(p):
 			return f.in(op, id, region)
 		case p.first:
-			primary, probeFailed = f, true
-		case f.class == local:
-			return f.in(op, id, region)
-		case f.class == refused && errors.Is(f.kind, secretcache.ErrNoVersion):
-			// The secret is replicated here, and that is what it looks like.
-			s.failover.worked(rt.region, region)
-			return f.in(op, id, region)
+			primary = f
 		default:
 			others = append(others, f.in(op, id, region))
 		}
@@ -135,8 +131,7 @@ func shareEnd(ctx context.Context, left int) time.Time {
 }
 
 // try makes attempts in one region until one works, is final, or they are used
-// up. stay, if not nil, is asked before each but the first. report is told of each
-// that failed.
+// up. stay is asked before each but the first. report is told of each that failed.
 func (s *Source) try(ctx context.Context, p *place, end time.Time, most int, stay func() bool, call callFunc, report func(*failure)) *failure {
 	var prev *failure
 	for n := 1; ; n++ {
@@ -150,15 +145,15 @@ func (s *Source) try(ctx context.Context, p *place, end time.Time, most int, sta
 			return f
 		}
 		report(f)
-		if !f.retry || n >= most || stay != nil && !stay() {
+		if !f.retry || n >= most || !stay() {
 			return f
 		}
 		pause := f.pause(n)
 		if left, bounded := remaining(ctx, end); bounded && left-pause < attemptMin {
 			return f
 		}
-		if !httpfetch.Sleep(ctx, pause) {
-			return &failure{class: ended, cause: causeOf(ctx.Err()), prev: f, attempts: n}
+		if err := deadline.Sleep(ctx, pause); err != nil {
+			return &failure{class: ended, cause: causeOf(err), prev: f, attempts: n}
 		}
 		prev = f
 	}
@@ -173,8 +168,7 @@ func (f *failure) pause(n int) time.Duration {
 	case f.class == throttled:
 		base = pauseThrottled
 	}
-	d := min(base<<min(n-1, 10), pauseMax)
-	return d - chance.UpTo(d/2)
+	return httpfetch.Pause(base, pauseMax, n)
 }
 
 // remaining returns the time until the context or the region's share ends.
@@ -250,7 +244,7 @@ func (s *Source) attempt(ctx context.Context, p *place, timeout time.Duration, c
 		at.timedOut = timeout > 0 && actx.Err() != nil && ctx.Err() == nil
 	}
 
-	f := s.classify(ctx, p, at, err)
+	f := classify(ctx, p, at, err)
 	if at.timedOut || f.class == ended && errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		p.transport.renew(at.client)
 	}
@@ -264,7 +258,7 @@ var retryStatus = []int{
 }
 
 // classify says what an error of a call means.
-func (s *Source) classify(ctx context.Context, p *place, at *attempt, err error) *failure {
+func classify(ctx context.Context, p *place, at *attempt, err error) *failure {
 	if errors.Is(err, ErrReplicaBehind) {
 		return &failure{class: behind, cause: causeOf(ErrReplicaBehind)}
 	}
@@ -281,35 +275,32 @@ func (s *Source) classify(ctx context.Context, p *place, at *attempt, err error)
 		// Credentials, the endpoint: no answer of Secrets Manager, whatever is inside.
 		return &failure{class: local, cause: c}
 	}
+	f := c.failure()
+	f.retry = f.retry && p.transport != nil // an Options.Client has its own retries
+	return f
+}
 
-	f := &failure{cause: c}
+// failure says what the cause of a request that was sent means.
+func (c *cause) failure() *failure {
+	f := &failure{cause: c, class: local}
 	switch {
 	case c.throttled():
 		f.class, f.kind, f.retry = throttled, secretcache.ErrThrottled, true
 		if c.status >= 500 {
 			f.class = unavailable
 		}
-	case c.api != nil && (c.status >= 500 || c.api.ErrorCode() == "InternalServiceError"):
+	case c.status >= 500, c.code() == "InternalServiceError":
 		f.class, f.retry = unavailable, c.status == 0 || slices.Contains(retryStatus, c.status)
 	case c.api != nil:
-		f.class, f.kind = refused, httpfetch.Kind(c.api.ErrorCode(), c.api.ErrorMessage())
-		_, f.retry = retry.DefaultRetryableErrorCodes[c.api.ErrorCode()]
-		f.retry = f.retry || c.skewed
-	case c.status >= 500:
-		f.class, f.retry = unavailable, slices.Contains(retryStatus, c.status)
+		f.class, f.kind = refused, httpfetch.Kind(c.code(), c.api.ErrorMessage())
+		_, again := retry.DefaultRetryableErrorCodes[c.code()]
+		f.retry = again || c.skewed
 	case c.status >= 300:
 		f.class = refused // by whoever is in between
-	case c.unreadable:
-		f.class, f.retry = unavailable, true
 	case c.permanent:
 		f.class = unreachable
-	case c.transport:
+	case c.unreadable, c.transport:
 		f.class, f.retry = unavailable, true
-	default:
-		f.class = local
-	}
-	if p.transport == nil {
-		f.retry = false // the Client has its own retries
 	}
 	return f
 }

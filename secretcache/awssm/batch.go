@@ -91,124 +91,109 @@ func (b *batch) single(ctx context.Context, i int) {
 	}()
 }
 
+// alone fetches ids one by one.
+func (b *batch) alone(ctx context.Context, index []int) {
+	for _, i := range index {
+		b.single(ctx, i)
+	}
+}
+
 // fetch gets the ids of one region, given by their index.
 func (b *batch) fetch(ctx context.Context, rt route, index []int) {
-	alone := func() {
-		for _, i := range index {
-			b.single(ctx, i)
-		}
-	}
 	if b.s.batchDenied(rt.region) {
-		alone()
+		b.alone(ctx, index)
 		return
 	}
+	out, from, err := b.call(ctx, rt, index)
+	if err == nil {
+		for _, i := range index {
+			b.take(ctx, i, rt, out, from)
+		}
+		return
+	}
+	c := new(cause)
+	errors.As(err, &c)
+	switch {
+	case c.deniesBatch():
+		b.s.denyBatch(rt.region)
+		b.alone(ctx, index)
+	case c.mayBeOfOne():
+		b.alone(ctx, index)
+	default:
+		for _, i := range index {
+			e := *err
+			e.SecretID = b.ids[i]
+			b.fail(i, &e)
+		}
+	}
+}
 
-	var out *secretsmanager.BatchGetSecretValueOutput
-	var from *place
-	f := b.s.doBatch(ctx, rt, func(ctx context.Context, p *place) error {
+// call asks for ids, each once, and returns the answer and where it is from.
+func (b *batch) call(ctx context.Context, rt route, index []int) (out *secretsmanager.BatchGetSecretValueOutput, from *place, failed *Error) {
+	failed = b.s.do(ctx, opBatch, "", rt, func(ctx context.Context, p *place) (err error) {
 		var list []string
 		for _, i := range index {
 			if id := p.id(b.ids[i]); !slices.Contains(list, id) {
 				list = append(list, id)
 			}
 		}
-		o, err := p.client.BatchGetSecretValue(ctx, &secretsmanager.BatchGetSecretValueInput{SecretIdList: list})
-		if err == nil && o == nil {
+		from = p
+		out, err = p.client.BatchGetSecretValue(ctx, &secretsmanager.BatchGetSecretValueInput{SecretIdList: list})
+		if err == nil && out == nil {
 			err = errEmptyAnswer
 		}
-		out, from = o, p
 		return err
 	})
-	if f != nil {
-		switch {
-		case f.deniedBatch:
-			b.s.denyBatch(rt.region)
-			alone()
-		case f.oneByOne:
-			alone()
-		default:
-			for _, i := range index {
-				e := *f.err
-				e.SecretID = b.ids[i]
-				b.fail(i, &e)
-			}
-		}
-		return
-	}
+	return out, from, failed
+}
 
-	for _, i := range index {
-		id := b.ids[i]
-		if v := findValue(out.SecretValues, from.id(id)); v != nil {
-			created := aws.ToTime(v.CreatedDate)
-			if !b.s.current(id, secretcache.StageCurrent, created, from) {
-				b.single(ctx, i) // says that the replica is behind, or asks another region
-				continue
-			}
-			b.results[i] = secretcache.Result{Secret: secretcache.NewSecret(secretcache.Value{
-				ID: id, ARN: rt.arn(v.ARN), Name: str(v.Name), VersionID: str(v.VersionId),
-				Stages: strs(v.VersionStages), CreatedAt: created,
-				String: str(v.SecretString), Binary: v.SecretBinary,
-			})}
-			continue
-		}
-		e := findError(out.Errors, from.id(id))
-		if e == nil || !from.first {
-			b.single(ctx, i)
-			continue
-		}
-		f := failureOf(e)
-		b.fail(i, f.in(opBatch, id, rt.region))
+// take sets the result of one id from an answer. It fetches an id alone that the answer
+// leaves out, that a replica does not have, or that a replica has an older version of:
+// that fetch asks another region, or its error says why there is none.
+func (b *batch) take(ctx context.Context, i int, rt route, out *secretsmanager.BatchGetSecretValueOutput, from *place) {
+	id := b.ids[i]
+	v, e := findValue(out.SecretValues, from.id(id)), findError(out.Errors, from.id(id))
+	switch {
+	case v != nil && b.s.current(id, secretcache.StageCurrent, aws.ToTime(v.CreatedDate), from):
+		b.results[i] = secretcache.Result{Secret: secretcache.NewSecret(secretcache.Value{
+			ID: id, ARN: rt.arn(v.ARN), Name: str(v.Name), VersionID: str(v.VersionId),
+			Stages: strs(v.VersionStages), CreatedAt: aws.ToTime(v.CreatedDate),
+			String: str(v.SecretString), Binary: v.SecretBinary,
+		})}
+	case v == nil && e != nil && from.first:
+		b.fail(i, failureOf(e).in(opBatch, id, rt.region))
+	default:
+		b.single(ctx, i)
 	}
 }
 
 // failureOf is what BatchGetSecretValue says about one id.
 func failureOf(e *types.APIErrorType) *failure {
-	api := apiError(httpfetch.Line(aws.ToString(e.ErrorCode)), httpfetch.Line(aws.ToString(e.Message)))
-	c := causeOf(api)
-	c.api = api
-	c.text = api.ErrorCode()
-	if m := api.ErrorMessage(); m != "" {
-		c.text += ": " + m
-	}
-	f := &failure{class: refused, cause: c, kind: httpfetch.Kind(api.ErrorCode(), api.ErrorMessage())}
+	c := causeOfAPI(apiError(httpfetch.Line(aws.ToString(e.ErrorCode)), httpfetch.Line(aws.ToString(e.Message))))
+	f := &failure{class: refused, cause: c, kind: httpfetch.Kind(c.code(), c.api.ErrorMessage())}
 	if c.throttled() {
 		f.kind = secretcache.ErrThrottled
 	}
 	return f
 }
 
-// A batchFailure is why the call failed for all ids.
-type batchFailure struct {
-	err         *Error
-	deniedBatch bool // it is not allowed or not known
-	oneByOne    bool // refused, maybe for one of the ids
+// deniesBatch reports whether the call itself is not allowed or not known.
+func (c *cause) deniesBatch() bool {
+	return c.unsupported() || strings.HasPrefix(c.code(), "AccessDenied")
 }
 
-func (s *Source) doBatch(ctx context.Context, rt route, call callFunc) *batchFailure {
-	err := s.do(ctx, opBatch, "", rt, call)
-	if err == nil {
-		return nil
-	}
-	var c *cause
-	if !errors.As(err, &c) {
-		return &batchFailure{err: err}
-	}
-	return &batchFailure{
-		err:         err,
-		deniedBatch: c.unsupported() || c.api != nil && strings.HasPrefix(c.api.ErrorCode(), "AccessDenied"),
-		oneByOne:    c.api != nil && c.status < 500 && !c.throttled() && !credentialCodes[c.api.ErrorCode()],
-	}
+// mayBeOfOne reports whether a call was refused for a reason that may be one id's.
+func (c *cause) mayBeOfOne() bool {
+	return c.api != nil && c.status < 500 && !c.throttled() && !credentialCodes[c.code()]
 }
 
 // unsupported reports whether an error says that there is no such operation, as
 // stand-ins for Secrets Manager do of BatchGetSecretValue.
 func (c *cause) unsupported() bool {
-	if c.api != nil {
-		switch c.api.ErrorCode() {
-		case "UnknownOperationException", "UnknownOperation", "InvalidAction",
-			"NotImplemented", "NotImplementedException", "UnsupportedOperation", "UnsupportedOperationException":
-			return true
-		}
+	switch c.code() {
+	case "UnknownOperationException", "UnknownOperation", "InvalidAction",
+		"NotImplemented", "NotImplementedException", "UnsupportedOperation", "UnsupportedOperationException":
+		return true
 	}
 	return c.status == http.StatusNotImplemented || errors.Is(c, errors.ErrUnsupported)
 }

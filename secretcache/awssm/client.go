@@ -2,6 +2,7 @@ package awssm
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"io"
 	"net"
@@ -92,20 +93,14 @@ func (s *Source) loadConfig(ctx context.Context, region string) (aws.Config, err
 	options := []func(*config.LoadOptions) error{
 		config.WithHTTPClient(awshttp.NewBuildableClient().WithTimeout(credentialTimeout)),
 	}
-	for _, r := range []string{s.o.Region, envRegion()} {
-		if r != "" {
-			options = append(options, config.WithRegion(r))
-			break
-		}
+	if r := cmp.Or(s.o.Region, envRegion()); r != "" {
+		options = append(options, config.WithRegion(r))
 	}
 	cfg, err := config.LoadDefaultConfig(ctx, options...)
 	if err != nil || cfg.Region != "" {
 		return cfg, err
 	}
-	if region == "" {
-		region = first(s.o.Regions)
-	}
-	if region != "" {
+	if region = cmp.Or(region, first(s.o.Regions)); region != "" {
 		cfg, err = config.LoadDefaultConfig(ctx, append(options, config.WithRegion(region))...)
 		cfg.Region = ""
 	}
@@ -120,6 +115,9 @@ type regional struct {
 
 // place returns the region's client, which it makes if there is none yet.
 func (s *Source) place(rt route, region string) *place {
+	if s.o.Client != nil {
+		return &place{client: s.o.Client, region: region, first: true}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := s.clients[region]

@@ -73,16 +73,14 @@ func (f *failure) in(op, id, region string) *Error {
 	if secretid.Check(id) != nil {
 		id = ""
 	}
-	e := &Error{Op: op, SecretID: id, Region: region, Kind: f.kind}
-	if f.attempts > 1 && f.class != ended {
-		e.Err = f.cause.with(f.cause.text + " (" + strconv.Itoa(f.attempts) + " attempts)")
-	} else {
-		e.Err = f.cause
+	c := f.cause
+	switch {
+	case f.prev != nil:
+		c = c.with(c.text+"; before that: "+f.prev.reason(), f.prev.kind, f.prev.cause)
+	case f.attempts > 1 && f.class != ended:
+		c = c.with(c.text + " (" + strconv.Itoa(f.attempts) + " attempts)")
 	}
-	if f.prev != nil {
-		e.Err = f.cause.with(f.cause.text+"; before that: "+f.prev.reason(), f.prev.kind, f.prev.cause)
-	}
-	return e
+	return &Error{Op: op, SecretID: id, Region: region, Kind: f.kind, Err: c}
 }
 
 func (f *failure) reason() string {
@@ -147,15 +145,38 @@ func (c *cause) with(text string, more ...error) *cause {
 // causeOf makes a cause of an error that may be kept as it is.
 func causeOf(err error) *cause { return &cause{text: err.Error(), errs: []error{err}} }
 
-func (c *cause) throttled() bool {
-	if c.status == http.StatusTooManyRequests {
-		return true
+// causeOfAPI makes a cause of the service's error, which is kept as it is: it must be
+// a copy that cleanAPI or apiError made.
+func causeOfAPI(api smithy.APIError) *cause {
+	c := &cause{text: api.ErrorCode(), errs: []error{api}, api: api}
+	if m := api.ErrorMessage(); m != "" {
+		c.text += ": " + m
 	}
+	return c
+}
+
+// one returns a single error for what callers may match.
+func (c *cause) one() error {
+	switch len(c.errs) {
+	case 0:
+		return errors.New(c.text)
+	case 1:
+		return c.errs[0]
+	}
+	return errors.Join(c.errs...)
+}
+
+// code is that of the service's answer, or "".
+func (c *cause) code() string {
 	if c.api == nil {
-		return false
+		return ""
 	}
-	_, ok := retry.DefaultThrottleErrorCodes[c.api.ErrorCode()]
-	return ok
+	return c.api.ErrorCode()
+}
+
+func (c *cause) throttled() bool {
+	_, ok := retry.DefaultThrottleErrorCodes[c.code()]
+	return ok || c.status == http.StatusTooManyRequests
 }
 
 // errEmptyAnswer stands for a successful answer without a secret in it.
@@ -178,35 +199,30 @@ func clean(err error, unsent bool) *cause {
 	var again interface{ RetryableError() bool }
 	c.skewed = errors.As(err, &again) && again.RetryableError()
 	if isOp {
-		inner := errors.Join(c.errs...)
-		if len(c.errs) == 1 {
-			inner = c.errs[0]
-		}
-		if inner == nil {
-			inner = errors.New(c.text)
-		}
-		c.errs = []error{&smithy.OperationError{ServiceID: op.ServiceID, OperationName: op.OperationName, Err: inner}}
+		c.errs = []error{&smithy.OperationError{ServiceID: op.ServiceID, OperationName: op.OperationName, Err: c.one()}}
 	}
 	return c
 }
 
+// has reports whether err's tree has a T.
+func has[T error](err error) bool {
+	var t T
+	return errors.As(err, &t)
+}
+
 // nested reports whether an operation failed because of another one: that of the
 // security token service, say, which should have brought the credentials.
-func nested(op *smithy.OperationError) bool {
-	var inner *smithy.OperationError
-	return errors.As(op.Err, &inner)
-}
+func nested(op *smithy.OperationError) bool { return has[*smithy.OperationError](op.Err) }
 
 // answered reports whether an error came of a request that was sent.
 func answered(err error) bool {
-	var (
-		re *smithyhttp.ResponseError
-		de *smithy.DeserializationError
-		se *smithyhttp.RequestSendError
-		ce *smithy.CanceledError
-		ae smithy.APIError
-	)
-	return errors.As(err, &re) || errors.As(err, &de) || errors.As(err, &se) || errors.As(err, &ce) || errors.As(err, &ae)
+	return has[*smithyhttp.ResponseError](err) || has[*smithy.DeserializationError](err) || has[smithy.APIError](err) || unanswered(err)
+}
+
+// unanswered reports whether an error came of a request that could not be sent or was
+// not answered.
+func unanswered(err error) bool {
+	return has[*smithyhttp.RequestSendError](err) || has[*smithy.CanceledError](err)
 }
 
 // cleanLocal is for errors that arose before the request was sent: of credential
@@ -215,8 +231,7 @@ func answered(err error) bool {
 // could not read.)
 func cleanLocal(err error) *cause {
 	c := &cause{text: httpfetch.Line(err.Error())}
-	var de *smithy.DeserializationError
-	if errors.As(err, &de) {
+	if has[*smithy.DeserializationError](err) {
 		c.text = "an answer to a request for credentials could not be read"
 	}
 	// The SDK quotes what a credential_process printed: credentials, but for a comma.
@@ -235,67 +250,57 @@ func cleanLocal(err error) *cause {
 
 // cleanAnswer is for errors of a request that was sent, and of an Options.Client.
 func cleanAnswer(err error) *cause {
-	c := &cause{}
-	var api smithy.APIError
-	var de *smithy.DeserializationError
-	var se *smithyhttp.RequestSendError
-	var ce *smithy.CanceledError
+	c := cleanInner(err)
 	var re *smithyhttp.ResponseError
-	if errors.As(err, &re) && re.Response != nil && re.Response.Response != nil {
-		c.status = re.Response.StatusCode
+	if !errors.As(err, &re) || re.Response == nil || re.Response.Response == nil || re.Response.StatusCode == 0 {
+		if c == nil {
+			return causeOf(err) // a Client's own error
+		}
+		return c
 	}
-
-	var inner error
-	switch {
-	case errors.As(err, &api):
-		c.api = cleanAPI(api)
-		inner = c.api
-		c.text = c.api.ErrorCode()
-		if m := c.api.ErrorMessage(); m != "" {
-			c.text += ": " + m
-		}
-	case errors.As(err, &de):
-		c.unreadable, c.text = true, "answer could not be read"
-		// The end of a body is not that of the connection.
-		if inner = httpfetch.Transport(de.Err); errors.Is(inner, httpfetch.ErrNoAnswer) {
-			inner = nil
-		}
-		if inner != nil {
-			c.text += ": " + inner.Error()
-		}
-	case errors.As(err, &se), errors.As(err, &ce):
-		c.transport, c.text = true, "request could not be sent or was not answered"
-		if inner = httpfetch.Transport(err); inner != nil {
-			c.text = inner.Error()
-			c.permanent = permanent(inner)
-		}
-	case c.status != 0:
-		c.text = "answer could not be read"
-		c.unreadable = true
-	default:
-		// A Client's own error.
-		return causeOf(err)
+	if c == nil {
+		c = &cause{text: textUnreadable, unreadable: true}
 	}
+	c.status = re.Response.StatusCode
 	if c.status >= 300 && c.api == nil {
 		c.text = "status " + strconv.Itoa(c.status) + ", " + c.text
 	}
-
-	if c.status != 0 {
-		inner = cleanResponse(err, re, inner, c.text)
-	}
-	if inner != nil {
-		c.errs = []error{inner}
-	}
+	c.errs = []error{cleanResponse(err, re.Response.Response, c.one())}
 	return c
+}
+
+const textUnreadable = "answer could not be read"
+
+// cleanInner returns what may be kept of an error besides the response: what the
+// service answered, or what was wrong with the answer or the connection. It returns nil
+// for an error that is none of these.
+func cleanInner(err error) *cause {
+	var api smithy.APIError
+	var de *smithy.DeserializationError
+	switch {
+	case errors.As(err, &api):
+		return causeOfAPI(cleanAPI(api))
+	case errors.As(err, &de):
+		c := &cause{text: textUnreadable, unreadable: true}
+		// The end of a body is not that of the connection.
+		if t := httpfetch.Transport(de.Err); t != nil && !errors.Is(t, httpfetch.ErrNoAnswer) {
+			c = c.with(c.text+": "+t.Error(), t)
+		}
+		return c
+	case unanswered(err):
+		c := &cause{text: "request could not be sent or was not answered", transport: true}
+		if t := httpfetch.Transport(err); t != nil {
+			c = c.with(t.Error(), t)
+			c.permanent = permanent(t)
+		}
+		return c
+	}
+	return nil
 }
 
 // cleanResponse rebuilds the SDK's error of a response without its body and its
 // request.
-func cleanResponse(err error, re *smithyhttp.ResponseError, inner error, text string) error {
-	from := re.Response.Response
-	if inner == nil {
-		inner = errors.New(text)
-	}
+func cleanResponse(err error, from *http.Response, inner error) error {
 	r := &smithyhttp.ResponseError{
 		Response: &smithyhttp.Response{Response: &http.Response{
 			Status: strconv.Itoa(from.StatusCode) + " " + http.StatusText(from.StatusCode), StatusCode: from.StatusCode,
@@ -363,10 +368,6 @@ func permanent(err error) bool {
 	if errors.As(err, &dns) {
 		return dns.IsNotFound && !dns.IsTemporary
 	}
-	var (
-		authority x509.UnknownAuthorityError
-		name      x509.HostnameError
-		invalid   x509.CertificateInvalidError
-	)
-	return errors.As(err, &authority) || errors.As(err, &name) || errors.As(err, &invalid) || errors.Is(err, httpfetch.ErrGotHTTP)
+	return has[x509.UnknownAuthorityError](err) || has[x509.HostnameError](err) || has[x509.CertificateInvalidError](err) ||
+		errors.Is(err, httpfetch.ErrGotHTTP)
 }

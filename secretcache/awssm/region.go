@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -120,14 +121,10 @@ func (f *failovers) order(primary string, regions []string) (order []string, pro
 		}
 	}
 	f.mu.Unlock()
-next:
 	for _, r := range regions {
-		for _, o := range order {
-			if o == r {
-				continue next
-			}
+		if !slices.Contains(order, r) {
+			order = append(order, r)
 		}
-		order = append(order, r)
 	}
 	return order, probe
 }
@@ -150,9 +147,6 @@ func (f *failovers) worked(primary, r string) {
 	case r == primary:
 		delete(f.in, primary)
 	case fo == nil:
-		if f.in == nil {
-			f.in = map[string]*failover{}
-		}
 		f.in[primary] = &failover{region: r, until: time.Now().Add(stickFor)}
 	default:
 		fo.region = r
@@ -188,7 +182,7 @@ const maxVersions = 10_000
 // current reports whether an answer may be returned, and remembers it. The first
 // region's always may, also if it is older: the stage was moved back.
 func (s *Source) current(id, stage string, created time.Time, p *place) bool {
-	if len(s.o.Regions) == 0 || s.o.Client != nil {
+	if len(s.o.Regions) == 0 {
 		return true
 	}
 	k := versionKey{id, stage}
@@ -198,9 +192,6 @@ func (s *Source) current(id, stage string, created time.Time, p *place) bool {
 	last, known := v.at[k]
 	if !p.first && known && created.Before(last) {
 		return false
-	}
-	if v.at == nil {
-		v.at = map[versionKey]time.Time{}
 	}
 	if !known && len(v.at) >= maxVersions {
 		for old := range v.at {

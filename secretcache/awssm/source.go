@@ -48,6 +48,7 @@
 package awssm
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/url"
@@ -180,18 +181,19 @@ func New(optFns ...func(*Options)) *Source {
 		clients: map[string]*regional{},
 		noBatch: map[string]time.Time{},
 	}
+	s.failover.in, s.seen.at = map[string]*failover{}, map[versionKey]time.Time{}
 	o.Regions = slices.Clone(o.Regions)
 	if o.Config != nil {
 		c := o.Config.Copy()
 		o.Config = &c
 	}
-	if o.AttemptTimeout == 0 {
-		o.AttemptTimeout = DefaultAttemptTimeout
-	}
-	s.o = o
-	if o.Client == nil {
+	o.AttemptTimeout = cmp.Or(o.AttemptTimeout, DefaultAttemptTimeout)
+	if o.Client != nil {
+		o.Regions = nil // not used
+	} else {
 		s.optErr = check(&o)
 	}
+	s.o = o
 	return s
 }
 

@@ -9,10 +9,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
@@ -28,8 +26,6 @@ const (
 	maxLooks = 100
 	// minWait is the least time between two looks.
 	minWait = time.Millisecond
-	// maxKeys is how many files a directory of keys may have.
-	maxKeys = 1000
 )
 
 // between is called between the steps of a look. Tests change files there.
@@ -42,15 +38,6 @@ type finding struct {
 	events   []any // for Source.report, also with an error
 }
 
-// A changing is the error of a look that has to be repeated after a wait, and what
-// to say if no look is left.
-type changing struct {
-	wait time.Duration
-	err  error
-}
-
-func (c *changing) Error() string { return c.err.Error() }
-
 // A place is a file or directory.
 type place struct {
 	path  string // by which it is opened
@@ -61,6 +48,13 @@ type place struct {
 
 func (p place) in(name string, whole bool) place {
 	return place{filepath.Join(p.path, name), filepath.Join(p.shown, name), p.whole || whole}
+}
+
+// is reports whether p is still the directory that was opened as root.
+func (p place) is(root *os.Root) bool {
+	now, err := os.Stat(p.path)
+	dir, err2 := root.Stat(".")
+	return err == nil && err2 == nil && os.SameFile(now, dir)
 }
 
 // errorf returns an error about p, which what describes.
@@ -108,6 +102,15 @@ func (p place) settle(what string, modified time.Time) error {
 	}
 	return nil
 }
+
+// A changing is the error of a look that has to be repeated after a wait, and what
+// to say if no look is left.
+type changing struct {
+	wait time.Duration
+	err  error
+}
+
+func (c *changing) Error() string { return c.err.Error() }
 
 // isLink reports whether a call of Lstat found a symbolic link.
 func isLink(fi fs.FileInfo, err error) bool { return err == nil && fi.Mode()&fs.ModeSymlink != 0 }
@@ -162,14 +165,12 @@ func (s *Source) lookIn(at place, root *os.Root, id string) (finding, error) {
 			continue
 		}
 		f, err := readEntry(at.in(name, isThroughData(root.Readlink(first(name)))), root, name)
-		if fi, err := root.Stat("."); err == nil {
-			f.events = append(f.events, wideDir(at, fi)...)
-		}
+		f.events = append(f.events, wideDir(at, root)...)
 		return f, err
 	}
 
-	switch now, err := os.Stat(at.path); {
-	case err != nil || !sameDir(now, root):
+	switch {
+	case !at.is(root):
 		return finding{}, at.changed("directory") // this one may have been half removed
 	case len(names) == 0:
 		return finding{}, at.errorf("directory", "cannot have an entry for such an id: %w", secretcache.ErrNotFound)
@@ -179,11 +180,6 @@ func (s *Source) lookIn(at place, root *os.Root, id string) (finding, error) {
 		hint = " (a directory that is itself one secret, with a file for each key, is read with source=keys:, file.NewKeys)"
 	}
 	return finding{}, at.errorf("directory", "has no entry %q%s: %w", names[0], hint, secretcache.ErrNotFound)
-}
-
-func sameDir(fi fs.FileInfo, root *os.Root) bool {
-	dir, err := root.Stat(".")
-	return err == nil && os.SameFile(fi, dir)
 }
 
 // readEntry reads an entry of a directory: a file, or a directory of keys.
@@ -274,145 +270,4 @@ func regular(at place, fi fs.FileInfo) error {
 		what = "a device"
 	}
 	return at.errorf("path", "is %s, where a regular file should be", what)
-}
-
-// sameFile reports whether nothing was written to a file between two looks at it.
-func sameFile(a, b fs.FileInfo) bool {
-	return os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
-}
-
-// readKeys reads a directory with a file for each key, of one version.
-func readKeys(at place, root *os.Root) (finding, error) {
-	dir, in := root, at
-	if link, err := root.Lstat(dataLink); err == nil {
-		in = at.in(dataLink, isLink(link, nil))
-		if dir, err = root.OpenRoot(dataLink); err != nil {
-			return finding{}, at.vanished("directory", err)
-		}
-		defer dir.Close()
-	}
-	between()
-	before, err := list(at, dir)
-	if err != nil {
-		return finding{}, err
-	}
-	between()
-	f := finding{modified: before.modified, events: before.events}
-	values := map[string]string{}
-	size := 0
-	for _, k := range before.keys {
-		file := at.in(k.name, false)
-		data, fi, err := readFile(file, k.info, func() (*os.File, error) { return dir.OpenFile(k.name, os.O_RDONLY|nonblock, 0) }, MaxSize-size)
-		if err != nil {
-			return f, err
-		}
-		size += len(data)
-		f.events = append(f.events, wideFile(file, fi)...)
-		if !utf8.Valid(data) {
-			f.events = append(f.events, SkippedInfo{file.shown, "its content is not UTF-8"})
-			continue
-		}
-		values[k.name] = trimLine(string(data))
-	}
-	if fi, err := root.Stat("."); err == nil {
-		f.events = append(f.events, wideDir(at, fi)...)
-	}
-	f.events = append(f.events, wideDir(at, before.dir)...)
-
-	// Nothing of it counts unless the path still leads here, and to the same files:
-	// a directory that was replaced may have been half removed.
-	if now, err := os.Stat(in.path); err != nil || !os.SameFile(now, before.dir) {
-		return f, at.changed("directory")
-	}
-	after, err := list(at, dir)
-	if err != nil {
-		return f, err
-	}
-	if !slices.EqualFunc(before.keys, after.keys, func(a, b key) bool { return a.name == b.name && sameFile(a.info, b.info) }) {
-		return f, at.changed("directory")
-	}
-	if err := in.settle("directory", after.settling); err != nil {
-		return f, err
-	}
-	if len(values) == 0 {
-		return f, at.errorf("directory", "has no files of keys: %w", secretcache.ErrNotFound)
-	}
-	f.data, err = json.Marshal(values)
-	return f, err
-}
-
-// A key is a file in a directory of keys.
-type key struct {
-	name string
-	info fs.FileInfo // of the file, if the name is a link's
-}
-
-// A listing is what a directory of keys has.
-type listing struct {
-	dir      fs.FileInfo
-	keys     []key     // by name
-	modified time.Time // the newest of them
-	settling time.Time // the newest that is not in the future, the directory's with it
-	events   []any
-}
-
-// note takes note of when a file, or the directory, was modified.
-func (l *listing) note(modified time.Time, now time.Time) {
-	if modified.After(l.settling) && !modified.After(now) {
-		l.settling = modified
-	}
-}
-
-func list(at place, root *os.Root) (listing, error) {
-	dir, err := root.Open(".")
-	if err != nil {
-		return listing{}, at.vanished("directory", err)
-	}
-	defer dir.Close()
-	var l listing
-	if l.dir, err = dir.Stat(); err != nil {
-		return listing{}, at.vanished("directory", err)
-	}
-	now := time.Now()
-	l.note(l.dir.ModTime(), now)
-	names, err := dir.Readdirnames(maxKeys + 1)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return listing{}, at.vanished("directory", err)
-	}
-	if len(names) > maxKeys {
-		return listing{}, at.errorf("directory", "has more than %d entries: it is not a secret with a file for each key", maxKeys)
-	}
-	slices.Sort(names)
-	for _, name := range names {
-		if strings.HasPrefix(name, ".") {
-			continue
-		}
-		file := at.in(name, false)
-		fi, err := root.Stat(name)
-		switch {
-		case errors.Is(err, fs.ErrNotExist) && !isLink(root.Lstat(name)):
-			return listing{}, at.changed("directory")
-		case err != nil:
-			return listing{}, file.vanished("file", err)
-		case fi.IsDir():
-			l.events = append(l.events, SkippedInfo{file.shown, "it is a directory"})
-		case !utf8.ValidString(name):
-			l.events = append(l.events, SkippedInfo{file.shown, "its name is not UTF-8"})
-		default:
-			l.keys = append(l.keys, key{name, fi})
-			l.note(fi.ModTime(), now)
-			if fi.ModTime().After(l.modified) {
-				l.modified = fi.ModTime()
-			}
-		}
-	}
-	return l, nil
-}
-
-// trimLine removes one line ending at the end.
-func trimLine(s string) string {
-	if t, ok := strings.CutSuffix(s, "\n"); ok {
-		return strings.TrimSuffix(t, "\r")
-	}
-	return s
 }

@@ -73,9 +73,9 @@ import (
 	"os"
 	"strings"
 	"sync"
-	"time"
 	"unicode/utf8"
 
+	"github.com/sqlsecrets/sqlsecrets/internal/deadline"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
@@ -351,20 +351,9 @@ func (s *Source) readFiles(ctx context.Context, id string) (finding, error) {
 		if !errors.As(err, &again) {
 			return f, err
 		}
-		if err := pause(ctx, max(again.wait, minWait)); err != nil {
+		if err := deadline.Sleep(ctx, max(again.wait, minWait)); err != nil {
 			return f, fmt.Errorf("%w: %w", again.err, err)
 		}
 	}
 	return finding{}, again.err
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

@@ -1,6 +1,9 @@
 package file
 
-import "io/fs"
+import (
+	"io/fs"
+	"os"
+)
 
 // A Trace is a set of funcs that a [Source] calls as it works; each may be nil. They
 // are called by the goroutine of the fetch, without locks held, possibly from several
@@ -35,8 +38,9 @@ type SkippedInfo struct {
 
 func wideFile(at place, fi fs.FileInfo) []any { return wide(at, fi, 0o077) }
 
-func wideDir(at place, fi fs.FileInfo) []any {
-	if fi.Mode()&fs.ModeSticky != 0 {
+func wideDir(at place, root *os.Root) []any {
+	fi, err := root.Stat(".")
+	if err != nil || fi.Mode()&fs.ModeSticky != 0 {
 		return nil
 	}
 	return wide(at, fi, 0o022)

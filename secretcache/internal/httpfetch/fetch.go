@@ -1,14 +1,14 @@
 // Package httpfetch is what the sources that ask over HTTP have in common: what the
-// exceptions of Secrets Manager mean, and what of an
-// error may be shown, since an answer is a secret.
+// exceptions of Secrets Manager mean, what of an error may be shown because an answer
+// is a secret, and pauses between attempts.
 package httpfetch
 
 import (
-	"context"
 	"net"
 	"strings"
 	"time"
 
+	"github.com/sqlsecrets/sqlsecrets/internal/chance"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
@@ -77,17 +77,9 @@ func (e *TimeoutError) Temporary() bool { return true }
 
 var _ net.Error = (*TimeoutError)(nil)
 
-// Sleep returns false if ctx ended before d was over.
-func Sleep(ctx context.Context, d time.Duration) bool {
-	if d <= 0 {
-		return ctx.Err() == nil
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
+// Pause is the time after the nth attempt that failed: base, doubled for each
+// attempt before, of at most limit, less a random part of up to half.
+func Pause(base, limit time.Duration, n int) time.Duration {
+	d := min(base<<min(n-1, 10), limit)
+	return d - chance.UpTo(d/2)
 }

@@ -25,7 +25,7 @@ type attempt struct {
 
 // rejectedAttempt is a login that the server rejected. A zero v.at means now.
 func rejectedAttempt(c candidate, v verdict) attempt {
-	return attempt{text: c.name() + " at " + c.target.address, err: v.err, key: c.key(), rejected: true, at: v.at}
+	return attempt{text: c.target.address + " rejected " + c.name(), err: v.err, key: c.key(), rejected: true, at: v.at}
 }
 
 // add returns l with a at its end. If l has an attempt with the same login or text, a
@@ -69,7 +69,7 @@ func (l attemptLog) text(began, ended time.Time) string {
 		switch {
 		case !a.at.Before(began):
 		case a.rejected:
-			a.text += fmt.Sprintf(", rejected %v ago and not tried again yet", ago)
+			a.text += fmt.Sprintf(" %v ago, and it is not sent again yet", ago)
 		default:
 			a.text += fmt.Sprintf(" (%v ago)", ago)
 		}
@@ -94,7 +94,11 @@ func (e *triedError) Error() string {
 	if e.logins != 1 {
 		logins = fmt.Sprintf("%d logins", e.logins)
 	}
-	return fmt.Sprintf("%s (%s in %v)", e.log.text(e.began, e.ended), logins, round(e.took))
+	text := e.log.text(e.began, e.ended)
+	if _, kind := e.log.verdict(); kind == ErrAuthFailed {
+		text += "; check that user and password in the secret are the database's"
+	}
+	return fmt.Sprintf("%s (%s in %v)", text, logins, round(e.took))
 }
 
 // Unwrap returns the errors of the attempts.

@@ -180,7 +180,7 @@ func TestErrors(t *testing.T) {
 				}
 				return &vendorError{codeRejected, "access denied"}
 			}
-		}, nil, `AWSCURRENT version v1 at db.example.com:3306: vendor: access denied (1045); AWSCURRENT names no other version; AWSPENDING version v2: driver: bad connection`},
+		}, nil, `db.example.com:3306 rejected AWSCURRENT version v1: vendor: access denied (1045); the secret has no other AWSCURRENT version; AWSPENDING version v2: driver: bad connection`},
 		{"not found", func(b *bench, _ *string) {
 			b.store.fault = func(context.Context, string) error { return secretcache.ErrNotFound }
 		}, []error{secretcache.ErrNotFound}, `get secret "prod/app": secret not found`},
@@ -189,8 +189,8 @@ func TestErrors(t *testing.T) {
 		{"network", func(b *bench, _ *string) { b.db.fault = always(network) }, []error{network, io.ErrUnexpectedEOF},
 			`connect with secret "prod/app" (version v1): read tcp: unexpected EOF`},
 		{"rejected", func(b *bench, _ *string) { b.db.users["app"] = "other" }, []error{driver.ErrAuthFailed},
-			`connect with secret "prod/app" (version v1): credentials rejected: AWSCURRENT version v1 at db.example.com:3306: vendor: access denied for user app (1045); ` +
-				`AWSCURRENT names no other version; AWSPENDING names no version (1 login in `},
+			`connect with secret "prod/app": credentials rejected: db.example.com:3306 rejected AWSCURRENT version v1: vendor: access denied for user app (1045); ` +
+				`the secret has no other AWSCURRENT version; the secret has no AWSPENDING version; check that user and password in the secret are the database's (1 login in `},
 		{"no connection and no error", func(b *bench, _ *string) { b.opts.Secrets = nil }, nil, "neither"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -39,7 +39,7 @@ func (e *Error) Error() string {
 	if e.SecretID != "" {
 		text += " " + strconv.Quote(e.SecretID)
 	}
-	if e.Version != "" {
+	if tried := (*triedError)(nil); e.Version != "" && !errors.As(e.Err, &tried) { // which names each version
 		text += " (version " + e.Version + ")"
 	}
 	for _, err := range e.Unwrap() {

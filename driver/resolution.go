@@ -193,7 +193,7 @@ func (s *resolution) read(stage string, anew bool) (candidate, error) {
 func (s *resolution) noteReading(stage string, c candidate, err error) error {
 	switch {
 	case errors.Is(err, secretcache.ErrNoVersion):
-		s.note(attempt{text: stage + " names no version"})
+		s.note(attempt{text: "the secret has no " + stage + " version"})
 	case err != nil && stage == s.resolver.reader.stage:
 		s.note(attempt{text: "look for a newer version", err: err})
 	case err != nil:
@@ -203,7 +203,7 @@ func (s *resolution) noteReading(stage string, c candidate, err error) error {
 			s.resolver.denied[stage] = a
 		}
 	case c.id == s.rejected.id:
-		s.note(attempt{text: stage + " names no other version"})
+		s.note(attempt{text: "the secret has no other " + stage + " version"})
 	case c.secret.Reveal() == "" && stage != s.resolver.reader.stage:
 		// A rotation that failed can leave a stage on a version without a value.
 		s.note(attempt{text: c.name() + " has no value"})

@@ -231,7 +231,7 @@ func TestTimeOutOfAnotherCredentialIsNotErrAuthFailed(t *testing.T) {
 			if !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, driver.ErrAuthFailed) {
 				t.Errorf("call %d: got %v, want the time-out and not ErrAuthFailed", i, err)
 			}
-			for _, want := range []string{"AWSCURRENT version v1 at db.example.com:3306", "access denied", "AWSPENDING version v2"} {
+			for _, want := range []string{"db.example.com:3306 rejected AWSCURRENT version v1", "access denied", "AWSPENDING version v2"} {
 				if err != nil && !strings.Contains(err.Error(), want) {
 					t.Errorf("call %d: %q does not tell of %s", i, err, want)
 				}

@@ -506,7 +506,7 @@ func TestFallbackStages(t *testing.T) {
 			})
 			err := b.ping(t.Context())
 			isAuthFailed(t, err, "v1")
-			for _, want := range []string{"AWSCURRENT version v1 at db.example.com:3306: vendor: access denied for user app ", "AWSPENDING version v2 at db.example.com:3306: vendor: access denied for user app2 "} {
+			for _, want := range []string{"db.example.com:3306 rejected AWSCURRENT version v1: vendor: access denied for user app ", "db.example.com:3306 rejected AWSPENDING version v2: vendor: access denied for user app2 "} {
 				if !strings.Contains(err.Error(), want) {
 					t.Errorf("error %q does not contain %q", err, want)
 				}

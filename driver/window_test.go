@@ -189,16 +189,16 @@ func TestErrorTellsTheStory(t *testing.T) {
 				t.Errorf("got\n%v\nwant\n%v", err, want)
 			}
 		}
-		check(`connect with secret "prod/app" (version v1): credentials rejected: ` +
-			`AWSCURRENT version v1 at db.example.com:3306: vendor: access denied for user app (1045); ` +
-			`AWSCURRENT names no other version; ` +
+		check(`connect with secret "prod/app": credentials rejected: ` +
+			`db.example.com:3306 rejected AWSCURRENT version v1: vendor: access denied for user app (1045); ` +
+			`the secret has no other AWSCURRENT version; ` +
 			`AWSPENDING version v2 has no value; ` +
 			`AWSPREVIOUS version v0: malformed secret: it is not a JSON object; ` +
-			`OTHER could not be read: not allowed (1 login in 3ms)`)
+			`OTHER could not be read: not allowed; check that user and password in the secret are the database's (1 login in 3ms)`)
 		time.Sleep(200 * time.Millisecond)
 		err := b.ping(t.Context())
 		for _, want := range []string{
-			`AWSCURRENT version v1 at db.example.com:3306, rejected 1s ago and not tried again yet: vendor: access denied`,
+			`db.example.com:3306 rejected AWSCURRENT version v1 1s ago, and it is not sent again yet: vendor: access denied`,
 			`(0 logins in `,
 		} {
 			if err == nil || !strings.Contains(err.Error(), want) {

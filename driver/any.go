@@ -215,8 +215,13 @@ func (c *AnyConnector) choose(ctx context.Context) (*Connector, error) {
 	}
 	i := c.driver.named(name)
 	if i < 0 {
-		return nil, &Error{Op: "choose engine", SecretID: c.id, Kind: ErrEngineMismatch,
-			Err: fmt.Errorf(`key "engine" names none of %q; "engine" in the data source name takes precedence over the secret's`, c.driver.engineNames())}
+		e := &Error{Op: "choose engine", SecretID: c.id, Kind: ErrEngineMismatch}
+		if known := engineNamed(name); known != "" {
+			e.Err = fmt.Errorf(`the secret is for %s, the driver for %q; "engine" in the data source name takes precedence over the secret's`, known, c.driver.engineNames())
+		} else {
+			e.Err = fmt.Errorf(`key "engine" names none of %q; "engine" in the data source name takes precedence over the secret's`, c.driver.engineNames())
+		}
+		return nil, e
 	}
 	return c.connector(i)
 }

@@ -221,6 +221,7 @@ func TestAnyConnectorThatCannotChoose(t *testing.T) {
 	}{
 		{"", withEngine("mysql", "pw1"), driver.ErrBadDSN, "it is empty"},
 		{"app", withEngine("CANARY", "pw1"), driver.ErrEngineMismatch, `choose engine "app": wrong engine: key "engine" names none of ["mysql" "mariadb"]`},
+		{"app", withEngine("oracle-ee-CANARY", "pw1"), driver.ErrEngineMismatch, `the secret is for oracle, the driver for ["mysql" "mariadb"]`},
 		{"app?mariadbParam=1", withEngine("mysql", "pw1"), driver.ErrBadDSN, `"mariadbParam" is unknown`},
 	} {
 		b, err := newAnyBench(t, c.dsn, c.value, driver.Options{})

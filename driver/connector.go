@@ -112,6 +112,9 @@ func (c *Connector) build() {
 		trace: c.o.Trace, log: c.o.Logger.With("secret", c.source.secretID), clock: clock.New(), seed: maphash.MakeSeed()}
 	c.outage.clock = c.reader.clock
 	c.gate = &gate{maxLogins: c.o.MaxLogins, verdicts: map[loginKey]*entry{}}
+	if e, ok := c.engine.(CheckedElsewhere); ok {
+		c.gate.elsewhere = e.CheckedElsewhere
+	}
 	c.resolver = &resolver{
 		reader: c.reader, gate: c.gate, timeout: c.o.ConnectTimeout,
 		fallbacks: slices.DeleteFunc(slices.Clone(c.o.FallbackStages), func(stage string) bool { return stage == c.source.stage }),

@@ -45,6 +45,15 @@ type Engine interface {
 	NoDatabase(err error) bool
 }
 
+// CheckedElsewhere is implemented by an [Engine] whose server may ask another one whether a
+// password is right, as an LDAP directory.
+type CheckedElsewhere interface {
+	// CheckedElsewhere reports whether err, for which Rejected is true, comes from there. A
+	// directory that is down looks the same, so the pause before the version is sent again
+	// begins at 30 s, not at 1 s: the directory may lock the account.
+	CheckedElsewhere(err error) bool
+}
+
 // A Login connects to one endpoint with the credentials of each call. It is
 // used from several goroutines at once.
 type Login interface {

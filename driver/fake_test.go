@@ -173,11 +173,12 @@ func wait(ctx context.Context, d time.Duration) error {
 
 // An engine is a fake driver.Engine that logs in to a database.
 type engine struct {
-	info     driver.Info
-	db       *database
-	parseURL func(url string, own func(string) bool) (driver.URL, error)
-	allowed  []string // parameters; nil: all
-	prepare  func(driver.Endpoint) error
+	info      driver.Info
+	db        *database
+	parseURL  func(url string, own func(string) bool) (driver.URL, error)
+	allowed   []string // parameters; nil: all
+	prepare   func(driver.Endpoint) error
+	elsewhere bool // another server checks passwords
 
 	mu        sync.Mutex
 	endpoints []driver.Endpoint // that Prepare was asked for
@@ -224,6 +225,8 @@ func (e *engine) NoDatabase(err error) bool {
 	v := (*vendorError)(nil)
 	return errors.As(err, &v) && v.Code == codeNoDatabase
 }
+
+func (e *engine) CheckedElsewhere(error) bool { return e.elsewhere }
 
 type fakeLogin struct {
 	db   *database

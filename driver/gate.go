@@ -14,6 +14,8 @@ const (
 	// The pause after a rejected login, before a retry with the same version. It begins at
 	// pauseBase and doubles up to pauseMax.
 	pauseBase, pauseMax = time.Second, 5 * time.Minute
+	// Where it begins if another server has checked the password. It may have been down.
+	pauseBaseElsewhere = 30 * time.Second
 	// The gate remembers this many verdicts. It keeps more only for logins in flight.
 	maxVerdicts = 32
 )
@@ -23,7 +25,8 @@ const (
 // resolution offers once the pause is over.
 // Its lock is never held while a login is under way.
 type gate struct {
-	maxLogins int // in flight with one version to one address; 0 = no bound
+	maxLogins int              // in flight with one version to one address; 0 = no bound
+	elsewhere func(error) bool // whether another server has checked the password; nil = no
 
 	mu       sync.Mutex
 	verdicts map[loginKey]*entry
@@ -151,7 +154,11 @@ func (g *gate) leave(t ticket, o outcome, err error) (changed bool) {
 	case o == rejected:
 		changed = true
 		e.withdrawn = e.withdrawn || e.state == verdictAccepted
-		e.verdict, e.since = verdict{verdictRejected, err, now, e.pause.Next(now, pauseBase, pauseMax)}, e.started
+		base := pauseBase
+		if g.elsewhere != nil && g.elsewhere(err) {
+			base = pauseBaseElsewhere
+		}
+		e.verdict, e.since = verdict{verdictRejected, err, now, e.pause.Next(now, base, pauseMax)}, e.started
 	}
 	return changed
 }

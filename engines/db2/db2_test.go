@@ -19,6 +19,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/driver/drivertest"
 	"github.com/sqlsecrets/sqlsecrets/engines/db2"
 	"github.com/sqlsecrets/sqlsecrets/internal/standin/db2cli"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/configtest"
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/leak"
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/testca"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
@@ -110,13 +111,7 @@ func register(r sqldriver.Driver) db2.Engine {
 	return db2.Engine{Driver: name}
 }
 
-func params(kv ...string) map[string]string {
-	m := map[string]string{}
-	for i := 0; i < len(kv); i += 2 {
-		m[kv[i]] = kv[i+1]
-	}
-	return m
-}
+var params = configtest.Pairs
 
 func TestConnectionString(t *testing.T) {
 	r := &recorder{}

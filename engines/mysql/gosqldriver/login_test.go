@@ -22,7 +22,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/engines/mysql/gosqldriver"
 	"github.com/sqlsecrets/sqlsecrets/internal/standin/mysqlserver"
-	"github.com/sqlsecrets/sqlsecrets/internal/testkit/leak"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/configtest"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/logintest"
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/loopback"
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/testca"
 )
@@ -77,11 +78,6 @@ func TestConnect(t *testing.T) {
 }
 
 func TestEveryCharacter(t *testing.T) {
-	all := make([]rune, 0, 400)
-	for r := rune(1); r < 0x180; r++ {
-		all = append(all, r)
-	}
-	all = append(all, '€', '😀', '密')
 	certs := testca.New("localhost")
 	// Over TLS this method shows the server what it got.
 	s := start(t, &mysqlserver.Server{TLS: certs.Server, Method: mysqlserver.CachingSHA2, Full: true})
@@ -89,7 +85,7 @@ func TestEveryCharacter(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, text := range []string{string(all), " ", `\`, `'`, "a:b@tcp(evil)/x?tls=false", ""} {
+	for _, text := range []string{string(logintest.EveryCharacter()), " ", `\`, `'`, "a:b@tcp(evil)/x?tls=false", ""} {
 		_, _ = l.Connect(t.Context(), driver.Credentials{User: "u" + text, Password: driver.NewPassword(text)})
 		seen := s.Seen()
 		if got := seen[len(seen)-1]; got.Clear != text || got.User != "u"+text {
@@ -434,11 +430,7 @@ func TestPrepareFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer gomysql.DeregisterTLSConfig("known")
-	for _, c := range []struct {
-		name string
-		ep   driver.Endpoint
-		want string
-	}{
+	configtest.PrepareFails(t, gosqldriver.Engine{}, []configtest.PrepareCase{
 		{"parameter", driver.Endpoint{Host: "h", Port: 1, Params: pairs("TLS", "CANARY")}, `"TLS"`},
 		{"TLS configuration", driver.Endpoint{Host: "h", Port: 1, Params: pairs("tls", "CANARY")}, `"tls"`},
 		{"two TLS configurations", driver.Endpoint{Host: "h", Port: 1, Params: pairs("tls", "known"), TLS: &tls.Config{}}, `"tls"`},
@@ -450,14 +442,7 @@ func TestPrepareFails(t *testing.T) {
 		{"injection", driver.Endpoint{Host: "h)/x?tls=false#", Port: 1}, "host"},
 		{"port", driver.Endpoint{Host: "h", Port: 65536}, "port"},
 		{"no port", driver.Endpoint{Host: "h"}, "port"},
-	} {
-		l, err := gosqldriver.Engine{}.Prepare(c.ep)
-		if err == nil || !strings.Contains(err.Error(), c.want) || l != nil {
-			t.Errorf("%s: Prepare = %v, %v, want an error with %q", c.name, l, err, c.want)
-		} else if strings.Contains(err.Error(), "CANARY") {
-			t.Errorf("%s: %v quotes a value", c.name, err)
-		}
-	}
+	})
 }
 
 func TestRejected(t *testing.T) {
@@ -496,38 +481,13 @@ func TestNoDatabase(t *testing.T) {
 	}
 }
 
-// noPassword searches an error's texts and everything reachable from it.
 func noPassword(t *testing.T, err error, password string) {
 	t.Helper()
-	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q"} {
-		if strings.Contains(fmt.Sprintf(verb, err), password) {
-			t.Errorf("%s of the error shows the password", verb)
-		}
-	}
-	leak.Walk(err, func(path string, v reflect.Value) {
-		if v.Kind() == reflect.String && strings.Contains(v.String(), password) {
-			t.Errorf("the password is in %s", path)
-		}
-		switch v.Type() {
-		case reflect.TypeFor[gomysql.Config](), reflect.TypeFor[driver.Password]():
-			t.Errorf("%s is a %v", path, v.Type())
-		}
-	})
+	logintest.NoPassword(t, err, password, reflect.TypeFor[gomysql.Config]())
 }
 
-// Also where a dialer hides it.
 func TestContextErrorIsReachable(t *testing.T) {
-	s := start(t, &mysqlserver.Server{})
-	ctx, cancel := context.WithCancel(t.Context())
-	e := gosqldriver.Engine{Configure: func(c *gomysql.Config) error {
-		c.DialFunc = func(context.Context, string, string) (net.Conn, error) {
-			cancel()
-			return nil, errors.New("the tunnel is closed")
-		}
-		return nil
-	}}
-	_, err := connectContext(ctx, t, e, endpoint(s), goodPassword)
-	if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "the tunnel is closed") {
-		t.Errorf("Connect = %v, want both errors", err)
-	}
+	logintest.ContextErrorIsReachable(t, endpoint(start(t, &mysqlserver.Server{})), func(dial logintest.Dial) driver.Engine {
+		return gosqldriver.Engine{Configure: func(c *gomysql.Config) error { c.DialFunc = dial; return nil }}
+	})
 }

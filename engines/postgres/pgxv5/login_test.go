@@ -17,6 +17,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/engines/postgres/pgxv5"
 	"github.com/sqlsecrets/sqlsecrets/internal/standin/pgserver"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/configtest"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/logintest"
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/loopback"
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/testca"
 )
@@ -49,17 +51,12 @@ func TestConnect(t *testing.T) {
 }
 
 func TestEveryCharacter(t *testing.T) {
-	all := make([]rune, 0, 400)
-	for r := rune(1); r < 0x180; r++ {
-		all = append(all, r)
-	}
-	all = append(all, '€', '😀', '密')
 	s := (&pgserver.Server{}).Start(t)
 	l, err := pgxv5.Engine{}.Prepare(endpoint(s))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, text := range []string{string(all), " ", "", `\`, `'`, " sslmode=disable host=evil "} {
+	for _, text := range []string{string(logintest.EveryCharacter()), " ", "", `\`, `'`, " sslmode=disable host=evil "} {
 		conn, err := l.Connect(t.Context(), driver.Credentials{User: "u" + text, Password: driver.NewPassword(text)})
 		if err != nil {
 			t.Fatalf("password %q: %v", text, err)
@@ -268,7 +265,7 @@ func TestSeveralHosts(t *testing.T) {
 				}
 				hosts = append(hosts, host)
 			}
-			u, err := pgxv5.Engine{}.ParseURL("postgresql://"+strings.Join(hosts, ",")+"/app?user=id", notOwn)
+			u, err := pgxv5.Engine{}.ParseURL("postgresql://"+strings.Join(hosts, ",")+"/app?user=id", configtest.NotOwn)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -349,7 +346,7 @@ func TestContextHasEnded(t *testing.T) {
 	s := (&pgserver.Server{}).Start(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err := connectContext(ctx, t, pgxv5.Engine{}, endpoint(s), goodPassword)
+	_, err := logintest.ConnectContext(ctx, t, pgxv5.Engine{}, endpoint(s), "app_user", goodPassword)
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("Connect = %v, want context.Canceled", err)
 	}
@@ -395,7 +392,7 @@ func TestUnreachableHostGetsItsShare(t *testing.T) {
 		{3 * time.Second, 1600 * time.Millisecond, 2 * time.Second}, // and not half of it
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), c.all)
-		conn, err := connectContext(ctx, t, e, ep, goodPassword)
+		conn, err := logintest.ConnectContext(ctx, t, e, ep, "app_user", goodPassword)
 		cancel()
 		if err != nil {
 			t.Fatal(err)
@@ -474,11 +471,7 @@ func TestConfigureFails(t *testing.T) {
 }
 
 func TestPrepareFails(t *testing.T) {
-	for _, c := range []struct {
-		name string
-		ep   driver.Endpoint
-		want string
-	}{
+	errs := configtest.PrepareFails(t, pgxv5.Engine{}, []configtest.PrepareCase{
 		{"parameter", driver.Endpoint{Host: "h", Port: 1, Params: pairs("sslMode", "verify-full")}, `"sslMode"`},
 		{"authorities", driver.Endpoint{Host: "h", Port: 1, Params: pairs("sslmode", "verify-full", "sslrootcert", "/no/such/file")}, "unable to read CA file"},
 		{"not a certificate", driver.Endpoint{Host: "h", Port: 1, Params: pairs("sslmode", "verify-full", "sslrootcert", "login_test.go")}, "unable to add CA"},
@@ -489,33 +482,16 @@ func TestPrepareFails(t *testing.T) {
 		{"port", driver.Endpoint{Host: "h", Port: 65536}, "port"},
 		{"no port", driver.Endpoint{Host: "h"}, "port"},
 		{"NUL", driver.Endpoint{Host: "h", Port: 1, Database: "a\x00user\x00postgres"}, "NUL"},
-	} {
-		l, err := pgxv5.Engine{}.Prepare(c.ep)
-		if err == nil || !strings.Contains(err.Error(), c.want) || l != nil {
-			t.Errorf("%s: Prepare = %v, %v, want an error with %q", c.name, l, err, c.want)
-		}
-		var pe *pgconn.ParseConfigError
-		if errors.As(err, &pe) {
-			t.Errorf("%s: a *pgconn.ParseConfigError is in the tree", c.name)
-		}
+	})
+	for _, err := range errs {
+		noPassword(t, err, canary) // nor a *pgconn.ParseConfigError
 	}
 }
 
-// Also where a dialer hides it.
 func TestContextErrorIsReachable(t *testing.T) {
-	s := (&pgserver.Server{}).Start(t)
-	ctx, cancel := context.WithCancel(t.Context())
-	e := pgxv5.Engine{Configure: func(c *pgx.ConnConfig) error {
-		c.DialFunc = func(context.Context, string, string) (net.Conn, error) {
-			cancel()
-			return nil, errors.New("the tunnel is closed")
-		}
-		return nil
-	}}
-	_, err := connectContext(ctx, t, e, endpoint(s), goodPassword)
-	if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "the tunnel is closed") {
-		t.Errorf("Connect = %v, want both errors", err)
-	}
+	logintest.ContextErrorIsReachable(t, endpoint((&pgserver.Server{}).Start(t)), func(dial logintest.Dial) driver.Engine {
+		return pgxv5.Engine{Configure: func(c *pgx.ConnConfig) error { c.DialFunc = dial; return nil }}
+	})
 }
 
 // Errors of the caller's hooks that hold a configuration are cut down to their text.

@@ -6,13 +6,11 @@ import (
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/engines/postgres/pgxv5"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/configtest"
 )
 
 func TestCheckParams(t *testing.T) {
-	for _, c := range []struct {
-		params []string
-		want   []string // parts of the error; none: accepted
-	}{
+	configtest.CheckParams(t, pgxv5.Engine{}, []configtest.ParamsCase{
 		{nil, nil},
 		{pairsOf("sslmode", "disable"), nil},
 		{pairsOf("sslmode", "prefer"), nil},
@@ -87,45 +85,10 @@ func TestCheckParams(t *testing.T) {
 		{pairsOf("statement_cache_capacity", "0"), []string{`"statement_cache_capacity"`}},
 		{pairsOf("statement_cache_capacity", "CANARY"), []string{`"statement_cache_capacity"`}},
 		{pairsOf("description_cache_capacity", "0", "default_query_exec_mode", "cache_describe"), []string{`"description_cache_capacity"`}},
-	} {
-		err := pgxv5.Engine{}.CheckParams(pairs(c.params...))
-		if (err != nil) != (c.want != nil) {
-			t.Errorf("CheckParams(%q) = %v, want error: %t", c.params, err, c.want != nil)
-			continue
-		}
-		for _, part := range c.want {
-			if !strings.Contains(err.Error(), part) {
-				t.Errorf("CheckParams(%q) = %v, want %s in it", c.params, err, part)
-			}
-		}
-		if err != nil && strings.Contains(err.Error(), "CANARY") {
-			t.Errorf("CheckParams(%q) = %v quotes a value", c.params, err)
-		}
-	}
+	})
 }
 
-// A name that no setting of the server is known by, and that seems to be about TLS or the
-// login, is not handed on: the server might take it for a setting of its own and nobody
-// would notice that there is no TLS.
-func TestNamesAboutTLSAndLogins(t *testing.T) {
-	for word, names := range map[string][]string{
-		"ssl":    {"app.use_ssl_always", "SSLEverywhere"},
-		"tls":    {"app.use_tls_always", "TLSEverywhere"},
-		"cert":   {"app.ca_certs_of_rds", "ClientCertificates"},
-		"crypt":  {"app.crypto_level", "Encryption"},
-		"verify": {"app.verify_server", "VerifyHostNames"},
-		"trust":  {"app.trusted_hosts", "TrustAnchors"},
-		"secure": {"app.be_secure", "SecureTransport"},
-		"auth":   {"app.auth_method", "Authenticators"},
-	} {
-		for _, name := range names {
-			err := (pgxv5.Engine{}).CheckParams(pairs(name, "CANARY"))
-			if err == nil || !strings.Contains(err.Error(), `"`+name+`" is not known`) || !strings.Contains(err.Error(), `"`+word+`"`) || strings.Contains(err.Error(), "CANARY") {
-				t.Errorf("CheckParams(%s) = %v, want an error that has %q in it", name, err, word)
-			}
-		}
-	}
-}
+func TestNamesAboutTLSAndLogins(t *testing.T) { configtest.RejectsNamesAboutTLS(t, pgxv5.Engine{}) }
 
 // Settings that would be refused by their names are taken, and no other is in the list.
 func TestHarmless(t *testing.T) {
@@ -150,16 +113,7 @@ func TestInfo(t *testing.T) {
 		info.Database != "postgres" || info.DatabaseRequired || info.MaxLogins != 0 || !info.ClosesSuperseded {
 		t.Errorf("Info() = %+v", info)
 	}
-	for _, s := range []string{"postgres", "postgresql", "aurora-postgresql"} {
-		if !info.Accepts(s) {
-			t.Errorf("a secret of %q is not taken", s)
-		}
-	}
-	for _, s := range []string{"", "Postgres", "aurora", "aurora-mysql", "redshift", "postgresx"} {
-		if info.Accepts(s) {
-			t.Errorf("a secret of %q is taken", s)
-		}
-	}
+	configtest.Accepts(t, pgxv5.Engine{}, []string{"postgres", "postgresql", "aurora-postgresql"}, []string{"", "Postgres", "aurora", "aurora-mysql", "redshift", "postgresx"})
 }
 
 // What CheckParams takes, pgx takes.

@@ -25,7 +25,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/engines/sqlserver/mssqldb"
 	"github.com/sqlsecrets/sqlsecrets/internal/standin/tdsserver"
-	"github.com/sqlsecrets/sqlsecrets/internal/testkit/leak"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/configtest"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/logintest"
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/loopback"
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/testca"
 )
@@ -55,7 +56,7 @@ func TestConnect(t *testing.T) {
 func TestContextOfLoginDoesNotOutliveIt(t *testing.T) {
 	s := start(t, tdsserver.Options{})
 	ctx, cancel := context.WithCancel(t.Context())
-	conn, err := connectContext(ctx, t, mssqldb.Engine{}, endpoint(s, "logintimeout", "20"), "app_user", goodPassword)
+	conn, err := logintest.ConnectContext(ctx, t, mssqldb.Engine{}, endpoint(s, "logintimeout", "20"), "app_user", goodPassword)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,16 +68,11 @@ func TestContextOfLoginDoesNotOutliveIt(t *testing.T) {
 }
 
 func TestEveryCharacter(t *testing.T) {
-	all := make([]rune, 0, 0x180)
-	for r := rune(1); r < 0x180; r++ {
-		all = append(all, r)
-	}
-	all = append(all, []rune("€😀密\U0010FFFF")...)
 	s := start(t, tdsserver.Options{Databases: []string{"d😀b"}})
 	ep := endpoint(s)
 	ep.Database = "d😀b"
 	var texts []string
-	for part := range slices.Chunk(all, 100) {
+	for part := range slices.Chunk(logintest.EveryCharacter(), 100) {
 		texts = append(texts, string(part))
 	}
 	texts = append(texts, "😀", strings.Repeat("😀", 64), " ", " 😀 ", "';PWD=x;{}}")
@@ -84,20 +80,20 @@ func TestEveryCharacter(t *testing.T) {
 		user := "u" + strings.ReplaceAll(text[:min(len(text), 4)], `\`, "") // a "\" is Windows's
 		user = strings.ToValidUTF8(user, "")
 		s.SetPassword(user, text)
-		conn, err := connectContext(t.Context(), t, mssqldb.Engine{}, ep, user, text)
+		conn, err := logintest.ConnectContext(t.Context(), t, mssqldb.Engine{}, ep, user, text)
 		if err != nil {
 			t.Errorf("password %q: %v", text, err)
 			continue
 		}
 		_ = conn.Close()
-		if _, err := connectContext(t.Context(), t, mssqldb.Engine{}, ep, user, text+" "); err == nil {
+		if _, err := logintest.ConnectContext(t.Context(), t, mssqldb.Engine{}, ep, user, text+" "); err == nil {
 			t.Errorf("password %q with a space after it was accepted", text)
 		}
 	}
 	seen := len(s.Seen())
 	long := strings.Repeat("😀", 64) + "x"
 	for _, c := range [][2]string{{long, "p"}, {"u", long}, {"", "p"}} {
-		if _, err := connectContext(t.Context(), t, mssqldb.Engine{}, ep, c[0], c[1]); err == nil || strings.Contains(err.Error(), long) {
+		if _, err := logintest.ConnectContext(t.Context(), t, mssqldb.Engine{}, ep, c[0], c[1]); err == nil || strings.Contains(err.Error(), long) {
 			t.Errorf("Connect = %v, want an error without the value", err)
 		}
 	}
@@ -109,12 +105,12 @@ func TestEveryCharacter(t *testing.T) {
 func TestWindowsLogin(t *testing.T) {
 	s := start(t, tdsserver.Options{})
 	s.SetPassword(`CORP\app`, goodPassword)
-	conn, err := connectContext(t.Context(), t, mssqldb.Engine{}, endpoint(s), `CORP\app`, goodPassword)
+	conn, err := logintest.ConnectContext(t.Context(), t, mssqldb.Engine{}, endpoint(s), `CORP\app`, goodPassword)
 	if err != nil {
 		t.Fatal(err)
 	}
 	_ = conn.Close()
-	_, err = connectContext(t.Context(), t, mssqldb.Engine{}, endpoint(s), `CORP\app`, canary)
+	_, err = logintest.ConnectContext(t.Context(), t, mssqldb.Engine{}, endpoint(s), `CORP\app`, canary)
 	if !(mssqldb.Engine{}).Rejected(err) {
 		t.Errorf("Connect = %v, want a rejected login", err)
 	}
@@ -366,7 +362,7 @@ func TestLoginTimeout(t *testing.T) {
 						ctx, end := context.WithTimeout(t.Context(), limit)
 						defer end()
 						begin := time.Now()
-						_, err := connectContext(ctx, t, mssqldb.Engine{SessionInitSQL: "SET NOCOUNT ON"}, ep, "app_user", goodPassword)
+						_, err := logintest.ConnectContext(ctx, t, mssqldb.Engine{SessionInitSQL: "SET NOCOUNT ON"}, ep, "app_user", goodPassword)
 						if d := time.Since(begin); !errors.Is(err, context.DeadlineExceeded) || d > 6*time.Second {
 							t.Errorf("Connect = %v after %v, want %v in the tree", err, d, context.DeadlineExceeded)
 						}
@@ -431,23 +427,9 @@ func TestErrorsHoldNoPassword(t *testing.T) {
 	}
 }
 
-// noPassword searches an error's texts and everything reachable from it.
 func noPassword(t *testing.T, err error, password string) {
 	t.Helper()
-	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q"} {
-		if strings.Contains(fmt.Sprintf(verb, err), password) {
-			t.Errorf("%s of the error shows the password", verb)
-		}
-	}
-	leak.Walk(err, func(path string, v reflect.Value) {
-		if v.Kind() == reflect.String && strings.Contains(v.String(), password) {
-			t.Errorf("the password is in %s", path)
-		}
-		switch v.Type() {
-		case reflect.TypeFor[msdsn.Config](), reflect.TypeFor[mssql.Connector](), reflect.TypeFor[driver.Password]():
-			t.Errorf("%s is a %v", path, v.Type())
-		}
-	})
+	logintest.NoPassword(t, err, password, reflect.TypeFor[msdsn.Config](), reflect.TypeFor[mssql.Connector]())
 }
 
 // What go-mssqldb logs, if a program wants everything.
@@ -457,7 +439,7 @@ func TestLogsHoldNoPassword(t *testing.T) {
 	defer mssql.SetLogger(log.New(io.Discard, "", 0))
 	s := start(t, tdsserver.Options{})
 	for _, user := range []string{"app_user", `CORP\app`} {
-		if _, err := connectContext(t.Context(), t, mssqldb.Engine{}, endpoint(s, "log", "65535"), user, canary); err == nil {
+		if _, err := logintest.ConnectContext(t.Context(), t, mssqldb.Engine{}, endpoint(s, "log", "65535"), user, canary); err == nil {
 			t.Error("Connect succeeded")
 		}
 	}
@@ -640,11 +622,7 @@ func TestAddresses(t *testing.T) {
 
 func TestPrepareFails(t *testing.T) {
 	certs := newCertificates(t, "h")
-	for _, c := range []struct {
-		name string
-		ep   driver.Endpoint
-		want string
-	}{
+	configtest.PrepareFails(t, mssqldb.Engine{}, []configtest.PrepareCase{
 		{"parameter", driver.Endpoint{Host: "h", Port: 1, Params: pairs("encrypted", "CANARY")}, `"encrypted"`},
 		{"time zone", driver.Endpoint{Host: "h", Port: 1, Params: pairs("timezone", "CANARY")}, `"timezone"`},
 		{"no file", driver.Endpoint{Host: "h", Port: 1, Params: pairs("certificate", "/CANARY.pem")}, `"certificate": the file cannot be read: no such file`},
@@ -660,14 +638,7 @@ func TestPrepareFails(t *testing.T) {
 		{"no port", driver.Endpoint{Host: "h"}, "port"},
 		{"database", driver.Endpoint{Host: "h", Port: 1, Database: strings.Repeat("x", 129)}, "database"},
 		{"NUL", driver.Endpoint{Host: "h", Port: 1, Database: "CANARY\x00x"}, "database"},
-	} {
-		l, err := mssqldb.Engine{}.Prepare(c.ep)
-		if err == nil || !strings.Contains(err.Error(), c.want) || l != nil {
-			t.Errorf("%s: Prepare = %v, %v, want an error with %q", c.name, l, err, c.want)
-		} else if strings.Contains(err.Error(), "CANARY") {
-			t.Errorf("%s: %v quotes a value", c.name, err)
-		}
-	}
+	})
 }
 
 // Settings of the environment do not apply.

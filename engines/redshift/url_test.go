@@ -32,16 +32,9 @@ func TestParseURL(t *testing.T) {
 func TestParseURLFails(t *testing.T) {
 	configtest.ParseURLFails(t, redshift.Engine{}, configtest.Own, []configtest.ErrorCase{
 		{"redshift:iam://CANARY:eu-west-1/dev?user=id", "IAM"},
-		{"redshift://h/dev", `"user"`},
-		{"redshift://h/dev?User=CANARY", `"User" is spelt "user"`},
-		{"redshift://h/dev?user=id&UID=CANARY", `"UID" is not allowed`},
-		{"redshift://h/dev;user=id;PWD=CANARY", `"PWD" is not allowed`},
 		{"redshift://h/dev?user=id&password=a;CANARY=b", `"password" is not allowed`},
 		{"redshift://h/dev?user=id&CANARY", "a property has no value"},
-		{"redshift://h1,h2/dev?user=id", "several hosts"},
 		{"redshift://h/CANARY/x?user=id", `"/"`},
-		{"redshift://u:CANARY@h/dev?user=id", "credentials"},
-		{"redshift://h:CANARY/dev?user=id", "port"},
 		{"redshift://h/CANARY%2?user=id", "database"},
 	})
 }

@@ -33,15 +33,8 @@ func TestParseURL(t *testing.T) {
 
 func TestParseURLFails(t *testing.T) {
 	configtest.ParseURLFails(t, gosqldriver.Engine{}, configtest.Own, []configtest.ErrorCase{
-		{"mysql://h/db", `"user"`},
-		{"mysql://h/db?user=", `"user"`},
-		{"mysql://h/db?USER=CANARY", `"USER" is spelt "user"`},
-		{"mysql://h/db?user=id&user=CANARY", `"user" is given twice`},
-		{"mysql://h/db?user=id&password=s&CANARY", `"password" is not allowed`},
-		{"mysql://h/db?user=id&password1=CANARY", `"password1" is not allowed`},
 		{"mysql://h/db?user=id&CANARY", "a property has no value"},
 		{"mysql://h/db?user=id&sql_mode=CANARY%zz", `"sql_mode"`},
-		{"mysql://u:CANARY@h/db?user=id", "credentials"},
 		{"mysql://h1,CANARY/db?user=id", "more than one host"},
 		{"mysql://address=(host=CANARY)/db?user=id", "more than one host"},
 		{"mysql://(host=CANARY,port=1)/db?user=id", "more than one host"},
@@ -49,7 +42,6 @@ func TestParseURLFails(t *testing.T) {
 		{"mysql:replication://CANARY/db?user=id", "mysql://host:port/database"},
 		{"mysql:CANARY?user=id", "mysql://host:port/database"},
 		{"mysql://h/db?user=id&sql_mode=x#CANARY", `"#"`},
-		{"mysql://h:CANARY/db?user=id", "port"},
 		{"mysql://h/CANARY/x?user=id", `"/"`},
 		{"mysql://h/CANARY%?user=id", "database"},
 		{"mysql://h/db?user=id&sessionVariables=sql_mode=1,sql_mode=2", `"sessionVariables"`},

@@ -54,15 +54,8 @@ func TestParseURL(t *testing.T) {
 
 func TestParseURLFails(t *testing.T) {
 	configtest.ParseURLFails(t, mssqldb.Engine{}, configtest.Own, []configtest.ErrorCase{
-		{"sqlserver://h", `"user"`},
-		{"sqlserver://h;user=", `"user"`},
 		{"sqlserver:h;user=id", "sqlserver://host"},
-		{"sqlserver://h;USER=CANARY", `"USER" is spelt "user"`},
-		{"sqlserver://h;userName=CANARY", `"userName" is not allowed`},
-		{"sqlserver://h;user=id;User=CANARY", `"User" is given twice`},
 		{"sqlserver://h;user=id;password=s;CANARY", "a property has no value"},
-		{"sqlserver://h;user=id;password=CANARY", `"password" is not allowed`},
-		{"sqlserver://h;user=id;pwd={CANARY}", `"pwd" is not allowed`},
 		{"sqlserver://h;user=id;CANARY", "a property has no value"},
 		{"sqlserver://h;user=id;CAN ARY=1", "a name that none has"},
 		{"sqlserver://h;user=id;=CANARY", "a name that none has"},
@@ -70,9 +63,6 @@ func TestParseURLFails(t *testing.T) {
 		{"sqlserver://h;user=id;app={CANARY}x", `"app"`},
 		{"sqlserver://h;user=id;app=CANARY{x}", `"app"`},
 		{"sqlserver://h;user=id;app=CANARY\x00", "NUL"},
-		{"sqlserver://u:CANARY@h;user=id", "credentials"},
-		{"sqlserver://h:CANARY;user=id", "port"},
-		{"sqlserver://h:0;user=id", "port"},
 		{`sqlserver://h:1433\CANARY;user=id`, "port before"},
 		{`sqlserver://h\I:CANARY;user=id`, "port"},
 		{`sqlserver://h\CAN ARY;user=id`, "instance"},

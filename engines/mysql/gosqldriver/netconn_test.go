@@ -60,8 +60,6 @@ func TestSuperseded(t *testing.T) {
 		params    []string
 		configure func(*gomysql.Config) error
 	}{
-		{"plain", &mysqlserver.Server{}, nil, nil},
-		{"TLS", &mysqlserver.Server{TLS: certs.Server}, nil, nil},
 		{"TLS, time limits", &mysqlserver.Server{TLS: certs.Server}, pairsOf("readTimeout", "20s", "writeTimeout", "20s", "timeout", "20s"), nil},
 		{"tcp4", &mysqlserver.Server{}, nil, func(c *gomysql.Config) error { c.Net = "tcp4"; return nil }},
 		{"dialer", &mysqlserver.Server{}, nil, dial(func(c net.Conn) net.Conn { return c })},

@@ -42,9 +42,6 @@ func TestSuperseded(t *testing.T) {
 		params    []string
 		configure func(*pgx.ConnConfig) error
 	}{
-		{"plain", &pgserver.Server{}, pairsOf("sslmode", "disable"), nil},
-		{"TLS not available", &pgserver.Server{}, nil, nil},
-		{"TLS", &pgserver.Server{TLS: certs.Server}, pairsOf("sslmode", "verify-full", "sslrootcert", certs.File(t)), nil},
 		{"dialer, TLS", &pgserver.Server{TLS: certs.Server}, nil, dialer},
 		{"not preferred", &pgserver.Server{}, pairsOf("sslmode", "disable", "target_session_attrs", "prefer-standby"), nil},
 	} {

@@ -296,13 +296,7 @@ func TestErrorsHoldNoPassword(t *testing.T) {
 			if c.change != nil {
 				c.change(&ep)
 			}
-			_, err := connect(t, gosqldriver.Engine{}, ep, canary)
-			if err == nil || !strings.Contains(err.Error(), c.want) {
-				t.Fatalf("Connect = %v, want an error with %q", err, c.want)
-			}
-			if c.as != nil && !errors.As(err, c.as) {
-				t.Errorf("no %T in the tree of %v", c.as, err)
-			}
+			err := logintest.Fails(t, gosqldriver.Engine{}, ep, canary, c.want, c.as)
 			noPassword(t, err, canary)
 			s.WaitClosed(t)
 		})
@@ -324,17 +318,7 @@ func TestConfigure(t *testing.T) {
 		c.Params["autocommit"] = fmt.Sprint(calls)
 		return nil
 	}}
-	l, err := e.Prepare(endpoint(s, "sql_mode", "''"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for range 2 {
-		conn, err := l.Connect(t.Context(), driver.Credentials{User: "app_user", Password: driver.NewPassword(goodPassword)})
-		if err != nil {
-			t.Fatal(err)
-		}
-		_ = conn.Close()
-	}
+	logintest.ConnectTwice(t, e, endpoint(s, "sql_mode", "''"), "app_user", goodPassword)
 	s.WaitClosed(t)
 	for i, q := range s.Queries() {
 		if want := fmt.Sprintf("autocommit = %d", i+1); !strings.Contains(q, want) {

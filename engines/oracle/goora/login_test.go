@@ -349,17 +349,7 @@ func TestTLSConfigIsCloned(t *testing.T) {
 		c.TLSConfig.ServerName = "localhost"
 		return nil
 	}}
-	l, err := e.Prepare(ep)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for range 2 {
-		conn, err := l.Connect(t.Context(), driver.Credentials{User: "app_user", Password: driver.NewPassword(goodPassword)})
-		if err != nil {
-			t.Fatal(err)
-		}
-		_ = conn.Close()
-	}
+	logintest.ConnectTwice(t, e, ep, "app_user", goodPassword)
 	e = goora.Engine{Configure: func(c *configurations.ConnectionConfig) error {
 		c.TLSConfig = mine
 		return nil
@@ -565,17 +555,7 @@ func TestConfigure(t *testing.T) {
 		c.Servers[0].Addr = "localhost"
 		return nil
 	}}
-	l, err := e.Prepare(endpoint(s, "prefetch_rows", "7"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for range 2 {
-		conn, err := l.Connect(t.Context(), driver.Credentials{User: "app_user", Password: driver.NewPassword(goodPassword)})
-		if err != nil {
-			t.Fatal(err)
-		}
-		_ = conn.Close()
-	}
+	logintest.ConnectTwice(t, e, endpoint(s, "prefetch_rows", "7"), "app_user", goodPassword)
 	if calls != 2 {
 		t.Errorf("Configure was called %d times for two connects", calls)
 	}

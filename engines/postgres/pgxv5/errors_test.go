@@ -117,8 +117,6 @@ func TestRejected(t *testing.T) {
 	}
 }
 
-// The error of every way to fail has pgx's text and its causes, and neither the
-// password nor a configuration anywhere.
 func TestNoDatabase(t *testing.T) {
 	for _, test := range []struct {
 		code, routine, message string
@@ -146,6 +144,8 @@ func TestNoDatabase(t *testing.T) {
 	}
 }
 
+// The error of every way to fail has pgx's text and its causes, and neither the
+// password nor a configuration anywhere.
 func TestErrorsHoldNoPassword(t *testing.T) {
 	certs := testca.New("localhost")
 	reject := func(pgserver.Login) *pgserver.Error { return pgserver.NewError("28P01", "auth_failed", "no") }
@@ -180,15 +180,9 @@ func TestErrorsHoldNoPassword(t *testing.T) {
 			if c.change != nil {
 				c.change(&ep)
 			}
-			_, err := connect(t, c.engine, ep, canary)
-			if err == nil {
-				t.Fatal("Connect succeeded")
-			}
-			if text := err.Error(); !strings.HasPrefix(text, "failed to connect to `user=app_user database=") || !strings.Contains(text, c.want) {
-				t.Errorf("Connect = %v, want pgx's text with %q", err, c.want)
-			}
-			if c.as != nil && !errors.As(err, c.as) {
-				t.Errorf("no %T in the tree of %v", c.as, err)
+			err := logintest.Fails(t, c.engine, ep, canary, c.want, c.as)
+			if !strings.HasPrefix(err.Error(), "failed to connect to `user=app_user database=") {
+				t.Errorf("Connect = %v, want pgx's text", err)
 			}
 			noPassword(t, err, canary)
 			if c.server != nil {

@@ -388,13 +388,7 @@ func TestErrorsHoldNoPassword(t *testing.T) {
 			if c.change != nil {
 				c.change(s, &ep)
 			}
-			_, err := connect(t, c.engine, ep, password)
-			if err == nil || !strings.Contains(err.Error(), c.want) {
-				t.Fatalf("Connect = %v, want an error with %q", err, c.want)
-			}
-			if c.as != nil && !errors.As(err, c.as) {
-				t.Errorf("no %T in the tree of %v", c.as, err)
-			}
+			err := logintest.Fails(t, c.engine, ep, password, c.want, c.as)
 			if errors.Is(err, sqldriver.ErrBadConn) {
 				t.Errorf("%v is ErrBadConn", err)
 			}
@@ -440,17 +434,7 @@ func TestConfigure(t *testing.T) {
 		c.Parameters["app name"] += "+"
 		return nil
 	}}
-	l, err := e.Prepare(endpoint(s, "app name", "x"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for range 2 {
-		conn, err := l.Connect(t.Context(), driver.Credentials{User: "app_user", Password: driver.NewPassword(goodPassword)})
-		if err != nil {
-			t.Fatal(err)
-		}
-		_ = conn.Close()
-	}
+	logintest.ConnectTwice(t, e, endpoint(s, "app name", "x"), "app_user", goodPassword)
 	if len(configs) != 2 {
 		t.Errorf("%d configurations for TLS of two connections", len(configs))
 	}

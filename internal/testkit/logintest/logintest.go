@@ -186,3 +186,29 @@ func How(t *testing.T, e driver.Engine, ep driver.Endpoint, password string, log
 	_ = conn.Close()
 	return seen(), nil
 }
+
+// ConnectTwice prepares once and connects twice, as a pool does.
+func ConnectTwice(t *testing.T, e driver.Engine, ep driver.Endpoint, user, password string) {
+	t.Helper()
+	c := NewConnector(t, e, ep, user, password, nil)
+	for range 2 {
+		conn, err := c.Connect(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = conn.Close()
+	}
+}
+
+// Fails connects and checks that the error has a text, and as, if it is not nil, in its tree.
+func Fails(t *testing.T, e driver.Engine, ep driver.Endpoint, password, text string, as any) error {
+	t.Helper()
+	_, err := Connect(t, e, ep, "app_user", password)
+	if err == nil || !strings.Contains(err.Error(), text) {
+		t.Fatalf("Connect = %v, want an error with %q", err, text)
+	}
+	if as != nil && !errors.As(err, as) {
+		t.Errorf("no %T in the tree of %v", as, err)
+	}
+	return err
+}

@@ -1,6 +1,7 @@
 package mssqldb_test
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"database/sql"
@@ -239,10 +240,8 @@ func TestTLS(t *testing.T) {
 			s := start(t, c.server)
 			ep := endpoint(s, c.params...)
 			ep.TLS = c.tls
-			if c.host != "" {
-				ep.Host = c.host
-			}
-			got, _ := logintest.How(t, mssqldb.Engine{Dial: dialTo(s)}, ep, goodPassword, func() int { return len(s.Seen()) }, func() string {
+			ep.Host = cmp.Or(c.host, ep.Host)
+			logintest.Outcome{Want: c.want, Opaque: true, Logins: func() int { return len(s.Seen()) }, Seen: func() string {
 				switch l := s.Seen()[0]; {
 				case l.Full:
 					return "full"
@@ -250,10 +249,7 @@ func TestTLS(t *testing.T) {
 					return "login"
 				}
 				return "plain"
-			})
-			if !strings.Contains(got, c.want) {
-				t.Errorf("got %q, want %q", got, c.want)
-			}
+			}}.Check(t, mssqldb.Engine{Dial: dialTo(s)}, ep, goodPassword)
 			wantOpen(t, s, 0)
 			if c.tls != nil && c.tls.NextProtos != nil {
 				t.Error("the caller's configuration was changed")

@@ -115,6 +115,13 @@ func (in Injection) Fuzz(f *testing.F) {
 	})
 }
 
+// PgxFields are the fields of a *pgx.ConnConfig in which an endpoint shows.
+func PgxFields(ep Endpoint) map[string]string {
+	name, _, _ := strings.Cut(ep.Host, "%") // not an IPv6 zone
+	return Pairs("Host", strconv.Quote(ep.Host), "Port", strconv.Itoa(ep.Port), "Database", strconv.Quote(ep.Database),
+		"TLSConfig.ServerName", strconv.Quote(name))
+}
+
 // plainHost is a host as an engine gets it.
 func plainHost(host string) string {
 	inner := strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")

@@ -3,6 +3,7 @@ package logintest
 
 import (
 	"context"
+	"crypto/x509"
 	"database/sql"
 	sqldriver "database/sql/driver"
 	"errors"
@@ -172,19 +173,36 @@ func NoPassword(t *testing.T, err error, password string, types ...reflect.Type)
 	})
 }
 
-// How logs in to an endpoint and returns how that went: what seen says of the login, or the
-// error's text. It checks that the server saw no login that failed. Logins counts them.
-func How(t *testing.T, e driver.Engine, ep driver.Endpoint, password string, logins func() int, seen func() string) (string, error) {
+// An Outcome says what a login over TLS, or not over TLS, comes to.
+type Outcome struct {
+	Want   string        // a part of what Seen returns, or of the error; or several with "|" between, one of which it has
+	Logins func() int    // counts what the server saw: a login that fails is not to reach it
+	Seen   func() string // describes a login that the server accepted, such as "tls"
+	// Opaque says that the vendor's driver keeps no error of crypto/tls in the tree. Without
+	// it the error of a certificate with another name must be an x509.HostnameError.
+	Opaque bool
+}
+
+// Check logs in to an endpoint.
+func (o Outcome) Check(t *testing.T, e driver.Engine, ep driver.Endpoint, password string) {
 	t.Helper()
 	conn, err := Connect(t, e, ep, "app_user", password)
-	if err != nil {
-		if n := logins(); n != 0 {
+	got := ""
+	if err == nil {
+		_ = conn.Close()
+		got = o.Seen()
+	} else {
+		got = err.Error()
+		if n := o.Logins(); n != 0 {
 			t.Errorf("the server saw %d logins before %v", n, err)
 		}
-		return err.Error(), err
 	}
-	_ = conn.Close()
-	return seen(), nil
+	if !slices.ContainsFunc(strings.Split(o.Want, "|"), func(part string) bool { return strings.Contains(got, part) }) {
+		t.Errorf("got %q, want %q", got, o.Want)
+	}
+	if name := (x509.HostnameError{}); !o.Opaque && strings.Contains(o.Want, "not other.test") && !errors.As(err, &name) {
+		t.Errorf("no %T in the tree of %v", name, err)
+	}
 }
 
 // ConnectTwice prepares once and connects twice, as a pool does.

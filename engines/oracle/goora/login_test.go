@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"database/sql"
 	sqldriver "database/sql/driver"
 	"errors"
 	"fmt"
@@ -26,7 +27,9 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/engines/oracle/goora"
 	"github.com/sqlsecrets/sqlsecrets/internal/standin/tnsserver"
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/configtest"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/leak"
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/logintest"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/loopback"
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/testca"
 )
 
@@ -128,6 +131,43 @@ func TestEveryCharacter(t *testing.T) {
 		if _, err := connect(t, goora.Engine{}, endpoint(s), password+"x"); !(goora.Engine{}).Rejected(err) {
 			t.Errorf("password %.20q with a letter after it: %v, want a rejected login", password, err)
 		}
+	}
+}
+
+// What TestRefusedLogins does not have. Nor is the password in what is kept between logins,
+// or in the error of a statement.
+func TestErrorsHoldNoPassword(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		change func(*tnsserver.Server, *driver.Endpoint)
+	}{
+		{"no TLS", func(_ *tnsserver.Server, ep *driver.Endpoint) { ep.Params = pairs("SSL", "true") }},
+		{"nobody listens", func(_ *tnsserver.Server, ep *driver.Endpoint) { ep.Port = loopback.ClosedPort(t) }},
+		{"hangs up", func(s *tnsserver.Server, _ *driver.Endpoint) { s.HangUp(tnsserver.AtLogin) }},
+		{"silent", func(s *tnsserver.Server, ep *driver.Endpoint) {
+			s.Hang(tnsserver.AtLogin)
+			ep.Params = pairs("connect_timeout", "100ms")
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := start(t, nil)
+			ep := endpoint(s)
+			c.change(s, &ep)
+			noPassword(t, logintest.Fails(t, goora.Engine{}, ep, canary, "", nil), canary)
+		})
+	}
+	s := start(t, nil)
+	s.SetPassword("app_user", canary)
+	c := logintest.NewConnector(t, goora.Engine{}, endpoint(s), "app_user", canary, nil)
+	db := sql.OpenDB(c)
+	defer db.Close()
+	_, err := db.ExecContext(t.Context(), "NO SUCH STATEMENT")
+	if accepted, _ := s.Logins("app_user"); err == nil || accepted != 1 {
+		t.Fatalf("Exec = %v after %d logins, want an error after one", err, accepted)
+	}
+	noPassword(t, err, canary)
+	if where := leak.Find(c.Login, canary); where != "" {
+		t.Errorf("the password is still in the login: %s", where)
 	}
 }
 

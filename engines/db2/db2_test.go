@@ -7,7 +7,6 @@ import (
 	sqldriver "database/sql/driver"
 	"errors"
 	"fmt"
-	"net"
 	"strconv"
 	"strings"
 	"sync"
@@ -21,6 +20,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/standin/db2cli"
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/configtest"
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/leak"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/logintest"
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/testca"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
@@ -270,18 +270,7 @@ func TestRejectedAndNoDatabase(t *testing.T) {
 		{"nil", nil, false, false},
 		{"nil pointer", (*db2cli.Error)(nil), false, false},
 	} {
-		errs := []error{c.err}
-		if c.err != nil && c.name != "nil pointer" {
-			errs = append(errs, fmt.Errorf("wrapped: %w", c.err), errors.Join(net.ErrClosed, c.err))
-		}
-		for _, err := range errs {
-			if got := fake.Rejected(err); got != c.rejected {
-				t.Errorf("%s: Rejected(%T) = %t, want %t", c.name, err, got, c.rejected)
-			}
-			if got := fake.NoDatabase(err); got != c.noDatabase {
-				t.Errorf("%s: NoDatabase(%T) = %t, want %t", c.name, err, got, c.noDatabase)
-			}
-		}
+		t.Run(c.name, func(t *testing.T) { logintest.Verdict(t, fake, c.err, c.rejected, c.noDatabase) })
 	}
 }
 

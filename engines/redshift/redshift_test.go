@@ -21,6 +21,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/engines/redshift"
 	"github.com/sqlsecrets/sqlsecrets/internal/standin/pgserver"
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/leak"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/logintest"
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/loopback"
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/testca"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
@@ -232,19 +233,10 @@ func TestRejected(t *testing.T) {
 		{"57P03", "", "the cluster is resuming", false},
 	} {
 		pg := &pgconn.PgError{Code: c.code, Routine: c.routine, Message: c.message}
-		for _, err := range []error{pg, fmt.Errorf("wrapped: %w", pg), errors.Join(net.ErrClosed, pg)} {
-			if got := (redshift.Engine{}).Rejected(err); got != c.want {
-				t.Errorf("Rejected(%s %s %q in a %T) = %t, want %t", c.code, c.routine, c.message, err, got, c.want)
-			}
-			if got, want := (redshift.Engine{}).NoDatabase(err), c.code == "3D000"; got != want {
-				t.Errorf("NoDatabase(%s in a %T) = %t", c.code, err, got)
-			}
-		}
+		logintest.Verdict(t, redshift.Engine{}, pg, c.want, c.code == "3D000")
 	}
 	for _, err := range []error{nil, errors.New(wrong), errors.New("28000"), context.DeadlineExceeded} {
-		if (redshift.Engine{}).Rejected(err) {
-			t.Errorf("Rejected(%v) = true", err)
-		}
+		logintest.Verdict(t, redshift.Engine{}, err, false, false)
 	}
 }
 

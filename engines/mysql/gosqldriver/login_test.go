@@ -395,39 +395,20 @@ func TestPrepareFails(t *testing.T) {
 	})
 }
 
-func TestRejected(t *testing.T) {
-	for number, want := range map[uint16]bool{
-		1045: true, 1698: true,
-		1044: false, 1046: false, 1049: false, 1040: false, 1129: false, 1130: false, 1227: false,
-		3118: false, 3955: false, 4151: false, 4150: false, 1862: false, 1820: false, 3159: false, 0: false,
+func TestErrorNumbers(t *testing.T) {
+	for number, want := range map[uint16]struct{ rejected, noDatabase bool }{
+		1045: {true, false}, 1698: {true, false},
+		1044: {false, true}, 1049: {false, true},
+		1046: {}, 1146: {}, 1040: {}, 1129: {}, 1130: {}, 1227: {},
+		3118: {}, 3955: {}, 4151: {}, 4150: {}, 1862: {}, 1820: {}, 3159: {}, 0: {},
 	} {
-		me := &gomysql.MySQLError{Number: number, Message: "Access denied for user 'app'@'%' (using password: YES)"}
-		for _, err := range []error{me, fmt.Errorf("wrapped: %w", me), errors.Join(net.ErrClosed, me)} {
-			if got := (gosqldriver.Engine{}).Rejected(err); got != want {
-				t.Errorf("Rejected(%d in a %T) = %t, want %t", number, err, got, want)
-			}
-		}
+		err := &gomysql.MySQLError{Number: number, Message: "Access denied for user 'app'@'%' (using password: YES): Unknown database"}
+		logintest.Verdict(t, gosqldriver.Engine{}, err, want.rejected, want.noDatabase)
 	}
-	for _, err := range []error{nil, errors.New("Error 1045 (28000): Access denied"), gomysql.ErrInvalidConn, context.Canceled} {
-		if (gosqldriver.Engine{}).Rejected(err) {
-			t.Errorf("Rejected(%v) = true", err)
-		}
-	}
-}
-
-func TestNoDatabase(t *testing.T) {
-	for number, want := range map[uint16]bool{1049: true, 1044: true, 1045: false, 1046: false, 1146: false, 0: false} {
-		me := &gomysql.MySQLError{Number: number, Message: "Unknown database 'app'"}
-		for _, err := range []error{me, fmt.Errorf("wrapped: %w", me)} {
-			if got := (gosqldriver.Engine{}).NoDatabase(err); got != want {
-				t.Errorf("NoDatabase(%d in a %T) = %t, want %t", number, err, got, want)
-			}
-		}
-	}
-	for _, err := range []error{nil, errors.New("Error 1049 (42000): Unknown database"), gomysql.ErrInvalidConn} {
-		if (gosqldriver.Engine{}).NoDatabase(err) {
-			t.Errorf("NoDatabase(%v) = true", err)
-		}
+	for _, err := range []error{
+		nil, errors.New("Error 1045 (28000): Access denied"), errors.New("Error 1049 (42000): Unknown database"), gomysql.ErrInvalidConn, context.Canceled,
+	} {
+		logintest.Verdict(t, gosqldriver.Engine{}, err, false, false)
 	}
 }
 

@@ -656,18 +656,9 @@ func TestErrorCodes(t *testing.T) {
 		28000: {}, 28001: {}, 28002: {}, 1045: {}, 1034: {}, 12516: {}, 12541: {}, 12564: {}, 28040: {}, 17: {}, 0: {},
 	} {
 		oe := &network.OracleError{ErrCode: code, ErrMsg: "ORA-01017: invalid username/password; logon denied"}
-		for _, err := range []error{oe, fmt.Errorf("wrapped: %w", oe), errors.Join(net.ErrClosed, oe)} {
-			if got := (goora.Engine{}).Rejected(err); got != want.rejected {
-				t.Errorf("Rejected(%d in a %T) = %t, want %t", code, err, got, want.rejected)
-			}
-			if got := (goora.Engine{}).NoDatabase(err); got != want.noDatabase {
-				t.Errorf("NoDatabase(%d in a %T) = %t, want %t", code, err, got, want.noDatabase)
-			}
-		}
+		logintest.Verdict(t, goora.Engine{}, oe, want.rejected, want.noDatabase)
 	}
 	for _, err := range []error{nil, errors.New("ORA-01017: invalid username/password"), sqldriver.ErrBadConn, context.Canceled} {
-		if (goora.Engine{}).Rejected(err) || (goora.Engine{}).NoDatabase(err) {
-			t.Errorf("Rejected or NoDatabase of %v", err)
-		}
+		logintest.Verdict(t, goora.Engine{}, err, false, false)
 	}
 }

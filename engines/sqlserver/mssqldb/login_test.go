@@ -637,16 +637,9 @@ func TestRejected(t *testing.T) {
 		{list(40615), false, false},
 		{list(), false, false},
 	} {
-		for _, err := range []error{c.err, fmt.Errorf("wrapped: %w", c.err), errors.Join(net.ErrClosed, c.err)} {
-			e := mssqldb.Engine{}
-			if e.Rejected(err) != c.rejected || e.NoDatabase(err) != c.missing {
-				t.Errorf("%v in a %T: Rejected = %t, NoDatabase = %t, want %t and %t", c.err.All, err, e.Rejected(err), e.NoDatabase(err), c.rejected, c.missing)
-			}
-		}
+		logintest.Verdict(t, mssqldb.Engine{}, c.err, c.rejected, c.missing)
 	}
 	for _, err := range []error{nil, errors.New("mssql: login error: Login failed for user 'app'. (18456)"), context.Canceled} {
-		if (mssqldb.Engine{}).Rejected(err) || (mssqldb.Engine{}).NoDatabase(err) {
-			t.Errorf("%v counts", err)
-		}
+		logintest.Verdict(t, mssqldb.Engine{}, err, false, false)
 	}
 }

@@ -230,3 +230,18 @@ func Fails(t *testing.T, e driver.Engine, ep driver.Endpoint, password, text str
 	}
 	return err
 }
+
+// Verdict checks whether an engine takes an error for a rejection and for a database that
+// does not exist: the error as it is, wrapped, and joined with another.
+func Verdict(t *testing.T, e driver.Engine, err error, rejected, noDatabase bool) {
+	t.Helper()
+	forms := []error{err}
+	if err != nil {
+		forms = append(forms, fmt.Errorf("wrapped: %w", err), errors.Join(net.ErrClosed, err))
+	}
+	for _, form := range forms {
+		if e.Rejected(form) != rejected || e.NoDatabase(form) != noDatabase {
+			t.Errorf("%v in a %T: Rejected = %t, NoDatabase = %t, want %t and %t", err, form, e.Rejected(form), e.NoDatabase(form), rejected, noDatabase)
+		}
+	}
+}

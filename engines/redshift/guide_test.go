@@ -1,7 +1,6 @@
 package redshift_test
 
 import (
-	"errors"
 	"net/url"
 	"path/filepath"
 	"strings"
@@ -9,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/driver/drivertest"
 	"github.com/sqlsecrets/sqlsecrets/engines/redshift"
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/configtest"
@@ -131,13 +131,12 @@ var guideProperties = drivertest.Cases(`
 // connectingBy returns with what pgx would connect.
 func connectingBy(t *testing.T, dsn, secret string) (drivertest.Fields, error) {
 	t.Helper()
-	var config *pgx.ConnConfig
-	e := redshift.Engine{}
-	e.Configure = func(c *pgx.ConnConfig) error {
-		config = c
-		return errors.New("not dialled")
-	}
-	if err := drivertest.Connect(t.Context(), e, dsn, secret); config == nil {
+	config, err := configtest.CaptureDSN(t, dsn, secret, func(configure func(*pgx.ConnConfig) error) driver.Engine {
+		e := redshift.Engine{}
+		e.Configure = configure
+		return e
+	}, nil)
+	if err != nil {
 		return nil, err
 	}
 	return drivertest.FieldsOf(config).Without("connString"), nil

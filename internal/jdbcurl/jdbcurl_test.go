@@ -92,6 +92,13 @@ func TestSplitHostPort(t *testing.T) {
 			t.Errorf("SplitHostPort(%q) = %q, %d, %v", c.in, host, port, err)
 		}
 	}
+	for in, want := range map[string]string{
+		"u@h": "credentials", "u:p@h": "credentials", "[::1": `"["`, "[::1]x": `"]"`, "[h]": "brackets", "::1": "IPv6", "h:x": "port", "h:0": "port", "h:65536": "port", "h:": "port", "h x": "host",
+	} {
+		if _, _, err := jdbcurl.SplitHostPort(in); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("SplitHostPort(%q): %v, want an error with %s", in, err, want)
+		}
+	}
 	for _, in := range []string{
 		"h:", "h:0", "h:65536", "h:-1", "h:+1", "h:x", "h: 1", "::1", "[::1", "[::1]x", "[::1]:", "[]", "[]:1", "[h]:1", "[1.2.3.4]",
 		"[::1%]", "[fe80::1%x/y]:5", "[fe80::1%x,y]:5", "[fe80::1%x y]", "u@h", "u:p@h", "h/x", "h?x", "h#x", "h,x", "h x", "h'x", `h\x`, "h)x", "-h", "%68", "h;x", "hä", "h\x00", "h\n",

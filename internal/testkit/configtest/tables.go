@@ -186,3 +186,32 @@ func Capture[C any](t *testing.T, prepare func(configure func(*C) error) (driver
 	}
 	return config, nil
 }
+
+// CaptureDSN opens a data source name with a secret and returns the configuration C with
+// which the vendor's driver would connect. With returns an engine with configure for its
+// Configure. Seen, if it is not nil, gets what the engine prepares.
+func CaptureDSN[C any](t *testing.T, dsn, secret string, with func(configure func(*C) error) driver.Engine, seen func(driver.Login)) (config *C, err error) {
+	t.Helper()
+	e := with(func(c *C) error {
+		config = c
+		return errors.New("not dialled")
+	})
+	if err := drivertest.Connect(t.Context(), spy{e, seen}, dsn, secret); config == nil {
+		return nil, err
+	}
+	return config, nil
+}
+
+// A spy looks at what an engine prepares.
+type spy struct {
+	driver.Engine
+	seen func(driver.Login)
+}
+
+func (s spy) Prepare(ep driver.Endpoint) (driver.Login, error) {
+	l, err := s.Engine.Prepare(ep)
+	if err == nil && s.seen != nil {
+		s.seen(l)
+	}
+	return l, err
+}

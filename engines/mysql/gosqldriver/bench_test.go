@@ -3,8 +3,6 @@ package gosqldriver_test
 import (
 	"testing"
 
-	gomysql "github.com/go-sql-driver/mysql"
-
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/engines/mysql/gosqldriver"
 	"github.com/sqlsecrets/sqlsecrets/internal/standin/mysqlserver"
@@ -15,15 +13,8 @@ import (
 // the same stand-in.
 func BenchmarkConnect(b *testing.B) {
 	s := start(b, &mysqlserver.Server{})
-	config := gomysql.NewConfig()
-	config.Net, config.Addr = "tcp", s.Addr()
-	config.User, config.Passwd, config.DBName = "app_user", goodPassword, "app"
-	theirs, err := gomysql.NewConnector(config)
-	if err != nil {
-		b.Fatal(err)
-	}
 	ep := endpoint(s, "tls", "false")
-	logintest.Benchmark(b, "go-sql-driver", theirs)
+	logintest.Benchmark(b, "go-sql-driver", vendors(b, s))
 	logintest.Benchmark(b, "engine", newConnector(b, gosqldriver.Engine{}, ep, nil))
 	logintest.Benchmark(b, "engine, Superseded", newConnector(b, gosqldriver.Engine{}, ep, logintest.NotSuperseded))
 }

@@ -24,6 +24,19 @@ func newConnector(tb testing.TB, e gosqldriver.Engine, ep driver.Endpoint, super
 	return logintest.NewConnector(tb, e, ep, "app_user", goodPassword, superseded)
 }
 
+// vendors is the driver's own connector.
+func vendors(tb testing.TB, s *mysqlserver.Server) sqldriver.Connector {
+	tb.Helper()
+	config := gomysql.NewConfig()
+	config.Net, config.Addr = "tcp", s.Addr()
+	config.User, config.Passwd, config.DBName = "app_user", goodPassword, "app"
+	theirs, err := gomysql.NewConnector(config)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return theirs
+}
+
 // needsConnCheck skips a test where the driver does not look at idle connections.
 func needsConnCheck(tb testing.TB) {
 	tb.Helper()
@@ -141,13 +154,6 @@ func TestSupersededNil(t *testing.T) {
 // A check-out costs as much as with the driver alone.
 func TestResetSessionAllocations(t *testing.T) {
 	s := start(t, &mysqlserver.Server{})
-	config := gomysql.NewConfig()
-	config.Net, config.Addr = "tcp", s.Addr()
-	config.User, config.Passwd, config.DBName = "app_user", goodPassword, "app"
-	theirs, err := gomysql.NewConnector(config)
-	if err != nil {
-		t.Fatal(err)
-	}
 	allocations := func(c sqldriver.Connector) float64 {
 		conn, err := c.Connect(t.Context())
 		if err != nil {
@@ -161,7 +167,7 @@ func TestResetSessionAllocations(t *testing.T) {
 			}
 		})
 	}
-	want := allocations(theirs)
+	want := allocations(vendors(t, s))
 	for _, superseded := range []func() bool{nil, logintest.NotSuperseded} {
 		if got := allocations(newConnector(t, gosqldriver.Engine{}, endpoint(s, "tls", "false"), superseded)); got != want {
 			t.Errorf("Superseded is nil: %t; ResetSession allocates %v times, want %v", superseded == nil, got, want)

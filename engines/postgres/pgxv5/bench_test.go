@@ -3,9 +3,6 @@ package pgxv5_test
 import (
 	"testing"
 
-	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/stdlib"
-
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/engines/postgres/pgxv5"
 	"github.com/sqlsecrets/sqlsecrets/internal/standin/pgserver"
@@ -16,13 +13,8 @@ import (
 // that is parsed once, on the same stand-in.
 func BenchmarkConnect(b *testing.B) {
 	s := (&pgserver.Server{}).Start(b)
-	config, err := pgx.ParseConfig("host=" + s.Host + " user=u password=p database=app sslmode=disable")
-	if err != nil {
-		b.Fatal(err)
-	}
-	config.Port = uint16(s.Port)
 	ep := endpoint(s, "sslmode", "disable")
-	logintest.Benchmark(b, "pgx", stdlib.GetConnector(*config))
+	logintest.Benchmark(b, "pgx", vendors(b, s))
 	logintest.Benchmark(b, "engine", newConnector(b, pgxv5.Engine{}, ep, nil))
 	logintest.Benchmark(b, "engine, Superseded", newConnector(b, pgxv5.Engine{}, ep, logintest.NotSuperseded))
 }

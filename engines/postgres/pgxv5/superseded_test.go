@@ -23,6 +23,17 @@ func newConnector(tb testing.TB, e pgxv5.Engine, ep driver.Endpoint, superseded 
 	return logintest.NewConnector(tb, e, ep, "app_user", goodPassword, superseded)
 }
 
+// vendors is pgx's own connector.
+func vendors(tb testing.TB, s *pgserver.Server) sqldriver.Connector {
+	tb.Helper()
+	config, err := pgx.ParseConfig("host=" + s.Host + " user=u password=p database=app sslmode=disable")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	config.Port = uint16(s.Port)
+	return stdlib.GetConnector(*config)
+}
+
 func TestSuperseded(t *testing.T) {
 	if !(pgxv5.Engine{}).Info().ClosesSuperseded {
 		t.Error("Info.ClosesSuperseded is false")
@@ -68,11 +79,6 @@ func TestSuperseded(t *testing.T) {
 // options, and a check-out costs as much as with pgx alone.
 func TestSupersededNil(t *testing.T) {
 	s := (&pgserver.Server{}).Start(t)
-	config, err := pgx.ParseConfig("host=" + s.Host + " user=u password=p database=app sslmode=disable")
-	if err != nil {
-		t.Fatal(err)
-	}
-	config.Port = uint16(s.Port)
 	open := func(c sqldriver.Connector) (hook uintptr, allocations float64) {
 		conn, err := c.Connect(t.Context())
 		if err != nil {
@@ -86,7 +92,7 @@ func TestSupersededNil(t *testing.T) {
 			}
 		})
 	}
-	want, wantAllocations := open(stdlib.GetConnector(*config))
+	want, wantAllocations := open(vendors(t, s))
 	for _, superseded := range []func() bool{nil, logintest.NotSuperseded} {
 		got, allocations := open(newConnector(t, pgxv5.Engine{}, endpoint(s, "sslmode", "disable"), superseded))
 		if (got == want) != (superseded == nil) {

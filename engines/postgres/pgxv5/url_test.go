@@ -45,6 +45,7 @@ func TestParseURL(t *testing.T) {
 func TestParseURLFails(t *testing.T) {
 	configtest.ParseURLFails(t, pgxv5.Engine{}, configtest.Own, []configtest.ErrorCase{
 		{"postgresql://h/db?user=id&password=s&CANARY&more=1", `"password" is not allowed`},
+		{"postgresql://h/db?user=id&password=s&CANARY=1", `"password" is not allowed`},
 		{"postgresql://h/db?user=id&CANARY", "a property has no value"},
 		{"postgresql://h/db?user=id&CAN%41RY=1", "a name that none has"},
 		{"postgresql://h/db?user=id&application_name=CANARY%zz", `"application_name"`},

@@ -1,4 +1,5 @@
-// Package configtest fuzzes what engines make of the endpoint that a secret or a URL says.
+// Package configtest checks what engines make of parameters, of URLs and of the endpoint that
+// a secret or a URL says, up to the configuration of the vendor's driver.
 package configtest
 
 import (

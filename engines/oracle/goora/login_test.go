@@ -311,6 +311,7 @@ func TestTLS(t *testing.T) {
 		{"protocol tcps, system's authorities", tcps, certs, []string{"protocol", "tcps"}, nil, "localhost", "unknown authority"},
 		{"protocol tcp", tcp, certs, []string{"protocol", "tcp"}, nil, "", "plain"},
 		{"options, wrong name", tcps, certs, nil, roots(), "other.test", "valid for localhost, not other.test"},
+		{"options, another server name, wrong", tcps, certs, nil, named("other.test"), "localhost", "valid for localhost, not other.test"},
 		{"options, another server name, wrong authority", tcps, others, nil, named("localhost"), "other.test", "unknown authority"},
 		{"options without verification", tcps, others, nil, &tls.Config{InsecureSkipVerify: true}, "localhost", "tls"},
 		{"options without verification, name", tcps, others, nil, &tls.Config{InsecureSkipVerify: true, ServerName: "x"}, "localhost", "tls"},

@@ -20,18 +20,25 @@ func credentials(t *testing.T) {
 	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", t.TempDir()+"/none")
 }
 
+// get reads a secret from a location's default cache.
+func get(t *testing.T, loc driver.Location, id string) (*secretcache.Cache, *secretcache.Secret) {
+	t.Helper()
+	c, err := engines.Cache(loc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := c.Get(t.Context(), id, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c, s
+}
+
 func TestCacheFetchesFromItsLocation(t *testing.T) {
 	credentials(t)
 	sm := awssmtest.NewServer(t)
 	sm.Put("prod/app", "value")
-	c, err := engines.Cache(driver.Location{Region: "eu-central-1", Endpoint: sm.URL()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := c.Get(t.Context(), "prod/app", "")
-	if err != nil {
-		t.Fatal(err)
-	}
+	_, s := get(t, driver.Location{Region: "eu-central-1", Endpoint: sm.URL()}, "prod/app")
 	if got := s.Reveal(); got != "value" {
 		t.Errorf("Get = %q, want %q", got, "value")
 	}

@@ -70,15 +70,8 @@ func TestSources(t *testing.T) {
 			t.Setenv(agent.PortEnv, tt.port)
 			agentBefore, extBefore := len(agentServer.Requests()), len(extension.Requests())
 			through := sm.Calls("GetSecretValue") // by the servers, when they have not kept it
-			c, err := engines.Cache(tt.loc)
-			if err != nil {
-				t.Fatal(err)
-			}
 			start := time.Now()
-			s, err := c.Get(t.Context(), id, "")
-			if err != nil {
-				t.Fatal(err)
-			}
+			_, s := get(t, tt.loc, id)
 			if got := s.Reveal(); got != value {
 				t.Errorf("the value is %q, want %q", got, value)
 			}
@@ -121,14 +114,7 @@ func TestRotationThroughTheAgent(t *testing.T) {
 	sm.Put("prod/app", "first")
 	server := agenttest.NewServer(t, sm.Source(), func(o *agenttest.Options) { o.Token = "token" })
 	t.Setenv("AWS_TOKEN", "token")
-	c, err := engines.Cache(driver.Location{Source: "agent", Endpoint: server.URL()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	first, err := c.Get(t.Context(), "prod/app", "")
-	if err != nil {
-		t.Fatal(err)
-	}
+	c, first := get(t, driver.Location{Source: "agent", Endpoint: server.URL()}, "prod/app")
 	version := sm.Put("prod/app", "second")
 	second, err := c.Refresh(t.Context(), "prod/app", "", first)
 	if err != nil || second.VersionID() != version {

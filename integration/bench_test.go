@@ -17,6 +17,7 @@ import (
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/integration/internal/testdb"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/logintest"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm/awssmtest"
 )
@@ -136,20 +137,9 @@ func heap() uint64 {
 
 // BenchmarkConnect compares a connect and its end with the vendor's own.
 func BenchmarkConnect(b *testing.B) {
-	forEachBench(b, func(b *testing.B, v *env, vendor, ours sqldriver.Connector) {
-		for _, c := range []struct {
-			name      string
-			connector sqldriver.Connector
-		}{{"vendor", vendor}, {"sqlsecrets", ours}} {
-			b.Run(c.name, func(b *testing.B) {
-				b.ReportAllocs()
-				for b.Loop() {
-					if err := connect(b.Context(), c.connector); err != nil {
-						b.Fatal(err)
-					}
-				}
-			})
-		}
+	forEachBench(b, func(b *testing.B, _ *env, vendor, ours sqldriver.Connector) {
+		logintest.Benchmark(b, "vendor", vendor)
+		logintest.Benchmark(b, "sqlsecrets", ours)
 	})
 }
 

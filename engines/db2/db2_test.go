@@ -7,7 +7,6 @@ import (
 	sqldriver "database/sql/driver"
 	"errors"
 	"fmt"
-	"net"
 	"strconv"
 	"strings"
 	"sync"
@@ -19,7 +18,9 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/driver/drivertest"
 	"github.com/sqlsecrets/sqlsecrets/engines/db2"
 	"github.com/sqlsecrets/sqlsecrets/internal/standin/db2cli"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/configtest"
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/leak"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/logintest"
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/testca"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
@@ -110,13 +111,7 @@ func register(r sqldriver.Driver) db2.Engine {
 	return db2.Engine{Driver: name}
 }
 
-func params(kv ...string) map[string]string {
-	m := map[string]string{}
-	for i := 0; i < len(kv); i += 2 {
-		m[kv[i]] = kv[i+1]
-	}
-	return m
-}
+var params = configtest.Pairs
 
 func TestConnectionString(t *testing.T) {
 	r := &recorder{}
@@ -275,18 +270,7 @@ func TestRejectedAndNoDatabase(t *testing.T) {
 		{"nil", nil, false, false},
 		{"nil pointer", (*db2cli.Error)(nil), false, false},
 	} {
-		errs := []error{c.err}
-		if c.err != nil && c.name != "nil pointer" {
-			errs = append(errs, fmt.Errorf("wrapped: %w", c.err), errors.Join(net.ErrClosed, c.err))
-		}
-		for _, err := range errs {
-			if got := fake.Rejected(err); got != c.rejected {
-				t.Errorf("%s: Rejected(%T) = %t, want %t", c.name, err, got, c.rejected)
-			}
-			if got := fake.NoDatabase(err); got != c.noDatabase {
-				t.Errorf("%s: NoDatabase(%T) = %t, want %t", c.name, err, got, c.noDatabase)
-			}
-		}
+		t.Run(c.name, func(t *testing.T) { logintest.Verdict(t, fake, c.err, c.rejected, c.noDatabase) })
 	}
 }
 

@@ -169,16 +169,7 @@ func FuzzParseURL(f *testing.F) {
 		if err != nil || e.CheckParams(u.Params) != nil {
 			return
 		}
-		if u.SecretID == "" {
-			t.Fatal("no secret id and no error")
-		}
-		ep := driver.Endpoint{Host: u.Host, Port: u.Port, Database: u.Database, Params: u.Params}
-		if ep.Host == "" {
-			ep.Host = "from-the-secret"
-		}
-		if ep.Port == 0 {
-			ep.Port = 50000
-		}
+		ep := configtest.EndpointOf(t, e, u)
 		l, err := e.Prepare(ep)
 		if err != nil {
 			return // a database that cannot be written

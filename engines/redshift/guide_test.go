@@ -1,15 +1,14 @@
 package redshift_test
 
 import (
-	"errors"
 	"net/url"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/driver/drivertest"
 	"github.com/sqlsecrets/sqlsecrets/engines/redshift"
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/configtest"
@@ -132,13 +131,12 @@ var guideProperties = drivertest.Cases(`
 // connectingBy returns with what pgx would connect.
 func connectingBy(t *testing.T, dsn, secret string) (drivertest.Fields, error) {
 	t.Helper()
-	var config *pgx.ConnConfig
-	e := redshift.Engine{}
-	e.Configure = func(c *pgx.ConnConfig) error {
-		config = c
-		return errors.New("not dialled")
-	}
-	if err := drivertest.Connect(t.Context(), e, dsn, secret); config == nil {
+	config, err := configtest.CaptureDSN(t, dsn, secret, func(configure func(*pgx.ConnConfig) error) driver.Engine {
+		e := redshift.Engine{}
+		e.Configure = configure
+		return e
+	}, nil)
+	if err != nil {
 		return nil, err
 	}
 	return drivertest.FieldsOf(config).Without("connString"), nil
@@ -180,10 +178,6 @@ func FuzzEndpoint(f *testing.F) {
 			return "jdbc-secretsmanager:redshift://" + hostPort + "/" + url.PathEscape(database) + ";user=app;sslMode=verify-full"
 		},
 		Open: connectingBy,
-		Want: func(ep configtest.Endpoint) map[string]string {
-			name, _, _ := strings.Cut(ep.Host, "%") // not an IPv6 zone
-			return map[string]string{"Host": strconv.Quote(ep.Host), "Port": strconv.Itoa(ep.Port), "Database": strconv.Quote(ep.Database),
-				"TLSConfig.ServerName": strconv.Quote(name)}
-		},
+		Want: configtest.PgxFields,
 	}.Fuzz(f)
 }

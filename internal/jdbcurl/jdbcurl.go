@@ -142,7 +142,7 @@ func SplitHostPort(s string) (host string, port int, err error) {
 	if hasPort {
 		n, err := strconv.ParseUint(number, 10, 16)
 		if err != nil || n == 0 {
-			return "", 0, errors.New("the port is not a number from 1 to 65535")
+			return "", 0, errPort
 		}
 		port = int(n)
 	}

@@ -1,6 +1,7 @@
 package jdbcurl_test
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
 	"net/url"
@@ -91,6 +92,13 @@ func TestSplitHostPort(t *testing.T) {
 			t.Errorf("SplitHostPort(%q) = %q, %d, %v", c.in, host, port, err)
 		}
 	}
+	for in, want := range map[string]string{
+		"u@h": "credentials", "u:p@h": "credentials", "[::1": `"["`, "[::1]x": `"]"`, "[h]": "brackets", "::1": "IPv6", "h:x": "port", "h:0": "port", "h:65536": "port", "h:": "port", "h x": "host",
+	} {
+		if _, _, err := jdbcurl.SplitHostPort(in); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("SplitHostPort(%q): %v, want an error with %s", in, err, want)
+		}
+	}
 	for _, in := range []string{
 		"h:", "h:0", "h:65536", "h:-1", "h:+1", "h:x", "h: 1", "::1", "[::1", "[::1]x", "[::1]:", "[]", "[]:1", "[h]:1", "[1.2.3.4]",
 		"[::1%]", "[fe80::1%x/y]:5", "[fe80::1%x,y]:5", "[fe80::1%x y]", "u@h", "u:p@h", "h/x", "h?x", "h#x", "h,x", "h x", "h'x", `h\x`, "h)x", "-h", "%68", "h;x", "hä", "h\x00", "h\n",
@@ -98,6 +106,28 @@ func TestSplitHostPort(t *testing.T) {
 	} {
 		if host, port, err := jdbcurl.SplitHostPort(in); err == nil || len(in) > 2 && strings.Contains(err.Error(), in) {
 			t.Errorf("SplitHostPort(%q) = %q, %d, %v, want an error that does not quote it", in, host, port, err)
+		}
+	}
+}
+
+func TestSplitAddresses(t *testing.T) {
+	for list, want := range map[string]string{
+		"h": "[{h 7}]", "::1": "[{::1 7}]", "a,b:1,[::1],[fe80::1%x]:2": "[{a 7} {b 1} {::1 7} {fe80::1%x 2}]",
+	} {
+		if got, err := jdbcurl.SplitAddresses(list, 7); err != nil || fmt.Sprint(got) != want {
+			t.Errorf("SplitAddresses(%q) = %v, %v, want %s", list, got, err, want)
+		}
+	}
+	for _, list := range []string{"", ",", "a,", "a,,b", "a,b:0", "a,b c", "h:1", "a,::1"} {
+		if got, err := jdbcurl.SplitAddresses(list, 7); err == nil {
+			t.Errorf("SplitAddresses(%q) = %v, want an error", list, got)
+		}
+	}
+	for _, port := range []int{-1, 0, 65536} {
+		for _, list := range []string{"h", "a:1,b:2"} {
+			if got, err := jdbcurl.SplitAddresses(list, port); err == nil || !strings.Contains(err.Error(), "port") {
+				t.Errorf("SplitAddresses(%q, %d) = %v, %v, want an error about the port", list, port, got, err)
+			}
 		}
 	}
 }

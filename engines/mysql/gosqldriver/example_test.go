@@ -1,15 +1,15 @@
 package gosqldriver_test
 
 import (
-	"context"
 	"database/sql"
 	"fmt"
+	"log"
 
 	gomysql "github.com/go-sql-driver/mysql"
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
+	"github.com/sqlsecrets/sqlsecrets/engines"
 	"github.com/sqlsecrets/sqlsecrets/engines/mysql/gosqldriver"
-	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
 // With attributes that performance_schema shows, and a variable for each session.
@@ -22,18 +22,12 @@ func ExampleEngine() {
 		c.Params["max_execution_time"] = "5000"
 		return nil
 	}}
-	cache := secretcache.New(secretcache.SourceFunc(fetch), nil)
-	connector, err := driver.NewConnector(engine, "prod/app?tls=true&parseTime=true", &driver.Options{Secrets: cache})
+	connector, err := driver.NewConnector(engine, "prod/app?tls=true&parseTime=true", engines.Options(nil))
 	if err != nil {
-		fmt.Println(err)
-		return
+		log.Fatal(err)
 	}
 	db := sql.OpenDB(connector)
 	defer db.Close()
 	fmt.Println(connector)
 	// Output: secretsmanager-mysql prod/app
-}
-
-func fetch(context.Context, string, string) (*secretcache.Secret, error) {
-	return nil, secretcache.ErrNotFound
 }

@@ -4,7 +4,6 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/tls"
-	"errors"
 	"net"
 	"net/url"
 	"strconv"
@@ -13,6 +12,7 @@ import (
 
 	gomysql "github.com/go-sql-driver/mysql"
 
+	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/driver/drivertest"
 	"github.com/sqlsecrets/sqlsecrets/engines/mysql/gosqldriver"
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/configtest"
@@ -194,12 +194,10 @@ const guideSecret = `{"engine":"mysql","host":"h.example.com","port":3306,"usern
 // connectingBy returns with what go-sql-driver would connect.
 func connectingBy(t *testing.T, mariaDB bool, dsn, secret string) (drivertest.Fields, error) {
 	t.Helper()
-	var config *gomysql.Config
-	e := gosqldriver.Engine{MariaDB: mariaDB, Configure: func(c *gomysql.Config) error {
-		config = c
-		return errors.New("not dialled")
-	}}
-	if err := drivertest.Connect(t.Context(), e, dsn, secret); config == nil {
+	config, err := configtest.CaptureDSN(t, dsn, secret, func(configure func(*gomysql.Config) error) driver.Engine {
+		return gosqldriver.Engine{MariaDB: mariaDB, Configure: configure}
+	}, nil)
+	if err != nil {
 		return nil, err
 	}
 	return drivertest.FieldsOf(config), nil

@@ -35,11 +35,8 @@ func (e Engine) Prepare(ep driver.Endpoint) (driver.Login, error) {
 	if err := e.CheckParams(ep.Params); err != nil {
 		return nil, err
 	}
-	if _, err := jdbcurl.ParseHost(ep.Host); err != nil {
+	if err := jdbcurl.CheckAddress(ep.Host, ep.Port); err != nil {
 		return nil, err
-	}
-	if ep.Port < 1 || ep.Port > 65535 {
-		return nil, errors.New("the port is not a number from 1 to 65535")
 	}
 	mode := "preferred"
 	if v, ok := ep.Params["tls"]; ok {
@@ -49,6 +46,21 @@ func (e Engine) Prepare(ep driver.Endpoint) (driver.Login, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := setTLS(config, ep, mode); err != nil {
+		return nil, err
+	}
+	if config.AllowCleartextPasswords && (config.TLS == nil || config.AllowFallbackToPlaintext) {
+		return nil, errCleartext
+	}
+	if l, ok := config.Logger.(*log.Logger); ok && l.Writer() == os.Stderr && l.Prefix() == "[mysql] " {
+		config.Logger = &gomysql.NopLogger{} // nobody has called SetLogger
+	}
+	return &login{e.Configure, config}, nil
+}
+
+// setTLS has the caller's TLS configuration take the place of the driver's, and names the
+// server to verify.
+func setTLS(config *gomysql.Config, ep driver.Endpoint, mode string) error {
 	if ep.TLS != nil {
 		switch mode {
 		case "true", "skip-verify", "preferred":
@@ -62,25 +74,13 @@ func (e Engine) Prepare(ep driver.Endpoint) (driver.Login, error) {
 			config.AllowFallbackToPlaintext = false
 		case "false":
 		default:
-			return nil, errors.New(`parameter "tls" names a configuration, and driver.Options.TLS is another`)
+			return errors.New(`parameter "tls" names a configuration, and driver.Options.TLS is another`)
 		}
 	}
 	if config.TLS != nil && config.TLS.ServerName == ep.Host {
-		config.TLS.ServerName = serverName(ep.Host)
+		config.TLS.ServerName = jdbcurl.ServerName(ep.Host)
 	}
-	if config.AllowCleartextPasswords && (config.TLS == nil || config.AllowFallbackToPlaintext) {
-		return nil, errCleartext
-	}
-	if l, ok := config.Logger.(*log.Logger); ok && l.Writer() == os.Stderr && l.Prefix() == "[mysql] " {
-		config.Logger = &gomysql.NopLogger{} // nobody has called SetLogger
-	}
-	return &login{e.Configure, config}, nil
-}
-
-// serverName is a host as a certificate has it: an IPv6 address without its zone.
-func serverName(host string) string {
-	name, _, _ := strings.Cut(host, "%")
-	return name
+	return nil
 }
 
 // parse has the driver parse a data source name with everything but credentials.

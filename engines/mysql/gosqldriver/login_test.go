@@ -2,9 +2,9 @@ package gosqldriver_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	sqldriver "database/sql/driver"
 	"errors"
 	"fmt"
@@ -22,7 +22,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/engines/mysql/gosqldriver"
 	"github.com/sqlsecrets/sqlsecrets/internal/standin/mysqlserver"
-	"github.com/sqlsecrets/sqlsecrets/internal/testkit/leak"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/configtest"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/logintest"
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/loopback"
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/testca"
 )
@@ -77,11 +78,6 @@ func TestConnect(t *testing.T) {
 }
 
 func TestEveryCharacter(t *testing.T) {
-	all := make([]rune, 0, 400)
-	for r := rune(1); r < 0x180; r++ {
-		all = append(all, r)
-	}
-	all = append(all, '€', '😀', '密')
 	certs := testca.New("localhost")
 	// Over TLS this method shows the server what it got.
 	s := start(t, &mysqlserver.Server{TLS: certs.Server, Method: mysqlserver.CachingSHA2, Full: true})
@@ -89,7 +85,7 @@ func TestEveryCharacter(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, text := range []string{string(all), " ", `\`, `'`, "a:b@tcp(evil)/x?tls=false", ""} {
+	for _, text := range []string{string(logintest.EveryCharacter()), " ", `\`, `'`, "a:b@tcp(evil)/x?tls=false", ""} {
 		_, _ = l.Connect(t.Context(), driver.Credentials{User: "u" + text, Password: driver.NewPassword(text)})
 		seen := s.Seen()
 		if got := seen[len(seen)-1]; got.Clear != text || got.User != "u"+text {
@@ -145,29 +141,17 @@ func TestTLS(t *testing.T) {
 		host   string // "" is the address
 		want   string // "tls", "plain" or part of an error
 	}{
-		{"default, available", &mysqlserver.Server{TLS: certs.Server}, nil, nil, "", "tls"},
-		{"default, not available", &mysqlserver.Server{}, nil, nil, "", "plain"},
 		{"preferred, not available", &mysqlserver.Server{}, pairsOf("tls", "Preferred"), nil, "", "plain"},
 		{"default, broken TLS", &mysqlserver.Server{TLS: &tls.Config{}}, nil, nil, "", "tls: "},
 		{"false", &mysqlserver.Server{TLS: certs.Server}, pairsOf("tls", "0"), nil, "", "plain"},
 		{"skip-verify", &mysqlserver.Server{TLS: others.Server}, pairsOf("tls", "skip-verify"), nil, "", "tls"},
 		{"skip-verify, not available", &mysqlserver.Server{}, pairsOf("tls", "skip-verify"), nil, "", "does not support TLS"},
-		{"true", &mysqlserver.Server{TLS: certs.Server}, pairsOf("tls", "true"), nil, "localhost", "unknown authority"},
 		{"true, not available", &mysqlserver.Server{}, pairsOf("tls", "1"), nil, "", "does not support TLS"},
-		{"registered", &mysqlserver.Server{TLS: certs.Server}, pairsOf("tls", "test-ca"), nil, "", "tls"},
-		{"registered, name", &mysqlserver.Server{TLS: certs.Server}, pairsOf("tls", "test-ca"), nil, "localhost", "tls"},
 		{"registered, wrong name", &mysqlserver.Server{TLS: certs.Server}, pairsOf("tls", "test-ca"), nil, "other.test", "not other.test"},
 		{"registered, wrong authority", &mysqlserver.Server{TLS: others.Server}, pairsOf("tls", "test-ca"), nil, "localhost", "unknown authority"},
-		{"registered, not available", &mysqlserver.Server{}, pairsOf("tls", "test-ca"), nil, "", "does not support TLS"},
 		{"registered by a strange name", &mysqlserver.Server{TLS: certs.Server}, pairsOf("tls", "a/b c&d=e"), nil, "other.test", "tls"},
-		{"options", &mysqlserver.Server{TLS: certs.Server}, nil, &tls.Config{RootCAs: certs.Pool}, "localhost", "tls"},
 		{"options, true", &mysqlserver.Server{TLS: certs.Server}, pairsOf("tls", "true"), &tls.Config{RootCAs: certs.Pool}, "localhost", "tls"},
-		{"options, wrong name", &mysqlserver.Server{TLS: certs.Server}, nil, &tls.Config{RootCAs: certs.Pool}, "other.test", "not other.test"},
-		{"options, another server name", &mysqlserver.Server{TLS: certs.Server}, nil, &tls.Config{RootCAs: certs.Pool, ServerName: "localhost"}, "other.test", "tls"},
 		{"options, wrong authority", &mysqlserver.Server{TLS: others.Server}, pairsOf("tls", "skip-verify"), &tls.Config{RootCAs: certs.Pool}, "localhost", "unknown authority"},
-		{"options, not available", &mysqlserver.Server{}, nil, &tls.Config{RootCAs: certs.Pool}, "", "does not support TLS"},
-		{"options, preferred, not available", &mysqlserver.Server{}, pairsOf("tls", "preferred"), &tls.Config{RootCAs: certs.Pool}, "", "does not support TLS"},
-		{"options, false", &mysqlserver.Server{TLS: certs.Server}, pairsOf("tls", "false"), &tls.Config{RootCAs: certs.Pool}, "", "plain"},
 		{"options without verification", &mysqlserver.Server{TLS: others.Server}, nil, &tls.Config{InsecureSkipVerify: true}, "localhost", "tls"},
 		{"options without verification, true", &mysqlserver.Server{TLS: others.Server}, pairsOf("tls", "true"), &tls.Config{InsecureSkipVerify: true, RootCAs: certs.Pool}, "localhost", "unknown authority"},
 	} {
@@ -175,37 +159,17 @@ func TestTLS(t *testing.T) {
 			s := start(t, c.server)
 			ep := endpoint(s, c.params...)
 			ep.TLS = c.tls
-			if c.host != "" {
-				ep.Host = c.host
-			}
+			ep.Host = cmp.Or(c.host, ep.Host)
 			e := gosqldriver.Engine{Configure: func(config *gomysql.Config) error {
-				config.DialFunc = func(ctx context.Context, network, _ string) (net.Conn, error) {
-					return (&net.Dialer{}).DialContext(ctx, network, s.Addr())
-				}
+				config.DialFunc = logintest.DialTo(s.Addr())
 				return nil
 			}}
-			conn, err := connect(t, e, ep, goodPassword)
-			got := "plain"
-			if err != nil {
-				got = err.Error()
-			} else {
-				if s.Seen()[0].TLS {
-					got = "tls"
-				}
-				_ = conn.Close()
-			}
-			if !strings.Contains(got, c.want) {
-				t.Errorf("got %q, want %q", got, c.want)
-			}
-			if name := (x509.HostnameError{}); strings.Contains(c.want, "not other.test") && !errors.As(err, &name) {
-				t.Errorf("no %T in the tree of %v", name, err)
-			}
+			logintest.Outcome{Want: c.want, Logins: func() int { return len(s.Seen()) }, Seen: func() string {
+				return map[bool]string{true: "tls", false: "plain"}[s.Seen()[0].TLS]
+			}}.Check(t, e, ep, goodPassword)
 			s.WaitClosed(t)
 			if s.Dialled() != 1 {
 				t.Errorf("%d connections, want 1", s.Dialled())
-			}
-			if err != nil && len(s.Seen()) != 0 {
-				t.Errorf("the server saw %d logins before %v", len(s.Seen()), err)
 			}
 		})
 	}
@@ -217,9 +181,7 @@ func TestTLSIsAskedForEachTime(t *testing.T) {
 	plain, ok := start(t, &mysqlserver.Server{}), start(t, &mysqlserver.Server{TLS: certs.Server})
 	target := plain
 	e := gosqldriver.Engine{Configure: func(c *gomysql.Config) error {
-		c.DialFunc = func(ctx context.Context, network, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, network, target.Addr())
-		}
+		c.DialFunc = logintest.DialTo(target.Addr())
 		return nil
 	}}
 	l, err := e.Prepare(endpoint(plain))
@@ -326,13 +288,7 @@ func TestErrorsHoldNoPassword(t *testing.T) {
 			if c.change != nil {
 				c.change(&ep)
 			}
-			_, err := connect(t, gosqldriver.Engine{}, ep, canary)
-			if err == nil || !strings.Contains(err.Error(), c.want) {
-				t.Fatalf("Connect = %v, want an error with %q", err, c.want)
-			}
-			if c.as != nil && !errors.As(err, c.as) {
-				t.Errorf("no %T in the tree of %v", c.as, err)
-			}
+			err := logintest.Fails(t, gosqldriver.Engine{}, ep, canary, c.want, c.as)
 			noPassword(t, err, canary)
 			s.WaitClosed(t)
 		})
@@ -354,17 +310,7 @@ func TestConfigure(t *testing.T) {
 		c.Params["autocommit"] = fmt.Sprint(calls)
 		return nil
 	}}
-	l, err := e.Prepare(endpoint(s, "sql_mode", "''"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for range 2 {
-		conn, err := l.Connect(t.Context(), driver.Credentials{User: "app_user", Password: driver.NewPassword(goodPassword)})
-		if err != nil {
-			t.Fatal(err)
-		}
-		_ = conn.Close()
-	}
+	logintest.ConnectTwice(t, e, endpoint(s, "sql_mode", "''"), "app_user", goodPassword)
 	s.WaitClosed(t)
 	for i, q := range s.Queries() {
 		if want := fmt.Sprintf("autocommit = %d", i+1); !strings.Contains(q, want) {
@@ -434,11 +380,7 @@ func TestPrepareFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer gomysql.DeregisterTLSConfig("known")
-	for _, c := range []struct {
-		name string
-		ep   driver.Endpoint
-		want string
-	}{
+	configtest.PrepareFails(t, gosqldriver.Engine{}, []configtest.PrepareCase{
 		{"parameter", driver.Endpoint{Host: "h", Port: 1, Params: pairs("TLS", "CANARY")}, `"TLS"`},
 		{"TLS configuration", driver.Endpoint{Host: "h", Port: 1, Params: pairs("tls", "CANARY")}, `"tls"`},
 		{"two TLS configurations", driver.Endpoint{Host: "h", Port: 1, Params: pairs("tls", "known"), TLS: &tls.Config{}}, `"tls"`},
@@ -450,84 +392,33 @@ func TestPrepareFails(t *testing.T) {
 		{"injection", driver.Endpoint{Host: "h)/x?tls=false#", Port: 1}, "host"},
 		{"port", driver.Endpoint{Host: "h", Port: 65536}, "port"},
 		{"no port", driver.Endpoint{Host: "h"}, "port"},
-	} {
-		l, err := gosqldriver.Engine{}.Prepare(c.ep)
-		if err == nil || !strings.Contains(err.Error(), c.want) || l != nil {
-			t.Errorf("%s: Prepare = %v, %v, want an error with %q", c.name, l, err, c.want)
-		} else if strings.Contains(err.Error(), "CANARY") {
-			t.Errorf("%s: %v quotes a value", c.name, err)
-		}
-	}
-}
-
-func TestRejected(t *testing.T) {
-	for number, want := range map[uint16]bool{
-		1045: true, 1698: true,
-		1044: false, 1046: false, 1049: false, 1040: false, 1129: false, 1130: false, 1227: false,
-		3118: false, 3955: false, 4151: false, 4150: false, 1862: false, 1820: false, 3159: false, 0: false,
-	} {
-		me := &gomysql.MySQLError{Number: number, Message: "Access denied for user 'app'@'%' (using password: YES)"}
-		for _, err := range []error{me, fmt.Errorf("wrapped: %w", me), errors.Join(net.ErrClosed, me)} {
-			if got := (gosqldriver.Engine{}).Rejected(err); got != want {
-				t.Errorf("Rejected(%d in a %T) = %t, want %t", number, err, got, want)
-			}
-		}
-	}
-	for _, err := range []error{nil, errors.New("Error 1045 (28000): Access denied"), gomysql.ErrInvalidConn, context.Canceled} {
-		if (gosqldriver.Engine{}).Rejected(err) {
-			t.Errorf("Rejected(%v) = true", err)
-		}
-	}
-}
-
-func TestNoDatabase(t *testing.T) {
-	for number, want := range map[uint16]bool{1049: true, 1044: true, 1045: false, 1046: false, 1146: false, 0: false} {
-		me := &gomysql.MySQLError{Number: number, Message: "Unknown database 'app'"}
-		for _, err := range []error{me, fmt.Errorf("wrapped: %w", me)} {
-			if got := (gosqldriver.Engine{}).NoDatabase(err); got != want {
-				t.Errorf("NoDatabase(%d in a %T) = %t, want %t", number, err, got, want)
-			}
-		}
-	}
-	for _, err := range []error{nil, errors.New("Error 1049 (42000): Unknown database"), gomysql.ErrInvalidConn} {
-		if (gosqldriver.Engine{}).NoDatabase(err) {
-			t.Errorf("NoDatabase(%v) = true", err)
-		}
-	}
-}
-
-// noPassword searches an error's texts and everything reachable from it.
-func noPassword(t *testing.T, err error, password string) {
-	t.Helper()
-	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q"} {
-		if strings.Contains(fmt.Sprintf(verb, err), password) {
-			t.Errorf("%s of the error shows the password", verb)
-		}
-	}
-	leak.Walk(err, func(path string, v reflect.Value) {
-		if v.Kind() == reflect.String && strings.Contains(v.String(), password) {
-			t.Errorf("the password is in %s", path)
-		}
-		switch v.Type() {
-		case reflect.TypeFor[gomysql.Config](), reflect.TypeFor[driver.Password]():
-			t.Errorf("%s is a %v", path, v.Type())
-		}
 	})
 }
 
-// Also where a dialer hides it.
-func TestContextErrorIsReachable(t *testing.T) {
-	s := start(t, &mysqlserver.Server{})
-	ctx, cancel := context.WithCancel(t.Context())
-	e := gosqldriver.Engine{Configure: func(c *gomysql.Config) error {
-		c.DialFunc = func(context.Context, string, string) (net.Conn, error) {
-			cancel()
-			return nil, errors.New("the tunnel is closed")
-		}
-		return nil
-	}}
-	_, err := connectContext(ctx, t, e, endpoint(s), goodPassword)
-	if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "the tunnel is closed") {
-		t.Errorf("Connect = %v, want both errors", err)
+func TestErrorNumbers(t *testing.T) {
+	for number, want := range map[uint16]struct{ rejected, noDatabase bool }{
+		1045: {true, false}, 1698: {true, false},
+		1044: {false, true}, 1049: {false, true},
+		1046: {}, 1146: {}, 1040: {}, 1129: {}, 1130: {}, 1227: {},
+		3118: {}, 3955: {}, 4151: {}, 4150: {}, 1862: {}, 1820: {}, 3159: {}, 0: {},
+	} {
+		err := &gomysql.MySQLError{Number: number, Message: "Access denied for user 'app'@'%' (using password: YES): Unknown database"}
+		logintest.Verdict(t, gosqldriver.Engine{}, err, want.rejected, want.noDatabase)
 	}
+	for _, err := range []error{
+		nil, errors.New("Error 1045 (28000): Access denied"), errors.New("Error 1049 (42000): Unknown database"), gomysql.ErrInvalidConn, context.Canceled,
+	} {
+		logintest.Verdict(t, gosqldriver.Engine{}, err, false, false)
+	}
+}
+
+func noPassword(t *testing.T, err error, password string) {
+	t.Helper()
+	logintest.NoPassword(t, err, password, reflect.TypeFor[gomysql.Config]())
+}
+
+func TestContextErrorIsReachable(t *testing.T) {
+	logintest.ContextErrorIsReachable(t, endpoint(start(t, &mysqlserver.Server{})), func(dial logintest.Dial) driver.Engine {
+		return gosqldriver.Engine{Configure: func(c *gomysql.Config) error { c.DialFunc = dial; return nil }}
+	})
 }

@@ -10,11 +10,12 @@ import (
 
 	"github.com/sqlsecrets/sqlsecrets/engines/mysql/gosqldriver"
 	"github.com/sqlsecrets/sqlsecrets/internal/standin/mysqlserver"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/logintest"
 )
 
 // The driver switches keep-alive on, whatever the dialer did.
 func TestSupersededKeepsAlive(t *testing.T) {
-	for _, superseded := range []func() bool{nil, notSuperseded} {
+	for _, superseded := range []func() bool{nil, logintest.NotSuperseded} {
 		var dialled *net.TCPConn
 		e := gosqldriver.Engine{Configure: func(c *gomysql.Config) error {
 			c.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {

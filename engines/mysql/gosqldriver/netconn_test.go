@@ -2,14 +2,12 @@ package gosqldriver_test
 
 import (
 	"context"
-	"database/sql"
 	sqldriver "database/sql/driver"
 	"errors"
 	"net"
 	"reflect"
 	"runtime"
 	"strings"
-	"sync/atomic"
 	"testing"
 
 	gomysql "github.com/go-sql-driver/mysql"
@@ -17,31 +15,27 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/engines/mysql/gosqldriver"
 	"github.com/sqlsecrets/sqlsecrets/internal/standin/mysqlserver"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/logintest"
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/testca"
 )
 
-// A connector is for a pool whose connections are superseded at a test's word.
-type connector struct {
-	login      driver.Login
-	superseded func() bool // of every connection
-}
-
-func (c connector) Connect(ctx context.Context) (sqldriver.Conn, error) {
-	return c.login.Connect(ctx, driver.Credentials{User: "app_user", Password: driver.NewPassword(goodPassword), Superseded: c.superseded})
-}
-
-func (connector) Driver() sqldriver.Driver { return gomysql.MySQLDriver{} }
-
-func newConnector(tb testing.TB, e gosqldriver.Engine, ep driver.Endpoint, superseded func() bool) connector {
+func newConnector(tb testing.TB, e gosqldriver.Engine, ep driver.Endpoint, superseded func() bool) logintest.Connector {
 	tb.Helper()
-	l, err := e.Prepare(ep)
+	return logintest.NewConnector(tb, e, ep, "app_user", goodPassword, superseded)
+}
+
+// vendors is the driver's own connector.
+func vendors(tb testing.TB, s *mysqlserver.Server) sqldriver.Connector {
+	tb.Helper()
+	config := gomysql.NewConfig()
+	config.Net, config.Addr = "tcp", s.Addr()
+	config.User, config.Passwd, config.DBName = "app_user", goodPassword, "app"
+	theirs, err := gomysql.NewConnector(config)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return connector{l, superseded}
+	return theirs
 }
-
-func notSuperseded() bool { return false }
 
 // needsConnCheck skips a test where the driver does not look at idle connections.
 func needsConnCheck(tb testing.TB) {
@@ -79,8 +73,6 @@ func TestSuperseded(t *testing.T) {
 		params    []string
 		configure func(*gomysql.Config) error
 	}{
-		{"plain", &mysqlserver.Server{}, nil, nil},
-		{"TLS", &mysqlserver.Server{TLS: certs.Server}, nil, nil},
 		{"TLS, time limits", &mysqlserver.Server{TLS: certs.Server}, pairsOf("readTimeout", "20s", "writeTimeout", "20s", "timeout", "20s"), nil},
 		{"tcp4", &mysqlserver.Server{}, nil, func(c *gomysql.Config) error { c.Net = "tcp4"; return nil }},
 		{"dialer", &mysqlserver.Server{}, nil, dial(func(c net.Conn) net.Conn { return c })},
@@ -91,37 +83,17 @@ func TestSuperseded(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			s := start(t, c.server)
 			dialled = 0
-			var now atomic.Bool
-			db := sql.OpenDB(newConnector(t, gosqldriver.Engine{Configure: c.configure}, endpoint(s, c.params...), now.Load))
-			defer db.Close()
-			query := func(times, logins int) {
-				t.Helper()
-				for range times {
-					if _, err := db.ExecContext(t.Context(), "DO 1"); err != nil {
-						t.Fatal(err)
-					}
-				}
-				got := s.Seen()
-				if len(got) != logins {
-					t.Errorf("the server saw %d logins, want %d", len(got), logins)
-				}
-				for _, l := range got {
-					if l.TLS != (s.TLS != nil) {
-						t.Errorf("the server saw %+v", l)
-					}
+			logintest.ClosesSuperseded(t, func(superseded func() bool) logintest.Connector {
+				return newConnector(t, gosqldriver.Engine{Configure: c.configure}, endpoint(s, c.params...), superseded)
+			}, "SELECT 1", func() int { return len(s.Seen()) })
+			for _, l := range s.Seen() {
+				if l.TLS != (s.TLS != nil) {
+					t.Errorf("the server saw %+v", l)
 				}
 			}
-			query(3, 1)
-			now.Store(true)
-			query(1, 2)
-			now.Store(false)
-			query(3, 2)
-			now.Store(true)
-			query(1, 3)
 			if c.configure != nil && !strings.HasPrefix(c.name, "tcp") && dialled != 3 {
 				t.Errorf("Configure's dialer dialled %d times, want 3", dialled)
 			}
-			_ = db.Close()
 			s.WaitClosed(t)
 		})
 	}
@@ -130,7 +102,7 @@ func TestSuperseded(t *testing.T) {
 // The driver's own check of an idle connection is still done.
 func TestSupersededSeesDeadConnection(t *testing.T) {
 	needsConnCheck(t)
-	for _, superseded := range []func() bool{nil, notSuperseded} {
+	for _, superseded := range []func() bool{nil, logintest.NotSuperseded} {
 		var dialled net.Conn
 		e := gosqldriver.Engine{Configure: func(c *gomysql.Config) error {
 			c.DialFunc = func(ctx context.Context, network, addr string) (conn net.Conn, err error) {
@@ -163,7 +135,7 @@ func TestSupersededNil(t *testing.T) {
 	for _, c := range []struct {
 		superseded func() bool
 		want       string
-	}{{nil, "*net.TCPConn"}, {notSuperseded, "*gosqldriver.netConn"}} {
+	}{{nil, "*net.TCPConn"}, {logintest.NotSuperseded, "*gosqldriver.netConn"}} {
 		conn, err := newConnector(t, gosqldriver.Engine{}, endpoint(s), c.superseded).Connect(t.Context())
 		if err != nil {
 			t.Fatal(err)
@@ -182,13 +154,6 @@ func TestSupersededNil(t *testing.T) {
 // A check-out costs as much as with the driver alone.
 func TestResetSessionAllocations(t *testing.T) {
 	s := start(t, &mysqlserver.Server{})
-	config := gomysql.NewConfig()
-	config.Net, config.Addr = "tcp", s.Addr()
-	config.User, config.Passwd, config.DBName = "app_user", goodPassword, "app"
-	theirs, err := gomysql.NewConnector(config)
-	if err != nil {
-		t.Fatal(err)
-	}
 	allocations := func(c sqldriver.Connector) float64 {
 		conn, err := c.Connect(t.Context())
 		if err != nil {
@@ -202,8 +167,8 @@ func TestResetSessionAllocations(t *testing.T) {
 			}
 		})
 	}
-	want := allocations(theirs)
-	for _, superseded := range []func() bool{nil, notSuperseded} {
+	want := allocations(vendors(t, s))
+	for _, superseded := range []func() bool{nil, logintest.NotSuperseded} {
 		if got := allocations(newConnector(t, gosqldriver.Engine{}, endpoint(s, "tls", "false"), superseded)); got != want {
 			t.Errorf("Superseded is nil: %t; ResetSession allocates %v times, want %v", superseded == nil, got, want)
 		}
@@ -228,7 +193,7 @@ func TestSupersededCannotBeChecked(t *testing.T) {
 		{"registered dialer", nil, func(c *gomysql.Config) error { c.Net = "tunnel"; return nil }, `network "tunnel"`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			for _, superseded := range []func() bool{nil, notSuperseded} {
+			for _, superseded := range []func() bool{nil, logintest.NotSuperseded} {
 				conn, err := newConnector(t, gosqldriver.Engine{Configure: c.configure}, endpoint(s, c.params...), superseded).Connect(t.Context())
 				if conn != nil {
 					_ = conn.Close()

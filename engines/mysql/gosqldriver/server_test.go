@@ -1,15 +1,15 @@
 package gosqldriver_test
 
 import (
-	"context"
 	"testing"
-	"time"
 
 	sqldriver "database/sql/driver"
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/engines/mysql/gosqldriver"
 	"github.com/sqlsecrets/sqlsecrets/internal/standin/mysqlserver"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/configtest"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/logintest"
 )
 
 const (
@@ -28,33 +28,11 @@ func endpoint(s *mysqlserver.Server, params ...string) driver.Endpoint {
 	return driver.Endpoint{Host: s.Host, Port: s.Port, Database: "app", Params: pairs(params...)}
 }
 
-func pairs(kv ...string) map[string]string {
-	m := map[string]string{}
-	for i := 0; i < len(kv); i += 2 {
-		m[kv[i]] = kv[i+1]
-	}
-	return m
-}
+var pairs = configtest.Pairs
 
 func pairsOf(kv ...string) []string { return kv }
 
-// connect prepares and connects within a generous time.
 func connect(tb testing.TB, e gosqldriver.Engine, ep driver.Endpoint, password string) (sqldriver.Conn, error) {
 	tb.Helper()
-	ctx, cancel := context.WithTimeout(tb.Context(), 20*time.Second)
-	defer cancel()
-	return connectContext(ctx, tb, e, ep, password)
-}
-
-func connectContext(ctx context.Context, tb testing.TB, e gosqldriver.Engine, ep driver.Endpoint, password string) (sqldriver.Conn, error) {
-	tb.Helper()
-	l, err := e.Prepare(ep)
-	if err != nil {
-		tb.Fatalf("Prepare(%+v): %v", ep, err)
-	}
-	c, err := l.Connect(ctx, driver.Credentials{User: "app_user", Password: driver.NewPassword(password)})
-	if err != nil && c != nil {
-		tb.Errorf("Connect returned %T and an error", c)
-	}
-	return c, err
+	return logintest.Connect(tb, e, ep, "app_user", password)
 }

@@ -1,11 +1,9 @@
 package gosqldriver_test
 
 import (
-	"errors"
 	"maps"
 	"net"
 	"net/url"
-	"reflect"
 	"strconv"
 	"strings"
 	"testing"
@@ -14,19 +12,13 @@ import (
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/engines/mysql/gosqldriver"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/configtest"
 )
-
-func own(p string) bool { return p == "stage" || p == "region" }
-
-func notOwn(string) bool { return false }
 
 // What properties mean is in guide_test.go.
 func TestParseURL(t *testing.T) {
 	const arn = "arn:aws:secretsmanager:us-west-2:123456789012:secret:a/b-a1b2c3"
-	for _, c := range []struct {
-		url  string
-		want driver.URL
-	}{
+	configtest.ParseURL(t, gosqldriver.Engine{}, configtest.Own, []configtest.URLCase{
 		{"mysql://example.com:3307/app?user=prod/app/db", driver.URL{SecretID: "prod/app/db", Host: "example.com", Port: 3307, Database: "app"}},
 		{"mysql://example.com:3306?user=" + arn, driver.URL{SecretID: arn, Host: "example.com", Port: 3306}},
 		{"mysql:///?user=id", driver.URL{SecretID: "id"}},
@@ -36,34 +28,13 @@ func TestParseURL(t *testing.T) {
 		{"mysql://h/?user=id&parseTime=true&time_zone=%27%2B01:00%27&tls=true", driver.URL{SecretID: "id", Host: "h", Params: pairs("parseTime", "true", "time_zone", "'+01:00'", "tls", "true")}},
 		{"mysql://h/?user=id&sessionVariables=sql_mode='ANSI,TRADITIONAL', time_zone=CONCAT('a',';');@x=1", driver.URL{SecretID: "id", Host: "h",
 			Params: pairs("sql_mode", "'ANSI,TRADITIONAL'", "time_zone", "CONCAT('a',';')", "@x", "1")}},
-	} {
-		if c.want.Params == nil {
-			c.want.Params = map[string]string{}
-		}
-		got, err := gosqldriver.Engine{}.ParseURL(c.url, own)
-		if err != nil || !reflect.DeepEqual(got, c.want) {
-			t.Errorf("ParseURL(%q) = %+v, %v, want %+v", c.url, got, err, c.want)
-			continue
-		}
-		delete(got.Params, "stage")
-		delete(got.Params, "region")
-		if err := (gosqldriver.Engine{}).CheckParams(got.Params); err != nil {
-			t.Errorf("CheckParams of %q: %v", c.url, err)
-		}
-	}
+	})
 }
 
 func TestParseURLFails(t *testing.T) {
-	for _, c := range []struct{ url, want string }{
-		{"mysql://h/db", `"user"`},
-		{"mysql://h/db?user=", `"user"`},
-		{"mysql://h/db?USER=CANARY", `"USER" is spelt "user"`},
-		{"mysql://h/db?user=id&user=CANARY", `"user" is given twice`},
-		{"mysql://h/db?user=id&password=s&CANARY", `"password" is not allowed`},
-		{"mysql://h/db?user=id&password1=CANARY", `"password1" is not allowed`},
+	configtest.ParseURLFails(t, gosqldriver.Engine{}, configtest.Own, []configtest.ErrorCase{
 		{"mysql://h/db?user=id&CANARY", "a property has no value"},
 		{"mysql://h/db?user=id&sql_mode=CANARY%zz", `"sql_mode"`},
-		{"mysql://u:CANARY@h/db?user=id", "credentials"},
 		{"mysql://h1,CANARY/db?user=id", "more than one host"},
 		{"mysql://address=(host=CANARY)/db?user=id", "more than one host"},
 		{"mysql://(host=CANARY,port=1)/db?user=id", "more than one host"},
@@ -71,36 +42,18 @@ func TestParseURLFails(t *testing.T) {
 		{"mysql:replication://CANARY/db?user=id", "mysql://host:port/database"},
 		{"mysql:CANARY?user=id", "mysql://host:port/database"},
 		{"mysql://h/db?user=id&sql_mode=x#CANARY", `"#"`},
-		{"mysql://h:CANARY/db?user=id", "port"},
 		{"mysql://h/CANARY/x?user=id", `"/"`},
 		{"mysql://h/CANARY%?user=id", "database"},
 		{"mysql://h/db?user=id&sessionVariables=sql_mode=1,sql_mode=2", `"sessionVariables"`},
-	} {
-		_, err := gosqldriver.Engine{}.ParseURL(c.url, own)
-		if err == nil || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("ParseURL(%q) = %v, want an error with %s", c.url, err, c.want)
-		} else if strings.Contains(err.Error(), "CANARY") {
-			t.Errorf("ParseURL(%q) = %v quotes a value", c.url, err)
-		}
-	}
+	})
 }
 
-// capture prepares an endpoint and returns the configuration that a connect gets.
-func capture(t *testing.T, ep driver.Endpoint) (config *gomysql.Config, err error) {
+// capture prepares an endpoint and returns the configuration that a connection attempt gets.
+func capture(t *testing.T, ep driver.Endpoint) (*gomysql.Config, error) {
 	t.Helper()
-	stop := errors.New("stop")
-	e := gosqldriver.Engine{Configure: func(c *gomysql.Config) error {
-		config = c
-		return stop
-	}}
-	l, err := e.Prepare(ep)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := l.Connect(t.Context(), driver.Credentials{User: "u", Password: driver.NewPassword("p")}); !errors.Is(err, stop) {
-		t.Fatalf("Connect = %v", err)
-	}
-	return config, nil
+	return configtest.Capture(t, func(configure func(*gomysql.Config) error) (driver.Login, error) {
+		return gosqldriver.Engine{Configure: configure}.Prepare(ep)
+	})
 }
 
 // Whatever a URL holds, the driver gets the host, port and database that were
@@ -114,20 +67,11 @@ func FuzzParseURL(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, raw string) {
-		u, err := gosqldriver.Engine{}.ParseURL(raw, notOwn)
+		u, err := gosqldriver.Engine{}.ParseURL(raw, configtest.NotOwn)
 		if err != nil {
 			return
 		}
-		if u.SecretID == "" {
-			t.Fatal("no secret id and no error")
-		}
-		ep := driver.Endpoint{Host: u.Host, Port: u.Port, Database: u.Database, Params: u.Params}
-		if ep.Host == "" {
-			ep.Host = "from-the-secret"
-		}
-		if ep.Port == 0 {
-			ep.Port = 3306
-		}
+		ep := configtest.EndpointOf(t, gosqldriver.Engine{}, u)
 		c, err := capture(t, ep)
 		if err != nil {
 			return // what is registered, installed or unknown

@@ -1,15 +1,15 @@
 package goora_test
 
 import (
-	"context"
 	"database/sql"
 	"fmt"
+	"log"
 
 	"github.com/sijms/go-ora/v2/configurations"
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
+	"github.com/sqlsecrets/sqlsecrets/engines"
 	"github.com/sqlsecrets/sqlsecrets/engines/oracle/goora"
-	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
 // With a name that V$SESSION shows.
@@ -18,18 +18,12 @@ func ExampleEngine() {
 		c.ProgramName = "billing"
 		return nil
 	}}
-	cache := secretcache.New(secretcache.SourceFunc(fetch), nil)
-	connector, err := driver.NewConnector(engine, "prod/app?SSL=true&port=2484", &driver.Options{Secrets: cache})
+	connector, err := driver.NewConnector(engine, "prod/app?SSL=true&port=2484", engines.Options(nil))
 	if err != nil {
-		fmt.Println(err)
-		return
+		log.Fatal(err)
 	}
 	db := sql.OpenDB(connector)
 	defer db.Close()
 	fmt.Println(connector)
 	// Output: secretsmanager-oracle prod/app
-}
-
-func fetch(context.Context, string, string) (*secretcache.Secret, error) {
-	return nil, secretcache.ErrNotFound
 }

@@ -1,7 +1,6 @@
 package goora_test
 
 import (
-	"errors"
 	"net/url"
 	"path/filepath"
 	"regexp"
@@ -217,13 +216,13 @@ type connecting struct {
 func connectingBy(t *testing.T, dsn, secret string) (drivertest.Fields, error) {
 	t.Helper()
 	var c connecting
-	e := spy{goora.Engine{Configure: func(config *configurations.ConnectionConfig) error {
-		c.ConnectionConfig = config
-		return errors.New("not dialled")
-	}}, &c}
-	if err := drivertest.Connect(t.Context(), e, dsn, secret); c.ConnectionConfig == nil {
+	config, err := configtest.CaptureDSN(t, dsn, secret, func(configure func(*configurations.ConnectionConfig) error) driver.Engine {
+		return goora.Engine{Configure: configure}
+	}, func(l driver.Login) { c.ConnectTimeout, c.DialTimeout, c.LoadBalance = goora.Attempts(l) })
+	if err != nil {
 		return nil, err
 	}
+	c.ConnectionConfig = config
 	c.Sent = map[string]string{}
 	descriptor, _, _ := strings.Cut(c.ConnectionData(), "(CID=")
 	for _, m := range leaf.FindAllStringSubmatch(descriptor, -1) {
@@ -233,20 +232,6 @@ func connectingBy(t *testing.T, dsn, secret string) (drivertest.Fields, error) {
 }
 
 var leaf = regexp.MustCompile(`\((\w+)=([^()]*)\)`)
-
-// A spy looks at what an engine prepares.
-type spy struct {
-	goora.Engine
-	seen *connecting
-}
-
-func (s spy) Prepare(ep driver.Endpoint) (driver.Login, error) {
-	lg, err := s.Engine.Prepare(ep)
-	if err == nil {
-		s.seen.ConnectTimeout, s.seen.DialTimeout, s.seen.LoadBalance = goora.Attempts(lg)
-	}
-	return lg, err
-}
 
 const guideSecret = `{"engine":"oracle","host":"h.example.com","port":1521,"dbname":"ORCL","username":"u","password":"p"}`
 

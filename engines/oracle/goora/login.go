@@ -42,7 +42,7 @@ func (e Engine) Prepare(ep driver.Endpoint) (driver.Login, error) {
 		return nil, err
 	}
 	l := &login{configure: e.Configure, settings: s}
-	hosts, err := parseHosts(ep.Host, ep.Port)
+	hosts, err := jdbcurl.SplitAddresses(ep.Host, ep.Port)
 	if err == nil {
 		s.config.Servers, l.zones, err = cutZones(hosts)
 	}
@@ -84,11 +84,11 @@ func (e Engine) Prepare(ep driver.Endpoint) (driver.Login, error) {
 type zones map[string]string
 
 // cutZones takes the zones off addresses.
-func cutZones(servers []configurations.ServerAddr) (cut []configurations.ServerAddr, z zones, err error) {
+func cutZones(hosts []jdbcurl.Address) (cut []configurations.ServerAddr, z zones, err error) {
 	z = zones{}
-	for _, s := range servers {
-		host, zone, _ := strings.Cut(s.Addr, "%")
-		s.Addr = host
+	for _, h := range hosts {
+		host, zone, _ := strings.Cut(h.Host, "%")
+		s := configurations.ServerAddr{Addr: host, Port: h.Port}
 		if other, ok := z[address(s)]; ok && other != zone {
 			return nil, nil, errors.New("two hosts differ in nothing but their zones")
 		}
@@ -109,34 +109,6 @@ func (z zones) add(address string) string {
 		return address
 	}
 	return net.JoinHostPort(host+"%"+z[address], port)
-}
-
-// parseHosts reads one host, or a list that ParseURL returned.
-func parseHosts(list string, defaultPort int) ([]configurations.ServerAddr, error) {
-	if defaultPort < 1 || defaultPort > 65535 {
-		return nil, errors.New("the port is not a number from 1 to 65535")
-	}
-	if strings.IndexByte(list, ',') < 0 {
-		if _, err := jdbcurl.ParseHost(list); err != nil {
-			return nil, err
-		}
-		return []configurations.ServerAddr{{Addr: list, Port: defaultPort}}, nil
-	}
-	var servers []configurations.ServerAddr
-	for one := range strings.SplitSeq(list, ",") {
-		host, port, err := jdbcurl.SplitHostPort(one)
-		if err == nil && host == "" {
-			err = errors.New("a host is empty")
-		}
-		if err != nil {
-			return nil, fmt.Errorf("the list of hosts: %w", err)
-		}
-		if port == 0 {
-			port = defaultPort
-		}
-		servers = append(servers, configurations.ServerAddr{Addr: host, Port: port})
-	}
-	return servers, nil
 }
 
 // describeClient fills in what V$SESSION shows, as go-ora's ParseConfig does.

@@ -99,7 +99,7 @@ type hostPort struct {
 	port int // 0: not said
 }
 
-// setHost sets one host, or a list as parseHosts reads it.
+// setHost sets one host, or a list as jdbcurl.SplitAddresses reads it.
 func (t *translation) setHost() {
 	if len(t.hosts) == 1 {
 		t.Host, t.Port = t.hosts[0].host, t.hosts[0].port

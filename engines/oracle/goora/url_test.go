@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
-	"reflect"
 	"regexp"
 	"strconv"
 	"strings"
@@ -15,133 +15,99 @@ import (
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/engines/oracle/goora"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/configtest"
 )
-
-func own(p string) bool { return p == "stage" || p == "region" }
-
-func notOwn(string) bool { return false }
 
 // What properties mean is in guide_test.go.
 func TestParseURL(t *testing.T) {
 	const arn = "arn:aws:secretsmanager:us-west-2:123456789012:secret:a/b-a1b2c3"
 	tcp, tcps := pairs("PROTOCOL", "tcp"), pairs("PROTOCOL", "tcps")
-	for _, c := range []struct {
-		url  string // after "oracle:thin:"
-		want driver.URL
-	}{
-		{"@example.com:1521/ORCL?user=prod/app/db", driver.URL{SecretID: "prod/app/db", Host: "example.com", Port: 1521, Database: "ORCL"}},
-		{"@//example.com:1521/ORCL?user=" + arn, driver.URL{SecretID: arn, Host: "example.com", Port: 1521, Database: "ORCL"}},
-		{"@//example.com/sales.example.com?user=id", driver.URL{SecretID: "id", Host: "example.com", Database: "sales.example.com"}},
-		{"@example.com:1521:ORCL?user=id", driver.URL{SecretID: "id", Host: "example.com", Port: 1521, Database: ":ORCL"}},
-		{"@[::1]:1521:ORCL?user=id", driver.URL{SecretID: "id", Host: "::1", Port: 1521, Database: ":ORCL"}},
-		{"@[::1]:1521/ORCL?user=id", driver.URL{SecretID: "id", Host: "::1", Port: 1521, Database: "ORCL"}},
-		{"@[::1]/ORCL?user=id", driver.URL{SecretID: "id", Host: "::1", Database: "ORCL"}},
-		{"@example.com:1521?user=id", driver.URL{SecretID: "id", Host: "example.com", Port: 1521}},
-		{"@example.com?user=id", driver.URL{SecretID: "id", Host: "example.com"}},
-		{"@?user=id", driver.URL{SecretID: "id"}},
-		{"@//?user=id", driver.URL{SecretID: "id"}},
-		{"@///ORCL?user=id", driver.URL{SecretID: "id", Database: "ORCL"}},
-		{"@tcps://example.com:2484/ORCL?user=id", driver.URL{SecretID: "id", Host: "example.com", Port: 2484, Database: "ORCL", Params: tcps}},
-		{"@TCP://example.com/ORCL?user=id", driver.URL{SecretID: "id", Host: "example.com", Database: "ORCL", Params: tcp}},
-		{"@//h:1/ORCL:dedicated?user=id", driver.URL{SecretID: "id", Host: "h", Port: 1, Database: "ORCL", Params: pairs("SERVER TYPE", "dedicated")}},
-		{"@//h:1/ORCL:pooled/inst1?user=id", driver.URL{SecretID: "id", Host: "h", Port: 1, Database: "ORCL", Params: pairs("SERVER TYPE", "pooled", "INSTANCE NAME", "inst1")}},
-		{"@//h:1/ORCL/inst1?user=id", driver.URL{SecretID: "id", Host: "h", Port: 1, Database: "ORCL", Params: pairs("INSTANCE NAME", "inst1")}},
-		{"@tcps://a,b:2484,[::1]/ORCL?user=id", driver.URL{SecretID: "id", Host: "a:2484,b:2484,[::1]", Database: "ORCL", Params: pairs("PROTOCOL", "tcps", "LOAD BALANCE", "true")}},
-		{"@//a,b/ORCL?user=id&load_balance=off", driver.URL{SecretID: "id", Host: "a,b", Database: "ORCL", Params: pairs("LOAD BALANCE", "off")}},
-		{"@//h/a%24b?user=id&stage=AWS%20X&region=r", driver.URL{SecretID: "id", Host: "h", Database: "a$b", Params: pairs("stage", "AWS X", "region", "r")}},
-		{"@//h/d?user=id&ssl=true&ssl_verify=false&prefetch_rows=10", driver.URL{SecretID: "id", Host: "h", Database: "d", Params: pairs("ssl", "true", "ssl_verify", "false", "prefetch_rows", "10")}},
-		{"@(DESCRIPTION=(ADDRESS=(PROTOCOL=TCP)(HOST=example.com)(PORT=1521))(CONNECT_DATA=(SERVICE_NAME=ORCL)))?user=id",
+	configtest.ParseURL(t, goora.Engine{}, configtest.Own, []configtest.URLCase{
+		{"oracle:thin:@example.com:1521/ORCL?user=prod/app/db", driver.URL{SecretID: "prod/app/db", Host: "example.com", Port: 1521, Database: "ORCL"}},
+		{"oracle:thin:@//example.com:1521/ORCL?user=" + arn, driver.URL{SecretID: arn, Host: "example.com", Port: 1521, Database: "ORCL"}},
+		{"oracle:thin:@//example.com/sales.example.com?user=id", driver.URL{SecretID: "id", Host: "example.com", Database: "sales.example.com"}},
+		{"oracle:thin:@example.com:1521:ORCL?user=id", driver.URL{SecretID: "id", Host: "example.com", Port: 1521, Database: ":ORCL"}},
+		{"oracle:thin:@[::1]:1521:ORCL?user=id", driver.URL{SecretID: "id", Host: "::1", Port: 1521, Database: ":ORCL"}},
+		{"oracle:thin:@[::1]:1521/ORCL?user=id", driver.URL{SecretID: "id", Host: "::1", Port: 1521, Database: "ORCL"}},
+		{"oracle:thin:@[::1]/ORCL?user=id", driver.URL{SecretID: "id", Host: "::1", Database: "ORCL"}},
+		{"oracle:thin:@example.com:1521?user=id", driver.URL{SecretID: "id", Host: "example.com", Port: 1521}},
+		{"oracle:thin:@example.com?user=id", driver.URL{SecretID: "id", Host: "example.com"}},
+		{"oracle:thin:@?user=id", driver.URL{SecretID: "id"}},
+		{"oracle:thin:@//?user=id", driver.URL{SecretID: "id"}},
+		{"oracle:thin:@///ORCL?user=id", driver.URL{SecretID: "id", Database: "ORCL"}},
+		{"oracle:thin:@tcps://example.com:2484/ORCL?user=id", driver.URL{SecretID: "id", Host: "example.com", Port: 2484, Database: "ORCL", Params: tcps}},
+		{"oracle:thin:@TCP://example.com/ORCL?user=id", driver.URL{SecretID: "id", Host: "example.com", Database: "ORCL", Params: tcp}},
+		{"oracle:thin:@//h:1/ORCL:dedicated?user=id", driver.URL{SecretID: "id", Host: "h", Port: 1, Database: "ORCL", Params: pairs("SERVER TYPE", "dedicated")}},
+		{"oracle:thin:@//h:1/ORCL:pooled/inst1?user=id", driver.URL{SecretID: "id", Host: "h", Port: 1, Database: "ORCL", Params: pairs("SERVER TYPE", "pooled", "INSTANCE NAME", "inst1")}},
+		{"oracle:thin:@//h:1/ORCL/inst1?user=id", driver.URL{SecretID: "id", Host: "h", Port: 1, Database: "ORCL", Params: pairs("INSTANCE NAME", "inst1")}},
+		{"oracle:thin:@tcps://a,b:2484,[::1]/ORCL?user=id", driver.URL{SecretID: "id", Host: "a:2484,b:2484,[::1]", Database: "ORCL", Params: pairs("PROTOCOL", "tcps", "LOAD BALANCE", "true")}},
+		{"oracle:thin:@//a,b/ORCL?user=id&load_balance=off", driver.URL{SecretID: "id", Host: "a,b", Database: "ORCL", Params: pairs("LOAD BALANCE", "off")}},
+		{"oracle:thin:@//h/a%24b?user=id&stage=AWS%20X&region=r", driver.URL{SecretID: "id", Host: "h", Database: "a$b", Params: pairs("stage", "AWS X", "region", "r")}},
+		{"oracle:thin:@//h/d?user=id&ssl=true&ssl_verify=false&prefetch_rows=10", driver.URL{SecretID: "id", Host: "h", Database: "d", Params: pairs("ssl", "true", "ssl_verify", "false", "prefetch_rows", "10")}},
+		{"oracle:thin:@(DESCRIPTION=(ADDRESS=(PROTOCOL=TCP)(HOST=example.com)(PORT=1521))(CONNECT_DATA=(SERVICE_NAME=ORCL)))?user=id",
 			driver.URL{SecretID: "id", Host: "example.com", Port: 1521, Database: "ORCL", Params: tcp}},
-		{"@( description = ( address_list = (load_balance=on)(failover=on) (address = (protocol=tcps)(host=a)(port=1)) (address=(protocol=TCPS)(port=2)(host=b)) ) ( connect_data = (server = DEDICATED) (sid = ORCL) ) )?user=id",
+		{"oracle:thin:@( description = ( address_list = (load_balance=on)(failover=on) (address = (protocol=tcps)(host=a)(port=1)) (address=(protocol=TCPS)(port=2)(host=b)) ) ( connect_data = (server = DEDICATED) (sid = ORCL) ) )?user=id",
 			driver.URL{SecretID: "id", Host: "a:1,b:2", Database: ":ORCL", Params: pairs("PROTOCOL", "tcps", "LOAD BALANCE", "on", "SERVER TYPE", "DEDICATED")}},
-		{"@(DESCRIPTION=(RETRY_COUNT=20)(RETRY_DELAY=3)(CONNECT_TIMEOUT=90)(TRANSPORT_CONNECT_TIMEOUT=3000ms)(ENABLE=BROKEN)(ADDRESS=(PROTOCOL=tcps)(HOST=::1)(PORT=1522))" +
+		{"oracle:thin:@(DESCRIPTION=(RETRY_COUNT=20)(RETRY_DELAY=3)(CONNECT_TIMEOUT=90)(TRANSPORT_CONNECT_TIMEOUT=3000ms)(ENABLE=BROKEN)(ADDRESS=(PROTOCOL=tcps)(HOST=::1)(PORT=1522))" +
 			`(CONNECT_DATA=(SERVICE_NAME=x_y.adb.example.com)(INSTANCE_NAME=i1))(SECURITY=(SSL_SERVER_DN_MATCH=yes)(MY_WALLET_DIRECTORY="/w (1)")))?user=id&stage=S`,
 			driver.URL{SecretID: "id", Host: "::1", Port: 1522, Database: "x_y.adb.example.com", Params: pairs("PROTOCOL", "tcps", "CONNECT TIMEOUT", "90",
 				"TRANSPORT CONNECT TIMEOUT", "3000ms", "INSTANCE NAME", "i1", "WALLET", "/w (1)", "stage", "S")}},
-		{"@(DESCRIPTION=(ADDRESS=(HOST=h))(SECURITY=(WALLET_LOCATION=(SOURCE=(METHOD=FILE)(METHOD_DATA=(DIRECTORY=/w))))))?user=id&SSL=false",
-			driver.URL{SecretID: "id", Host: "h", Params: pairs("PROTOCOL", "tcp", "WALLET", "/w", "SSL", "false")}},
-	} {
-		if c.want.Params == nil {
-			c.want.Params = map[string]string{}
-		}
-		got, err := goora.Engine{}.ParseURL("oracle:thin:"+c.url, own)
-		if err != nil || !reflect.DeepEqual(got, c.want) {
-			t.Errorf("ParseURL(%q)\n = %+v, %v,\nwant %+v", c.url, got, err, c.want)
-			continue
-		}
-		delete(got.Params, "stage")
-		delete(got.Params, "region")
-		err = goora.Engine{}.CheckParams(got.Params)
-		if _, wallet := got.Params["WALLET"]; wallet && got.Params["PROTOCOL"] == "tcp" {
-			if err == nil {
-				t.Errorf("a wallet without TLS is taken: %q", c.url)
-			}
-		} else if err != nil {
-			t.Errorf("CheckParams of %q: %v", c.url, err)
-		}
+	})
+	const walletWithoutTLS = "oracle:thin:@(DESCRIPTION=(ADDRESS=(HOST=h))(SECURITY=(WALLET_LOCATION=(SOURCE=(METHOD=FILE)(METHOD_DATA=(DIRECTORY=/w))))))?user=id&SSL=false"
+	got, err := goora.Engine{}.ParseURL(walletWithoutTLS, configtest.Own)
+	if want := pairs("PROTOCOL", "tcp", "WALLET", "/w", "SSL", "false"); err != nil || got.Host != "h" || !maps.Equal(got.Params, want) {
+		t.Errorf("ParseURL(%q) = %+v, %v, want parameters %q", walletWithoutTLS, got, err, want)
+	}
+	if (goora.Engine{}).CheckParams(got.Params) == nil {
+		t.Error("a wallet without TLS is taken")
 	}
 }
 
 func TestParseURLFails(t *testing.T) {
-	for _, c := range []struct{ url, want string }{
-		{"thin:@//h/d", `"user"`},
-		{"thin:@//h/d?user=", `"user"`},
-		{"thin:@//h/d?USER=CANARY", `"USER" is spelt "user"`},
-		{"thin:@//h/d?user=id&user=CANARY", `"user" is given twice`},
-		{"thin:@//h/d?user=id&password=s&CANARY", `"password" is not allowed`},
-		{"thin:@//h/d?user=id&CANARY", "a property has no value"},
-		{"thin:@//h/d?user=id&PROGRAM=CANARY%zz", `"PROGRAM"`},
-		{"thin:scott/CANARY@//h/d?user=id", "credentials"},
-		{"thin:CANARY@h:1:d?user=id", "credentials"},
-		{"thin:@//u:CANARY@h/d?user=id", "credentials"},
-		{"thin:CANARY?user=id", `"@"`},
-		{"oci:@CANARY?user=id", "oci"},
-		{"CANARY", "oracle:thin:"},
-		{"thin:@ldap://CANARY/x?user=id", "LDAP"},
-		{"thin:@ldaps://CANARY/x?user=id", "LDAP"},
-		{"thin:@https://CANARY/x?user=id", "protocol"},
-		{"thin:@//h:CANARY/d?user=id", "port"},
-		{"thin:@//h:0/d?user=id", "port"},
-		{"thin:@//h:1/CANARY)(SID=x?user=id", "service or SID"},
-		{"thin:@//h:1/CAN%41RY%29?user=id", "service or SID"},
-		{"thin:@//h:1/CANARY%?user=id", "service"},
-		{"thin:@h:1:CANARY)?user=id", "service or SID"},
-		{"thin:@h:1:?user=id", "service or SID"},
-		{"thin:@h:x:CANARY?user=id", "port"},
-		{"thin:@//a;CANARY/d?user=id", "more than one list"},
-		{"thin:@//a,,CANARY/d?user=id", "host"},
-		{"thin:@//h(CANARY/d?user=id", "host"},
-		{"thin:@//:1521/d?user=id", "port without a host"},
-		{"thin:@(DESCRIPTION=(ADDRESS=(HOST=h))(CONNECT_DATA=(SERVICE_NAME=CANARY))?user=id", "the descriptor is not of the form"},
-		{"thin:@(DESCRIPTION=(ADDRESS=(HOST=h)))CANARY?user=id", "follows the descriptor"},
-		{"thin:@(DESCRIPTION_LIST=(DESCRIPTION=(ADDRESS=(HOST=CANARY))))?user=id", "the descriptor is not of the form"},
-		{"thin:@(DESCRIPTION=CANARY)?user=id", "the descriptor is not of the form"},
-		{"thin:@(DESCRIPTION=(ADDRESS=(HOST=h)CANARY))?user=id", "the descriptor is not of the form"},
-		{"thin:@(DESCRIPTION=" + strings.Repeat("(A=", 100) + "CANARY" + strings.Repeat(")", 101) + "?user=id", "the descriptor is not of the form"},
-		{"thin:@(DESCRIPTION=(CONNECT_DATA=(SID=d)))?user=id", "no ADDRESS"},
-		{"thin:@(DESCRIPTION=(ADDRESS=(PORT=1)))?user=id", "no HOST"},
-		{"thin:@(DESCRIPTION=(ADDRESS=(HOST=CAN ARY)))?user=id", "host"},
-		{"thin:@(DESCRIPTION=(ADDRESS=(HOST=h)(PORT=CANARY)))?user=id", "port"},
-		{"thin:@(DESCRIPTION=(ADDRESS=(PROTOCOL=tcp)(HOST=a))(ADDRESS=(PROTOCOL=tcps)(HOST=b)))?user=id", "different protocols"},
-		{"thin:@(DESCRIPTION=(ADDRESS=(PROTOCOL=tcp)(HOST=a)(KEY=CANARY)))?user=id", `"KEY"`},
-		{"thin:@(DESCRIPTION=(ADDRESS_LIST=(ADDRESS=(HOST=a)))(ADDRESS_LIST=(ADDRESS=(HOST=CANARY))))?user=id", "more than one ADDRESS_LIST"},
-		{"thin:@(DESCRIPTION=(ADDRESS=(HOST=h))(CONNECT_DATA=(SERVICE_NAME=a)(SID=CANARY)))?user=id", "more than one service or SID"},
-		{"thin:@(DESCRIPTION=(ADDRESS=(HOST=h))(CONNECT_DATA=(SERVICE_NAME=CAN ARY)))?user=id", "service or SID"},
-		{"thin:@(DESCRIPTION=(ADDRESS=(HOST=h))(CONNECT_DATA=(FAILOVER_MODE=(TYPE=CANARY))))?user=id", `"FAILOVER_MODE"`},
-		{"thin:@(DESCRIPTION=(ADDRESS=(HOST=h))(SECURITY=(SSL_SERVER_CERT_DN=\"CN=CANARY\")))?user=id", `"SSL_SERVER_CERT_DN"`},
-		{"thin:@(DESCRIPTION=(ADDRESS=(HOST=h))(TYPE_OF_SERVICE=CANARY))?user=id", `"TYPE_OF_SERVICE"`},
-		{"thin:@(DESCRIPTION=(FAILOVER=off)(ADDRESS=(HOST=h)))?user=id", `"FAILOVER"`},
-		{"thin:@(DESCRIPTION=(SOURCE_ROUTE=on)(ADDRESS=(HOST=h)))?user=id", `"SOURCE_ROUTE"`},
-		{"thin:@(DESCRIPTION=(CONNECT_TIMEOUT=1)(ADDRESS=(HOST=h)))?user=id&oracle.net.CONNECT_TIMEOUT=CANARY", `"oracle.net.CONNECT_TIMEOUT"`},
-		{"thin:@(DESCRIPTION=(CONNECT_TIMEOUT=1)(ADDRESS=(HOST=h)))?user=id&oracle.net.CONNECT_TIMEOUT=1000", `"CONNECT_TIMEOUT" and "oracle.net.CONNECT_TIMEOUT"`},
-	} {
-		_, err := goora.Engine{}.ParseURL("oracle:"+c.url, own)
-		if err == nil || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("ParseURL(%q) = %v, want an error with %s", c.url, err, c.want)
-		} else if strings.Contains(err.Error(), "CANARY") {
-			t.Errorf("ParseURL(%q) = %v quotes a value", c.url, err)
-		}
-	}
+	configtest.ParseURLFails(t, goora.Engine{}, configtest.Own, []configtest.ErrorCase{
+		{"oracle:thin:@//h/d?user=id&CANARY", "a property has no value"},
+		{"oracle:thin:@//h/d?user=id&PROGRAM=CANARY%zz", `"PROGRAM"`},
+		{"oracle:thin:scott/CANARY@//h/d?user=id", "credentials"},
+		{"oracle:thin:CANARY@h:1:d?user=id", "credentials"},
+		{"oracle:thin:CANARY?user=id", `"@"`},
+		{"oracle:oci:@CANARY?user=id", "oci"},
+		{"oracle:CANARY", "oracle:thin:"},
+		{"oracle:thin:@ldap://CANARY/x?user=id", "LDAP"},
+		{"oracle:thin:@ldaps://CANARY/x?user=id", "LDAP"},
+		{"oracle:thin:@https://CANARY/x?user=id", "protocol"},
+		{"oracle:thin:@//h:1/CANARY)(SID=x?user=id", "service or SID"},
+		{"oracle:thin:@//h:1/CAN%41RY%29?user=id", "service or SID"},
+		{"oracle:thin:@//h:1/CANARY%?user=id", "service"},
+		{"oracle:thin:@h:1:CANARY)?user=id", "service or SID"},
+		{"oracle:thin:@h:1:?user=id", "service or SID"},
+		{"oracle:thin:@h:x:CANARY?user=id", "port"},
+		{"oracle:thin:@//a;CANARY/d?user=id", "more than one list"},
+		{"oracle:thin:@//a,,CANARY/d?user=id", "host"},
+		{"oracle:thin:@//h(CANARY/d?user=id", "host"},
+		{"oracle:thin:@//:1521/d?user=id", "port without a host"},
+		{"oracle:thin:@(DESCRIPTION=(ADDRESS=(HOST=h))(CONNECT_DATA=(SERVICE_NAME=CANARY))?user=id", "the descriptor is not of the form"},
+		{"oracle:thin:@(DESCRIPTION=(ADDRESS=(HOST=h)))CANARY?user=id", "follows the descriptor"},
+		{"oracle:thin:@(DESCRIPTION_LIST=(DESCRIPTION=(ADDRESS=(HOST=CANARY))))?user=id", "the descriptor is not of the form"},
+		{"oracle:thin:@(DESCRIPTION=CANARY)?user=id", "the descriptor is not of the form"},
+		{"oracle:thin:@(DESCRIPTION=(ADDRESS=(HOST=h)CANARY))?user=id", "the descriptor is not of the form"},
+		{"oracle:thin:@(DESCRIPTION=" + strings.Repeat("(A=", 100) + "CANARY" + strings.Repeat(")", 101) + "?user=id", "the descriptor is not of the form"},
+		{"oracle:thin:@(DESCRIPTION=(CONNECT_DATA=(SID=d)))?user=id", "no ADDRESS"},
+		{"oracle:thin:@(DESCRIPTION=(ADDRESS=(PORT=1)))?user=id", "no HOST"},
+		{"oracle:thin:@(DESCRIPTION=(ADDRESS=(HOST=CAN ARY)))?user=id", "host"},
+		{"oracle:thin:@(DESCRIPTION=(ADDRESS=(HOST=h)(PORT=CANARY)))?user=id", "port"},
+		{"oracle:thin:@(DESCRIPTION=(ADDRESS=(PROTOCOL=tcp)(HOST=a))(ADDRESS=(PROTOCOL=tcps)(HOST=b)))?user=id", "different protocols"},
+		{"oracle:thin:@(DESCRIPTION=(ADDRESS=(PROTOCOL=tcp)(HOST=a)(KEY=CANARY)))?user=id", `"KEY"`},
+		{"oracle:thin:@(DESCRIPTION=(ADDRESS_LIST=(ADDRESS=(HOST=a)))(ADDRESS_LIST=(ADDRESS=(HOST=CANARY))))?user=id", "more than one ADDRESS_LIST"},
+		{"oracle:thin:@(DESCRIPTION=(ADDRESS=(HOST=h))(CONNECT_DATA=(SERVICE_NAME=a)(SID=CANARY)))?user=id", "more than one service or SID"},
+		{"oracle:thin:@(DESCRIPTION=(ADDRESS=(HOST=h))(CONNECT_DATA=(SERVICE_NAME=CAN ARY)))?user=id", "service or SID"},
+		{"oracle:thin:@(DESCRIPTION=(ADDRESS=(HOST=h))(CONNECT_DATA=(FAILOVER_MODE=(TYPE=CANARY))))?user=id", `"FAILOVER_MODE"`},
+		{"oracle:thin:@(DESCRIPTION=(ADDRESS=(HOST=h))(SECURITY=(SSL_SERVER_CERT_DN=\"CN=CANARY\")))?user=id", `"SSL_SERVER_CERT_DN"`},
+		{"oracle:thin:@(DESCRIPTION=(ADDRESS=(HOST=h))(TYPE_OF_SERVICE=CANARY))?user=id", `"TYPE_OF_SERVICE"`},
+		{"oracle:thin:@(DESCRIPTION=(FAILOVER=off)(ADDRESS=(HOST=h)))?user=id", `"FAILOVER"`},
+		{"oracle:thin:@(DESCRIPTION=(SOURCE_ROUTE=on)(ADDRESS=(HOST=h)))?user=id", `"SOURCE_ROUTE"`},
+		{"oracle:thin:@(DESCRIPTION=(CONNECT_TIMEOUT=1)(ADDRESS=(HOST=h)))?user=id&oracle.net.CONNECT_TIMEOUT=CANARY", `"oracle.net.CONNECT_TIMEOUT"`},
+		{"oracle:thin:@(DESCRIPTION=(CONNECT_TIMEOUT=1)(ADDRESS=(HOST=h)))?user=id&oracle.net.CONNECT_TIMEOUT=1000", `"CONNECT_TIMEOUT" and "oracle.net.CONNECT_TIMEOUT"`},
+	})
 }
 
 // capture prepares an endpoint and returns the configuration that a connect gets.
@@ -154,21 +120,11 @@ func capture(t *testing.T, ep driver.Endpoint) *configurations.ConnectionConfig 
 	return config
 }
 
-func tryCapture(t *testing.T, ep driver.Endpoint) (config *configurations.ConnectionConfig, err error) {
+func tryCapture(t *testing.T, ep driver.Endpoint) (*configurations.ConnectionConfig, error) {
 	t.Helper()
-	stop := errors.New("stop")
-	e := goora.Engine{Configure: func(c *configurations.ConnectionConfig) error {
-		config = c
-		return stop
-	}}
-	l, err := e.Prepare(ep)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := l.Connect(t.Context(), driver.Credentials{User: "u", Password: driver.NewPassword("p")}); !errors.Is(err, stop) {
-		t.Fatalf("Connect = %v", err)
-	}
-	return config, nil
+	return configtest.Capture(t, func(configure func(*configurations.ConnectionConfig) error) (driver.Login, error) {
+		return goora.Engine{Configure: configure}.Prepare(ep)
+	})
 }
 
 // The zone of an address is for the dialer, neither for the listener nor for the name in
@@ -209,20 +165,11 @@ func FuzzParseURL(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, raw string) {
-		u, err := goora.Engine{}.ParseURL("oracle:thin:"+raw, notOwn)
+		u, err := goora.Engine{}.ParseURL("oracle:thin:"+raw, configtest.NotOwn)
 		if err != nil {
 			return
 		}
-		if u.SecretID == "" {
-			t.Fatal("no secret id and no error")
-		}
-		ep := driver.Endpoint{Host: u.Host, Port: u.Port, Database: u.Database, Params: u.Params}
-		if ep.Host == "" {
-			ep.Host = "from-the-secret"
-		}
-		if ep.Port == 0 {
-			ep.Port = 1521
-		}
+		ep := configtest.EndpointOf(t, goora.Engine{}, u)
 		if ep.Database == "" {
 			ep.Database = "from_the_secret"
 		}

@@ -18,133 +18,111 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/engines/postgres/pgxv5"
 	"github.com/sqlsecrets/sqlsecrets/internal/standin/pgserver"
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/leak"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/logintest"
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/testca"
 )
 
-func TestRejected(t *testing.T) {
+func TestVerdicts(t *testing.T) {
+	const (
+		rejected = iota
+		noDatabase
+		other
+	)
 	const (
 		noRole      = `role "app" does not exist`
 		rdsNoSecret = "This RDS proxy has no credentials for the role app. Check the credentials for this role and try again."
 	)
 	for _, c := range []struct {
 		code, routine, message string
-		want                   bool
+		want                   int
 	}{
-		{"28P01", "auth_failed", `password authentication failed for user "app"`, true},
-		{"28P01", "auth_failed", `Passwort-Authentifizierung für Benutzer »app« fehlgeschlagen`, true},
-		{"28P01", "", "", true},
-		{"28P02", "auth_failed", `password authentication failed for user "app"`, false},
-		{"28000", "InitializeSessionUserId", noRole, true},
-		{"28000", "InitializeSessionUserId", `Rolle »app« existiert nicht`, true},
-		{"28000", "InitializeSessionUserId", `role "app" is not permitted to log in`, true},
-		{"28000", "ClientAuthentication", `no pg_hba.conf entry for host "10.0.0.1", user "app", database "app", no encryption`, false},
-		{"28000", "ClientAuthentication", noRole, false},
-		{"28000", "auth_failed", `PAM authentication failed for user "app"`, false},
-		{"28000", "initializesessionuserid", noRole, false},
-		{"42704", "InitializeSessionUserId", noRole, false},
+		{"28P01", "auth_failed", `password authentication failed for user "app"`, rejected},
+		{"28P01", "auth_failed", `Passwort-Authentifizierung für Benutzer »app« fehlgeschlagen`, rejected},
+		{"28P01", "", "", rejected},
+		{"28P02", "auth_failed", `password authentication failed for user "app"`, other},
+		{"28000", "InitializeSessionUserId", noRole, rejected},
+		{"28000", "InitializeSessionUserId", `Rolle »app« existiert nicht`, rejected},
+		{"28000", "InitializeSessionUserId", `role "app" is not permitted to log in`, rejected},
+		{"28000", "ClientAuthentication", `no pg_hba.conf entry for host "10.0.0.1", user "app", database "app", no encryption`, other},
+		{"28000", "ClientAuthentication", noRole, other},
+		{"28000", "auth_failed", `PAM authentication failed for user "app"`, other},
+		{"28000", "initializesessionuserid", noRole, other},
+		{"42704", "InitializeSessionUserId", noRole, other},
 
-		{"28000", "", rdsNoSecret, true},
-		{"28000", "", strings.Replace(rdsNoSecret, "proxy", "Proxy", 1), true},
-		{"28000", "", strings.TrimSuffix(rdsNoSecret, "."), true},
-		{"28000", "", strings.Replace(rdsNoSecret, "role app", `role a.b "c"`, 1), true},
-		{"28000", "", "The password that was provided for the role app is wrong.", true},
-		{"28000", "", "ERROR: " + rdsNoSecret, false},
-		{"28000", "", rdsNoSecret + " And more", false},
-		{"28000", "ClientAuthentication", rdsNoSecret, false},
-		{"08P01", "", rdsNoSecret, false},
-		{"28000", "", "This RDS Proxy requires TLS connections.", false},
-		{"28000", "", "The IAM authentication failed for the role app. Check the IAM token for this role and try again.", false},
-		{"28000", "", "", false},
+		{"28000", "", rdsNoSecret, rejected},
+		{"28000", "", strings.Replace(rdsNoSecret, "proxy", "Proxy", 1), rejected},
+		{"28000", "", strings.TrimSuffix(rdsNoSecret, "."), rejected},
+		{"28000", "", strings.Replace(rdsNoSecret, "role app", `role a.b "c"`, 1), rejected},
+		{"28000", "", "The password that was provided for the role app is wrong.", rejected},
+		{"28000", "", "ERROR: " + rdsNoSecret, other},
+		{"28000", "", rdsNoSecret + " And more", other},
+		{"28000", "ClientAuthentication", rdsNoSecret, other},
+		{"08P01", "", rdsNoSecret, other},
+		{"28000", "", "This RDS Proxy requires TLS connections.", other},
+		{"28000", "", "The IAM authentication failed for the role app. Check the IAM token for this role and try again.", other},
+		{"28000", "", "", other},
 
-		{"08P01", "", "password authentication failed", true},
-		{"08P01", "", "SASL authentication failed", true},
-		{"08P01", "", "empty password returned by client", true},
-		{"08P01", "", "no such user", true},
-		{"08P01", "", "no such user: app", true},
-		{"08P01", "", `"trust" authentication failed`, true},
-		{"08P01", "", `password authentication failed for user "app"`, true},
-		{"08P01", "", noRole, true},
-		{"28000", "", noRole, true},
-		{"08P01", "", "no such database: app", false},
-		{"08P01", "", "no such users", false},
-		{"08P01", "", "login rejected", false},
-		{"08P01", "", "PAM authentication failed", false},
-		{"08P01", "", "certificate authentication failed", false},
-		{"08P01", "", "password authentication failed: no", false},
-		{"08P01", "", "SSL required", false},
-		{"08P01", "", "no more connections allowed (max_client_conn)", false},
-		{"08P01", "", "client connections exceeded (max_user_client_connections)", false},
-		{"08P01", "", `database "app" is disabled`, false},
-		{"08P01", "", `authentication database "app" is disabled`, false},
-		{"08P01", "", "unsupported startup parameter: search_path", false},
-		{"08P01", "", "unsupported startup parameter: role", false},
-		{"08P01", "", "query_wait_timeout", false},
-		{"08P01", "", "client_login_timeout (server down)", false},
-		{"08P01", "", "bouncer config error", false},
-		{"08P01", "", "username too long", false},
-		{"08P01", "", "server login failed: wrong password type", false},
-		{"08P01", "", "server login failed: invalid server signature", false},
-		{"08P01", "", "server login has been failing, try again later (server_login_retry)", false},
-		{"08P01", "", `server login has been failing, cached error: password authentication failed for user "app" (server_login_retry)`, false},
-		{"08P01", "", `authentication failed`, false},
-		{"28000", "", `"trust" authentication failed`, false},
-		{"08P01", "ProcessStartupPacket", "password authentication failed", false},
-		{"28000", "", "password authentication failed", false},
+		{"08P01", "", "password authentication failed", rejected},
+		{"08P01", "", "SASL authentication failed", rejected},
+		{"08P01", "", "empty password returned by client", rejected},
+		{"08P01", "", "no such user", rejected},
+		{"08P01", "", "no such user: app", rejected},
+		{"08P01", "", `"trust" authentication failed`, rejected},
+		{"08P01", "", `password authentication failed for user "app"`, rejected},
+		{"08P01", "", noRole, rejected},
+		{"28000", "", noRole, rejected},
+		{"08P01", "", "no such database: app", noDatabase},
+		{"08P01", "", "no such users", other},
+		{"08P01", "", "login rejected", other},
+		{"08P01", "", "PAM authentication failed", other},
+		{"08P01", "", "certificate authentication failed", other},
+		{"08P01", "", "password authentication failed: no", other},
+		{"08P01", "", "SSL required", other},
+		{"08P01", "", "no more connections allowed (max_client_conn)", other},
+		{"08P01", "", "client connections exceeded (max_user_client_connections)", other},
+		{"08P01", "", `database "app" is disabled`, other},
+		{"08P01", "", `authentication database "app" is disabled`, other},
+		{"08P01", "", "unsupported startup parameter: search_path", other},
+		{"08P01", "", "unsupported startup parameter: role", other},
+		{"08P01", "", "query_wait_timeout", other},
+		{"08P01", "", "client_login_timeout (server down)", other},
+		{"08P01", "", "bouncer config error", other},
+		{"08P01", "", "username too long", other},
+		{"08P01", "", "server login failed: wrong password type", other},
+		{"08P01", "", "server login failed: invalid server signature", other},
+		{"08P01", "", "server login has been failing, try again later (server_login_retry)", other},
+		{"08P01", "", `server login has been failing, cached error: password authentication failed for user "app" (server_login_retry)`, other},
+		{"08P01", "", `authentication failed`, other},
+		{"28000", "", `"trust" authentication failed`, other},
+		{"08P01", "ProcessStartupPacket", "password authentication failed", other},
+		{"28000", "", "password authentication failed", other},
 
-		{"3D000", "InitPostgres", `database "app" does not exist`, false},
-		{"53300", "ProcessStartupPacket", "sorry, too many clients already", false},
-		{"57P03", "ProcessStartupPacket", "the database system is starting up", false},
-		{"42501", "InitPostgres", `permission denied for database "app"`, false},
+		{"3D000", "InitPostgres", `database "app" does not exist`, noDatabase},
+		{"53300", "ProcessStartupPacket", "sorry, too many clients already", other},
+		{"57P03", "ProcessStartupPacket", "the database system is starting up", other},
+		{"42501", "InitPostgres", `permission denied for database "app"`, other},
+		{"3D000", "InitPostgres", `Datenbank »app« existiert nicht`, noDatabase},
+		{"3D000", "", `database "app" does not exist`, noDatabase}, // through PgBouncer since 1.19
+		{"08P01", "", "there is no such database: app", other},
+		{"08P01", "ProcessStartupPacket", "no such database: app", other},
+		{"28P01", "auth_failed", "no such database: app", rejected},
 	} {
 		pg := &pgconn.PgError{Code: c.code, Routine: c.routine, Message: c.message}
-		for _, err := range []error{
-			pg, fmt.Errorf("wrapped: %w", pg), errors.Join(net.ErrClosed, pg),
-			errors.Join(&pgconn.PgError{Code: "57P03"}, fmt.Errorf("then: %w", pg)),
-		} {
-			if got := (pgxv5.Engine{}).Rejected(err); got != c.want {
-				t.Errorf("Rejected(%s %s %q in a %T) = %t, want %t", c.code, c.routine, c.message, err, got, c.want)
-			}
+		logintest.Verdict(t, pgxv5.Engine{}, pg, c.want == rejected, c.want == noDatabase)
+		if several := errors.Join(&pgconn.PgError{Code: "57P03"}, fmt.Errorf("then: %w", pg)); (pgxv5.Engine{}).Rejected(several) != (c.want == rejected) {
+			t.Errorf("Rejected(%v) = %t", several, c.want != rejected)
 		}
 	}
 	for _, err := range []error{
-		nil, errors.New(`FATAL: password authentication failed for user "app" (SQLSTATE 28P01)`),
+		nil, context.DeadlineExceeded, errors.New(`FATAL: password authentication failed for user "app" (SQLSTATE 28P01)`),
 		&net.OpError{Op: "dial", Err: errors.New("connect: connection refused: 127.0.0.1:28000")}, context.Canceled,
 	} {
-		if (pgxv5.Engine{}).Rejected(err) {
-			t.Errorf("Rejected(%v) = true", err)
-		}
+		logintest.Verdict(t, pgxv5.Engine{}, err, false, false)
 	}
 }
 
 // The error of every way to fail has pgx's text and its causes, and neither the
 // password nor a configuration anywhere.
-func TestNoDatabase(t *testing.T) {
-	for _, test := range []struct {
-		code, routine, message string
-		want                   bool
-	}{
-		{"3D000", "InitPostgres", `database "app" does not exist`, true},
-		{"3D000", "InitPostgres", `Datenbank »app« existiert nicht`, true},
-		{"3D000", "", `database "app" does not exist`, true}, // through PgBouncer since 1.19
-		{"08P01", "", "no such database: app", true},         // client.c of PgBouncer
-		{"08P01", "", `database "app" is disabled`, false},
-		{"08P01", "", "there is no such database: app", false},
-		{"08P01", "ProcessStartupPacket", "no such database: app", false},
-		{"28P01", "auth_failed", "no such database: app", false},
-		{"42501", "InitPostgres", `permission denied for database "app"`, false},
-	} {
-		pg := &pgconn.PgError{Code: test.code, Routine: test.routine, Message: test.message}
-		for _, err := range []error{pg, fmt.Errorf("wrapped: %w", pg)} {
-			if got := (pgxv5.Engine{}).NoDatabase(err); got != test.want {
-				t.Errorf("NoDatabase(%s %q of %q in a %T) = %t, want %t", test.code, test.message, test.routine, err, got, test.want)
-			}
-		}
-	}
-	if (pgxv5.Engine{}).NoDatabase(nil) || (pgxv5.Engine{}).NoDatabase(context.DeadlineExceeded) {
-		t.Error("NoDatabase is true for an error of no server")
-	}
-}
-
 func TestErrorsHoldNoPassword(t *testing.T) {
 	certs := testca.New("localhost")
 	reject := func(pgserver.Login) *pgserver.Error { return pgserver.NewError("28P01", "auth_failed", "no") }
@@ -179,15 +157,9 @@ func TestErrorsHoldNoPassword(t *testing.T) {
 			if c.change != nil {
 				c.change(&ep)
 			}
-			_, err := connect(t, c.engine, ep, canary)
-			if err == nil {
-				t.Fatal("Connect succeeded")
-			}
-			if text := err.Error(); !strings.HasPrefix(text, "failed to connect to `user=app_user database=") || !strings.Contains(text, c.want) {
-				t.Errorf("Connect = %v, want pgx's text with %q", err, c.want)
-			}
-			if c.as != nil && !errors.As(err, c.as) {
-				t.Errorf("no %T in the tree of %v", c.as, err)
+			err := logintest.Fails(t, c.engine, ep, canary, c.want, c.as)
+			if !strings.HasPrefix(err.Error(), "failed to connect to `user=app_user database=") {
+				t.Errorf("Connect = %v, want pgx's text", err)
 			}
 			noPassword(t, err, canary)
 			if c.server != nil {
@@ -206,31 +178,10 @@ func TestTextOfSeveralHosts(t *testing.T) {
 	}
 }
 
-// noPassword searches an error's texts and everything reachable from it.
 func noPassword(t *testing.T, err error, password string) {
 	t.Helper()
-	if err == nil {
-		return
-	}
-	var ce *pgconn.ConnectError
-	var pe *pgconn.ParseConfigError
-	if errors.As(err, &ce) || errors.As(err, &pe) {
-		t.Errorf("a %T or %T is in the tree", ce, pe)
-	}
-	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q"} {
-		if strings.Contains(fmt.Sprintf(verb, err), password) {
-			t.Errorf("%s of the error shows the password", verb)
-		}
-	}
-	leak.Walk(err, func(path string, v reflect.Value) {
-		if v.Kind() == reflect.String && strings.Contains(v.String(), password) {
-			t.Errorf("the password is in %s", path)
-		}
-		switch v.Type() {
-		case reflect.TypeFor[pgconn.Config](), reflect.TypeFor[pgx.ConnConfig](), reflect.TypeFor[driver.Password]():
-			t.Errorf("%s is a %v", path, v.Type())
-		}
-	})
+	logintest.NoPassword(t, err, password, reflect.TypeFor[pgconn.Config](), reflect.TypeFor[pgx.ConnConfig](),
+		reflect.TypeFor[pgconn.ConnectError](), reflect.TypeFor[pgconn.ParseConfigError]())
 }
 
 // The walk finds what it is to find.

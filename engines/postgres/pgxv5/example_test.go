@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"log"
 	"log/slog"
 	"net"
 
@@ -11,8 +12,8 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
+	"github.com/sqlsecrets/sqlsecrets/engines"
 	"github.com/sqlsecrets/sqlsecrets/engines/postgres/pgxv5"
-	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
 // For PgBouncer, and with a dialer of the program's own.
@@ -25,11 +26,9 @@ func ExampleEngine() {
 		}
 		return nil
 	}}
-	cache := secretcache.New(secretcache.SourceFunc(fetch), nil)
-	connector, err := driver.NewConnector(engine, "prod/app?sslmode=verify-full", &driver.Options{Secrets: cache})
+	connector, err := driver.NewConnector(engine, "prod/app?sslmode=verify-full", engines.Options(nil))
 	if err != nil {
-		fmt.Println(err)
-		return
+		log.Fatal(err)
 	}
 	db := sql.OpenDB(connector)
 	defer db.Close()
@@ -51,8 +50,4 @@ func ExampleEngine_raw() {
 		})
 	}
 	_ = copyRows
-}
-
-func fetch(context.Context, string, string) (*secretcache.Secret, error) {
-	return nil, secretcache.ErrNotFound
 }

@@ -1,11 +1,8 @@
 package pgxv5_test
 
 import (
-	"errors"
 	"net/url"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -187,29 +184,14 @@ type connecting struct {
 func connectingBy(t *testing.T, dsn, secret string) (drivertest.Fields, error) {
 	t.Helper()
 	var c connecting
-	e := spy{pgxv5.Engine{Configure: func(config *pgx.ConnConfig) error {
-		c.ConnConfig = config
-		return errors.New("not dialled")
-	}}, &c}
-	err := drivertest.Connect(t.Context(), e, dsn, secret)
-	if c.ConnConfig == nil {
+	config, err := configtest.CaptureDSN(t, dsn, secret, func(configure func(*pgx.ConnConfig) error) driver.Engine {
+		return pgxv5.Engine{Configure: configure}
+	}, func(l driver.Login) { c.Plaintext, c.Wanted = pgxv5.Attempts(l) })
+	if err != nil {
 		return nil, err
 	}
+	c.ConnConfig = config
 	return drivertest.FieldsOf(c).Without("connString"), nil
-}
-
-// A spy looks at what an engine prepares.
-type spy struct {
-	pgxv5.Engine
-	seen *connecting
-}
-
-func (s spy) Prepare(ep driver.Endpoint) (driver.Login, error) {
-	lg, err := s.Engine.Prepare(ep)
-	if err == nil {
-		s.seen.Plaintext, s.seen.Wanted = pgxv5.Attempts(lg)
-	}
-	return lg, err
 }
 
 const guideSecret = `{"engine":"postgres","host":"h.example.com","port":5432,"username":"u","password":"p"}`
@@ -239,10 +221,6 @@ func FuzzEndpoint(f *testing.F) {
 			return "jdbc-secretsmanager:postgresql://" + hostPort + "/" + url.PathEscape(database) + "?user=app&sslmode=verify-full"
 		},
 		Open: connectingBy,
-		Want: func(ep configtest.Endpoint) map[string]string {
-			name, _, _ := strings.Cut(ep.Host, "%") // not an IPv6 zone
-			return pairs("Host", strconv.Quote(ep.Host), "Port", strconv.Itoa(ep.Port), "Database", strconv.Quote(ep.Database),
-				"TLSConfig.ServerName", strconv.Quote(name))
-		},
+		Want: configtest.PgxFields,
 	}.Fuzz(f)
 }

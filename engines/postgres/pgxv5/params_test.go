@@ -6,22 +6,14 @@ import (
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/engines/postgres/pgxv5"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/configtest"
 )
 
 func TestCheckParams(t *testing.T) {
-	for _, c := range []struct {
-		params []string
-		want   []string // parts of the error; none: accepted
-	}{
+	configtest.CheckParams(t, pgxv5.Engine{}, []configtest.ParamsCase{
 		{nil, nil},
-		{pairsOf("sslmode", "disable"), nil},
-		{pairsOf("sslmode", "prefer"), nil},
-		{pairsOf("sslmode", "require"), nil},
-		{pairsOf("sslmode", "verify-ca"), nil},
 		{pairsOf("sslmode", "verify-full", "sslrootcert", "/ca.pem", "sslcert", "/c.pem", "sslkey", "/k.pem", "sslsni", "0", "sslnegotiation", "direct", "sslcertmode", "require"), nil},
-		{pairsOf("sslrootcert", "system"), nil},
 		{pairsOf("sslrootcert", "system", "sslmode", "verify-full"), nil},
-		{pairsOf("sslnegotiation", "direct"), nil},
 		{pairsOf("channel_binding", "require", "require_auth", "scram-sha-256, md5", "krbsrvname", "postgres", "krbspn", ""), nil},
 		{pairsOf("require_auth", "!password,!md5"), nil},
 		{pairsOf("connect_timeout", "0", "target_session_attrs", "prefer-standby", "min_protocol_version", "3.0", "max_protocol_version", "latest"), nil},
@@ -33,16 +25,10 @@ func TestCheckParams(t *testing.T) {
 		{pairsOf("pg_stat_statements.track", "all", "password_encryption", "scram-sha-256", "post_auth_delay", "0", "apg_write_forward", "x", "aurora_compute_plan_id", "on"), nil},
 
 		{pairsOf("sslmode", "verify_full"), []string{`"sslmode"`, "verify-full"}},
-		{pairsOf("sslmode", "CANARY"), []string{`"sslmode"`, "disable, prefer"}},
-		{pairsOf("sslmode", "allow"), []string{`"sslmode"`, "allow", "prefer"}},
 		{pairsOf("sslmode", ""), []string{`"sslmode"`}},
-		{pairsOf("sslMode", "CANARY"), []string{`"sslMode"`, `"sslmode"`}},
 		{pairsOf("ssl_mode", "CANARY"), []string{`"ssl_mode"`, `"sslmode"`}},
 		{pairsOf("sslmod", "CANARY"), []string{`"sslmod"`, `"sslmode"`}},
-		{pairsOf("ssl", "true"), []string{`"ssl"`, `"sslmode"`}},
-		{pairsOf("encrypt", "CANARY"), []string{`"encrypt" is not known`}},
 		{pairsOf("ApplicationName", "CANARY"), []string{`"ApplicationName"`, `"application_name"`}},
-		{pairsOf("currentSchema", "CANARY"), []string{`"currentSchema"`, `"search_path"`}},
 		{pairsOf("connectTimeout", "CANARY"), []string{`"connectTimeout"`, `"connect_timeout"`}},
 		{pairsOf("loginTimeout", "CANARY"), []string{`"loginTimeout"`, `"connect_timeout"`}},
 		{pairsOf("connect_timeuot", "CANARY"), []string{`"connect_timeuot"`, `"connect_timeout"`}},
@@ -51,81 +37,25 @@ func TestCheckParams(t *testing.T) {
 		{pairsOf("LOADBALANCEHOSTS", "CANARY"), []string{`"LOADBALANCEHOSTS" is not known`}},
 		{pairsOf("autosav", "CANARY"), []string{`"autosav" is not known`}},
 		{pairsOf("serch_path", "CANARY"), []string{`"serch_path"`, `"search_path"`}},
-		{pairsOf("session_authorization", "CANARY"), []string{`"session_authorization" is not allowed`}},
 		{pairsOf("_pq_.x", "CANARY"), []string{`"_pq_.x"`, "option of the protocol"}},
-		{pairsOf("host", "CANARY"), []string{`"host" is not allowed`}},
-		{pairsOf("user", "CANARY"), []string{`"user" is not allowed`}},
-		{pairsOf("password", "CANARY"), []string{`"password" is not allowed`}},
-		{pairsOf("passfile", "CANARY"), []string{`"passfile" is not allowed`}},
-		{pairsOf("service", "CANARY"), []string{`"service" is not allowed`}},
-		{pairsOf("servicefile", "CANARY"), []string{`"servicefile" is not allowed`}},
-		{pairsOf("sslpassword", "CANARY"), []string{`"sslpassword"`, "Options.TLS"}},
-		{pairsOf("replication", "database"), []string{`"replication"`}},
 		{pairsOf("a b'c=CANARY", "x"), []string{"a name that none has"}},
 		{pairsOf("x.y' host='CANARY", "x"), []string{"a name that none has"}},
 		{pairsOf("application_name", "CANARY\x00user\x00postgres"), []string{`"application_name"`, "NUL"}},
-		{pairsOf("TimeZone", "CANARY", "timezone", "CANARY"), []string{`"TimeZone"`, `"timezone"`}},
-		{pairsOf("sslcert", "CANARY"), []string{`"sslcert"`, `"sslkey"`}},
-		{pairsOf("sslrootcert", "CANARY"), []string{`"sslrootcert"`, "sslmode=verify-full"}},
 		{pairsOf("sslrootcert", "CANARY", "sslmode", "prefer"), []string{`"sslrootcert"`, "sslmode=verify-full"}},
 		{pairsOf("sslrootcert", "CANARY", "sslmode", "disable"), []string{`"sslrootcert"`}},
 		{pairsOf("sslrootcert", "system", "sslmode", "disable"), []string{`"sslrootcert"`, "verify-full"}},
-		{pairsOf("sslnegotiation", "direct", "sslmode", "prefer"), []string{`"sslnegotiation"`}},
 		{pairsOf("connect_timeout", "CANARY"), []string{`"connect_timeout"`, "number of seconds"}},
 		{pairsOf("connect_timeout", "-1"), []string{`"connect_timeout"`}},
 		{pairsOf("connect_timeout", "+1"), []string{`"connect_timeout"`}},
 		{pairsOf("connect_timeout", "10s"), []string{`"connect_timeout"`}},
 		{pairsOf("connect_timeout", "99999999999999"), []string{`"connect_timeout"`}},
-		{pairsOf("target_session_attrs", "CANARY"), []string{`"target_session_attrs"`, "read-write"}},
-		{pairsOf("sslsni", "true"), []string{`"sslsni"`, "0, 1"}},
-		{pairsOf("channel_binding", "CANARY"), []string{`"channel_binding"`, "require"}},
 		{pairsOf("require_auth", "md5,!password"), []string{`"require_auth"`}},
 		{pairsOf("require_auth", "md5,md5"), []string{`"require_auth"`}},
-		{pairsOf("require_auth", "CANARY"), []string{`"require_auth"`, "scram-sha-256"}},
-		{pairsOf("min_protocol_version", "3.2", "max_protocol_version", "3.0"), []string{`"min_protocol_version"`}},
-		{pairsOf("default_query_exec_mode", "CANARY"), []string{`"default_query_exec_mode"`, "cache_statement"}},
-		{pairsOf("statement_cache_capacity", "0"), []string{`"statement_cache_capacity"`}},
 		{pairsOf("statement_cache_capacity", "CANARY"), []string{`"statement_cache_capacity"`}},
-		{pairsOf("description_cache_capacity", "0", "default_query_exec_mode", "cache_describe"), []string{`"description_cache_capacity"`}},
-	} {
-		err := pgxv5.Engine{}.CheckParams(pairs(c.params...))
-		if (err != nil) != (c.want != nil) {
-			t.Errorf("CheckParams(%q) = %v, want error: %t", c.params, err, c.want != nil)
-			continue
-		}
-		for _, part := range c.want {
-			if !strings.Contains(err.Error(), part) {
-				t.Errorf("CheckParams(%q) = %v, want %s in it", c.params, err, part)
-			}
-		}
-		if err != nil && strings.Contains(err.Error(), "CANARY") {
-			t.Errorf("CheckParams(%q) = %v quotes a value", c.params, err)
-		}
-	}
+	})
 }
 
-// A name that no setting of the server is known by, and that seems to be about TLS or the
-// login, is not handed on: the server might take it for a setting of its own and nobody
-// would notice that there is no TLS.
-func TestNamesAboutTLSAndLogins(t *testing.T) {
-	for word, names := range map[string][]string{
-		"ssl":    {"app.use_ssl_always", "SSLEverywhere"},
-		"tls":    {"app.use_tls_always", "TLSEverywhere"},
-		"cert":   {"app.ca_certs_of_rds", "ClientCertificates"},
-		"crypt":  {"app.crypto_level", "Encryption"},
-		"verify": {"app.verify_server", "VerifyHostNames"},
-		"trust":  {"app.trusted_hosts", "TrustAnchors"},
-		"secure": {"app.be_secure", "SecureTransport"},
-		"auth":   {"app.auth_method", "Authenticators"},
-	} {
-		for _, name := range names {
-			err := (pgxv5.Engine{}).CheckParams(pairs(name, "CANARY"))
-			if err == nil || !strings.Contains(err.Error(), `"`+name+`" is not known`) || !strings.Contains(err.Error(), `"`+word+`"`) || strings.Contains(err.Error(), "CANARY") {
-				t.Errorf("CheckParams(%s) = %v, want an error that has %q in it", name, err, word)
-			}
-		}
-	}
-}
+func TestNamesAboutTLSAndLogins(t *testing.T) { configtest.RejectsNamesAboutTLS(t, pgxv5.Engine{}) }
 
 // Settings that would be refused by their names are taken, and no other is in the list.
 func TestHarmless(t *testing.T) {
@@ -150,16 +80,7 @@ func TestInfo(t *testing.T) {
 		info.Database != "postgres" || info.DatabaseRequired || info.MaxLogins != 0 || !info.ClosesSuperseded {
 		t.Errorf("Info() = %+v", info)
 	}
-	for _, s := range []string{"postgres", "postgresql", "aurora-postgresql"} {
-		if !info.Accepts(s) {
-			t.Errorf("a secret of %q is not taken", s)
-		}
-	}
-	for _, s := range []string{"", "Postgres", "aurora", "aurora-mysql", "redshift", "postgresx"} {
-		if info.Accepts(s) {
-			t.Errorf("a secret of %q is taken", s)
-		}
-	}
+	configtest.Accepts(t, pgxv5.Engine{}, []string{"postgres", "postgresql", "aurora-postgresql"}, []string{"", "Postgres", "aurora", "aurora-mysql", "redshift", "postgresx"})
 }
 
 // What CheckParams takes, pgx takes.

@@ -2,12 +2,10 @@ package pgxv5_test
 
 import (
 	"context"
-	"database/sql"
 	sqldriver "database/sql/driver"
 	"errors"
 	"net"
 	"reflect"
-	"sync/atomic"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -16,31 +14,25 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/engines/postgres/pgxv5"
 	"github.com/sqlsecrets/sqlsecrets/internal/standin/pgserver"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/logintest"
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/testca"
 )
 
-// A connector is for a pool whose connections are superseded at a test's word.
-type connector struct {
-	login      driver.Login
-	superseded func() bool // of every connection
-}
-
-func (c connector) Connect(ctx context.Context) (sqldriver.Conn, error) {
-	return c.login.Connect(ctx, driver.Credentials{User: "app_user", Password: driver.NewPassword(goodPassword), Superseded: c.superseded})
-}
-
-func (connector) Driver() sqldriver.Driver { return stdlib.GetDefaultDriver() }
-
-func newConnector(tb testing.TB, e pgxv5.Engine, ep driver.Endpoint, superseded func() bool) connector {
+func newConnector(tb testing.TB, e pgxv5.Engine, ep driver.Endpoint, superseded func() bool) logintest.Connector {
 	tb.Helper()
-	l, err := e.Prepare(ep)
+	return logintest.NewConnector(tb, e, ep, "app_user", goodPassword, superseded)
+}
+
+// vendors is pgx's own connector.
+func vendors(tb testing.TB, s *pgserver.Server) sqldriver.Connector {
+	tb.Helper()
+	config, err := pgx.ParseConfig("host=" + s.Host + " user=u password=p database=app sslmode=disable")
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return connector{l, superseded}
+	config.Port = uint16(s.Port)
+	return stdlib.GetConnector(*config)
 }
-
-func notSuperseded() bool { return false }
 
 func TestSuperseded(t *testing.T) {
 	if !(pgxv5.Engine{}).Info().ClosesSuperseded {
@@ -61,48 +53,23 @@ func TestSuperseded(t *testing.T) {
 		params    []string
 		configure func(*pgx.ConnConfig) error
 	}{
-		{"plain", &pgserver.Server{}, pairsOf("sslmode", "disable"), nil},
-		{"TLS not available", &pgserver.Server{}, nil, nil},
-		{"TLS", &pgserver.Server{TLS: certs.Server}, pairsOf("sslmode", "verify-full", "sslrootcert", certs.File(t)), nil},
 		{"dialer, TLS", &pgserver.Server{TLS: certs.Server}, nil, dialer},
 		{"not preferred", &pgserver.Server{}, pairsOf("sslmode", "disable", "target_session_attrs", "prefer-standby"), nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := c.server.Start(t)
 			dialled = 0
-			ep := endpoint(s, c.params...)
-			var now atomic.Bool
-			db := sql.OpenDB(newConnector(t, pgxv5.Engine{Configure: c.configure}, ep, now.Load))
-			defer db.Close()
-			query := func(times, logins int) {
-				t.Helper()
-				for range times {
-					var v string
-					if err := db.QueryRowContext(t.Context(), "SELECT 1").Scan(&v); err != nil {
-						t.Fatal(err)
-					}
-				}
-				got := s.Seen()
-				if len(got) != logins {
-					t.Errorf("the server saw %d logins, want %d", len(got), logins)
-				}
-				for _, l := range got {
-					if l.TLS != (s.TLS != nil) {
-						t.Errorf("the server saw %+v", l)
-					}
+			logintest.ClosesSuperseded(t, func(superseded func() bool) logintest.Connector {
+				return newConnector(t, pgxv5.Engine{Configure: c.configure}, endpoint(s, c.params...), superseded)
+			}, "SELECT 1", func() int { return len(s.Seen()) })
+			for _, l := range s.Seen() {
+				if l.TLS != (s.TLS != nil) {
+					t.Errorf("the server saw %+v", l)
 				}
 			}
-			query(3, 1)
-			now.Store(true)
-			query(1, 2)
-			now.Store(false)
-			query(3, 2)
-			now.Store(true)
-			query(1, 3)
 			if c.configure != nil && dialled != 3 {
 				t.Errorf("Configure's dialer dialled %d times, want 3", dialled)
 			}
-			_ = db.Close()
 			s.WaitClosed(t)
 		})
 	}
@@ -112,11 +79,6 @@ func TestSuperseded(t *testing.T) {
 // options, and a check-out costs as much as with pgx alone.
 func TestSupersededNil(t *testing.T) {
 	s := (&pgserver.Server{}).Start(t)
-	config, err := pgx.ParseConfig("host=" + s.Host + " user=u password=p database=app sslmode=disable")
-	if err != nil {
-		t.Fatal(err)
-	}
-	config.Port = uint16(s.Port)
 	open := func(c sqldriver.Connector) (hook uintptr, allocations float64) {
 		conn, err := c.Connect(t.Context())
 		if err != nil {
@@ -130,8 +92,8 @@ func TestSupersededNil(t *testing.T) {
 			}
 		})
 	}
-	want, wantAllocations := open(stdlib.GetConnector(*config))
-	for _, superseded := range []func() bool{nil, notSuperseded} {
+	want, wantAllocations := open(vendors(t, s))
+	for _, superseded := range []func() bool{nil, logintest.NotSuperseded} {
 		got, allocations := open(newConnector(t, pgxv5.Engine{}, endpoint(s, "sslmode", "disable"), superseded))
 		if (got == want) != (superseded == nil) {
 			t.Errorf("Superseded is nil: %t; ResetSession calls pgx's own function: %t", superseded == nil, got == want)

@@ -14,19 +14,12 @@ import (
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/engines/postgres/pgxv5"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/configtest"
 )
-
-func notOwn(string) bool { return false }
-
-func own(p string) bool { return p == "stage" || p == "region" || p == "host" }
 
 // What properties mean is in guide_test.go.
 func TestParseURL(t *testing.T) {
-	params := pairs
-	for _, c := range []struct {
-		url  string
-		want driver.URL
-	}{
+	configtest.ParseURL(t, pgxv5.Engine{}, configtest.Own, []configtest.URLCase{
 		{"postgresql://example.com:5433/database?user=prod/app/db", driver.URL{SecretID: "prod/app/db", Host: "example.com", Port: 5433, Database: "database"}},
 		{"postgres://example.com/?user=id", driver.URL{SecretID: "id", Host: "example.com"}},
 		{"postgresql://example.com?user=id", driver.URL{SecretID: "id", Host: "example.com"}},
@@ -44,68 +37,28 @@ func TestParseURL(t *testing.T) {
 		{"postgresql://h/db#x?user=id", driver.URL{SecretID: "id", Host: "h", Database: "db#x"}},
 		{"postgresql://h/?user=arn:aws:secretsmanager:us-west-2:123456789012:secret:a%2Fb-a1b2c3", driver.URL{SecretID: "arn:aws:secretsmanager:us-west-2:123456789012:secret:a/b-a1b2c3", Host: "h"}},
 		{"postgresql://h/?user=id&databaseName=x%2By", driver.URL{SecretID: "id", Host: "h", Database: "x+y"}},
-		{"postgresql://h/?&user=id&&stage=AWS%20X&region=r", driver.URL{SecretID: "id", Host: "h", Params: params("stage", "AWS X", "region", "r")}},
-		{"postgresql://h/?user=id&application_name=a+b%20c", driver.URL{SecretID: "id", Host: "h", Params: params("application_name", "a+b c")}},
-	} {
-		if c.want.Params == nil {
-			c.want.Params = map[string]string{}
-		}
-		got, err := pgxv5.Engine{}.ParseURL(c.url, own)
-		if err != nil || !reflect.DeepEqual(got, c.want) {
-			t.Errorf("ParseURL(%q) = %+v, %v, want %+v", c.url, got, err, c.want)
-			continue
-		}
-		delete(got.Params, "stage")
-		delete(got.Params, "region")
-		if err := (pgxv5.Engine{}).CheckParams(got.Params); err != nil {
-			t.Errorf("CheckParams of %q: %v", c.url, err)
-		}
-	}
+		{"postgresql://h/?&user=id&&stage=AWS%20X&region=r", driver.URL{SecretID: "id", Host: "h", Params: pairs("stage", "AWS X", "region", "r")}},
+		{"postgresql://h/?user=id&application_name=a+b%20c", driver.URL{SecretID: "id", Host: "h", Params: pairs("application_name", "a+b c")}},
+	})
 }
 
 func TestParseURLFails(t *testing.T) {
-	for _, c := range []struct{ url, want string }{
-		{"postgresql://h/db", `"user"`},
-		{"postgresql://h/db?user=", `"user"`},
-		{"postgresql://h/db?User=CANARY", `"User" is spelt "user"`},
-		{"postgresql://h/db?user=id&user=CANARY", `"user" is given twice`},
-		{"postgresql://h/db?user=id&password=CANARY", `"password" is not allowed`},
+	configtest.ParseURLFails(t, pgxv5.Engine{}, configtest.Own, []configtest.ErrorCase{
 		{"postgresql://h/db?user=id&password=s&CANARY&more=1", `"password" is not allowed`},
 		{"postgresql://h/db?user=id&password=s&CANARY=1", `"password" is not allowed`},
-		{"postgresql://h/db?user=id&PassWord=CANARY", `"PassWord" is not allowed`},
-		{"postgresql://h/db?user=id&pass_file=CANARY", `"pass_file" is not allowed`},
-		{"postgresql://h/db?user=id&service=CANARY", `"service" is not allowed`},
 		{"postgresql://h/db?user=id&CANARY", "a property has no value"},
 		{"postgresql://h/db?user=id&CAN%41RY=1", "a name that none has"},
 		{"postgresql://h/db?user=id&application_name=CANARY%zz", `"application_name"`},
 		{"postgresql://h/db?user=id&application_name=CANARY%00", `"application_name"`},
 		{"postgresql://h/CANARY%2?user=id", "database"},
 		{"postgresql://h/CANARY/x?user=id", `"/"`},
-		{"postgresql://u:CANARY@h/db?user=id", "credentials"},
-		{"postgresql://CANARY@h/db?user=id", "credentials"},
-		{"postgresql://CANARY h/db?user=id", "host"},
-		{"postgresql://h:CANARY/db?user=id", "port"},
-		{"postgresql://h:0/db?user=id", "port"},
-		{"postgresql://h:65536/db?user=id", "port"},
-		{"postgresql://h:/db?user=id", "port"},
-		{"postgresql://::1/db?user=id", "IPv6"},
-		{"postgresql://[CANARY/db?user=id", `"["`},
-		{"postgresql://[::1]x/db?user=id", `"]"`},
-		{"postgresql://[h]/db?user=id", "brackets"},
 		{"postgresql://[CANARY:]/db?user=id", "host"},
 		{"postgresql://h1,,h2/db?user=id", "empty"},
 		{"postgresql://h1,h2:x/db?user=id", "port"},
 		{"postgresql://h1,/db?user=id", "empty"},
 		{"postgresql://%2Fvar%2Frun/db?user=id", "host"},
 		{"postgresql://h/db?user=id&databaseName=CANARY", `"databaseName"`},
-	} {
-		_, err := pgxv5.Engine{}.ParseURL(c.url, own)
-		if err == nil || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("ParseURL(%q) = %v, want an error with %s", c.url, err, c.want)
-		} else if strings.Contains(err.Error(), "CANARY") {
-			t.Errorf("ParseURL(%q) = %v quotes a value", c.url, err)
-		}
-	}
+	})
 }
 
 // capture prepares an endpoint and returns the configurations that its hosts get.
@@ -139,13 +92,11 @@ func FuzzParseURL(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, url string) {
-		u, err := pgxv5.Engine{}.ParseURL(url, notOwn)
+		u, err := pgxv5.Engine{}.ParseURL(url, configtest.NotOwn)
 		if err != nil || !utf8.ValidString(url) {
 			return
 		}
-		if u.SecretID == "" {
-			t.Fatal("no secret id and no error")
-		}
+		ep := configtest.EndpointOf(t, pgxv5.Engine{}, u)
 		if (pgxv5.Engine{}).CheckParams(u.Params) != nil {
 			return
 		}
@@ -153,13 +104,6 @@ func FuzzParseURL(f *testing.F) {
 			if _, ok := u.Params[file]; ok {
 				return
 			}
-		}
-		if u.Host == "" {
-			u.Host = "from-the-secret"
-		}
-		ep := driver.Endpoint{Host: u.Host, Port: 5432, Database: u.Database, Params: u.Params}
-		if u.Port != 0 {
-			ep.Port = u.Port
 		}
 		configs, err := capture(t, ep)
 		if err != nil {
@@ -187,12 +131,12 @@ func FuzzParseURL(f *testing.F) {
 				t.Errorf("settings %q, want %q", c.RuntimeParams, want)
 			}
 		}
-		if !strings.Contains(u.Host, ",") {
-			if want := []string{fmt.Sprintf("%s port %d", u.Host, ep.Port)}; !reflect.DeepEqual(hosts, want) {
+		if !strings.Contains(ep.Host, ",") {
+			if want := []string{fmt.Sprintf("%s port %d", ep.Host, ep.Port)}; !reflect.DeepEqual(hosts, want) {
 				t.Errorf("hosts %q, want %q", hosts, want)
 			}
-		} else if len(hosts) != strings.Count(u.Host, ",")+1 {
-			t.Errorf("hosts %q of %q", hosts, u.Host)
+		} else if len(hosts) != strings.Count(ep.Host, ",")+1 {
+			t.Errorf("hosts %q of %q", hosts, ep.Host)
 		}
 	})
 }

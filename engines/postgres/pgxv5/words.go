@@ -1,6 +1,7 @@
 package pgxv5
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -159,25 +160,39 @@ func checkMode(v string) error {
 
 // checkTogether checks parameters that depend on each other.
 func checkTogether(params map[string]string) error {
+	return cmp.Or(checkTLS(params), checkVersions(params), checkCaches(params))
+}
+
+func checkTLS(params map[string]string) error {
 	mode, hasMode := params["sslmode"]
 	root, hasRoot := params["sslrootcert"]
 	_, hasCert := params["sslcert"]
 	_, hasKey := params["sslkey"]
+	optional := mode == "prefer" || mode == "disable"
 	switch {
 	case hasCert != hasKey:
 		return errors.New(`parameters "sslcert" and "sslkey" go together`)
 	case root == "system" && hasMode && mode != "verify-full":
 		// So libpq. pgx takes it for verify-full, even over disable.
 		return errors.New(`parameter "sslrootcert": system needs sslmode=verify-full`)
-	case hasRoot && root != "system" && (!hasMode || mode == "prefer" || mode == "disable"):
+	case hasRoot && root != "system" && (!hasMode || optional):
 		// libpq and pgx take it and verify nothing.
 		return errors.New(`parameter "sslrootcert" needs sslmode=verify-full or verify-ca, or nothing is verified`)
-	case params["sslnegotiation"] == "direct" && (mode == "prefer" || mode == "disable"):
+	case params["sslnegotiation"] == "direct" && optional:
 		return errors.New(`parameter "sslnegotiation": direct needs sslmode=require, verify-ca or verify-full`)
-	case params["max_protocol_version"] == "3.0" && params["min_protocol_version"] != "" && params["min_protocol_version"] != "3.0":
+	}
+	return nil
+}
+
+func checkVersions(params map[string]string) error {
+	if least := cmp.Or(params["min_protocol_version"], "3.0"); least != "3.0" && params["max_protocol_version"] == "3.0" {
 		return errors.New(`parameter "min_protocol_version" is more than "max_protocol_version"`)
 	}
-	// pgx fails every query then.
+	return nil
+}
+
+// checkCaches refuses a cache of no statements that pgx would use: every query would fail.
+func checkCaches(params map[string]string) error {
 	switch exec := params["default_query_exec_mode"]; {
 	case isZero(params["statement_cache_capacity"]) && (exec == "" || exec == "cache_statement"):
 		return errors.New(`parameter "statement_cache_capacity": 0 needs another default_query_exec_mode than cache_statement`)

@@ -4,14 +4,15 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"log"
 	"net"
 	"time"
 
 	"github.com/microsoft/go-mssqldb/msdsn"
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
+	"github.com/sqlsecrets/sqlsecrets/engines"
 	"github.com/sqlsecrets/sqlsecrets/engines/sqlserver/mssqldb"
-	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
 // With a dialer, a name for the application, and settings of each session.
@@ -26,18 +27,12 @@ func ExampleEngine() {
 		},
 		SessionInitSQL: "SET LOCK_TIMEOUT 10000",
 	}
-	cache := secretcache.New(secretcache.SourceFunc(fetch), nil)
-	connector, err := driver.NewConnector(engine, "prod/app?encrypt=true", &driver.Options{Secrets: cache})
+	connector, err := driver.NewConnector(engine, "prod/app?encrypt=true", engines.Options(nil))
 	if err != nil {
-		fmt.Println(err)
-		return
+		log.Fatal(err)
 	}
 	db := sql.OpenDB(connector)
 	defer db.Close()
 	fmt.Println(connector)
 	// Output: secretsmanager-sqlserver prod/app
-}
-
-func fetch(context.Context, string, string) (*secretcache.Secret, error) {
-	return nil, secretcache.ErrNotFound
 }

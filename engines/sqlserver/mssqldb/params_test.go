@@ -10,6 +10,7 @@ import (
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/engines/sqlserver/mssqldb"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/configtest"
 )
 
 // What is not said; the rest is in guide_test.go.
@@ -46,10 +47,7 @@ func TestDefaults(t *testing.T) {
 
 // What is not in guide_test.go.
 func TestCheckParams(t *testing.T) {
-	for _, c := range []struct {
-		params []string
-		want   []string // parts of the error; nil: none
-	}{
+	configtest.CheckParams(t, mssqldb.Engine{}, []configtest.ParamsCase{
 		{nil, nil},
 		{pairsOf("Encrypt", "TRUE", "TrustServerCertificate", "Yes", "app name", "x", "logintimeout", "5"), nil},
 		{pairsOf("enrcypt", "CANARY"), []string{`"enrcypt" is not known`, `"encrypt"`}},
@@ -59,7 +57,6 @@ func TestCheckParams(t *testing.T) {
 		{pairsOf("CANARY;x", "1"), []string{"a name that none has"}},
 		{pairsOf("", "CANARY"), []string{"a name that none has"}},
 		{pairsOf("encrypt", ""), []string{`"encrypt"`}},
-		{pairsOf("encrypt", "ture"), []string{`"encrypt"`}},
 		{pairsOf("trustservercertificate", ""), []string{`"trustservercertificate"`}},
 		{pairsOf("app name", strings.Repeat("CANARY", 22)), []string{`"app name"`, "128"}},
 		{pairsOf("app name", "CANARY\x00"), []string{`"app name"`}},
@@ -71,32 +68,14 @@ func TestCheckParams(t *testing.T) {
 		{pairsOf("packet size", "32768"), []string{`"packet size"`}},
 		{pairsOf("log", "CANARY"), []string{`"log"`}},
 		{pairsOf("instance", `a\CANARY`), []string{`"instance"`}},
-		{pairsOf("instance", "a;CANARY"), []string{`"instance"`}},
 		{pairsOf("timezone", ""), []string{`"timezone"`}},
 		{pairsOf("columnencryption", "CANARY"), []string{`"columnencryption"`}},
 		{pairsOf("FailoverPartnerSPN", "CANARY"), []string{`"FailoverPartnerSPN" is not allowed`}},
-		{pairsOf("failoverpartner", "CANARY"), []string{`"failoverpartner"`}},
-		{pairsOf("database", "CANARY"), []string{`"database"`}},
-		{pairsOf("user id", "CANARY"), []string{`"user id"`}},
 		{pairsOf("hostnameincertificate", "CANARY", "encrypt", "disable"), []string{`"hostnameincertificate"`, `"encrypt"`}},
 		{pairsOf("certificate", "CANARY.pem", "trustservercertificate", "true", "encrypt", "strict"), nil},
 		{pairsOf("certificate", "CANARY.pem", "servercertificate", "CANARY.pem"), []string{`"certificate"`, `"servercertificate"`}},
 		{pairsOf("hostnameincertificate", "CANARY", "servercertificate", "CANARY.pem"), []string{`"hostnameincertificate"`, `"servercertificate"`}},
-	} {
-		err := mssqldb.Engine{}.CheckParams(pairs(c.params...))
-		if (err != nil) != (c.want != nil) {
-			t.Errorf("CheckParams(%q) = %v, want error: %t", c.params, err, c.want != nil)
-			continue
-		}
-		for _, part := range c.want {
-			if !strings.Contains(err.Error(), part) {
-				t.Errorf("CheckParams(%q) = %v, want %s in it", c.params, err, part)
-			}
-		}
-		if err != nil && strings.Contains(err.Error(), "CANARY") {
-			t.Errorf("CheckParams(%q) = %v quotes a value", c.params, err)
-		}
-	}
+	})
 }
 
 // Neither case nor spaces tell names apart, as in ADO.NET and go-mssqldb.
@@ -130,14 +109,5 @@ func TestInfo(t *testing.T) {
 		info.Database != "master" || info.DatabaseRequired || info.MaxLogins != 3 || info.ClosesSuperseded {
 		t.Errorf("Info() = %+v", info)
 	}
-	for _, s := range []string{"sqlserver", "sqlserver-ee", "sqlserver-se", "sqlserver-ex", "sqlserver-web", "custom-sqlserver-ee"} {
-		if !info.Accepts(s) {
-			t.Errorf("a secret of %q is not taken", s)
-		}
-	}
-	for _, s := range []string{"", "mysql", "custom-oracle-ee", "mssql", "SQLServer"} {
-		if info.Accepts(s) {
-			t.Errorf("a secret of %q is taken", s)
-		}
-	}
+	configtest.Accepts(t, mssqldb.Engine{}, []string{"sqlserver", "sqlserver-ee", "sqlserver-se", "sqlserver-ex", "sqlserver-web", "custom-sqlserver-ee"}, []string{"", "mysql", "custom-oracle-ee", "mssql", "SQLServer"})
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	sqldriver "database/sql/driver"
 	"encoding/json"
-	"errors"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -16,6 +15,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/driver/drivertest"
 	"github.com/sqlsecrets/sqlsecrets/engines/sqlserver/mssqldb"
 	"github.com/sqlsecrets/sqlsecrets/internal/standin/tdsserver"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/configtest"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/logintest"
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/loopback"
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/testca"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
@@ -43,38 +44,13 @@ func endpoint(s *tdsserver.Server, params ...string) driver.Endpoint {
 	return driver.Endpoint{Host: s.Host, Port: s.Port, Database: "app", Params: pairs(params...)}
 }
 
-func pairs(kv ...string) map[string]string {
-	m := map[string]string{}
-	for i := 0; i < len(kv); i += 2 {
-		m[kv[i]] = kv[i+1]
-	}
-	return m
-}
+var pairs = configtest.Pairs
 
 func pairsOf(kv ...string) []string { return kv }
 
-// connect prepares and connects within a generous time.
 func connect(t *testing.T, e mssqldb.Engine, ep driver.Endpoint, password string) (sqldriver.Conn, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	return connectContext(ctx, t, e, ep, "app_user", password)
-}
-
-func connectContext(ctx context.Context, t *testing.T, e mssqldb.Engine, ep driver.Endpoint, user, password string) (sqldriver.Conn, error) {
-	t.Helper()
-	l, err := e.Prepare(ep)
-	if err != nil {
-		t.Fatalf("Prepare(%+v): %v", ep, err)
-	}
-	c, err := l.Connect(ctx, driver.Credentials{User: user, Password: driver.NewPassword(password)})
-	if err != nil && c != nil {
-		t.Errorf("Connect returned a %T and an error", c)
-	}
-	if err == nil && c == nil {
-		t.Fatal("Connect returned neither a connection nor an error")
-	}
-	return c, err
+	return logintest.Connect(t, e, ep, "app_user", password)
 }
 
 // wantOpen checks how many connections a server has in the end.
@@ -114,21 +90,12 @@ func secretOf(s *tdsserver.Server) driver.Secrets {
 	}), nil)
 }
 
-// capture prepares an endpoint and returns the configuration that a connect gets.
-func capture(t *testing.T, ep driver.Endpoint) (config *msdsn.Config, err error) {
+// capture prepares an endpoint and returns the configuration that a connection attempt gets.
+func capture(t *testing.T, ep driver.Endpoint) (*msdsn.Config, error) {
 	t.Helper()
-	stop := errors.New("stop")
-	l, err := mssqldb.Engine{Configure: func(c *msdsn.Config) error {
-		config = c
-		return stop
-	}}.Prepare(ep)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := l.Connect(t.Context(), driver.Credentials{User: "u", Password: driver.NewPassword("p")}); !errors.Is(err, stop) {
-		t.Fatalf("Connect = %v", err)
-	}
-	return config, nil
+	return configtest.Capture(t, func(configure func(*msdsn.Config) error) (driver.Login, error) {
+		return mssqldb.Engine{Configure: configure}.Prepare(ep)
+	})
 }
 
 func TestConformance(t *testing.T) {

@@ -39,10 +39,13 @@ var oracleSetup = setup{user: "SYS", database: oracle{}.database(), statements: 
 	"ALTER PROFILE DEFAULT LIMIT FAILED_LOGIN_ATTEMPTS UNLIMITED",
 }}
 
+// admin is an administrator's account.
+func admin(port int, user, database string, tlsConfig *tls.Config) vendordb.Account {
+	return vendordb.Account{Host: loopback, Port: port, Database: database, User: user, Password: adminPassword, TLS: tlsConfig}
+}
+
 func (oracle) open(port int, user, database string, tlsConfig *tls.Config) (*sql.DB, error) {
-	return sql.OpenDB(vendordb.Oracle(vendordb.Account{
-		Host: loopback, Port: port, Database: database, User: user, Password: adminPassword, TLS: tlsConfig,
-	})), nil
+	return sql.OpenDB(vendordb.Oracle(admin(port, user, database, tlsConfig))), nil
 }
 
 // quotedForOracle returns a user's name and a password as statements have them.

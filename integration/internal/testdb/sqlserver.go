@@ -56,9 +56,7 @@ var sqlserverSetup = setup{user: "sa", database: "master", statements: []string{
 }}
 
 func (sqlserver) open(port int, user, database string, tlsConfig *tls.Config) (*sql.DB, error) {
-	return sql.OpenDB(vendordb.SQLServer(vendordb.Account{
-		Host: loopback, Port: port, Database: database, User: user, Password: adminPassword, TLS: tlsConfig,
-	})), nil
+	return sql.OpenDB(vendordb.SQLServer(admin(port, user, database, tlsConfig))), nil
 }
 
 func decimal(n int64) string { return strconv.FormatInt(n, 10) }

@@ -1,4 +1,5 @@
-// Package configtest fuzzes what engines make of the endpoint that a secret or a URL says.
+// Package configtest checks what engines make of parameters, of URLs and of the endpoint that
+// a secret or a URL says, up to the configuration of the vendor's driver.
 package configtest
 
 import (
@@ -113,6 +114,13 @@ func (in Injection) Fuzz(f *testing.F) {
 			}
 		}
 	})
+}
+
+// PgxFields are the fields of a *pgx.ConnConfig in which an endpoint shows.
+func PgxFields(ep Endpoint) map[string]string {
+	name, _, _ := strings.Cut(ep.Host, "%") // not an IPv6 zone
+	return Pairs("Host", strconv.Quote(ep.Host), "Port", strconv.Itoa(ep.Port), "Database", strconv.Quote(ep.Database),
+		"TLSConfig.ServerName", strconv.Quote(name))
 }
 
 // plainHost is a host as an engine gets it.

@@ -1,0 +1,286 @@
+package gosqldriver
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/sqlsecrets/sqlsecrets/driver/vocabulary"
+)
+
+// properties are those of Connector/J (PropertyKey.java, 9.1) and of MariaDB's driver
+// (Configuration.java, 3.5) that go-sql-driver/mysql has under other names, and
+// those that make no difference in Go.
+var properties = map[string]vocabulary.Property{
+	"sslMode":             {Param: "tls", Translate: sslMode},
+	"connectTimeout":      {Param: "timeout", Translate: milliseconds},
+	"socketTimeout":       {Param: "readTimeout", Translate: milliseconds},
+	"allowMultiQueries":   {Param: "multiStatements", Translate: sameBool},
+	"useCompression":      {Param: "compress", Translate: sameBool},
+	"useAffectedRows":     {Param: "clientFoundRows", Translate: oppositeBool},
+	"useServerPrepStmts":  {Param: "interpolateParams", Translate: oppositeBool},
+	"connectionCollation": {Param: "collation"},
+	"characterEncoding":   {Param: "charset", Translate: func(v string) (string, error) { return "utf8mb4", utf8Only(v) }},
+	"characterSetResults": {Translate: func(v string) (string, error) { return "", utf8Only(v) }},
+	"connectionTimeZone":  {Param: "loc", Translate: timeZone},
+	"serverTimezone":      {Param: "loc", Translate: timeZone},
+	"sessionVariables":    {Apply: sessionVariables},
+
+	"useSSL":                         {Param: "tls", Apply: legacyTLS},
+	"useSsl":                         {Param: "tls", Apply: legacyTLS},
+	"requireSSL":                     {Param: "tls", Apply: legacyTLS},
+	"verifyServerCertificate":        {Param: "tls", Apply: legacyTLS},
+	"trustServerCertificate":         {Param: "tls", Apply: legacyTLS},
+	"disableSslHostnameVerification": {Param: "tls", Apply: legacyTLS},
+
+	"useUnicode":                       only(true, ""),
+	"tcpKeepAlive":                     only(true, "Engine.Configure sets a dialer"),
+	"tcpNoDelay":                       only(true, "Engine.Configure sets a dialer"),
+	"autoReconnect":                    only(false, "database/sql replaces connections that broke"),
+	"allowPublicKeyRetrieval":          only(true, "go-sql-driver/mysql asks a server without TLS for its key; serverPubKey names one that it need not ask for"),
+	"allowLoadLocalInfile":             only(false, "name files with mysql.RegisterLocalFile"),
+	"allowLocalInfile":                 only(false, "name files with mysql.RegisterLocalFile"),
+	"allowUrlInLocalInfile":            only(false, "name readers with mysql.RegisterReaderHandler"),
+	"permitMysqlScheme":                {Bare: true, Translate: func(string) (string, error) { return "", nil }},
+	"forceConnectionTimeZoneToSession": only(false, "set the variable time_zone"),
+
+	"transactionIsolation":         vocabulary.None("set the variable transaction_isolation, in MariaDB 10 tx_isolation"),
+	"timezone":                     vocabulary.None("set loc, and the variable time_zone"),
+	"socketFactory":                vocabulary.None("Engine.Configure sets a dialer"),
+	"localSocketAddress":           vocabulary.None("Engine.Configure sets a dialer"),
+	"serverSslCert":                vocabulary.None("driver.Options.TLS names authorities"),
+	"trustStore":                   vocabulary.None("driver.Options.TLS names authorities"),
+	"trustCertificateKeyStoreUrl":  vocabulary.None("driver.Options.TLS names authorities"),
+	"clientCertificateKeyStoreUrl": vocabulary.None("driver.Options.TLS takes a certificate"),
+	"keyStore":                     vocabulary.None("driver.Options.TLS takes a certificate"),
+	"serverRSAPublicKeyFile":       vocabulary.None("serverPubKey names one that was given to mysql.RegisterServerPubKey"),
+	"serverRsaPublicKeyFile":       vocabulary.None("serverPubKey names one that was given to mysql.RegisterServerPubKey"),
+}
+
+// absent are the rest of the two drivers' properties.
+const absent = `
+	address allowLoadLocalInfileInPath allowNanAndInf allowReplicaDownConnections
+	allowSourceDownConnections alwaysSendSetIsolation authenticationOpenidConnectCallbackHandler
+	authenticationPlugins authenticationWebAuthnCallbackHandler autoClosePStmtStreams
+	autoGenerateTestcaseScript autoReconnectForPools autoSlowLog blankTableNameMeta blobsAreStrings
+	blobSendChunkSize cacheCallableStmts cacheCodecs cacheDefaultTimezone cacheDefaultTimeZone
+	cachePrepStmts cacheResultSetMetadata cacheServerConfiguration callableStmtCacheSize
+	clientCertificateKeyStorePassword clientCertificateKeyStoreType clientInfoProvider
+	clobberStreamingResults clobCharacterEncoding compensateOnDuplicateKeyUpdateCounts
+	connectionLifecycleInterceptors continueBatchOnError createDatabaseIfNotExist credentialType
+	customCharsetMapping databaseTerm defaultAuthenticationPlugin defaultFetchSize
+	detectCustomCollations disabledAuthenticationPlugins disablePipeline disconnectOnExpiredPasswords
+	dnsSrv dontCheckOnDuplicateKeyUpdateInSQL dontTrackOpenResources dumpQueriesOnException
+	elideSetAutoCommits emptyStringsConvertToZero emulateLocators emulateUnsupportedPstmts
+	enabledSslCipherSuites enabledSSLCipherSuites enabledSslProtocolSuites enabledTLSProtocols
+	enableEscapeProcessing enablePacketDebug enableQueryTimeouts exceptionInterceptors
+	explainSlowQueries failOverReadOnly fallbackToSystemKeyStore fallbackToSystemTrustStore
+	fipsCompliantJsse functionsNeverReturnBlobs galeraAllowedState gatherPerfMetrics
+	generateSimpleParameterMetadata geometryDefaultType getProceduresReturnsFunctions ha.enableJMX
+	ha.loadBalanceStrategy haEnableJMX haLoadBalanceStrategy holdResultsOpenOverStatementClose
+	idTokenFile ignoreNonTxTables includeInnodbStatusInDeadlockExceptions
+	includeThreadDumpInDeadlockExceptions includeThreadNamesAsStatementComment initialTimeout initSql
+	interactiveClient jdbcCompliantTruncation KeyManagerFactoryProvider keyPassword keyStorePassword
+	keyStoreProvider keyStoreType largeRowSizeThreshold ldapServerHostname
+	loadBalanceAutoCommitStatementRegex loadBalanceAutoCommitStatementThreshold
+	loadBalanceBlocklistTimeout loadBalanceConnectionGroup loadBalanceExceptionChecker
+	loadBalanceHostRemovalGracePeriod loadBalancePingTimeout loadBalanceSQLExceptionSubclassFailover
+	loadBalanceSQLStateFailover loadBalanceValidateConnectionOnSwapServer localSocket
+	locatorFetchBufferSize logger logSlowQueries logXaCommands maintainTimeStats maxByteArrayAsHex
+	maxIdleTime maxPoolSize maxQuerySizeToLog maxReconnects maxRows metadataCacheSize metaExportedKeys
+	minPoolSize namedPipePath netTimeoutForStreamingResults noAccessToProcedureBodies
+	noDatetimeStringSync nullCatalogMeansCurrent nullDatabaseMeansCurrent ociConfigFile
+	ociConfigProfile oldModeNoPrecisionTimestamp openTelemetry
+	overrideSupportsIntegrityEnhancementFacility packetDebugBufferSize padCharsWithSpace paranoid
+	parseInfoCacheFactory passwordCharacterEncoding path pedantic permitNoResults permitRedirect
+	pinGlobalTxToPhysicalConnection pipe pool poolName poolValidMinDelay
+	populateInsertRowWithDefaultValues prepStmtCacheSize prepStmtCacheSqlLimit preserveInstants
+	priority processEscapeCodesForPrepStmts profilerEventHandler profileSQL propertiesTransform
+	protocol pureLocalDateTime queriesBeforeRetrySource queryInfoCacheFactory queryInterceptors
+	queryTimeoutKillsConnection readFromSourceWhenNoReplicas readOnlyPropagatesToServer
+	reconnectAtTxEnd registerJmxPool replicationConnectionGroup reportMetricsIntervalMillis resourceId
+	restrictedAuth resultSetSizeThreshold retriesAllDown returnMultiValuesGeneratedIds
+	rewriteBatchedStatements rollbackOnPooledClose scrollTolerantForwardOnly secondsBeforeRetrySource
+	selfDestructOnPingMaxOperations selfDestructOnPingSecondsLifetime sendFractionalSeconds
+	sendFractionalSecondsForTime serverAffinityOrder serverConfigCacheFactory servicePrincipalName
+	slowQueryThresholdMillis slowQueryThresholdNanos socksProxyHost socksProxyPort socksProxyRemoteDns
+	sslContextProvider strictUpdates tcpAbortiveClose tcpKeepCount tcpKeepIdle tcpKeepInterval
+	tcpRcvBuf tcpSndBuf tcpTrafficClass tinyInt1isBit tlsCiphersuites tlsSocketType tlsVersions
+	traceProtocol trackSessionState transactionReplay transactionReplaySize transformedBitIsBoolean
+	treatMysqlDatetimeAsTimestamp treatUtilDateAsTimestamp trustCertificateKeyStorePassword
+	trustCertificateKeyStoreType trustManagerFactoryProvider trustStorePassword trustStoreType type
+	ultraDevHack useBulkStmts useBulkStmtsForInserts useCatalogTerm useColumnNamesInFindColumn
+	useConfigs useCursorFetch useHostsInPrivileges useInformationSchema useIpForKillQuery
+	useLocalSessionState useLocalTransactionState useMysqlMetadata useNanosForElapsedTime
+	useOldAliasMetadataBehavior useOnlyServerErrorMessages useReadAheadInput useResetConnection
+	useStreamLengthsInPrepStmts useUnbufferedInput useUsageAdvisor uuidAsString yearIsDateType
+	zeroDateTimeBehavior
+`
+
+// only is a property with the one value that go-sql-driver/mysql cannot be told to change.
+func only(value bool, hint string) vocabulary.Property {
+	if hint != "" {
+		hint = "; " + hint
+	}
+	return vocabulary.Property{Translate: func(v string) (string, error) {
+		on, err := boolOf(v)
+		if err == nil && on != value {
+			err = errors.New("it has no counterpart in go-sql-driver/mysql" + hint)
+		}
+		return "", err
+	}}
+}
+
+// boolOf knows the spellings of both drivers.
+func boolOf(v string) (bool, error) {
+	switch strings.ToLower(v) {
+	case "true", "yes", "1":
+		return true, nil
+	case "false", "no", "0":
+		return false, nil
+	}
+	return false, errors.New("it has to be true or false")
+}
+
+func sameBool(v string) (string, error) {
+	on, err := boolOf(v)
+	return strconv.FormatBool(on), err
+}
+
+func oppositeBool(v string) (string, error) {
+	on, err := boolOf(v)
+	return strconv.FormatBool(!on), err
+}
+
+// milliseconds translates a time, in which 0 is none.
+func milliseconds(v string) (string, error) {
+	n, err := strconv.ParseUint(v, 10, 31)
+	if err != nil {
+		return "", errors.New("it has to be a number of milliseconds")
+	}
+	if n == 0 {
+		return "", nil
+	}
+	return v + "ms", nil
+}
+
+// sslMode has the modes of both drivers. go-sql-driver/mysql cannot check a
+// certificate's authority without the name, so that both are checked.
+func sslMode(v string) (string, error) {
+	switch strings.ToLower(v) {
+	case "disabled", "disable", "0", "false":
+		return "false", nil
+	case "preferred":
+		return "preferred", nil
+	case "required", "trust":
+		return "skip-verify", nil
+	case "verify_ca", "verify-ca", "verify_identity", "verify-full", "verify_full", "1", "true":
+		return "true", nil
+	}
+	return "", errors.New("it has to be one of DISABLED, PREFERRED, REQUIRED, VERIFY_CA, VERIFY_IDENTITY, disable, trust, verify-ca, verify-full")
+}
+
+func utf8Only(v string) error {
+	switch strings.ToLower(v) {
+	case "utf8", "utf-8", "utf8mb4":
+		return nil
+	}
+	return errors.New("it has no counterpart; strings are UTF-8 in Go")
+}
+
+// timeZone translates the zone that times without one are in.
+func timeZone(v string) (string, error) {
+	switch v {
+	case "":
+		return "", errors.New("it is empty")
+	case "LOCAL":
+		return "Local", nil
+	case "SERVER":
+		return "", errors.New("SERVER has no counterpart in go-sql-driver/mysql; name a time zone")
+	}
+	return v, nil
+}
+
+// legacyTLS notes an older property about TLS, for finish.
+func legacyTLS(t *vocabulary.Translation, p vocabulary.Pair) error {
+	on, err := boolOf(p.Value)
+	if err != nil {
+		return fmt.Errorf("property %q: %w", p.Name, err)
+	}
+	t.Notes[strings.Replace(p.Name, "Ssl", "SSL", 1)] = strconv.FormatBool(on)
+	return nil
+}
+
+func finishMySQL(t *vocabulary.Translation) error { return finish(t, "skip-verify") }
+
+func finishMariaDB(t *vocabulary.Translation) error {
+	if t.Notes["trustServerCertificate"] == "true" {
+		return finish(t, "skip-verify")
+	}
+	return finish(t, "true")
+}
+
+// finish settles what depends on several properties. sslMode wins over the older
+// ones, which DefaultPropertySet.java of Connector/J and Configuration.java of
+// MariaDB's driver translate to it. useSSL is what useSSL=true means. We differ once:
+// with that alone Connector/J goes on without TLS if the server has none.
+func finish(t *vocabulary.Translation, useSSL string) error {
+	if _, ok := t.Params["tls"]; ok {
+		return nil
+	}
+	use, require, verify := t.Notes["useSSL"], t.Notes["requireSSL"] == "true", t.Notes["verifyServerCertificate"] == "true"
+	switch {
+	case use == "false" && (require || verify):
+		return errors.New(`property "useSSL" is false, and another asks for TLS`)
+	case use == "false":
+		t.Params["tls"] = "false"
+	case verify:
+		t.Params["tls"] = "true"
+	case use == "true":
+		t.Params["tls"] = useSSL
+	case require:
+		t.Params["tls"] = "skip-verify"
+	}
+	return nil
+}
+
+// sessionVariables splits "a=1,b='x,y';c=2", as Connector/J does.
+func sessionVariables(t *vocabulary.Translation, p vocabulary.Pair) error {
+	for _, pair := range splitList(p.Value) {
+		name, value, ok := strings.Cut(pair, "=")
+		name, value = strings.TrimSpace(name), strings.TrimSpace(value)
+		if !ok || !isVariable(name) {
+			return errors.New(`property "sessionVariables": it is not a list of name=value of variables`)
+		}
+		if err := t.SetSetting(p.Name, name, value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// splitList splits at "," and ";" outside quotes and parentheses.
+func splitList(list string) []string {
+	var parts []string
+	var quote byte
+	start, depth := 0, 0
+	for i := range len(list) {
+		switch c := list[i]; {
+		case quote != 0:
+			if c == quote {
+				quote = 0
+			}
+		case c == '\'' || c == '"' || c == '`':
+			quote = c
+		case c == '(':
+			depth++
+		case c == ')':
+			depth--
+		case depth == 0 && (c == ',' || c == ';'):
+			parts = append(parts, list[start:i])
+			start = i + 1
+		}
+	}
+	return append(parts, list[start:])
+}

@@ -501,11 +501,9 @@ func TestOptionsAreCopied(t *testing.T) {
 
 // Prepare is called once for an endpoint, and gets what the DSN says.
 func TestPrepareOncePerEndpoint(t *testing.T) {
-	b := newBench(t, func(_ *bench, dsn *string) { *dsn = "prod/app?app=x&dbname=d" })
+	b := newBench(t, withDSN("prod/app?app=x&dbname=d"))
 	for range 3 {
-		if err := b.ping(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		b.mustPing(t)
 	}
 	want := driver.Endpoint{Host: "db.example.com", Port: 3306, Database: "d"}
 	if n := len(b.engine.endpoints); n != 1 {

@@ -1,6 +1,7 @@
 package driver_test
 
 import (
+	"cmp"
 	"context"
 	sqldriver "database/sql/driver"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
@@ -454,6 +456,20 @@ func newBench(t testing.TB, setup ...func(b *bench, dsn *string)) *bench {
 	return b
 }
 
+// wrongPassword and withDSN are set-ups of newBench. With wrongPassword the database rejects
+// the secret.
+func wrongPassword(b *bench, _ *string) { b.db.set("app", "other") }
+
+func withDSN(dsn string) func(*bench, *string) {
+	return func(_ *bench, d *string) { *d = dsn }
+}
+
+// inBubble runs a subtest in a synctest bubble.
+func inBubble(t *testing.T, name string, test func(t *testing.T)) {
+	t.Helper()
+	t.Run(name, func(t *testing.T) { synctest.Test(t, test) })
+}
+
 // ping connects once.
 func (b *bench) ping(ctx context.Context) error {
 	c, err := b.Connect(ctx)
@@ -463,6 +479,55 @@ func (b *bench) ping(ctx context.Context) error {
 		panic("a connection and an error")
 	}
 	return err
+}
+
+// mustPing connects once, which must succeed. wantPing is for other goroutines than the
+// test's.
+func (b *bench) mustPing(t testing.TB) {
+	t.Helper()
+	if err := b.ping(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (b *bench) wantPing(t testing.TB) {
+	t.Helper()
+	if err := b.ping(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// pingFor connects once, with a context that ends after d.
+func (b *bench) pingFor(t testing.TB, d time.Duration) error {
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	defer cancel()
+	return b.ping(ctx)
+}
+
+// mustPingTogether connects n times at once. All must succeed.
+func (b *bench) mustPingTogether(t testing.TB, n int) {
+	t.Helper()
+	for i, err := range b.together(t.Context(), n) {
+		if err != nil {
+			t.Fatalf("connection attempt %d of %d: %v", i, n, err)
+		}
+	}
+}
+
+// wantLogins checks how many logins the database saw, and how many of them it rejected.
+func (b *bench) wantLogins(t testing.TB, all, rejected int) {
+	t.Helper()
+	if n, r := b.db.count(); n != all || r != rejected {
+		t.Errorf("%d logins, %d rejected; want %d, %d", n, r, all, rejected)
+	}
+}
+
+// wantFetches checks how often a stage was fetched, or all stages if it is empty.
+func (b *bench) wantFetches(t testing.TB, stage string, n int) {
+	t.Helper()
+	if got := b.store.calls(stage); got != n {
+		t.Errorf("%d fetches of %s, want %d", got, cmp.Or(stage, "all stages"), n)
+	}
 }
 
 // together connects n times at once and returns the errors.
@@ -476,10 +541,16 @@ func (b *bench) together(ctx context.Context, n int) []error {
 	return errs
 }
 
-// rotate does the four steps of a single-user rotation at once, the database first.
-func (b *bench) rotate(version, password string) {
+// startRotation does the first steps of a single-user rotation: the database has the new
+// password, and the version with it is AWSPENDING.
+func (b *bench) startRotation(version, password string) {
 	b.store.put(version, credentials("app", password), "AWSPENDING")
 	b.db.set("app", password)
+}
+
+// rotate does all steps of a single-user rotation at once, the database first.
+func (b *bench) rotate(version, password string) {
+	b.startRotation(version, password)
 	b.store.move("AWSCURRENT", version)
 }
 

@@ -43,9 +43,7 @@ func (b *bench) hasOtherVersions(stages []string) {
 func TestRejectionFromBeforeTheStageMoved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
-		if err := b.ping(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		b.mustPing(t)
 		b.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
 		b.db.set("app", "pw0") // neither of the two
 		b.db.early = true
@@ -93,9 +91,7 @@ func TestManyRejectedVersionsDoNotBringTheCurrentOneBack(t *testing.T) {
 		if all, _ := b.db.count(); all != 101 {
 			t.Fatalf("%d logins, want one with each of the 101 versions", all)
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
-		defer cancel()
-		isAuthFailed(t, b.ping(ctx), "v1") // half a second after the first
+		isAuthFailed(t, b.pingFor(t, 20*time.Millisecond), "v1") // half a second after the first
 		if n := b.db.sent("pw1"); n != 1 {
 			t.Errorf("%d logins with the current version, want 1", n)
 		}
@@ -112,9 +108,7 @@ func TestLongPausesAreRememberedLonger(t *testing.T) {
 			b.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
 		})
 		try := func() {
-			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
-			defer cancel()
-			_ = b.ping(ctx)
+			_ = b.pingFor(t, 10*time.Millisecond)
 			time.Sleep(time.Second)
 		}
 		for b.db.sent("pw2") < 8 { // the next pause is about two minutes
@@ -143,9 +137,7 @@ func TestVersionsOfManyStagesAreTriedSeldom(t *testing.T) {
 		})
 		b.hasOtherVersions(stages)
 		for start := time.Now(); time.Since(start) < time.Hour; time.Sleep(5 * time.Second) {
-			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
-			isAuthFailed(t, b.ping(ctx), "v1")
-			cancel()
+			isAuthFailed(t, b.pingFor(t, 10*time.Millisecond), "v1")
 		}
 		for _, stage := range stages {
 			if n := b.db.sent("password of " + stage); n < 2 || n > 26 {
@@ -163,9 +155,7 @@ func TestHangingLoginKeepsItsPlaceInMaxLogins(t *testing.T) {
 			b.opts.MaxLogins = 1
 			b.opts.ConnectTimeout = -1
 		})
-		if err := b.ping(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		b.mustPing(t)
 		release := make(chan struct{})
 		b.db.setFault(func(_ context.Context, l *login) error {
 			if l.n == 1 {
@@ -179,18 +169,12 @@ func TestHangingLoginKeepsItsPlaceInMaxLogins(t *testing.T) {
 		for i := range 50 {
 			b.rotate(fmt.Sprintf("v%d", i+2), fmt.Sprintf("pw%d", i+2))
 			b.cache.Invalidate("prod/app")
-			if err := b.ping(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			b.mustPing(t)
 		}
 		b.store.move("AWSCURRENT", "v1")
 		b.db.set("app", "pw1")
 		b.cache.Invalidate("prod/app")
-		wg.Go(func() {
-			if err := b.ping(t.Context()); err != nil {
-				t.Error(err)
-			}
-		})
+		wg.Go(func() { b.wantPing(t) })
 		time.Sleep(time.Minute)
 		if n := b.db.sent("pw1"); n != 2 {
 			t.Errorf("%d logins with v1 while the second one hangs, want 2", n)
@@ -206,7 +190,7 @@ func TestHangingLoginKeepsItsPlaceInMaxLogins(t *testing.T) {
 // However long the password has been wrong, a new version is found within half a minute.
 func TestNewVersionIsFoundWithinHalfAMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, func(b *bench, _ *string) { b.db.set("app", "other") })
+		b := newBench(t, wrongPassword)
 		try := func() error {
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 			defer cancel()
@@ -232,7 +216,7 @@ func TestNewVersionIsFoundWithinHalfAMinute(t *testing.T) {
 // password changes again, a version that comes a moment later is found at once.
 func TestPausesBeginAnewAfterAFallbackVersion(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, func(b *bench, _ *string) { b.db.set("app", "other") })
+		b := newBench(t, wrongPassword)
 		try := func() error {
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 			defer cancel()
@@ -242,8 +226,7 @@ func TestPausesBeginAnewAfterAFallbackVersion(t *testing.T) {
 			isAuthFailed(t, try(), "v1")
 			time.Sleep(time.Second)
 		}
-		b.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
-		b.db.set("app", "pw2")
+		b.startRotation("v2", "pw2")
 		for start := time.Now(); try() != nil; time.Sleep(time.Second) {
 			if time.Since(start) > time.Minute {
 				t.Fatal("the pending version was not found")
@@ -270,9 +253,7 @@ func TestRejectionThatArrivesLateCounts(t *testing.T) {
 			return &vendorError{codeRejected, "access denied for user app"}
 		})
 		for range 5 {
-			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-			_ = b.ping(ctx)
-			cancel()
+			_ = b.pingFor(t, 50*time.Millisecond)
 		}
 		if all, _ := b.db.count(); all != 1 {
 			t.Errorf("%d logins, want 1: the server rejected the version", all)

@@ -23,11 +23,7 @@ func TestFirstLoginOfAVersionIsAlone(t *testing.T) {
 			b.db.latency = func(int) time.Duration { return 100 * time.Millisecond }
 		})
 		start := time.Now()
-		for _, err := range b.together(t.Context(), 50) {
-			if err != nil {
-				t.Fatal(err)
-			}
-		}
+		b.mustPingTogether(t, 50)
 		log := b.db.log()
 		for _, l := range log[1:] {
 			if l.begin.Before(log[0].end) {
@@ -58,9 +54,7 @@ func TestHungLeader(t *testing.T) {
 		for i := range 100 {
 			limit := time.Duration(1+i) * 50 * time.Millisecond
 			wg.Go(func() {
-				ctx, cancel := context.WithTimeout(t.Context(), limit)
-				defer cancel()
-				err := b.ping(ctx)
+				err := b.pingFor(t, limit)
 				if !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, driver.ErrAuthFailed) {
 					t.Errorf("got %v, want the context's error", err)
 				}
@@ -152,9 +146,7 @@ func TestLeaderAtItsDeadlineHandsOver(t *testing.T) {
 			wg.Go(func() { isAuthFailed(t, b.ping(t.Context()), "v1") })
 		}
 		wg.Wait()
-		if all, rejected := b.db.count(); all != 2 || rejected != 1 {
-			t.Errorf("%d logins, %d rejected; want 2, 1", all, rejected)
-		}
+		b.wantLogins(t, 2, 1)
 	})
 }
 
@@ -213,11 +205,7 @@ func TestPanickingEngineReleasesOthers(t *testing.T) {
 			_ = b.ping(t.Context())
 		})
 		synctest.Wait()
-		for _, err := range b.together(t.Context(), 5) {
-			if err != nil {
-				t.Error(err)
-			}
-		}
+		b.mustPingTogether(t, 5)
 		wg.Wait()
 	})
 }
@@ -231,35 +219,27 @@ func TestMaxLogins(t *testing.T) {
 		{"mysql", 0, 40}, {"oracle", 0, 3}, {"sqlserver", 0, 3}, {"db2", 0, 3},
 		{"oracle", 7, 7}, {"oracle", -1, 40}, {"mysql", 1, 1},
 	} {
-		t.Run(fmt.Sprintf("%s %d", test.engine, test.option), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				b := newBench(t, func(b *bench, dsn *string) {
-					*dsn = "prod/app?dbname=x"
-					b.engine = newEngine(test.engine, b.db)
-					b.opts.MaxLogins = test.option
-					b.db.latency = func(int) time.Duration { return 100 * time.Millisecond }
-				})
-				if err := b.ping(t.Context()); err != nil {
-					t.Fatal(err)
-				}
-				ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-				defer cancel()
-				var wg sync.WaitGroup
-				wg.Go(func() { // leaves at its own deadline
-					if err := b.ping(ctx); !errors.Is(err, context.DeadlineExceeded) {
-						t.Errorf("got %v", err)
-					}
-				})
-				for _, err := range b.together(t.Context(), 40) {
-					if err != nil {
-						t.Error(err)
-					}
-				}
-				wg.Wait()
-				if b.db.most < test.want || b.db.most > test.want+1 || test.want < 10 && b.db.most != test.want {
-					t.Errorf("%d logins in flight, want %d", b.db.most, test.want)
+		inBubble(t, fmt.Sprintf("%s %d", test.engine, test.option), func(t *testing.T) {
+			b := newBench(t, func(b *bench, dsn *string) {
+				*dsn = "prod/app?dbname=x"
+				b.engine = newEngine(test.engine, b.db)
+				b.opts.MaxLogins = test.option
+				b.db.latency = func(int) time.Duration { return 100 * time.Millisecond }
+			})
+			b.mustPing(t)
+			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+			defer cancel()
+			var wg sync.WaitGroup
+			wg.Go(func() { // leaves at its own deadline
+				if err := b.ping(ctx); !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("got %v", err)
 				}
 			})
+			b.mustPingTogether(t, 40)
+			wg.Wait()
+			if b.db.most < test.want || b.db.most > test.want+1 || test.want < 10 && b.db.most != test.want {
+				t.Errorf("%d logins in flight, want %d", b.db.most, test.want)
+			}
 		})
 	}
 }
@@ -273,9 +253,7 @@ func TestMaxLoginsBoundsRejections(t *testing.T) {
 			b.engine = newEngine("oracle", b.db)
 			b.db.latency = func(int) time.Duration { return 10 * time.Millisecond }
 		})
-		if err := b.ping(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		b.mustPing(t)
 		b.db.set("app", "other")
 		for _, err := range b.together(t.Context(), 100) {
 			isAuthFailed(t, err, "v1")
@@ -293,15 +271,9 @@ func TestMaxLoginsBoundsRejectionsOfARotation(t *testing.T) {
 			b.engine = newEngine("oracle", b.db)
 			b.db.latency = func(n int) time.Duration { return time.Duration(10+n) * time.Millisecond }
 		})
-		if err := b.ping(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		b.mustPing(t)
 		b.rotate("v2", "pw2")
-		for _, err := range b.together(t.Context(), 100) {
-			if err != nil {
-				t.Error(err)
-			}
-		}
+		b.mustPingTogether(t, 100)
 		if _, rejected := b.db.count(); rejected > 3 {
 			t.Errorf("%d rejected logins, want 3 at most", rejected)
 		}
@@ -314,9 +286,7 @@ func TestBurstOfRejectionsPausesForASecond(t *testing.T) {
 		b := newBench(t, func(b *bench, _ *string) {
 			b.db.latency = func(n int) time.Duration { return time.Duration(n) * time.Millisecond }
 		})
-		if err := b.ping(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		b.mustPing(t)
 		b.db.set("app", "other")
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
@@ -336,12 +306,10 @@ func TestBurstOfRejectionsPausesForASecond(t *testing.T) {
 
 func TestProbeSchedule(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, func(b *bench, _ *string) { b.db.set("app", "other") })
+		b := newBench(t, wrongPassword)
 		start := time.Now()
 		for time.Since(start) < time.Hour {
-			ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
-			isAuthFailed(t, b.ping(ctx), "v1")
-			cancel()
+			isAuthFailed(t, b.pingFor(t, time.Millisecond), "v1")
 			time.Sleep(200 * time.Millisecond)
 		}
 		log := b.db.log()
@@ -382,7 +350,7 @@ func TestProbeSchedule(t *testing.T) {
 
 func TestOneProbeAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, func(b *bench, _ *string) { b.db.set("app", "other") })
+		b := newBench(t, wrongPassword)
 		isAuthFailed(t, b.ping(t.Context()), "v1")
 		b.db.latency = func(int) time.Duration { return 100 * time.Millisecond }
 		time.Sleep(time.Second)
@@ -400,10 +368,8 @@ func TestOneProbeAtATime(t *testing.T) {
 // late: neither may it clear what is known since, nor undo what a probe found.
 func TestStragglers(t *testing.T) {
 	setup := func(t *testing.T, late, probe bool) *bench {
-		b := newBench(t, func(_ *bench, dsn *string) { *dsn = "prod/app?fallback=none" })
-		if err := b.ping(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		b := newBench(t, withDSN("prod/app?fallback=none"))
+		b.mustPing(t)
 		verdict := func(ok bool) error {
 			if ok {
 				return nil
@@ -428,9 +394,7 @@ func TestStragglers(t *testing.T) {
 		var wg sync.WaitGroup
 		wg.Go(func() { _ = b.ping(t.Context()) })
 		synctest.Wait()
-		short, cancel := context.WithTimeout(t.Context(), time.Millisecond)
-		defer cancel()
-		isAuthFailed(t, b.ping(short), "v1")
+		isAuthFailed(t, b.pingFor(t, time.Millisecond), "v1")
 		time.Sleep(time.Second)
 		wg.Go(func() { _ = b.ping(t.Context()) })
 		wg.Wait()
@@ -440,33 +404,29 @@ func TestStragglers(t *testing.T) {
 		defer cancel()
 		return b.ping(ctx)
 	}
-	t.Run("late acceptance", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			b := setup(t, true, false)
-			run(t, b)
-			all, _ := b.db.count()
-			isAuthFailed(t, quick(t, b), "v1")
-			if n, _ := b.db.count(); n != all {
-				t.Error("a login was sent within the pause after the probe was rejected")
-			}
-		})
+	inBubble(t, "late acceptance", func(t *testing.T) {
+		b := setup(t, true, false)
+		run(t, b)
+		all, _ := b.db.count()
+		isAuthFailed(t, quick(t, b), "v1")
+		if n, _ := b.db.count(); n != all {
+			t.Error("a login was sent within the pause after the probe was rejected")
+		}
 	})
-	t.Run("late rejection", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			b := setup(t, false, true)
-			run(t, b)
-			for range 3 {
-				for _, err := range b.together(t.Context(), 10) {
-					if err != nil {
-						t.Errorf("after an accepted probe: %v", err)
-					}
+	inBubble(t, "late rejection", func(t *testing.T) {
+		b := setup(t, false, true)
+		run(t, b)
+		for range 3 {
+			for _, err := range b.together(t.Context(), 10) {
+				if err != nil {
+					t.Errorf("after an accepted probe: %v", err)
 				}
 			}
-			// The straggler itself logs in once more, with what the probe found.
-			if all, _ := b.db.count(); all != 5+30 {
-				t.Errorf("%d logins, want 35", all)
-			}
-		})
+		}
+		// The straggler itself logs in once more, with what the probe found.
+		if all, _ := b.db.count(); all != 5+30 {
+			t.Errorf("%d logins, want 35", all)
+		}
 	})
 }
 
@@ -510,9 +470,7 @@ func TestGuardTellsAddressesApart(t *testing.T) {
 		})
 		isAuthFailed(t, b.ping(t.Context()), "")
 		host = "two"
-		if err := b.ping(t.Context()); err != nil {
-			t.Error(err)
-		}
+		b.wantPing(t)
 	})
 }
 
@@ -521,9 +479,7 @@ func TestManyVersionsAreNotRemembered(t *testing.T) {
 		b := newBench(t)
 		for i := range 200 {
 			b.rotate(fmt.Sprintf("v%d", i+2), fmt.Sprintf("pw%d", i+2))
-			if err := b.ping(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			b.mustPing(t)
 		}
 		if n := driver.Verdicts(b.Connector); n > 32 {
 			t.Errorf("%d records, want 32 at most", n)
@@ -540,14 +496,10 @@ func TestRollBackBeginsWithOneLogin(t *testing.T) {
 			b.cache = secretcache.New(b.store, &secretcache.Options{TTL: -1})
 			b.db.latency = func(int) time.Duration { return 10 * time.Millisecond }
 		})
-		if err := b.ping(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		b.mustPing(t)
 		b.db.set("app2", "pw2")
 		b.store.put("v2", credentials("app2", "pw2"), "AWSCURRENT")
-		if err := b.ping(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		b.mustPing(t)
 		b.db.set("app", "other")
 		b.store.move("AWSCURRENT", "v1")
 		for _, err := range b.together(t.Context(), 50) {
@@ -568,13 +520,9 @@ func TestLookBeforeAProbe(t *testing.T) {
 		b.store.put("v2", credentials("app", "pw2"), "AWSCURRENT")
 		time.Sleep(10 * time.Second) // a probe has been due for long
 		for range 3 {
-			if err := b.ping(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			b.mustPing(t)
 		}
-		if all, rejected := b.db.count(); all != 4 || rejected != 1 {
-			t.Errorf("%d logins, %d rejected; want 4, 1", all, rejected)
-		}
+		b.wantLogins(t, 4, 1)
 	})
 }
 
@@ -583,32 +531,23 @@ func TestLookBeforeAProbe(t *testing.T) {
 func TestWithdrawnFallbackVersionStaysRejected(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
-		b.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
-		b.db.set("app", "pw2")
-		if err := b.ping(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		b.startRotation("v2", "pw2")
+		b.mustPing(t)
 		b.store.move("AWSCURRENT", "v2") // which nobody has to look up
-		if err := b.ping(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		b.mustPing(t)
 		time.Sleep(time.Minute)
 		b.db.set("app", "pw3")
 		isAuthFailed(t, b.ping(t.Context()), "v2")
 		_, rejected := b.db.count()
 		for range 5 {
-			short, cancel := context.WithTimeout(t.Context(), time.Millisecond)
-			isAuthFailed(t, b.ping(short), "v2")
-			cancel()
+			isAuthFailed(t, b.pingFor(t, time.Millisecond), "v2")
 		}
 		if _, n := b.db.count(); n != rejected {
 			t.Errorf("%d logins within the pause", n-rejected)
 		}
 		b.store.put("v3", credentials("app", "pw3"), "AWSCURRENT")
 		time.Sleep(2 * time.Second) // the next look is due
-		if err := b.ping(t.Context()); err != nil {
-			t.Error(err)
-		}
+		b.wantPing(t)
 	})
 }
 
@@ -633,9 +572,7 @@ func TestRollBackWhileAProbeHangs(t *testing.T) {
 		b.db.setFault(nil)
 		b.store.put("v2", credentials("app", "pw2"), "AWSCURRENT")
 		b.db.set("app", "pw2")
-		if err := b.ping(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		b.mustPing(t)
 		b.store.move("AWSCURRENT", "v1")
 		isAuthFailed(t, b.ping(t.Context()), "v1") // the change allows one login
 		all, _ := b.db.count()
@@ -659,17 +596,11 @@ func TestReadThatTheStageOvertakes(t *testing.T) {
 			n.db.users["app"] = "pw2"
 			n.opts.Secrets = &slowGet{Secrets: secretcache.New(n.store, nil), then: func() {
 				n.store.put("v2", credentials("app", "pw2"), "AWSCURRENT")
-				if err := b.ping(t.Context()); err != nil {
-					t.Error(err)
-				}
+				b.wantPing(t)
 			}}
 		})
-		if err := b.ping(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		if all, rejected := b.db.count(); all != 3 || rejected != 1 {
-			t.Errorf("%d logins, %d rejected; want 3, 1", all, rejected)
-		}
+		b.mustPing(t)
+		b.wantLogins(t, 3, 1)
 	})
 }
 
@@ -721,9 +652,7 @@ func TestRotationsUnderLoad(t *testing.T) {
 					b.store.latency = 7 * time.Millisecond
 					b.cache = secretcache.New(b.store, &secretcache.Options{TTL: test.ttl})
 				})
-				if err := b.ping(t.Context()); err != nil {
-					t.Fatal(err)
-				}
+				b.mustPing(t)
 				var mu sync.Mutex
 				var underway, stopped bool // a rotation is; the workers are to end
 				var steps int              // begins and ends of rotations so far
@@ -878,9 +807,7 @@ func TestMaxLoginsInOrder(t *testing.T) {
 			b.opts.MaxLogins = 2
 			b.db.latency = func(int) time.Duration { return 100 * time.Millisecond }
 		})
-		if err := b.ping(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		b.mustPing(t)
 		var mu sync.Mutex
 		var order []int
 		var wg sync.WaitGroup
@@ -938,8 +865,6 @@ func TestVersionRejectedWhileACallWaitsForItsTurn(t *testing.T) {
 		time.Sleep(20 * time.Millisecond)
 		wg.Go(func() { isAuthFailed(t, b.ping(t.Context()), "v1") })
 		wg.Wait()
-		if all, rejected := b.db.count(); all != 2 || rejected != 1 {
-			t.Errorf("%d logins, %d rejected; want 2, 1", all, rejected)
-		}
+		b.wantLogins(t, 2, 1)
 	})
 }

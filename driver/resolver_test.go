@@ -45,34 +45,30 @@ func TestWaitingCallsGoOnWhenTheStageMoves(t *testing.T) {
 			})
 		}},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				b := newBench(t)
-				if err := b.ping(t.Context()); err != nil {
-					t.Fatal(err)
-				}
-				b.db.set("app", "pw3")
-				test.hangs(b)
-				start := time.Now()
-				var wg sync.WaitGroup
-				for range 50 {
-					wg.Go(func() {
-						if err := b.ping(t.Context()); err != nil {
-							t.Errorf("a call that waited: %v", err)
-						}
-						if took := time.Since(start); took > 3*time.Second {
-							t.Errorf("a call that waited took %v, want the 3s after which AWSCURRENT works", took)
-						}
-					})
-				}
-				time.Sleep(3 * time.Second)
-				b.store.put("v3", credentials("app", "pw3"), "AWSCURRENT")
-				b.cache.Invalidate("prod/app")
-				if err := b.ping(t.Context()); err != nil {
-					t.Errorf("a new call: %v", err)
-				}
-				wg.Wait()
-			})
+		inBubble(t, test.name, func(t *testing.T) {
+			b := newBench(t)
+			b.mustPing(t)
+			b.db.set("app", "pw3")
+			test.hangs(b)
+			start := time.Now()
+			var wg sync.WaitGroup
+			for range 50 {
+				wg.Go(func() {
+					if err := b.ping(t.Context()); err != nil {
+						t.Errorf("a call that waited: %v", err)
+					}
+					if took := time.Since(start); took > 3*time.Second {
+						t.Errorf("a call that waited took %v, want the 3s after which AWSCURRENT works", took)
+					}
+				})
+			}
+			time.Sleep(3 * time.Second)
+			b.store.put("v3", credentials("app", "pw3"), "AWSCURRENT")
+			b.cache.Invalidate("prod/app")
+			if err := b.ping(t.Context()); err != nil {
+				t.Errorf("a new call: %v", err)
+			}
+			wg.Wait()
 		})
 	}
 }
@@ -136,40 +132,31 @@ func (r *records) Write(line []byte) (int, error) {
 func (r *records) logTo(b *bench) { b.opts.Logger = slog.New(slog.NewTextHandler(r, nil)) }
 
 func TestRotationLogsAHandfulOfRecords(t *testing.T) {
-	t.Run("60 connections in the middle of a rotation", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			var log records
-			var cancelled atomic.Int32
-			b := newBench(t, func(b *bench, _ *string) {
-				log.logTo(b)
-				b.store.latency = 20 * time.Millisecond
-				b.db.latency = func(n int) time.Duration { return time.Duration(1+n%9) * time.Millisecond }
-				b.opts.Trace = &driver.Trace{RefreshDone: func(_ context.Context, i driver.RefreshInfo) {
-					if errors.Is(i.Err, context.Canceled) {
-						cancelled.Add(1)
-					}
-				}}
-			})
-			if err := b.ping(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			b.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
-			b.db.set("app", "pw2")
-			for _, err := range b.together(t.Context(), 60) {
-				if err != nil {
-					t.Fatal(err)
+	inBubble(t, "60 connections in the middle of a rotation", func(t *testing.T) {
+		var log records
+		var cancelled atomic.Int32
+		b := newBench(t, func(b *bench, _ *string) {
+			log.logTo(b)
+			b.store.latency = 20 * time.Millisecond
+			b.db.latency = func(n int) time.Duration { return time.Duration(1+n%9) * time.Millisecond }
+			b.opts.Trace = &driver.Trace{RefreshDone: func(_ context.Context, i driver.RefreshInfo) {
+				if errors.Is(i.Err, context.Canceled) {
+					cancelled.Add(1)
 				}
-			}
-			if log.n > 20 {
-				t.Errorf("%d records of level INFO or above, want 20 at most:\n%s", log.n, log.text.String())
-			}
-			if strings.Contains(log.text.String(), "level=WARN") {
-				t.Errorf("a rotation logs a WARN:\n%s", log.text.String())
-			}
-			if n := cancelled.Load(); n > 0 {
-				t.Errorf("%d refreshes were cancelled, want none: no caller gave up", n)
-			}
+			}}
 		})
+		b.mustPing(t)
+		b.startRotation("v2", "pw2")
+		b.mustPingTogether(t, 60)
+		if log.n > 20 {
+			t.Errorf("%d records of level INFO or above, want 20 at most:\n%s", log.n, log.text.String())
+		}
+		if strings.Contains(log.text.String(), "level=WARN") {
+			t.Errorf("a rotation logs a WARN:\n%s", log.text.String())
+		}
+		if n := cancelled.Load(); n > 0 {
+			t.Errorf("%d refreshes were cancelled, want none: no caller gave up", n)
+		}
 	})
 	t.Run("10,000 connections wait in a window", func(t *testing.T) {
 		if raceEnabled {
@@ -184,18 +171,12 @@ func TestRotationLogsAHandfulOfRecords(t *testing.T) {
 				b.store.latency = 20 * time.Millisecond
 				b.db.latency = func(int) time.Duration { return 5 * time.Millisecond }
 			})
-			if err := b.ping(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			b.mustPing(t)
 			b.db.set("app", "pw2")
 			peak := 0
 			time.AfterFunc(2500*time.Millisecond, func() { peak = runtime.NumGoroutine() })
 			time.AfterFunc(20*time.Second, func() { b.store.put("v2", credentials("app", "pw2"), "AWSCURRENT") })
-			for _, err := range b.together(t.Context(), n) {
-				if err != nil {
-					t.Fatal(err)
-				}
-			}
+			b.mustPingTogether(t, n)
 			if log.n > 50 {
 				t.Errorf("%d records, want 50 at most", log.n)
 			}
@@ -214,11 +195,8 @@ func TestRotationLogsAHandfulOfRecords(t *testing.T) {
 func TestTimeOutOfAnotherCredentialIsNotErrAuthFailed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
-		if err := b.ping(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		b.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
-		b.db.set("app", "pw2")
+		b.mustPing(t)
+		b.startRotation("v2", "pw2")
 		b.db.setFault(func(ctx context.Context, l *login) error {
 			if l.password == "pw2" {
 				return hang(ctx, l)
@@ -243,7 +221,7 @@ func TestTimeOutOfAnotherCredentialIsNotErrAuthFailed(t *testing.T) {
 // A stage that cannot be read is not a credential.
 func TestUnreadableStageIsErrAuthFailed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, func(b *bench, _ *string) { b.db.set("app", "other") })
+		b := newBench(t, wrongPassword)
 		b.store.setFault(func(_ context.Context, stage string) error {
 			if stage == "AWSPENDING" {
 				return secretcache.ErrThrottled
@@ -290,8 +268,7 @@ func TestSlowLoginsOutlastQuickRotations(t *testing.T) {
 		for i := range 50 {
 			time.Sleep(1200 * time.Millisecond)
 			version, password := fmt.Sprint("v", i+2), fmt.Sprint("pw", i+2)
-			b.store.put(version, credentials("app", password), "AWSPENDING")
-			b.db.set("app", password)
+			b.startRotation(version, password)
 			time.Sleep(20 * time.Millisecond)
 			b.store.move("AWSCURRENT", version)
 		}
@@ -310,9 +287,7 @@ func TestSmallCacheDoesNotForgetTheBackoff(t *testing.T) {
 			b.db.set("app", "other")
 		})
 		for start := time.Now(); time.Since(start) < time.Hour; time.Sleep(time.Second) {
-			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-			isAuthFailed(t, b.ping(ctx), "v1")
-			cancel()
+			isAuthFailed(t, b.pingFor(t, 100*time.Millisecond), "v1")
 		}
 		if n := b.store.calls(""); n > 340 {
 			t.Errorf("%d calls in an hour, want 340 at most", n)
@@ -322,45 +297,43 @@ func TestSmallCacheDoesNotForgetTheBackoff(t *testing.T) {
 
 func TestSecretsAtIsCalledOnce(t *testing.T) {
 	for _, fails := range []bool{false, true} {
-		t.Run(fmt.Sprint("fails ", fails), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				var calls atomic.Int32
-				store := newStore(credentials("app", "pw1"))
-				cache := secretcache.New(store, nil)
-				defer cache.Close()
-				unready := errors.New("no region")
-				c, err := driver.NewConnector(newEngine("mysql", newDatabase("app", "pw1")), "prod/app", &driver.Options{
-					SecretsAt: func(driver.Location) (driver.Secrets, error) {
-						time.Sleep(time.Second)
-						if calls.Add(1) == 1 && fails {
-							return nil, unready
-						}
-						return cache, nil
-					},
-				})
-				if err != nil {
-					t.Fatal(err)
-				}
-				connect := func() {
-					var wg sync.WaitGroup
-					for range 100 {
-						wg.Go(func() {
-							if _, err := c.Connect(t.Context()); err != nil && !errors.Is(err, unready) {
-								t.Error(err)
-							}
-						})
+		inBubble(t, fmt.Sprint("fails ", fails), func(t *testing.T) {
+			var calls atomic.Int32
+			store := newStore(credentials("app", "pw1"))
+			cache := secretcache.New(store, nil)
+			defer cache.Close()
+			unready := errors.New("no region")
+			c, err := driver.NewConnector(newEngine("mysql", newDatabase("app", "pw1")), "prod/app", &driver.Options{
+				SecretsAt: func(driver.Location) (driver.Secrets, error) {
+					time.Sleep(time.Second)
+					if calls.Add(1) == 1 && fails {
+						return nil, unready
 					}
-					wg.Wait()
-				}
-				connect()
-				if n := calls.Load(); n != 1 {
-					t.Errorf("SecretsAt was called %d times for 100 Connect calls at once, want 1", n)
-				}
-				connect() // again if the first failed
-				if n, want := calls.Load(), map[bool]int32{false: 1, true: 2}[fails]; n != want {
-					t.Errorf("SecretsAt was called %d times, want %d", n, want)
-				}
+					return cache, nil
+				},
 			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			connect := func() {
+				var wg sync.WaitGroup
+				for range 100 {
+					wg.Go(func() {
+						if _, err := c.Connect(t.Context()); err != nil && !errors.Is(err, unready) {
+							t.Error(err)
+						}
+					})
+				}
+				wg.Wait()
+			}
+			connect()
+			if n := calls.Load(); n != 1 {
+				t.Errorf("SecretsAt was called %d times for 100 Connect calls at once, want 1", n)
+			}
+			connect() // again if the first failed
+			if n, want := calls.Load(), map[bool]int32{false: 1, true: 2}[fails]; n != want {
+				t.Errorf("SecretsAt was called %d times, want %d", n, want)
+			}
 		})
 	}
 }
@@ -378,31 +351,27 @@ func TestPanicsInAResolution(t *testing.T) {
 		{"of Secrets", func(b *bench) { b.opts.Secrets = panicking{b.opts.Secrets} }, 20},
 		{"of the log's handler", func(b *bench) { b.opts.Logger = slog.New(panickingHandler{}) }, -1},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				b := newBench(t, func(b *bench, _ *string) {
-					b.cache = secretcache.New(b.store, nil)
-					b.opts.Secrets = b.cache
-					test.setup(b)
-				})
-				if err := b.ping(t.Context()); err != nil {
-					t.Fatal(err)
-				}
-				b.rotate("v2", "pw2")
-				failed := 0
-				for _, err := range b.together(t.Context(), 20) {
-					if err == nil {
-						continue
-					}
-					failed++
-					if !strings.Contains(err.Error(), "panicked") || strings.Contains(err.Error(), "pw2") {
-						t.Errorf("%q does not tell of the panic, or shows what it said", err)
-					}
-				}
-				if test.fail >= 0 && failed != test.fail {
-					t.Errorf("%d of 20 calls failed, want %d", failed, test.fail)
-				}
+		inBubble(t, test.name, func(t *testing.T) {
+			b := newBench(t, func(b *bench, _ *string) {
+				b.cache = secretcache.New(b.store, nil)
+				b.opts.Secrets = b.cache
+				test.setup(b)
 			})
+			b.mustPing(t)
+			b.rotate("v2", "pw2")
+			failed := 0
+			for _, err := range b.together(t.Context(), 20) {
+				if err == nil {
+					continue
+				}
+				failed++
+				if !strings.Contains(err.Error(), "panicked") || strings.Contains(err.Error(), "pw2") {
+					t.Errorf("%q does not tell of the panic, or shows what it said", err)
+				}
+			}
+			if test.fail >= 0 && failed != test.fail {
+				t.Errorf("%d of 20 calls failed, want %d", failed, test.fail)
+			}
 		})
 	}
 }
@@ -432,9 +401,7 @@ func TestCancelledCallsLeaveTheQueueOfMaxLogins(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const n = 5000
 		b := newBench(t, func(b *bench, _ *string) { b.opts.MaxLogins = 1 })
-		if err := b.ping(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		b.mustPing(t)
 		b.db.setFault(func(_ context.Context, l *login) error { time.Sleep(10 * time.Second); return nil })
 		var wg sync.WaitGroup
 		wg.Go(func() { _ = b.ping(t.Context()) })
@@ -451,9 +418,7 @@ func TestCancelledCallsLeaveTheQueueOfMaxLogins(t *testing.T) {
 		start := time.Now()
 		cancel()
 		b.db.setFault(nil)
-		if err := b.ping(t.Context()); err != nil {
-			t.Error(err)
-		}
+		b.wantPing(t)
 		if took := time.Since(start); took > 10*time.Second {
 			t.Errorf("the next call took %v, want it to be the first after the login in flight", took)
 		}
@@ -472,9 +437,7 @@ func TestSecretsThatIgnoreTheirContext(t *testing.T) {
 			b.cache = secretcache.New(b.store, nil)
 			b.opts.Secrets = stuck{b.cache, release}
 		})
-		if err := b.ping(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		b.mustPing(t)
 		b.db.set("app", "other")
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()
@@ -549,16 +512,12 @@ func TestCandidateRejectedWhileItsWaiterHangs(t *testing.T) {
 		}
 		time.Sleep(50 * time.Millisecond)
 		wg.Go(func() {
-			ctx, cancel := context.WithTimeout(t.Context(), 450*time.Millisecond)
-			defer cancel()
-			_ = b.ping(ctx)
+			_ = b.pingFor(t, 450*time.Millisecond)
 		})
 		time.Sleep(10 * time.Millisecond)
 		wg.Go(func() { isAuthFailed(t, b.ping(t.Context()), "v1") })
 		wg.Wait()
-		if all, rejected := b.db.count(); all != 3 || rejected != 1 {
-			t.Errorf("%d logins, %d rejected; want 3, 1", all, rejected)
-		}
+		b.wantLogins(t, 3, 1)
 	})
 }
 
@@ -566,40 +525,31 @@ func TestCandidateRejectedWhileItsWaiterHangs(t *testing.T) {
 // the new one is known, start no work and write no records.
 func TestLateRejectionsAreQuiet(t *testing.T) {
 	for _, pending := range []bool{false, true} {
-		t.Run(fmt.Sprint("in the middle of the rotation ", pending), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				var log records
-				b := newBench(t, func(b *bench, _ *string) {
-					log.logTo(b)
-					b.store.latency = 5 * time.Millisecond
-				})
-				if err := b.ping(t.Context()); err != nil {
-					t.Fatal(err)
-				}
-				b.db.early = true
-				b.db.latency = func(n int) time.Duration {
-					if n > 100 {
-						return time.Millisecond
-					}
-					return time.Duration(n) * 20 * time.Millisecond
-				}
-				b.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
-				b.db.set("app", "pw2")
-				if !pending {
-					b.store.move("AWSCURRENT", "v2")
-				}
-				for _, err := range b.together(t.Context(), 100) {
-					if err != nil {
-						t.Fatal(err)
-					}
-				}
-				if log.n > 6 {
-					t.Errorf("%d records, want 6 at most:\n%s", log.n, log.text.String())
-				}
-				if n := b.store.calls(""); n > 3 {
-					t.Errorf("%d fetches, want 3 at most", n)
-				}
+		inBubble(t, fmt.Sprint("in the middle of the rotation ", pending), func(t *testing.T) {
+			var log records
+			b := newBench(t, func(b *bench, _ *string) {
+				log.logTo(b)
+				b.store.latency = 5 * time.Millisecond
 			})
+			b.mustPing(t)
+			b.db.early = true
+			b.db.latency = func(n int) time.Duration {
+				if n > 100 {
+					return time.Millisecond
+				}
+				return time.Duration(n) * 20 * time.Millisecond
+			}
+			b.startRotation("v2", "pw2")
+			if !pending {
+				b.store.move("AWSCURRENT", "v2")
+			}
+			b.mustPingTogether(t, 100)
+			if log.n > 6 {
+				t.Errorf("%d records, want 6 at most:\n%s", log.n, log.text.String())
+			}
+			if n := b.store.calls(""); n > 3 {
+				t.Errorf("%d fetches, want 3 at most", n)
+			}
 		})
 	}
 }
@@ -609,11 +559,8 @@ func TestLateRejectionsAreQuiet(t *testing.T) {
 func TestFallbackVersionIsNotRetriedAfterARecheck(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
-		b.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
-		b.db.set("app", "pw2")
-		if err := b.ping(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		b.startRotation("v2", "pw2")
+		b.mustPing(t)
 		time.Sleep(2 * time.Minute)
 		b.db.setFault(always(errNoHost))
 		before, _ := b.db.count()
@@ -654,26 +601,17 @@ func (goexit) Refresh(context.Context, string, string, *secretcache.Secret) (*se
 func TestStageMovesToTheVersionThatIsTried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
-		if err := b.ping(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		b.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
-		b.db.set("app", "pw2")
+		b.mustPing(t)
+		b.startRotation("v2", "pw2")
 		b.db.latency = func(int) time.Duration { return 100 * time.Millisecond }
 		var wg sync.WaitGroup
 		for range 10 {
-			wg.Go(func() {
-				if err := b.ping(t.Context()); err != nil {
-					t.Error(err)
-				}
-			})
+			wg.Go(func() { b.wantPing(t) })
 		}
 		time.Sleep(150 * time.Millisecond) // v1 was rejected, v2 is on its way
 		b.store.move("AWSCURRENT", "v2")
 		b.cache.Invalidate("prod/app")
-		if err := b.ping(t.Context()); err != nil {
-			t.Error(err)
-		}
+		b.wantPing(t)
 		wg.Wait()
 		var first login
 		for _, l := range b.db.log() {
@@ -700,9 +638,7 @@ func TestCallsOutliveAReadingThatIsStuck(t *testing.T) {
 			b.opts.Secrets = s
 			b.opts.ConnectTimeout = 3 * time.Second
 		})
-		if err := b.ping(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		b.mustPing(t)
 		b.rotate("v2", "pw2")
 		var wg sync.WaitGroup
 		wg.Go(func() {

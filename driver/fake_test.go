@@ -158,6 +158,25 @@ func always(err error) func(context.Context, *login) error {
 	return func(context.Context, *login) error { return err }
 }
 
+// forLogin and forPassword restrict a fault to the n-th login, and to those with a password.
+func forLogin(n int, fault func(context.Context, *login) error) func(context.Context, *login) error {
+	return func(ctx context.Context, l *login) error {
+		if l.n != n {
+			return nil
+		}
+		return fault(ctx, l)
+	}
+}
+
+func forPassword(password string, fault func(context.Context, *login) error) func(context.Context, *login) error {
+	return func(ctx context.Context, l *login) error {
+		if l.password != password {
+			return nil
+		}
+		return fault(ctx, l)
+	}
+}
+
 // wait sleeps; a fake server's time is the test's.
 func wait(ctx context.Context, d time.Duration) error {
 	if d <= 0 {
@@ -377,6 +396,16 @@ func (s *store) setFault(f func(ctx context.Context, stage string) error) {
 	s.fault = f
 }
 
+// failStage makes the fetches of one stage fail.
+func (s *store) failStage(stage string, err error) {
+	s.setFault(func(_ context.Context, fetched string) error {
+		if fetched != stage {
+			return nil
+		}
+		return err
+	})
+}
+
 // calls returns how many fetches were seen, of one stage or, if that is empty, of all.
 func (s *store) calls(stage string) int {
 	s.mu.Lock()
@@ -456,12 +485,28 @@ func newBench(t testing.TB, setup ...func(b *bench, dsn *string)) *bench {
 	return b
 }
 
-// wrongPassword and withDSN are set-ups of newBench. With wrongPassword the database rejects
-// the secret.
+// wrongPassword and the functions after it are set-ups of newBench. With wrongPassword the
+// database rejects the secret.
 func wrongPassword(b *bench, _ *string) { b.db.set("app", "other") }
 
 func withDSN(dsn string) func(*bench, *string) {
 	return func(_ *bench, d *string) { *d = dsn }
+}
+
+func withLatency(d time.Duration) func(*bench, *string) {
+	return func(b *bench, _ *string) { b.db.latency = func(int) time.Duration { return d } }
+}
+
+func withTTL(ttl time.Duration) func(*bench, *string) {
+	return func(b *bench, _ *string) { b.cache = secretcache.New(b.store, &secretcache.Options{TTL: ttl}) }
+}
+
+// withSecrets puts something between the connector and the cache.
+func withSecrets(wrap func(driver.Secrets) driver.Secrets) func(*bench, *string) {
+	return func(b *bench, _ *string) {
+		b.cache = secretcache.New(b.store, nil)
+		b.opts.Secrets = wrap(b.cache)
+	}
 }
 
 // inBubble runs a subtest in a synctest bubble.
@@ -514,11 +559,38 @@ func (b *bench) mustPingTogether(t testing.TB, n int) {
 	}
 }
 
+// mustBeRejectedTogether connects n times at once. The server must reject all.
+func (b *bench) mustBeRejectedTogether(t testing.TB, n int, version string) {
+	t.Helper()
+	for _, err := range b.together(t.Context(), n) {
+		isAuthFailed(t, err, version)
+	}
+}
+
 // wantLogins checks how many logins the database saw, and how many of them it rejected.
 func (b *bench) wantLogins(t testing.TB, all, rejected int) {
 	t.Helper()
 	if n, r := b.db.count(); n != all || r != rejected {
 		t.Errorf("%d logins, %d rejected; want %d, %d", n, r, all, rejected)
+	}
+}
+
+// logins and rejections are the numbers that wantLogins checks, for a test that needs one.
+func (b *bench) logins() int     { all, _ := b.db.count(); return all }
+func (b *bench) rejections() int { _, rejected := b.db.count(); return rejected }
+
+// wantEqual checks a number or a time, and wantBetween that one is within its limits.
+func wantEqual[T comparable](t testing.TB, what string, got, want T) {
+	t.Helper()
+	if got != want {
+		t.Errorf("%s: %v, want %v", what, got, want)
+	}
+}
+
+func wantBetween[T cmp.Ordered](t testing.TB, what string, got, low, high T) {
+	t.Helper()
+	if got < low || got > high {
+		t.Errorf("%s: %v, want %v to %v", what, got, low, high)
 	}
 }
 

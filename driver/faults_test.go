@@ -19,9 +19,7 @@ import (
 func TestCloseSupersededWithRareCheckouts(t *testing.T) {
 	for name, ttl := range map[string]time.Duration{"TTL of a minute": time.Minute, "no TTL": -1} {
 		inBubble(t, name, func(t *testing.T) {
-			p := newPool(t, 1, func(b *bench, _ *string) {
-				b.cache = secretcache.New(b.store, &secretcache.Options{TTL: ttl})
-			})
+			p := newPool(t, 1, withTTL(ttl))
 			p.rotate("v2", "pw2")
 			for range 4 { // to have the secret read, the new version proven, the connection closed
 				time.Sleep(5 * time.Minute)
@@ -43,8 +41,7 @@ func TestWallClockSetBack(t *testing.T) {
 		p.use(1)
 		clock.Step(-time.Hour)
 		defer clock.Step(time.Hour)
-		p.rotate("v2", "pw2")
-		p.cache.Invalidate("prod/app")
+		p.rotateAndInvalidate("v2", "pw2")
 		p.until(1, "pw2", 5*time.Second)
 	})
 	inBubble(t, "the secret is read again in an outage", func(t *testing.T) {
@@ -142,9 +139,7 @@ func TestDeadlineTellsTheLastFailure(t *testing.T) {
 	inBubble(t, "at the first reading", func(t *testing.T) {
 		b := newBench(t)
 		b.store.setFault(throttled)
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		check(t, b.ping(ctx))
+		check(t, b.pingFor(t, time.Second))
 	})
 	inBubble(t, "at a refresh", func(t *testing.T) {
 		b := newBench(t)

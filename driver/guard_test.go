@@ -19,9 +19,7 @@ import (
 
 func TestFirstLoginOfAVersionIsAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, func(b *bench, _ *string) {
-			b.db.latency = func(int) time.Duration { return 100 * time.Millisecond }
-		})
+		b := newBench(t, withLatency(100*time.Millisecond))
 		start := time.Now()
 		b.mustPingTogether(t, 50)
 		log := b.db.log()
@@ -30,9 +28,7 @@ func TestFirstLoginOfAVersionIsAlone(t *testing.T) {
 				t.Fatalf("login %d began before the first ended", l.n)
 			}
 		}
-		if d := time.Since(start); d != 200*time.Millisecond {
-			t.Errorf("took %v, want 200ms: one login, then all others together", d)
-		}
+		wantEqual(t, "time", time.Since(start), 200*time.Millisecond) // one login, then all others together
 	})
 }
 
@@ -46,9 +42,7 @@ func TestHungLeader(t *testing.T) {
 			if err := b.ping(t.Context()); !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("leader: got %v", err)
 			}
-			if d := time.Since(start); d != driver.DefaultConnectTimeout {
-				t.Errorf("leader returned after %v", d)
-			}
+			wantEqual(t, "time", time.Since(start), driver.DefaultConnectTimeout)
 		})
 		synctest.Wait()
 		for i := range 100 {
@@ -58,15 +52,11 @@ func TestHungLeader(t *testing.T) {
 				if !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, driver.ErrAuthFailed) {
 					t.Errorf("got %v, want the context's error", err)
 				}
-				if d := time.Since(start); d != limit {
-					t.Errorf("returned after %v, want at its own deadline of %v", d, limit)
-				}
+				wantEqual(t, "time", time.Since(start), limit) // its own deadline
 			})
 		}
 		wg.Wait()
-		if all, _ := b.db.count(); all != 1 {
-			t.Errorf("%d logins, want 1", all)
-		}
+		wantEqual(t, "logins", b.logins(), 1)
 	})
 }
 
@@ -128,12 +118,7 @@ func TestLeaderAtItsDeadlineHandsOver(t *testing.T) {
 			b.db.latency = func(int) time.Duration { return 20 * time.Millisecond }
 		})
 		timeout := &net.OpError{Op: "dial", Net: "tcp", Err: os.ErrDeadlineExceeded}
-		b.db.fault = func(ctx context.Context, l *login) error {
-			if l.n == 0 {
-				return timeout
-			}
-			return nil
-		}
+		b.db.setFault(forLogin(0, always(timeout)))
 		var wg sync.WaitGroup
 		wg.Go(func() {
 			err := b.ping(lateContext{t.Context(), time.Now().Add(10 * time.Millisecond)})
@@ -153,15 +138,8 @@ func TestLeaderAtItsDeadlineHandsOver(t *testing.T) {
 func TestLeaderWithNetworkFailureReleasesOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		broken := errors.New("connection reset")
-		b := newBench(t, func(b *bench, _ *string) {
-			b.db.latency = func(int) time.Duration { return 10 * time.Millisecond }
-		})
-		b.db.setFault(func(_ context.Context, l *login) error {
-			if l.n == 0 {
-				return broken
-			}
-			return nil
-		})
+		b := newBench(t, withLatency(10*time.Millisecond))
+		b.db.setFault(forLogin(0, always(broken)))
 		failed := 0
 		for _, err := range b.together(t.Context(), 50) {
 			if err != nil {
@@ -247,37 +225,30 @@ func TestMaxLogins(t *testing.T) {
 // A burst that is under way when the password changes sends MaxLogins with the
 // old one at most.
 func TestMaxLoginsBoundsRejections(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, func(b *bench, dsn *string) {
-			*dsn = "prod/app?dbname=x"
-			b.engine = newEngine("oracle", b.db)
-			b.db.latency = func(int) time.Duration { return 10 * time.Millisecond }
+	for _, test := range []struct {
+		name    string
+		change  func(*bench)
+		latency func(n int) time.Duration
+		check   func(*bench, *testing.T)
+	}{
+		{"the secret stays as it is", func(b *bench) { b.db.set("app", "other") },
+			func(int) time.Duration { return 10 * time.Millisecond },
+			func(b *bench, t *testing.T) { b.mustBeRejectedTogether(t, 100, "v1") }},
+		{"a rotation", func(b *bench) { b.rotate("v2", "pw2") },
+			func(n int) time.Duration { return time.Duration(10+n) * time.Millisecond },
+			func(b *bench, t *testing.T) { b.mustPingTogether(t, 100) }},
+	} {
+		inBubble(t, test.name, func(t *testing.T) {
+			b := newBench(t, withDSN("prod/app?dbname=x"), func(b *bench, _ *string) {
+				b.engine = newEngine("oracle", b.db)
+				b.db.latency = test.latency
+			})
+			b.mustPing(t)
+			test.change(b)
+			test.check(b, t)
+			wantBetween(t, "rejected logins", b.rejections(), 0, 3)
 		})
-		b.mustPing(t)
-		b.db.set("app", "other")
-		for _, err := range b.together(t.Context(), 100) {
-			isAuthFailed(t, err, "v1")
-		}
-		if _, rejected := b.db.count(); rejected > 3 {
-			t.Errorf("%d rejected logins, want 3 at most", rejected)
-		}
-	})
-}
-
-func TestMaxLoginsBoundsRejectionsOfARotation(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, func(b *bench, dsn *string) {
-			*dsn = "prod/app?dbname=x"
-			b.engine = newEngine("oracle", b.db)
-			b.db.latency = func(n int) time.Duration { return time.Duration(10+n) * time.Millisecond }
-		})
-		b.mustPing(t)
-		b.rotate("v2", "pw2")
-		b.mustPingTogether(t, 100)
-		if _, rejected := b.db.count(); rejected > 3 {
-			t.Errorf("%d rejected logins, want 3 at most", rejected)
-		}
-	})
+	}
 }
 
 // Many rejections at once are one reason to pause.
@@ -332,19 +303,13 @@ func TestProbeSchedule(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		for _, err := range b.together(t.Context(), 20) {
-			if err != nil {
-				t.Errorf("after the probe was accepted: %v", err)
-			}
-		}
+		b.mustPingTogether(t, 20)
 		b.db.set("app", "other")
 		isAuthFailed(t, b.ping(t.Context()), "v1")
 		time.Sleep(time.Second)
-		all, _ := b.db.count()
+		all := b.logins()
 		isAuthFailed(t, b.ping(t.Context()), "v1")
-		if n, _ := b.db.count(); n != all+1 {
-			t.Errorf("%d logins a second after the first rejection, want one", n-all)
-		}
+		wantEqual(t, "logins a second after the first rejection", b.logins()-all, 1)
 	})
 }
 
@@ -354,13 +319,9 @@ func TestOneProbeAtATime(t *testing.T) {
 		isAuthFailed(t, b.ping(t.Context()), "v1")
 		b.db.latency = func(int) time.Duration { return 100 * time.Millisecond }
 		time.Sleep(time.Second)
-		for _, err := range b.together(t.Context(), 50) {
-			isAuthFailed(t, err, "v1")
-		}
+		b.mustBeRejectedTogether(t, 50, "v1")
 		// One, and after its pause possibly one of those who waited for a look.
-		if all, _ := b.db.count(); all != 2 {
-			t.Errorf("%d logins, want 2", all)
-		}
+		wantEqual(t, "logins", b.logins(), 2)
 	})
 }
 
@@ -399,16 +360,11 @@ func TestStragglers(t *testing.T) {
 		wg.Go(func() { _ = b.ping(t.Context()) })
 		wg.Wait()
 	}
-	quick := func(t *testing.T, b *bench) error {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
-		defer cancel()
-		return b.ping(ctx)
-	}
 	inBubble(t, "late acceptance", func(t *testing.T) {
 		b := setup(t, true, false)
 		run(t, b)
-		all, _ := b.db.count()
-		isAuthFailed(t, quick(t, b), "v1")
+		all := b.logins()
+		isAuthFailed(t, b.pingFor(t, time.Millisecond), "v1")
 		if n, _ := b.db.count(); n != all {
 			t.Error("a login was sent within the pause after the probe was rejected")
 		}
@@ -417,16 +373,10 @@ func TestStragglers(t *testing.T) {
 		b := setup(t, false, true)
 		run(t, b)
 		for range 3 {
-			for _, err := range b.together(t.Context(), 10) {
-				if err != nil {
-					t.Errorf("after an accepted probe: %v", err)
-				}
-			}
+			b.mustPingTogether(t, 10)
 		}
 		// The straggler itself logs in once more, with what the probe found.
-		if all, _ := b.db.count(); all != 5+30 {
-			t.Errorf("%d logins, want 35", all)
-		}
+		wantEqual(t, "logins", b.logins(), 5+30)
 	})
 }
 
@@ -502,12 +452,8 @@ func TestRollBackBeginsWithOneLogin(t *testing.T) {
 		b.mustPing(t)
 		b.db.set("app", "other")
 		b.store.move("AWSCURRENT", "v1")
-		for _, err := range b.together(t.Context(), 50) {
-			isAuthFailed(t, err, "v1")
-		}
-		if _, rejected := b.db.count(); rejected != 1 {
-			t.Errorf("%d rejected logins, want 1", rejected)
-		}
+		b.mustBeRejectedTogether(t, 50, "v1")
+		wantEqual(t, "rejected logins", b.rejections(), 1)
 	})
 }
 
@@ -575,12 +521,10 @@ func TestRollBackWhileAProbeHangs(t *testing.T) {
 		b.mustPing(t)
 		b.store.move("AWSCURRENT", "v1")
 		isAuthFailed(t, b.ping(t.Context()), "v1") // the change allows one login
-		all, _ := b.db.count()
+		all := b.logins()
 		time.Sleep(2 * time.Second)
 		isAuthFailed(t, b.ping(t.Context()), "v1")
-		if n, _ := b.db.count(); n != all+1 {
-			t.Errorf("%d probes after the pause, want 1 although the old one hangs", n-all)
-		}
+		wantEqual(t, "logins after the pause", b.logins()-all, 1)
 		cancel()
 		wg.Wait()
 	})
@@ -852,12 +796,7 @@ func TestVersionRejectedWhileACallWaitsForItsTurn(t *testing.T) {
 			b.db.set("app", "other")
 			b.db.latency = func(n int) time.Duration { return time.Duration(10+90*n) * time.Millisecond }
 		})
-		b.db.setFault(func(_ context.Context, l *login) error {
-			if l.n == 0 {
-				return errors.New("connection reset") // nothing is known: each tries on its own
-			}
-			return nil
-		})
+		b.db.setFault(forLogin(0, always(errors.New("connection reset")))) // nothing is known: each tries on its own
 		var wg sync.WaitGroup
 		for range 3 {
 			wg.Go(func() { _ = b.ping(t.Context()) })

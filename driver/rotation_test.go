@@ -2,6 +2,7 @@ package driver_test
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"net"
 	"strings"
@@ -15,19 +16,6 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
-func TestStaleVersionCostsOneRejectedLogin(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t)
-		b.mustPing(t)
-		b.rotate("v2", "pw2")
-		if err := b.ping(t.Context()); err != nil {
-			t.Fatalf("connect after the rotation: %v", err)
-		}
-		b.wantLogins(t, 3, 1)
-		b.wantFetches(t, "", 2)
-	})
-}
-
 func TestPendingVersionIsTriedBeforeItIsCurrent(t *testing.T) {
 	tests := []struct {
 		name, dsn string
@@ -40,7 +28,7 @@ func TestPendingVersionIsTriedBeforeItIsCurrent(t *testing.T) {
 	}
 	for _, test := range tests {
 		inBubble(t, test.name, func(t *testing.T) {
-			b := newBench(t, func(_ *bench, dsn *string) { *dsn = test.dsn })
+			b := newBench(t, withDSN(test.dsn))
 			b.mustPing(t)
 			if test.pending {
 				b.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
@@ -54,12 +42,8 @@ func TestPendingVersionIsTriedBeforeItIsCurrent(t *testing.T) {
 				if !test.pending {
 					want = 3 // a rotation may have finished between the looks at the two stages
 				}
-				if n := b.store.calls("AWSCURRENT"); n != want {
-					t.Errorf("%d fetches of AWSCURRENT, want %d", n, want)
-				}
-				if d := time.Since(start); d > 0 {
-					t.Errorf("took %v", d)
-				}
+				b.wantFetches(t, "AWSCURRENT", want)
+				wantEqual(t, "time", time.Since(start), 0)
 				return
 			}
 			if err != nil {
@@ -72,16 +56,12 @@ func TestPendingVersionIsTriedBeforeItIsCurrent(t *testing.T) {
 				b.mustPing(t)
 			}
 			b.wantLogins(t, 13, 1)
-			if n := b.store.calls(""); n != calls {
-				t.Errorf("%d fetches after the first, want none", n-calls)
-			}
+			b.wantFetches(t, "", calls)
 			// Until the stage names another version.
 			b.store.move("AWSCURRENT", "v2")
 			b.rotate("v3", "pw3")
 			b.mustPing(t)
-			if _, rejected := b.db.count(); rejected != 2 {
-				t.Errorf("%d rejected logins, want 2", rejected)
-			}
+			wantEqual(t, "rejected logins", b.rejections(), 2)
 		})
 	}
 }
@@ -102,9 +82,7 @@ func TestAlternatingUsers(t *testing.T) {
 		if got := log[len(log)-1].user; got != "app_clone" {
 			t.Errorf("last login as %q, want app_clone", got)
 		}
-		if _, rejected := b.db.count(); rejected != 0 {
-			t.Errorf("%d rejected logins, want 0", rejected)
-		}
+		wantEqual(t, "rejected logins", b.rejections(), 0)
 	})
 }
 
@@ -114,9 +92,7 @@ func TestServerThatLagsTakesThePreviousVersion(t *testing.T) {
 			*dsn = "prod/app?fallback=AWSPREVIOUS"
 			b.store.put("v2", credentials("app_clone", "pw2"), "AWSCURRENT")
 		})
-		if err := b.ping(t.Context()); err != nil {
-			t.Fatalf("connect to a server that does not know the new user: %v", err)
-		}
+		b.mustPing(t) // the server does not know the new user
 		b.mustPing(t)
 		log := b.db.log()
 		if len(log) != 3 || log[0].user != "app_clone" || log[1].user != "app" || log[2].user != "app" {
@@ -127,11 +103,10 @@ func TestServerThatLagsTakesThePreviousVersion(t *testing.T) {
 
 func TestEmptyPendingVersionIsNoError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, func(b *bench, _ *string) { b.store.put("v2", "", "AWSPENDING") })
+		b := newBench(t)
+		b.store.put("v2", "", "AWSPENDING")
 		b.mustPing(t)
-		if n := b.store.calls("AWSPENDING"); n != 0 {
-			t.Errorf("%d fetches of AWSPENDING although nothing was rejected", n)
-		}
+		b.wantFetches(t, "AWSPENDING", 0)
 		b.db.set("app", "other")
 		err := b.ping(t.Context())
 		isAuthFailed(t, err, "v1")
@@ -143,10 +118,8 @@ func TestEmptyPendingVersionIsNoError(t *testing.T) {
 
 func TestPendingThatIsCurrentIsNotTriedTwice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, func(b *bench, _ *string) {
-			b.store.move("AWSPENDING", "v1")
-			b.db.set("app", "other")
-		})
+		b := newBench(t, wrongPassword)
+		b.store.move("AWSPENDING", "v1")
 		err := b.ping(t.Context())
 		isAuthFailed(t, err, "v1")
 		if all, _ := b.db.count(); all != 1 || strings.Count(err.Error(), "access denied") != 1 {
@@ -164,50 +137,29 @@ func TestRollBackIsFollowedAtOnce(t *testing.T) {
 		// At once, while v1 is in its pause: the stage's change clears it.
 		b.db.set("app", "pw1")
 		b.store.move("AWSCURRENT", "v1")
-		if err := b.ping(t.Context()); err != nil {
-			t.Fatalf("after the roll-back: %v", err)
-		}
+		b.mustPing(t)
 		b.wantLogins(t, 5, 2)
 	})
 }
 
-func TestStaleVersionServesWhileSecretsManagerIsDown(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t)
-		b.mustPing(t)
-		b.store.setFault(func(context.Context, string) error { return secretcache.ErrThrottled })
-		time.Sleep(2 * time.Hour)
-		if err := b.ping(t.Context()); err != nil {
-			t.Fatalf("a stale secret that still works: %v", err)
-		}
-		time.Sleep(2 * time.Minute)
-		b.db.set("app", "pw2")
-		err := b.ping(t.Context())
-		isAuthFailed(t, err, "v1")
-		if !errors.Is(err, secretcache.ErrThrottled) || !strings.Contains(err.Error(), "look for a newer version") {
-			t.Errorf("error %v does not say that the refresh failed", err)
-		}
-		if n := b.store.calls("AWSPENDING"); n != 0 {
-			t.Errorf("%d fetches of AWSPENDING from a source that fails", n)
-		}
-	})
-}
-
-func TestDeletedSecretServesWhileItsPasswordWorks(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t)
-		b.mustPing(t)
-		b.store.setFault(func(context.Context, string) error { return secretcache.ErrNotFound })
-		time.Sleep(2 * time.Hour)
-		b.mustPing(t)
-		time.Sleep(2 * time.Minute)
-		b.db.set("app", "pw2")
-		err := b.ping(t.Context())
-		isAuthFailed(t, err, "v1")
-		if !errors.Is(err, secretcache.ErrNotFound) {
-			t.Errorf("error %v does not say that the secret is gone", err)
-		}
-	})
+func TestStaleVersionServesWhileThePasswordWorks(t *testing.T) {
+	for name, fault := range map[string]error{"Secrets Manager is down": secretcache.ErrThrottled, "the secret is deleted": secretcache.ErrNotFound} {
+		inBubble(t, name, func(t *testing.T) {
+			b := newBench(t)
+			b.mustPing(t)
+			b.store.setFault(func(context.Context, string) error { return fault })
+			time.Sleep(2 * time.Hour)
+			b.mustPing(t)
+			time.Sleep(2 * time.Minute)
+			b.db.set("app", "pw2")
+			err := b.ping(t.Context())
+			isAuthFailed(t, err, "v1")
+			if !errors.Is(err, fault) || !strings.Contains(err.Error(), "look for a newer version") {
+				t.Errorf("error %v does not say that the refresh failed, and why", err)
+			}
+			b.wantFetches(t, "AWSPENDING", 0) // the source fails
+		})
+	}
 }
 
 func TestOpenConnectionsSurviveARotation(t *testing.T) {
@@ -234,14 +186,8 @@ func TestManyRejectedTogetherRefreshOnce(t *testing.T) {
 			})
 			b.mustPing(t)
 			b.rotate("v2", "pw2")
-			for i, err := range b.together(t.Context(), 200) {
-				if err != nil {
-					t.Fatalf("connect %d: %v", i, err)
-				}
-			}
-			if n := b.store.calls(""); n != 2 {
-				t.Errorf("%d fetches, want 2: exactly one after the rotation", n)
-			}
+			b.mustPingTogether(t, 200)
+			b.wantFetches(t, "", 2) // exactly one after the rotation
 		})
 	}
 }
@@ -251,10 +197,8 @@ func TestManyInSequenceAreRejectedOnce(t *testing.T) {
 		b := newBench(t)
 		b.mustPing(t)
 		b.rotate("v2", "pw2")
-		for i := range 200 {
-			if err := b.ping(t.Context()); err != nil {
-				t.Fatalf("connect %d: %v", i, err)
-			}
+		for range 200 {
+			b.mustPing(t)
 		}
 		b.wantLogins(t, 202, 1)
 		b.wantFetches(t, "", 2)
@@ -262,37 +206,27 @@ func TestManyInSequenceAreRejectedOnce(t *testing.T) {
 }
 
 func TestWrongPasswordIsTriedSeldom(t *testing.T) {
-	wrong := func(b *bench, _ *string) { b.db.set("app", "other") }
 	inBubble(t, "in sequence", func(t *testing.T) {
-		b := newBench(t, wrong)
-		start := time.Now()
+		b := newBench(t, wrongPassword)
 		for range 100 {
 			isAuthFailed(t, b.ping(t.Context()), "v1")
 			time.Sleep(10 * time.Millisecond)
 		}
-		if all, _ := b.db.count(); all > 3 {
-			t.Errorf("%d logins in %v, want 3 at most", all, time.Since(start))
-		}
-		if n := b.store.calls(""); n > 12 {
-			t.Errorf("%d fetches in %v", n, time.Since(start))
-		}
+		wantBetween(t, "logins", b.logins(), 0, 3)
+		wantBetween(t, "fetches", b.store.calls(""), 0, 12)
 	})
 	inBubble(t, "in sequence within a second", func(t *testing.T) {
-		b := newBench(t, wrong)
+		b := newBench(t, wrongPassword)
 		for start := time.Now(); time.Since(start) < time.Second; {
 			isAuthFailed(t, b.pingFor(t, 10*time.Millisecond), "v1")
 			time.Sleep(10 * time.Millisecond)
 		}
-		if all, _ := b.db.count(); all > 2 {
-			t.Errorf("%d logins, want 2 at most", all)
-		}
-		if n := b.store.calls("AWSPENDING"); n > 2 {
-			t.Errorf("%d fetches of AWSPENDING, want 2 at most", n)
-		}
+		wantBetween(t, "logins", b.logins(), 0, 2)
+		wantBetween(t, "fetches of AWSPENDING", b.store.calls("AWSPENDING"), 0, 2)
 	})
 	inBubble(t, "together from cold", func(t *testing.T) {
 		var looks atomic.Int32 // at fall-back stages
-		b := newBench(t, wrong, func(b *bench, _ *string) {
+		b := newBench(t, wrongPassword, func(b *bench, _ *string) {
 			b.db.latency = func(int) time.Duration { return 5 * time.Millisecond }
 			b.store.latency = 5 * time.Millisecond
 			b.opts.Trace = &driver.Trace{RefreshDone: func(_ context.Context, i driver.RefreshInfo) {
@@ -301,15 +235,9 @@ func TestWrongPasswordIsTriedSeldom(t *testing.T) {
 				}
 			}}
 		})
-		for _, err := range b.together(t.Context(), 200) {
-			isAuthFailed(t, err, "v1")
-		}
-		if all, _ := b.db.count(); all != 1 {
-			t.Errorf("%d logins, want 1", all)
-		}
-		if n := b.store.calls(""); n > 6 {
-			t.Errorf("%d fetches", n)
-		}
+		b.mustBeRejectedTogether(t, 200, "v1")
+		wantEqual(t, "logins", b.logins(), 1)
+		wantBetween(t, "fetches", b.store.calls(""), 0, 6)
 		if n := looks.Load(); n > 2 {
 			t.Errorf("%d looks at AWSPENDING, want one for all who were rejected together", n)
 		}
@@ -334,9 +262,7 @@ func TestOtherFailuresNeitherRefreshNorRetry(t *testing.T) {
 			if !errors.Is(err, test.err) || errors.Is(err, driver.ErrAuthFailed) {
 				t.Errorf("got %v, want %v", err, test.err)
 			}
-			if all, _ := b.db.count(); all != 1 {
-				t.Errorf("%d logins, want 1", all)
-			}
+			wantEqual(t, "logins", b.logins(), 1)
 			b.wantFetches(t, "", 1)
 		})
 	}
@@ -345,12 +271,7 @@ func TestOtherFailuresNeitherRefreshNorRetry(t *testing.T) {
 func TestFallbackStages(t *testing.T) {
 	inBubble(t, "denied silences the stage for 10 minutes", func(t *testing.T) {
 		b := newBench(t, wrongPassword)
-		b.store.setFault(func(_ context.Context, stage string) error {
-			if stage == "AWSPENDING" {
-				return secretcache.ErrAccessDenied
-			}
-			return nil
-		})
+		b.store.failStage("AWSPENDING", secretcache.ErrAccessDenied)
 		for range 9 {
 			isAuthFailed(t, b.ping(t.Context()), "v1")
 			time.Sleep(time.Minute)
@@ -358,9 +279,7 @@ func TestFallbackStages(t *testing.T) {
 		b.wantFetches(t, "AWSPENDING", 1)
 		time.Sleep(time.Minute)
 		isAuthFailed(t, b.ping(t.Context()), "v1")
-		if n := b.store.calls("AWSPENDING"); n != 2 {
-			t.Errorf("%d fetches of AWSPENDING after 10 minutes, want 2", n)
-		}
+		b.wantFetches(t, "AWSPENDING", 2)
 	})
 	inBubble(t, "no version is not asked for again and again", func(t *testing.T) {
 		b := newBench(t, wrongPassword)
@@ -369,15 +288,10 @@ func TestFallbackStages(t *testing.T) {
 			time.Sleep(100 * time.Millisecond)
 		}
 		// 1, 2, 4, 8, 16, 30 s
-		if n := b.store.calls("AWSPENDING"); n < 5 || n > 8 {
-			t.Errorf("%d fetches of AWSPENDING in a minute, want about 6", n)
-		}
+		wantBetween(t, "fetches of AWSPENDING", b.store.calls("AWSPENDING"), 5, 8)
 	})
 	inBubble(t, "another current version has a look of its own", func(t *testing.T) {
-		b := newBench(t, func(b *bench, _ *string) {
-			b.db.set("app", "other")
-			b.cache = secretcache.New(b.store, &secretcache.Options{TTL: -1})
-		})
+		b := newBench(t, wrongPassword, withTTL(-1))
 		for _, pause := range []time.Duration{1, 2, 4, 8, 0} { // the last look allows none for 12 s
 			isAuthFailed(t, b.pingFor(t, time.Millisecond), "v1")
 			time.Sleep(pause * time.Second)
@@ -390,26 +304,14 @@ func TestFallbackStages(t *testing.T) {
 		b.wantPing(t)
 	})
 	inBubble(t, "a look that fails does not hide the rejection", func(t *testing.T) {
-		b := newBench(t, func(b *bench, dsn *string) {
-			b.db.set("app", "other")
-			*dsn = "prod/app?fallback=AWSPENDING,AWSPREVIOUS"
-			b.store.put("v0", credentials("app", "other"), "AWSPREVIOUS")
-		})
-		b.store.setFault(func(_ context.Context, stage string) error {
-			if stage == "AWSPENDING" {
-				return secretcache.ErrThrottled
-			}
-			return nil
-		})
-		if err := b.ping(t.Context()); err != nil {
-			t.Errorf("the next stage would have worked: %v", err)
-		}
+		b := newBench(t, wrongPassword, withDSN("prod/app?fallback=AWSPENDING,AWSPREVIOUS"))
+		b.store.put("v0", credentials("app", "other"), "AWSPREVIOUS")
+		b.store.failStage("AWSPENDING", secretcache.ErrThrottled)
+		b.wantPing(t) // the next stage would have worked
 	})
 	inBubble(t, "a malformed version does not hide the rejection", func(t *testing.T) {
-		b := newBench(t, func(b *bench, _ *string) {
-			b.db.set("app", "other")
-			b.store.put("v2", `{"password":"x"}`, "AWSPENDING")
-		})
+		b := newBench(t, wrongPassword)
+		b.store.put("v2", `{"password":"x"}`, "AWSPENDING")
 		err := b.ping(t.Context())
 		isAuthFailed(t, err, "v1")
 		if errors.Is(err, driver.ErrMalformedSecret) {
@@ -420,10 +322,8 @@ func TestFallbackStages(t *testing.T) {
 		}
 	})
 	inBubble(t, "rejected ones are all in the error", func(t *testing.T) {
-		b := newBench(t, func(b *bench, _ *string) {
-			b.db.set("app", "other")
-			b.store.put("v2", credentials("app2", "pw2"), "AWSPENDING")
-		})
+		b := newBench(t, wrongPassword)
+		b.store.put("v2", credentials("app2", "pw2"), "AWSPENDING")
 		err := b.ping(t.Context())
 		isAuthFailed(t, err, "v1")
 		for _, want := range []string{"AWSCURRENT version v1 at db.example.com:3306: vendor: access denied for user app ", "AWSPENDING version v2 at db.example.com:3306: vendor: access denied for user app2 "} {
@@ -432,37 +332,11 @@ func TestFallbackStages(t *testing.T) {
 			}
 		}
 	})
-	inBubble(t, "a fall-back that hangs until the deadline is told once", func(t *testing.T) {
-		b := newBench(t, func(b *bench, _ *string) {
-			b.db.set("app", "other")
-			b.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
-		})
-		b.db.setFault(func(ctx context.Context, l *login) error {
-			if l.password == "pw2" {
-				return hang(ctx, l)
-			}
-			return nil
-		})
-		err := b.pingFor(t, 200*time.Millisecond)
-		if !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, driver.ErrAuthFailed) {
-			t.Errorf("error %v does not match the context's, or says that all credentials were rejected", err)
-		}
-		if strings.Count(err.Error(), "access denied") != 1 || !strings.Contains(err.Error(), "AWSPENDING version v2: vendor: handshake: context deadline exceeded") {
-			t.Errorf("got %q", err)
-		}
-	})
 	inBubble(t, "network failure of the fall-back", func(t *testing.T) {
-		b := newBench(t, func(b *bench, _ *string) {
-			b.db.set("app", "pw2")
-			b.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
-		})
+		b := newBench(t)
+		b.startRotation("v2", "pw2")
 		reset := errors.New("connection reset")
-		b.db.setFault(func(_ context.Context, l *login) error {
-			if l.password == "pw2" {
-				return reset
-			}
-			return nil
-		})
+		b.db.setFault(forPassword("pw2", always(reset)))
 		if err := b.ping(t.Context()); !errors.Is(err, reset) || errors.Is(err, driver.ErrAuthFailed) {
 			t.Errorf("got %v, want %v and not ErrAuthFailed: a credential was not rejected", err, reset)
 		}
@@ -481,32 +355,7 @@ func TestFallbackStages(t *testing.T) {
 		b.mustPingTogether(t, 200)
 		b.wantFetches(t, "AWSPENDING", 1)
 		// Those rejected after the first look began have one of their own.
-		if n := b.store.calls("AWSCURRENT"); n > 3 {
-			t.Errorf("%d fetches of AWSCURRENT, want 3 at most", n)
-		}
-	})
-	inBubble(t, "the stage changes while others wait for the search", func(t *testing.T) {
-		b := newBench(t, func(b *bench, _ *string) {
-			b.db.latency = func(int) time.Duration { return 10 * time.Millisecond }
-			b.cache = secretcache.New(b.store, &secretcache.Options{TTL: -1}) // each connect sees the stage
-		})
-		b.mustPing(t)
-		b.startRotation("v2", "pw2")
-		var wg sync.WaitGroup
-		errs := make(chan error, 50)
-		for range 49 {
-			wg.Go(func() { errs <- b.ping(t.Context()) })
-		}
-		time.Sleep(15 * time.Millisecond) // v1 was rejected, v2 is on its way
-		b.store.move("AWSCURRENT", "v2")
-		wg.Go(func() { errs <- b.ping(t.Context()) })
-		wg.Wait()
-		close(errs)
-		for err := range errs {
-			if err != nil {
-				t.Fatal(err)
-			}
-		}
+		wantBetween(t, "fetches of AWSCURRENT", b.store.calls("AWSCURRENT"), 0, 3)
 	})
 	inBubble(t, "a caller that gives up in its search does not fail the others", func(t *testing.T) {
 		b := newBench(t)
@@ -521,13 +370,8 @@ func TestFallbackStages(t *testing.T) {
 			}
 			return nil
 		})
-		short, cancel := context.WithTimeout(t.Context(), 3*time.Second)
-		defer cancel()
 		var wg sync.WaitGroup
-		wg.Go(func() {
-			err := b.ping(short)
-			isAuthFailed(t, err, "v1")
-		})
+		wg.Go(func() { isAuthFailed(t, b.pingFor(t, 3*time.Second), "v1") })
 		synctest.Wait()
 		for range 10 {
 			wg.Go(func() { b.wantPing(t) })
@@ -542,9 +386,7 @@ func TestFallbackStages(t *testing.T) {
 		time.Sleep(time.Minute)
 		b.db.set("app", "pw1") // the rotation was undone
 		b.store.setFault(func(context.Context, string) error { return secretcache.ErrThrottled })
-		if err := b.ping(t.Context()); err != nil {
-			t.Errorf("the stage's own version works: %v", err)
-		}
+		b.wantPing(t) // the stage's own version works
 		all, _ := b.db.count()
 		calls := b.store.calls("")
 		b.wantPing(t)
@@ -556,8 +398,7 @@ func TestFallbackStages(t *testing.T) {
 		b := newBench(t, func(b *bench, dsn *string) {
 			*dsn = "prod/app?fallback=AWSPREVIOUS"
 			b.store.put("v2", credentials("app_clone", "pw2"), "AWSCURRENT")
-			b.cache = secretcache.New(b.store, &secretcache.Options{TTL: -1})
-		})
+		}, withTTL(-1))
 		b.mustPing(t)
 		b.db.set("app3", "pw3")
 		b.store.put("v3", credentials("app3", "pw3"), "AWSCURRENT")
@@ -586,10 +427,8 @@ func TestFallbackStages(t *testing.T) {
 		}
 	})
 	inBubble(t, "the stage of the data source name is not its own fall-back", func(t *testing.T) {
-		b := newBench(t, func(b *bench, dsn *string) {
-			*dsn = "prod/app?stage=AWSPENDING"
-			b.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
-		})
+		b := newBench(t, withDSN("prod/app?stage=AWSPENDING"))
+		b.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
 		isAuthFailed(t, b.ping(t.Context()), "v2")
 		b.wantFetches(t, "", 2)
 	})
@@ -609,11 +448,7 @@ func TestOptionsFallbackStages(t *testing.T) {
 		{"the DSN's none wins", []string{"AWSPREVIOUS"}, "prod/app?fallback=none", nil},
 	} {
 		inBubble(t, test.name, func(t *testing.T) {
-			b := newBench(t, func(b *bench, dsn *string) {
-				*dsn = test.dsn
-				b.opts.FallbackStages = test.stages
-				b.db.set("app", "other")
-			})
+			b := newBench(t, wrongPassword, withDSN(test.dsn), func(b *bench, _ *string) { b.opts.FallbackStages = test.stages })
 			isAuthFailed(t, b.ping(t.Context()), "v1")
 			var got []string
 			for _, f := range b.store.fetches {
@@ -635,63 +470,64 @@ func TestRotationWindow(t *testing.T) {
 		start := time.Now()
 		time.AfterFunc(3*time.Second, func() { b.store.put("v2", credentials("app", "pw2"), "AWSCURRENT") })
 		b.mustPing(t)
-		if d := time.Since(start); d < 3*time.Second || d > 8*time.Second {
-			t.Errorf("took %v, want within one look of 3s", d)
-		}
+		wantBetween(t, "time", time.Since(start), 3*time.Second, 8*time.Second) // within one look of 3 s
 	})
 	inBubble(t, "ends", func(t *testing.T) {
-		b := newBench(t, withDSN("prod/app?rotationWindow=90s"))
-		b.db.set("app", "other")
+		b := newBench(t, wrongPassword, withDSN("prod/app?rotationWindow=90s"))
 		start := time.Now()
 		isAuthFailed(t, b.ping(t.Context()), "v1")
 		// Longer than ConnectTimeout, which does not count it.
-		if d := time.Since(start); d < 90*time.Second || d > 92*time.Second {
-			t.Errorf("took %v, want 90s", d)
-		}
-		if all, _ := b.db.count(); all > 8 {
-			t.Errorf("%d logins in 90s; want 1, then one each after 1, 2, 4 … s", all)
-		}
-		if n := b.store.calls(""); n > 20 {
-			t.Errorf("%d fetches in 90s", n)
-		}
+		wantBetween(t, "time", time.Since(start), 90*time.Second, 92*time.Second)
+		wantBetween(t, "logins", b.logins(), 0, 8) // one, then one each after 1, 2, 4 … s
+		wantBetween(t, "fetches", b.store.calls(""), 0, 20)
 	})
-	inBubble(t, "the context rules, with one set of polls", func(t *testing.T) {
-		const window = time.Second
-		b := newBench(t, func(b *bench, dsn *string) {
-			*dsn = "prod/app?fallback=none&rotationWindow=1m"
-			b.db.latency = func(int) time.Duration { return time.Millisecond }
+	for name, connect := range map[string]func(*bench, *sql.DB, context.Context) error{
+		"by Connect": func(b *bench, _ *sql.DB, ctx context.Context) error { return b.ping(ctx) },
+		"through a pool": func(_ *bench, db *sql.DB, ctx context.Context) error {
+			c, err := db.Conn(ctx)
+			if c != nil {
+				defer c.Close()
+			}
+			return err
+		},
+	} {
+		inBubble(t, "the context rules, with one set of polls, "+name, func(t *testing.T) {
+			const finished = time.Second                   // when the rotation does
+			const found = finished + 1100*time.Millisecond // within one look
+			b := newBench(t, withDSN("prod/app?fallback=none&rotationWindow=1m"), withLatency(time.Millisecond))
 			b.store.latency = 5 * time.Millisecond
+			b.mustPing(t)
+			db := sql.OpenDB(b.Connector)
+			defer db.Close()
+			b.db.set("app", "pw2")
+			begin := time.Now()
+			time.AfterFunc(finished, func() { b.store.put("v2", credentials("app", "pw2"), "AWSCURRENT") })
+			var wg sync.WaitGroup
+			for i := range 500 {
+				limit := 10*time.Millisecond + time.Duration(i)*10*time.Millisecond
+				wg.Go(func() {
+					ctx, cancel := context.WithTimeout(t.Context(), limit)
+					defer cancel()
+					err := connect(b, db, ctx)
+					d := time.Since(begin)
+					switch {
+					case err == nil && d > found:
+						t.Errorf("limit %v: worked only after %v", limit, d)
+					case err != nil && (d < limit || d > limit+50*time.Millisecond):
+						t.Errorf("limit %v: failed after %v: %v", limit, d, err)
+					case err != nil && limit > found:
+						t.Errorf("limit %v: %v", limit, err)
+					case err != nil && !errors.Is(err, context.DeadlineExceeded):
+						t.Errorf("limit %v: %v, want the context's error in it", limit, err)
+					}
+				})
+			}
+			wg.Wait()
+			wantBetween(t, "fetches", b.store.calls(""), 0, 6)
 		})
-		b.mustPing(t)
-		b.db.set("app", "pw2")
-		begin := time.Now()
-		time.AfterFunc(window, func() { b.store.put("v2", credentials("app", "pw2"), "AWSCURRENT") })
-		var wg sync.WaitGroup
-		for i := range 500 {
-			limit := 10*time.Millisecond + time.Duration(i)*10*time.Millisecond
-			wg.Go(func() {
-				err := b.pingFor(t, limit)
-				d := time.Since(begin)
-				switch {
-				case err == nil && d > window+2*time.Second:
-					t.Errorf("limit %v: worked only after %v", limit, d)
-				case err != nil && (d < limit || d > limit+50*time.Millisecond):
-					t.Errorf("limit %v: failed after %v: %v", limit, d, err)
-				case err != nil && limit > window+2*time.Second:
-					t.Errorf("limit %v: %v", limit, err)
-				case err != nil && !errors.Is(err, context.DeadlineExceeded):
-					t.Errorf("limit %v: %v, want the context's error in it", limit, err)
-				}
-			})
-		}
-		wg.Wait()
-		if n := b.store.calls(""); n > 6 {
-			t.Errorf("%d fetches", n)
-		}
-	})
+	}
 	inBubble(t, "the context's end is reported with the rejection", func(t *testing.T) {
-		b := newBench(t, func(b *bench, _ *string) { b.opts.RotationWindow = time.Hour })
-		b.db.set("app", "other")
+		b := newBench(t, wrongPassword, withDSN("prod/app?rotationWindow=1h"))
 		err := b.pingFor(t, 3*time.Second)
 		isAuthFailed(t, err, "v1")
 		if !errors.Is(err, context.DeadlineExceeded) {
@@ -705,8 +541,6 @@ func TestRotationWindow(t *testing.T) {
 		if err := b.ping(t.Context()); err == nil || errors.Is(err, driver.ErrAuthFailed) {
 			t.Errorf("got %v", err)
 		}
-		if d := time.Since(start); d > 0 {
-			t.Errorf("waited %v for an account that is locked", d)
-		}
+		wantEqual(t, "time", time.Since(start), 0)
 	})
 }

@@ -90,6 +90,12 @@ func (p *pool) until(n int, want string, limit time.Duration) {
 	}
 }
 
+// rotateAndInvalidate rotates, and has the next use of the secret fetch it.
+func (p *pool) rotateAndInvalidate(version, password string) {
+	p.rotate(version, password)
+	p.cache.Invalidate("prod/app")
+}
+
 func TestCloseSuperseded(t *testing.T) {
 	const n = 4
 	inBubble(t, "after a rejected login", func(t *testing.T) {
@@ -110,9 +116,7 @@ func TestCloseSuperseded(t *testing.T) {
 		}
 		_ = busy.Close()
 		p.until(n+1, "pw2", 2*time.Second)
-		if _, rejected := p.bench.db.count(); rejected != 1 {
-			t.Errorf("%d logins rejected, want 1", rejected)
-		}
+		wantEqual(t, "rejected logins", p.bench.rejections(), 1)
 	})
 	inBubble(t, "after Invalidate, though the pool makes no login", func(t *testing.T) {
 		p := newPool(t, n)
@@ -123,9 +127,7 @@ func TestCloseSuperseded(t *testing.T) {
 		}
 		p.cache.Invalidate("prod/app")
 		p.until(n, "pw2", (n+3)*time.Second)
-		if _, rejected := p.bench.db.count(); rejected != 0 {
-			t.Errorf("%d logins rejected, want none", rejected)
-		}
+		wantEqual(t, "rejected logins", p.bench.rejections(), 0)
 	})
 	inBubble(t, "at the TTL", func(t *testing.T) {
 		p := newPool(t, n)
@@ -144,17 +146,14 @@ func TestCloseSuperseded(t *testing.T) {
 				t.Errorf("connections of %q before the rotation is finished, want %q", got, want)
 			}
 		}
-		if all, _ := p.bench.db.count(); all != n+2 {
-			t.Errorf("%d logins, want %d: none is closed", all, n+2)
-		}
+		wantEqual(t, "logins", p.bench.logins(), n+2) // none is closed
 		time.Sleep(500 * time.Millisecond)
 		p.store.move("AWSCURRENT", "v2")
 		p.until(n+1, "pw2", (n+3)*time.Second)
 	})
 	inBubble(t, "after a roll-back", func(t *testing.T) {
 		p := newPool(t, n)
-		p.rotate("v2", "pw2")
-		p.cache.Invalidate("prod/app")
+		p.rotateAndInvalidate("v2", "pw2")
 		p.until(n, "pw2", (n+3)*time.Second)
 		p.bench.db.set("app", "pw1")
 		p.store.move("AWSCURRENT", "v1")
@@ -205,8 +204,7 @@ func TestCloseSuperseded(t *testing.T) {
 	})
 	inBubble(t, "not while the previous version helps out", func(t *testing.T) {
 		p := newPool(t, n, func(_ *bench, dsn *string) { *dsn = "prod/app?fallback=AWSPREVIOUS" })
-		p.rotate("v2", "pw2")
-		p.cache.Invalidate("prod/app")
+		p.rotateAndInvalidate("v2", "pw2")
 		p.until(n, "pw2", (n+3)*time.Second)
 		p.bench.db.set("app", "pw1") // a server that the change has not reached
 		p.mustPing(t)
@@ -216,11 +214,10 @@ func TestCloseSuperseded(t *testing.T) {
 	})
 	inBubble(t, "one after the other", func(t *testing.T) {
 		p := newPool(t, n)
-		logins := func() int { all, _ := p.bench.db.count(); return all }
+		logins := p.bench.logins
 		supersede := func(version, pw string) {
 			t.Helper()
-			p.rotate(version, pw)
-			p.cache.Invalidate("prod/app")
+			p.rotateAndInvalidate(version, pw)
 			time.Sleep(2 * time.Second)
 			p.use(1)                // has the secret fetched
 			time.Sleep(time.Second) // until the next look into the cache
@@ -228,13 +225,11 @@ func TestCloseSuperseded(t *testing.T) {
 			synctest.Wait()
 		}
 		supersede("v2", "pw2")
-		for i := range n {
+		for range n {
 			before := logins()
 			p.use(n)
 			p.use(n)
-			if got := logins() - before; got != 1 {
-				t.Errorf("%d connections closed in second %d, want 1", got, i)
-			}
+			wantEqual(t, "connections closed", logins()-before, 1)
 			time.Sleep(time.Second)
 		}
 		supersede("v3", "pw3")
@@ -243,13 +238,9 @@ func TestCloseSuperseded(t *testing.T) {
 		for range 20 { // 3 and 60
 			p.use(n)
 		}
-		if got := logins() - before; got != 1 {
-			t.Errorf("%d connections closed by 63 checkouts, want 1", got)
-		}
+		wantEqual(t, "connections closed", logins()-before, 1) // by 63 checkouts
 		p.use(n)
-		if got := logins() - before; got != 2 {
-			t.Errorf("%d connections closed by 66 checkouts, want 2", got)
-		}
+		wantEqual(t, "connections closed", logins()-before, 2) // by 66 checkouts
 	})
 	inBubble(t, "a pool without a connection to spare fails no query", func(t *testing.T) {
 		const n = 20
@@ -270,8 +261,7 @@ func TestCloseSuperseded(t *testing.T) {
 			})
 		}
 		for i := range 15 {
-			p.rotate(fmt.Sprint("v", i+2), fmt.Sprint("pw", i+2))
-			p.cache.Invalidate("prod/app")
+			p.rotateAndInvalidate(fmt.Sprint("v", i+2), fmt.Sprint("pw", i+2))
 			time.Sleep(4 * time.Second)
 		}
 		stop()
@@ -296,8 +286,7 @@ func TestCloseSuperseded(t *testing.T) {
 	})
 	inBubble(t, "not by default", func(t *testing.T) {
 		p := newPool(t, n, func(b *bench, _ *string) { b.opts.CloseSuperseded = false })
-		p.rotate("v2", "pw2")
-		p.cache.Invalidate("prod/app")
+		p.rotateAndInvalidate("v2", "pw2")
 		p.mustPing(t)
 		time.Sleep(2 * time.Second)
 		if got, want := p.use(n), slices.Repeat([]string{"pw1"}, n); !slices.Equal(got, want) {
@@ -377,11 +366,7 @@ func (s *countedSecrets) Refresh(ctx context.Context, id, stage string, rejected
 func TestCheckoutsAskForTheSecretSeldom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &countedSecrets{}
-		p := newPool(t, 1, func(b *bench, _ *string) {
-			b.cache = secretcache.New(b.store, nil)
-			s.Secrets = b.cache
-			b.opts.Secrets = s
-		})
+		p := newPool(t, 1, withSecrets(func(under driver.Secrets) driver.Secrets { s.Secrets = under; return s }))
 		minute := func() (gets, refreshes int32) {
 			gets, refreshes = s.gets.Load(), s.refreshes.Load()
 			for start := time.Now(); time.Since(start) < time.Minute; time.Sleep(10 * time.Millisecond) {

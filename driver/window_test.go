@@ -1,8 +1,6 @@
 package driver_test
 
 import (
-	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"strings"
@@ -27,13 +25,9 @@ func TestRotationFinishesBetweenTheLooks(t *testing.T) {
 			time.AfterFunc(7*time.Millisecond, func() { b.store.move("AWSCURRENT", "v2") })
 			start := time.Now()
 			b.mustPingTogether(t, n)
-			if took := time.Since(start); took > 50*time.Millisecond {
-				t.Errorf("took %v, want three looks", took)
-			}
+			wantBetween(t, "time", time.Since(start), 0, 50*time.Millisecond) // three looks
 			b.wantFetches(t, "AWSPENDING", 1)
-			if n := b.store.calls("AWSCURRENT"); n != 3 {
-				t.Errorf("%d fetches of AWSCURRENT, want 3: the first, the look, and the one after AWSPENDING had gone", n)
-			}
+			b.wantFetches(t, "AWSCURRENT", 3) // the first, the look, and the one after AWSPENDING had gone
 		})
 	}
 	inBubble(t, "not looked at again for as long as nothing changes", func(t *testing.T) {
@@ -72,52 +66,9 @@ func TestBurstFromAColdStart(t *testing.T) {
 				time.Sleep(time.Millisecond / 2)
 			}
 			wg.Wait()
-			if all, _ := b.db.count(); all != 1 {
-				t.Errorf("%d logins, want 1", all)
-			}
+			wantEqual(t, "logins", b.logins(), 1)
 		})
 	}
-}
-
-// Connects that wait in a window, through a pool as well, keep their deadlines and
-// work within one look of its end.
-func TestWaitingThroughAPool(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		const window = time.Second
-		b := newBench(t, func(b *bench, dsn *string) {
-			*dsn = "prod/app?fallback=none&rotationWindow=1m"
-			b.db.latency = func(int) time.Duration { return time.Millisecond }
-			b.store.latency = 5 * time.Millisecond
-		})
-		b.mustPing(t)
-		db := sql.OpenDB(b.Connector)
-		defer db.Close()
-		b.db.set("app", "pw2")
-		begin := time.Now()
-		time.AfterFunc(window, func() { b.store.put("v2", credentials("app", "pw2"), "AWSCURRENT") })
-		var wg sync.WaitGroup
-		for i := range 500 {
-			limit := 10*time.Millisecond + time.Duration(i)*10*time.Millisecond
-			wg.Go(func() {
-				ctx, cancel := context.WithTimeout(t.Context(), limit)
-				defer cancel()
-				c, err := db.Conn(ctx)
-				if c != nil {
-					defer c.Close()
-				}
-				d := time.Since(begin)
-				switch {
-				case err == nil && d > window+1100*time.Millisecond:
-					t.Errorf("limit %v: worked only after %v", limit, d)
-				case err != nil && (d < limit || d > limit+50*time.Millisecond):
-					t.Errorf("limit %v: failed after %v: %v", limit, d, err)
-				case err != nil && limit > window+1100*time.Millisecond:
-					t.Errorf("limit %v: %v", limit, err)
-				}
-			})
-		}
-		wg.Wait()
-	})
 }
 
 // What one connect finds wakes those who wait for their next round.
@@ -152,12 +103,7 @@ func TestErrorTellsTheStory(t *testing.T) {
 			b.db.latency = func(int) time.Duration { return 3 * time.Millisecond }
 			b.store.put("v0", "pw0", "AWSPREVIOUS")
 			b.store.put("v2", "", "AWSPENDING")
-			b.store.setFault(func(_ context.Context, stage string) error {
-				if stage == "OTHER" {
-					return errors.New("not allowed")
-				}
-				return nil
-			})
+			b.store.failStage("OTHER", errors.New("not allowed"))
 		})
 		check := func(want string) {
 			t.Helper()

@@ -36,10 +36,8 @@ func goroutines() int {
 
 func TestFetchesThatNobodyWaitsForAreDropped(t *testing.T) { // design rule 7
 	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		src.put("a", current, "v1")
+		src, c := sourceOfV1(t, nil)
 		src.change(func(f *fake) { f.hang = true })
-		c := newCache(t, src, nil)
 		before := goroutines()
 		together(5000, func(i int) {
 			if err := getFor(t, c, fmt.Sprint("id", i), 10*time.Millisecond); !errors.Is(err, context.DeadlineExceeded) {
@@ -129,10 +127,8 @@ func TestQueuedRenewalsAreKept(t *testing.T) {
 func TestTenThousandGetsTogetherAreOneFetch(t *testing.T) { // checklist 1, 30
 	const callers = 10_000
 	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		src.put("a", current, "v1")
+		src, c := sourceOfV1(t, nil)
 		src.delay(second)
-		c := newCache(t, src, nil)
 		before := goroutines()
 		time.AfterFunc(second/2, func() {
 			if n := goroutines() - before; n > callers+5 {
@@ -175,22 +171,20 @@ func TestDeadlineCarriesTheLastFailure(t *testing.T) { // design rule 7
 		{"Prefetch", func(ctx context.Context, c *secretcache.Cache) error { return c.Prefetch(ctx, "a", "b") },
 			`prefetch secrets: context deadline exceeded; the last attempt failed: attempt 2 for a: source is down`},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				c := newCache(t, secretcache.SourceFunc(attempts), nil)
-				ctx, cancel := context.WithTimeout(t.Context(), 5*second/2)
-				defer cancel()
-				err := tt.call(ctx, c)
-				if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, errDown) || err.Error() != tt.want {
-					t.Errorf("%s() = %v, want %s", tt.name, err, tt.want)
-				}
-				// What one caller has seen, the next one is told at once.
-				ctx, cancel = context.WithTimeout(t.Context(), 1)
-				defer cancel()
-				if err := tt.call(ctx, c); !errors.Is(err, errDown) {
-					t.Errorf("%s() = %v, want it to say why", tt.name, err)
-				}
-			})
+		inBubble(t, tt.name, func(t *testing.T) {
+			c := newCache(t, secretcache.SourceFunc(attempts), nil)
+			ctx, cancel := context.WithTimeout(t.Context(), 5*second/2)
+			defer cancel()
+			err := tt.call(ctx, c)
+			if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, errDown) || err.Error() != tt.want {
+				t.Errorf("%s() = %v, want %s", tt.name, err, tt.want)
+			}
+			// What one caller has seen, the next one is told at once.
+			ctx, cancel = context.WithTimeout(t.Context(), 1)
+			defer cancel()
+			if err := tt.call(ctx, c); !errors.Is(err, errDown) {
+				t.Errorf("%s() = %v, want it to say why", tt.name, err)
+			}
 		})
 	}
 }
@@ -244,24 +238,20 @@ func TestGivenUpFetchCarriesTheLastAttempt(t *testing.T) {
 			return nil, nil
 		},
 	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				c := newCache(t, fetch, nil)
-				_, err := c.Get(t.Context(), "a", "")
-				if !errors.Is(err, errDown) || !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), errDown.Error()) {
-					t.Errorf("Get() = %v, want the time-out and the last attempt", err)
-				}
-				time.Sleep(time.Minute)
-			})
+		inBubble(t, name, func(t *testing.T) {
+			c := newCache(t, fetch, nil)
+			_, err := c.Get(t.Context(), "a", "")
+			if !errors.Is(err, errDown) || !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), errDown.Error()) {
+				t.Errorf("Get() = %v, want the time-out and the last attempt", err)
+			}
+			time.Sleep(time.Minute)
 		})
 	}
 }
 
 func TestLastFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		src.put("a", current, "v1")
-		c := newCache(t, src, &secretcache.Options{TTL: time.Minute})
+		src, c := sourceOfV1(t, &secretcache.Options{TTL: time.Minute})
 		check := func(when string, id string, target error) {
 			t.Helper()
 			if err := c.LastFailure(id, ""); !errors.Is(err, target) {
@@ -297,9 +287,7 @@ func TestAttemptFailedOutsideAFetchDoesNothing(t *testing.T) {
 
 func TestReadTellsWhyASecretIsStale(t *testing.T) { // design rule 8
 	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		src.put("a", current, "v1")
-		c := newCache(t, src, &secretcache.Options{TTL: time.Minute, MaxStale: time.Hour})
+		src, c := sourceOfV1(t, &secretcache.Options{TTL: time.Minute, MaxStale: time.Hour})
 		check := func(when, version string, cause error, until time.Time) {
 			t.Helper()
 			r, err := c.Read(t.Context(), "a", "")
@@ -363,37 +351,35 @@ func TestPanicsAreErrorsThatNameWhatPanicked(t *testing.T) { // design rule 10
 		{name: "FetchDone", bad: bad{done: true}},
 		{name: "FetchDone of a failure", bad: bad{done: true}, down: true, want: []string{"panic in Trace.FetchDone", "source is down"}},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				src := newFake(t)
-				src.put("a", current, "v1")
-				if tt.down {
-					src.fail(errDown)
+		inBubble(t, tt.name, func(t *testing.T) {
+			src := newFake(t)
+			src.put("a", current, "v1")
+			if tt.down {
+				src.fail(errDown)
+			}
+			boom := func(is bool) {
+				if is {
+					panic("hunter2")
 				}
-				boom := func(is bool) {
-					if is {
-						panic("hunter2")
-					}
-				}
-				c := newCache(t, src, &secretcache.Options{
-					Hook:   tt.bad,
-					StopOn: func(error) bool { boom(tt.bad.stopOn); return false },
-					Trace: &secretcache.Trace{
-						FetchStart: func(secretcache.FetchInfo) { boom(tt.bad.start) },
-						FetchDone:  func(secretcache.FetchInfo) { boom(tt.bad.done) },
-					},
-				})
-				_, err := c.Get(t.Context(), "a", "")
-				if (err == nil) != (tt.want == nil) {
-					t.Fatalf("Get() = %v, want an error with %q", err, tt.want)
-				}
-				if err != nil && (strings.Contains(err.Error(), "hunter2") || strings.Contains(err.Error(), "the source ")) {
-					t.Errorf("Get() = %v: it shows the value, or blames the source", err)
-				}
-				if i := slices.IndexFunc(tt.want, func(s string) bool { return !strings.Contains(err.Error(), s) }); i >= 0 {
-					t.Errorf("Get() = %v, want %q in it", err, tt.want[i])
-				}
+			}
+			c := newCache(t, src, &secretcache.Options{
+				Hook:   tt.bad,
+				StopOn: func(error) bool { boom(tt.bad.stopOn); return false },
+				Trace: &secretcache.Trace{
+					FetchStart: func(secretcache.FetchInfo) { boom(tt.bad.start) },
+					FetchDone:  func(secretcache.FetchInfo) { boom(tt.bad.done) },
+				},
 			})
+			_, err := c.Get(t.Context(), "a", "")
+			if (err == nil) != (tt.want == nil) {
+				t.Fatalf("Get() = %v, want an error with %q", err, tt.want)
+			}
+			if err != nil && (strings.Contains(err.Error(), "hunter2") || strings.Contains(err.Error(), "the source ")) {
+				t.Errorf("Get() = %v: it shows the value, or blames the source", err)
+			}
+			if i := slices.IndexFunc(tt.want, func(s string) bool { return !strings.Contains(err.Error(), s) }); i >= 0 {
+				t.Errorf("Get() = %v, want %q in it", err, tt.want[i])
+			}
 		})
 	}
 }

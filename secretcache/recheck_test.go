@@ -40,34 +40,26 @@ const longest = 7*time.Minute + 30*second
 
 func TestRecheckFetchesWhatIsOverAMinuteOld(t *testing.T) {
 	for _, ttl := range []time.Duration{0, time.Minute / 2, -1} {
-		t.Run(fmt.Sprintf("TTL=%v", ttl), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				src := newFake(t)
-				src.put("a", current, "v1")
-				c := newCache(t, src, &secretcache.Options{TTL: ttl})
-				v1 := want(t, c, "a", "", "v1")
-				src.put("a", current, "v2")
-				if got := wantRecheck(t, c, "a", "", v1, "v1"); got != v1 {
-					t.Error("the cached copy is another object")
-				}
-				time.Sleep(time.Minute)
-				wantRecheck(t, c, "a", "", v1, "v1")
-				wantCalls(t, src, 1)
-				time.Sleep(time.Nanosecond)
-				wantRecheck(t, c, arn("a"), "", v1, "v2")
-				wantRecheck(t, c, "a", "", v1, "v2")
-				wantCalls(t, src, 2)
-			})
+		inBubble(t, fmt.Sprintf("TTL=%v", ttl), func(t *testing.T) {
+			src, c, v1 := cacheOfV1(t, &secretcache.Options{TTL: ttl})
+			src.put("a", current, "v2")
+			if got := wantRecheck(t, c, "a", "", v1, "v1"); got != v1 {
+				t.Error("the cached copy is another object")
+			}
+			time.Sleep(time.Minute)
+			wantRecheck(t, c, "a", "", v1, "v1")
+			wantCalls(t, src, 1)
+			time.Sleep(time.Nanosecond)
+			wantRecheck(t, c, arn("a"), "", v1, "v2")
+			wantRecheck(t, c, "a", "", v1, "v2")
+			wantCalls(t, src, 2)
 		})
 	}
 }
 
 func TestRecheckThatFindsNoneRenewsTheAge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		src.put("a", current, "v1")
-		c := newCache(t, src, nil)
-		v1 := want(t, c, "a", "", "v1")
+		src, c, v1 := cacheOfV1(t, nil)
 		time.Sleep(29 * time.Minute)
 		if got := wantRecheck(t, c, "a", "", v1, "v1"); got != v1 {
 			t.Error("the same version is another object")
@@ -85,10 +77,7 @@ func TestRecheckThatFindsNoneRenewsTheAge(t *testing.T) {
 // A look for where the database is does not put off one for a new password.
 func TestRecheckDoesNotDelayRefresh(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		src.put("a", current, "v1")
-		c := newCache(t, src, nil)
-		v1 := want(t, c, "a", "", "v1")
+		src, c, v1 := cacheOfV1(t, nil)
 		time.Sleep(2 * time.Minute)
 		wantRecheck(t, c, "a", "", v1, "v1")
 		src.put("a", current, "v2")
@@ -98,10 +87,7 @@ func TestRecheckDoesNotDelayRefresh(t *testing.T) {
 
 func TestRecheckReturnsWhatSomebodyElseFound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		src.put("a", current, "v1")
-		c := newCache(t, src, nil)
-		v1 := want(t, c, "a", "", "v1")
+		src, c, v1 := cacheOfV1(t, nil)
 		src.put("a", current, "v2")
 		v2 := wantRefresh(t, c, "a", "", v1, "v2")
 		src.put("a", current, "v1")
@@ -157,38 +143,30 @@ func TestRecheckOfAllTogetherIsOneCall(t *testing.T) {
 		{"slow", second, nil},
 		{"slow failure", second, errDown},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				src := newFake(t)
-				src.put("a", current, "v1")
-				c := newCache(t, src, nil)
-				v1 := want(t, c, "a", "", "v1")
-				time.Sleep(2 * time.Minute)
-				src.put("a", current, "v2")
-				src.delay(tt.delay)
-				src.fail(tt.err)
-				took(t, tt.delay, func() {
-					together(200, func(i int) {
-						id := []string{"a", arn("a")}[i%2]
-						if tt.err == nil {
-							wantRecheck(t, c, id, "", v1, "v2")
-						} else {
-							wantRecheckErr(t, c, id, v1, tt.err)
-						}
-					})
+		inBubble(t, tt.name, func(t *testing.T) {
+			src, c, v1 := cacheOfV1(t, nil)
+			time.Sleep(2 * time.Minute)
+			src.put("a", current, "v2")
+			src.delay(tt.delay)
+			src.fail(tt.err)
+			took(t, tt.delay, func() {
+				together(200, func(i int) {
+					id := []string{"a", arn("a")}[i%2]
+					if tt.err == nil {
+						wantRecheck(t, c, id, "", v1, "v2")
+					} else {
+						wantRecheckErr(t, c, id, v1, tt.err)
+					}
 				})
-				wantCalls(t, src, 2)
 			})
+			wantCalls(t, src, 2)
 		})
 	}
 }
 
 func TestRecheckOfThoseWhoComeDuringTheLookIsOneCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		src.put("a", current, "v1")
-		c := newCache(t, src, nil)
-		v1 := want(t, c, "a", "", "v1")
+		src, c, v1 := cacheOfV1(t, nil)
 		time.Sleep(2 * time.Minute)
 		src.put("a", current, "v2")
 		src.delay(10 * second)
@@ -208,10 +186,7 @@ func TestRecheckOfAFleetIsRare(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pauses := map[time.Duration]bool{}
 		for range 10 {
-			src := newFake(t)
-			src.put("a", current, "v1")
-			c := newCache(t, src, nil)
-			v1 := want(t, c, "a", "", "v1")
+			src, c, v1 := cacheOfV1(t, nil)
 			for i := 0; src.count() < 12; i++ {
 				time.Sleep(step)
 				wantRecheck(t, c, []string{"a", arn("a")}[i%2], "", v1, "v1")
@@ -274,40 +249,35 @@ func TestRecheckJoinsAnotherFetch(t *testing.T) {
 			return err
 		}},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				src := newFake(t)
-				src.put("a", current, "v1")
-				c := newCache(t, src, &secretcache.Options{TTL: tt.ttl, FetchTimeout: time.Hour})
-				v1 := want(t, c, "a", "", "v1")
-				time.Sleep(2 * time.Minute)
-				src.put("a", current, "v2")
-				src.delay(3 * time.Minute)
-				start := time.Now()
-				go func() {
-					if err := tt.call(t, c, v1); err != nil {
-						t.Error(err)
+		inBubble(t, tt.name, func(t *testing.T) {
+			src, c, v1 := cacheOfV1(t, &secretcache.Options{TTL: tt.ttl, FetchTimeout: time.Hour})
+			time.Sleep(2 * time.Minute)
+			src.put("a", current, "v2")
+			src.delay(3 * time.Minute)
+			start := time.Now()
+			go func() {
+				if err := tt.call(t, c, v1); err != nil {
+					t.Error(err)
+				}
+			}()
+			time.Sleep(time.Minute)
+			wantCalls(t, src, 2)
+			var v2 *secretcache.Secret
+			took(t, 2*time.Minute, func() {
+				together(20, func(i int) {
+					if s := wantRecheck(t, c, "a", "", v1, "v2"); i == 0 {
+						v2 = s
 					}
-				}()
-				time.Sleep(time.Minute)
-				wantCalls(t, src, 2)
-				var v2 *secretcache.Secret
-				took(t, 2*time.Minute, func() {
-					together(20, func(i int) {
-						if s := wantRecheck(t, c, "a", "", v1, "v2"); i == 0 {
-							v2 = s
-						}
-					})
 				})
-				// It was the look, from its start.
-				src.delay(0)
-				time.Sleep(time.Until(start.Add(5*time.Minute - 1)))
-				wantRecheck(t, c, "a", "", v2, "v2")
-				wantCalls(t, src, 2)
-				time.Sleep(time.Until(start.Add(longest)))
-				wantRecheck(t, c, "a", "", v2, "v2")
-				wantCalls(t, src, 3)
 			})
+			// It was the look, from its start.
+			src.delay(0)
+			time.Sleep(time.Until(start.Add(5*time.Minute - 1)))
+			wantRecheck(t, c, "a", "", v2, "v2")
+			wantCalls(t, src, 2)
+			time.Sleep(time.Until(start.Add(longest)))
+			wantRecheck(t, c, "a", "", v2, "v2")
+			wantCalls(t, src, 3)
 		})
 	}
 }
@@ -315,10 +285,7 @@ func TestRecheckJoinsAnotherFetch(t *testing.T) {
 // Between two looks Recheck does not wait for a fetch that is nobody's look.
 func TestRecheckBetweenLooksWaitsForNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		src.put("a", current, "v1")
-		c := newCache(t, src, nil)
-		v1 := want(t, c, "a", "", "v1")
+		src, c, v1 := cacheOfV1(t, nil)
 		time.Sleep(2 * time.Minute)
 		wantRecheck(t, c, "a", "", v1, "v1")
 		time.Sleep(2 * time.Minute)
@@ -335,10 +302,7 @@ func TestRecheckBetweenLooksWaitsForNothing(t *testing.T) {
 
 func TestRecheckThatWaitsLeavesWhenItsContextEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		src.put("a", current, "v1")
-		c := newCache(t, src, nil)
-		v1 := want(t, c, "a", "", "v1")
+		src, c, v1 := cacheOfV1(t, nil)
 		time.Sleep(2 * time.Minute)
 		src.put("a", current, "v2")
 		src.delay(5 * second)
@@ -363,11 +327,8 @@ func TestRecheckThatWaitsLeavesWhenItsContextEnds(t *testing.T) {
 
 func TestRecheckHoldsNobodyUp(t *testing.T) { // design rule 7
 	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		src.put("a", current, "v1")
+		src, c, v1 := cacheOfV1(t, nil)
 		src.put("b", current, "b1")
-		c := newCache(t, src, nil)
-		v1 := want(t, c, "a", "", "v1")
 		time.Sleep(2 * time.Minute)
 		src.change(func(f *fake) { f.hang = true })
 		go wantRecheckErr(t, c, "a", v1, context.DeadlineExceeded)
@@ -385,10 +346,7 @@ func TestRecheckHoldsNobodyUp(t *testing.T) { // design rule 7
 
 func TestRecheckThatFailsKeepsTheSecret(t *testing.T) { // design rule 8
 	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		src.put("a", current, "v1")
-		c := newCache(t, src, &secretcache.Options{TTL: 2 * time.Minute})
-		v1 := want(t, c, "a", "", "v1")
+		src, c, v1 := cacheOfV1(t, &secretcache.Options{TTL: 2 * time.Minute})
 		time.Sleep(2 * time.Minute)
 		src.fail(errDown)
 		wantRecheckErr(t, c, "a", v1, errDown)
@@ -412,39 +370,27 @@ func TestRecheckThatFailsKeepsTheSecret(t *testing.T) { // design rule 8
 
 func TestRecheckDuringABackoffReturnsItsError(t *testing.T) {
 	for _, cause := range []error{errDown, secretcache.ErrNoVersion} {
-		t.Run(cause.Error(), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				src := newFake(t)
-				src.put("a", current, "v1")
-				c := newCache(t, src, nil)
-				v1 := want(t, c, "a", "", "v1")
-				time.Sleep(2 * time.Minute)
-				src.fail(cause)
-				if _, err := c.Refresh(t.Context(), "a", "", v1); !errors.Is(err, cause) {
-					t.Errorf("Refresh() = %v, want %v", err, cause)
-				}
-				src.fail(nil)
-				took(t, 0, func() { together(20, func(int) { wantRecheckErr(t, c, "a", v1, cause) }) })
-				wantCalls(t, src, 2)
-				time.Sleep(second) // that was no look
-				wantRecheck(t, c, "a", "", v1, "v1")
-				wantCalls(t, src, 3)
-			})
+		inBubble(t, cause.Error(), func(t *testing.T) {
+			src, c, v1 := cacheOfV1(t, nil)
+			time.Sleep(2 * time.Minute)
+			src.fail(cause)
+			wantRefreshErr(t, c, "a", v1, cause)
+			src.fail(nil)
+			took(t, 0, func() { together(20, func(int) { wantRecheckErr(t, c, "a", v1, cause) }) })
+			wantCalls(t, src, 2)
+			time.Sleep(second) // that was no look
+			wantRecheck(t, c, "a", "", v1, "v1")
+			wantCalls(t, src, 3)
 		})
 	}
 }
 
 func TestRecheckDuringABackoffJoinsAFetch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		src.put("a", current, "v1")
-		c := newCache(t, src, nil)
-		v1 := want(t, c, "a", "", "v1")
+		src, c, v1 := cacheOfV1(t, nil)
 		time.Sleep(2 * time.Minute)
 		src.fail(errDown)
-		if _, err := c.Refresh(t.Context(), "a", "", v1); !errors.Is(err, errDown) {
-			t.Errorf("Refresh() = %v, want %v", err, errDown)
-		}
+		wantRefreshErr(t, c, "a", v1, errDown)
 		src.fail(nil)
 		src.put("a", current, "v2")
 		src.delay(second / 2)
@@ -466,9 +412,7 @@ func TestRecheckHeedsStopOn(t *testing.T) {
 		time.Sleep(2 * time.Minute)
 		src.fail(secretcache.ErrAccessDenied)
 		wantRecheckErr(t, c, "a", v1, secretcache.ErrAccessDenied)
-		if n := c.Stats().Entries; n != 0 {
-			t.Errorf("%d entries, want 0", n)
-		}
+		wantEntries(t, c, 0)
 		wantRecheckErr(t, c, "a", v1, secretcache.ErrAccessDenied)
 		wantCalls(t, src, 2)
 		// With nothing cached it fetches when Get would.
@@ -481,11 +425,8 @@ func TestRecheckHeedsStopOn(t *testing.T) {
 
 func TestRecheckOfWhatIsNotCached(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		src.put("a", current, "v1")
+		src, c, v1 := cacheOfV1(t, &secretcache.Options{MaxSize: 1})
 		src.put("b", current, "b1")
-		c := newCache(t, src, &secretcache.Options{MaxSize: 1})
-		v1 := want(t, c, "a", "", "v1")
 		b1 := want(t, c, "b", "", "b1")
 		src.put("a", current, "v2")
 		src.delay(second)
@@ -510,10 +451,7 @@ func TestRecheckOfWhatIsNotCached(t *testing.T) {
 
 func TestRecheckAfterInvalidateFetches(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		src.put("a", current, "v1")
-		c := newCache(t, src, nil)
-		v1 := want(t, c, "a", "", "v1")
+		src, c, v1 := cacheOfV1(t, nil)
 		time.Sleep(2 * time.Minute)
 		wantRecheck(t, c, "a", "", v1, "v1")
 		src.put("a", current, "v2")
@@ -553,10 +491,7 @@ func TestRecheckAfterInvalidateFetches(t *testing.T) {
 
 func TestRecheckIsNotSatisfiedByAFetchBeforeInvalidate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		src.put("a", current, "v1")
-		c := newCache(t, src, nil)
-		v1 := want(t, c, "a", "", "v1")
+		src, c, v1 := cacheOfV1(t, nil)
 		time.Sleep(2 * time.Minute)
 		src.delay(2 * second)
 		go wantRecheck(t, c, "a", "", v1, "v1")
@@ -572,10 +507,7 @@ func TestRecheckIsNotSatisfiedByAFetchBeforeInvalidate(t *testing.T) {
 
 func TestRecheckDoesNotCountAFetchBeforeInvalidate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		src.put("a", current, "v1")
-		c := newCache(t, src, nil)
-		v1 := want(t, c, "a", "", "v1")
+		src, c, v1 := cacheOfV1(t, nil)
 		time.Sleep(2 * time.Minute)
 		src.delay(2 * second)
 		go wantRecheck(t, c, "a", "", v1, "v1")
@@ -605,46 +537,42 @@ func TestRecheckCountsTheLookByAnotherID(t *testing.T) {
 		{"later of the ARN", partial, arn("a")},
 		{"later of the partial ARN", arn("a"), partial},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				src := newFake(t)
-				src.put("a", current, "v1")
-				c := newCache(t, src, &secretcache.Options{FetchTimeout: time.Hour})
-				want(t, c, arn("a"), "", "v1")
-				time.Sleep(2 * time.Minute)
-				recheck := func(id string, takes time.Duration) {
-					src.delay(0)
-					if id == partial { // not cached
-						src.delay(takes)
-					}
-					go wantRecheck(t, c, id, "", nil, "v1")
-					synctest.Wait()
-				}
-				calls := 2
-				if tt.first != "" {
-					recheck(tt.first, 200*second)
-					calls++
-				}
-				time.Sleep(190 * second) // 190: the first's pause ends from 300 to 450
-				recheck(tt.second, 10*second)
-				time.Sleep(10 * second) // 200: the partial ARN's fetch has landed
+		inBubble(t, tt.name, func(t *testing.T) {
+			src, c := sourceOfV1(t, &secretcache.Options{FetchTimeout: time.Hour})
+			want(t, c, arn("a"), "", "v1")
+			time.Sleep(2 * time.Minute)
+			recheck := func(id string, takes time.Duration) {
 				src.delay(0)
-				want(t, c, partial, "", "v1") // it is the same entry now, if it was not
-				src.put("a", current, "v2")
-				if tt.name == "of the ARN" {
-					calls++
+				if id == partial { // not cached
+					src.delay(takes)
 				}
-				for range 4 { // up to 460, of 490
-					time.Sleep(65 * second)
-					wantRecheck(t, c, partial, "", nil, "v1")
-					wantRecheck(t, c, arn("a"), "", nil, "v1")
-				}
-				wantCalls(t, src, calls)
-				time.Sleep(longest)
-				wantRecheck(t, c, partial, "", nil, "v2")
-				wantRecheck(t, c, arn("a"), "", nil, "v2")
-				wantCalls(t, src, calls+1)
-			})
+				go wantRecheck(t, c, id, "", nil, "v1")
+				synctest.Wait()
+			}
+			calls := 2
+			if tt.first != "" {
+				recheck(tt.first, 200*second)
+				calls++
+			}
+			time.Sleep(190 * second) // 190: the first's pause ends from 300 to 450
+			recheck(tt.second, 10*second)
+			time.Sleep(10 * second) // 200: the partial ARN's fetch has landed
+			src.delay(0)
+			want(t, c, partial, "", "v1") // it is the same entry now, if it was not
+			src.put("a", current, "v2")
+			if tt.name == "of the ARN" {
+				calls++
+			}
+			for range 4 { // up to 460, of 490
+				time.Sleep(65 * second)
+				wantRecheck(t, c, partial, "", nil, "v1")
+				wantRecheck(t, c, arn("a"), "", nil, "v1")
+			}
+			wantCalls(t, src, calls)
+			time.Sleep(longest)
+			wantRecheck(t, c, partial, "", nil, "v2")
+			wantRecheck(t, c, arn("a"), "", nil, "v2")
+			wantCalls(t, src, calls+1)
 		})
 	}
 }
@@ -677,20 +605,15 @@ func TestRecheckIsDueByEitherClock(t *testing.T) { // design rule 8
 		{"frozen", 2 * second, time.Hour, 3},
 		{"wall set back", longest, -time.Hour, 3},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				src := newFake(t)
-				src.put("a", current, "v1")
-				c := newCache(t, src, nil)
-				v1 := want(t, c, "a", "", "v1")
-				time.Sleep(2 * time.Minute)
-				wantRecheck(t, c, "a", "", v1, "v1")
-				clock.Step(tt.step)
-				defer clock.Step(-tt.step)
-				time.Sleep(tt.asleep)
-				wantRecheck(t, c, "a", "", v1, "v1")
-				wantCalls(t, src, tt.calls)
-			})
+		inBubble(t, tt.name, func(t *testing.T) {
+			src, c, v1 := cacheOfV1(t, nil)
+			time.Sleep(2 * time.Minute)
+			wantRecheck(t, c, "a", "", v1, "v1")
+			clock.Step(tt.step)
+			defer clock.Step(-tt.step)
+			time.Sleep(tt.asleep)
+			wantRecheck(t, c, "a", "", v1, "v1")
+			wantCalls(t, src, tt.calls)
 		})
 	}
 }
@@ -740,10 +663,7 @@ func TestRecheckGoesThroughTheHook(t *testing.T) {
 
 func TestRecheckOfAClosedCache(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		src.put("a", current, "v1")
-		c := newCache(t, src, nil)
-		v1 := want(t, c, "a", "", "v1")
+		src, c, v1 := cacheOfV1(t, nil)
 		time.Sleep(2 * time.Minute)
 		src.delay(5 * second)
 		go wantRecheckErr(t, c, "a", v1, secretcache.ErrClosed)
@@ -759,11 +679,8 @@ func TestRecheckOfAClosedCache(t *testing.T) {
 
 func TestRecheckWhoseFetchWasDroppedDoesNotCount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		src.put("a", current, "v1")
+		src, c, v1 := cacheOfV1(t, &secretcache.Options{MaxFetches: 1})
 		src.put("other", current, "o1")
-		c := newCache(t, src, &secretcache.Options{MaxFetches: 1})
-		v1 := want(t, c, "a", "", "v1")
 		time.Sleep(2 * time.Minute)
 		src.put("a", current, "v2")
 		src.delay(5 * second)

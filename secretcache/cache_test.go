@@ -206,12 +206,8 @@ func TestLongAndBinarySecrets(t *testing.T) { // checklist 2, 7, 9
 
 func TestSecretIsKeptForItsTTL(t *testing.T) { // checklist 11, 12, 14
 	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
 		ids := names(100)
-		for _, id := range ids {
-			src.put(id, current, "v1")
-		}
-		c := newCache(t, src, &secretcache.Options{TTL: time.Minute})
+		src, c := sourceOfV1(t, &secretcache.Options{TTL: time.Minute}, ids...)
 		get := func() {
 			for _, id := range ids {
 				want(t, c, id, "", "v1")
@@ -321,13 +317,8 @@ func TestVeryOldSecretWaitsForItsRenewal(t *testing.T) { // design rule 8
 			src.put("a", current, "v2")
 			src.delay(tt.fetch)
 			time.Sleep(tt.age)
-			ctx, cancel := context.WithCancel(t.Context())
-			if tt.deadline > 0 {
-				ctx, cancel = context.WithTimeout(ctx, tt.deadline)
-			}
-			defer cancel()
 			took(t, tt.took, func() {
-				if s, err := c.Get(ctx, "a", ""); err != nil || s.VersionID() != tt.want {
+				if s, err := c.Get(within(t, tt.deadline), "a", ""); err != nil || s.VersionID() != tt.want {
 					t.Errorf("Get() = %v, %v, want %q", s, err, tt.want)
 				}
 			})
@@ -548,9 +539,7 @@ func TestWaiterLeavesAtItsOwnDeadline(t *testing.T) { // checklist 22, 31
 		go leave(leader, context.Canceled)
 		synctest.Wait()
 		go took(t, 2*second, func() {
-			ctx, cancel := context.WithTimeout(t.Context(), 2*second)
-			defer cancel()
-			leave(ctx, context.DeadlineExceeded)
+			leave(within(t, 2*second), context.DeadlineExceeded)
 		})
 		go took(t, 5*second, func() { want(t, c, "a", "", "v1") })
 		synctest.Wait()
@@ -565,9 +554,7 @@ func TestFetchFillsTheCacheWhenAllHaveLeft(t *testing.T) { // checklist 31
 	synctest.Test(t, func(t *testing.T) {
 		src, c := sourceOfV1(t, nil)
 		src.delay(second)
-		ctx, cancel := context.WithTimeout(t.Context(), second/2)
-		defer cancel()
-		if _, err := c.Get(ctx, "a", ""); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), `"a"`) {
+		if err := getFor(t, c, "a", second/2); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), `"a"`) {
 			t.Errorf("Get() = %v, want the deadline of \"a\"", err)
 		}
 		time.Sleep(second)
@@ -586,10 +573,8 @@ func TestGetAfterAHungFetchIsGivenANewOne(t *testing.T) {
 			wantErr(t, c, "a", "", context.DeadlineExceeded)
 			time.Sleep(time.Minute)
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), second/5)
-		defer cancel()
 		took(t, second/5, func() {
-			if _, err := c.Get(ctx, "a", ""); !errors.Is(err, context.DeadlineExceeded) {
+			if err := getFor(t, c, "a", second/5); !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("Get() = %v, want the deadline", err)
 			}
 		})
@@ -662,13 +647,9 @@ func TestHugeFetchTimeout(t *testing.T) {
 
 func TestMaxFetchesBoundsCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
 		ids := names(10)
-		for _, id := range ids {
-			src.put(id, current, "v1")
-		}
+		src, c := sourceOfV1(t, &secretcache.Options{MaxFetches: 3, FetchTimeout: second + second/2}, ids...)
 		src.delay(second)
-		c := newCache(t, src, &secretcache.Options{MaxFetches: 3, FetchTimeout: second + second/2})
 		// Waiting for a turn does not count against FetchTimeout.
 		took(t, 4*second, func() { together(10, func(i int) { want(t, c, ids[i], "", "v1") }) })
 	})
@@ -993,12 +974,8 @@ func TestLeastRecentlyUsedGoesFirst(t *testing.T) { // checklist 34, 35
 
 func TestUseKeepsASecret(t *testing.T) { // checklist 34
 	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
 		ids := names(100)
-		for _, id := range ids {
-			src.put(id, current, "v1")
-		}
-		c := newCache(t, src, &secretcache.Options{MaxSize: 3})
+		src, c := sourceOfV1(t, &secretcache.Options{MaxSize: 3}, ids...)
 		want(t, c, ids[0], "", "v1")
 		want(t, c, arn(ids[0]), "", "v1") // the ARN takes no room of its own
 		for _, id := range ids[1:] {
@@ -1046,11 +1023,7 @@ func TestFailingIDsAreForgottenInTheOrderTheyAreDue(t *testing.T) { // checklist
 
 func TestRenewedSecretsAreBoundToo(t *testing.T) { // checklist 33, 34
 	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		for _, id := range names(4) {
-			src.put(id, current, "v1")
-		}
-		c := newCache(t, src, &secretcache.Options{MaxSize: 2, TTL: time.Minute})
+		src, c := sourceOfV1(t, &secretcache.Options{MaxSize: 2, TTL: time.Minute}, names(4)...)
 		ids := names(4)
 		want(t, c, ids[0], "", "v1")
 		want(t, c, ids[1], "", "v1")

@@ -17,9 +17,7 @@ import (
 
 // getFor calls Get with a context that ends after d.
 func getFor(t *testing.T, c *secretcache.Cache, id string, d time.Duration) error {
-	ctx, cancel := context.WithTimeout(t.Context(), d)
-	defer cancel()
-	_, err := c.Get(ctx, id, "")
+	_, err := c.Get(within(t, d), id, "")
 	return err
 }
 
@@ -71,9 +69,7 @@ func TestQueuedFetchThatOneStillWaitsForIsKept(t *testing.T) {
 		go want(t, c, "first", "", "v1")
 		synctest.Wait()
 		src.delay(0)
-		ctx, cancel := context.WithTimeout(t.Context(), second)
-		defer cancel()
-		go func() { _ = c.Prefetch(ctx, "a", "b", "c") }()
+		go func() { _ = c.Prefetch(within(t, second), "a", "b", "c") }()
 		synctest.Wait()
 		took(t, 2*second, func() {
 			together(2, func(i int) {
@@ -93,12 +89,8 @@ func TestQueuedFetchThatOneStillWaitsForIsKept(t *testing.T) {
 // Renewals of secrets that are being served are wanted, and cost no goroutine each.
 func TestQueuedRenewalsAreKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
 		ids := names(500)
-		for _, id := range ids {
-			src.put(id, current, "v1")
-		}
-		c := newCache(t, src, &secretcache.Options{TTL: time.Minute, MaxFetches: 2})
+		src, c := sourceOfV1(t, &secretcache.Options{TTL: time.Minute, MaxFetches: 2}, ids...)
 		for _, id := range ids {
 			want(t, c, id, "", "v1")
 		}
@@ -173,16 +165,12 @@ func TestDeadlineCarriesTheLastFailure(t *testing.T) { // design rule 7
 	} {
 		inBubble(t, tt.name, func(t *testing.T) {
 			c := newCache(t, secretcache.SourceFunc(attempts), nil)
-			ctx, cancel := context.WithTimeout(t.Context(), 5*second/2)
-			defer cancel()
-			err := tt.call(ctx, c)
+			err := tt.call(within(t, 5*second/2), c)
 			if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, errDown) || err.Error() != tt.want {
 				t.Errorf("%s() = %v, want %s", tt.name, err, tt.want)
 			}
 			// What one caller has seen, the next one is told at once.
-			ctx, cancel = context.WithTimeout(t.Context(), 1)
-			defer cancel()
-			if err := tt.call(ctx, c); !errors.Is(err, errDown) {
+			if err := tt.call(within(t, 1), c); !errors.Is(err, errDown) {
 				t.Errorf("%s() = %v, want it to say why", tt.name, err)
 			}
 		})
@@ -203,9 +191,7 @@ func TestDeadlineOfARecheckCarriesTheLastFailure(t *testing.T) { // design rule 
 		v1 := want(t, c, "a", "", "v1")
 		time.Sleep(2 * time.Minute)
 		broken.Store(true)
-		ctx, cancel := context.WithTimeout(t.Context(), 3*second/2)
-		defer cancel()
-		if _, err := c.Recheck(ctx, "a", "", v1); !errors.Is(err, errDown) {
+		if _, err := c.Recheck(within(t, 3*second/2), "a", "", v1); !errors.Is(err, errDown) {
 			t.Errorf("Recheck() = %v, want it to say why", err)
 		}
 		if err := c.LastFailure("a", ""); !errors.Is(err, errDown) {

@@ -220,17 +220,24 @@ func TestSourceThatIsBehindIsNotBelieved(t *testing.T) {
 	}
 }
 
+// staleAgent returns a source whose cache cannot be passed, and which has rolled back from v2
+// to the older v1, and a cache that has fetched v2.
+func staleAgent(t *testing.T) (src *agent, c *secretcache.Cache, v2 *secretcache.Secret) {
+	created := time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
+	src = newAgent(t)
+	src.unsupported = true
+	src.set("a", current, secretcache.Value{ARN: arn("a"), VersionID: "v2", CreatedAt: created.Add(time.Hour)})
+	c = newCache(t, src, nil)
+	v2 = want(t, c, "a", "", "v2")
+	src.set("a", current, secretcache.Value{ARN: arn("a"), VersionID: "v1", CreatedAt: created})
+	clear(src.kept)
+	return src, c, v2
+}
+
 // TestRejectedVersionIsNoReasonToDoubtAnOlderOne: the database knows better than a date.
 func TestRejectedVersionIsNoReasonToDoubtAnOlderOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		created := time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
-		src := newAgent(t)
-		src.unsupported = true
-		src.set("a", current, secretcache.Value{ARN: arn("a"), VersionID: "v2", CreatedAt: created.Add(time.Hour)})
-		c := newCache(t, src, nil)
-		v2 := want(t, c, "a", "", "v2")
-		src.set("a", current, secretcache.Value{ARN: arn("a"), VersionID: "v1", CreatedAt: created})
-		clear(src.kept)
+		_, c, v2 := staleAgent(t)
 		wantRefresh(t, c, "a", "", nil, "v2") // nobody says that v2 is wrong
 		wantRefresh(t, c, "a", "", v2, "v1")
 		want(t, c, "a", "", "v1")
@@ -240,19 +247,10 @@ func TestRejectedVersionIsNoReasonToDoubtAnOlderOne(t *testing.T) {
 // TestRejectionCountsAlsoIfItsRefreshFailed: the next one may name no version.
 func TestRejectionCountsAlsoIfItsRefreshFailed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		created := time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
-		src := newAgent(t)
-		src.unsupported = true
-		src.set("a", current, secretcache.Value{ARN: arn("a"), VersionID: "v2", CreatedAt: created.Add(time.Hour)})
-		c := newCache(t, src, nil)
-		v2 := want(t, c, "a", "", "v2")
-		clear(src.kept)
-		src.fail(errors.New("unreachable"))
-		if s, err := c.Refresh(t.Context(), "a", "", v2); err == nil {
-			t.Fatalf("Refresh = %v, want an error", s)
-		}
+		src, c, v2 := staleAgent(t)
+		src.fail(errDown)
+		wantRefreshErr(t, c, "a", v2, errDown)
 		src.fail(nil)
-		src.set("a", current, secretcache.Value{ARN: arn("a"), VersionID: "v1", CreatedAt: created})
 		wantRefresh(t, c, "a", "", nil, "v1")
 		want(t, c, "a", "", "v1")
 	})

@@ -56,18 +56,14 @@ func TestPrefetchUsesBatches(t *testing.T) {
 				FetchStart: func(secretcache.FetchInfo) { starts++ },
 			}})
 			took(t, time.Duration(tt.calls)*second, func() {
-				if err := c.Prefetch(t.Context(), append(ids, ids...)...); err != nil {
-					t.Error(err)
-				}
+				wantPrefetch(t, c, append(ids, ids...)...)
 			})
 			wantCalls(t, one, 45)
 			if starts != 45 {
 				t.Errorf("%d fetches traced, want 45", starts)
 			}
 			took(t, 0, func() {
-				if err := c.Prefetch(t.Context(), ids...); err != nil {
-					t.Error(err)
-				}
+				wantPrefetch(t, c, ids...)
 			})
 			for _, id := range ids {
 				want(t, c, id, "", "v1")
@@ -107,9 +103,7 @@ func TestPrefetchJoinsFetchesUnderWay(t *testing.T) {
 		time.Sleep(second)
 		go want(t, c, "b", "", "v1")
 		took(t, 2*second, func() {
-			if err := c.Prefetch(t.Context(), "a", "b"); err != nil {
-				t.Error(err)
-			}
+			wantPrefetch(t, c, "a", "b")
 		})
 		wantCalls(t, one, 2)
 	})
@@ -119,10 +113,8 @@ func TestPrefetchLeavesAtItsDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, c := sourceOfV1(t, nil)
 		src.delay(2 * second)
-		ctx, cancel := context.WithTimeout(t.Context(), second)
-		defer cancel()
 		took(t, second, func() {
-			if err := c.Prefetch(ctx, "a"); !errors.Is(err, context.DeadlineExceeded) {
+			if err := c.Prefetch(within(t, second), "a"); !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("Prefetch: %v, want the deadline", err)
 			}
 		})

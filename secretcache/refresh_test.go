@@ -33,37 +33,6 @@ func TestRefreshBringsTheNewVersion(t *testing.T) { // checklist 24, 26
 	})
 }
 
-func TestRefreshOfAllTogetherIsOneCall(t *testing.T) { // design rule 4
-	for _, delay := range []time.Duration{0, second} {
-		inBubble(t, delay.String(), func(t *testing.T) {
-			src, c, v1 := cacheOfV1(t, nil)
-			src.put("a", current, "v2")
-			src.delay(delay)
-			took(t, delay, func() {
-				together(200, func(i int) {
-					wantRefresh(t, c, []string{"a", arn("a")}[i%2], "", v1, "v2")
-				})
-			})
-			wantCalls(t, src, 2)
-		})
-	}
-}
-
-func TestRefreshOfThoseWhoComeDuringTheLookIsOneCall(t *testing.T) { // design rule 4
-	synctest.Test(t, func(t *testing.T) {
-		src, c, v1 := cacheOfV1(t, nil)
-		src.put("a", current, "v2")
-		src.delay(10 * second)
-		took(t, 10*second, func() {
-			together(9, func(i int) {
-				time.Sleep(time.Duration(i) * second)
-				wantRefresh(t, c, "a", "", v1, "v2")
-			})
-		})
-		wantCalls(t, src, 2)
-	})
-}
-
 func TestRefreshIsNotSatisfiedByAnOlderFetch(t *testing.T) {
 	for _, tt := range []struct {
 		name     string
@@ -113,16 +82,6 @@ func TestRefreshOfNilAlwaysFetches(t *testing.T) {
 	})
 }
 
-func TestRefreshUnchangedReturnsTheSame(t *testing.T) { // checklist 16, 26
-	synctest.Test(t, func(t *testing.T) {
-		src, c, v1 := cacheOfV1(t, nil)
-		if got := wantRefresh(t, c, "a", "", v1, "v1"); got != v1 {
-			t.Error("the same version is another object")
-		}
-		wantCalls(t, src, 2)
-	})
-}
-
 func TestRefreshWaitsForTheNextLook(t *testing.T) { // checklist 26; design rule 4
 	for _, tt := range []struct {
 		name     string
@@ -141,12 +100,7 @@ func TestRefreshWaitsForTheNextLook(t *testing.T) { // checklist 26; design rule
 			src.put("a", current, "v2")
 			took(t, tt.took, func() {
 				together(100, func(int) {
-					ctx, cancel := context.WithCancel(t.Context())
-					if tt.deadline > 0 {
-						ctx, cancel = context.WithTimeout(ctx, tt.deadline)
-					}
-					defer cancel()
-					s, err := c.Refresh(ctx, "a", "", v1)
+					s, err := c.Refresh(within(t, tt.deadline), "a", "", v1)
 					if err != nil || s.VersionID() != tt.version {
 						t.Errorf("Refresh() = %v, %v, want %q", s, err, tt.version)
 					}
@@ -176,11 +130,7 @@ func TestRefreshThatWaitsLeavesWhenCancelled(t *testing.T) {
 }
 
 // impatient is a context that ends before any backoff does.
-func impatient(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
-	t.Cleanup(cancel)
-	return ctx
-}
+func impatient(t *testing.T) context.Context { return within(t, time.Millisecond) }
 
 // wantImpatient calls Refresh for a caller that waits for no backoff, and checks the version.
 func wantImpatient(t *testing.T, c *secretcache.Cache, rejected *secretcache.Secret, version string) {

@@ -39,20 +39,6 @@ func TestGetFetchesOnce(t *testing.T) { // checklist 1, 30
 	})
 }
 
-func TestSlowSecretDelaysNoOther(t *testing.T) { // checklist 32
-	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		src.put("slow", current, "s1")
-		src.put("a", current, "a1")
-		src.delay(5 * second)
-		c := newCache(t, src, nil)
-		go func() { _, _ = c.Get(t.Context(), "slow", "") }()
-		synctest.Wait()
-		src.delay(0)
-		took(t, 0, func() { want(t, c, "a", "", "a1") })
-	})
-}
-
 func TestEachStageIsItsOwn(t *testing.T) { // checklist 3, 5
 	synctest.Test(t, func(t *testing.T) {
 		src := newFake(t)
@@ -185,71 +171,27 @@ func TestMissingStageIsTypedAndNotAskedAgain(t *testing.T) { // checklist 6
 	})
 }
 
-func TestLongAndBinarySecrets(t *testing.T) { // checklist 2, 7, 9
+func TestTTLIsDrawnAtEachFetch(t *testing.T) { // checklist 11, 12, 14
+	const fetches, step = 101, 10 * second
 	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		long := strings.Repeat("x", 65536)
-		src.set("long", current, secretcache.Value{String: long})
-		src.set("binary", current, secretcache.Value{VersionID: "v1", Binary: []byte{0, 1}})
-		c := newCache(t, src, nil)
-		for range 2 {
-			for id, value := range map[string]string{"long": long, "binary": "\x00\x01"} {
-				s, err := c.Get(t.Context(), id, "")
-				if err != nil || s.Reveal() != value || len(s.Stages()) != 0 {
-					t.Errorf("Get(%q) = %v, %v", id, s, err)
-				}
-			}
-		}
-		wantCalls(t, src, 2)
-	})
-}
-
-func TestSecretIsKeptForItsTTL(t *testing.T) { // checklist 11, 12, 14
-	synctest.Test(t, func(t *testing.T) {
-		ids := names(100)
-		src, c := sourceOfV1(t, &secretcache.Options{TTL: time.Minute}, ids...)
-		get := func() {
-			for _, id := range ids {
-				want(t, c, id, "", "v1")
-			}
-			synctest.Wait()
-		}
-		get()
-		time.Sleep(30*second - 1)
-		get()
-		wantCalls(t, src, len(ids))
-		time.Sleep(15 * second)
-		get()
-		if n := src.count() - len(ids); n < 20 || n > 80 {
-			t.Errorf("%d of %d secrets were fetched again within ¾ TTL, want about half", n, len(ids))
-		}
-		time.Sleep(15*second + 1)
-		get()
-		if n := src.count(); n < 2*len(ids) {
-			t.Errorf("%d of %d secrets were fetched again within TTL", n-len(ids), len(ids))
-		}
-	})
-}
-
-func TestTTLIsDrawnAtEachFetch(t *testing.T) { // checklist 12
-	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		src.put("a", current, "v1")
-		c := newCache(t, src, nil) // TTL is an hour
-		for src.count() < 30 {
+		src, c := sourceOfV1(t, nil) // TTL is an hour
+		for src.count() < fetches {
 			want(t, c, "a", "", "v1")
-			time.Sleep(second)
+			time.Sleep(step)
 		}
-		ages := map[time.Duration]bool{}
+		ages, early := map[time.Duration]bool{}, 0
 		for i, at := range src.times[1:] {
 			age := at.Sub(src.times[i])
-			if age < time.Hour/2 || age > time.Hour+second {
+			if age < time.Hour/2 || age > time.Hour+step {
 				t.Errorf("fetched again after %v", age)
+			}
+			if age <= time.Hour*3/4 {
+				early++
 			}
 			ages[age] = true
 		}
-		if len(ages) < 20 {
-			t.Errorf("%d different ages in 29 fetches", len(ages))
+		if len(ages) < 40 || early < 20 || early > 80 { // of 180 that there are
+			t.Errorf("%d different ages in 100 fetches, %d under ¾ TTL, want about half", len(ages), early)
 		}
 	})
 }
@@ -526,28 +468,49 @@ func TestStopOnEndsServing(t *testing.T) { // checklist 19
 	})
 }
 
-func TestWaiterLeavesAtItsOwnDeadline(t *testing.T) { // checklist 22, 31
-	synctest.Test(t, func(t *testing.T) {
-		src, c := sourceOfV1(t, nil)
-		src.delay(5 * second)
-		leave := func(ctx context.Context, cause error) {
-			if s, err := c.Get(ctx, "a", ""); !errors.Is(err, cause) || s != nil {
-				t.Errorf("Get() = %v, %v, want %v", s, err, cause)
-			}
-		}
-		leader, cancel := context.WithCancel(t.Context())
-		go leave(leader, context.Canceled)
-		synctest.Wait()
-		go took(t, 2*second, func() {
-			leave(within(t, 2*second), context.DeadlineExceeded)
+func TestCallersLeaveWhenTheirContextEnds(t *testing.T) { // checklist 22, 31
+	for _, tt := range []struct {
+		says string // how the error begins
+		call func(ctx context.Context, c *secretcache.Cache, v1 *secretcache.Secret) (*secretcache.Secret, error)
+	}{
+		{`wait for secret "a": `, func(ctx context.Context, c *secretcache.Cache, _ *secretcache.Secret) (*secretcache.Secret, error) {
+			return c.Get(ctx, "a", "")
+		}},
+		{`wait to refresh secret "a": `, func(ctx context.Context, c *secretcache.Cache, v1 *secretcache.Secret) (*secretcache.Secret, error) {
+			return c.Refresh(ctx, "a", "", v1)
+		}},
+		{`wait to recheck secret "a": `, func(ctx context.Context, c *secretcache.Cache, v1 *secretcache.Secret) (*secretcache.Secret, error) {
+			return c.Recheck(ctx, "a", "", v1)
+		}},
+		{`prefetch secrets: `, func(ctx context.Context, c *secretcache.Cache, _ *secretcache.Secret) (*secretcache.Secret, error) {
+			return nil, c.Prefetch(ctx, "a")
+		}},
+	} {
+		inBubble(t, tt.says, func(t *testing.T) {
+			src, c, v1 := cacheOfOldV1(t, &secretcache.Options{TTL: -1}) // so that Get waits, too
+			src.put("a", current, "v2")
+			src.delay(5 * second)
+			together(3, func(i int) {
+				ctx, end, cause := within(t, 0), 5*second, error(nil) // one has the patience
+				switch i {
+				case 0: // the leader
+					canceled, cancel := context.WithCancel(ctx)
+					time.AfterFunc(second, cancel)
+					ctx, end, cause = canceled, second, context.Canceled
+				case 1:
+					time.Sleep(time.Nanosecond)
+					ctx, end, cause = within(t, 2*second), 2*second, context.DeadlineExceeded
+				}
+				took(t, end, func() {
+					s, err := tt.call(ctx, c, v1)
+					if !errors.Is(err, cause) || err != nil && (s != nil || !strings.HasPrefix(err.Error(), tt.says)) {
+						t.Errorf("got %v, %v, want %v", s, err, cause)
+					}
+				})
+			})
+			wantCalls(t, src, 2)
 		})
-		go took(t, 5*second, func() { want(t, c, "a", "", "v1") })
-		synctest.Wait()
-		cancel()
-		time.Sleep(6 * second)
-		want(t, c, "a", "", "v1")
-		wantCalls(t, src, 1)
-	})
+	}
 }
 
 func TestFetchFillsTheCacheWhenAllHaveLeft(t *testing.T) { // checklist 31
@@ -570,7 +533,7 @@ func TestGetAfterAHungFetchIsGivenANewOne(t *testing.T) {
 		src.change(func(f *fake) { f.hang = true })
 		c := secretcache.New(src, &secretcache.Options{FetchTimeout: second})
 		for range 3 { // it has hung for a while: the next pause is longer than FetchTimeout
-			wantErr(t, c, "a", "", context.DeadlineExceeded)
+			took(t, second, func() { wantErr(t, c, "a", "", context.DeadlineExceeded) })
 			time.Sleep(time.Minute)
 		}
 		took(t, second/5, func() {
@@ -582,18 +545,6 @@ func TestGetAfterAHungFetchIsGivenANewOne(t *testing.T) {
 		took(t, second*4/5, func() { together(100, func(int) { want(t, c, "a", "", "v1") }) })
 		wantCalls(t, src, 5)
 	}) // and no goroutine is left
-}
-
-func TestHungFetchFailsAfterFetchTimeout(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		src.change(func(f *fake) { f.hang = true })
-		c := secretcache.New(src, &secretcache.Options{FetchTimeout: second})
-		took(t, second, func() { wantErr(t, c, "a", "", context.DeadlineExceeded) })
-		src.change(func(f *fake) { f.hang = false })
-		took(t, 0, func() { wantErr(t, c, "a", "", secretcache.ErrNotFound) }) // it is asked anew
-		wantCalls(t, src, 2)
-	})
 }
 
 func TestHungFetchesBackOffFromTheirStart(t *testing.T) { // checklist 18, 22
@@ -1220,11 +1171,14 @@ func TestCloseEndsEverything(t *testing.T) { // checklist 40
 		src := newFake(t)
 		src.put("a", current, "v1")
 		src.put("b", current, "b1")
+		src.put("c", current, "c1")
 		started, done := 0, 0
 		c := secretcache.New(src, &secretcache.Options{MaxFetches: 1, Trace: &secretcache.Trace{
 			FetchStart: func(secretcache.FetchInfo) { started++ },
 			FetchDone:  func(secretcache.FetchInfo) { done++ },
 		}})
+		old := want(t, c, "c", "", "c1")
+		time.Sleep(2 * time.Minute)
 		s := want(t, c, "a", "", "v1")
 		wantRefresh(t, c, "a", "", s, "v1")
 		src.delay(5 * second)
@@ -1236,6 +1190,7 @@ func TestCloseEndsEverything(t *testing.T) { // checklist 40
 			func() error { return c.Prefetch(t.Context(), "b", "waits", "more") },         //
 			func() error { _, err := c.Refresh(t.Context(), "a", "", s); return err },     // backs off
 			func() error { _, err := c.Get(t.Context(), "a", "AWSPREVIOUS"); return err }, //
+			func() error { _, err := c.Recheck(t.Context(), "c", "", old); return err },   //
 		} {
 			go func() {
 				if err := call(); !errors.Is(err, secretcache.ErrClosed) {
@@ -1251,8 +1206,8 @@ func TestCloseEndsEverything(t *testing.T) { // checklist 40
 			}
 			synctest.Wait()
 		})
-		if n := ended.Load(); n != 6 {
-			t.Errorf("%d calls ended at Close, want 6", n)
+		if n := ended.Load(); n != 7 {
+			t.Errorf("%d calls ended at Close, want 7", n)
 		}
 		wantErr(t, c, "a", "", secretcache.ErrClosed)
 		wantRefreshErr(t, c, "a", s, secretcache.ErrClosed)

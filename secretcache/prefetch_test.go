@@ -109,20 +109,6 @@ func TestPrefetchJoinsFetchesUnderWay(t *testing.T) {
 	})
 }
 
-func TestPrefetchLeavesAtItsDeadline(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		src, c := sourceOfV1(t, nil)
-		src.delay(2 * second)
-		took(t, second, func() {
-			if err := c.Prefetch(within(t, second), "a"); !errors.Is(err, context.DeadlineExceeded) {
-				t.Errorf("Prefetch: %v, want the deadline", err)
-			}
-		})
-		time.Sleep(2 * second)
-		took(t, 0, func() { want(t, c, "a", "", "v1") })
-	})
-}
-
 func TestPrefetchOfNothing(t *testing.T) {
 	c := secretcache.New(fresh, nil)
 	if err := c.Prefetch(t.Context()); err != nil {

@@ -291,31 +291,7 @@ func TestRecheckBetweenLooksWaitsForNothing(t *testing.T) {
 	})
 }
 
-func TestRecheckThatWaitsLeavesWhenItsContextEnds(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		src, c, v1 := cacheOfOldV1(t, nil)
-		src.put("a", current, "v2")
-		src.delay(5 * second)
-		together(3, func(i int) {
-			if i == 2 {
-				took(t, 5*second, func() { wantRecheck(t, c, "a", "", v1, "v2") })
-				return
-			}
-			patience := time.Duration(i+1) * second
-			ctx, cancel := context.WithTimeout(t.Context(), patience)
-			defer cancel()
-			took(t, patience, func() {
-				_, err := c.Recheck(ctx, "a", "", v1)
-				if !errors.Is(err, context.DeadlineExceeded) || !strings.HasPrefix(err.Error(), `wait to recheck secret "a": `) {
-					t.Errorf("Recheck() = %v, want the deadline", err)
-				}
-			})
-		})
-		wantCalls(t, src, 2)
-	})
-}
-
-func TestRecheckHoldsNobodyUp(t *testing.T) { // design rule 7
+func TestRecheckHoldsNobodyUp(t *testing.T) { // design rule 7, checklist 32
 	synctest.Test(t, func(t *testing.T) {
 		src, c, v1 := cacheOfV1(t, nil)
 		src.put("b", current, "b1")
@@ -637,21 +613,6 @@ func TestRecheckGoesThroughTheHook(t *testing.T) {
 		wantCalls(t, src, 2)
 		hook.getErr = errDown
 		wantRecheckErr(t, c, "a", v1, errDown)
-	})
-}
-
-func TestRecheckOfAClosedCache(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		src, c, v1 := cacheOfOldV1(t, nil)
-		src.delay(5 * second)
-		go wantRecheckErr(t, c, "a", v1, secretcache.ErrClosed)
-		time.Sleep(second)
-		took(t, 0, func() {
-			_ = c.Close()
-			synctest.Wait()
-			wantRecheckErr(t, c, "a", v1, secretcache.ErrClosed)
-			wantRecheckErr(t, c, "b", nil, secretcache.ErrClosed)
-		})
 	})
 }
 

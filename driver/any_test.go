@@ -88,10 +88,7 @@ func TestAnyConnectorFindsTheEngine(t *testing.T) {
 func TestAnyConnectorRechecks(t *testing.T) {
 	r := &recheckable{old: version("v1", `{}`)}
 	var at driver.Location
-	conn, err := anyOf(t, "app", r, &at, "postgres")
-	if err != nil {
-		t.Fatal(err)
-	}
+	conn := must(anyOf(t, "app", r, &at, "postgres"))
 	for _, newer := range []*secretcache.Secret{nil, r.old, version("v2", `[]`)} {
 		r.newer = newer
 		_, err := conn.Connect(t.Context())
@@ -117,10 +114,7 @@ func TestAnyConnectorHasTheLocation(t *testing.T) {
 		"jdbc-secretsmanager:mysql://h/db?user=app&region=us-west-2,us-east-1",
 	} {
 		var got driver.Location
-		conn, err := anyOf(t, dsn, &recheckable{old: version("v1", credentials("app", "pw1"))}, &got, "mysql")
-		if err != nil {
-			t.Fatal(err)
-		}
+		conn := must(anyOf(t, dsn, &recheckable{old: version("v1", credentials("app", "pw1"))}, &got, "mysql"))
 		if _, err := conn.Connect(t.Context()); err != nil {
 			t.Errorf("%q: %v", dsn, err)
 		}
@@ -259,10 +253,7 @@ func TestAnyConnectorPrefersTheEngineOfTheName(t *testing.T) {
 		for dsn, value := range map[string]string{
 			"app": withEngine(engine, "pw1"), "app?engine=" + engine: credentials("app", "pw1"), "app?" + want + "Param=1": withEngine(engine, "pw1"),
 		} {
-			b, err := newAnyBench(t, dsn, value, driver.Options{})
-			if err != nil {
-				t.Fatal(err)
-			}
+			b := must(newAnyBench(t, dsn, value, driver.Options{}))
 			for range 2 {
 				if _, err := b.Connect(t.Context()); err != nil || strings.Join(b.loggedIn(), ",") != want {
 					t.Errorf("%q, a secret for %s: Connect = %v with %q, want %s", dsn, engine, err, b.loggedIn(), want)
@@ -277,10 +268,7 @@ func TestAnyConnectorPrefersTheEngineOfTheName(t *testing.T) {
 
 // Open connects, and what is printed of driver and connector is the name and the id.
 func TestAnyDriverOpensAConnection(t *testing.T) {
-	b, err := newAnyBench(t, "app", withEngine("mysql", "pw1"), driver.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := must(newAnyBench(t, "app", withEngine("mysql", "pw1"), driver.Options{}))
 	opened, err := b.Driver().Open("app")
 	if err != nil || strings.Join(b.loggedIn(), ",") != "mysql" {
 		t.Errorf("Open = %v, %v, with %q", opened, err, b.loggedIn())
@@ -295,10 +283,7 @@ func TestAnyDriverOpensAConnection(t *testing.T) {
 
 // When the cache has a version for another engine, the next connection is to that.
 func TestAnyConnectorFollowsTheCacheToAnotherEngine(t *testing.T) {
-	b, err := newAnyBench(t, "app", withEngine("mysql", "pw1"), driver.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := must(newAnyBench(t, "app", withEngine("mysql", "pw1"), driver.Options{}))
 	for i, engine := range []string{"mariadb", "mysql", "mariadb"} {
 		b.store.put(fmt.Sprint("v", i+2), withEngine(engine, "pw1"), "AWSCURRENT")
 		b.cache.Invalidate("app")
@@ -316,10 +301,7 @@ func TestAnyConnectorFollowsTheCacheToAnotherEngine(t *testing.T) {
 // that was never accepted.
 func TestAnyConnectorIsOneForManyCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b, err := newAnyBench(t, "app", withEngine("mysql", "wrong"), driver.Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
+		b := must(newAnyBench(t, "app", withEngine("mysql", "wrong"), driver.Options{}))
 		var wg sync.WaitGroup
 		for range 50 {
 			wg.Go(func() {
@@ -337,13 +319,8 @@ func TestAnyConnectorIsOneForManyCalls(t *testing.T) {
 
 // A login that is rejected leads to a version of the secret that is for another engine.
 func TestAnyConnectorFollowsTheSecretToAnotherEngine(t *testing.T) {
-	b, err := newAnyBench(t, "app", withEngine("mysql", "old"), driver.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := b.cache.Get(t.Context(), "app", ""); err != nil {
-		t.Fatal(err)
-	}
+	b := must(newAnyBench(t, "app", withEngine("mysql", "old"), driver.Options{}))
+	must(b.cache.Get(t.Context(), "app", ""))
 	b.store.put("v2", strings.Replace(withEngine("mariadb", "pw1"), "mariadb", "postgres", 1), "AWSCURRENT")
 	if _, err := b.Connect(t.Context()); !errors.Is(err, driver.ErrEngineMismatch) {
 		t.Errorf("Connect = %v, want ErrEngineMismatch: there is no such engine", err)
@@ -354,14 +331,9 @@ func TestAnyConnectorFollowsTheSecretToAnotherEngine(t *testing.T) {
 	}, &driver.Options{Secrets: b.cache, FallbackStages: []string{}})
 	b.store.put("v3", withEngine("mysql", "old"), "AWSCURRENT")
 	b.cache.Invalidate("app")
-	if _, err := b.cache.Get(t.Context(), "app", ""); err != nil {
-		t.Fatal(err)
-	}
+	must(b.cache.Get(t.Context(), "app", ""))
 	b.store.put("v4", withEngine("postgres", "pw1"), "AWSCURRENT")
-	c, err := both.NewConnector("app")
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := must(both.NewConnector("app"))
 	opened, err := c.Connect(t.Context())
 	if err != nil || opened.(*conn).addr != "db.example.com:5432" {
 		t.Errorf("Connect = %v, %v, want a connection to PostgreSQL's port", opened, err)

@@ -20,10 +20,7 @@ func BenchmarkConnect(b *testing.B) {
 		return secretcache.NewSecret(secretcache.Value{ID: id, VersionID: "v1", String: value}), nil
 	}), &secretcache.Options{TTL: time.Hour})
 	engine := idleEngine{newEngine("mysql", nil)}
-	c, err := driver.NewConnector(engine, "prod/app", &driver.Options{Secrets: cache})
-	if err != nil {
-		b.Fatal(err)
-	}
+	c := must(driver.NewConnector(engine, "prod/app", &driver.Options{Secrets: cache}))
 	login, err := engine.Prepare(driver.Endpoint{})
 	if err != nil {
 		b.Fatal(err)
@@ -80,10 +77,7 @@ func TestConnectAllocations(t *testing.T) {
 	cache := secretcache.New(secretcache.SourceFunc(func(_ context.Context, id, _ string) (*secretcache.Secret, error) {
 		return secretcache.NewSecret(secretcache.Value{ID: id, VersionID: "v1", String: value}), nil
 	}), nil)
-	c, err := driver.NewConnector(idleEngine{newEngine("mysql", nil)}, "prod/app", &driver.Options{Secrets: cache})
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := must(driver.NewConnector(idleEngine{newEngine("mysql", nil)}, "prod/app", &driver.Options{Secrets: cache}))
 	got := testing.AllocsPerRun(100, func() {
 		if _, err := c.Connect(context.Background()); err != nil {
 			t.Fatal(err)

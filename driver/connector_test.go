@@ -101,10 +101,8 @@ func TestConnectTimeout(t *testing.T) {
 				b.opts.ConnectTimeout = test.option
 				b.db.fault = hang
 			})
-			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
-			defer cancel()
 			start := time.Now()
-			err := b.ping(ctx)
+			err := b.pingFor(t, time.Hour)
 			if !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("got %v, want %v", err, context.DeadlineExceeded)
 			}
@@ -182,10 +180,7 @@ func TestErrors(t *testing.T) {
 		inBubble(t, test.name, func(t *testing.T) {
 			b := newBench(t, test.setup)
 			if test.text == "neither" {
-				c, err := driver.NewConnector(silentEngine{b.engine}, "prod/app", &b.opts)
-				if err != nil {
-					t.Fatal(err)
-				}
+				c := must(driver.NewConnector(silentEngine{b.engine}, "prod/app", &b.opts))
 				b.Connector = c
 			}
 			err := b.ping(t.Context())
@@ -327,9 +322,7 @@ func TestTraceAndLog(t *testing.T) {
 			t.Fatal("connected")
 		}
 		events = nil
-		short, cancel := context.WithTimeout(t.Context(), time.Millisecond)
-		defer cancel()
-		if err := b.ping(short); err == nil {
+		if err := b.pingFor(t, time.Millisecond); err == nil {
 			t.Fatal("connected")
 		}
 		for _, e := range events {

@@ -158,19 +158,23 @@ func always(err error) func(context.Context, *login) error {
 	return func(context.Context, *login) error { return err }
 }
 
-// forLogin and forPassword restrict a fault to the n-th login, and to those with a password.
+// forLogin, forPassword and forAddress restrict a fault to the n-th login, to those with a
+// password and to those at an address.
 func forLogin(n int, fault func(context.Context, *login) error) func(context.Context, *login) error {
-	return func(ctx context.Context, l *login) error {
-		if l.n != n {
-			return nil
-		}
-		return fault(ctx, l)
-	}
+	return only(func(l *login) bool { return l.n == n }, fault)
 }
 
 func forPassword(password string, fault func(context.Context, *login) error) func(context.Context, *login) error {
+	return only(func(l *login) bool { return l.password == password }, fault)
+}
+
+func forAddress(addr string, fault func(context.Context, *login) error) func(context.Context, *login) error {
+	return only(func(l *login) bool { return l.addr == addr }, fault)
+}
+
+func only(those func(*login) bool, fault func(context.Context, *login) error) func(context.Context, *login) error {
 	return func(ctx context.Context, l *login) error {
-		if l.password != password {
+		if !those(l) {
 			return nil
 		}
 		return fault(ctx, l)

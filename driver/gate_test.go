@@ -145,12 +145,7 @@ func TestHangingLoginKeepsItsPlaceInMaxLogins(t *testing.T) {
 		})
 		b.mustPing(t)
 		release := make(chan struct{})
-		b.db.setFault(func(_ context.Context, l *login) error {
-			if l.n == 1 {
-				<-release
-			}
-			return nil
-		})
+		b.db.setFault(forLogin(1, func(context.Context, *login) error { <-release; return nil }))
 		var wg sync.WaitGroup
 		wg.Go(func() { _ = b.ping(t.Context()) })
 		synctest.Wait()

@@ -113,10 +113,7 @@ func (c lateContext) Deadline() (time.Time, bool) { return c.deadline, true }
 // does, is no network failure: the others still wait for one login's outcome.
 func TestLeaderAtItsDeadlineHandsOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, func(b *bench, _ *string) {
-			b.db.set("app", "other")
-			b.db.latency = func(int) time.Duration { return 20 * time.Millisecond }
-		})
+		b := newBench(t, wrongPassword, withLatency(20*time.Millisecond))
 		timeout := &net.OpError{Op: "dial", Net: "tcp", Err: os.ErrDeadlineExceeded}
 		b.db.setFault(forLogin(0, always(timeout)))
 		var wg sync.WaitGroup
@@ -163,16 +160,8 @@ func TestLeaderWithNetworkFailureReleasesOthers(t *testing.T) {
 
 func TestPanickingEngineReleasesOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, func(b *bench, _ *string) {
-			b.opts.MaxLogins = 1
-			b.db.latency = func(int) time.Duration { return 10 * time.Millisecond }
-		})
-		b.db.setFault(func(_ context.Context, l *login) error {
-			if l.n == 0 {
-				panic("vendor bug")
-			}
-			return nil
-		})
+		b := newBench(t, withLatency(10*time.Millisecond), func(b *bench, _ *string) { b.opts.MaxLogins = 1 })
+		b.db.setFault(forLogin(0, func(context.Context, *login) error { panic("vendor bug") }))
 		var wg sync.WaitGroup
 		wg.Go(func() {
 			defer func() {
@@ -198,11 +187,9 @@ func TestMaxLogins(t *testing.T) {
 		{"oracle", 7, 7}, {"oracle", -1, 40}, {"mysql", 1, 1},
 	} {
 		inBubble(t, fmt.Sprintf("%s %d", test.engine, test.option), func(t *testing.T) {
-			b := newBench(t, func(b *bench, dsn *string) {
-				*dsn = "prod/app?dbname=x"
+			b := newBench(t, withDSN("prod/app?dbname=x"), withLatency(100*time.Millisecond), func(b *bench, _ *string) {
 				b.engine = newEngine(test.engine, b.db)
 				b.opts.MaxLogins = test.option
-				b.db.latency = func(int) time.Duration { return 100 * time.Millisecond }
 			})
 			b.mustPing(t)
 			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
@@ -382,17 +369,9 @@ func TestStragglers(t *testing.T) {
 
 func TestReaderAndWriterDoNotBlockEachOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, func(b *bench, dsn *string) { *dsn = "prod/app?fallback=none&host=writer" })
-		b.db.setFault(func(_ context.Context, l *login) error {
-			if l.addr == "reader:3306" {
-				return &vendorError{codeRejected, "access denied: the replica lags"}
-			}
-			return nil
-		})
-		reader, err := driver.NewConnector(b.engine, "prod/app?fallback=none&host=reader", &b.opts)
-		if err != nil {
-			t.Fatal(err)
-		}
+		b := newBench(t, withDSN("prod/app?fallback=none&host=writer"))
+		b.db.setFault(forAddress("reader:3306", always(&vendorError{codeRejected, "access denied: the replica lags"})))
+		reader := must(driver.NewConnector(b.engine, "prod/app?fallback=none&host=reader", &b.opts))
 		for range 5 {
 			_, err := reader.Connect(t.Context())
 			isAuthFailed(t, err, "v1")
@@ -412,12 +391,7 @@ func TestGuardTellsAddressesApart(t *testing.T) {
 				return secretcache.NewSecret(secretcache.Value{ID: id, String: `{"host":"` + host + `","username":"app","password":"pw1"}`}), nil
 			})
 		})
-		b.db.setFault(func(_ context.Context, l *login) error {
-			if l.addr == "one:3306" {
-				return &vendorError{codeRejected, "access denied"}
-			}
-			return nil
-		})
+		b.db.setFault(forAddress("one:3306", always(&vendorError{codeRejected, "access denied"})))
 		isAuthFailed(t, b.ping(t.Context()), "")
 		host = "two"
 		b.wantPing(t)
@@ -441,11 +415,7 @@ func TestManyVersionsAreNotRemembered(t *testing.T) {
 // it was accepted, and a burst would lock the account.
 func TestRollBackBeginsWithOneLogin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, func(b *bench, dsn *string) {
-			*dsn = "prod/app?fallback=none"
-			b.cache = secretcache.New(b.store, &secretcache.Options{TTL: -1})
-			b.db.latency = func(int) time.Duration { return 10 * time.Millisecond }
-		})
+		b := newBench(t, withDSN("prod/app?fallback=none"), withTTL(-1), withLatency(10*time.Millisecond))
 		b.mustPing(t)
 		b.db.set("app2", "pw2")
 		b.store.put("v2", credentials("app2", "pw2"), "AWSCURRENT")
@@ -501,12 +471,7 @@ func TestWithdrawnFallbackVersionStaysRejected(t *testing.T) {
 // not for two, and not block until the old one ends.
 func TestRollBackWhileAProbeHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, func(b *bench, dsn *string) {
-			*dsn = "prod/app?fallback=none"
-			b.opts.ConnectTimeout = -1
-			b.cache = secretcache.New(b.store, &secretcache.Options{TTL: -1})
-			b.db.set("app", "other")
-		})
+		b := newBench(t, wrongPassword, withDSN("prod/app?fallback=none"), withTTL(-1), func(b *bench, _ *string) { b.opts.ConnectTimeout = -1 })
 		isAuthFailed(t, b.ping(t.Context()), "v1")
 		time.Sleep(time.Second)
 		ctx, cancel := context.WithCancel(t.Context())
@@ -747,10 +712,7 @@ func checkLog(t *testing.T, b *bench, versions map[string]string, alone bool) {
 // up; each gets its turn.
 func TestMaxLoginsInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, func(b *bench, _ *string) {
-			b.opts.MaxLogins = 2
-			b.db.latency = func(int) time.Duration { return 100 * time.Millisecond }
-		})
+		b := newBench(t, withLatency(100*time.Millisecond), func(b *bench, _ *string) { b.opts.MaxLogins = 2 })
 		b.mustPing(t)
 		var mu sync.Mutex
 		var order []int

@@ -56,9 +56,7 @@ func TestChangedSecretIsFoundAfterAnotherFailure(t *testing.T) {
 				b.opts.Trace = &driver.Trace{RefreshDone: func(_ context.Context, i driver.RefreshInfo) { found = append(found, i) }}
 			})
 			b.db.setFault(gone(test.err))
-			if _, err := b.cache.Get(t.Context(), "prod/app", ""); err != nil {
-				t.Fatal(err)
-			}
+			must(b.cache.Get(t.Context(), "prod/app", ""))
 			b.store.put("v2", movedSecret, "AWSCURRENT")
 
 			// What was cached within the last minute is taken to be right.
@@ -91,9 +89,7 @@ func TestNameServerThatFailsIsAnOutage(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			b := newBench(t)
-			if _, err := b.cache.Get(t.Context(), "prod/app", ""); err != nil {
-				t.Fatal(err)
-			}
+			must(b.cache.Get(t.Context(), "prod/app", ""))
 			b.db.setFault(gone(err))
 			b.store.put("v2", movedSecret, "AWSCURRENT")
 			time.Sleep(2 * time.Minute) // the copy is old enough to be read again
@@ -296,10 +292,7 @@ func TestFailedRechecksAreReportedOnceAMinute(t *testing.T) {
 func TestReaderAndWriterLookOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
-		other, err := driver.NewConnector(b.engine, "prod/app?hostKey=host", &b.opts)
-		if err != nil {
-			t.Fatal(err)
-		}
+		other := must(driver.NewConnector(b.engine, "prod/app?hostKey=host", &b.opts))
 		b.mustPing(t)
 		b.db.setFault(always(errNoHost))
 		time.Sleep(2 * time.Minute)

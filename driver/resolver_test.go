@@ -122,7 +122,7 @@ func (r *records) Write(line []byte) (int, error) {
 func (r *records) logTo(b *bench) { b.opts.Logger = slog.New(slog.NewTextHandler(r, nil)) }
 
 func TestRotationLogsAHandfulOfRecords(t *testing.T) {
-	inBubble(t, "60 connections in the middle of a rotation", func(t *testing.T) {
+	inBubble(t, "200 connections in the middle of a rotation", func(t *testing.T) {
 		var log records
 		var cancelled atomic.Int32
 		b := newBench(t, func(b *bench, _ *string) {
@@ -137,7 +137,10 @@ func TestRotationLogsAHandfulOfRecords(t *testing.T) {
 		})
 		b.mustPing(t)
 		b.startRotation("v2", "pw2")
-		b.mustPingTogether(t, 60)
+		b.mustPingTogether(t, 200)
+		b.wantFetches(t, "AWSPENDING", 1)
+		// Those rejected after the first refresh began have one of their own.
+		wantBetween(t, "fetches of AWSCURRENT", b.store.calls("AWSCURRENT"), 0, 3)
 		if log.n > 20 {
 			t.Errorf("%d records of level INFO or above, want 20 at most:\n%s", log.n, log.text.String())
 		}
@@ -155,11 +158,9 @@ func TestRotationLogsAHandfulOfRecords(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			const n = 10000
 			var log records
-			b := newBench(t, func(b *bench, dsn *string) {
-				*dsn = "prod/app?fallback=none&rotationWindow=1m"
+			b := newBench(t, withDSN("prod/app?fallback=none&rotationWindow=1m"), withLatency(5*time.Millisecond), func(b *bench, _ *string) {
 				log.logTo(b)
 				b.store.latency = 20 * time.Millisecond
-				b.db.latency = func(int) time.Duration { return 5 * time.Millisecond }
 			})
 			b.mustPing(t)
 			b.db.set("app", "pw2")
@@ -264,11 +265,10 @@ func TestSlowLoginsOutlastQuickRotations(t *testing.T) {
 // size of the cache.
 func TestSmallCacheDoesNotForgetTheBackoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, func(b *bench, _ *string) {
+		b := newBench(t, wrongPassword, func(b *bench, _ *string) {
 			b.cache = secretcache.New(b.store, &secretcache.Options{MaxSize: 1})
-			b.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
-			b.db.set("app", "other")
 		})
+		b.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
 		for start := time.Now(); time.Since(start) < time.Hour; time.Sleep(time.Second) {
 			isAuthFailed(t, b.pingFor(t, 100*time.Millisecond), "v1")
 		}

@@ -215,15 +215,6 @@ func TestWrongPasswordIsTriedSeldom(t *testing.T) {
 		wantBetween(t, "logins", b.logins(), 0, 3)
 		wantBetween(t, "fetches", b.store.calls(""), 0, 12)
 	})
-	inBubble(t, "in sequence within a second", func(t *testing.T) {
-		b := newBench(t, wrongPassword)
-		for start := time.Now(); time.Since(start) < time.Second; {
-			isAuthFailed(t, b.pingFor(t, 10*time.Millisecond), "v1")
-			time.Sleep(10 * time.Millisecond)
-		}
-		wantBetween(t, "logins", b.logins(), 0, 2)
-		wantBetween(t, "fetches of AWSPENDING", b.store.calls("AWSPENDING"), 0, 2)
-	})
 	inBubble(t, "together from cold", func(t *testing.T) {
 		var looks atomic.Int32 // at fall-back stages
 		b := newBench(t, wrongPassword, func(b *bench, _ *string) {
@@ -344,18 +335,6 @@ func TestFallbackStages(t *testing.T) {
 		if err := b.ping(t.Context()); err != nil {
 			t.Errorf("a second later at most: %v", err)
 		}
-	})
-	inBubble(t, "one fetch for many callers", func(t *testing.T) {
-		b := newBench(t, func(b *bench, _ *string) {
-			b.store.latency = 10 * time.Millisecond
-			b.db.latency = func(n int) time.Duration { return time.Duration(1+n%5) * time.Millisecond }
-		})
-		b.mustPing(t)
-		b.startRotation("v2", "pw2")
-		b.mustPingTogether(t, 200)
-		b.wantFetches(t, "AWSPENDING", 1)
-		// Those rejected after the first look began have one of their own.
-		wantBetween(t, "fetches of AWSCURRENT", b.store.calls("AWSCURRENT"), 0, 3)
 	})
 	inBubble(t, "a caller that gives up in its search does not fail the others", func(t *testing.T) {
 		b := newBench(t)

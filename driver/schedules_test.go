@@ -124,10 +124,7 @@ func TestOldOutageIsForgotten(t *testing.T) {
 	inBubble(t, "a connect waits for a rotation", func(t *testing.T) {
 		b := newBench(t, setup(time.Second, []string{}))
 		outage(t, b)
-		c, err := driver.NewConnector(b.engine, "prod/app?rotationWindow=1m&fallback=none", &b.opts)
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := must(driver.NewConnector(b.engine, "prod/app?rotationWindow=1m&fallback=none", &b.opts))
 		b.Connector = c
 		b.db.set("app", "pw2")
 		const gap = 1100 * time.Millisecond

@@ -203,7 +203,7 @@ func TestCloseSuperseded(t *testing.T) {
 		p.until(n, "pw2", time.Minute)
 	})
 	inBubble(t, "not while the previous version helps out", func(t *testing.T) {
-		p := newPool(t, n, func(_ *bench, dsn *string) { *dsn = "prod/app?fallback=AWSPREVIOUS" })
+		p := newPool(t, n, withDSN("prod/app?fallback=AWSPREVIOUS"))
 		p.rotateAndInvalidate("v2", "pw2")
 		p.until(n, "pw2", (n+3)*time.Second)
 		p.bench.db.set("app", "pw1") // a server that the change has not reached

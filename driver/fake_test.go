@@ -505,6 +505,12 @@ func withTTL(ttl time.Duration) func(*bench, *string) {
 	return func(b *bench, _ *string) { b.cache = secretcache.New(b.store, &secretcache.Options{TTL: ttl}) }
 }
 
+func withRefreshDone(f func(driver.RefreshInfo)) func(*bench, *string) {
+	return func(b *bench, _ *string) {
+		b.opts.Trace = &driver.Trace{RefreshDone: func(_ context.Context, i driver.RefreshInfo) { f(i) }}
+	}
+}
+
 // withSecrets puts something between the connector and the cache.
 func withSecrets(wrap func(driver.Secrets) driver.Secrets) func(*bench, *string) {
 	return func(b *bench, _ *string) {

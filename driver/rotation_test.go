@@ -7,7 +7,6 @@ import (
 	"net"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -206,7 +205,7 @@ func TestManyInSequenceAreRejectedOnce(t *testing.T) {
 }
 
 func TestWrongPasswordIsTriedSeldom(t *testing.T) {
-	inBubble(t, "in sequence", func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, wrongPassword)
 		for range 100 {
 			isAuthFailed(t, b.ping(t.Context()), "v1")
@@ -214,24 +213,6 @@ func TestWrongPasswordIsTriedSeldom(t *testing.T) {
 		}
 		wantBetween(t, "logins", b.logins(), 0, 3)
 		wantBetween(t, "fetches", b.store.calls(""), 0, 12)
-	})
-	inBubble(t, "together from cold", func(t *testing.T) {
-		var looks atomic.Int32 // at fall-back stages
-		b := newBench(t, wrongPassword, func(b *bench, _ *string) {
-			b.db.latency = func(int) time.Duration { return 5 * time.Millisecond }
-			b.store.latency = 5 * time.Millisecond
-			b.opts.Trace = &driver.Trace{RefreshDone: func(_ context.Context, i driver.RefreshInfo) {
-				if i.Stage != "AWSCURRENT" {
-					looks.Add(1)
-				}
-			}}
-		})
-		b.mustBeRejectedTogether(t, 200, "v1")
-		wantEqual(t, "logins", b.logins(), 1)
-		wantBetween(t, "fetches", b.store.calls(""), 0, 6)
-		if n := looks.Load(); n > 2 {
-			t.Errorf("%d looks at AWSPENDING, want one for all who were rejected together", n)
-		}
 	})
 }
 

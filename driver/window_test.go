@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -47,13 +48,17 @@ func TestRotationFinishesBetweenTheLooks(t *testing.T) {
 func TestBurstFromAColdStart(t *testing.T) {
 	for name, info := range infos {
 		inBubble(t, name, func(t *testing.T) {
-			b := newBench(t, func(b *bench, dsn *string) {
+			var looks atomic.Int32 // at fall-back stages
+			counted := withRefreshDone(func(i driver.RefreshInfo) {
+				if i.Stage != "AWSCURRENT" {
+					looks.Add(1)
+				}
+			})
+			b := newBench(t, wrongPassword, withLatency(20*time.Millisecond), counted, func(b *bench, dsn *string) {
 				b.engine = newEngine(name, b.db)
 				if info.DatabaseRequired {
 					*dsn += "?dbname=app"
 				}
-				b.db.set("app", "other")
-				b.db.latency = func(int) time.Duration { return 20 * time.Millisecond }
 				b.store.latency = 10 * time.Millisecond
 			})
 			var wg sync.WaitGroup
@@ -67,6 +72,8 @@ func TestBurstFromAColdStart(t *testing.T) {
 			}
 			wg.Wait()
 			wantEqual(t, "logins", b.logins(), 1)
+			wantBetween(t, "fetches", b.store.calls(""), 0, 6)
+			wantBetween(t, "looks at AWSPENDING", looks.Load(), 0, 2) // for all that were rejected together
 		})
 	}
 }

@@ -72,9 +72,7 @@ func TestContextEndsConnect(t *testing.T) {
 			b.db.setFault(nil)
 			b.db.set("app", "pw1")
 			time.Sleep(2 * time.Second)
-			if err := b.ping(t.Context()); err != nil {
-				t.Errorf("afterwards: %v", err)
-			}
+			b.wantPing(t) // afterwards
 		})
 	}
 }

@@ -49,18 +49,14 @@ func TestWaitingCallsGoOnWhenTheStageMoves(t *testing.T) {
 			var wg sync.WaitGroup
 			for range 50 {
 				wg.Go(func() {
-					if err := b.ping(t.Context()); err != nil {
-						t.Errorf("a call that waited: %v", err)
-					}
+					b.wantPing(t)
 					wantBetween(t, "time", time.Since(start), 0, 3*time.Second) // after which AWSCURRENT works
 				})
 			}
 			time.Sleep(3 * time.Second)
 			b.store.put("v3", credentials("app", "pw3"), "AWSCURRENT")
 			b.cache.Invalidate("prod/app")
-			if err := b.ping(t.Context()); err != nil {
-				t.Errorf("a new call: %v", err)
-			}
+			b.wantPing(t) // a new call
 			wg.Wait()
 		})
 	}
@@ -99,9 +95,7 @@ func TestVersionsWithoutIDsRotate(t *testing.T) {
 		}
 		b.store.put("v7", credentials("app", "other"), "AWSCURRENT")
 		time.Sleep(time.Minute)
-		if err := b.ping(t.Context()); err != nil {
-			t.Errorf("after the secret was put right: %v", err)
-		}
+		b.wantPing(t) // after the secret was put right
 	})
 }
 
@@ -237,17 +231,7 @@ func TestSlowLoginsOutlastQuickRotations(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
 		for range 16 {
-			wg.Go(func() {
-				for ctx.Err() == nil {
-					c, err := db.Conn(t.Context())
-					if err != nil {
-						t.Errorf("a checkout failed: %v", err)
-						return
-					}
-					time.Sleep(10 * time.Millisecond)
-					_ = c.Close()
-				}
-			})
+			wg.Go(func() { checkOut(ctx, t, db, 10*time.Millisecond) })
 		}
 		for i := range 50 {
 			time.Sleep(1200 * time.Millisecond)
@@ -421,9 +405,7 @@ func TestSecretsThatIgnoreTheirContext(t *testing.T) {
 		wantEqual(t, "time", time.Since(start), 5*time.Second)
 		b.rotate("v2", "other")
 		b.cache.Invalidate("prod/app")
-		if err := b.ping(t.Context()); err != nil {
-			t.Errorf("with the reading still stuck: %v", err)
-		}
+		b.wantPing(t) // with the reading still stuck
 		close(release)
 	})
 }
@@ -602,9 +584,7 @@ func TestCallsOutliveAReadingThatIsStuck(t *testing.T) {
 		})
 		time.Sleep(2 * time.Second)
 		start := time.Now()
-		if err := b.ping(t.Context()); err != nil {
-			t.Errorf("a call that came later: %v", err)
-		}
+		b.wantPing(t)
 		wantBetween(t, "time", time.Since(start), 0, 1200*time.Millisecond) // what the first call had left, and a moment
 		wg.Wait()
 		close(s.release)

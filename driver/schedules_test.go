@@ -32,9 +32,7 @@ func TestAcceptedAgainServesThoseUnderWay(t *testing.T) {
 			var probe sync.WaitGroup
 			probe.Go(func() {
 				time.Sleep(500 * time.Millisecond) // the pause is over
-				if err := b.ping(t.Context()); err != nil {
-					t.Errorf("probe: %v", err)
-				}
+				b.wantPing(t)
 			})
 			time.Sleep(500*time.Millisecond + test.after)
 			start := time.Now()

@@ -90,6 +90,20 @@ func (p *pool) until(n int, want string, limit time.Duration) {
 	}
 }
 
+// checkOut takes connections out of a pool, one after the other, until ctx ends. It holds each
+// of them for a while. None may fail.
+func checkOut(ctx context.Context, t *testing.T, db *sql.DB, hold time.Duration) {
+	for ctx.Err() == nil {
+		c, err := db.Conn(t.Context())
+		if err != nil {
+			t.Errorf("a checkout failed: %v", err)
+			return
+		}
+		time.Sleep(hold)
+		_ = c.Close()
+	}
+}
+
 // rotateAndInvalidate rotates, and has the next use of the secret fetch it.
 func (p *pool) rotateAndInvalidate(version, password string) {
 	p.rotate(version, password)
@@ -248,17 +262,7 @@ func TestCloseSuperseded(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
 		for i := range 3 * n {
-			wg.Go(func() {
-				for ctx.Err() == nil {
-					c, err := p.db.Conn(t.Context())
-					if err != nil {
-						t.Errorf("a checkout failed: %v", err)
-						return
-					}
-					time.Sleep(time.Duration(1+i%7) * time.Millisecond)
-					_ = c.Close()
-				}
-			})
+			wg.Go(func() { checkOut(ctx, t, p.db, time.Duration(1+i%7)*time.Millisecond) })
 		}
 		for i := range 15 {
 			p.rotateAndInvalidate(fmt.Sprint("v", i+2), fmt.Sprint("pw", i+2))

@@ -274,23 +274,40 @@ func TestVeryOldSecretWaitsForItsRenewal(t *testing.T) { // design rule 8
 // In a frozen machine the monotonic clock stands still and wall time goes on.
 func TestAgeIsTheLargerOfBothClocks(t *testing.T) { // design rule 8
 	for _, tt := range []struct {
-		name   string
-		asleep time.Duration // of the monotonic clock
-		step   time.Duration // of the wall clock, besides
-		calls  int
+		name    string
+		recheck bool          // else Get
+		asleep  time.Duration // of the monotonic clock
+		step    time.Duration // of the wall clock, besides
+		fetches bool
 	}{
-		{"together", time.Minute, 0, 1},
-		{"frozen", 2 * second, time.Hour, 2},
-		{"wall set back", time.Minute, -time.Hour, 1},
-		{"wall set back, and expired", time.Hour, -time.Hour, 2},
+		{"together", false, time.Minute, 0, false},
+		{"frozen", false, 2 * second, time.Hour, true},
+		{"wall set back", false, time.Minute, -time.Hour, false},
+		{"wall set back, and expired", false, time.Hour, -time.Hour, true},
+		{"Recheck before it is due", true, 4 * time.Minute, 0, false},
+		{"Recheck at the time", true, longest, 0, true},
+		{"Recheck, frozen", true, 2 * second, time.Hour, true},
+		{"Recheck, wall set back", true, longest, -time.Hour, true},
 	} {
 		inBubble(t, tt.name, func(t *testing.T) {
-			src, c, _ := cacheOfV1(t, nil)
+			src, c, v1 := cacheOfOldV1(t, nil)
+			ask := func() {
+				if tt.recheck {
+					wantRecheck(t, c, "a", "", v1, "v1")
+				} else {
+					want(t, c, "a", "", "v1")
+				}
+			}
+			ask()
+			before := src.count()
 			clock.Step(tt.step)
 			defer clock.Step(-tt.step)
 			time.Sleep(tt.asleep)
-			want(t, c, "a", "", "v1")
-			wantCalls(t, src, tt.calls)
+			ask()
+			if tt.fetches {
+				before++
+			}
+			wantCalls(t, src, before)
 		})
 	}
 }

@@ -11,7 +11,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/sqlsecrets/sqlsecrets/internal/clock"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
@@ -550,31 +549,6 @@ func TestRecheckThatFindsAnotherSecretOfTheNameCounts(t *testing.T) {
 		wantRecheck(t, c, "a", "", s, "new")
 		wantCalls(t, src, 2)
 	})
-}
-
-// The machine was frozen for the pause: its monotonic clock stood still.
-func TestRecheckIsDueByEitherClock(t *testing.T) { // design rule 8
-	for _, tt := range []struct {
-		name   string
-		asleep time.Duration // of the monotonic clock
-		step   time.Duration // of the wall clock, besides
-		calls  int
-	}{
-		{"before", 4 * time.Minute, 0, 2},
-		{"at the time", longest, 0, 3},
-		{"frozen", 2 * second, time.Hour, 3},
-		{"wall set back", longest, -time.Hour, 3},
-	} {
-		inBubble(t, tt.name, func(t *testing.T) {
-			src, c, v1 := cacheOfOldV1(t, nil)
-			wantRecheck(t, c, "a", "", v1, "v1")
-			clock.Step(tt.step)
-			defer clock.Step(-tt.step)
-			time.Sleep(tt.asleep)
-			wantRecheck(t, c, "a", "", v1, "v1")
-			wantCalls(t, src, tt.calls)
-		})
-	}
 }
 
 func TestRecheckIsAUse(t *testing.T) {

@@ -128,14 +128,6 @@ func TestRefreshThatWaitsForTheNextLookLeavesWhenCancelled(t *testing.T) {
 // impatient is a context that ends before any backoff does.
 func impatient(t *testing.T) context.Context { return within(t, time.Millisecond) }
 
-// wantImpatient calls Refresh for a caller that waits for no backoff, and checks the version.
-func wantImpatient(t *testing.T, c *secretcache.Cache, rejected *secretcache.Secret, version string) {
-	t.Helper()
-	if s, err := c.Refresh(impatient(t), "a", "", rejected); err != nil || s.VersionID() != version {
-		t.Errorf("Refresh() = %v, %v, want %s", s, err, version)
-	}
-}
-
 func TestLooksBackOff(t *testing.T) { // design rule 4
 	const step = 10 * time.Millisecond
 	synctest.Test(t, func(t *testing.T) {

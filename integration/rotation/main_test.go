@@ -44,7 +44,6 @@ var strategies = []rotation.Strategy{rotation.SingleUser, rotation.AlternatingUs
 type engine struct {
 	name    string
 	secret  string // "engine" in a secret
-	other   string // another engine's
 	noTLS   bool   // there is no server with TLS
 	start   func(testing.TB, testdb.Options) *testdb.Server
 	open    func(v *env, user, password string) sqldriver.Connector

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -87,10 +88,7 @@ func TestAnyConnectorFindsTheEngine(t *testing.T) {
 func TestAnyConnectorRechecks(t *testing.T) {
 	r := &recheckable{old: version("v1", `{}`)}
 	var at driver.Location
-	conn, err := anyOf(t, "app", r, &at, "postgres")
-	if err != nil {
-		t.Fatal(err)
-	}
+	conn := must(anyOf(t, "app", r, &at, "postgres"))
 	for _, newer := range []*secretcache.Secret{nil, r.old, version("v2", `[]`)} {
 		r.newer = newer
 		_, err := conn.Connect(t.Context())
@@ -116,10 +114,7 @@ func TestAnyConnectorHasTheLocation(t *testing.T) {
 		"jdbc-secretsmanager:mysql://h/db?user=app&region=us-west-2,us-east-1",
 	} {
 		var got driver.Location
-		conn, err := anyOf(t, dsn, &recheckable{old: version("v1", credentials("app", "pw1"))}, &got, "mysql")
-		if err != nil {
-			t.Fatal(err)
-		}
+		conn := must(anyOf(t, dsn, &recheckable{old: version("v1", credentials("app", "pw1"))}, &got, "mysql"))
 		if _, err := conn.Connect(t.Context()); err != nil {
 			t.Errorf("%q: %v", dsn, err)
 		}
@@ -187,8 +182,14 @@ func TestAnyConnectorRefusesADataSourceNameAtOnce(t *testing.T) {
 		{"app?engine=oracle", driver.ErrEngineMismatch, `none of ["mysql" "mariadb"]`},
 		{"app?engine=mysql&mariadbParam=1", driver.ErrBadDSN, `"mariadbParam" is unknown`},
 		{"app?port=CANARY", driver.ErrBadDSN, `"port"`},
+		{"app?engine=", driver.ErrBadDSN, `"engine" is empty`},
+		{"app?Engine=mysql", driver.ErrBadDSN, `spelt "engine"`},
+		{"app?a=1&a=2", driver.ErrBadDSN, "twice"},
+		{"app?password=CANARY", driver.ErrBadDSN, `"password" is not allowed`},
 		{"mysql://app:CANARY@h/db", driver.ErrBadDSN, "a database's URL"},
 		{"app?region=us-west-2", driver.ErrBadDSN, "Options.Secrets"},
+		{"jdbc:mysql://h?user=app", driver.ErrBadDSN, "another driver's URL"},
+		{"jdbc-secretsmanager:mysql://h?user=", driver.ErrBadDSN, `"user"`},
 		{"jdbc-secretsmanager:CANARY", driver.ErrBadDSN, "no database's name and colon"},
 		{"jdbc-secretsmanager::CANARY", driver.ErrBadDSN, "no database's name and colon"},
 		{"jdbc-secretsmanager:CANARY !:x", driver.ErrBadDSN, "no database's name and colon"},
@@ -223,14 +224,22 @@ func TestAnyConnectorThatCannotChoose(t *testing.T) {
 		{"app", withEngine("CANARY", "pw1"), driver.ErrEngineMismatch, `choose engine "app": wrong engine: key "engine" names none of ["mysql" "mariadb"]`},
 		{"app", withEngine("oracle-ee-CANARY", "pw1"), driver.ErrEngineMismatch, `the secret is for oracle, the driver for ["mysql" "mariadb"]`},
 		{"app?mariadbParam=1", withEngine("mysql", "pw1"), driver.ErrBadDSN, `"mariadbParam" is unknown`},
+		{"app", `{"host":"h","username":"u","password":"CANARY"}`, driver.ErrMalformedSecret, `read secret "app" (version v1): malformed secret: key "engine" is missing`},
+		{"app", `{"engine":null,"password":"CANARY"}`, driver.ErrMalformedSecret, `key "engine" is missing`},
+		{"app", `{"engine":1,"password":"CANARY"}`, driver.ErrMalformedSecret, `key "engine" is not a string`},
+		{"app", `CANARY`, driver.ErrMalformedSecret, "not a JSON object"},
+		{"jdbc-secretsmanager:mysql://h?user=app", withEngine("oracle", "pw1"), driver.ErrEngineMismatch, `"engine"`},
 	} {
 		b, err := newAnyBench(t, c.dsn, c.value, driver.Options{})
 		if err != nil {
 			t.Errorf("%q: %v", c.dsn, err)
 			continue
 		}
-		if _, err := b.Connect(t.Context()); !errors.Is(err, c.kind) || !strings.Contains(err.Error(), c.text) || strings.Contains(err.Error(), "CANARY") {
-			t.Errorf("%q: Connect = %v, want %v with %s", c.dsn, err, c.kind, c.text)
+		for range 2 {
+			_, err := b.Connect(t.Context())
+			if e := (*driver.Error)(nil); !errors.As(err, &e) || !errors.Is(err, c.kind) || !strings.Contains(err.Error(), c.text) || strings.Contains(err.Error(), "CANARY") {
+				t.Errorf("%q: Connect = %v, want %v with %s", c.dsn, err, c.kind, c.text)
+			}
 		}
 		if got := b.loggedIn(); got != nil {
 			t.Errorf("%q: logged in with %q", c.dsn, got)
@@ -242,13 +251,17 @@ func TestAnyConnectorThatCannotChoose(t *testing.T) {
 // it accepts where none has the name.
 func TestAnyConnectorPrefersTheEngineOfTheName(t *testing.T) {
 	for engine, want := range map[string]string{"mariadb": "mariadb", "mysql": "mysql", "aurora": "mysql", "Aurora-MySQL": "mysql"} {
-		for dsn, value := range map[string]string{"app": withEngine(engine, "pw1"), "app?engine=" + engine: credentials("app", "pw1")} {
-			b, err := newAnyBench(t, dsn, value, driver.Options{})
-			if err != nil {
-				t.Fatal(err)
+		for dsn, value := range map[string]string{
+			"app": withEngine(engine, "pw1"), "app?engine=" + engine: credentials("app", "pw1"), "app?" + want + "Param=1": withEngine(engine, "pw1"),
+		} {
+			b := must(newAnyBench(t, dsn, value, driver.Options{}))
+			for range 2 {
+				if _, err := b.Connect(t.Context()); err != nil || strings.Join(b.loggedIn(), ",") != want {
+					t.Errorf("%q, a secret for %s: Connect = %v with %q, want %s", dsn, engine, err, b.loggedIn(), want)
+				}
 			}
-			if _, err := b.Connect(t.Context()); err != nil || strings.Join(b.loggedIn(), ",") != want {
-				t.Errorf("%q, a secret for %s: Connect = %v with %q, want %s", dsn, engine, err, b.loggedIn(), want)
+			if n := b.store.calls(""); n != 1 {
+				t.Errorf("%q: %d fetches for two connections, want 1", dsn, n)
 			}
 		}
 	}
@@ -256,10 +269,7 @@ func TestAnyConnectorPrefersTheEngineOfTheName(t *testing.T) {
 
 // Open connects, and what is printed of driver and connector is the name and the id.
 func TestAnyDriverOpensAConnection(t *testing.T) {
-	b, err := newAnyBench(t, "app", withEngine("mysql", "pw1"), driver.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := must(newAnyBench(t, "app", withEngine("mysql", "pw1"), driver.Options{}))
 	opened, err := b.Driver().Open("app")
 	if err != nil || strings.Join(b.loggedIn(), ",") != "mysql" {
 		t.Errorf("Open = %v, %v, with %q", opened, err, b.loggedIn())
@@ -272,15 +282,46 @@ func TestAnyDriverOpensAConnection(t *testing.T) {
 	}
 }
 
+// When the cache has a version for another engine, the next connection is to that.
+func TestAnyConnectorFollowsTheCacheToAnotherEngine(t *testing.T) {
+	b := must(newAnyBench(t, "app", withEngine("mysql", "pw1"), driver.Options{}))
+	for i, engine := range []string{"mariadb", "mysql", "mariadb"} {
+		b.store.put(fmt.Sprint("v", i+2), withEngine(engine, "pw1"), "AWSCURRENT")
+		b.cache.Invalidate("app")
+		before, _ := b.dbs[engine].count()
+		if _, err := b.Connect(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if n, _ := b.dbs[engine].count(); n != before+1 {
+			t.Errorf("%d logins with %s, want 1", n-before, engine)
+		}
+	}
+}
+
+// First connections at once share one connector, and so one login at a time with a version
+// that was never accepted.
+func TestAnyConnectorIsOneForManyCalls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := must(newAnyBench(t, "app", withEngine("mysql", "wrong"), driver.Options{}))
+		var wg sync.WaitGroup
+		for range 50 {
+			wg.Go(func() {
+				if _, err := b.Connect(t.Context()); !errors.Is(err, driver.ErrAuthFailed) {
+					t.Errorf("Connect = %v, want ErrAuthFailed", err)
+				}
+			})
+		}
+		wg.Wait()
+		if n, _ := b.dbs["mysql"].count(); n != 1 {
+			t.Errorf("%d logins, want 1", n)
+		}
+	})
+}
+
 // A login that is rejected leads to a version of the secret that is for another engine.
 func TestAnyConnectorFollowsTheSecretToAnotherEngine(t *testing.T) {
-	b, err := newAnyBench(t, "app", withEngine("mysql", "old"), driver.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := b.cache.Get(t.Context(), "app", ""); err != nil {
-		t.Fatal(err)
-	}
+	b := must(newAnyBench(t, "app", withEngine("mysql", "old"), driver.Options{}))
+	must(b.cache.Get(t.Context(), "app", ""))
 	b.store.put("v2", strings.Replace(withEngine("mariadb", "pw1"), "mariadb", "postgres", 1), "AWSCURRENT")
 	if _, err := b.Connect(t.Context()); !errors.Is(err, driver.ErrEngineMismatch) {
 		t.Errorf("Connect = %v, want ErrEngineMismatch: there is no such engine", err)
@@ -291,14 +332,9 @@ func TestAnyConnectorFollowsTheSecretToAnotherEngine(t *testing.T) {
 	}, &driver.Options{Secrets: b.cache, FallbackStages: []string{}})
 	b.store.put("v3", withEngine("mysql", "old"), "AWSCURRENT")
 	b.cache.Invalidate("app")
-	if _, err := b.cache.Get(t.Context(), "app", ""); err != nil {
-		t.Fatal(err)
-	}
+	must(b.cache.Get(t.Context(), "app", ""))
 	b.store.put("v4", withEngine("postgres", "pw1"), "AWSCURRENT")
-	c, err := both.NewConnector("app")
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := must(both.NewConnector("app"))
 	opened, err := c.Connect(t.Context())
 	if err != nil || opened.(*conn).addr != "db.example.com:5432" {
 		t.Errorf("Connect = %v, %v, want a connection to PostgreSQL's port", opened, err)

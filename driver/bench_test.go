@@ -15,15 +15,7 @@ import (
 // BenchmarkConnect shows what a Connector adds to the login of an engine that
 // does nothing.
 func BenchmarkConnect(b *testing.B) {
-	value := credentials("app", "pw1")
-	cache := secretcache.New(secretcache.SourceFunc(func(_ context.Context, id, _ string) (*secretcache.Secret, error) {
-		return secretcache.NewSecret(secretcache.Value{ID: id, VersionID: "v1", String: value}), nil
-	}), &secretcache.Options{TTL: time.Hour})
-	engine := idleEngine{newEngine("mysql", nil)}
-	c, err := driver.NewConnector(engine, "prod/app", &driver.Options{Secrets: cache})
-	if err != nil {
-		b.Fatal(err)
-	}
+	engine, c := newIdleConnector()
 	login, err := engine.Prepare(driver.Endpoint{})
 	if err != nil {
 		b.Fatal(err)
@@ -57,6 +49,16 @@ func BenchmarkConnect(b *testing.B) {
 	})
 }
 
+// newIdleConnector returns a connector whose secret and logins take no time.
+func newIdleConnector() (driver.Engine, *driver.Connector) {
+	value := credentials("app", "pw1")
+	cache := secretcache.New(secretcache.SourceFunc(func(_ context.Context, id, _ string) (*secretcache.Secret, error) {
+		return secretcache.NewSecret(secretcache.Value{ID: id, VersionID: "v1", String: value}), nil
+	}), nil)
+	engine := idleEngine{newEngine("mysql", nil)}
+	return engine, must(driver.NewConnector(engine, "prod/app", &driver.Options{Secrets: cache}))
+}
+
 // An idleEngine's logins do nothing but reveal the password.
 type idleEngine struct{ driver.Engine }
 
@@ -76,14 +78,7 @@ func TestConnectAllocations(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates")
 	}
-	value := credentials("app", "pw1")
-	cache := secretcache.New(secretcache.SourceFunc(func(_ context.Context, id, _ string) (*secretcache.Secret, error) {
-		return secretcache.NewSecret(secretcache.Value{ID: id, VersionID: "v1", String: value}), nil
-	}), nil)
-	c, err := driver.NewConnector(idleEngine{newEngine("mysql", nil)}, "prod/app", &driver.Options{Secrets: cache})
-	if err != nil {
-		t.Fatal(err)
-	}
+	_, c := newIdleConnector()
 	got := testing.AllocsPerRun(100, func() {
 		if _, err := c.Connect(context.Background()); err != nil {
 			t.Fatal(err)
@@ -100,9 +95,7 @@ func BenchmarkCancelledQueue(b *testing.B) {
 	for _, n := range []int{1000, 10_000, 40_000} {
 		b.Run(strconv.Itoa(n), func(b *testing.B) {
 			bench := newBench(b, func(b *bench, _ *string) { b.opts.MaxLogins = 1 })
-			if err := bench.ping(b.Context()); err != nil {
-				b.Fatal(err)
-			}
+			bench.mustPing(b)
 			for b.Loop() {
 				b.StopTimer()
 				release := make(chan struct{})

@@ -154,70 +154,68 @@ func TestNoPasswordLeaks(t *testing.T) {
 		{name: "wrong key", dsn: "prod/app?passwordKey=secret", value: `{"host":"h","username":"u","password":"` + canary + `"}`},
 		{name: "another engine", value: `{"host":"h","engine":"oracle","username":"u","password":"` + canary + `"}`},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				c := &catcher{t: t}
-				var logs bytes.Buffer
-				b := newBench(t, func(b *bench, dsn *string) {
-					if test.dsn != "" {
-						*dsn = test.dsn
-					}
-					value := test.value
-					if value == "" {
-						value = credentials("app", canary)
-						b.store.put("v0", credentials("app", canary+"0"), "AWSPREVIOUS")
-						b.store.put("v2", credentials("app", canary+"2"), "AWSPENDING")
-					}
-					b.store.put("v1", value, "AWSCURRENT")
-					b.db.set("app", canary)
-					b.db.fault = test.fault
-					b.engine.prepare = test.prepare
-					c.options(b, &logs)
-				})
-				if test.source != nil && test.name != "source hangs" {
-					if _, err := b.cache.Get(t.Context(), "prod/app", ""); err != nil {
-						t.Fatal(err)
-					}
+		inBubble(t, test.name, func(t *testing.T) {
+			c := &catcher{t: t}
+			var logs bytes.Buffer
+			b := newBench(t, func(b *bench, dsn *string) {
+				if test.dsn != "" {
+					*dsn = test.dsn
 				}
-				b.store.setFault(test.source)
-				ctx, cancel := context.WithCancel(t.Context())
-				if test.limit > 0 {
-					ctx, cancel = context.WithTimeout(t.Context(), test.limit)
+				value := test.value
+				if value == "" {
+					value = credentials("app", canary)
+					b.store.put("v0", credentials("app", canary+"0"), "AWSPREVIOUS")
+					b.store.put("v2", credentials("app", canary+"2"), "AWSPENDING")
 				}
-				defer cancel()
-				func() {
-					defer func() {
-						if r := recover(); r != nil || test.panics {
-							c.check("panic", r)
-						}
-					}()
-					err := b.ping(ctx)
-					if (err == nil) != test.ok {
-						t.Errorf("got %v", err)
-					}
-					c.check("error", err)
-					for e := range tree(err) {
-						c.check("error in the tree", e)
+				b.store.put("v1", value, "AWSCURRENT")
+				b.db.set("app", canary)
+				b.db.fault = test.fault
+				b.engine.prepare = test.prepare
+				c.options(b, &logs)
+			})
+			if test.source != nil && test.name != "source hangs" {
+				if _, err := b.cache.Get(t.Context(), "prod/app", ""); err != nil {
+					t.Fatal(err)
+				}
+			}
+			b.store.setFault(test.source)
+			ctx, cancel := context.WithCancel(t.Context())
+			if test.limit > 0 {
+				ctx, cancel = context.WithTimeout(t.Context(), test.limit)
+			}
+			defer cancel()
+			func() {
+				defer func() {
+					if r := recover(); r != nil || test.panics {
+						c.check("panic", r)
 					}
 				}()
-				synctest.Wait() // the resolution has a goroutine of its own
-				if strings.Contains(logs.String(), canary) {
-					t.Errorf("the log has the password:\n%s", logs.String())
+				err := b.ping(ctx)
+				if (err == nil) != test.ok {
+					t.Errorf("got %v", err)
 				}
-				if c.n == 0 {
-					t.Error("nothing was checked")
+				c.check("error", err)
+				for e := range tree(err) {
+					c.check("error in the tree", e)
 				}
-				// Of a nested pointer fmt prints what it points to, for verbs like %s.
-				_ = b.cache.Close()
-				synctest.Wait()
-				for _, v := range []any{b.Connector, b.Driver(), *b.Driver().(*driver.Driver), b.opts, &b.opts} {
-					for _, form := range printed(v) {
-						if strings.Contains(form, canary) {
-							t.Errorf("%T prints the password: %s", v, form)
-						}
+			}()
+			synctest.Wait() // the resolution has a goroutine of its own
+			if strings.Contains(logs.String(), canary) {
+				t.Errorf("the log has the password:\n%s", logs.String())
+			}
+			if c.n == 0 {
+				t.Error("nothing was checked")
+			}
+			// Of a nested pointer fmt prints what it points to, for verbs like %s.
+			_ = b.cache.Close()
+			synctest.Wait()
+			for _, v := range []any{b.Connector, b.Driver(), *b.Driver().(*driver.Driver), b.opts, &b.opts} {
+				for _, form := range printed(v) {
+					if strings.Contains(form, canary) {
+						t.Errorf("%T prints the password: %s", v, form)
 					}
 				}
-			})
+			}
 		})
 	}
 }

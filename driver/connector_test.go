@@ -56,46 +56,36 @@ func TestContextEndsConnect(t *testing.T) {
 			b.db.users["app"] = "other"
 		}},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				b := newBench(t, test.setup)
-				ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
-				defer cancel()
-				start := time.Now()
-				for _, err := range b.together(ctx, 3) {
-					if !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, driver.ErrAuthFailed) {
-						t.Errorf("got %v, want the context's error", err)
-					}
+		inBubble(t, test.name, func(t *testing.T) {
+			b := newBench(t, test.setup)
+			ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+			defer cancel()
+			start := time.Now()
+			for _, err := range b.together(ctx, 3) {
+				if !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, driver.ErrAuthFailed) {
+					t.Errorf("got %v, want the context's error", err)
 				}
-				if d := time.Since(start); d > 200*time.Millisecond {
-					t.Errorf("took %v, want 200ms", d)
-				}
-				// A context error is not remembered.
-				b.store.setFault(nil)
-				b.db.setFault(nil)
-				b.db.set("app", "pw1")
-				time.Sleep(2 * time.Second)
-				if err := b.ping(t.Context()); err != nil {
-					t.Errorf("afterwards: %v", err)
-				}
-			})
+			}
+			wantBetween(t, "time", time.Since(start), 0, 200*time.Millisecond)
+			// A context error is not remembered.
+			b.store.setFault(nil)
+			b.db.setFault(nil)
+			b.db.set("app", "pw1")
+			time.Sleep(2 * time.Second)
+			b.wantPing(t) // afterwards
 		})
 	}
 }
 
 func TestContextThatHasEndedSendsNoLogin(t *testing.T) {
 	b := newBench(t)
-	if err := b.ping(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	b.mustPing(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := b.ping(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want %v", err, context.Canceled)
 	}
-	if all, _ := b.db.count(); all != 1 {
-		t.Errorf("%d logins, want 1", all)
-	}
+	wantEqual(t, "logins", b.logins(), 1)
 }
 
 func TestConnectTimeout(t *testing.T) {
@@ -104,26 +94,20 @@ func TestConnectTimeout(t *testing.T) {
 	}{
 		{0, 30 * time.Second}, {5 * time.Second, 5 * time.Second}, {-1, time.Hour},
 	} {
-		t.Run(fmt.Sprint(test.option), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				b := newBench(t, func(b *bench, _ *string) {
-					b.opts.ConnectTimeout = test.option
-					b.db.fault = hang
-				})
-				ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
-				defer cancel()
-				start := time.Now()
-				err := b.ping(ctx)
-				if !errors.Is(err, context.DeadlineExceeded) {
-					t.Errorf("got %v, want %v", err, context.DeadlineExceeded)
-				}
-				if d := time.Since(start); d != test.want {
-					t.Errorf("took %v, want %v", d, test.want)
-				}
-				if ours := strings.Contains(err.Error(), fmt.Sprintf("not connected within %v", test.want)); ours != (test.want < time.Hour) {
-					t.Errorf("error %q, says whose timeout it was: %t", err, ours)
-				}
+		inBubble(t, fmt.Sprint(test.option), func(t *testing.T) {
+			b := newBench(t, func(b *bench, _ *string) {
+				b.opts.ConnectTimeout = test.option
+				b.db.fault = hang
 			})
+			start := time.Now()
+			err := b.pingFor(t, time.Hour)
+			if !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("got %v, want %v", err, context.DeadlineExceeded)
+			}
+			wantEqual(t, "time", time.Since(start), test.want)
+			if ours := strings.Contains(err.Error(), fmt.Sprintf("not connected within %v", test.want)); ours != (test.want < time.Hour) {
+				t.Errorf("error %q, says whose timeout it was: %t", err, ours)
+			}
 		})
 	}
 }
@@ -139,9 +123,7 @@ func TestConnectTimeoutCoversTheRetry(t *testing.T) {
 		})
 		start := time.Now()
 		isAuthFailed(t, b.ping(t.Context()), "v1")
-		if d := time.Since(start); d != 10*time.Second {
-			t.Errorf("took %v, want 10s", d)
-		}
+		wantEqual(t, "time", time.Since(start), 10*time.Second)
 	})
 }
 
@@ -193,51 +175,46 @@ func TestErrors(t *testing.T) {
 				`the secret has no other AWSCURRENT version; the secret has no AWSPENDING version; check that user and password in the secret are the database's (1 login in `},
 		{"no connection and no error", func(b *bench, _ *string) { b.opts.Secrets = nil }, nil, "neither"},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				b := newBench(t, test.setup)
-				if test.text == "neither" {
-					c, err := driver.NewConnector(silentEngine{b.engine}, "prod/app", &b.opts)
-					if err != nil {
-						t.Fatal(err)
-					}
-					b.Connector = c
+		inBubble(t, test.name, func(t *testing.T) {
+			b := newBench(t, test.setup)
+			if test.text == "neither" {
+				c := must(driver.NewConnector(silentEngine{b.engine}, "prod/app", &b.opts))
+				b.Connector = c
+			}
+			err := b.ping(t.Context())
+			var e *driver.Error
+			if !errors.As(err, &e) || e != err || e.SecretID != "prod/app" {
+				t.Fatalf("got %#v, want a *driver.Error for the secret", err)
+			}
+			if inner := (*driver.Error)(nil); errors.As(e.Err, &inner) {
+				t.Errorf("%v has a *driver.Error within", err)
+			}
+			for _, want := range test.is {
+				if !errors.Is(err, want) {
+					t.Errorf("%v does not match %v", err, want)
 				}
-				err := b.ping(t.Context())
-				var e *driver.Error
-				if !errors.As(err, &e) || e != err || e.SecretID != "prod/app" {
-					t.Fatalf("got %#v, want a *driver.Error for the secret", err)
+			}
+			if errors.Is(err, sqldriver.ErrBadConn) {
+				t.Errorf("%v matches driver.ErrBadConn", err)
+			}
+			for e := range tree(err) {
+				if e == sqldriver.ErrBadConn {
+					t.Errorf("%v has driver.ErrBadConn in its tree", err)
 				}
-				if inner := (*driver.Error)(nil); errors.As(e.Err, &inner) {
-					t.Errorf("%v has a *driver.Error within", err)
-				}
-				for _, want := range test.is {
-					if !errors.Is(err, want) {
-						t.Errorf("%v does not match %v", err, want)
-					}
-				}
-				if errors.Is(err, sqldriver.ErrBadConn) {
-					t.Errorf("%v matches driver.ErrBadConn", err)
-				}
-				for e := range tree(err) {
-					if e == sqldriver.ErrBadConn {
-						t.Errorf("%v has driver.ErrBadConn in its tree", err)
-					}
-				}
-				if !strings.Contains(err.Error(), test.text) {
-					t.Errorf("got %q, want %q", err, test.text)
-				}
-				// database/sql connects three times for ErrBadConn.
-				all, _ := b.db.count()
-				db := sql.OpenDB(b.Connector)
-				defer db.Close()
-				if err := db.PingContext(t.Context()); err == nil {
-					t.Error("Ping succeeds")
-				}
-				if n, _ := b.db.count(); n > all+2 {
-					t.Errorf("database/sql sent %d logins", n-all)
-				}
-			})
+			}
+			if !strings.Contains(err.Error(), test.text) {
+				t.Errorf("got %q, want %q", err, test.text)
+			}
+			// database/sql connects three times for ErrBadConn.
+			all, _ := b.db.count()
+			db := sql.OpenDB(b.Connector)
+			defer db.Close()
+			if err := db.PingContext(t.Context()); err == nil {
+				t.Error("Ping succeeds")
+			}
+			if n, _ := b.db.count(); n > all+2 {
+				t.Errorf("database/sql sent %d logins", n-all)
+			}
 		})
 	}
 }
@@ -314,9 +291,7 @@ func TestTraceAndLog(t *testing.T) {
 			b.db.users["app"] = "pw2"
 			b.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
 		})
-		if err := b.ping(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		b.mustPing(t)
 		want := []string{
 			`secret AWSCURRENT v1 <nil>`,
 			`start AWSCURRENT v1 db.example.com:3306`,
@@ -345,9 +320,7 @@ func TestTraceAndLog(t *testing.T) {
 			t.Fatal("connected")
 		}
 		events = nil
-		short, cancel := context.WithTimeout(t.Context(), time.Millisecond)
-		defer cancel()
-		if err := b.ping(short); err == nil {
+		if err := b.pingFor(t, time.Millisecond); err == nil {
 			t.Fatal("connected")
 		}
 		for _, e := range events {
@@ -374,9 +347,7 @@ func TestGuardKnowsBeforeLoginDone(t *testing.T) {
 		})
 		isAuthFailed(t, b.ping(t.Context()), "v1")
 		isAuthFailed(t, inner, "v1")
-		if all, _ := b.db.count(); all != 1 {
-			t.Errorf("%d logins, want 1", all)
-		}
+		wantEqual(t, "logins", b.logins(), 1)
 	})
 }
 
@@ -388,27 +359,23 @@ func TestSecretChangesUnderAConnect(t *testing.T) {
 	}{
 		{1, true}, {2, true}, {3, true}, {1000, false},
 	} {
-		t.Run(fmt.Sprint(test.changes), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				b := newBench(t, func(_ *bench, dsn *string) { *dsn = "prod/app?fallback=none" })
-				n := 1
-				b.db.setFault(func(context.Context, *login) error {
-					if n > test.changes {
-						return nil
-					}
-					n++
-					password := fmt.Sprint("pw", n)
-					b.db.set("app", password)
-					b.store.put(fmt.Sprint("v", n), credentials("app", password), "AWSCURRENT")
+		inBubble(t, fmt.Sprint(test.changes), func(t *testing.T) {
+			b := newBench(t, withDSN("prod/app?fallback=none"))
+			n := 1
+			b.db.setFault(func(context.Context, *login) error {
+				if n > test.changes {
 					return nil
-				})
-				if err := b.ping(t.Context()); (err == nil) != test.want {
-					t.Errorf("got %v", err)
 				}
-				if all, _ := b.db.count(); all > 5 {
-					t.Errorf("%d logins", all)
-				}
+				n++
+				password := fmt.Sprint("pw", n)
+				b.db.set("app", password)
+				b.store.put(fmt.Sprint("v", n), credentials("app", password), "AWSCURRENT")
+				return nil
 			})
+			if err := b.ping(t.Context()); (err == nil) != test.want {
+				t.Errorf("got %v", err)
+			}
+			wantBetween(t, "logins", b.logins(), 0, 5)
 		})
 	}
 }
@@ -417,9 +384,7 @@ func TestSecretChangesUnderAConnect(t *testing.T) {
 func TestWholeTupleIsReplaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
-		if err := b.ping(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		b.mustPing(t)
 		b.db.set("app", "closed")
 		b.db.set("app2", "pw2")
 		b.store.put("v2", `{"host":"new.example.com","port":"3307","dbname":"d2","username":"app2","password":"pw2"}`, "AWSCURRENT")
@@ -439,14 +404,10 @@ func TestWholeTupleIsReplaced(t *testing.T) {
 // The engine's configuration is for one endpoint: the database counts.
 func TestDatabaseChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, func(b *bench, _ *string) {
-			b.cache = secretcache.New(b.store, &secretcache.Options{TTL: -1})
-		})
+		b := newBench(t, withTTL(-1))
 		for i, database := range []string{"one", "two", "two", "one"} {
 			b.store.put(fmt.Sprint("db", i), `{"host":"h","dbname":"`+database+`","username":"app","password":"pw1"}`, "AWSCURRENT")
-			if err := b.ping(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			b.mustPing(t)
 			if ep := b.engine.endpoints[len(b.engine.endpoints)-1]; ep.Database != database {
 				t.Errorf("connect %d: database %q, want %q", i, ep.Database, database)
 			}
@@ -463,17 +424,11 @@ func TestCacheWithHook(t *testing.T) {
 			b.cache = secretcache.New(b.store, &secretcache.Options{Hook: rot13{}})
 		})
 		for range 3 {
-			if err := b.ping(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			b.mustPing(t)
 		}
 		b.rotate("v2", "pw2")
-		if err := b.ping(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		if n := b.store.calls(""); n != 2 {
-			t.Errorf("%d fetches, want 2", n)
-		}
+		b.mustPing(t)
+		b.wantFetches(t, "", 2)
 	})
 }
 

@@ -282,11 +282,8 @@ func TestAnEngineTakesOtherKeysOfTheSecret(t *testing.T) {
 	} {
 		e := keyEngine{newEngine("mysql", nil), &driver.Credentials{}}
 		e.info.Keys, e.info.NoPassword = []string{"privateKey", "account"}, true
-		conn, err := driver.NewConnector(e, "app", &driver.Options{Secrets: &recheckable{old: version("v1", c.secret), newer: version("v1", c.secret)}, FallbackStages: []string{}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, err = conn.Connect(t.Context())
+		conn := must(driver.NewConnector(e, "app", &driver.Options{Secrets: &recheckable{old: version("v1", c.secret), newer: version("v1", c.secret)}, FallbackStages: []string{}}))
+		_, err := conn.Connect(t.Context())
 		got := fmt.Sprintf("%q %q %q", e.got.Keys["privateKey"].Reveal(), e.got.Keys["account"].Reveal(), e.got.Password.Reveal())
 		if err != nil && strings.Contains(err.Error(), "key ") {
 			got = err.Error()
@@ -299,10 +296,7 @@ func TestAnEngineTakesOtherKeysOfTheSecret(t *testing.T) {
 
 func TestSecretsThatReturnNothingAreAnError(t *testing.T) {
 	none := secretsFunc(func(string, string) (*secretcache.Secret, error) { return nil, nil })
-	conn, err := driver.NewConnector(newEngine("mysql", newDatabase("app", "pw1")), "app", &driver.Options{Secrets: none})
-	if err != nil {
-		t.Fatal(err)
-	}
+	conn := must(driver.NewConnector(newEngine("mysql", newDatabase("app", "pw1")), "app", &driver.Options{Secrets: none}))
 	if _, err := conn.Connect(t.Context()); err == nil || !strings.Contains(err.Error(), "neither a secret nor an error") {
 		t.Errorf("Connect = %v", err)
 	}

@@ -315,9 +315,7 @@ func (p *play) watch(f func() error) {
 // warm connects once, unwatched.
 func (p *play) warm() {
 	p.t.Helper()
-	if err := p.ping(p.t.Context()); err != nil {
-		p.t.Fatal(err)
-	}
+	p.mustPing(p.t)
 }
 
 func (p *play) first()  { p.warm(); p.next() }

@@ -373,17 +373,14 @@ func TestRefusedKeys(t *testing.T) {
 }
 
 func TestEmptyDSNWaitsForConnect(t *testing.T) {
-	c, err := driver.NewConnector(newEngine("mysql", nil), "", &driver.Options{Secrets: secretsFunc(nil)})
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := must(driver.NewConnector(newEngine("mysql", nil), "", &driver.Options{Secrets: secretsFunc(nil)}))
 	if got := c.String(); got != "secretsmanager-mysql" {
 		t.Errorf("String() = %q", got)
 	}
 	if d, ok := c.Driver().(*driver.Driver); !ok {
 		t.Errorf("Driver() is a %T", d)
 	}
-	_, err = c.Connect(t.Context())
+	_, err := c.Connect(t.Context())
 	checkDSNError(t, "", err, driver.ErrBadDSN)
 }
 
@@ -479,10 +476,7 @@ func TestOptionsAreCopied(t *testing.T) {
 	}
 	name := fmt.Sprintf("copied-%d-%d", os.Getpid(), time.Now().UnixNano())
 	driver.Register(name, e, opts)
-	c, err := driver.NewConnector(e, "s", opts)
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := must(driver.NewConnector(e, "s", opts))
 	opts.FallbackStages[0] = "CHANGED"
 	opts.TLS.ServerName = "changed"
 	opts.Trace.ConnectDone = func(context.Context, driver.ConnectInfo) { t.Error("the trace was changed") }
@@ -517,11 +511,9 @@ func TestOptionsAreCopied(t *testing.T) {
 
 // Prepare is called once for an endpoint, and gets what the DSN says.
 func TestPrepareOncePerEndpoint(t *testing.T) {
-	b := newBench(t, func(_ *bench, dsn *string) { *dsn = "prod/app?app=x&dbname=d" })
+	b := newBench(t, withDSN("prod/app?app=x&dbname=d"))
 	for range 3 {
-		if err := b.ping(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		b.mustPing(t)
 	}
 	want := driver.Endpoint{Host: "db.example.com", Port: 3306, Database: "d"}
 	if n := len(b.engine.endpoints); n != 1 {

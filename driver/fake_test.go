@@ -1,6 +1,7 @@
 package driver_test
 
 import (
+	"cmp"
 	"context"
 	sqldriver "database/sql/driver"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
@@ -154,6 +156,29 @@ func hang(ctx context.Context, _ *login) error {
 // always is a fault.
 func always(err error) func(context.Context, *login) error {
 	return func(context.Context, *login) error { return err }
+}
+
+// forLogin, forPassword and forAddress restrict a fault to the n-th login, to those with a
+// password and to those at an address.
+func forLogin(n int, fault func(context.Context, *login) error) func(context.Context, *login) error {
+	return only(func(l *login) bool { return l.n == n }, fault)
+}
+
+func forPassword(password string, fault func(context.Context, *login) error) func(context.Context, *login) error {
+	return only(func(l *login) bool { return l.password == password }, fault)
+}
+
+func forAddress(addr string, fault func(context.Context, *login) error) func(context.Context, *login) error {
+	return only(func(l *login) bool { return l.addr == addr }, fault)
+}
+
+func only(those func(*login) bool, fault func(context.Context, *login) error) func(context.Context, *login) error {
+	return func(ctx context.Context, l *login) error {
+		if !those(l) {
+			return nil
+		}
+		return fault(ctx, l)
+	}
 }
 
 // wait sleeps; a fake server's time is the test's.
@@ -378,6 +403,16 @@ func (s *store) setFault(f func(ctx context.Context, stage string) error) {
 	s.fault = f
 }
 
+// failStage makes the fetches of one stage fail.
+func (s *store) failStage(stage string, err error) {
+	s.setFault(func(_ context.Context, fetched string) error {
+		if fetched != stage {
+			return nil
+		}
+		return err
+	})
+}
+
 // calls returns how many fetches were seen, of one stage or, if that is empty, of all.
 func (s *store) calls(stage string) int {
 	s.mu.Lock()
@@ -457,6 +492,42 @@ func newBench(t testing.TB, setup ...func(b *bench, dsn *string)) *bench {
 	return b
 }
 
+// wrongPassword and the functions after it are set-ups of newBench. With wrongPassword the
+// database rejects the secret.
+func wrongPassword(b *bench, _ *string) { b.db.set("app", "other") }
+
+func withDSN(dsn string) func(*bench, *string) {
+	return func(_ *bench, d *string) { *d = dsn }
+}
+
+func withLatency(d time.Duration) func(*bench, *string) {
+	return func(b *bench, _ *string) { b.db.latency = func(int) time.Duration { return d } }
+}
+
+func withTTL(ttl time.Duration) func(*bench, *string) {
+	return func(b *bench, _ *string) { b.cache = secretcache.New(b.store, &secretcache.Options{TTL: ttl}) }
+}
+
+func withRefreshDone(f func(driver.RefreshInfo)) func(*bench, *string) {
+	return func(b *bench, _ *string) {
+		b.opts.Trace = &driver.Trace{RefreshDone: func(_ context.Context, i driver.RefreshInfo) { f(i) }}
+	}
+}
+
+// withSecrets puts something between the connector and the cache.
+func withSecrets(wrap func(driver.Secrets) driver.Secrets) func(*bench, *string) {
+	return func(b *bench, _ *string) {
+		b.cache = secretcache.New(b.store, nil)
+		b.opts.Secrets = wrap(b.cache)
+	}
+}
+
+// inBubble runs a subtest in a synctest bubble.
+func inBubble(t *testing.T, name string, test func(t *testing.T)) {
+	t.Helper()
+	t.Run(name, func(t *testing.T) { synctest.Test(t, test) })
+}
+
 // ping connects once.
 func (b *bench) ping(ctx context.Context) error {
 	c, err := b.Connect(ctx)
@@ -466,6 +537,82 @@ func (b *bench) ping(ctx context.Context) error {
 		panic("a connection and an error")
 	}
 	return err
+}
+
+// mustPing connects once, which must succeed. wantPing is for other goroutines than the
+// test's.
+func (b *bench) mustPing(t testing.TB) {
+	t.Helper()
+	if err := b.ping(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (b *bench) wantPing(t testing.TB) {
+	t.Helper()
+	if err := b.ping(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// pingFor connects once, with a context that ends after d.
+func (b *bench) pingFor(t testing.TB, d time.Duration) error {
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	defer cancel()
+	return b.ping(ctx)
+}
+
+// mustPingTogether connects n times at once. All must succeed.
+func (b *bench) mustPingTogether(t testing.TB, n int) {
+	t.Helper()
+	for i, err := range b.together(t.Context(), n) {
+		if err != nil {
+			t.Fatalf("connection attempt %d of %d: %v", i, n, err)
+		}
+	}
+}
+
+// mustBeRejectedTogether connects n times at once. The server must reject all.
+func (b *bench) mustBeRejectedTogether(t testing.TB, n int, version string) {
+	t.Helper()
+	for _, err := range b.together(t.Context(), n) {
+		isAuthFailed(t, err, version)
+	}
+}
+
+// wantLogins checks how many logins the database saw, and how many of them it rejected.
+func (b *bench) wantLogins(t testing.TB, all, rejected int) {
+	t.Helper()
+	if n, r := b.db.count(); n != all || r != rejected {
+		t.Errorf("%d logins, %d rejected; want %d, %d", n, r, all, rejected)
+	}
+}
+
+// logins and rejections are the numbers that wantLogins checks, for a test that needs one.
+func (b *bench) logins() int     { all, _ := b.db.count(); return all }
+func (b *bench) rejections() int { _, rejected := b.db.count(); return rejected }
+
+// wantEqual checks a number or a time, and wantBetween that one is within its limits.
+func wantEqual[T comparable](t testing.TB, what string, got, want T) {
+	t.Helper()
+	if got != want {
+		t.Errorf("%s: %v, want %v", what, got, want)
+	}
+}
+
+func wantBetween[T cmp.Ordered](t testing.TB, what string, got, low, high T) {
+	t.Helper()
+	if got < low || got > high {
+		t.Errorf("%s: %v, want %v to %v", what, got, low, high)
+	}
+}
+
+// wantFetches checks how often a stage was fetched, or all stages if it is empty.
+func (b *bench) wantFetches(t testing.TB, stage string, n int) {
+	t.Helper()
+	if got := b.store.calls(stage); got != n {
+		t.Errorf("%d fetches of %s, want %d", got, cmp.Or(stage, "all stages"), n)
+	}
 }
 
 // together connects n times at once and returns the errors.
@@ -479,10 +626,16 @@ func (b *bench) together(ctx context.Context, n int) []error {
 	return errs
 }
 
-// rotate does the four steps of a single-user rotation at once, the database first.
-func (b *bench) rotate(version, password string) {
+// startRotation does the first steps of a single-user rotation: the database has the new
+// password, and the version with it is AWSPENDING.
+func (b *bench) startRotation(version, password string) {
 	b.store.put(version, credentials("app", password), "AWSPENDING")
 	b.db.set("app", password)
+}
+
+// rotate does all steps of a single-user rotation at once, the database first.
+func (b *bench) rotate(version, password string) {
+	b.startRotation(version, password)
 	b.store.move("AWSCURRENT", version)
 }
 

@@ -18,58 +18,47 @@ import (
 // nothing, closes superseded ones as well.
 func TestCloseSupersededWithRareCheckouts(t *testing.T) {
 	for name, ttl := range map[string]time.Duration{"TTL of a minute": time.Minute, "no TTL": -1} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				p := newPool(t, 1, func(b *bench, _ *string) {
-					b.cache = secretcache.New(b.store, &secretcache.Options{TTL: ttl})
-				})
-				p.rotate("v2", "pw2")
-				for range 4 { // to have the secret read, the new version proven, the connection closed
-					time.Sleep(5 * time.Minute)
-					p.use(1)
-					synctest.Wait()
-				}
-				if got := p.use(1); !slices.Equal(got, []string{"pw2"}) {
-					t.Errorf("after 20 minutes the pool has a connection of %q, want pw2", got)
-				}
-			})
+		inBubble(t, name, func(t *testing.T) {
+			p := newPool(t, 1, withTTL(ttl))
+			p.rotate("v2", "pw2")
+			for range 4 { // to have the secret read, the new version proven, the connection closed
+				time.Sleep(5 * time.Minute)
+				p.use(1)
+				synctest.Wait()
+			}
+			if got := p.use(1); !slices.Equal(got, []string{"pw2"}) {
+				t.Errorf("after 20 minutes the pool has a connection of %q, want pw2", got)
+			}
 		})
 	}
 }
 
 // A wall clock that is set back holds nothing up.
 func TestWallClockSetBack(t *testing.T) {
-	t.Run("connections are closed", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			p := newPool(t, 1)
-			time.Sleep(time.Minute)
-			p.use(1)
-			clock.Step(-time.Hour)
-			defer clock.Step(time.Hour)
-			p.rotate("v2", "pw2")
-			p.cache.Invalidate("prod/app")
-			p.until(1, "pw2", 5*time.Second)
-		})
+	inBubble(t, "connections are closed", func(t *testing.T) {
+		p := newPool(t, 1)
+		time.Sleep(time.Minute)
+		p.use(1)
+		clock.Step(-time.Hour)
+		defer clock.Step(time.Hour)
+		p.rotateAndInvalidate("v2", "pw2")
+		p.until(1, "pw2", 5*time.Second)
 	})
-	t.Run("the secret is read again in an outage", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			b := newBench(t)
-			if err := b.ping(t.Context()); err != nil {
-				t.Fatal(err)
+	inBubble(t, "the secret is read again in an outage", func(t *testing.T) {
+		b := newBench(t)
+		b.mustPing(t)
+		b.db.setFault(gone(errRefusedConn))
+		_ = b.ping(t.Context())
+		clock.Step(-time.Hour)
+		defer clock.Step(time.Hour)
+		b.store.put("v2", movedSecret, "AWSCURRENT")
+		start := time.Now()
+		for b.ping(t.Context()) != nil {
+			if took := time.Since(start); took > 5*time.Minute+10*time.Second {
+				t.Fatalf("not recovered after %v", took)
 			}
-			b.db.setFault(gone(errRefusedConn))
-			_ = b.ping(t.Context())
-			clock.Step(-time.Hour)
-			defer clock.Step(time.Hour)
-			b.store.put("v2", movedSecret, "AWSCURRENT")
-			start := time.Now()
-			for b.ping(t.Context()) != nil {
-				if took := time.Since(start); took > 5*time.Minute+10*time.Second {
-					t.Fatalf("not recovered after %v", took)
-				}
-				time.Sleep(time.Second)
-			}
-		})
+			time.Sleep(time.Second)
+		}
 	})
 }
 
@@ -77,18 +66,14 @@ func TestWallClockSetBack(t *testing.T) {
 func TestFreezeCountsInAnOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
-		if err := b.ping(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		b.mustPing(t)
 		b.db.setFault(gone(errRefusedConn))
 		_ = b.ping(t.Context())
 		b.store.put("v2", movedSecret, "AWSCURRENT")
 		time.Sleep(2 * time.Second)
 		clock.Step(10 * time.Minute)
 		defer clock.Step(-10 * time.Minute)
-		if err := b.ping(t.Context()); err != nil {
-			t.Errorf("10 minutes later by the wall clock: %v", err)
-		}
+		b.wantPing(t) // 10 minutes later by the wall clock
 	})
 }
 
@@ -101,9 +86,7 @@ func TestStaleSecretIsReported(t *testing.T) {
 			log.logTo(b)
 			b.opts.Trace = &driver.Trace{SecretDone: func(_ context.Context, i driver.SecretInfo) { traced = append(traced, i) }}
 		})
-		if err := b.ping(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		b.mustPing(t)
 		fetched := time.Now()
 		b.store.setFault(func(context.Context, string) error { return secretcache.ErrAccessDenied })
 		time.Sleep(3 * time.Hour)
@@ -113,9 +96,7 @@ func TestStaleSecretIsReported(t *testing.T) {
 		log.text.Reset()
 		pings := 0
 		for start := time.Now(); time.Since(start) < time.Hour; time.Sleep(10 * time.Second) {
-			if err := b.ping(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			b.mustPing(t)
 			pings++
 		}
 		if log.n < 5 || log.n > 7 {
@@ -153,28 +134,18 @@ func TestDeadlineTellsTheLastFailure(t *testing.T) {
 			t.Errorf("got %v, want the deadline and why the secret had not come", err)
 		}
 	}
-	t.Run("at the first reading", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			b := newBench(t)
-			b.store.setFault(throttled)
-			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-			defer cancel()
-			check(t, b.ping(ctx))
-		})
+	inBubble(t, "at the first reading", func(t *testing.T) {
+		b := newBench(t)
+		b.store.setFault(throttled)
+		check(t, b.pingFor(t, time.Second))
 	})
-	t.Run("at a refresh", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			b := newBench(t)
-			if err := b.ping(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			b.db.set("app", "other")
-			b.store.setFault(throttled)
-			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-			defer cancel()
-			err := b.ping(ctx)
-			check(t, err)
-			isAuthFailed(t, err, "v1")
-		})
+	inBubble(t, "at a refresh", func(t *testing.T) {
+		b := newBench(t)
+		b.mustPing(t)
+		b.db.set("app", "other")
+		b.store.setFault(throttled)
+		err := b.pingFor(t, time.Second)
+		check(t, err)
+		isAuthFailed(t, err, "v1")
 	})
 }

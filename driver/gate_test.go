@@ -31,6 +31,12 @@ func otherStages(n int) (names []string) {
 	return names
 }
 
+// newBenchOfStages returns a connector with those fallback stages, whose database rejects
+// every version.
+func newBenchOfStages(t *testing.T, stages []string, setup ...func(*bench, *string)) *bench {
+	return newBench(t, append(setup, wrongPassword, withDSN("prod/app?fallback="+strings.Join(stages, ",")))...)
+}
+
 // hasOtherVersions gives each of those stages a version of its own, with a wrong password.
 func (b *bench) hasOtherVersions(stages []string) {
 	for _, stage := range stages {
@@ -43,9 +49,7 @@ func (b *bench) hasOtherVersions(stages []string) {
 func TestRejectionFromBeforeTheStageMoved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
-		if err := b.ping(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		b.mustPing(t)
 		b.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
 		b.db.set("app", "pw0") // neither of the two
 		b.db.early = true
@@ -58,23 +62,15 @@ func TestRejectionFromBeforeTheStageMoved(t *testing.T) {
 			return nil
 		})
 		var wg sync.WaitGroup
-		wg.Go(func() {
-			if err := b.ping(t.Context()); err != nil {
-				t.Errorf("the call that tried v2 too early: %v", err)
-			}
-		})
+		wg.Go(func() { b.wantPing(t) })    // the call that tried v2 too early
 		time.Sleep(150 * time.Millisecond) // v1 was rejected, v2 is on its way
 		b.db.set("app", "pw2")
 		b.store.move("AWSCURRENT", "v2")
 		b.cache.Invalidate("prod/app")
 		start := time.Now()
-		if err := b.ping(t.Context()); err != nil {
-			t.Errorf("a call that saw the stage move: %v", err)
-		}
+		b.wantPing(t) // a call that saw the stage move
 		wg.Wait()
-		if took := time.Since(start); took > 1500*time.Millisecond {
-			t.Errorf("took %v", took)
-		}
+		wantBetween(t, "time", time.Since(start), 0, 1500*time.Millisecond)
 	})
 }
 
@@ -83,22 +79,12 @@ func TestRejectionFromBeforeTheStageMoved(t *testing.T) {
 func TestManyRejectedVersionsDoNotBringTheCurrentOneBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		stages := otherStages(100)
-		b := newBench(t, func(b *bench, dsn *string) {
-			*dsn = "prod/app?fallback=" + strings.Join(stages, ",")
-			b.db.set("app", "other")
-			b.db.latency = func(int) time.Duration { return 5 * time.Millisecond }
-		})
+		b := newBenchOfStages(t, stages, withLatency(5*time.Millisecond))
 		b.hasOtherVersions(stages)
 		isAuthFailed(t, b.ping(t.Context()), "v1")
-		if all, _ := b.db.count(); all != 101 {
-			t.Fatalf("%d logins, want one with each of the 101 versions", all)
-		}
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
-		defer cancel()
-		isAuthFailed(t, b.ping(ctx), "v1") // half a second after the first
-		if n := b.db.sent("pw1"); n != 1 {
-			t.Errorf("%d logins with the current version, want 1", n)
-		}
+		wantEqual(t, "logins", b.logins(), 101)                  // one with each version
+		isAuthFailed(t, b.pingFor(t, 20*time.Millisecond), "v1") // half a second after the first
+		wantEqual(t, "logins with the current version", b.db.sent("pw1"), 1)
 	})
 }
 
@@ -106,15 +92,10 @@ func TestManyRejectedVersionsDoNotBringTheCurrentOneBack(t *testing.T) {
 func TestLongPausesAreRememberedLonger(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		stages := otherStages(40)
-		b := newBench(t, func(b *bench, dsn *string) {
-			*dsn = "prod/app?fallback=AWSPENDING," + strings.Join(stages, ",")
-			b.db.set("app", "other")
-			b.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
-		})
+		b := newBenchOfStages(t, append([]string{"AWSPENDING"}, stages...))
+		b.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
 		try := func() {
-			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
-			defer cancel()
-			_ = b.ping(ctx)
+			_ = b.pingFor(t, 10*time.Millisecond)
 			time.Sleep(time.Second)
 		}
 		for b.db.sent("pw2") < 8 { // the next pause is about two minutes
@@ -127,9 +108,7 @@ func TestLongPausesAreRememberedLonger(t *testing.T) {
 		if n := b.db.sent("password of S40"); n == 0 {
 			t.Fatal("the versions of the other stages were not tried")
 		}
-		if n := b.db.sent("pw2"); n != 8 {
-			t.Errorf("%d logins with the pending version, want no more than the 8 before the pause", n)
-		}
+		wantEqual(t, "logins with the pending version", b.db.sent("pw2"), 8)
 	})
 }
 
@@ -137,15 +116,10 @@ func TestLongPausesAreRememberedLonger(t *testing.T) {
 func TestVersionsOfManyStagesAreTriedSeldom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		stages := otherStages(31)
-		b := newBench(t, func(b *bench, dsn *string) {
-			*dsn = "prod/app?fallback=" + strings.Join(stages, ",")
-			b.db.set("app", "other")
-		})
+		b := newBenchOfStages(t, stages)
 		b.hasOtherVersions(stages)
 		for start := time.Now(); time.Since(start) < time.Hour; time.Sleep(5 * time.Second) {
-			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
-			isAuthFailed(t, b.ping(ctx), "v1")
-			cancel()
+			isAuthFailed(t, b.pingFor(t, 10*time.Millisecond), "v1")
 		}
 		for _, stage := range stages {
 			if n := b.db.sent("password of " + stage); n < 2 || n > 26 {
@@ -163,55 +137,34 @@ func TestHangingLoginKeepsItsPlaceInMaxLogins(t *testing.T) {
 			b.opts.MaxLogins = 1
 			b.opts.ConnectTimeout = -1
 		})
-		if err := b.ping(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		b.mustPing(t)
 		release := make(chan struct{})
-		b.db.setFault(func(_ context.Context, l *login) error {
-			if l.n == 1 {
-				<-release
-			}
-			return nil
-		})
+		b.db.setFault(forLogin(1, func(context.Context, *login) error { <-release; return nil }))
 		var wg sync.WaitGroup
 		wg.Go(func() { _ = b.ping(t.Context()) })
 		synctest.Wait()
 		for i := range 50 {
 			b.rotate(fmt.Sprintf("v%d", i+2), fmt.Sprintf("pw%d", i+2))
 			b.cache.Invalidate("prod/app")
-			if err := b.ping(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			b.mustPing(t)
 		}
 		b.store.move("AWSCURRENT", "v1")
 		b.db.set("app", "pw1")
 		b.cache.Invalidate("prod/app")
-		wg.Go(func() {
-			if err := b.ping(t.Context()); err != nil {
-				t.Error(err)
-			}
-		})
+		wg.Go(func() { b.wantPing(t) })
 		time.Sleep(time.Minute)
-		if n := b.db.sent("pw1"); n != 2 {
-			t.Errorf("%d logins with v1 while the second one hangs, want 2", n)
-		}
+		wantEqual(t, "logins with v1 while the second one hangs", b.db.sent("pw1"), 2)
 		close(release)
 		wg.Wait()
-		if n := b.db.sent("pw1"); n != 3 {
-			t.Errorf("%d logins with v1 after the second one ended, want 3", n)
-		}
+		wantEqual(t, "logins with v1 after the second one ended", b.db.sent("pw1"), 3)
 	})
 }
 
 // However long the password has been wrong, a new version is found within half a minute.
 func TestNewVersionIsFoundWithinHalfAMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, func(b *bench, _ *string) { b.db.set("app", "other") })
-		try := func() error {
-			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
-			defer cancel()
-			return b.ping(ctx)
-		}
+		b := newBench(t, wrongPassword)
+		try := func() error { return b.pingFor(t, 10*time.Millisecond) }
 		for start := time.Now(); time.Since(start) < time.Hour; time.Sleep(time.Second) {
 			isAuthFailed(t, try(), "v1")
 		}
@@ -232,18 +185,13 @@ func TestNewVersionIsFoundWithinHalfAMinute(t *testing.T) {
 // password changes again, a version that comes a moment later is found at once.
 func TestPausesBeginAnewAfterAFallbackVersion(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, func(b *bench, _ *string) { b.db.set("app", "other") })
-		try := func() error {
-			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
-			defer cancel()
-			return b.ping(ctx)
-		}
+		b := newBench(t, wrongPassword)
+		try := func() error { return b.pingFor(t, 10*time.Millisecond) }
 		for range 600 {
 			isAuthFailed(t, try(), "v1")
 			time.Sleep(time.Second)
 		}
-		b.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
-		b.db.set("app", "pw2")
+		b.startRotation("v2", "pw2")
 		for start := time.Now(); try() != nil; time.Sleep(time.Second) {
 			if time.Since(start) > time.Minute {
 				t.Fatal("the pending version was not found")
@@ -270,12 +218,8 @@ func TestRejectionThatArrivesLateCounts(t *testing.T) {
 			return &vendorError{codeRejected, "access denied for user app"}
 		})
 		for range 5 {
-			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-			_ = b.ping(ctx)
-			cancel()
+			_ = b.pingFor(t, 50*time.Millisecond)
 		}
-		if all, _ := b.db.count(); all != 1 {
-			t.Errorf("%d logins, want 1: the server rejected the version", all)
-		}
+		wantEqual(t, "logins", b.logins(), 1) // the server rejected the version
 	})
 }

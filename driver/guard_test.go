@@ -19,24 +19,16 @@ import (
 
 func TestFirstLoginOfAVersionIsAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, func(b *bench, _ *string) {
-			b.db.latency = func(int) time.Duration { return 100 * time.Millisecond }
-		})
+		b := newBench(t, withLatency(100*time.Millisecond))
 		start := time.Now()
-		for _, err := range b.together(t.Context(), 50) {
-			if err != nil {
-				t.Fatal(err)
-			}
-		}
+		b.mustPingTogether(t, 50)
 		log := b.db.log()
 		for _, l := range log[1:] {
 			if l.begin.Before(log[0].end) {
 				t.Fatalf("login %d began before the first ended", l.n)
 			}
 		}
-		if d := time.Since(start); d != 200*time.Millisecond {
-			t.Errorf("took %v, want 200ms: one login, then all others together", d)
-		}
+		wantEqual(t, "time", time.Since(start), 200*time.Millisecond) // one login, then all others together
 	})
 }
 
@@ -50,29 +42,21 @@ func TestHungLeader(t *testing.T) {
 			if err := b.ping(t.Context()); !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("leader: got %v", err)
 			}
-			if d := time.Since(start); d != driver.DefaultConnectTimeout {
-				t.Errorf("leader returned after %v", d)
-			}
+			wantEqual(t, "time", time.Since(start), driver.DefaultConnectTimeout)
 		})
 		synctest.Wait()
 		for i := range 100 {
 			limit := time.Duration(1+i) * 50 * time.Millisecond
 			wg.Go(func() {
-				ctx, cancel := context.WithTimeout(t.Context(), limit)
-				defer cancel()
-				err := b.ping(ctx)
+				err := b.pingFor(t, limit)
 				if !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, driver.ErrAuthFailed) {
 					t.Errorf("got %v, want the context's error", err)
 				}
-				if d := time.Since(start); d != limit {
-					t.Errorf("returned after %v, want at its own deadline of %v", d, limit)
-				}
+				wantEqual(t, "time", time.Since(start), limit) // its own deadline
 			})
 		}
 		wg.Wait()
-		if all, _ := b.db.count(); all != 1 {
-			t.Errorf("%d logins, want 1", all)
-		}
+		wantEqual(t, "logins", b.logins(), 1)
 	})
 }
 
@@ -95,11 +79,7 @@ func TestCancelledLeaderHandsOver(t *testing.T) {
 		})
 		synctest.Wait()
 		for range 20 {
-			wg.Go(func() {
-				if err := b.ping(t.Context()); err != nil {
-					t.Errorf("waiter: %v", err)
-				}
-			})
+			wg.Go(func() { b.wantPing(t) }) // waiter
 		}
 		time.Sleep(time.Second)
 		cancel()
@@ -129,17 +109,9 @@ func (c lateContext) Deadline() (time.Time, bool) { return c.deadline, true }
 // does, is no network failure: the others still wait for one login's outcome.
 func TestLeaderAtItsDeadlineHandsOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, func(b *bench, _ *string) {
-			b.db.set("app", "other")
-			b.db.latency = func(int) time.Duration { return 20 * time.Millisecond }
-		})
+		b := newBench(t, wrongPassword, withLatency(20*time.Millisecond))
 		timeout := &net.OpError{Op: "dial", Net: "tcp", Err: os.ErrDeadlineExceeded}
-		b.db.fault = func(ctx context.Context, l *login) error {
-			if l.n == 0 {
-				return timeout
-			}
-			return nil
-		}
+		b.db.setFault(forLogin(0, always(timeout)))
 		var wg sync.WaitGroup
 		wg.Go(func() {
 			err := b.ping(lateContext{t.Context(), time.Now().Add(10 * time.Millisecond)})
@@ -152,24 +124,15 @@ func TestLeaderAtItsDeadlineHandsOver(t *testing.T) {
 			wg.Go(func() { isAuthFailed(t, b.ping(t.Context()), "v1") })
 		}
 		wg.Wait()
-		if all, rejected := b.db.count(); all != 2 || rejected != 1 {
-			t.Errorf("%d logins, %d rejected; want 2, 1", all, rejected)
-		}
+		b.wantLogins(t, 2, 1)
 	})
 }
 
 func TestLeaderWithNetworkFailureReleasesOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		broken := errors.New("connection reset")
-		b := newBench(t, func(b *bench, _ *string) {
-			b.db.latency = func(int) time.Duration { return 10 * time.Millisecond }
-		})
-		b.db.setFault(func(_ context.Context, l *login) error {
-			if l.n == 0 {
-				return broken
-			}
-			return nil
-		})
+		b := newBench(t, withLatency(10*time.Millisecond))
+		b.db.setFault(forLogin(0, always(broken)))
 		failed := 0
 		for _, err := range b.together(t.Context(), 50) {
 			if err != nil {
@@ -193,16 +156,8 @@ func TestLeaderWithNetworkFailureReleasesOthers(t *testing.T) {
 
 func TestPanickingEngineReleasesOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, func(b *bench, _ *string) {
-			b.opts.MaxLogins = 1
-			b.db.latency = func(int) time.Duration { return 10 * time.Millisecond }
-		})
-		b.db.setFault(func(_ context.Context, l *login) error {
-			if l.n == 0 {
-				panic("vendor bug")
-			}
-			return nil
-		})
+		b := newBench(t, withLatency(10*time.Millisecond), func(b *bench, _ *string) { b.opts.MaxLogins = 1 })
+		b.db.setFault(forLogin(0, func(context.Context, *login) error { panic("vendor bug") }))
 		var wg sync.WaitGroup
 		wg.Go(func() {
 			defer func() {
@@ -213,11 +168,7 @@ func TestPanickingEngineReleasesOthers(t *testing.T) {
 			_ = b.ping(t.Context())
 		})
 		synctest.Wait()
-		for _, err := range b.together(t.Context(), 5) {
-			if err != nil {
-				t.Error(err)
-			}
-		}
+		b.mustPingTogether(t, 5)
 		wg.Wait()
 	})
 }
@@ -231,35 +182,25 @@ func TestMaxLogins(t *testing.T) {
 		{"mysql", 0, 40}, {"oracle", 0, 3}, {"sqlserver", 0, 3}, {"db2", 0, 3},
 		{"oracle", 7, 7}, {"oracle", -1, 40}, {"mysql", 1, 1},
 	} {
-		t.Run(fmt.Sprintf("%s %d", test.engine, test.option), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				b := newBench(t, func(b *bench, dsn *string) {
-					*dsn = "prod/app?dbname=x"
-					b.engine = newEngine(test.engine, b.db)
-					b.opts.MaxLogins = test.option
-					b.db.latency = func(int) time.Duration { return 100 * time.Millisecond }
-				})
-				if err := b.ping(t.Context()); err != nil {
-					t.Fatal(err)
-				}
-				ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-				defer cancel()
-				var wg sync.WaitGroup
-				wg.Go(func() { // leaves at its own deadline
-					if err := b.ping(ctx); !errors.Is(err, context.DeadlineExceeded) {
-						t.Errorf("got %v", err)
-					}
-				})
-				for _, err := range b.together(t.Context(), 40) {
-					if err != nil {
-						t.Error(err)
-					}
-				}
-				wg.Wait()
-				if b.db.most < test.want || b.db.most > test.want+1 || test.want < 10 && b.db.most != test.want {
-					t.Errorf("%d logins in flight, want %d", b.db.most, test.want)
+		inBubble(t, fmt.Sprintf("%s %d", test.engine, test.option), func(t *testing.T) {
+			b := newBench(t, withDSN("prod/app?dbname=x"), withLatency(100*time.Millisecond), func(b *bench, _ *string) {
+				b.engine = newEngine(test.engine, b.db)
+				b.opts.MaxLogins = test.option
+			})
+			b.mustPing(t)
+			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+			defer cancel()
+			var wg sync.WaitGroup
+			wg.Go(func() { // leaves at its own deadline
+				if err := b.ping(ctx); !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("got %v", err)
 				}
 			})
+			b.mustPingTogether(t, 40)
+			wg.Wait()
+			if b.db.most < test.want || b.db.most > test.want+1 || test.want < 10 && b.db.most != test.want {
+				t.Errorf("%d logins in flight, want %d", b.db.most, test.want)
+			}
 		})
 	}
 }
@@ -267,45 +208,30 @@ func TestMaxLogins(t *testing.T) {
 // A burst that is under way when the password changes sends MaxLogins with the
 // old one at most.
 func TestMaxLoginsBoundsRejections(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, func(b *bench, dsn *string) {
-			*dsn = "prod/app?dbname=x"
-			b.engine = newEngine("oracle", b.db)
-			b.db.latency = func(int) time.Duration { return 10 * time.Millisecond }
+	for _, test := range []struct {
+		name    string
+		change  func(*bench)
+		latency func(n int) time.Duration
+		check   func(*bench, *testing.T)
+	}{
+		{"the secret stays as it is", func(b *bench) { b.db.set("app", "other") },
+			func(int) time.Duration { return 10 * time.Millisecond },
+			func(b *bench, t *testing.T) { b.mustBeRejectedTogether(t, 100, "v1") }},
+		{"a rotation", func(b *bench) { b.rotate("v2", "pw2") },
+			func(n int) time.Duration { return time.Duration(10+n) * time.Millisecond },
+			func(b *bench, t *testing.T) { b.mustPingTogether(t, 100) }},
+	} {
+		inBubble(t, test.name, func(t *testing.T) {
+			b := newBench(t, withDSN("prod/app?dbname=x"), func(b *bench, _ *string) {
+				b.engine = newEngine("oracle", b.db)
+				b.db.latency = test.latency
+			})
+			b.mustPing(t)
+			test.change(b)
+			test.check(b, t)
+			wantBetween(t, "rejected logins", b.rejections(), 0, 3)
 		})
-		if err := b.ping(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		b.db.set("app", "other")
-		for _, err := range b.together(t.Context(), 100) {
-			isAuthFailed(t, err, "v1")
-		}
-		if _, rejected := b.db.count(); rejected > 3 {
-			t.Errorf("%d rejected logins, want 3 at most", rejected)
-		}
-	})
-}
-
-func TestMaxLoginsBoundsRejectionsOfARotation(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, func(b *bench, dsn *string) {
-			*dsn = "prod/app?dbname=x"
-			b.engine = newEngine("oracle", b.db)
-			b.db.latency = func(n int) time.Duration { return time.Duration(10+n) * time.Millisecond }
-		})
-		if err := b.ping(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		b.rotate("v2", "pw2")
-		for _, err := range b.together(t.Context(), 100) {
-			if err != nil {
-				t.Error(err)
-			}
-		}
-		if _, rejected := b.db.count(); rejected > 3 {
-			t.Errorf("%d rejected logins, want 3 at most", rejected)
-		}
-	})
+	}
 }
 
 // Many rejections at once are one reason to pause.
@@ -314,9 +240,7 @@ func TestBurstOfRejectionsPausesForASecond(t *testing.T) {
 		b := newBench(t, func(b *bench, _ *string) {
 			b.db.latency = func(n int) time.Duration { return time.Duration(n) * time.Millisecond }
 		})
-		if err := b.ping(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		b.mustPing(t)
 		b.db.set("app", "other")
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
@@ -328,20 +252,16 @@ func TestBurstOfRejectionsPausesForASecond(t *testing.T) {
 		}
 		b.db.set("app", "pw1")
 		time.Sleep(time.Second)
-		if err := b.ping(t.Context()); err != nil {
-			t.Errorf("a second later: %v", err)
-		}
+		b.wantPing(t) // a second later
 	})
 }
 
 func TestProbeSchedule(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, func(b *bench, _ *string) { b.db.set("app", "other") })
+		b := newBench(t, wrongPassword)
 		start := time.Now()
 		for time.Since(start) < time.Hour {
-			ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
-			isAuthFailed(t, b.ping(ctx), "v1")
-			cancel()
+			isAuthFailed(t, b.pingFor(t, time.Millisecond), "v1")
 			time.Sleep(200 * time.Millisecond)
 		}
 		log := b.db.log()
@@ -364,35 +284,25 @@ func TestProbeSchedule(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		for _, err := range b.together(t.Context(), 20) {
-			if err != nil {
-				t.Errorf("after the probe was accepted: %v", err)
-			}
-		}
+		b.mustPingTogether(t, 20)
 		b.db.set("app", "other")
 		isAuthFailed(t, b.ping(t.Context()), "v1")
 		time.Sleep(time.Second)
-		all, _ := b.db.count()
+		all := b.logins()
 		isAuthFailed(t, b.ping(t.Context()), "v1")
-		if n, _ := b.db.count(); n != all+1 {
-			t.Errorf("%d logins a second after the first rejection, want one", n-all)
-		}
+		wantEqual(t, "logins a second after the first rejection", b.logins()-all, 1)
 	})
 }
 
 func TestOneProbeAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, func(b *bench, _ *string) { b.db.set("app", "other") })
+		b := newBench(t, wrongPassword)
 		isAuthFailed(t, b.ping(t.Context()), "v1")
 		b.db.latency = func(int) time.Duration { return 100 * time.Millisecond }
 		time.Sleep(time.Second)
-		for _, err := range b.together(t.Context(), 50) {
-			isAuthFailed(t, err, "v1")
-		}
+		b.mustBeRejectedTogether(t, 50, "v1")
 		// One, and after its pause possibly one of those who waited for a look.
-		if all, _ := b.db.count(); all != 2 {
-			t.Errorf("%d logins, want 2", all)
-		}
+		wantEqual(t, "logins", b.logins(), 2)
 	})
 }
 
@@ -400,10 +310,8 @@ func TestOneProbeAtATime(t *testing.T) {
 // late: neither may it clear what is known since, nor undo what a probe found.
 func TestStragglers(t *testing.T) {
 	setup := func(t *testing.T, late, probe bool) *bench {
-		b := newBench(t, func(_ *bench, dsn *string) { *dsn = "prod/app?fallback=none" })
-		if err := b.ping(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		b := newBench(t, withDSN("prod/app?fallback=none"))
+		b.mustPing(t)
 		verdict := func(ok bool) error {
 			if ok {
 				return nil
@@ -428,67 +336,40 @@ func TestStragglers(t *testing.T) {
 		var wg sync.WaitGroup
 		wg.Go(func() { _ = b.ping(t.Context()) })
 		synctest.Wait()
-		short, cancel := context.WithTimeout(t.Context(), time.Millisecond)
-		defer cancel()
-		isAuthFailed(t, b.ping(short), "v1")
+		isAuthFailed(t, b.pingFor(t, time.Millisecond), "v1")
 		time.Sleep(time.Second)
 		wg.Go(func() { _ = b.ping(t.Context()) })
 		wg.Wait()
 	}
-	quick := func(t *testing.T, b *bench) error {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
-		defer cancel()
-		return b.ping(ctx)
-	}
-	t.Run("late acceptance", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			b := setup(t, true, false)
-			run(t, b)
-			all, _ := b.db.count()
-			isAuthFailed(t, quick(t, b), "v1")
-			if n, _ := b.db.count(); n != all {
-				t.Error("a login was sent within the pause after the probe was rejected")
-			}
-		})
+	inBubble(t, "late acceptance", func(t *testing.T) {
+		b := setup(t, true, false)
+		run(t, b)
+		all := b.logins()
+		isAuthFailed(t, b.pingFor(t, time.Millisecond), "v1")
+		if n, _ := b.db.count(); n != all {
+			t.Error("a login was sent within the pause after the probe was rejected")
+		}
 	})
-	t.Run("late rejection", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			b := setup(t, false, true)
-			run(t, b)
-			for range 3 {
-				for _, err := range b.together(t.Context(), 10) {
-					if err != nil {
-						t.Errorf("after an accepted probe: %v", err)
-					}
-				}
-			}
-			// The straggler itself logs in once more, with what the probe found.
-			if all, _ := b.db.count(); all != 5+30 {
-				t.Errorf("%d logins, want 35", all)
-			}
-		})
+	inBubble(t, "late rejection", func(t *testing.T) {
+		b := setup(t, false, true)
+		run(t, b)
+		for range 3 {
+			b.mustPingTogether(t, 10)
+		}
+		// The straggler itself logs in once more, with what the probe found.
+		wantEqual(t, "logins", b.logins(), 5+30)
 	})
 }
 
 func TestReaderAndWriterDoNotBlockEachOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, func(b *bench, dsn *string) { *dsn = "prod/app?fallback=none&host=writer" })
-		b.db.setFault(func(_ context.Context, l *login) error {
-			if l.addr == "reader:3306" {
-				return &vendorError{codeRejected, "access denied: the replica lags"}
-			}
-			return nil
-		})
-		reader, err := driver.NewConnector(b.engine, "prod/app?fallback=none&host=reader", &b.opts)
-		if err != nil {
-			t.Fatal(err)
-		}
+		b := newBench(t, withDSN("prod/app?fallback=none&host=writer"))
+		b.db.setFault(forAddress("reader:3306", always(&vendorError{codeRejected, "access denied: the replica lags"})))
+		reader := must(driver.NewConnector(b.engine, "prod/app?fallback=none&host=reader", &b.opts))
 		for range 5 {
 			_, err := reader.Connect(t.Context())
 			isAuthFailed(t, err, "v1")
-			if err := b.ping(t.Context()); err != nil {
-				t.Errorf("writer: %v", err)
-			}
+			b.wantPing(t) // writer
 		}
 	})
 }
@@ -502,17 +383,10 @@ func TestGuardTellsAddressesApart(t *testing.T) {
 				return secretcache.NewSecret(secretcache.Value{ID: id, String: `{"host":"` + host + `","username":"app","password":"pw1"}`}), nil
 			})
 		})
-		b.db.setFault(func(_ context.Context, l *login) error {
-			if l.addr == "one:3306" {
-				return &vendorError{codeRejected, "access denied"}
-			}
-			return nil
-		})
+		b.db.setFault(forAddress("one:3306", always(&vendorError{codeRejected, "access denied"})))
 		isAuthFailed(t, b.ping(t.Context()), "")
 		host = "two"
-		if err := b.ping(t.Context()); err != nil {
-			t.Error(err)
-		}
+		b.wantPing(t)
 	})
 }
 
@@ -521,9 +395,7 @@ func TestManyVersionsAreNotRemembered(t *testing.T) {
 		b := newBench(t)
 		for i := range 200 {
 			b.rotate(fmt.Sprintf("v%d", i+2), fmt.Sprintf("pw%d", i+2))
-			if err := b.ping(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			b.mustPing(t)
 		}
 		if n := driver.Verdicts(b.Connector); n > 32 {
 			t.Errorf("%d records, want 32 at most", n)
@@ -535,27 +407,15 @@ func TestManyVersionsAreNotRemembered(t *testing.T) {
 // it was accepted, and a burst would lock the account.
 func TestRollBackBeginsWithOneLogin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, func(b *bench, dsn *string) {
-			*dsn = "prod/app?fallback=none"
-			b.cache = secretcache.New(b.store, &secretcache.Options{TTL: -1})
-			b.db.latency = func(int) time.Duration { return 10 * time.Millisecond }
-		})
-		if err := b.ping(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		b := newBench(t, withDSN("prod/app?fallback=none"), withTTL(-1), withLatency(10*time.Millisecond))
+		b.mustPing(t)
 		b.db.set("app2", "pw2")
 		b.store.put("v2", credentials("app2", "pw2"), "AWSCURRENT")
-		if err := b.ping(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		b.mustPing(t)
 		b.db.set("app", "other")
 		b.store.move("AWSCURRENT", "v1")
-		for _, err := range b.together(t.Context(), 50) {
-			isAuthFailed(t, err, "v1")
-		}
-		if _, rejected := b.db.count(); rejected != 1 {
-			t.Errorf("%d rejected logins, want 1", rejected)
-		}
+		b.mustBeRejectedTogether(t, 50, "v1")
+		wantEqual(t, "rejected logins", b.rejections(), 1)
 	})
 }
 
@@ -568,13 +428,9 @@ func TestLookBeforeAProbe(t *testing.T) {
 		b.store.put("v2", credentials("app", "pw2"), "AWSCURRENT")
 		time.Sleep(10 * time.Second) // a probe has been due for long
 		for range 3 {
-			if err := b.ping(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			b.mustPing(t)
 		}
-		if all, rejected := b.db.count(); all != 4 || rejected != 1 {
-			t.Errorf("%d logins, %d rejected; want 4, 1", all, rejected)
-		}
+		b.wantLogins(t, 4, 1)
 	})
 }
 
@@ -583,32 +439,23 @@ func TestLookBeforeAProbe(t *testing.T) {
 func TestWithdrawnFallbackVersionStaysRejected(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
-		b.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
-		b.db.set("app", "pw2")
-		if err := b.ping(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		b.startRotation("v2", "pw2")
+		b.mustPing(t)
 		b.store.move("AWSCURRENT", "v2") // which nobody has to look up
-		if err := b.ping(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		b.mustPing(t)
 		time.Sleep(time.Minute)
 		b.db.set("app", "pw3")
 		isAuthFailed(t, b.ping(t.Context()), "v2")
 		_, rejected := b.db.count()
 		for range 5 {
-			short, cancel := context.WithTimeout(t.Context(), time.Millisecond)
-			isAuthFailed(t, b.ping(short), "v2")
-			cancel()
+			isAuthFailed(t, b.pingFor(t, time.Millisecond), "v2")
 		}
 		if _, n := b.db.count(); n != rejected {
 			t.Errorf("%d logins within the pause", n-rejected)
 		}
 		b.store.put("v3", credentials("app", "pw3"), "AWSCURRENT")
 		time.Sleep(2 * time.Second) // the next look is due
-		if err := b.ping(t.Context()); err != nil {
-			t.Error(err)
-		}
+		b.wantPing(t)
 	})
 }
 
@@ -616,12 +463,7 @@ func TestWithdrawnFallbackVersionStaysRejected(t *testing.T) {
 // not for two, and not block until the old one ends.
 func TestRollBackWhileAProbeHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, func(b *bench, dsn *string) {
-			*dsn = "prod/app?fallback=none"
-			b.opts.ConnectTimeout = -1
-			b.cache = secretcache.New(b.store, &secretcache.Options{TTL: -1})
-			b.db.set("app", "other")
-		})
+		b := newBench(t, wrongPassword, withDSN("prod/app?fallback=none"), withTTL(-1), func(b *bench, _ *string) { b.opts.ConnectTimeout = -1 })
 		isAuthFailed(t, b.ping(t.Context()), "v1")
 		time.Sleep(time.Second)
 		ctx, cancel := context.WithCancel(t.Context())
@@ -633,17 +475,13 @@ func TestRollBackWhileAProbeHangs(t *testing.T) {
 		b.db.setFault(nil)
 		b.store.put("v2", credentials("app", "pw2"), "AWSCURRENT")
 		b.db.set("app", "pw2")
-		if err := b.ping(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		b.mustPing(t)
 		b.store.move("AWSCURRENT", "v1")
 		isAuthFailed(t, b.ping(t.Context()), "v1") // the change allows one login
-		all, _ := b.db.count()
+		all := b.logins()
 		time.Sleep(2 * time.Second)
 		isAuthFailed(t, b.ping(t.Context()), "v1")
-		if n, _ := b.db.count(); n != all+1 {
-			t.Errorf("%d probes after the pause, want 1 although the old one hangs", n-all)
-		}
+		wantEqual(t, "logins after the pause", b.logins()-all, 1)
 		cancel()
 		wg.Wait()
 	})
@@ -659,17 +497,11 @@ func TestReadThatTheStageOvertakes(t *testing.T) {
 			n.db.users["app"] = "pw2"
 			n.opts.Secrets = &slowGet{Secrets: secretcache.New(n.store, nil), then: func() {
 				n.store.put("v2", credentials("app", "pw2"), "AWSCURRENT")
-				if err := b.ping(t.Context()); err != nil {
-					t.Error(err)
-				}
+				b.wantPing(t)
 			}}
 		})
-		if err := b.ping(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		if all, rejected := b.db.count(); all != 3 || rejected != 1 {
-			t.Errorf("%d logins, %d rejected; want 3, 1", all, rejected)
-		}
+		b.mustPing(t)
+		b.wantLogins(t, 3, 1)
 	})
 }
 
@@ -721,9 +553,7 @@ func TestRotationsUnderLoad(t *testing.T) {
 					b.store.latency = 7 * time.Millisecond
 					b.cache = secretcache.New(b.store, &secretcache.Options{TTL: test.ttl})
 				})
-				if err := b.ping(t.Context()); err != nil {
-					t.Fatal(err)
-				}
+				b.mustPing(t)
 				var mu sync.Mutex
 				var underway, stopped bool // a rotation is; the workers are to end
 				var steps int              // begins and ends of rotations so far
@@ -874,13 +704,8 @@ func checkLog(t *testing.T, b *bench, versions map[string]string, alone bool) {
 // up; each gets its turn.
 func TestMaxLoginsInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, func(b *bench, _ *string) {
-			b.opts.MaxLogins = 2
-			b.db.latency = func(int) time.Duration { return 100 * time.Millisecond }
-		})
-		if err := b.ping(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		b := newBench(t, withLatency(100*time.Millisecond), func(b *bench, _ *string) { b.opts.MaxLogins = 2 })
+		b.mustPing(t)
 		var mu sync.Mutex
 		var order []int
 		var wg sync.WaitGroup
@@ -925,12 +750,7 @@ func TestVersionRejectedWhileACallWaitsForItsTurn(t *testing.T) {
 			b.db.set("app", "other")
 			b.db.latency = func(n int) time.Duration { return time.Duration(10+90*n) * time.Millisecond }
 		})
-		b.db.setFault(func(_ context.Context, l *login) error {
-			if l.n == 0 {
-				return errors.New("connection reset") // nothing is known: each tries on its own
-			}
-			return nil
-		})
+		b.db.setFault(forLogin(0, always(errors.New("connection reset")))) // nothing is known: each tries on its own
 		var wg sync.WaitGroup
 		for range 3 {
 			wg.Go(func() { _ = b.ping(t.Context()) })
@@ -938,8 +758,6 @@ func TestVersionRejectedWhileACallWaitsForItsTurn(t *testing.T) {
 		time.Sleep(20 * time.Millisecond)
 		wg.Go(func() { isAuthFailed(t, b.ping(t.Context()), "v1") })
 		wg.Wait()
-		if all, rejected := b.db.count(); all != 2 || rejected != 1 {
-			t.Errorf("%d logins, %d rejected; want 2, 1", all, rejected)
-		}
+		b.wantLogins(t, 2, 1)
 	})
 }

@@ -47,45 +47,31 @@ func TestChangedSecretIsFoundAfterAnotherFailure(t *testing.T) {
 		{"malformed", `{"username":"app"}`, nil},
 		{"of another engine", `{"engine":"oracle","host":"old","username":"app","password":"pw1"}`, nil},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				var found []driver.RefreshInfo
-				b := newBench(t, func(b *bench, _ *string) {
-					if test.value != "" {
-						b.store = newStore(test.value)
-					}
-					b.opts.Trace = &driver.Trace{RefreshDone: func(_ context.Context, i driver.RefreshInfo) { found = append(found, i) }}
-				})
-				b.db.setFault(gone(test.err))
-				if _, err := b.cache.Get(t.Context(), "prod/app", ""); err != nil {
-					t.Fatal(err)
-				}
-				b.store.put("v2", movedSecret, "AWSCURRENT")
-
-				// What was cached within the last minute is taken to be right.
-				time.Sleep(time.Minute)
-				if err := b.ping(t.Context()); err == nil || errors.Is(err, driver.ErrAuthFailed) {
-					t.Fatalf("got %v", err)
-				}
-				if n := b.store.calls(""); n != 1 {
-					t.Errorf("%d fetches for a copy of a minute, want 1", n)
-				}
-				before, _ := b.db.count()
-				time.Sleep(time.Second)
-				if err := b.ping(t.Context()); err != nil {
-					t.Fatal(err)
-				}
-				after, _ := b.db.count()
-				if want := map[bool]int{true: 1, false: 2}[test.err == nil]; after-before != want {
-					t.Errorf("%d logins, want %d", after-before, want)
-				}
-				if n := b.store.calls(""); n != 2 {
-					t.Errorf("%d fetches, want 2", n)
-				}
-				if len(found) != 1 || found[0].Version != "v2" || found[0].Rejected != "" {
-					t.Errorf("traced %+v, want one look that found v2", found)
+		inBubble(t, test.name, func(t *testing.T) {
+			var found []driver.RefreshInfo
+			b := newBench(t, withRefreshDone(func(i driver.RefreshInfo) { found = append(found, i) }), func(b *bench, _ *string) {
+				if test.value != "" {
+					b.store = newStore(test.value)
 				}
 			})
+			b.db.setFault(gone(test.err))
+			must(b.cache.Get(t.Context(), "prod/app", ""))
+			b.store.put("v2", movedSecret, "AWSCURRENT")
+
+			// What was cached within the last minute is taken to be right.
+			time.Sleep(time.Minute)
+			if err := b.ping(t.Context()); err == nil || errors.Is(err, driver.ErrAuthFailed) {
+				t.Fatalf("got %v", err)
+			}
+			b.wantFetches(t, "", 1)
+			before := b.logins()
+			time.Sleep(time.Second)
+			b.mustPing(t)
+			wantEqual(t, "logins", b.logins()-before, map[bool]int{true: 1, false: 2}[test.err == nil])
+			b.wantFetches(t, "", 2)
+			if len(found) != 1 || found[0].Version != "v2" || found[0].Rejected != "" {
+				t.Errorf("traced %+v, want one look that found v2", found)
+			}
 		})
 	}
 }
@@ -99,9 +85,7 @@ func TestNameServerThatFailsIsAnOutage(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			b := newBench(t)
-			if _, err := b.cache.Get(t.Context(), "prod/app", ""); err != nil {
-				t.Fatal(err)
-			}
+			must(b.cache.Get(t.Context(), "prod/app", ""))
 			b.db.setFault(gone(err))
 			b.store.put("v2", movedSecret, "AWSCURRENT")
 			time.Sleep(2 * time.Minute) // the copy is old enough to be read again
@@ -120,29 +104,21 @@ func TestNameServerThatFailsIsAnOutage(t *testing.T) {
 // minutes.
 func TestUnchangedSecretIsLookedAtSeldom(t *testing.T) {
 	for _, err := range []error{errNoHost, errNoDatabase, errRefusedConn, &vendorError{codeLocked, "locked"}} {
-		t.Run(err.Error(), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				b := newBench(t, func(b *bench, _ *string) {
-					b.cache = secretcache.New(b.store, &secretcache.Options{TTL: 24 * time.Hour})
-				})
-				if err := b.ping(t.Context()); err != nil {
-					t.Fatal(err)
+		inBubble(t, err.Error(), func(t *testing.T) {
+			b := newBench(t, withTTL(24*time.Hour))
+			b.mustPing(t)
+			b.db.setFault(always(err))
+			start, pings := time.Now(), 0
+			for ; time.Since(start) < time.Hour; time.Sleep(time.Second) {
+				if got := b.ping(t.Context()); !errors.Is(got, err) {
+					t.Fatalf("got %v, want %v", got, err)
 				}
-				b.db.setFault(always(err))
-				start, pings := time.Now(), 0
-				for ; time.Since(start) < time.Hour; time.Sleep(time.Second) {
-					if got := b.ping(t.Context()); !errors.Is(got, err) {
-						t.Fatalf("got %v, want %v", got, err)
-					}
-					pings++
-				}
-				if all, _ := b.db.count(); all != pings+1 {
-					t.Errorf("%d logins for %d connects: some were repeated", all-1, pings)
-				}
-				if n := b.store.calls("") - 1; n < 7 || n > 12 {
-					t.Errorf("%d looks in an hour, want one in 5 to 7.5 minutes", n)
-				}
-			})
+				pings++
+			}
+			wantEqual(t, "logins", b.logins(), pings+1) // none was repeated
+			if n := b.store.calls("") - 1; n < 7 || n > 12 {
+				t.Errorf("%d looks in an hour, want one in 5 to 7.5 minutes", n)
+			}
 		})
 	}
 }
@@ -160,38 +136,22 @@ func TestSecretOfADatabaseThatDoesNotAnswer(t *testing.T) {
 		fault   func(context.Context, *login) error
 		timeout time.Duration // of the caller
 	}{
-		{"refuses", gone(errRefusedConn), 0},
-		{"hangs until ConnectTimeout", hang, 0},
+		{"refuses", gone(errRefusedConn), time.Hour},
+		{"hangs until ConnectTimeout", hang, time.Hour},
 		{"hangs until the caller's deadline", hang, 2 * time.Second},
 	} {
-		t.Run(test.name+", and has moved", func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				b := newBench(t, func(b *bench, _ *string) { b.opts.ConnectTimeout = 5 * time.Second })
-				if err := b.ping(t.Context()); err != nil {
-					t.Fatal(err)
-				}
-				b.db.setFault(test.fault)
-				b.store.put("v2", movedSecret, "AWSCURRENT")
-				time.Sleep(time.Minute)
-				start := time.Now()
-				for ; ; time.Sleep(time.Second) {
-					ctx, cancel := t.Context(), context.CancelFunc(func() {})
-					if test.timeout > 0 {
-						ctx, cancel = context.WithTimeout(ctx, test.timeout)
-					}
-					err := b.ping(ctx)
-					cancel()
-					if err == nil {
-						break
-					}
-				}
-				if took := time.Since(start); took < time.Minute || took > 5*time.Minute+10*time.Second {
-					t.Errorf("recovered after %v, want 1 to 5 minutes", took)
-				}
-				if n := b.store.calls(""); n != 2 {
-					t.Errorf("%d fetches, want 2", n)
-				}
-			})
+		inBubble(t, test.name+", and has moved", func(t *testing.T) {
+			b := newBench(t, func(b *bench, _ *string) { b.opts.ConnectTimeout = 5 * time.Second })
+			b.mustPing(t)
+			b.db.setFault(test.fault)
+			b.store.put("v2", movedSecret, "AWSCURRENT")
+			time.Sleep(time.Minute)
+			start := time.Now()
+			for b.pingFor(t, test.timeout) != nil {
+				time.Sleep(time.Second)
+			}
+			wantBetween(t, "time", time.Since(start), time.Minute, 5*time.Minute+10*time.Second)
+			b.wantFetches(t, "", 2)
 		})
 	}
 	fleet := func(t *testing.T, failover time.Duration) (looks int) {
@@ -245,38 +205,28 @@ func TestSecretOfADatabaseThatDoesNotAnswer(t *testing.T) {
 			t.Errorf("%d of 100 processes looked at the secret, want about 25", n)
 		}
 	})
-	t.Run("a caller who gives up is no trouble", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			b := newBench(t)
-			if err := b.ping(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			b.db.setFault(hang)
-			for range 600 {
-				ctx, cancel := context.WithCancel(t.Context())
-				time.AfterFunc(time.Second, cancel)
-				_ = b.ping(ctx)
-			}
-			if n := b.store.calls(""); n != 1 {
-				t.Errorf("%d fetches, want 1", n)
-			}
-		})
+	inBubble(t, "a caller who gives up is no trouble", func(t *testing.T) {
+		b := newBench(t)
+		b.mustPing(t)
+		b.db.setFault(hang)
+		for range 600 {
+			ctx, cancel := context.WithCancel(t.Context())
+			time.AfterFunc(time.Second, cancel)
+			_ = b.ping(ctx)
+		}
+		b.wantFetches(t, "", 1)
 	})
 }
 
 func TestLookAtAChangedSecretFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var traced atomic.Int32
-		b := newBench(t, func(b *bench, _ *string) {
-			b.opts.Trace = &driver.Trace{RefreshDone: func(_ context.Context, i driver.RefreshInfo) {
-				if errors.Is(i.Err, secretcache.ErrThrottled) {
-					traced.Add(1)
-				}
-			}}
-		})
-		if err := b.ping(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		b := newBench(t, withRefreshDone(func(i driver.RefreshInfo) {
+			if errors.Is(i.Err, secretcache.ErrThrottled) {
+				traced.Add(1)
+			}
+		}))
+		b.mustPing(t)
 		b.db.setFault(always(errNoHost))
 		b.store.setFault(func(context.Context, string) error { return secretcache.ErrThrottled })
 		time.Sleep(2 * time.Minute)
@@ -303,16 +253,11 @@ func TestFailedRechecksAreReportedOnceAMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
 		traced := 0
-		b := newBench(t, func(b *bench, _ *string) {
-			b.cache = secretcache.New(b.store, nil)
-			b.opts.Secrets = failingRecheck{b.cache}
-			b.opts.Logger = slog.New(slog.NewTextHandler(&log, nil))
-			b.opts.Trace = &driver.Trace{RefreshDone: func(_ context.Context, i driver.RefreshInfo) {
-				if errors.Is(i.Err, errRecheck) {
-					traced++
-				}
-			}}
-		})
+		b := newBench(t, withSecrets(func(s driver.Secrets) driver.Secrets { return failingRecheck{s} }), withRefreshDone(func(i driver.RefreshInfo) {
+			if errors.Is(i.Err, errRecheck) {
+				traced++
+			}
+		}), func(b *bench, _ *string) { b.opts.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
 		b.db.setFault(always(errNoHost))
 		for start := time.Now(); time.Since(start) < 10*time.Minute; time.Sleep(time.Second) {
 			if err := b.ping(t.Context()); !errors.Is(err, errNoHost) {
@@ -330,42 +275,28 @@ func TestFailedRechecksAreReportedOnceAMinute(t *testing.T) {
 func TestReaderAndWriterLookOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
-		other, err := driver.NewConnector(b.engine, "prod/app?hostKey=host", &b.opts)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := b.ping(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		other := must(driver.NewConnector(b.engine, "prod/app?hostKey=host", &b.opts))
+		b.mustPing(t)
 		b.db.setFault(always(errNoHost))
 		time.Sleep(2 * time.Minute)
 		for range 10 {
 			_ = b.ping(t.Context())
 			_, _ = other.Connect(t.Context())
 		}
-		if n := b.store.calls(""); n != 2 {
-			t.Errorf("%d fetches, want 2", n)
-		}
+		b.wantFetches(t, "", 2)
 	})
 }
 
 // A caller's own Secrets need not have Recheck.
 func TestSecretsWithoutRecheck(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, func(b *bench, _ *string) {
-			b.cache = secretcache.New(b.store, nil)
-			b.opts.Secrets = struct{ driver.Secrets }{b.cache}
-		})
-		if err := b.ping(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		b := newBench(t, withSecrets(func(s driver.Secrets) driver.Secrets { return struct{ driver.Secrets }{s} }))
+		b.mustPing(t)
 		b.db.setFault(always(errNoHost))
 		time.Sleep(2 * time.Minute)
 		if err := b.ping(t.Context()); !errors.Is(err, errNoHost) {
 			t.Errorf("got %v", err)
 		}
-		if n := b.store.calls(""); n != 1 {
-			t.Errorf("%d fetches, want 1", n)
-		}
+		b.wantFetches(t, "", 1)
 	})
 }

@@ -37,42 +37,27 @@ func TestWaitingCallsGoOnWhenTheStageMoves(t *testing.T) {
 		}},
 		{"the login with AWSPENDING hangs", func(b *bench) {
 			b.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
-			b.db.setFault(func(ctx context.Context, l *login) error {
-				if l.password == "pw2" {
-					return hang(ctx, l)
-				}
-				return nil
-			})
+			b.db.setFault(forPassword("pw2", hang))
 		}},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				b := newBench(t)
-				if err := b.ping(t.Context()); err != nil {
-					t.Fatal(err)
-				}
-				b.db.set("app", "pw3")
-				test.hangs(b)
-				start := time.Now()
-				var wg sync.WaitGroup
-				for range 50 {
-					wg.Go(func() {
-						if err := b.ping(t.Context()); err != nil {
-							t.Errorf("a call that waited: %v", err)
-						}
-						if took := time.Since(start); took > 3*time.Second {
-							t.Errorf("a call that waited took %v, want the 3s after which AWSCURRENT works", took)
-						}
-					})
-				}
-				time.Sleep(3 * time.Second)
-				b.store.put("v3", credentials("app", "pw3"), "AWSCURRENT")
-				b.cache.Invalidate("prod/app")
-				if err := b.ping(t.Context()); err != nil {
-					t.Errorf("a new call: %v", err)
-				}
-				wg.Wait()
-			})
+		inBubble(t, test.name, func(t *testing.T) {
+			b := newBench(t)
+			b.mustPing(t)
+			b.db.set("app", "pw3")
+			test.hangs(b)
+			start := time.Now()
+			var wg sync.WaitGroup
+			for range 50 {
+				wg.Go(func() {
+					b.wantPing(t)
+					wantBetween(t, "time", time.Since(start), 0, 3*time.Second) // after which AWSCURRENT works
+				})
+			}
+			time.Sleep(3 * time.Second)
+			b.store.put("v3", credentials("app", "pw3"), "AWSCURRENT")
+			b.cache.Invalidate("prod/app")
+			b.wantPing(t) // a new call
+			wg.Wait()
 		})
 	}
 }
@@ -97,10 +82,7 @@ func withoutID(s *secretcache.Secret, err error) (*secretcache.Secret, error) {
 
 func TestVersionsWithoutIDsRotate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, func(b *bench, _ *string) {
-			b.cache = secretcache.New(b.store, nil)
-			b.opts.Secrets = anonymous{b.cache}
-		})
+		b := newBench(t, withSecrets(func(s driver.Secrets) driver.Secrets { return anonymous{s} }))
 		for i := range 5 {
 			if err := b.ping(t.Context()); err != nil {
 				t.Fatalf("after %d rotations: %v", i, err)
@@ -113,9 +95,7 @@ func TestVersionsWithoutIDsRotate(t *testing.T) {
 		}
 		b.store.put("v7", credentials("app", "other"), "AWSCURRENT")
 		time.Sleep(time.Minute)
-		if err := b.ping(t.Context()); err != nil {
-			t.Errorf("after the secret was put right: %v", err)
-		}
+		b.wantPing(t) // after the secret was put right
 	})
 }
 
@@ -136,40 +116,34 @@ func (r *records) Write(line []byte) (int, error) {
 func (r *records) logTo(b *bench) { b.opts.Logger = slog.New(slog.NewTextHandler(r, nil)) }
 
 func TestRotationLogsAHandfulOfRecords(t *testing.T) {
-	t.Run("60 connections in the middle of a rotation", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			var log records
-			var cancelled atomic.Int32
-			b := newBench(t, func(b *bench, _ *string) {
-				log.logTo(b)
-				b.store.latency = 20 * time.Millisecond
-				b.db.latency = func(n int) time.Duration { return time.Duration(1+n%9) * time.Millisecond }
-				b.opts.Trace = &driver.Trace{RefreshDone: func(_ context.Context, i driver.RefreshInfo) {
-					if errors.Is(i.Err, context.Canceled) {
-						cancelled.Add(1)
-					}
-				}}
-			})
-			if err := b.ping(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			b.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
-			b.db.set("app", "pw2")
-			for _, err := range b.together(t.Context(), 60) {
-				if err != nil {
-					t.Fatal(err)
+	inBubble(t, "200 connections in the middle of a rotation", func(t *testing.T) {
+		var log records
+		var cancelled atomic.Int32
+		b := newBench(t, func(b *bench, _ *string) {
+			log.logTo(b)
+			b.store.latency = 20 * time.Millisecond
+			b.db.latency = func(n int) time.Duration { return time.Duration(1+n%9) * time.Millisecond }
+			b.opts.Trace = &driver.Trace{RefreshDone: func(_ context.Context, i driver.RefreshInfo) {
+				if errors.Is(i.Err, context.Canceled) {
+					cancelled.Add(1)
 				}
-			}
-			if log.n > 20 {
-				t.Errorf("%d records of level INFO or above, want 20 at most:\n%s", log.n, log.text.String())
-			}
-			if strings.Contains(log.text.String(), "level=WARN") {
-				t.Errorf("a rotation logs a WARN:\n%s", log.text.String())
-			}
-			if n := cancelled.Load(); n > 0 {
-				t.Errorf("%d refreshes were cancelled, want none: no caller gave up", n)
-			}
+			}}
 		})
+		b.mustPing(t)
+		b.startRotation("v2", "pw2")
+		b.mustPingTogether(t, 200)
+		b.wantFetches(t, "AWSPENDING", 1)
+		// Those rejected after the first refresh began have one of their own.
+		wantBetween(t, "fetches of AWSCURRENT", b.store.calls("AWSCURRENT"), 0, 3)
+		if log.n > 20 {
+			t.Errorf("%d records of level INFO or above, want 20 at most:\n%s", log.n, log.text.String())
+		}
+		if strings.Contains(log.text.String(), "level=WARN") {
+			t.Errorf("a rotation logs a WARN:\n%s", log.text.String())
+		}
+		if n := cancelled.Load(); n > 0 {
+			t.Errorf("%d refreshes were cancelled, want none: no caller gave up", n)
+		}
 	})
 	t.Run("10,000 connections wait in a window", func(t *testing.T) {
 		if raceEnabled {
@@ -178,24 +152,16 @@ func TestRotationLogsAHandfulOfRecords(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			const n = 10000
 			var log records
-			b := newBench(t, func(b *bench, dsn *string) {
-				*dsn = "prod/app?fallback=none&rotationWindow=1m"
+			b := newBench(t, withDSN("prod/app?fallback=none&rotationWindow=1m"), withLatency(5*time.Millisecond), func(b *bench, _ *string) {
 				log.logTo(b)
 				b.store.latency = 20 * time.Millisecond
-				b.db.latency = func(int) time.Duration { return 5 * time.Millisecond }
 			})
-			if err := b.ping(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			b.mustPing(t)
 			b.db.set("app", "pw2")
 			peak := 0
 			time.AfterFunc(2500*time.Millisecond, func() { peak = runtime.NumGoroutine() })
 			time.AfterFunc(20*time.Second, func() { b.store.put("v2", credentials("app", "pw2"), "AWSCURRENT") })
-			for _, err := range b.together(t.Context(), n) {
-				if err != nil {
-					t.Fatal(err)
-				}
-			}
+			b.mustPingTogether(t, n)
 			if log.n > 50 {
 				t.Errorf("%d records, want 50 at most", log.n)
 			}
@@ -214,26 +180,21 @@ func TestRotationLogsAHandfulOfRecords(t *testing.T) {
 func TestTimeOutOfAnotherCredentialIsNotErrAuthFailed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
-		if err := b.ping(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		b.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
-		b.db.set("app", "pw2")
-		b.db.setFault(func(ctx context.Context, l *login) error {
-			if l.password == "pw2" {
-				return hang(ctx, l)
-			}
-			return nil
-		})
+		b.mustPing(t)
+		b.startRotation("v2", "pw2")
+		b.db.setFault(forPassword("pw2", hang))
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		for i, err := range b.together(ctx, 5) { // one logs in, the others wait for that
+		errs := b.together(ctx, 5) // one logs in, the others wait for that
+		ended := strings.Count(fmt.Sprint(errs), "AWSPENDING version v2: vendor: handshake: context deadline exceeded")
+		wantEqual(t, "calls that tell how the login ended", ended, 1)
+		for i, err := range errs {
 			if !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, driver.ErrAuthFailed) {
 				t.Errorf("call %d: got %v, want the time-out and not ErrAuthFailed", i, err)
 			}
 			for _, want := range []string{"db.example.com:3306 rejected AWSCURRENT version v1", "access denied", "AWSPENDING version v2"} {
-				if err != nil && !strings.Contains(err.Error(), want) {
-					t.Errorf("call %d: %q does not tell of %s", i, err, want)
+				if err != nil && strings.Count(err.Error(), want) != 1 {
+					t.Errorf("call %d: %q does not tell once of %s", i, err, want)
 				}
 			}
 		}
@@ -243,13 +204,8 @@ func TestTimeOutOfAnotherCredentialIsNotErrAuthFailed(t *testing.T) {
 // A stage that cannot be read is not a credential.
 func TestUnreadableStageIsErrAuthFailed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, func(b *bench, _ *string) { b.db.set("app", "other") })
-		b.store.setFault(func(_ context.Context, stage string) error {
-			if stage == "AWSPENDING" {
-				return secretcache.ErrThrottled
-			}
-			return nil
-		})
+		b := newBench(t, wrongPassword)
+		b.store.failStage("AWSPENDING", secretcache.ErrThrottled)
 		err := b.ping(t.Context())
 		isAuthFailed(t, err, "v1")
 		if !errors.Is(err, secretcache.ErrThrottled) || !strings.Contains(err.Error(), "AWSPENDING could not be read: too many requests") {
@@ -275,23 +231,12 @@ func TestSlowLoginsOutlastQuickRotations(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
 		for range 16 {
-			wg.Go(func() {
-				for ctx.Err() == nil {
-					c, err := db.Conn(t.Context())
-					if err != nil {
-						t.Errorf("a checkout failed: %v", err)
-						return
-					}
-					time.Sleep(10 * time.Millisecond)
-					_ = c.Close()
-				}
-			})
+			wg.Go(func() { checkOut(ctx, t, db, 10*time.Millisecond) })
 		}
 		for i := range 50 {
 			time.Sleep(1200 * time.Millisecond)
 			version, password := fmt.Sprint("v", i+2), fmt.Sprint("pw", i+2)
-			b.store.put(version, credentials("app", password), "AWSPENDING")
-			b.db.set("app", password)
+			b.startRotation(version, password)
 			time.Sleep(20 * time.Millisecond)
 			b.store.move("AWSCURRENT", version)
 		}
@@ -304,63 +249,56 @@ func TestSlowLoginsOutlastQuickRotations(t *testing.T) {
 // size of the cache.
 func TestSmallCacheDoesNotForgetTheBackoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, func(b *bench, _ *string) {
+		b := newBench(t, wrongPassword, func(b *bench, _ *string) {
 			b.cache = secretcache.New(b.store, &secretcache.Options{MaxSize: 1})
-			b.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
-			b.db.set("app", "other")
 		})
+		b.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
 		for start := time.Now(); time.Since(start) < time.Hour; time.Sleep(time.Second) {
-			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-			isAuthFailed(t, b.ping(ctx), "v1")
-			cancel()
+			isAuthFailed(t, b.pingFor(t, 100*time.Millisecond), "v1")
 		}
-		if n := b.store.calls(""); n > 340 {
-			t.Errorf("%d calls in an hour, want 340 at most", n)
-		}
+		wantBetween(t, "fetches", b.store.calls(""), 0, 340)
 	})
 }
 
 func TestSecretsAtIsCalledOnce(t *testing.T) {
 	for _, fails := range []bool{false, true} {
-		t.Run(fmt.Sprint("fails ", fails), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				var calls atomic.Int32
-				store := newStore(credentials("app", "pw1"))
-				cache := secretcache.New(store, nil)
-				defer cache.Close()
-				unready := errors.New("no region")
-				c, err := driver.NewConnector(newEngine("mysql", newDatabase("app", "pw1")), "prod/app", &driver.Options{
-					SecretsAt: func(driver.Location) (driver.Secrets, error) {
-						time.Sleep(time.Second)
-						if calls.Add(1) == 1 && fails {
-							return nil, unready
-						}
-						return cache, nil
-					},
-				})
-				if err != nil {
-					t.Fatal(err)
-				}
-				connect := func() {
-					var wg sync.WaitGroup
-					for range 100 {
-						wg.Go(func() {
-							if _, err := c.Connect(t.Context()); err != nil && !errors.Is(err, unready) {
-								t.Error(err)
-							}
-						})
+		inBubble(t, fmt.Sprint("fails ", fails), func(t *testing.T) {
+			var calls atomic.Int32
+			store := newStore(credentials("app", "pw1"))
+			cache := secretcache.New(store, nil)
+			defer cache.Close()
+			unready := errors.New("no region")
+			c, err := driver.NewConnector(newEngine("mysql", newDatabase("app", "pw1")), "prod/app", &driver.Options{
+				SecretsAt: func(driver.Location) (driver.Secrets, error) {
+					time.Sleep(time.Second)
+					if calls.Add(1) == 1 && fails {
+						return nil, unready
 					}
-					wg.Wait()
-				}
-				connect()
-				if n := calls.Load(); n != 1 {
-					t.Errorf("SecretsAt was called %d times for 100 Connect calls at once, want 1", n)
-				}
-				connect() // again if the first failed
-				if n, want := calls.Load(), map[bool]int32{false: 1, true: 2}[fails]; n != want {
-					t.Errorf("SecretsAt was called %d times, want %d", n, want)
-				}
+					return cache, nil
+				},
 			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			connect := func() {
+				var wg sync.WaitGroup
+				for range 100 {
+					wg.Go(func() {
+						if _, err := c.Connect(t.Context()); err != nil && !errors.Is(err, unready) {
+							t.Error(err)
+						}
+					})
+				}
+				wg.Wait()
+			}
+			connect()
+			if n := calls.Load(); n != 1 {
+				t.Errorf("SecretsAt was called %d times for 100 Connect calls at once, want 1", n)
+			}
+			connect() // again if the first failed
+			if n, want := calls.Load(), map[bool]int32{false: 1, true: 2}[fails]; n != want {
+				t.Errorf("SecretsAt was called %d times, want %d", n, want)
+			}
 		})
 	}
 }
@@ -378,31 +316,23 @@ func TestPanicsInAResolution(t *testing.T) {
 		{"of Secrets", func(b *bench) { b.opts.Secrets = panicking{b.opts.Secrets} }, 20},
 		{"of the log's handler", func(b *bench) { b.opts.Logger = slog.New(panickingHandler{}) }, -1},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				b := newBench(t, func(b *bench, _ *string) {
-					b.cache = secretcache.New(b.store, nil)
-					b.opts.Secrets = b.cache
-					test.setup(b)
-				})
-				if err := b.ping(t.Context()); err != nil {
-					t.Fatal(err)
+		inBubble(t, test.name, func(t *testing.T) {
+			b := newBench(t, withSecrets(func(s driver.Secrets) driver.Secrets { return s }), func(b *bench, _ *string) { test.setup(b) })
+			b.mustPing(t)
+			b.rotate("v2", "pw2")
+			failed := 0
+			for _, err := range b.together(t.Context(), 20) {
+				if err == nil {
+					continue
 				}
-				b.rotate("v2", "pw2")
-				failed := 0
-				for _, err := range b.together(t.Context(), 20) {
-					if err == nil {
-						continue
-					}
-					failed++
-					if !strings.Contains(err.Error(), "panicked") || strings.Contains(err.Error(), "pw2") {
-						t.Errorf("%q does not tell of the panic, or shows what it said", err)
-					}
+				failed++
+				if !strings.Contains(err.Error(), "panicked") || strings.Contains(err.Error(), "pw2") {
+					t.Errorf("%q does not tell of the panic, or shows what it said", err)
 				}
-				if test.fail >= 0 && failed != test.fail {
-					t.Errorf("%d of 20 calls failed, want %d", failed, test.fail)
-				}
-			})
+			}
+			if test.fail >= 0 && failed != test.fail {
+				t.Errorf("%d of 20 calls failed, want %d", failed, test.fail)
+			}
 		})
 	}
 }
@@ -432,9 +362,7 @@ func TestCancelledCallsLeaveTheQueueOfMaxLogins(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const n = 5000
 		b := newBench(t, func(b *bench, _ *string) { b.opts.MaxLogins = 1 })
-		if err := b.ping(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		b.mustPing(t)
 		b.db.setFault(func(_ context.Context, l *login) error { time.Sleep(10 * time.Second); return nil })
 		var wg sync.WaitGroup
 		wg.Go(func() { _ = b.ping(t.Context()) })
@@ -451,16 +379,10 @@ func TestCancelledCallsLeaveTheQueueOfMaxLogins(t *testing.T) {
 		start := time.Now()
 		cancel()
 		b.db.setFault(nil)
-		if err := b.ping(t.Context()); err != nil {
-			t.Error(err)
-		}
-		if took := time.Since(start); took > 10*time.Second {
-			t.Errorf("the next call took %v, want it to be the first after the login in flight", took)
-		}
+		b.wantPing(t)
+		wantBetween(t, "time", time.Since(start), 0, 10*time.Second) // it is the first after the login in flight
 		wg.Wait()
-		if all, _ := b.db.count(); all != 3 {
-			t.Errorf("%d logins, want 3", all)
-		}
+		wantEqual(t, "logins", b.logins(), 3)
 	})
 }
 
@@ -468,13 +390,8 @@ func TestCancelledCallsLeaveTheQueueOfMaxLogins(t *testing.T) {
 func TestSecretsThatIgnoreTheirContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
-		b := newBench(t, func(b *bench, _ *string) {
-			b.cache = secretcache.New(b.store, nil)
-			b.opts.Secrets = stuck{b.cache, release}
-		})
-		if err := b.ping(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		b := newBench(t, withSecrets(func(s driver.Secrets) driver.Secrets { return stuck{s, release} }))
+		b.mustPing(t)
 		b.db.set("app", "other")
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()
@@ -485,14 +402,10 @@ func TestSecretsThatIgnoreTheirContext(t *testing.T) {
 				t.Errorf("got %v, want the deadline's error in it", err)
 			}
 		}
-		if took := time.Since(start); took != 5*time.Second {
-			t.Errorf("took %v, want 5s", took)
-		}
+		wantEqual(t, "time", time.Since(start), 5*time.Second)
 		b.rotate("v2", "other")
 		b.cache.Invalidate("prod/app")
-		if err := b.ping(t.Context()); err != nil {
-			t.Errorf("with the reading still stuck: %v", err)
-		}
+		b.wantPing(t) // with the reading still stuck
 		close(release)
 	})
 }
@@ -527,10 +440,7 @@ func TestCancellationOfTheDialersOwn(t *testing.T) {
 // one within its pause.
 func TestCandidateRejectedWhileItsWaiterHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, func(b *bench, dsn *string) {
-			*dsn = "prod/app?fallback=none"
-			b.db.set("app", "other")
-		})
+		b := newBench(t, wrongPassword, withDSN("prod/app?fallback=none"))
 		b.db.setFault(func(ctx context.Context, l *login) error {
 			switch l.n {
 			case 0: // nothing is known: each tries on its own
@@ -549,16 +459,12 @@ func TestCandidateRejectedWhileItsWaiterHangs(t *testing.T) {
 		}
 		time.Sleep(50 * time.Millisecond)
 		wg.Go(func() {
-			ctx, cancel := context.WithTimeout(t.Context(), 450*time.Millisecond)
-			defer cancel()
-			_ = b.ping(ctx)
+			_ = b.pingFor(t, 450*time.Millisecond)
 		})
 		time.Sleep(10 * time.Millisecond)
 		wg.Go(func() { isAuthFailed(t, b.ping(t.Context()), "v1") })
 		wg.Wait()
-		if all, rejected := b.db.count(); all != 3 || rejected != 1 {
-			t.Errorf("%d logins, %d rejected; want 3, 1", all, rejected)
-		}
+		b.wantLogins(t, 3, 1)
 	})
 }
 
@@ -566,40 +472,29 @@ func TestCandidateRejectedWhileItsWaiterHangs(t *testing.T) {
 // the new one is known, start no work and write no records.
 func TestLateRejectionsAreQuiet(t *testing.T) {
 	for _, pending := range []bool{false, true} {
-		t.Run(fmt.Sprint("in the middle of the rotation ", pending), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				var log records
-				b := newBench(t, func(b *bench, _ *string) {
-					log.logTo(b)
-					b.store.latency = 5 * time.Millisecond
-				})
-				if err := b.ping(t.Context()); err != nil {
-					t.Fatal(err)
-				}
-				b.db.early = true
-				b.db.latency = func(n int) time.Duration {
-					if n > 100 {
-						return time.Millisecond
-					}
-					return time.Duration(n) * 20 * time.Millisecond
-				}
-				b.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
-				b.db.set("app", "pw2")
-				if !pending {
-					b.store.move("AWSCURRENT", "v2")
-				}
-				for _, err := range b.together(t.Context(), 100) {
-					if err != nil {
-						t.Fatal(err)
-					}
-				}
-				if log.n > 6 {
-					t.Errorf("%d records, want 6 at most:\n%s", log.n, log.text.String())
-				}
-				if n := b.store.calls(""); n > 3 {
-					t.Errorf("%d fetches, want 3 at most", n)
-				}
+		inBubble(t, fmt.Sprint("in the middle of the rotation ", pending), func(t *testing.T) {
+			var log records
+			b := newBench(t, func(b *bench, _ *string) {
+				log.logTo(b)
+				b.store.latency = 5 * time.Millisecond
 			})
+			b.mustPing(t)
+			b.db.early = true
+			b.db.latency = func(n int) time.Duration {
+				if n > 100 {
+					return time.Millisecond
+				}
+				return time.Duration(n) * 20 * time.Millisecond
+			}
+			b.startRotation("v2", "pw2")
+			if !pending {
+				b.store.move("AWSCURRENT", "v2")
+			}
+			b.mustPingTogether(t, 100)
+			if log.n > 6 {
+				t.Errorf("%d records, want 6 at most:\n%s", log.n, log.text.String())
+			}
+			wantBetween(t, "fetches", b.store.calls(""), 0, 3)
 		})
 	}
 }
@@ -609,31 +504,22 @@ func TestLateRejectionsAreQuiet(t *testing.T) {
 func TestFallbackVersionIsNotRetriedAfterARecheck(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
-		b.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
-		b.db.set("app", "pw2")
-		if err := b.ping(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		b.startRotation("v2", "pw2")
+		b.mustPing(t)
 		time.Sleep(2 * time.Minute)
 		b.db.setFault(always(errNoHost))
 		before, _ := b.db.count()
 		if err := b.ping(t.Context()); !errors.Is(err, errNoHost) {
 			t.Errorf("got %v, want %v", err, errNoHost)
 		}
-		if all, _ := b.db.count(); all != before+1 {
-			t.Errorf("%d logins, want 1", all-before)
-		}
+		wantEqual(t, "logins", b.logins(), before+1)
 	})
 }
 
 // A Secrets that ends its goroutine, as a test's fake may, leaves no resolution behind.
 func TestSecretsThatEndTheirGoroutine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, func(b *bench, _ *string) {
-			b.cache = secretcache.New(b.store, nil)
-			b.opts.Secrets = goexit{b.cache}
-			b.db.set("app", "other")
-		})
+		b := newBench(t, wrongPassword, withSecrets(func(s driver.Secrets) driver.Secrets { return goexit{s} }))
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		for _, err := range b.together(ctx, 3) {
@@ -654,26 +540,17 @@ func (goexit) Refresh(context.Context, string, string, *secretcache.Secret) (*se
 func TestStageMovesToTheVersionThatIsTried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
-		if err := b.ping(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		b.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
-		b.db.set("app", "pw2")
+		b.mustPing(t)
+		b.startRotation("v2", "pw2")
 		b.db.latency = func(int) time.Duration { return 100 * time.Millisecond }
 		var wg sync.WaitGroup
 		for range 10 {
-			wg.Go(func() {
-				if err := b.ping(t.Context()); err != nil {
-					t.Error(err)
-				}
-			})
+			wg.Go(func() { b.wantPing(t) })
 		}
 		time.Sleep(150 * time.Millisecond) // v1 was rejected, v2 is on its way
 		b.store.move("AWSCURRENT", "v2")
 		b.cache.Invalidate("prod/app")
-		if err := b.ping(t.Context()); err != nil {
-			t.Error(err)
-		}
+		b.wantPing(t)
 		wg.Wait()
 		var first login
 		for _, l := range b.db.log() {
@@ -693,16 +570,11 @@ func TestStageMovesToTheVersionThatIsTried(t *testing.T) {
 func TestCallsOutliveAReadingThatIsStuck(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &stuckOnce{release: make(chan struct{})}
-		b := newBench(t, func(b *bench, dsn *string) {
-			*dsn = "prod/app?fallback=none"
-			b.cache = secretcache.New(b.store, nil)
-			s.Secrets = b.cache
-			b.opts.Secrets = s
+		wrap := func(under driver.Secrets) driver.Secrets { s.Secrets = under; return s }
+		b := newBench(t, withDSN("prod/app?fallback=none"), withSecrets(wrap), func(b *bench, _ *string) {
 			b.opts.ConnectTimeout = 3 * time.Second
 		})
-		if err := b.ping(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		b.mustPing(t)
 		b.rotate("v2", "pw2")
 		var wg sync.WaitGroup
 		wg.Go(func() {
@@ -712,12 +584,8 @@ func TestCallsOutliveAReadingThatIsStuck(t *testing.T) {
 		})
 		time.Sleep(2 * time.Second)
 		start := time.Now()
-		if err := b.ping(t.Context()); err != nil {
-			t.Errorf("a call that came later: %v", err)
-		}
-		if took := time.Since(start); took > 1200*time.Millisecond {
-			t.Errorf("it took %v, want as long as the first call had left and a moment", took)
-		}
+		b.wantPing(t)
+		wantBetween(t, "time", time.Since(start), 0, 1200*time.Millisecond) // what the first call had left, and a moment
 		wg.Wait()
 		close(s.release)
 	})

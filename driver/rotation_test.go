@@ -2,11 +2,11 @@ package driver_test
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"net"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,25 +14,6 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
-
-func TestStaleVersionCostsOneRejectedLogin(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t)
-		if err := b.ping(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		b.rotate("v2", "pw2")
-		if err := b.ping(t.Context()); err != nil {
-			t.Fatalf("connect after the rotation: %v", err)
-		}
-		if all, rejected := b.db.count(); all != 3 || rejected != 1 {
-			t.Errorf("%d logins, %d rejected; want 3, 1", all, rejected)
-		}
-		if n := b.store.calls(""); n != 2 {
-			t.Errorf("%d fetches, want 2", n)
-		}
-	})
-}
 
 func TestPendingVersionIsTriedBeforeItIsCurrent(t *testing.T) {
 	tests := []struct {
@@ -45,59 +26,41 @@ func TestPendingVersionIsTriedBeforeItIsCurrent(t *testing.T) {
 		{"no pending version", "prod/app", false, false},
 	}
 	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				b := newBench(t, func(_ *bench, dsn *string) { *dsn = test.dsn })
-				if err := b.ping(t.Context()); err != nil {
-					t.Fatal(err)
+		inBubble(t, test.name, func(t *testing.T) {
+			b := newBench(t, withDSN(test.dsn))
+			b.mustPing(t)
+			if test.pending {
+				b.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
+			}
+			b.db.set("app", "pw2")
+			start := time.Now()
+			err := b.ping(t.Context())
+			if !test.want {
+				isAuthFailed(t, err, "v1")
+				want := 2
+				if !test.pending {
+					want = 3 // a rotation may have finished between the looks at the two stages
 				}
-				if test.pending {
-					b.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
-				}
-				b.db.set("app", "pw2")
-				start := time.Now()
-				err := b.ping(t.Context())
-				if !test.want {
-					isAuthFailed(t, err, "v1")
-					want := 2
-					if !test.pending {
-						want = 3 // a rotation may have finished between the looks at the two stages
-					}
-					if n := b.store.calls("AWSCURRENT"); n != want {
-						t.Errorf("%d fetches of AWSCURRENT, want %d", n, want)
-					}
-					if d := time.Since(start); d > 0 {
-						t.Errorf("took %v", d)
-					}
-					return
-				}
-				if err != nil {
-					t.Fatal(err)
-				}
-				// It is used first from now on, and costs nothing more.
-				calls := b.store.calls("")
-				for range 10 {
-					time.Sleep(time.Minute)
-					if err := b.ping(t.Context()); err != nil {
-						t.Fatal(err)
-					}
-				}
-				if all, rejected := b.db.count(); all != 13 || rejected != 1 {
-					t.Errorf("%d logins, %d rejected; want 13, 1", all, rejected)
-				}
-				if n := b.store.calls(""); n != calls {
-					t.Errorf("%d fetches after the first, want none", n-calls)
-				}
-				// Until the stage names another version.
-				b.store.move("AWSCURRENT", "v2")
-				b.rotate("v3", "pw3")
-				if err := b.ping(t.Context()); err != nil {
-					t.Fatal(err)
-				}
-				if _, rejected := b.db.count(); rejected != 2 {
-					t.Errorf("%d rejected logins, want 2", rejected)
-				}
-			})
+				b.wantFetches(t, "AWSCURRENT", want)
+				wantEqual(t, "time", time.Since(start), 0)
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			// It is used first from now on, and costs nothing more.
+			calls := b.store.calls("")
+			for range 10 {
+				time.Sleep(time.Minute)
+				b.mustPing(t)
+			}
+			b.wantLogins(t, 13, 1)
+			b.wantFetches(t, "", calls)
+			// Until the stage names another version.
+			b.store.move("AWSCURRENT", "v2")
+			b.rotate("v3", "pw3")
+			b.mustPing(t)
+			wantEqual(t, "rejected logins", b.rejections(), 2)
 		})
 	}
 }
@@ -105,28 +68,20 @@ func TestPendingVersionIsTriedBeforeItIsCurrent(t *testing.T) {
 func TestAlternatingUsers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
-		if err := b.ping(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		b.mustPing(t)
 		b.db.set("app_clone", "pw2")
 		b.store.put("v2", credentials("app_clone", "pw2"), "AWSCURRENT")
-		if err := b.ping(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		b.mustPing(t)
 		time.Sleep(61 * time.Minute) // past the TTL: one is served while the other is fetched
 		for range 2 {
-			if err := b.ping(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			b.mustPing(t)
 			synctest.Wait()
 		}
 		log := b.db.log()
 		if got := log[len(log)-1].user; got != "app_clone" {
 			t.Errorf("last login as %q, want app_clone", got)
 		}
-		if _, rejected := b.db.count(); rejected != 0 {
-			t.Errorf("%d rejected logins, want 0", rejected)
-		}
+		wantEqual(t, "rejected logins", b.rejections(), 0)
 	})
 }
 
@@ -136,12 +91,8 @@ func TestServerThatLagsTakesThePreviousVersion(t *testing.T) {
 			*dsn = "prod/app?fallback=AWSPREVIOUS"
 			b.store.put("v2", credentials("app_clone", "pw2"), "AWSCURRENT")
 		})
-		if err := b.ping(t.Context()); err != nil {
-			t.Fatalf("connect to a server that does not know the new user: %v", err)
-		}
-		if err := b.ping(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		b.mustPing(t) // the server does not know the new user
+		b.mustPing(t)
 		log := b.db.log()
 		if len(log) != 3 || log[0].user != "app_clone" || log[1].user != "app" || log[2].user != "app" {
 			t.Errorf("logins %+v, want app_clone once and app twice", log)
@@ -151,13 +102,10 @@ func TestServerThatLagsTakesThePreviousVersion(t *testing.T) {
 
 func TestEmptyPendingVersionIsNoError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, func(b *bench, _ *string) { b.store.put("v2", "", "AWSPENDING") })
-		if err := b.ping(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		if n := b.store.calls("AWSPENDING"); n != 0 {
-			t.Errorf("%d fetches of AWSPENDING although nothing was rejected", n)
-		}
+		b := newBench(t)
+		b.store.put("v2", "", "AWSPENDING")
+		b.mustPing(t)
+		b.wantFetches(t, "AWSPENDING", 0)
 		b.db.set("app", "other")
 		err := b.ping(t.Context())
 		isAuthFailed(t, err, "v1")
@@ -169,10 +117,8 @@ func TestEmptyPendingVersionIsNoError(t *testing.T) {
 
 func TestPendingThatIsCurrentIsNotTriedTwice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, func(b *bench, _ *string) {
-			b.store.move("AWSPENDING", "v1")
-			b.db.set("app", "other")
-		})
+		b := newBench(t, wrongPassword)
+		b.store.move("AWSPENDING", "v1")
 		err := b.ping(t.Context())
 		isAuthFailed(t, err, "v1")
 		if all, _ := b.db.count(); all != 1 || strings.Count(err.Error(), "access denied") != 1 {
@@ -184,68 +130,35 @@ func TestPendingThatIsCurrentIsNotTriedTwice(t *testing.T) {
 func TestRollBackIsFollowedAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
-		if err := b.ping(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		b.mustPing(t)
 		b.rotate("v2", "pw2")
-		if err := b.ping(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		b.mustPing(t)
 		// At once, while v1 is in its pause: the stage's change clears it.
 		b.db.set("app", "pw1")
 		b.store.move("AWSCURRENT", "v1")
-		if err := b.ping(t.Context()); err != nil {
-			t.Fatalf("after the roll-back: %v", err)
-		}
-		if all, rejected := b.db.count(); all != 5 || rejected != 2 {
-			t.Errorf("%d logins, %d rejected; want 5, 2", all, rejected)
-		}
+		b.mustPing(t)
+		b.wantLogins(t, 5, 2)
 	})
 }
 
-func TestStaleVersionServesWhileSecretsManagerIsDown(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t)
-		if err := b.ping(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		b.store.setFault(func(context.Context, string) error { return secretcache.ErrThrottled })
-		time.Sleep(2 * time.Hour)
-		if err := b.ping(t.Context()); err != nil {
-			t.Fatalf("a stale secret that still works: %v", err)
-		}
-		time.Sleep(2 * time.Minute)
-		b.db.set("app", "pw2")
-		err := b.ping(t.Context())
-		isAuthFailed(t, err, "v1")
-		if !errors.Is(err, secretcache.ErrThrottled) || !strings.Contains(err.Error(), "look for a newer version") {
-			t.Errorf("error %v does not say that the refresh failed", err)
-		}
-		if n := b.store.calls("AWSPENDING"); n != 0 {
-			t.Errorf("%d fetches of AWSPENDING from a source that fails", n)
-		}
-	})
-}
-
-func TestDeletedSecretServesWhileItsPasswordWorks(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t)
-		if err := b.ping(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		b.store.setFault(func(context.Context, string) error { return secretcache.ErrNotFound })
-		time.Sleep(2 * time.Hour)
-		if err := b.ping(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(2 * time.Minute)
-		b.db.set("app", "pw2")
-		err := b.ping(t.Context())
-		isAuthFailed(t, err, "v1")
-		if !errors.Is(err, secretcache.ErrNotFound) {
-			t.Errorf("error %v does not say that the secret is gone", err)
-		}
-	})
+func TestStaleVersionServesWhileThePasswordWorks(t *testing.T) {
+	for name, fault := range map[string]error{"Secrets Manager is down": secretcache.ErrThrottled, "the secret is deleted": secretcache.ErrNotFound} {
+		inBubble(t, name, func(t *testing.T) {
+			b := newBench(t)
+			b.mustPing(t)
+			b.store.setFault(func(context.Context, string) error { return fault })
+			time.Sleep(2 * time.Hour)
+			b.mustPing(t)
+			time.Sleep(2 * time.Minute)
+			b.db.set("app", "pw2")
+			err := b.ping(t.Context())
+			isAuthFailed(t, err, "v1")
+			if !errors.Is(err, fault) || !strings.Contains(err.Error(), "look for a newer version") {
+				t.Errorf("error %v does not say that the refresh failed, and why", err)
+			}
+			b.wantFetches(t, "AWSPENDING", 0) // the source fails
+		})
+	}
 }
 
 func TestOpenConnectionsSurviveARotation(t *testing.T) {
@@ -256,9 +169,7 @@ func TestOpenConnectionsSurviveARotation(t *testing.T) {
 			t.Fatal(err)
 		}
 		b.rotate("v2", "pw2")
-		if err := b.ping(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		b.mustPing(t)
 		if own, ok := c.(*conn); !ok || own.closed {
 			t.Errorf("%T, closed: the vendor's own connection should be left alone", c)
 		}
@@ -272,18 +183,10 @@ func TestManyRejectedTogetherRefreshOnce(t *testing.T) {
 				b.store.latency = latency
 				b.db.latency = func(n int) time.Duration { return time.Duration(n%7) * time.Millisecond }
 			})
-			if err := b.ping(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			b.mustPing(t)
 			b.rotate("v2", "pw2")
-			for i, err := range b.together(t.Context(), 200) {
-				if err != nil {
-					t.Fatalf("connect %d: %v", i, err)
-				}
-			}
-			if n := b.store.calls(""); n != 2 {
-				t.Errorf("%d fetches, want 2: exactly one after the rotation", n)
-			}
+			b.mustPingTogether(t, 200)
+			b.wantFetches(t, "", 2) // exactly one after the rotation
 		})
 	}
 }
@@ -291,84 +194,25 @@ func TestManyRejectedTogetherRefreshOnce(t *testing.T) {
 func TestManyInSequenceAreRejectedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
-		if err := b.ping(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		b.mustPing(t)
 		b.rotate("v2", "pw2")
-		for i := range 200 {
-			if err := b.ping(t.Context()); err != nil {
-				t.Fatalf("connect %d: %v", i, err)
-			}
+		for range 200 {
+			b.mustPing(t)
 		}
-		if all, rejected := b.db.count(); all != 202 || rejected != 1 {
-			t.Errorf("%d logins, %d rejected; want 202, 1", all, rejected)
-		}
-		if n := b.store.calls(""); n != 2 {
-			t.Errorf("%d fetches, want 2", n)
-		}
+		b.wantLogins(t, 202, 1)
+		b.wantFetches(t, "", 2)
 	})
 }
 
 func TestWrongPasswordIsTriedSeldom(t *testing.T) {
-	wrong := func(b *bench, _ *string) { b.db.set("app", "other") }
-	t.Run("in sequence", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			b := newBench(t, wrong)
-			start := time.Now()
-			for range 100 {
-				isAuthFailed(t, b.ping(t.Context()), "v1")
-				time.Sleep(10 * time.Millisecond)
-			}
-			if all, _ := b.db.count(); all > 3 {
-				t.Errorf("%d logins in %v, want 3 at most", all, time.Since(start))
-			}
-			if n := b.store.calls(""); n > 12 {
-				t.Errorf("%d fetches in %v", n, time.Since(start))
-			}
-		})
-	})
-	t.Run("in sequence within a second", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			b := newBench(t, wrong)
-			for start := time.Now(); time.Since(start) < time.Second; {
-				short, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
-				isAuthFailed(t, b.ping(short), "v1")
-				cancel()
-				time.Sleep(10 * time.Millisecond)
-			}
-			if all, _ := b.db.count(); all > 2 {
-				t.Errorf("%d logins, want 2 at most", all)
-			}
-			if n := b.store.calls("AWSPENDING"); n > 2 {
-				t.Errorf("%d fetches of AWSPENDING, want 2 at most", n)
-			}
-		})
-	})
-	t.Run("together from cold", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			var looks atomic.Int32 // at fall-back stages
-			b := newBench(t, wrong, func(b *bench, _ *string) {
-				b.db.latency = func(int) time.Duration { return 5 * time.Millisecond }
-				b.store.latency = 5 * time.Millisecond
-				b.opts.Trace = &driver.Trace{RefreshDone: func(_ context.Context, i driver.RefreshInfo) {
-					if i.Stage != "AWSCURRENT" {
-						looks.Add(1)
-					}
-				}}
-			})
-			for _, err := range b.together(t.Context(), 200) {
-				isAuthFailed(t, err, "v1")
-			}
-			if all, _ := b.db.count(); all != 1 {
-				t.Errorf("%d logins, want 1", all)
-			}
-			if n := b.store.calls(""); n > 6 {
-				t.Errorf("%d fetches", n)
-			}
-			if n := looks.Load(); n > 2 {
-				t.Errorf("%d looks at AWSPENDING, want one for all who were rejected together", n)
-			}
-		})
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, wrongPassword)
+		for range 100 {
+			isAuthFailed(t, b.ping(t.Context()), "v1")
+			time.Sleep(10 * time.Millisecond)
+		}
+		wantBetween(t, "logins", b.logins(), 0, 3)
+		wantBetween(t, "fetches", b.store.calls(""), 0, 12)
 	})
 }
 
@@ -383,353 +227,168 @@ func TestOtherFailuresNeitherRefreshNorRetry(t *testing.T) {
 		{"account locked", &vendorError{codeLocked, "account is locked"}},
 		{"TLS required", errors.New("vendor: server does not support TLS")},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				b := newBench(t)
-				b.db.setFault(always(test.err))
-				err := b.ping(t.Context())
-				if !errors.Is(err, test.err) || errors.Is(err, driver.ErrAuthFailed) {
-					t.Errorf("got %v, want %v", err, test.err)
-				}
-				if all, _ := b.db.count(); all != 1 {
-					t.Errorf("%d logins, want 1", all)
-				}
-				if n := b.store.calls(""); n != 1 {
-					t.Errorf("%d fetches, want 1", n)
-				}
-			})
+		inBubble(t, test.name, func(t *testing.T) {
+			b := newBench(t)
+			b.db.setFault(always(test.err))
+			err := b.ping(t.Context())
+			if !errors.Is(err, test.err) || errors.Is(err, driver.ErrAuthFailed) {
+				t.Errorf("got %v, want %v", err, test.err)
+			}
+			wantEqual(t, "logins", b.logins(), 1)
+			b.wantFetches(t, "", 1)
 		})
 	}
 }
 
 func TestFallbackStages(t *testing.T) {
-	t.Run("denied silences the stage for 10 minutes", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			b := newBench(t, func(b *bench, _ *string) { b.db.set("app", "other") })
-			b.store.setFault(func(_ context.Context, stage string) error {
-				if stage == "AWSPENDING" {
-					return secretcache.ErrAccessDenied
-				}
-				return nil
-			})
-			for range 9 {
-				isAuthFailed(t, b.ping(t.Context()), "v1")
-				time.Sleep(time.Minute)
-			}
-			if n := b.store.calls("AWSPENDING"); n != 1 {
-				t.Errorf("%d fetches of AWSPENDING, want 1", n)
-			}
-			time.Sleep(time.Minute)
+	inBubble(t, "denied silences the stage for 10 minutes", func(t *testing.T) {
+		b := newBench(t, wrongPassword)
+		b.store.failStage("AWSPENDING", secretcache.ErrAccessDenied)
+		for range 9 {
 			isAuthFailed(t, b.ping(t.Context()), "v1")
-			if n := b.store.calls("AWSPENDING"); n != 2 {
-				t.Errorf("%d fetches of AWSPENDING after 10 minutes, want 2", n)
-			}
-		})
-	})
-	t.Run("no version is not asked for again and again", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			b := newBench(t, func(b *bench, _ *string) { b.db.set("app", "other") })
-			for range 600 {
-				ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
-				isAuthFailed(t, b.ping(ctx), "v1")
-				cancel()
-				time.Sleep(100 * time.Millisecond)
-			}
-			// 1, 2, 4, 8, 16, 30 s
-			if n := b.store.calls("AWSPENDING"); n < 5 || n > 8 {
-				t.Errorf("%d fetches of AWSPENDING in a minute, want about 6", n)
-			}
-		})
-	})
-	t.Run("another current version has a look of its own", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			b := newBench(t, func(b *bench, _ *string) {
-				b.db.set("app", "other")
-				b.cache = secretcache.New(b.store, &secretcache.Options{TTL: -1})
-			})
-			for _, pause := range []time.Duration{1, 2, 4, 8, 0} { // the last look allows none for 12 s
-				ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
-				isAuthFailed(t, b.ping(ctx), "v1")
-				cancel()
-				time.Sleep(pause * time.Second)
-			}
-			if n := b.store.calls("AWSPENDING"); n != 5 {
-				t.Fatalf("%d fetches of AWSPENDING, want 5", n)
-			}
-			b.store.put("v2", credentials("app", "pw2"), "AWSCURRENT")
-			b.store.put("v3", credentials("app", "pw3"), "AWSPENDING")
-			b.db.set("app", "pw3")
-			if err := b.ping(t.Context()); err != nil {
-				t.Error(err)
-			}
-		})
-	})
-	t.Run("a look that fails does not hide the rejection", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			b := newBench(t, func(b *bench, dsn *string) {
-				b.db.set("app", "other")
-				*dsn = "prod/app?fallback=AWSPENDING,AWSPREVIOUS"
-				b.store.put("v0", credentials("app", "other"), "AWSPREVIOUS")
-			})
-			b.store.setFault(func(_ context.Context, stage string) error {
-				if stage == "AWSPENDING" {
-					return secretcache.ErrThrottled
-				}
-				return nil
-			})
-			if err := b.ping(t.Context()); err != nil {
-				t.Errorf("the next stage would have worked: %v", err)
-			}
-		})
-	})
-	t.Run("a malformed version does not hide the rejection", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			b := newBench(t, func(b *bench, _ *string) {
-				b.db.set("app", "other")
-				b.store.put("v2", `{"password":"x"}`, "AWSPENDING")
-			})
-			err := b.ping(t.Context())
-			isAuthFailed(t, err, "v1")
-			if errors.Is(err, driver.ErrMalformedSecret) {
-				t.Errorf("%v: the stage's own version is well-formed", err)
-			}
-			if !strings.Contains(err.Error(), `AWSPENDING version v2: malformed secret: key "host" is missing`) {
-				t.Errorf("error %q does not tell what is wrong with AWSPENDING", err)
-			}
-		})
-	})
-	t.Run("rejected ones are all in the error", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			b := newBench(t, func(b *bench, _ *string) {
-				b.db.set("app", "other")
-				b.store.put("v2", credentials("app2", "pw2"), "AWSPENDING")
-			})
-			err := b.ping(t.Context())
-			isAuthFailed(t, err, "v1")
-			for _, want := range []string{"db.example.com:3306 rejected AWSCURRENT version v1: vendor: access denied for user app ", "db.example.com:3306 rejected AWSPENDING version v2: vendor: access denied for user app2 "} {
-				if !strings.Contains(err.Error(), want) {
-					t.Errorf("error %q does not contain %q", err, want)
-				}
-			}
-		})
-	})
-	t.Run("a fall-back that hangs until the deadline is told once", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			b := newBench(t, func(b *bench, _ *string) {
-				b.db.set("app", "other")
-				b.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
-			})
-			b.db.setFault(func(ctx context.Context, l *login) error {
-				if l.password == "pw2" {
-					return hang(ctx, l)
-				}
-				return nil
-			})
-			ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
-			defer cancel()
-			err := b.ping(ctx)
-			if !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, driver.ErrAuthFailed) {
-				t.Errorf("error %v does not match the context's, or says that all credentials were rejected", err)
-			}
-			if strings.Count(err.Error(), "access denied") != 1 || !strings.Contains(err.Error(), "AWSPENDING version v2: vendor: handshake: context deadline exceeded") {
-				t.Errorf("got %q", err)
-			}
-		})
-	})
-	t.Run("network failure of the fall-back", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			b := newBench(t, func(b *bench, _ *string) {
-				b.db.set("app", "pw2")
-				b.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
-			})
-			reset := errors.New("connection reset")
-			b.db.setFault(func(_ context.Context, l *login) error {
-				if l.password == "pw2" {
-					return reset
-				}
-				return nil
-			})
-			if err := b.ping(t.Context()); !errors.Is(err, reset) || errors.Is(err, driver.ErrAuthFailed) {
-				t.Errorf("got %v, want %v and not ErrAuthFailed: a credential was not rejected", err, reset)
-			}
-			b.db.setFault(nil)
-			if err := b.ping(t.Context()); err != nil {
-				t.Errorf("a second later at most: %v", err)
-			}
-		})
-	})
-	t.Run("one fetch for many callers", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			b := newBench(t, func(b *bench, _ *string) {
-				b.store.latency = 10 * time.Millisecond
-				b.db.latency = func(n int) time.Duration { return time.Duration(1+n%5) * time.Millisecond }
-			})
-			if err := b.ping(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			b.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
-			b.db.set("app", "pw2")
-			for _, err := range b.together(t.Context(), 200) {
-				if err != nil {
-					t.Fatal(err)
-				}
-			}
-			if n := b.store.calls("AWSPENDING"); n != 1 {
-				t.Errorf("%d fetches of AWSPENDING, want 1", n)
-			}
-			// Those rejected after the first look began have one of their own.
-			if n := b.store.calls("AWSCURRENT"); n > 3 {
-				t.Errorf("%d fetches of AWSCURRENT, want 3 at most", n)
-			}
-		})
-	})
-	t.Run("the stage changes while others wait for the search", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			b := newBench(t, func(b *bench, _ *string) {
-				b.db.latency = func(int) time.Duration { return 10 * time.Millisecond }
-				b.cache = secretcache.New(b.store, &secretcache.Options{TTL: -1}) // each connect sees the stage
-			})
-			if err := b.ping(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			b.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
-			b.db.set("app", "pw2")
-			var wg sync.WaitGroup
-			errs := make(chan error, 50)
-			for range 49 {
-				wg.Go(func() { errs <- b.ping(t.Context()) })
-			}
-			time.Sleep(15 * time.Millisecond) // v1 was rejected, v2 is on its way
-			b.store.move("AWSCURRENT", "v2")
-			wg.Go(func() { errs <- b.ping(t.Context()) })
-			wg.Wait()
-			close(errs)
-			for err := range errs {
-				if err != nil {
-					t.Fatal(err)
-				}
-			}
-		})
-	})
-	t.Run("a caller that gives up in its search does not fail the others", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			b := newBench(t)
-			if err := b.ping(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			b.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
-			b.db.set("app", "pw2")
-			first := true
-			b.store.setFault(func(ctx context.Context, stage string) error {
-				if stage == "AWSPENDING" && first {
-					first = false
-					<-ctx.Done()
-					return ctx.Err()
-				}
-				return nil
-			})
-			short, cancel := context.WithTimeout(t.Context(), 3*time.Second)
-			defer cancel()
-			var wg sync.WaitGroup
-			wg.Go(func() {
-				err := b.ping(short)
-				isAuthFailed(t, err, "v1")
-			})
-			synctest.Wait()
-			for range 10 {
-				wg.Go(func() {
-					if err := b.ping(t.Context()); err != nil {
-						t.Error(err)
-					}
-				})
-			}
-			wg.Wait()
-		})
-	})
-	t.Run("the preferred version is rejected and the refresh fails", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			b := newBench(t)
-			if err := b.ping(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			b.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
-			b.db.set("app", "pw2")
-			if err := b.ping(t.Context()); err != nil {
-				t.Fatal(err)
-			}
 			time.Sleep(time.Minute)
-			b.db.set("app", "pw1") // the rotation was undone
-			b.store.setFault(func(context.Context, string) error { return secretcache.ErrThrottled })
-			if err := b.ping(t.Context()); err != nil {
-				t.Errorf("the stage's own version works: %v", err)
-			}
-			all, _ := b.db.count()
-			calls := b.store.calls("")
-			if err := b.ping(t.Context()); err != nil {
-				t.Error(err)
-			}
-			if n, _ := b.db.count(); n != all+1 || b.store.calls("") != calls {
-				t.Errorf("%d logins and %d fetches, want one login with the stage's own version", n-all, b.store.calls("")-calls)
-			}
-		})
+		}
+		b.wantFetches(t, "AWSPENDING", 1)
+		time.Sleep(time.Minute)
+		isAuthFailed(t, b.ping(t.Context()), "v1")
+		b.wantFetches(t, "AWSPENDING", 2)
 	})
-	t.Run("the stage's next version goes before one that was preferred", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			b := newBench(t, func(b *bench, dsn *string) {
-				*dsn = "prod/app?fallback=AWSPREVIOUS"
-				b.store.put("v2", credentials("app_clone", "pw2"), "AWSCURRENT")
-				b.cache = secretcache.New(b.store, &secretcache.Options{TTL: -1})
-			})
-			if err := b.ping(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			b.db.set("app3", "pw3")
-			b.store.put("v3", credentials("app3", "pw3"), "AWSCURRENT")
-			for range 2 {
-				if err := b.ping(t.Context()); err != nil {
-					t.Fatal(err)
-				}
-			}
-			log := b.db.log()
-			if n := len(log); n != 4 || log[2].user != "app3" || log[3].user != "app3" {
-				t.Errorf("logins %+v, want the last two as app3", log)
-			}
-		})
+	inBubble(t, "no version is not asked for again and again", func(t *testing.T) {
+		b := newBench(t, wrongPassword)
+		for range 600 {
+			isAuthFailed(t, b.pingFor(t, time.Millisecond), "v1")
+			time.Sleep(100 * time.Millisecond)
+		}
+		// 1, 2, 4, 8, 16, 30 s
+		wantBetween(t, "fetches of AWSPENDING", b.store.calls("AWSPENDING"), 5, 8)
 	})
-	t.Run("the preferred version's network failure is the connect's", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			b := newBench(t)
-			b.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
-			b.db.set("app", "pw2")
-			if err := b.ping(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			reset := errors.New("connection reset")
-			b.db.setFault(always(reset))
-			if err := b.ping(t.Context()); !errors.Is(err, reset) || errors.Is(err, driver.ErrAuthFailed) {
-				t.Errorf("got %v, want %v", err, reset)
-			}
-			b.db.setFault(nil)
-			all, _ := b.db.count()
-			if err := b.ping(t.Context()); err != nil {
-				t.Error(err)
-			}
-			if n, _ := b.db.count(); n != all+1 {
-				t.Errorf("%d logins, want 1: v2 is still the first", n-all)
-			}
-		})
+	inBubble(t, "another current version has a look of its own", func(t *testing.T) {
+		b := newBench(t, wrongPassword, withTTL(-1))
+		for _, pause := range []time.Duration{1, 2, 4, 8, 0} { // the last look allows none for 12 s
+			isAuthFailed(t, b.pingFor(t, time.Millisecond), "v1")
+			time.Sleep(pause * time.Second)
+		}
+		if n := b.store.calls("AWSPENDING"); n != 5 {
+			t.Fatalf("%d fetches of AWSPENDING, want 5", n)
+		}
+		b.store.put("v2", credentials("app", "pw2"), "AWSCURRENT")
+		b.startRotation("v3", "pw3")
+		b.wantPing(t)
 	})
-	t.Run("the stage of the data source name is not its own fall-back", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			b := newBench(t, func(b *bench, dsn *string) {
-				*dsn = "prod/app?stage=AWSPENDING"
-				b.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
-			})
-			isAuthFailed(t, b.ping(t.Context()), "v2")
-			if n := b.store.calls(""); n != 2 {
-				t.Errorf("%d fetches, want 2", n)
+	inBubble(t, "a look that fails does not hide the rejection", func(t *testing.T) {
+		b := newBench(t, wrongPassword, withDSN("prod/app?fallback=AWSPENDING,AWSPREVIOUS"))
+		b.store.put("v0", credentials("app", "other"), "AWSPREVIOUS")
+		b.store.failStage("AWSPENDING", secretcache.ErrThrottled)
+		b.wantPing(t) // the next stage would have worked
+	})
+	inBubble(t, "a malformed version does not hide the rejection", func(t *testing.T) {
+		b := newBench(t, wrongPassword)
+		b.store.put("v2", `{"password":"x"}`, "AWSPENDING")
+		err := b.ping(t.Context())
+		isAuthFailed(t, err, "v1")
+		if errors.Is(err, driver.ErrMalformedSecret) {
+			t.Errorf("%v: the stage's own version is well-formed", err)
+		}
+		if !strings.Contains(err.Error(), `AWSPENDING version v2: malformed secret: key "host" is missing`) {
+			t.Errorf("error %q does not tell what is wrong with AWSPENDING", err)
+		}
+	})
+	inBubble(t, "rejected ones are all in the error", func(t *testing.T) {
+		b := newBench(t, wrongPassword)
+		b.store.put("v2", credentials("app2", "pw2"), "AWSPENDING")
+		err := b.ping(t.Context())
+		isAuthFailed(t, err, "v1")
+		for _, want := range []string{"db.example.com:3306 rejected AWSCURRENT version v1: vendor: access denied for user app ", "db.example.com:3306 rejected AWSPENDING version v2: vendor: access denied for user app2 "} {
+			if !strings.Contains(err.Error(), want) {
+				t.Errorf("error %q does not contain %q", err, want)
 			}
+		}
+	})
+	inBubble(t, "network failure of the fall-back", func(t *testing.T) {
+		b := newBench(t)
+		b.startRotation("v2", "pw2")
+		reset := errors.New("connection reset")
+		b.db.setFault(forPassword("pw2", always(reset)))
+		if err := b.ping(t.Context()); !errors.Is(err, reset) || errors.Is(err, driver.ErrAuthFailed) {
+			t.Errorf("got %v, want %v and not ErrAuthFailed: a credential was not rejected", err, reset)
+		}
+		b.db.setFault(nil)
+		b.wantPing(t) // a second later at most
+	})
+	inBubble(t, "a caller that gives up in its search does not fail the others", func(t *testing.T) {
+		b := newBench(t)
+		b.mustPing(t)
+		b.startRotation("v2", "pw2")
+		first := true
+		b.store.setFault(func(ctx context.Context, stage string) error {
+			if stage == "AWSPENDING" && first {
+				first = false
+				<-ctx.Done()
+				return ctx.Err()
+			}
+			return nil
 		})
+		var wg sync.WaitGroup
+		wg.Go(func() { isAuthFailed(t, b.pingFor(t, 3*time.Second), "v1") })
+		synctest.Wait()
+		for range 10 {
+			wg.Go(func() { b.wantPing(t) })
+		}
+		wg.Wait()
+	})
+	inBubble(t, "the preferred version is rejected and the refresh fails", func(t *testing.T) {
+		b := newBench(t)
+		b.mustPing(t)
+		b.startRotation("v2", "pw2")
+		b.mustPing(t)
+		time.Sleep(time.Minute)
+		b.db.set("app", "pw1") // the rotation was undone
+		b.store.setFault(func(context.Context, string) error { return secretcache.ErrThrottled })
+		b.wantPing(t) // the stage's own version works
+		all, _ := b.db.count()
+		calls := b.store.calls("")
+		b.wantPing(t)
+		if n, _ := b.db.count(); n != all+1 || b.store.calls("") != calls {
+			t.Errorf("%d logins and %d fetches, want one login with the stage's own version", n-all, b.store.calls("")-calls)
+		}
+	})
+	inBubble(t, "the stage's next version goes before one that was preferred", func(t *testing.T) {
+		b := newBench(t, func(b *bench, dsn *string) {
+			*dsn = "prod/app?fallback=AWSPREVIOUS"
+			b.store.put("v2", credentials("app_clone", "pw2"), "AWSCURRENT")
+		}, withTTL(-1))
+		b.mustPing(t)
+		b.db.set("app3", "pw3")
+		b.store.put("v3", credentials("app3", "pw3"), "AWSCURRENT")
+		for range 2 {
+			b.mustPing(t)
+		}
+		log := b.db.log()
+		if n := len(log); n != 4 || log[2].user != "app3" || log[3].user != "app3" {
+			t.Errorf("logins %+v, want the last two as app3", log)
+		}
+	})
+	inBubble(t, "the preferred version's network failure is the connect's", func(t *testing.T) {
+		b := newBench(t)
+		b.startRotation("v2", "pw2")
+		b.mustPing(t)
+		reset := errors.New("connection reset")
+		b.db.setFault(always(reset))
+		if err := b.ping(t.Context()); !errors.Is(err, reset) || errors.Is(err, driver.ErrAuthFailed) {
+			t.Errorf("got %v, want %v", err, reset)
+		}
+		b.db.setFault(nil)
+		all, _ := b.db.count()
+		b.wantPing(t)
+		if n, _ := b.db.count(); n != all+1 {
+			t.Errorf("%d logins, want 1: v2 is still the first", n-all)
+		}
+	})
+	inBubble(t, "the stage of the data source name is not its own fall-back", func(t *testing.T) {
+		b := newBench(t, withDSN("prod/app?stage=AWSPENDING"))
+		b.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
+		isAuthFailed(t, b.ping(t.Context()), "v2")
+		b.wantFetches(t, "", 2)
 	})
 }
 
@@ -746,89 +405,75 @@ func TestOptionsFallbackStages(t *testing.T) {
 		{"the DSN wins", []string{"AWSPREVIOUS"}, "prod/app?fallback=A,B", []string{"A", "B"}},
 		{"the DSN's none wins", []string{"AWSPREVIOUS"}, "prod/app?fallback=none", nil},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				b := newBench(t, func(b *bench, dsn *string) {
-					*dsn = test.dsn
-					b.opts.FallbackStages = test.stages
-					b.db.set("app", "other")
-				})
-				isAuthFailed(t, b.ping(t.Context()), "v1")
-				var got []string
-				for _, f := range b.store.fetches {
-					if f.stage != "AWSCURRENT" {
-						got = append(got, f.stage)
-					}
+		inBubble(t, test.name, func(t *testing.T) {
+			b := newBench(t, wrongPassword, withDSN(test.dsn), func(b *bench, _ *string) { b.opts.FallbackStages = test.stages })
+			isAuthFailed(t, b.ping(t.Context()), "v1")
+			var got []string
+			for _, f := range b.store.fetches {
+				if f.stage != "AWSCURRENT" {
+					got = append(got, f.stage)
 				}
-				if strings.Join(got, " ") != strings.Join(test.want, " ") {
-					t.Errorf("looked at %q, want %q", got, test.want)
-				}
-			})
+			}
+			if strings.Join(got, " ") != strings.Join(test.want, " ") {
+				t.Errorf("looked at %q, want %q", got, test.want)
+			}
 		})
 	}
 }
 
 func TestRotationWindow(t *testing.T) {
-	t.Run("waits until the rotation finishes", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			b := newBench(t, func(_ *bench, dsn *string) { *dsn = "prod/app?fallback=none&rotationWindow=30s" })
-			b.db.set("app", "pw2")
-			start := time.Now()
-			time.AfterFunc(3*time.Second, func() { b.store.put("v2", credentials("app", "pw2"), "AWSCURRENT") })
-			if err := b.ping(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			if d := time.Since(start); d < 3*time.Second || d > 8*time.Second {
-				t.Errorf("took %v, want within one look of 3s", d)
-			}
-		})
+	inBubble(t, "waits until the rotation finishes", func(t *testing.T) {
+		b := newBench(t, withDSN("prod/app?fallback=none&rotationWindow=30s"))
+		b.db.set("app", "pw2")
+		start := time.Now()
+		time.AfterFunc(3*time.Second, func() { b.store.put("v2", credentials("app", "pw2"), "AWSCURRENT") })
+		b.mustPing(t)
+		wantBetween(t, "time", time.Since(start), 3*time.Second, 8*time.Second) // within one look of 3 s
 	})
-	t.Run("ends", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			b := newBench(t, func(_ *bench, dsn *string) { *dsn = "prod/app?rotationWindow=90s" })
-			b.db.set("app", "other")
-			start := time.Now()
-			isAuthFailed(t, b.ping(t.Context()), "v1")
-			// Longer than ConnectTimeout, which does not count it.
-			if d := time.Since(start); d < 90*time.Second || d > 92*time.Second {
-				t.Errorf("took %v, want 90s", d)
-			}
-			if all, _ := b.db.count(); all > 8 {
-				t.Errorf("%d logins in 90s; want 1, then one each after 1, 2, 4 … s", all)
-			}
-			if n := b.store.calls(""); n > 20 {
-				t.Errorf("%d fetches in 90s", n)
-			}
-		})
+	inBubble(t, "ends", func(t *testing.T) {
+		b := newBench(t, wrongPassword, withDSN("prod/app?rotationWindow=90s"))
+		start := time.Now()
+		isAuthFailed(t, b.ping(t.Context()), "v1")
+		// Longer than ConnectTimeout, which does not count it.
+		wantBetween(t, "time", time.Since(start), 90*time.Second, 92*time.Second)
+		wantBetween(t, "logins", b.logins(), 0, 8) // one, then one each after 1, 2, 4 … s
+		wantBetween(t, "fetches", b.store.calls(""), 0, 20)
 	})
-	t.Run("the context rules, with one set of polls", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			const window = time.Second
-			b := newBench(t, func(b *bench, dsn *string) {
-				*dsn = "prod/app?fallback=none&rotationWindow=1m"
-				b.db.latency = func(int) time.Duration { return time.Millisecond }
-				b.store.latency = 5 * time.Millisecond
-			})
-			if err := b.ping(t.Context()); err != nil {
-				t.Fatal(err)
+	for name, connect := range map[string]func(*bench, *sql.DB, context.Context) error{
+		"by Connect": func(b *bench, _ *sql.DB, ctx context.Context) error { return b.ping(ctx) },
+		"through a pool": func(_ *bench, db *sql.DB, ctx context.Context) error {
+			c, err := db.Conn(ctx)
+			if c != nil {
+				defer c.Close()
 			}
+			return err
+		},
+	} {
+		inBubble(t, "the context rules, with one set of polls, "+name, func(t *testing.T) {
+			const finished = time.Second                   // when the rotation does
+			const found = finished + 1100*time.Millisecond // within one look
+			b := newBench(t, withDSN("prod/app?fallback=none&rotationWindow=1m"), withLatency(time.Millisecond))
+			b.store.latency = 5 * time.Millisecond
+			b.mustPing(t)
+			db := sql.OpenDB(b.Connector)
+			defer db.Close()
 			b.db.set("app", "pw2")
 			begin := time.Now()
-			time.AfterFunc(window, func() { b.store.put("v2", credentials("app", "pw2"), "AWSCURRENT") })
+			time.AfterFunc(finished, func() { b.store.put("v2", credentials("app", "pw2"), "AWSCURRENT") })
 			var wg sync.WaitGroup
 			for i := range 500 {
 				limit := 10*time.Millisecond + time.Duration(i)*10*time.Millisecond
 				wg.Go(func() {
 					ctx, cancel := context.WithTimeout(t.Context(), limit)
 					defer cancel()
-					err := b.ping(ctx)
+					err := connect(b, db, ctx)
 					d := time.Since(begin)
 					switch {
-					case err == nil && d > window+2*time.Second:
+					case err == nil && d > found:
 						t.Errorf("limit %v: worked only after %v", limit, d)
 					case err != nil && (d < limit || d > limit+50*time.Millisecond):
 						t.Errorf("limit %v: failed after %v: %v", limit, d, err)
-					case err != nil && limit > window+2*time.Second:
+					case err != nil && limit > found:
 						t.Errorf("limit %v: %v", limit, err)
 					case err != nil && !errors.Is(err, context.DeadlineExceeded):
 						t.Errorf("limit %v: %v, want the context's error in it", limit, err)
@@ -836,35 +481,24 @@ func TestRotationWindow(t *testing.T) {
 				})
 			}
 			wg.Wait()
-			if n := b.store.calls(""); n > 6 {
-				t.Errorf("%d fetches", n)
-			}
+			wantBetween(t, "fetches", b.store.calls(""), 0, 6)
 		})
+	}
+	inBubble(t, "the context's end is reported with the rejection", func(t *testing.T) {
+		b := newBench(t, wrongPassword, withDSN("prod/app?rotationWindow=1h"))
+		err := b.pingFor(t, 3*time.Second)
+		isAuthFailed(t, err, "v1")
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("error %v does not match the context's", err)
+		}
 	})
-	t.Run("the context's end is reported with the rejection", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			b := newBench(t, func(b *bench, _ *string) { b.opts.RotationWindow = time.Hour })
-			b.db.set("app", "other")
-			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
-			defer cancel()
-			err := b.ping(ctx)
-			isAuthFailed(t, err, "v1")
-			if !errors.Is(err, context.DeadlineExceeded) {
-				t.Errorf("error %v does not match the context's", err)
-			}
-		})
-	})
-	t.Run("not for other failures", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			b := newBench(t, func(b *bench, _ *string) { b.opts.RotationWindow = time.Hour })
-			b.db.setFault(always(&vendorError{codeLocked, "account is locked"}))
-			start := time.Now()
-			if err := b.ping(t.Context()); err == nil || errors.Is(err, driver.ErrAuthFailed) {
-				t.Errorf("got %v", err)
-			}
-			if d := time.Since(start); d > 0 {
-				t.Errorf("waited %v for an account that is locked", d)
-			}
-		})
+	inBubble(t, "not for other failures", func(t *testing.T) {
+		b := newBench(t, func(b *bench, _ *string) { b.opts.RotationWindow = time.Hour })
+		b.db.setFault(always(&vendorError{codeLocked, "account is locked"}))
+		start := time.Now()
+		if err := b.ping(t.Context()); err == nil || errors.Is(err, driver.ErrAuthFailed) {
+			t.Errorf("got %v", err)
+		}
+		wantEqual(t, "time", time.Since(start), 0)
 	})
 }

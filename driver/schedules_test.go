@@ -22,31 +22,23 @@ func TestAcceptedAgainServesThoseUnderWay(t *testing.T) {
 		{"its search began before", -100 * time.Millisecond, 300 * time.Millisecond},
 		{"it waits for the next look", 20 * time.Millisecond, 200 * time.Millisecond},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				b := newBench(t, func(b *bench, _ *string) { b.db.set("app", "other") })
-				isAuthFailed(t, b.ping(t.Context()), "v1")
-				b.store.latency = 50 * time.Millisecond
-				b.db.latency = func(int) time.Duration { return 10 * time.Millisecond }
-				time.Sleep(500 * time.Millisecond)
-				b.db.set("app", "pw1")
-				var probe sync.WaitGroup
-				probe.Go(func() {
-					time.Sleep(500 * time.Millisecond) // the pause is over
-					if err := b.ping(t.Context()); err != nil {
-						t.Errorf("probe: %v", err)
-					}
-				})
-				time.Sleep(500*time.Millisecond + test.after)
-				start := time.Now()
-				if err := b.ping(t.Context()); err != nil {
-					t.Error(err)
-				}
-				if took := time.Since(start); took > test.limit {
-					t.Errorf("took %v, want %v at most", took, test.limit)
-				}
-				probe.Wait()
+		inBubble(t, test.name, func(t *testing.T) {
+			b := newBench(t, wrongPassword)
+			isAuthFailed(t, b.ping(t.Context()), "v1")
+			b.store.latency = 50 * time.Millisecond
+			b.db.latency = func(int) time.Duration { return 10 * time.Millisecond }
+			time.Sleep(500 * time.Millisecond)
+			b.db.set("app", "pw1")
+			var probe sync.WaitGroup
+			probe.Go(func() {
+				time.Sleep(500 * time.Millisecond) // the pause is over
+				b.wantPing(t)
 			})
+			time.Sleep(500*time.Millisecond + test.after)
+			start := time.Now()
+			b.wantPing(t)
+			wantBetween(t, "time", time.Since(start), 0, test.limit)
+			probe.Wait()
 		})
 	}
 }
@@ -55,30 +47,22 @@ func TestAcceptedAgainServesThoseUnderWay(t *testing.T) {
 // that is pending.
 func TestConfirmedVersionIsNotNewer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, func(b *bench, _ *string) {
-			b.cache = secretcache.New(b.store, &secretcache.Options{TTL: 4 * time.Second})
-		})
+		b := newBench(t, withTTL(4*time.Second))
 		ping := func() {
 			t.Helper()
-			if err := b.ping(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			b.mustPing(t)
 			synctest.Wait()
 		}
 		ping()
-		b.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
-		b.db.set("app", "pw2")
+		b.startRotation("v2", "pw2")
 		ping()
 		time.Sleep(5 * time.Second)
 		ping() // fetches v1 once more
 		b.store.move("AWSCURRENT", "v2")
 		time.Sleep(time.Second)
-		b.store.put("v3", credentials("app", "pw3"), "AWSPENDING")
-		b.db.set("app", "pw3")
+		b.startRotation("v3", "pw3")
 		ping()
-		if _, rejected := b.db.count(); rejected != 2 {
-			t.Errorf("%d rejected logins, want 2: v1 and v2, each once", rejected)
-		}
+		wantEqual(t, "rejected logins", b.rejections(), 2) // v1 and v2, each once
 	})
 }
 
@@ -86,7 +70,7 @@ func TestConfirmedVersionIsNotNewer(t *testing.T) {
 // has changed.
 func TestNobodyWaitsForAFallbackWhenTheStageHasChanged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, func(b *bench, _ *string) { b.db.set("app", "other") })
+		b := newBench(t, wrongPassword)
 		isAuthFailed(t, b.ping(t.Context()), "v1")
 		time.Sleep(200 * time.Millisecond)
 		b.cache.Invalidate("prod/app") // so that only the fall-back's look is not due
@@ -96,16 +80,12 @@ func TestNobodyWaitsForAFallbackWhenTheStageHasChanged(t *testing.T) {
 		b.db.set("app", "pw2")
 		b.store.put("v2", credentials("app", "pw2"), "AWSCURRENT")
 		b.cache.Invalidate("prod/app")
-		if err := b.ping(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		b.mustPing(t)
 		start := time.Now()
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
-		if took := time.Since(start); took > 0 {
-			t.Errorf("waited %v more", took)
-		}
+		wantEqual(t, "time", time.Since(start), 0)
 	})
 }
 
@@ -122,9 +102,7 @@ func TestOldOutageIsForgotten(t *testing.T) {
 		}
 		b.db.set("app", "pw1")
 		time.Sleep(2 * time.Hour)
-		if err := b.ping(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		b.mustPing(t)
 		time.Sleep(2 * time.Hour)
 	}
 	setup := func(window time.Duration, fallback []string) func(*bench, *string) {
@@ -133,38 +111,24 @@ func TestOldOutageIsForgotten(t *testing.T) {
 			b.cache = secretcache.New(b.store, &secretcache.Options{TTL: 24 * time.Hour})
 		}
 	}
-	t.Run("a rotation finishes between the looks", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			b := newBench(t, setup(0, nil))
-			outage(t, b)
-			b.store.latency = 10 * time.Millisecond
-			b.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
-			b.db.set("app", "pw2")
-			time.AfterFunc(7*time.Millisecond, func() { b.store.move("AWSCURRENT", "v2") })
-			if err := b.ping(t.Context()); err != nil {
-				t.Error(err)
-			}
-		})
+	inBubble(t, "a rotation finishes between the looks", func(t *testing.T) {
+		b := newBench(t, setup(0, nil))
+		outage(t, b)
+		b.store.latency = 10 * time.Millisecond
+		b.startRotation("v2", "pw2")
+		time.AfterFunc(7*time.Millisecond, func() { b.store.move("AWSCURRENT", "v2") })
+		b.wantPing(t)
 	})
-	t.Run("a connect waits for a rotation", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			b := newBench(t, setup(time.Second, []string{}))
-			outage(t, b)
-			c, err := driver.NewConnector(b.engine, "prod/app?rotationWindow=1m&fallback=none", &b.opts)
-			if err != nil {
-				t.Fatal(err)
-			}
-			b.Connector = c
-			b.db.set("app", "pw2")
-			const gap = 1100 * time.Millisecond
-			time.AfterFunc(gap, func() { b.store.put("v2", credentials("app", "pw2"), "AWSCURRENT") })
-			start := time.Now()
-			if err := b.ping(t.Context()); err != nil {
-				t.Error(err)
-			}
-			if took := time.Since(start); took > gap+3*time.Second {
-				t.Errorf("took %v, want the looks to begin at intervals of 1 s and 2 s", took)
-			}
-		})
+	inBubble(t, "a connect waits for a rotation", func(t *testing.T) {
+		b := newBench(t, setup(time.Second, []string{}))
+		outage(t, b)
+		c := must(driver.NewConnector(b.engine, "prod/app?rotationWindow=1m&fallback=none", &b.opts))
+		b.Connector = c
+		b.db.set("app", "pw2")
+		const gap = 1100 * time.Millisecond
+		time.AfterFunc(gap, func() { b.store.put("v2", credentials("app", "pw2"), "AWSCURRENT") })
+		start := time.Now()
+		b.wantPing(t)
+		wantBetween(t, "time", time.Since(start), 0, gap+3*time.Second) // the looks begin at intervals of 1 s and 2 s
 	})
 }

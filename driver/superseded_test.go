@@ -90,271 +90,233 @@ func (p *pool) until(n int, want string, limit time.Duration) {
 	}
 }
 
+// checkOut takes connections out of a pool, one after the other, until ctx ends. It holds each
+// of them for a while. None may fail.
+func checkOut(ctx context.Context, t *testing.T, db *sql.DB, hold time.Duration) {
+	for ctx.Err() == nil {
+		c, err := db.Conn(t.Context())
+		if err != nil {
+			t.Errorf("a checkout failed: %v", err)
+			return
+		}
+		time.Sleep(hold)
+		_ = c.Close()
+	}
+}
+
+// rotateAndInvalidate rotates, and has the next use of the secret fetch it.
+func (p *pool) rotateAndInvalidate(version, password string) {
+	p.rotate(version, password)
+	p.cache.Invalidate("prod/app")
+}
+
 func TestCloseSuperseded(t *testing.T) {
 	const n = 4
-	t.Run("after a rejected login", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			p := newPool(t, n)
-			p.rotate("v2", "pw2")
-			p.db.SetMaxOpenConns(n + 1)
-			busy, err := p.db.Conn(t.Context())
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got := p.use(n); !slices.Contains(got, "pw2") { // one more than there are
-				t.Fatalf("connections of %q, want one of pw2", got)
-			}
-			p.until(n, "pw2", (n+1)*time.Second)
-			// The one that was in use all the time ends when it is next handed out.
-			if got := password(t, busy); got != "pw1" {
-				t.Errorf("the connection in use is of %q", got)
-			}
-			_ = busy.Close()
-			p.until(n+1, "pw2", 2*time.Second)
-			if _, rejected := p.bench.db.count(); rejected != 1 {
-				t.Errorf("%d logins rejected, want 1", rejected)
-			}
-		})
+	inBubble(t, "after a rejected login", func(t *testing.T) {
+		p := newPool(t, n)
+		p.rotate("v2", "pw2")
+		p.db.SetMaxOpenConns(n + 1)
+		busy, err := p.db.Conn(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := p.use(n); !slices.Contains(got, "pw2") { // one more than there are
+			t.Fatalf("connections of %q, want one of pw2", got)
+		}
+		p.until(n, "pw2", (n+1)*time.Second)
+		// The one that was in use all the time ends when it is next handed out.
+		if got := password(t, busy); got != "pw1" {
+			t.Errorf("the connection in use is of %q", got)
+		}
+		_ = busy.Close()
+		p.until(n+1, "pw2", 2*time.Second)
+		wantEqual(t, "rejected logins", p.bench.rejections(), 1)
 	})
-	t.Run("after Invalidate, though the pool makes no login", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			p := newPool(t, n)
-			p.rotate("v2", "pw2")
-			time.Sleep(time.Minute)
-			if got := p.use(n); slices.Contains(got, "pw2") {
-				t.Errorf("connections of %q before anybody knows of pw2", got)
-			}
-			p.cache.Invalidate("prod/app")
-			p.until(n, "pw2", (n+3)*time.Second)
-			if _, rejected := p.bench.db.count(); rejected != 0 {
-				t.Errorf("%d logins rejected, want none", rejected)
-			}
-		})
+	inBubble(t, "after Invalidate, though the pool makes no login", func(t *testing.T) {
+		p := newPool(t, n)
+		p.rotate("v2", "pw2")
+		time.Sleep(time.Minute)
+		if got := p.use(n); slices.Contains(got, "pw2") {
+			t.Errorf("connections of %q before anybody knows of pw2", got)
+		}
+		p.cache.Invalidate("prod/app")
+		p.until(n, "pw2", (n+3)*time.Second)
+		wantEqual(t, "rejected logins", p.bench.rejections(), 0)
 	})
-	t.Run("at the TTL", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			p := newPool(t, n)
-			p.rotate("v2", "pw2")
-			time.Sleep(time.Hour)
-			p.until(n, "pw2", (n+3)*time.Second)
-		})
+	inBubble(t, "at the TTL", func(t *testing.T) {
+		p := newPool(t, n)
+		p.rotate("v2", "pw2")
+		time.Sleep(time.Hour)
+		p.until(n, "pw2", (n+3)*time.Second)
 	})
-	t.Run("at the end of a rotation that a connect fell into", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			p := newPool(t, n)
-			p.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
-			p.bench.db.set("app", "pw2")
-			p.db.SetMaxOpenConns(n + 1)
-			p.db.SetMaxIdleConns(n + 1)
-			want := []string{"pw1", "pw1", "pw1", "pw1", "pw2"}
-			for range 3 {
-				if got := p.use(n + 1); !slices.Equal(got, want) {
-					t.Errorf("connections of %q before the rotation is finished, want %q", got, want)
-				}
+	inBubble(t, "at the end of a rotation that a connect fell into", func(t *testing.T) {
+		p := newPool(t, n)
+		p.startRotation("v2", "pw2")
+		p.db.SetMaxOpenConns(n + 1)
+		p.db.SetMaxIdleConns(n + 1)
+		want := []string{"pw1", "pw1", "pw1", "pw1", "pw2"}
+		for range 3 {
+			if got := p.use(n + 1); !slices.Equal(got, want) {
+				t.Errorf("connections of %q before the rotation is finished, want %q", got, want)
 			}
-			if all, _ := p.bench.db.count(); all != n+2 {
-				t.Errorf("%d logins, want %d: none is closed", all, n+2)
-			}
-			time.Sleep(500 * time.Millisecond)
-			p.store.move("AWSCURRENT", "v2")
-			p.until(n+1, "pw2", (n+3)*time.Second)
-		})
+		}
+		wantEqual(t, "logins", p.bench.logins(), n+2) // none is closed
+		time.Sleep(500 * time.Millisecond)
+		p.store.move("AWSCURRENT", "v2")
+		p.until(n+1, "pw2", (n+3)*time.Second)
 	})
-	t.Run("after a roll-back", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			p := newPool(t, n)
-			p.rotate("v2", "pw2")
-			p.cache.Invalidate("prod/app")
-			p.until(n, "pw2", (n+3)*time.Second)
-			p.bench.db.set("app", "pw1")
-			p.store.move("AWSCURRENT", "v1")
-			p.cache.Invalidate("prod/app")
-			p.until(n, "pw1", (n+3)*time.Second)
-		})
+	inBubble(t, "after a roll-back", func(t *testing.T) {
+		p := newPool(t, n)
+		p.rotateAndInvalidate("v2", "pw2")
+		p.until(n, "pw2", (n+3)*time.Second)
+		p.bench.db.set("app", "pw1")
+		p.store.move("AWSCURRENT", "v1")
+		p.cache.Invalidate("prod/app")
+		p.until(n, "pw1", (n+3)*time.Second)
 	})
-	t.Run("not for a version that the server rejects", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			var connects atomic.Int32
-			p := newPool(t, n, func(b *bench, _ *string) {
-				b.opts.Trace = &driver.Trace{ConnectDone: func(context.Context, driver.ConnectInfo) { connects.Add(1) }}
-			})
-			p.store.put("v2", credentials("app", "mistyped"), "AWSCURRENT")
-			p.cache.Invalidate("prod/app")
-			start := time.Now()
-			for time.Since(start) < 10*time.Minute {
-				if got := p.use(n); slices.Contains(got, "mistyped") || len(got) != n {
-					t.Fatalf("connections of %q", got)
-				}
-				time.Sleep(100 * time.Millisecond)
-			}
-			if _, rejected := p.bench.db.count(); rejected < 1 || rejected > 11 {
-				t.Errorf("%d logins rejected in 10 minutes; want 1, then one each after 1, 2, 4 … s", rejected)
-			}
-			if n := connects.Load(); n > 40 {
-				t.Errorf("%d connects in 10 minutes, want them to pause", n)
-			}
-			p.bench.db.set("app", "mistyped")
-			p.until(n, "mistyped", 6*time.Minute)
+	inBubble(t, "not for a version that the server rejects", func(t *testing.T) {
+		var connects atomic.Int32
+		p := newPool(t, n, func(b *bench, _ *string) {
+			b.opts.Trace = &driver.Trace{ConnectDone: func(context.Context, driver.ConnectInfo) { connects.Add(1) }}
 		})
+		p.store.put("v2", credentials("app", "mistyped"), "AWSCURRENT")
+		p.cache.Invalidate("prod/app")
+		start := time.Now()
+		for time.Since(start) < 10*time.Minute {
+			if got := p.use(n); slices.Contains(got, "mistyped") || len(got) != n {
+				t.Fatalf("connections of %q", got)
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		if _, rejected := p.bench.db.count(); rejected < 1 || rejected > 11 {
+			t.Errorf("%d logins rejected in 10 minutes; want 1, then one each after 1, 2, 4 … s", rejected)
+		}
+		if n := connects.Load(); n > 40 {
+			t.Errorf("%d connects in 10 minutes, want them to pause", n)
+		}
+		p.bench.db.set("app", "mistyped")
+		p.until(n, "mistyped", 6*time.Minute)
 	})
-	t.Run("a login that panics ends neither the program nor a connection", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			var log bytes.Buffer
-			p := newPool(t, n, func(b *bench, _ *string) { b.opts.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
-			p.rotate("v2", "pw2")
-			p.bench.db.setFault(func(context.Context, *login) error { panic("vendor: pw2") })
-			p.cache.Invalidate("prod/app")
-			for range 50 {
-				if got := p.use(n); slices.Contains(got, "pw2") || len(got) != n {
-					t.Fatalf("connections of %q", got)
-				}
-				time.Sleep(100 * time.Millisecond)
+	inBubble(t, "a login that panics ends neither the program nor a connection", func(t *testing.T) {
+		var log bytes.Buffer
+		p := newPool(t, n, func(b *bench, _ *string) { b.opts.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+		p.rotate("v2", "pw2")
+		p.bench.db.setFault(func(context.Context, *login) error { panic("vendor: pw2") })
+		p.cache.Invalidate("prod/app")
+		for range 50 {
+			if got := p.use(n); slices.Contains(got, "pw2") || len(got) != n {
+				t.Fatalf("connections of %q", got)
 			}
-			synctest.Wait()
-			if !strings.Contains(log.String(), "type=string") || strings.Contains(log.String(), "pw2") {
-				t.Errorf("the log does not tell of the panic, or shows what it said:\n%s", log.String())
-			}
-			p.bench.db.setFault(nil)
-			p.until(n, "pw2", time.Minute)
-		})
+			time.Sleep(100 * time.Millisecond)
+		}
+		synctest.Wait()
+		if !strings.Contains(log.String(), "type=string") || strings.Contains(log.String(), "pw2") {
+			t.Errorf("the log does not tell of the panic, or shows what it said:\n%s", log.String())
+		}
+		p.bench.db.setFault(nil)
+		p.until(n, "pw2", time.Minute)
 	})
-	t.Run("not while the previous version helps out", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			p := newPool(t, n, func(_ *bench, dsn *string) { *dsn = "prod/app?fallback=AWSPREVIOUS" })
-			p.rotate("v2", "pw2")
-			p.cache.Invalidate("prod/app")
-			p.until(n, "pw2", (n+3)*time.Second)
-			p.bench.db.set("app", "pw1") // a server that the change has not reached
-			if err := p.ping(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			if got := p.use(n); slices.Contains(got, "pw1") {
-				t.Errorf("connections of %q, want those of pw2 left open", got)
-			}
-		})
+	inBubble(t, "not while the previous version helps out", func(t *testing.T) {
+		p := newPool(t, n, withDSN("prod/app?fallback=AWSPREVIOUS"))
+		p.rotateAndInvalidate("v2", "pw2")
+		p.until(n, "pw2", (n+3)*time.Second)
+		p.bench.db.set("app", "pw1") // a server that the change has not reached
+		p.mustPing(t)
+		if got := p.use(n); slices.Contains(got, "pw1") {
+			t.Errorf("connections of %q, want those of pw2 left open", got)
+		}
 	})
-	t.Run("one after the other", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			p := newPool(t, n)
-			logins := func() int { all, _ := p.bench.db.count(); return all }
-			supersede := func(version, pw string) {
-				t.Helper()
-				p.rotate(version, pw)
-				p.cache.Invalidate("prod/app")
-				time.Sleep(2 * time.Second)
-				p.use(1)                // has the secret fetched
-				time.Sleep(time.Second) // until the next look into the cache
-				p.use(1)                // has the new version proven
-				synctest.Wait()
-			}
-			supersede("v2", "pw2")
-			for i := range n {
-				before := logins()
-				p.use(n)
-				p.use(n)
-				if got := logins() - before; got != 1 {
-					t.Errorf("%d connections closed in second %d, want 1", got, i)
-				}
-				time.Sleep(time.Second)
-			}
-			supersede("v3", "pw3")
-			before := logins()
-			p.use(n)       // closes one; of the others each checkout counts
-			for range 20 { // 3 and 60
-				p.use(n)
-			}
-			if got := logins() - before; got != 1 {
-				t.Errorf("%d connections closed by 63 checkouts, want 1", got)
-			}
-			p.use(n)
-			if got := logins() - before; got != 2 {
-				t.Errorf("%d connections closed by 66 checkouts, want 2", got)
-			}
-		})
-	})
-	t.Run("a pool without a connection to spare fails no query", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			const n = 20
-			p := newPool(t, n)
-			ctx, stop := context.WithCancel(t.Context())
-			var wg sync.WaitGroup
-			for i := range 3 * n {
-				wg.Go(func() {
-					for ctx.Err() == nil {
-						c, err := p.db.Conn(t.Context())
-						if err != nil {
-							t.Errorf("a checkout failed: %v", err)
-							return
-						}
-						time.Sleep(time.Duration(1+i%7) * time.Millisecond)
-						_ = c.Close()
-					}
-				})
-			}
-			for i := range 15 {
-				p.rotate(fmt.Sprint("v", i+2), fmt.Sprint("pw", i+2))
-				p.cache.Invalidate("prod/app")
-				time.Sleep(4 * time.Second)
-			}
-			stop()
-			wg.Wait()
-			if got, want := p.use(n), slices.Repeat([]string{"pw16"}, n); !slices.Equal(got, want) {
-				t.Errorf("connections of %q, want %q", got, want)
-			}
-		})
-	})
-	t.Run("looks into the cache once a second", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			p := newPool(t, n)
-			before := p.cache.Stats()
-			for start := time.Now(); time.Since(start) < 10*time.Minute; time.Sleep(10 * time.Millisecond) {
-				p.use(1)
-			}
-			after := p.cache.Stats()
-			if hits := after.Hits - before.Hits; hits < 590 || hits > 601 {
-				t.Errorf("%d reads in 10 minutes of 60,000 checkouts, want 600", hits)
-			}
-			if after.Fetches != before.Fetches {
-				t.Errorf("%d fetches, want none", after.Fetches-before.Fetches)
-			}
-		})
-	})
-	t.Run("not by default", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			p := newPool(t, n, func(b *bench, _ *string) { b.opts.CloseSuperseded = false })
-			p.rotate("v2", "pw2")
-			p.cache.Invalidate("prod/app")
-			if err := p.ping(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+	inBubble(t, "one after the other", func(t *testing.T) {
+		p := newPool(t, n)
+		logins := p.bench.logins
+		supersede := func(version, pw string) {
+			t.Helper()
+			p.rotateAndInvalidate(version, pw)
 			time.Sleep(2 * time.Second)
-			if got, want := p.use(n), slices.Repeat([]string{"pw1"}, n); !slices.Equal(got, want) {
-				t.Errorf("connections of %q, want %q", got, want)
-			}
-			c, err := p.Connect(t.Context())
-			if err != nil {
-				t.Fatal(err)
-			}
-			if c.(*conn).superseded != nil {
-				t.Error("the engine is asked to check connections")
-			}
-		})
+			p.use(1)                // has the secret fetched
+			time.Sleep(time.Second) // until the next look into the cache
+			p.use(1)                // has the new version proven
+			synctest.Wait()
+		}
+		supersede("v2", "pw2")
+		for range n {
+			before := logins()
+			p.use(n)
+			p.use(n)
+			wantEqual(t, "connections closed", logins()-before, 1)
+			time.Sleep(time.Second)
+		}
+		supersede("v3", "pw3")
+		before := logins()
+		p.use(n)       // closes one; of the others each checkout counts
+		for range 20 { // 3 and 60
+			p.use(n)
+		}
+		wantEqual(t, "connections closed", logins()-before, 1) // by 63 checkouts
+		p.use(n)
+		wantEqual(t, "connections closed", logins()-before, 2) // by 66 checkouts
 	})
-	t.Run("the source hangs", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			p := newPool(t, n)
-			p.cache.Invalidate("prod/app")
-			p.store.setFault(func(ctx context.Context, _ string) error { <-ctx.Done(); return ctx.Err() })
-			start := time.Now()
-			for time.Since(start) < 30*time.Second {
-				before := time.Now()
-				p.use(n)
-				if took := time.Since(before); took > 0 {
-					t.Fatalf("a checkout waited %v for the source", took)
-				}
-				time.Sleep(100 * time.Millisecond)
+	inBubble(t, "a pool without a connection to spare fails no query", func(t *testing.T) {
+		const n = 20
+		p := newPool(t, n)
+		ctx, stop := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		for i := range 3 * n {
+			wg.Go(func() { checkOut(ctx, t, p.db, time.Duration(1+i%7)*time.Millisecond) })
+		}
+		for i := range 15 {
+			p.rotateAndInvalidate(fmt.Sprint("v", i+2), fmt.Sprint("pw", i+2))
+			time.Sleep(4 * time.Second)
+		}
+		stop()
+		wg.Wait()
+		if got, want := p.use(n), slices.Repeat([]string{"pw16"}, n); !slices.Equal(got, want) {
+			t.Errorf("connections of %q, want %q", got, want)
+		}
+	})
+	inBubble(t, "looks into the cache once a second", func(t *testing.T) {
+		p := newPool(t, n)
+		before := p.cache.Stats()
+		for start := time.Now(); time.Since(start) < 10*time.Minute; time.Sleep(10 * time.Millisecond) {
+			p.use(1)
+		}
+		after := p.cache.Stats()
+		if hits := after.Hits - before.Hits; hits < 590 || hits > 601 {
+			t.Errorf("%d reads in 10 minutes of 60,000 checkouts, want 600", hits)
+		}
+		if after.Fetches != before.Fetches {
+			t.Errorf("%d fetches, want none", after.Fetches-before.Fetches)
+		}
+	})
+	inBubble(t, "not by default", func(t *testing.T) {
+		p := newPool(t, n, func(b *bench, _ *string) { b.opts.CloseSuperseded = false })
+		p.rotateAndInvalidate("v2", "pw2")
+		p.mustPing(t)
+		time.Sleep(2 * time.Second)
+		if got, want := p.use(n), slices.Repeat([]string{"pw1"}, n); !slices.Equal(got, want) {
+			t.Errorf("connections of %q, want %q", got, want)
+		}
+		c, err := p.Connect(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.(*conn).superseded != nil {
+			t.Error("the engine is asked to check connections")
+		}
+	})
+	inBubble(t, "the source hangs", func(t *testing.T) {
+		p := newPool(t, n)
+		p.cache.Invalidate("prod/app")
+		p.store.setFault(func(ctx context.Context, _ string) error { <-ctx.Done(); return ctx.Err() })
+		start := time.Now()
+		for time.Since(start) < 30*time.Second {
+			before := time.Now()
+			p.use(n)
+			if took := time.Since(before); took > 0 {
+				t.Fatalf("a checkout waited %v for the source", took)
 			}
-		})
+			time.Sleep(100 * time.Millisecond)
+		}
 	})
 }
 
@@ -408,11 +370,7 @@ func (s *countedSecrets) Refresh(ctx context.Context, id, stage string, rejected
 func TestCheckoutsAskForTheSecretSeldom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &countedSecrets{}
-		p := newPool(t, 1, func(b *bench, _ *string) {
-			b.cache = secretcache.New(b.store, nil)
-			s.Secrets = b.cache
-			b.opts.Secrets = s
-		})
+		p := newPool(t, 1, withSecrets(func(under driver.Secrets) driver.Secrets { s.Secrets = under; return s }))
 		minute := func() (gets, refreshes int32) {
 			gets, refreshes = s.gets.Load(), s.refreshes.Load()
 			for start := time.Now(); time.Since(start) < time.Minute; time.Sleep(10 * time.Millisecond) {
@@ -423,8 +381,7 @@ func TestCheckoutsAskForTheSecretSeldom(t *testing.T) {
 		if gets, refreshes := minute(); gets < 50 || gets > 61 || refreshes != 0 {
 			t.Errorf("in a minute the secret was read %d times, and %d times past the cache; want about 60 and 0", gets, refreshes)
 		}
-		p.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
-		p.bench.db.set("app", "pw2")
+		p.startRotation("v2", "pw2")
 		p.db.SetMaxOpenConns(2)
 		p.db.SetMaxIdleConns(2)
 		p.use(2)

@@ -1,12 +1,11 @@
 package driver_test
 
 import (
-	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,46 +17,29 @@ import (
 // looks at AWSPENDING, which then names no version, or the new one.
 func TestRotationFinishesBetweenTheLooks(t *testing.T) {
 	for _, n := range []int{1, 50} {
-		t.Run(fmt.Sprint(n, " connects"), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				b := newBench(t)
-				if err := b.ping(t.Context()); err != nil {
-					t.Fatal(err)
-				}
-				b.store.latency = 10 * time.Millisecond
-				b.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
-				b.db.set("app", "pw2")
-				// The first look begins at once, and is answered after 5 ms.
-				time.AfterFunc(7*time.Millisecond, func() { b.store.move("AWSCURRENT", "v2") })
-				start := time.Now()
-				for _, err := range b.together(t.Context(), n) {
-					if err != nil {
-						t.Fatal(err)
-					}
-				}
-				if took := time.Since(start); took > 50*time.Millisecond {
-					t.Errorf("took %v, want three looks", took)
-				}
-				if n := b.store.calls("AWSPENDING"); n != 1 {
-					t.Errorf("%d fetches of AWSPENDING, want 1", n)
-				}
-				if n := b.store.calls("AWSCURRENT"); n != 3 {
-					t.Errorf("%d fetches of AWSCURRENT, want 3: the first, the look, and the one after AWSPENDING had gone", n)
-				}
-			})
+		inBubble(t, fmt.Sprint(n, " connects"), func(t *testing.T) {
+			b := newBench(t)
+			b.mustPing(t)
+			b.store.latency = 10 * time.Millisecond
+			b.startRotation("v2", "pw2")
+			// The first look begins at once, and is answered after 5 ms.
+			time.AfterFunc(7*time.Millisecond, func() { b.store.move("AWSCURRENT", "v2") })
+			start := time.Now()
+			b.mustPingTogether(t, n)
+			wantBetween(t, "time", time.Since(start), 0, 50*time.Millisecond) // three looks
+			b.wantFetches(t, "AWSPENDING", 1)
+			b.wantFetches(t, "AWSCURRENT", 3) // the first, the look, and the one after AWSPENDING had gone
 		})
 	}
-	t.Run("not looked at again for as long as nothing changes", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			b := newBench(t, func(b *bench, _ *string) { b.db.set("app", "other") })
-			for start := time.Now(); time.Since(start) < 10*time.Minute; time.Sleep(10 * time.Second) {
-				isAuthFailed(t, b.ping(t.Context()), "v1")
-			}
-			pending, current := b.store.calls("AWSPENDING"), b.store.calls("AWSCURRENT")
-			if current > pending+3 {
-				t.Errorf("%d looks at AWSPENDING, %d at AWSCURRENT: more than one of them twice", pending, current)
-			}
-		})
+	inBubble(t, "not looked at again for as long as nothing changes", func(t *testing.T) {
+		b := newBench(t, wrongPassword)
+		for start := time.Now(); time.Since(start) < 10*time.Minute; time.Sleep(10 * time.Second) {
+			isAuthFailed(t, b.ping(t.Context()), "v1")
+		}
+		pending, current := b.store.calls("AWSPENDING"), b.store.calls("AWSCURRENT")
+		if current > pending+3 {
+			t.Errorf("%d looks at AWSPENDING, %d at AWSCURRENT: more than one of them twice", pending, current)
+		}
 	})
 }
 
@@ -65,100 +47,53 @@ func TestRotationFinishesBetweenTheLooks(t *testing.T) {
 // look for another version.
 func TestBurstFromAColdStart(t *testing.T) {
 	for name, info := range infos {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				b := newBench(t, func(b *bench, dsn *string) {
-					b.engine = newEngine(name, b.db)
-					if info.DatabaseRequired {
-						*dsn += "?dbname=app"
-					}
-					b.db.set("app", "other")
-					b.db.latency = func(int) time.Duration { return 20 * time.Millisecond }
-					b.store.latency = 10 * time.Millisecond
-				})
-				var wg sync.WaitGroup
-				for range 200 {
-					wg.Go(func() {
-						if err := b.ping(t.Context()); !errors.Is(err, driver.ErrAuthFailed) {
-							t.Errorf("got %v", err)
-						}
-					})
-					time.Sleep(time.Millisecond / 2)
-				}
-				wg.Wait()
-				if all, _ := b.db.count(); all != 1 {
-					t.Errorf("%d logins, want 1", all)
+		inBubble(t, name, func(t *testing.T) {
+			var looks atomic.Int32 // at fall-back stages
+			counted := withRefreshDone(func(i driver.RefreshInfo) {
+				if i.Stage != "AWSCURRENT" {
+					looks.Add(1)
 				}
 			})
+			b := newBench(t, wrongPassword, withLatency(20*time.Millisecond), counted, func(b *bench, dsn *string) {
+				b.engine = newEngine(name, b.db)
+				if info.DatabaseRequired {
+					*dsn += "?dbname=app"
+				}
+				b.store.latency = 10 * time.Millisecond
+			})
+			var wg sync.WaitGroup
+			for range 200 {
+				wg.Go(func() {
+					if err := b.ping(t.Context()); !errors.Is(err, driver.ErrAuthFailed) {
+						t.Errorf("got %v", err)
+					}
+				})
+				time.Sleep(time.Millisecond / 2)
+			}
+			wg.Wait()
+			wantEqual(t, "logins", b.logins(), 1)
+			wantBetween(t, "fetches", b.store.calls(""), 0, 6)
+			wantBetween(t, "looks at AWSPENDING", looks.Load(), 0, 2) // for all that were rejected together
 		})
 	}
-}
-
-// Connects that wait in a window, through a pool as well, keep their deadlines and
-// work within one look of its end.
-func TestWaitingThroughAPool(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		const window = time.Second
-		b := newBench(t, func(b *bench, dsn *string) {
-			*dsn = "prod/app?fallback=none&rotationWindow=1m"
-			b.db.latency = func(int) time.Duration { return time.Millisecond }
-			b.store.latency = 5 * time.Millisecond
-		})
-		if err := b.ping(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		db := sql.OpenDB(b.Connector)
-		defer db.Close()
-		b.db.set("app", "pw2")
-		begin := time.Now()
-		time.AfterFunc(window, func() { b.store.put("v2", credentials("app", "pw2"), "AWSCURRENT") })
-		var wg sync.WaitGroup
-		for i := range 500 {
-			limit := 10*time.Millisecond + time.Duration(i)*10*time.Millisecond
-			wg.Go(func() {
-				ctx, cancel := context.WithTimeout(t.Context(), limit)
-				defer cancel()
-				c, err := db.Conn(ctx)
-				if c != nil {
-					defer c.Close()
-				}
-				d := time.Since(begin)
-				switch {
-				case err == nil && d > window+1100*time.Millisecond:
-					t.Errorf("limit %v: worked only after %v", limit, d)
-				case err != nil && (d < limit || d > limit+50*time.Millisecond):
-					t.Errorf("limit %v: failed after %v: %v", limit, d, err)
-				case err != nil && limit > window+1100*time.Millisecond:
-					t.Errorf("limit %v: %v", limit, err)
-				}
-			})
-		}
-		wg.Wait()
-	})
 }
 
 // What one connect finds wakes those who wait for their next round.
 func TestNewsWakeThoseWhoWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, func(_ *bench, dsn *string) { *dsn = "prod/app?fallback=none&rotationWindow=10m" })
-		if err := b.ping(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		b := newBench(t, withDSN("prod/app?fallback=none&rotationWindow=10m"))
+		b.mustPing(t)
 		b.db.set("app", "pw2")
 		done := make(chan time.Time, 1)
 		go func() {
-			if err := b.ping(t.Context()); err != nil {
-				t.Error(err)
-			}
+			b.wantPing(t)
 			done <- time.Now()
 		}()
 		// By then looks are half a minute apart.
 		time.Sleep(2*time.Minute + 300*time.Millisecond)
 		b.store.put("v2", credentials("app", "pw2"), "AWSCURRENT")
 		b.cache.Invalidate("prod/app")
-		if err := b.ping(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		b.mustPing(t)
 		now := time.Now()
 		if at := <-done; at.After(now) {
 			t.Errorf("the one who waited went on %v after another had found the version", at.Sub(now))
@@ -175,12 +110,7 @@ func TestErrorTellsTheStory(t *testing.T) {
 			b.db.latency = func(int) time.Duration { return 3 * time.Millisecond }
 			b.store.put("v0", "pw0", "AWSPREVIOUS")
 			b.store.put("v2", "", "AWSPENDING")
-			b.store.setFault(func(_ context.Context, stage string) error {
-				if stage == "OTHER" {
-					return errors.New("not allowed")
-				}
-				return nil
-			})
+			b.store.failStage("OTHER", errors.New("not allowed"))
 		})
 		check := func(want string) {
 			t.Helper()

@@ -75,10 +75,9 @@ func TestNextConnectionAfterRotation(t *testing.T) {
 	})
 }
 
-// TestRotationsUnderLoad rotates 50 times under 16 workers.
+// TestRotationsUnderLoad rotates 50 times under 16 workers, with -short a quarter of both.
 func TestRotationsUnderLoad(t *testing.T) {
-	const workers = 16
-	rotations := fewer(50)
+	workers, rotations := fewer(16), fewer(50)
 	forEach(t, func(t *testing.T, e *engine) {
 		v := newEnv(t, e, testdb.Options{})
 		w, trace := watch(t)

@@ -39,20 +39,6 @@ func TestGetFetchesOnce(t *testing.T) { // checklist 1, 30
 	})
 }
 
-func TestSlowSecretDelaysNoOther(t *testing.T) { // checklist 32
-	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		src.put("slow", current, "s1")
-		src.put("a", current, "a1")
-		src.delay(5 * second)
-		c := newCache(t, src, nil)
-		go func() { _, _ = c.Get(t.Context(), "slow", "") }()
-		synctest.Wait()
-		src.delay(0)
-		took(t, 0, func() { want(t, c, "a", "", "a1") })
-	})
-}
-
 func TestEachStageIsItsOwn(t *testing.T) { // checklist 3, 5
 	synctest.Test(t, func(t *testing.T) {
 		src := newFake(t)
@@ -66,9 +52,7 @@ func TestEachStageIsItsOwn(t *testing.T) { // checklist 3, 5
 			want(t, c, arn("a"), previous, "v1")
 		}
 		wantCalls(t, src, 2)
-		if n := c.Stats().Entries; n != 2 {
-			t.Errorf("%d entries, want 2", n)
-		}
+		wantEntries(t, c, 2)
 		src.put("a", current, "v3")
 		src.put("a", previous, "v2")
 		c.Invalidate("a")
@@ -87,64 +71,50 @@ func TestNameAndARNAreOneEntry(t *testing.T) { // checklist 10
 		{"ARN first", []string{arn("a"), "a", arn("a")}, 2},
 		{"partial ARN", []string{strings.TrimSuffix(arn("a"), "-a1b2c3"), arn("a"), "a"}, 2},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				src := newFake(t)
-				src.put("a", current, "v1")
-				c := newCache(t, src, nil)
-				for _, id := range tt.ids {
-					want(t, c, id, "", "v1")
-				}
-				wantCalls(t, src, tt.want)
-				if n := c.Stats().Entries; n != 1 {
-					t.Errorf("%d entries, want 1", n)
-				}
-				// What one id brings, all see.
-				src.put("a", current, "v2")
-				rejected := want(t, c, tt.ids[0], "", "v1")
-				wantRefresh(t, c, tt.ids[0], "", rejected, "v2")
-				for _, id := range tt.ids {
-					want(t, c, id, "", "v2")
-				}
-				wantCalls(t, src, tt.want+1)
-			})
+		inBubble(t, tt.name, func(t *testing.T) {
+			src, c := sourceOfV1(t, nil)
+			for _, id := range tt.ids {
+				want(t, c, id, "", "v1")
+			}
+			wantCalls(t, src, tt.want)
+			wantEntries(t, c, 1)
+			// What one id brings, all see.
+			src.put("a", current, "v2")
+			rejected := want(t, c, tt.ids[0], "", "v1")
+			wantRefresh(t, c, tt.ids[0], "", rejected, "v2")
+			for _, id := range tt.ids {
+				want(t, c, id, "", "v2")
+			}
+			wantCalls(t, src, tt.want+1)
 		})
 	}
 }
 
 func TestNameAndARNFetchedTogetherMeet(t *testing.T) { // checklist 10, 29
 	for _, first := range []string{"a", arn("a")} {
-		t.Run(first, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				src := newFake(t)
-				src.put("a", current, "v1")
-				c := newCache(t, src, nil)
-				for _, id := range []string{"a", arn("a")} {
-					src.delay(2 * second)
-					if id == first {
-						src.delay(second)
-					}
-					go func() { _, _ = c.Get(t.Context(), id, "") }()
-					synctest.Wait()
+		inBubble(t, first, func(t *testing.T) {
+			src, c := sourceOfV1(t, nil)
+			for _, id := range []string{"a", arn("a")} {
+				src.delay(2 * second)
+				if id == first {
+					src.delay(second)
 				}
-				// The later answer, of the fetch that began earlier or later, is another.
-				time.Sleep(3 * second)
-				want(t, c, "a", "", "v1")
-				want(t, c, arn("a"), "", "v1")
-				wantCalls(t, src, 2)
-				if n := c.Stats().Entries; n != 1 {
-					t.Errorf("%d entries, want 1", n)
-				}
-			})
+				go func() { _, _ = c.Get(t.Context(), id, "") }()
+				synctest.Wait()
+			}
+			// The later answer, of the fetch that began earlier or later, is another.
+			time.Sleep(3 * second)
+			want(t, c, "a", "", "v1")
+			want(t, c, arn("a"), "", "v1")
+			wantCalls(t, src, 2)
+			wantEntries(t, c, 1)
 		})
 	}
 }
 
 func TestOlderFetchDoesNotReplaceNewer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		src.put("a", current, "v1")
-		c := newCache(t, src, nil)
+		src, c := sourceOfV1(t, nil)
 		src.delay(2 * second)
 		go want(t, c, "a", "", "v2") // answered with what landed meanwhile
 		synctest.Wait()
@@ -160,9 +130,7 @@ func TestOlderFetchDoesNotReplaceNewer(t *testing.T) {
 
 func TestFailedFetchByOneIDServesWhatAnotherBrought(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		src.put("a", current, "v1")
-		c := newCache(t, src, nil)
+		src, c := sourceOfV1(t, nil)
 		src.delay(2 * second)
 		src.fail(nil)
 		src.change(func(f *fake) { f.hang = true })
@@ -194,9 +162,7 @@ func TestNameOfAnotherSecretLeavesTheOld(t *testing.T) {
 
 func TestMissingStageIsTypedAndNotAskedAgain(t *testing.T) { // checklist 6
 	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		src.put("a", current, "v1")
-		c := newCache(t, src, nil)
+		src, c := sourceOfV1(t, nil)
 		for range 100 {
 			wantErr(t, c, "a", pending, secretcache.ErrNoVersion)
 			wantErr(t, c, "b", "", secretcache.ErrNotFound)
@@ -205,84 +171,34 @@ func TestMissingStageIsTypedAndNotAskedAgain(t *testing.T) { // checklist 6
 	})
 }
 
-func TestLongAndBinarySecrets(t *testing.T) { // checklist 2, 7, 9
+func TestTTLIsDrawnAtEachFetch(t *testing.T) { // checklist 11, 12, 14
+	const fetches, step = 101, 10 * second
 	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		long := strings.Repeat("x", 65536)
-		src.set("long", current, secretcache.Value{String: long})
-		src.set("binary", current, secretcache.Value{VersionID: "v1", Binary: []byte{0, 1}})
-		c := newCache(t, src, nil)
-		for range 2 {
-			for id, value := range map[string]string{"long": long, "binary": "\x00\x01"} {
-				s, err := c.Get(t.Context(), id, "")
-				if err != nil || s.Reveal() != value || len(s.Stages()) != 0 {
-					t.Errorf("Get(%q) = %v, %v", id, s, err)
-				}
-			}
-		}
-		wantCalls(t, src, 2)
-	})
-}
-
-func TestSecretIsKeptForItsTTL(t *testing.T) { // checklist 11, 12, 14
-	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		ids := names(100)
-		for _, id := range ids {
-			src.put(id, current, "v1")
-		}
-		c := newCache(t, src, &secretcache.Options{TTL: time.Minute})
-		get := func() {
-			for _, id := range ids {
-				want(t, c, id, "", "v1")
-			}
-			synctest.Wait()
-		}
-		get()
-		time.Sleep(30*second - 1)
-		get()
-		wantCalls(t, src, len(ids))
-		time.Sleep(15 * second)
-		get()
-		if n := src.count() - len(ids); n < 20 || n > 80 {
-			t.Errorf("%d of %d secrets were fetched again within ¾ TTL, want about half", n, len(ids))
-		}
-		time.Sleep(15*second + 1)
-		get()
-		if n := src.count(); n < 2*len(ids) {
-			t.Errorf("%d of %d secrets were fetched again within TTL", n-len(ids), len(ids))
-		}
-	})
-}
-
-func TestTTLIsDrawnAtEachFetch(t *testing.T) { // checklist 12
-	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		src.put("a", current, "v1")
-		c := newCache(t, src, nil) // TTL is an hour
-		for src.count() < 30 {
+		src, c := sourceOfV1(t, nil) // TTL is an hour
+		for src.count() < fetches {
 			want(t, c, "a", "", "v1")
-			time.Sleep(second)
+			time.Sleep(step)
 		}
-		ages := map[time.Duration]bool{}
+		ages, early := map[time.Duration]bool{}, 0
 		for i, at := range src.times[1:] {
 			age := at.Sub(src.times[i])
-			if age < time.Hour/2 || age > time.Hour+second {
+			if age < time.Hour/2 || age > time.Hour+step {
 				t.Errorf("fetched again after %v", age)
+			}
+			if age <= time.Hour*3/4 {
+				early++
 			}
 			ages[age] = true
 		}
-		if len(ages) < 20 {
-			t.Errorf("%d different ages in 29 fetches", len(ages))
+		if len(ages) < 40 || early < 20 || early > 80 { // of 180 that there are
+			t.Errorf("%d different ages in 100 fetches, %d under ¾ TTL, want about half", len(ages), early)
 		}
 	})
 }
 
 func TestNegativeTTLFetchesEachTime(t *testing.T) { // checklist 13
 	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		src.put("a", current, "v1")
-		c := newCache(t, src, &secretcache.Options{TTL: -1})
+		src, c := sourceOfV1(t, &secretcache.Options{TTL: -1})
 		for range 3 {
 			want(t, c, "a", "", "v1")
 		}
@@ -300,9 +216,7 @@ func TestNegativeTTLFetchesEachTime(t *testing.T) { // checklist 13
 
 func TestExpiredSecretIsServedDuringOneRenewal(t *testing.T) { // checklist 14, 16
 	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		src.put("a", current, "v1")
-		c := newCache(t, src, &secretcache.Options{TTL: time.Minute})
+		src, c := sourceOfV1(t, &secretcache.Options{TTL: time.Minute})
 		first := want(t, c, "a", "", "v1")
 		time.Sleep(61 * second)
 		src.delay(5 * second)
@@ -340,29 +254,19 @@ func TestVeryOldSecretWaitsForItsRenewal(t *testing.T) { // design rule 8
 		{"half of a short deadline", 120 * second, 5 * second, second, "v1", second / 2},
 		{"a long deadline", 120 * second, 5 * second, time.Minute, "v1", second},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				src := newFake(t)
-				src.put("a", current, "v1")
-				c := newCache(t, src, &secretcache.Options{TTL: time.Minute})
-				want(t, c, "a", "", "v1")
-				src.put("a", current, "v2")
-				src.delay(tt.fetch)
-				time.Sleep(tt.age)
-				ctx, cancel := context.WithCancel(t.Context())
-				if tt.deadline > 0 {
-					ctx, cancel = context.WithTimeout(ctx, tt.deadline)
+		inBubble(t, tt.name, func(t *testing.T) {
+			src, c, _ := cacheOfV1(t, &secretcache.Options{TTL: time.Minute})
+			src.put("a", current, "v2")
+			src.delay(tt.fetch)
+			time.Sleep(tt.age)
+			took(t, tt.took, func() {
+				if s, err := c.Get(within(t, tt.deadline), "a", ""); err != nil || s.VersionID() != tt.want {
+					t.Errorf("Get() = %v, %v, want %q", s, err, tt.want)
 				}
-				defer cancel()
-				took(t, tt.took, func() {
-					if s, err := c.Get(ctx, "a", ""); err != nil || s.VersionID() != tt.want {
-						t.Errorf("Get() = %v, %v, want %q", s, err, tt.want)
-					}
-				})
-				time.Sleep(10 * second)
-				want(t, c, "a", "", "v2")
-				wantCalls(t, src, 2)
 			})
+			time.Sleep(10 * second)
+			want(t, c, "a", "", "v2")
+			wantCalls(t, src, 2)
 		})
 	}
 }
@@ -370,39 +274,49 @@ func TestVeryOldSecretWaitsForItsRenewal(t *testing.T) { // design rule 8
 // In a frozen machine the monotonic clock stands still and wall time goes on.
 func TestAgeIsTheLargerOfBothClocks(t *testing.T) { // design rule 8
 	for _, tt := range []struct {
-		name   string
-		asleep time.Duration // of the monotonic clock
-		step   time.Duration // of the wall clock, besides
-		calls  int
+		name    string
+		recheck bool          // else Get
+		asleep  time.Duration // of the monotonic clock
+		step    time.Duration // of the wall clock, besides
+		fetches bool
 	}{
-		{"together", time.Minute, 0, 1},
-		{"frozen", 2 * second, time.Hour, 2},
-		{"wall set back", time.Minute, -time.Hour, 1},
-		{"wall set back, and expired", time.Hour, -time.Hour, 2},
+		{"together", false, time.Minute, 0, false},
+		{"frozen", false, 2 * second, time.Hour, true},
+		{"wall set back", false, time.Minute, -time.Hour, false},
+		{"wall set back, and expired", false, time.Hour, -time.Hour, true},
+		{"Recheck before it is due", true, 4 * time.Minute, 0, false},
+		{"Recheck at the time", true, longest, 0, true},
+		{"Recheck, frozen", true, 2 * second, time.Hour, true},
+		{"Recheck, wall set back", true, longest, -time.Hour, true},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				src := newFake(t)
-				src.put("a", current, "v1")
-				c := newCache(t, src, nil)
-				want(t, c, "a", "", "v1")
-				clock.Step(tt.step)
-				defer clock.Step(-tt.step)
-				time.Sleep(tt.asleep)
-				want(t, c, "a", "", "v1")
-				wantCalls(t, src, tt.calls)
-			})
+		inBubble(t, tt.name, func(t *testing.T) {
+			src, c, v1 := cacheOfOldV1(t, nil)
+			ask := func() {
+				if tt.recheck {
+					wantRecheck(t, c, "a", "", v1, "v1")
+				} else {
+					want(t, c, "a", "", "v1")
+				}
+			}
+			ask()
+			before := src.count()
+			clock.Step(tt.step)
+			defer clock.Step(-tt.step)
+			time.Sleep(tt.asleep)
+			ask()
+			if tt.fetches {
+				before++
+			}
+			wantCalls(t, src, before)
 		})
 	}
 }
 
 func TestFailingGetsAreOneCall(t *testing.T) { // checklist 17, 23, 30
 	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		src.put("a", current, "v1")
+		src, c := sourceOfV1(t, nil)
 		src.fail(fmt.Errorf("fetch: %w", &detailed{"details"}))
 		src.delay(second)
-		c := newCache(t, src, nil)
 		together(100, func(int) { wantErr(t, c, "a", "", errDetailed) })
 		for range 100 {
 			wantErr(t, c, "a", "", errDetailed)
@@ -445,46 +359,42 @@ func wantBackoff(t *testing.T, times []time.Time, base, limit, step time.Duratio
 func TestGetBacksOff(t *testing.T) { // checklist 18, 21, 23
 	const step = 10 * time.Millisecond
 	for _, cached := range []bool{false, true} {
-		t.Run(fmt.Sprintf("cached=%v", cached), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				pauses := map[string]bool{}
-				for range 5 {
-					src := newFake(t)
-					src.put("a", current, "v1")
-					c := newCache(t, src, &secretcache.Options{TTL: time.Minute})
-					get := func() { wantErr(t, c, "a", "", errDown) }
-					if cached {
-						want(t, c, "a", "", "v1")
-						time.Sleep(time.Minute)
-						get = func() { want(t, c, "a", "", "v1") }
-					}
-					src.fail(errDown)
-					before := src.count()
-					for src.count() < before+12 {
-						get()
-						time.Sleep(step)
-					}
-					pauses[fmt.Sprint(wantBackoff(t, src.times[before:], second, time.Minute, step))] = true
-
-					// An answer ends it.
-					src.fail(nil)
-					time.Sleep(time.Minute)
-					_, _ = c.Get(t.Context(), "a", "")
-					synctest.Wait()
+		inBubble(t, fmt.Sprintf("cached=%v", cached), func(t *testing.T) {
+			pauses := map[string]bool{}
+			for range 5 {
+				src, c := sourceOfV1(t, &secretcache.Options{TTL: time.Minute})
+				get := func() { wantErr(t, c, "a", "", errDown) }
+				if cached {
 					want(t, c, "a", "", "v1")
-					src.fail(errDown)
 					time.Sleep(time.Minute)
-					before = src.count()
-					for src.count() < before+2 {
-						want(t, c, "a", "", "v1")
-						time.Sleep(step)
-					}
-					wantBackoff(t, src.times[before:], second, time.Minute, step)
+					get = func() { want(t, c, "a", "", "v1") }
 				}
-				if len(pauses) < 5 {
-					t.Errorf("caches that fail together ask together: %v", pauses)
+				src.fail(errDown)
+				before := src.count()
+				for src.count() < before+12 {
+					get()
+					time.Sleep(step)
 				}
-			})
+				pauses[fmt.Sprint(wantBackoff(t, src.times[before:], second, time.Minute, step))] = true
+
+				// An answer ends it.
+				src.fail(nil)
+				time.Sleep(time.Minute)
+				_, _ = c.Get(t.Context(), "a", "")
+				synctest.Wait()
+				want(t, c, "a", "", "v1")
+				src.fail(errDown)
+				time.Sleep(time.Minute)
+				before = src.count()
+				for src.count() < before+2 {
+					want(t, c, "a", "", "v1")
+					time.Sleep(step)
+				}
+				wantBackoff(t, src.times[before:], second, time.Minute, step)
+			}
+			if len(pauses) < 5 {
+				t.Errorf("caches that fail together ask together: %v", pauses)
+			}
 		})
 	}
 }
@@ -500,36 +410,34 @@ func TestStaleIsServedUntilMaxStale(t *testing.T) { // checklist 19
 		{"huge", 1<<63 - 1, 100 * 365 * 24 * time.Hour},
 	} {
 		for _, down := range []error{errDown, secretcache.ErrNotFound, secretcache.ErrNoVersion, secretcache.ErrAccessDenied, secretcache.ErrThrottled} {
-			t.Run(tt.name+" "+down.Error(), func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
-					src := newFake(t)
-					src.put("a", current, "v1")
-					var until time.Time
-					c := newCache(t, src, &secretcache.Options{TTL: time.Minute, MaxStale: tt.maxStale, Trace: &secretcache.Trace{
-						FetchDone: func(i secretcache.FetchInfo) { until = i.StaleUntil },
-					}})
-					want(t, c, "a", "", "v1")
-					fetched := time.Now()
-					src.fail(down)
-					time.Sleep(tt.served)
-					want(t, c, "a", "", "v1")
-					synctest.Wait()
-					if tt.maxStale < 1<<62 {
-						if want := fetched.Add(tt.served); !until.Equal(want) {
-							t.Errorf("StaleUntil is %v, want %v", until, want)
-						}
-						time.Sleep(time.Nanosecond)
-						wantErr(t, c, "a", "", down)
-					} else if until.Before(time.Now()) {
-						t.Errorf("StaleUntil is %v", until)
+			inBubble(t, tt.name+" "+down.Error(), func(t *testing.T) {
+				src := newFake(t)
+				src.put("a", current, "v1")
+				var until time.Time
+				c := newCache(t, src, &secretcache.Options{TTL: time.Minute, MaxStale: tt.maxStale, Trace: &secretcache.Trace{
+					FetchDone: func(i secretcache.FetchInfo) { until = i.StaleUntil },
+				}})
+				want(t, c, "a", "", "v1")
+				fetched := time.Now()
+				src.fail(down)
+				time.Sleep(tt.served)
+				want(t, c, "a", "", "v1")
+				synctest.Wait()
+				if tt.maxStale < 1<<62 {
+					if want := fetched.Add(tt.served); !until.Equal(want) {
+						t.Errorf("StaleUntil is %v, want %v", until, want)
 					}
-					src.fail(nil)
-					time.Sleep(time.Minute)
-					src.put("a", current, "v2")
-					_, _ = c.Get(t.Context(), "a", "")
-					synctest.Wait()
-					want(t, c, "a", "", "v2")
-				})
+					time.Sleep(time.Nanosecond)
+					wantErr(t, c, "a", "", down)
+				} else if until.Before(time.Now()) {
+					t.Errorf("StaleUntil is %v", until)
+				}
+				src.fail(nil)
+				time.Sleep(time.Minute)
+				src.put("a", current, "v2")
+				_, _ = c.Get(t.Context(), "a", "")
+				synctest.Wait()
+				want(t, c, "a", "", "v2")
 			})
 		}
 	}
@@ -537,10 +445,7 @@ func TestStaleIsServedUntilMaxStale(t *testing.T) { // checklist 19
 
 func TestNegativeMaxStaleServesNothingOld(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		src.put("a", current, "v1")
-		c := newCache(t, src, &secretcache.Options{TTL: time.Minute, MaxStale: -1})
-		want(t, c, "a", "", "v1")
+		src, c, _ := cacheOfV1(t, &secretcache.Options{TTL: time.Minute, MaxStale: -1})
 		time.Sleep(time.Minute)
 		src.put("a", current, "v2")
 		src.delay(5 * second)
@@ -572,9 +477,7 @@ func TestStopOnEndsServing(t *testing.T) { // checklist 19
 		synctest.Wait()
 		wantErr(t, c, "a", "", secretcache.ErrAccessDenied)
 		wantErr(t, c, arn("a"), "", secretcache.ErrAccessDenied)
-		if n := c.Stats().Entries; n != 0 {
-			t.Errorf("%d entries, want 0", n)
-		}
+		wantEntries(t, c, 0)
 		src.fail(nil)
 		time.Sleep(5 * second)
 		want(t, c, "a", "", "v1")
@@ -582,43 +485,56 @@ func TestStopOnEndsServing(t *testing.T) { // checklist 19
 	})
 }
 
-func TestWaiterLeavesAtItsOwnDeadline(t *testing.T) { // checklist 22, 31
-	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		src.put("a", current, "v1")
-		src.delay(5 * second)
-		c := newCache(t, src, nil)
-		leave := func(ctx context.Context, cause error) {
-			if s, err := c.Get(ctx, "a", ""); !errors.Is(err, cause) || s != nil {
-				t.Errorf("Get() = %v, %v, want %v", s, err, cause)
-			}
-		}
-		leader, cancel := context.WithCancel(t.Context())
-		go leave(leader, context.Canceled)
-		synctest.Wait()
-		go took(t, 2*second, func() {
-			ctx, cancel := context.WithTimeout(t.Context(), 2*second)
-			defer cancel()
-			leave(ctx, context.DeadlineExceeded)
+func TestCallersLeaveWhenTheirContextEnds(t *testing.T) { // checklist 22, 31
+	for _, tt := range []struct {
+		says string // how the error begins
+		call func(ctx context.Context, c *secretcache.Cache, v1 *secretcache.Secret) (*secretcache.Secret, error)
+	}{
+		{`wait for secret "a": `, func(ctx context.Context, c *secretcache.Cache, _ *secretcache.Secret) (*secretcache.Secret, error) {
+			return c.Get(ctx, "a", "")
+		}},
+		{`wait to refresh secret "a": `, func(ctx context.Context, c *secretcache.Cache, v1 *secretcache.Secret) (*secretcache.Secret, error) {
+			return c.Refresh(ctx, "a", "", v1)
+		}},
+		{`wait to recheck secret "a": `, func(ctx context.Context, c *secretcache.Cache, v1 *secretcache.Secret) (*secretcache.Secret, error) {
+			return c.Recheck(ctx, "a", "", v1)
+		}},
+		{`prefetch secrets: `, func(ctx context.Context, c *secretcache.Cache, _ *secretcache.Secret) (*secretcache.Secret, error) {
+			return nil, c.Prefetch(ctx, "a")
+		}},
+	} {
+		inBubble(t, tt.says, func(t *testing.T) {
+			src, c, v1 := cacheOfOldV1(t, &secretcache.Options{TTL: -1}) // so that Get waits, too
+			src.put("a", current, "v2")
+			src.delay(5 * second)
+			together(3, func(i int) {
+				ctx, end, cause := within(t, 0), 5*second, error(nil) // one has the patience
+				switch i {
+				case 0: // the leader
+					canceled, cancel := context.WithCancel(ctx)
+					time.AfterFunc(second, cancel)
+					ctx, end, cause = canceled, second, context.Canceled
+				case 1:
+					time.Sleep(time.Nanosecond)
+					ctx, end, cause = within(t, 2*second), 2*second, context.DeadlineExceeded
+				}
+				took(t, end, func() {
+					s, err := tt.call(ctx, c, v1)
+					if !errors.Is(err, cause) || err != nil && (s != nil || !strings.HasPrefix(err.Error(), tt.says)) {
+						t.Errorf("got %v, %v, want %v", s, err, cause)
+					}
+				})
+			})
+			wantCalls(t, src, 2)
 		})
-		go took(t, 5*second, func() { want(t, c, "a", "", "v1") })
-		synctest.Wait()
-		cancel()
-		time.Sleep(6 * second)
-		want(t, c, "a", "", "v1")
-		wantCalls(t, src, 1)
-	})
+	}
 }
 
 func TestFetchFillsTheCacheWhenAllHaveLeft(t *testing.T) { // checklist 31
 	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		src.put("a", current, "v1")
+		src, c := sourceOfV1(t, nil)
 		src.delay(second)
-		c := newCache(t, src, nil)
-		ctx, cancel := context.WithTimeout(t.Context(), second/2)
-		defer cancel()
-		if _, err := c.Get(ctx, "a", ""); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), `"a"`) {
+		if err := getFor(t, c, "a", second/2); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), `"a"`) {
 			t.Errorf("Get() = %v, want the deadline of \"a\"", err)
 		}
 		time.Sleep(second)
@@ -634,13 +550,11 @@ func TestGetAfterAHungFetchIsGivenANewOne(t *testing.T) {
 		src.change(func(f *fake) { f.hang = true })
 		c := secretcache.New(src, &secretcache.Options{FetchTimeout: second})
 		for range 3 { // it has hung for a while: the next pause is longer than FetchTimeout
-			wantErr(t, c, "a", "", context.DeadlineExceeded)
+			took(t, second, func() { wantErr(t, c, "a", "", context.DeadlineExceeded) })
 			time.Sleep(time.Minute)
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), second/5)
-		defer cancel()
 		took(t, second/5, func() {
-			if _, err := c.Get(ctx, "a", ""); !errors.Is(err, context.DeadlineExceeded) {
+			if err := getFor(t, c, "a", second/5); !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("Get() = %v, want the deadline", err)
 			}
 		})
@@ -648,18 +562,6 @@ func TestGetAfterAHungFetchIsGivenANewOne(t *testing.T) {
 		took(t, second*4/5, func() { together(100, func(int) { want(t, c, "a", "", "v1") }) })
 		wantCalls(t, src, 5)
 	}) // and no goroutine is left
-}
-
-func TestHungFetchFailsAfterFetchTimeout(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		src.change(func(f *fake) { f.hang = true })
-		c := secretcache.New(src, &secretcache.Options{FetchTimeout: second})
-		took(t, second, func() { wantErr(t, c, "a", "", context.DeadlineExceeded) })
-		src.change(func(f *fake) { f.hang = false })
-		took(t, 0, func() { wantErr(t, c, "a", "", secretcache.ErrNotFound) }) // it is asked anew
-		wantCalls(t, src, 2)
-	})
 }
 
 func TestHungFetchesBackOffFromTheirStart(t *testing.T) { // checklist 18, 22
@@ -705,23 +607,17 @@ func TestSourceThatHeedsNoContextIsGivenUp(t *testing.T) {
 
 func TestHugeFetchTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		src.put("a", current, "v1")
+		src, c := sourceOfV1(t, &secretcache.Options{FetchTimeout: 1<<63 - 1})
 		src.delay(time.Hour)
-		c := newCache(t, src, &secretcache.Options{FetchTimeout: 1<<63 - 1})
 		took(t, time.Hour, func() { want(t, c, "a", "", "v1") })
 	})
 }
 
 func TestMaxFetchesBoundsCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
 		ids := names(10)
-		for _, id := range ids {
-			src.put(id, current, "v1")
-		}
+		src, c := sourceOfV1(t, &secretcache.Options{MaxFetches: 3, FetchTimeout: second + second/2}, ids...)
 		src.delay(second)
-		c := newCache(t, src, &secretcache.Options{MaxFetches: 3, FetchTimeout: second + second/2})
 		// Waiting for a turn does not count against FetchTimeout.
 		took(t, 4*second, func() { together(10, func(i int) { want(t, c, ids[i], "", "v1") }) })
 	})
@@ -740,39 +636,37 @@ var badSources = map[string]func() (*secretcache.Secret, error){
 
 func TestBadSourceIsAnError(t *testing.T) {
 	for name, bad := range badSources {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				good := newFake(t)
-				good.put("a", current, "v1")
-				var broken atomic.Bool
-				c := newCache(t, secretcache.SourceFunc(func(ctx context.Context, id, stage string) (*secretcache.Secret, error) {
-					if broken.Load() {
-						return bad()
-					}
-					return good.Fetch(ctx, id, stage)
-				}), &secretcache.Options{TTL: time.Minute, MaxStale: time.Minute, MaxFetches: 1})
-				rejected := want(t, c, "a", "", "v1")
-
-				broken.Store(true)
-				for _, call := range []func() (*secretcache.Secret, error){
-					func() (*secretcache.Secret, error) { return c.Get(t.Context(), "b", "") },
-					func() (*secretcache.Secret, error) { return c.Refresh(t.Context(), "a", "", rejected) },
-					func() (*secretcache.Secret, error) { return nil, c.Prefetch(t.Context(), "c") },
-				} {
-					s, err := call()
-					if s != nil || err == nil || strings.Contains(err.Error(), "hunter2") {
-						t.Errorf("got %v, %v, want an error without a value", s, err)
-					}
+		inBubble(t, name, func(t *testing.T) {
+			good := newFake(t)
+			good.put("a", current, "v1")
+			var broken atomic.Bool
+			c := newCache(t, secretcache.SourceFunc(func(ctx context.Context, id, stage string) (*secretcache.Secret, error) {
+				if broken.Load() {
+					return bad()
 				}
-				want(t, c, "a", "", "v1")
-				time.Sleep(time.Minute)
-				want(t, c, "a", "", "v1")
-				synctest.Wait()
+				return good.Fetch(ctx, id, stage)
+			}), &secretcache.Options{TTL: time.Minute, MaxStale: time.Minute, MaxFetches: 1})
+			rejected := want(t, c, "a", "", "v1")
 
-				broken.Store(false)
-				time.Sleep(2 * time.Minute)
-				want(t, c, "a", "", "v1")
-			})
+			broken.Store(true)
+			for _, call := range []func() (*secretcache.Secret, error){
+				func() (*secretcache.Secret, error) { return c.Get(t.Context(), "b", "") },
+				func() (*secretcache.Secret, error) { return c.Refresh(t.Context(), "a", "", rejected) },
+				func() (*secretcache.Secret, error) { return nil, c.Prefetch(t.Context(), "c") },
+			} {
+				s, err := call()
+				if s != nil || err == nil || strings.Contains(err.Error(), "hunter2") {
+					t.Errorf("got %v, %v, want an error without a value", s, err)
+				}
+			}
+			want(t, c, "a", "", "v1")
+			time.Sleep(time.Minute)
+			want(t, c, "a", "", "v1")
+			synctest.Wait()
+
+			broken.Store(false)
+			time.Sleep(2 * time.Minute)
+			want(t, c, "a", "", "v1")
 		})
 	}
 }
@@ -891,25 +785,21 @@ func TestInvalidateFetchesNext(t *testing.T) {
 		{"by id", strings.TrimSuffix(arn("a"), "-a1b2c3"), []string{"v2", "p1"}},
 		{"another", "b", []string{"v1", "p1"}},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				src := newFake(t)
-				src.put("a", current, "v1")
-				src.put("a", previous, "p1")
-				c := newCache(t, src, nil)
-				partial := strings.TrimSuffix(arn("a"), "-a1b2c3")
-				want(t, c, partial, "", "v1")
-				want(t, c, arn("a"), previous, "p1")
-				src.put("a", current, "v2")
-				src.put("a", previous, "p2")
-				c.Invalidate(tt.id)
-				src.delay(second)
-				want(t, c, partial, "", tt.want[0])
-				want(t, c, arn("a"), previous, tt.want[1])
-				before := src.count()
-				want(t, c, partial, "", tt.want[0])
-				wantCalls(t, src, before)
-			})
+		inBubble(t, tt.name, func(t *testing.T) {
+			src, c := sourceOfV1(t, nil)
+			src.put("a", previous, "p1")
+			partial := strings.TrimSuffix(arn("a"), "-a1b2c3")
+			want(t, c, partial, "", "v1")
+			want(t, c, arn("a"), previous, "p1")
+			src.put("a", current, "v2")
+			src.put("a", previous, "p2")
+			c.Invalidate(tt.id)
+			src.delay(second)
+			want(t, c, partial, "", tt.want[0])
+			want(t, c, arn("a"), previous, tt.want[1])
+			before := src.count()
+			want(t, c, partial, "", tt.want[0])
+			wantCalls(t, src, before)
 		})
 	}
 }
@@ -930,36 +820,30 @@ func TestInvalidateOutdatesFetchesUnderWay(t *testing.T) {
 		{"first fetch that fails", false, "a", "a", errDown},
 		{"renewal that fails", true, "a", arn("a"), errDown},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				src := newFake(t)
-				src.put("a", current, "v1")
-				c := newCache(t, src, &secretcache.Options{TTL: time.Minute})
-				if tt.cached {
-					want(t, c, tt.id, "", "v1")
-					time.Sleep(61 * second)
-				}
-				before := src.count()
-				src.delay(2 * second)
-				src.fail(tt.err)
-				go func() { _, _ = c.Get(t.Context(), tt.id, "") }()
-				synctest.Wait()
-				src.fail(nil)
-				src.put("a", current, "v2")
-				c.Invalidate(tt.by)
-				took(t, 4*second, func() { together(10, func(int) { want(t, c, tt.id, "", "v2") }) })
-				wantCalls(t, src, before+2)
-			})
+		inBubble(t, tt.name, func(t *testing.T) {
+			src, c := sourceOfV1(t, &secretcache.Options{TTL: time.Minute})
+			if tt.cached {
+				want(t, c, tt.id, "", "v1")
+				time.Sleep(61 * second)
+			}
+			before := src.count()
+			src.delay(2 * second)
+			src.fail(tt.err)
+			go func() { _, _ = c.Get(t.Context(), tt.id, "") }()
+			synctest.Wait()
+			src.fail(nil)
+			src.put("a", current, "v2")
+			c.Invalidate(tt.by)
+			took(t, 4*second, func() { together(10, func(int) { want(t, c, tt.id, "", "v2") }) })
+			wantCalls(t, src, before+2)
 		})
 	}
 }
 
 func TestInvalidateOutdatesFetchesOfWhatIsEvicted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		src.put("a", current, "v1")
+		src, c := sourceOfV1(t, &secretcache.Options{MaxSize: 1})
 		src.put("b", current, "b1")
-		c := newCache(t, src, &secretcache.Options{MaxSize: 1})
 		src.delay(2 * second)
 		go want(t, c, arn("a"), "", "v1")
 		synctest.Wait()
@@ -983,32 +867,27 @@ func TestInvalidateOutdatesFetchesThatFindAnotherEntry(t *testing.T) {
 		{"one that is cached", partial, arn("a")},
 		{"a new one", "a", arn("a") + "new"},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				src := newFake(t)
-				src.put("a", current, "v0")
-				c := newCache(t, src, &secretcache.Options{TTL: time.Minute})
-				want(t, c, "a", "", "v0")
-				time.Sleep(61 * second)
-				src.delay(2 * second)
-				src.set("a", current, secretcache.Value{ARN: tt.arn, Name: "a", VersionID: "v1"})
-				go func() { _, _ = c.Get(t.Context(), tt.id, "") }()
-				synctest.Wait()
-				src.set("a", current, secretcache.Value{ARN: tt.arn, Name: "a", VersionID: "v2"})
-				c.Invalidate(tt.id)
-				want(t, c, tt.id, "", "v2")
-				wantCalls(t, src, 3)
-			})
+		inBubble(t, tt.name, func(t *testing.T) {
+			src := newFake(t)
+			src.put("a", current, "v0")
+			c := newCache(t, src, &secretcache.Options{TTL: time.Minute})
+			want(t, c, "a", "", "v0")
+			time.Sleep(61 * second)
+			src.delay(2 * second)
+			src.set("a", current, secretcache.Value{ARN: tt.arn, Name: "a", VersionID: "v1"})
+			go func() { _, _ = c.Get(t.Context(), tt.id, "") }()
+			synctest.Wait()
+			src.set("a", current, secretcache.Value{ARN: tt.arn, Name: "a", VersionID: "v2"})
+			c.Invalidate(tt.id)
+			want(t, c, tt.id, "", "v2")
+			wantCalls(t, src, 3)
 		})
 	}
 }
 
 func TestInvalidatedIsServedAsBeforeIfTheSourceFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		src.put("a", current, "v1")
-		c := newCache(t, src, nil)
-		want(t, c, "a", "", "v1")
+		src, c, _ := cacheOfV1(t, nil)
 		src.fail(errDown)
 		src.delay(5 * second)
 		c.Invalidate("a")
@@ -1043,36 +922,28 @@ func TestLeastRecentlyUsedGoesFirst(t *testing.T) { // checklist 34, 35
 		size int // of the cache
 		kept int // of ten
 	}{{1, 1}, {2, 2}, {9, 9}, {10, 10}, {0, 10}, {-1, 10}} {
-		t.Run(fmt.Sprint(tt.size), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				src := newFake(t)
-				ids := names(10)
-				c := newCache(t, src, &secretcache.Options{MaxSize: tt.size})
-				for _, id := range ids {
-					src.put(id, current, "v1")
-					want(t, c, id, "", "v1")
-					time.Sleep(second)
-				}
-				if n := c.Stats().Entries; n != tt.kept {
-					t.Errorf("%d entries, want %d", n, tt.kept)
-				}
-				for _, id := range ids[10-tt.kept:] {
-					want(t, c, id, "", "v1")
-				}
-				wantCalls(t, src, 10) // all were there
-			})
+		inBubble(t, fmt.Sprint(tt.size), func(t *testing.T) {
+			src := newFake(t)
+			ids := names(10)
+			c := newCache(t, src, &secretcache.Options{MaxSize: tt.size})
+			for _, id := range ids {
+				src.put(id, current, "v1")
+				want(t, c, id, "", "v1")
+				time.Sleep(second)
+			}
+			wantEntries(t, c, tt.kept)
+			for _, id := range ids[10-tt.kept:] {
+				want(t, c, id, "", "v1")
+			}
+			wantCalls(t, src, 10) // all were there
 		})
 	}
 }
 
 func TestUseKeepsASecret(t *testing.T) { // checklist 34
 	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
 		ids := names(100)
-		for _, id := range ids {
-			src.put(id, current, "v1")
-		}
-		c := newCache(t, src, &secretcache.Options{MaxSize: 3})
+		src, c := sourceOfV1(t, &secretcache.Options{MaxSize: 3}, ids...)
 		want(t, c, ids[0], "", "v1")
 		want(t, c, arn(ids[0]), "", "v1") // the ARN takes no room of its own
 		for _, id := range ids[1:] {
@@ -1120,11 +991,7 @@ func TestFailingIDsAreForgottenInTheOrderTheyAreDue(t *testing.T) { // checklist
 
 func TestRenewedSecretsAreBoundToo(t *testing.T) { // checklist 33, 34
 	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		for _, id := range names(4) {
-			src.put(id, current, "v1")
-		}
-		c := newCache(t, src, &secretcache.Options{MaxSize: 2, TTL: time.Minute})
+		src, c := sourceOfV1(t, &secretcache.Options{MaxSize: 2, TTL: time.Minute}, names(4)...)
 		ids := names(4)
 		want(t, c, ids[0], "", "v1")
 		want(t, c, ids[1], "", "v1")
@@ -1209,9 +1076,7 @@ func TestHookErrors(t *testing.T) {
 		wantErr(t, c, "a", "", errDown)
 		wantErr(t, c, "a", "", errDown)
 		wantCalls(t, src, 1) // it backs off
-		if n := c.Stats().Entries; n != 0 {
-			t.Errorf("%d entries, want none", n)
-		}
+		wantEntries(t, c, 0)
 		time.Sleep(2 * second)
 		hook.putErr, hook.nothing = nil, true
 		if s, err := c.Get(t.Context(), "a", ""); s != nil || err == nil || !strings.Contains(err.Error(), `"a"`) {
@@ -1249,9 +1114,7 @@ func (locker) Get(s *secretcache.Secret) (*secretcache.Secret, error) {
 
 func TestHookMayStoreAnything(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		src.put("a", current, "v1")
-		c := newCache(t, src, &secretcache.Options{Hook: locker{}})
+		src, c := sourceOfV1(t, &secretcache.Options{Hook: locker{}})
 		for range 2 {
 			if s := want(t, c, "a", "", "v1"); s.Reveal() != "value of v1" || s.Held() != nil {
 				t.Errorf("got the value %q and %v, want that of v1 and nothing held", s.Reveal(), s.Held())
@@ -1325,11 +1188,14 @@ func TestCloseEndsEverything(t *testing.T) { // checklist 40
 		src := newFake(t)
 		src.put("a", current, "v1")
 		src.put("b", current, "b1")
+		src.put("c", current, "c1")
 		started, done := 0, 0
 		c := secretcache.New(src, &secretcache.Options{MaxFetches: 1, Trace: &secretcache.Trace{
 			FetchStart: func(secretcache.FetchInfo) { started++ },
 			FetchDone:  func(secretcache.FetchInfo) { done++ },
 		}})
+		old := want(t, c, "c", "", "c1")
+		time.Sleep(2 * time.Minute)
 		s := want(t, c, "a", "", "v1")
 		wantRefresh(t, c, "a", "", s, "v1")
 		src.delay(5 * second)
@@ -1341,6 +1207,7 @@ func TestCloseEndsEverything(t *testing.T) { // checklist 40
 			func() error { return c.Prefetch(t.Context(), "b", "waits", "more") },         //
 			func() error { _, err := c.Refresh(t.Context(), "a", "", s); return err },     // backs off
 			func() error { _, err := c.Get(t.Context(), "a", "AWSPREVIOUS"); return err }, //
+			func() error { _, err := c.Recheck(t.Context(), "c", "", old); return err },   //
 		} {
 			go func() {
 				if err := call(); !errors.Is(err, secretcache.ErrClosed) {
@@ -1356,20 +1223,16 @@ func TestCloseEndsEverything(t *testing.T) { // checklist 40
 			}
 			synctest.Wait()
 		})
-		if n := ended.Load(); n != 6 {
-			t.Errorf("%d calls ended at Close, want 6", n)
+		if n := ended.Load(); n != 7 {
+			t.Errorf("%d calls ended at Close, want 7", n)
 		}
 		wantErr(t, c, "a", "", secretcache.ErrClosed)
-		if _, err := c.Refresh(t.Context(), "a", "", s); !errors.Is(err, secretcache.ErrClosed) {
-			t.Errorf("Refresh: %v, want ErrClosed", err)
-		}
+		wantRefreshErr(t, c, "a", s, secretcache.ErrClosed)
 		if err := c.Prefetch(t.Context(), "a"); !errors.Is(err, secretcache.ErrClosed) {
 			t.Errorf("Prefetch: %v, want ErrClosed", err)
 		}
 		c.Invalidate("a")
-		if n := c.Stats().Entries; n != 0 {
-			t.Errorf("%d entries, want 0", n)
-		}
+		wantEntries(t, c, 0)
 		if started != done {
 			t.Errorf("%d fetches started and %d are done", started, done)
 		}
@@ -1382,9 +1245,7 @@ func TestCloseEndsEverything(t *testing.T) { // checklist 40
 // Two fetches of one secret, by its name and its ARN, are under way; one lands.
 func TestNothingIsStoredAfterClose(t *testing.T) { // checklist 40
 	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		src.put("a", current, "v1")
-		c := newCache(t, src, nil)
+		src, c := sourceOfV1(t, nil)
 		deaf := make(chan struct{})
 		src.change(func(f *fake) { f.deaf = deaf })
 		go wantErr(t, c, arn("a"), "", secretcache.ErrClosed)
@@ -1396,8 +1257,6 @@ func TestNothingIsStoredAfterClose(t *testing.T) { // checklist 40
 		synctest.Wait()
 		wantErr(t, c, arn("a"), "", secretcache.ErrClosed)
 		wantErr(t, c, "a", "", secretcache.ErrClosed)
-		if n := c.Stats().Entries; n != 0 {
-			t.Errorf("%d entries, want 0", n)
-		}
+		wantEntries(t, c, 0)
 	})
 }

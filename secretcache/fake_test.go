@@ -157,6 +157,51 @@ func newCache(t *testing.T, src secretcache.Source, opts *secretcache.Options) *
 	return c
 }
 
+// sourceOfV1 returns a source with version v1 of the secret "a", or of those secrets, and a
+// cache of it.
+func sourceOfV1(t *testing.T, opts *secretcache.Options, ids ...string) (*fake, *secretcache.Cache) {
+	t.Helper()
+	src := newFake(t)
+	if ids == nil {
+		ids = []string{"a"}
+	}
+	for _, id := range ids {
+		src.put(id, current, "v1")
+	}
+	return src, newCache(t, src, opts)
+}
+
+// cacheOfV1 is sourceOfV1 when the cache has fetched v1.
+func cacheOfV1(t *testing.T, opts *secretcache.Options) (*fake, *secretcache.Cache, *secretcache.Secret) {
+	t.Helper()
+	src, c := sourceOfV1(t, opts)
+	return src, c, want(t, c, "a", "", "v1")
+}
+
+// cacheOfOldV1 is cacheOfV1 two minutes later: a Recheck fetches.
+func cacheOfOldV1(t *testing.T, opts *secretcache.Options) (*fake, *secretcache.Cache, *secretcache.Secret) {
+	t.Helper()
+	src, c, v1 := cacheOfV1(t, opts)
+	time.Sleep(2 * time.Minute)
+	return src, c, v1
+}
+
+// within returns a context that ends after d, or with the test if d is zero.
+func within(t *testing.T, d time.Duration) context.Context {
+	ctx, cancel := context.WithCancel(t.Context())
+	if d > 0 {
+		ctx, cancel = context.WithTimeout(ctx, d)
+	}
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// inBubble runs a subtest in a synctest bubble.
+func inBubble(t *testing.T, name string, test func(t *testing.T)) {
+	t.Helper()
+	t.Run(name, func(t *testing.T) { synctest.Test(t, test) })
+}
+
 // want calls Get and checks the version.
 func want(t *testing.T, c *secretcache.Cache, id, stage, version string) *secretcache.Secret {
 	t.Helper()
@@ -187,6 +232,30 @@ func wantRefresh(t *testing.T, c *secretcache.Cache, id, stage string, rejected 
 		t.Errorf("Refresh(%q, %q, %v) = version %q, want %q", id, stage, rejected, s.VersionID(), version)
 	}
 	return s
+}
+
+// wantRefreshErr calls Refresh and checks that it returns target.
+func wantRefreshErr(t *testing.T, c *secretcache.Cache, id string, rejected *secretcache.Secret, target error) {
+	t.Helper()
+	if s, err := c.Refresh(t.Context(), id, "", rejected); !errors.Is(err, target) || s != nil {
+		t.Errorf("Refresh(%q, %v) = %v, %v, want %v", id, rejected, s, err, target)
+	}
+}
+
+// wantPrefetch calls Prefetch, which must succeed.
+func wantPrefetch(t *testing.T, c *secretcache.Cache, ids ...string) {
+	t.Helper()
+	if err := c.Prefetch(t.Context(), ids...); err != nil {
+		t.Error(err)
+	}
+}
+
+// wantEntries checks how many secrets the cache holds.
+func wantEntries(t *testing.T, c *secretcache.Cache, n int) {
+	t.Helper()
+	if got := c.Stats().Entries; got != n {
+		t.Errorf("%d entries, want %d", got, n)
+	}
 }
 
 // wantCalls checks how many fetches began, in a synctest bubble.

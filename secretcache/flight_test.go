@@ -17,9 +17,7 @@ import (
 
 // getFor calls Get with a context that ends after d.
 func getFor(t *testing.T, c *secretcache.Cache, id string, d time.Duration) error {
-	ctx, cancel := context.WithTimeout(t.Context(), d)
-	defer cancel()
-	_, err := c.Get(ctx, id, "")
+	_, err := c.Get(within(t, d), id, "")
 	return err
 }
 
@@ -36,10 +34,8 @@ func goroutines() int {
 
 func TestFetchesThatNobodyWaitsForAreDropped(t *testing.T) { // design rule 7
 	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		src.put("a", current, "v1")
+		src, c := sourceOfV1(t, nil)
 		src.change(func(f *fake) { f.hang = true })
-		c := newCache(t, src, nil)
 		before := goroutines()
 		together(5000, func(i int) {
 			if err := getFor(t, c, fmt.Sprint("id", i), 10*time.Millisecond); !errors.Is(err, context.DeadlineExceeded) {
@@ -73,9 +69,7 @@ func TestQueuedFetchThatOneStillWaitsForIsKept(t *testing.T) {
 		go want(t, c, "first", "", "v1")
 		synctest.Wait()
 		src.delay(0)
-		ctx, cancel := context.WithTimeout(t.Context(), second)
-		defer cancel()
-		go func() { _ = c.Prefetch(ctx, "a", "b", "c") }()
+		go func() { _ = c.Prefetch(within(t, second), "a", "b", "c") }()
 		synctest.Wait()
 		took(t, 2*second, func() {
 			together(2, func(i int) {
@@ -95,12 +89,8 @@ func TestQueuedFetchThatOneStillWaitsForIsKept(t *testing.T) {
 // Renewals of secrets that are being served are wanted, and cost no goroutine each.
 func TestQueuedRenewalsAreKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
 		ids := names(500)
-		for _, id := range ids {
-			src.put(id, current, "v1")
-		}
-		c := newCache(t, src, &secretcache.Options{TTL: time.Minute, MaxFetches: 2})
+		src, c := sourceOfV1(t, &secretcache.Options{TTL: time.Minute, MaxFetches: 2}, ids...)
 		for _, id := range ids {
 			want(t, c, id, "", "v1")
 		}
@@ -129,10 +119,8 @@ func TestQueuedRenewalsAreKept(t *testing.T) {
 func TestTenThousandGetsTogetherAreOneFetch(t *testing.T) { // checklist 1, 30
 	const callers = 10_000
 	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		src.put("a", current, "v1")
+		src, c := sourceOfV1(t, nil)
 		src.delay(second)
-		c := newCache(t, src, nil)
 		before := goroutines()
 		time.AfterFunc(second/2, func() {
 			if n := goroutines() - before; n > callers+5 {
@@ -175,22 +163,16 @@ func TestDeadlineCarriesTheLastFailure(t *testing.T) { // design rule 7
 		{"Prefetch", func(ctx context.Context, c *secretcache.Cache) error { return c.Prefetch(ctx, "a", "b") },
 			`prefetch secrets: context deadline exceeded; the last attempt failed: attempt 2 for a: source is down`},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				c := newCache(t, secretcache.SourceFunc(attempts), nil)
-				ctx, cancel := context.WithTimeout(t.Context(), 5*second/2)
-				defer cancel()
-				err := tt.call(ctx, c)
-				if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, errDown) || err.Error() != tt.want {
-					t.Errorf("%s() = %v, want %s", tt.name, err, tt.want)
-				}
-				// What one caller has seen, the next one is told at once.
-				ctx, cancel = context.WithTimeout(t.Context(), 1)
-				defer cancel()
-				if err := tt.call(ctx, c); !errors.Is(err, errDown) {
-					t.Errorf("%s() = %v, want it to say why", tt.name, err)
-				}
-			})
+		inBubble(t, tt.name, func(t *testing.T) {
+			c := newCache(t, secretcache.SourceFunc(attempts), nil)
+			err := tt.call(within(t, 5*second/2), c)
+			if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, errDown) || err.Error() != tt.want {
+				t.Errorf("%s() = %v, want %s", tt.name, err, tt.want)
+			}
+			// What one caller has seen, the next one is told at once.
+			if err := tt.call(within(t, 1), c); !errors.Is(err, errDown) {
+				t.Errorf("%s() = %v, want it to say why", tt.name, err)
+			}
 		})
 	}
 }
@@ -209,9 +191,7 @@ func TestDeadlineOfARecheckCarriesTheLastFailure(t *testing.T) { // design rule 
 		v1 := want(t, c, "a", "", "v1")
 		time.Sleep(2 * time.Minute)
 		broken.Store(true)
-		ctx, cancel := context.WithTimeout(t.Context(), 3*second/2)
-		defer cancel()
-		if _, err := c.Recheck(ctx, "a", "", v1); !errors.Is(err, errDown) {
+		if _, err := c.Recheck(within(t, 3*second/2), "a", "", v1); !errors.Is(err, errDown) {
 			t.Errorf("Recheck() = %v, want it to say why", err)
 		}
 		if err := c.LastFailure("a", ""); !errors.Is(err, errDown) {
@@ -244,24 +224,20 @@ func TestGivenUpFetchCarriesTheLastAttempt(t *testing.T) {
 			return nil, nil
 		},
 	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				c := newCache(t, fetch, nil)
-				_, err := c.Get(t.Context(), "a", "")
-				if !errors.Is(err, errDown) || !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), errDown.Error()) {
-					t.Errorf("Get() = %v, want the time-out and the last attempt", err)
-				}
-				time.Sleep(time.Minute)
-			})
+		inBubble(t, name, func(t *testing.T) {
+			c := newCache(t, fetch, nil)
+			_, err := c.Get(t.Context(), "a", "")
+			if !errors.Is(err, errDown) || !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), errDown.Error()) {
+				t.Errorf("Get() = %v, want the time-out and the last attempt", err)
+			}
+			time.Sleep(time.Minute)
 		})
 	}
 }
 
 func TestLastFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		src.put("a", current, "v1")
-		c := newCache(t, src, &secretcache.Options{TTL: time.Minute})
+		src, c := sourceOfV1(t, &secretcache.Options{TTL: time.Minute})
 		check := func(when string, id string, target error) {
 			t.Helper()
 			if err := c.LastFailure(id, ""); !errors.Is(err, target) {
@@ -297,9 +273,7 @@ func TestAttemptFailedOutsideAFetchDoesNothing(t *testing.T) {
 
 func TestReadTellsWhyASecretIsStale(t *testing.T) { // design rule 8
 	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		src.put("a", current, "v1")
-		c := newCache(t, src, &secretcache.Options{TTL: time.Minute, MaxStale: time.Hour})
+		src, c := sourceOfV1(t, &secretcache.Options{TTL: time.Minute, MaxStale: time.Hour})
 		check := func(when, version string, cause error, until time.Time) {
 			t.Helper()
 			r, err := c.Read(t.Context(), "a", "")
@@ -363,37 +337,35 @@ func TestPanicsAreErrorsThatNameWhatPanicked(t *testing.T) { // design rule 10
 		{name: "FetchDone", bad: bad{done: true}},
 		{name: "FetchDone of a failure", bad: bad{done: true}, down: true, want: []string{"panic in Trace.FetchDone", "source is down"}},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				src := newFake(t)
-				src.put("a", current, "v1")
-				if tt.down {
-					src.fail(errDown)
+		inBubble(t, tt.name, func(t *testing.T) {
+			src := newFake(t)
+			src.put("a", current, "v1")
+			if tt.down {
+				src.fail(errDown)
+			}
+			boom := func(is bool) {
+				if is {
+					panic("hunter2")
 				}
-				boom := func(is bool) {
-					if is {
-						panic("hunter2")
-					}
-				}
-				c := newCache(t, src, &secretcache.Options{
-					Hook:   tt.bad,
-					StopOn: func(error) bool { boom(tt.bad.stopOn); return false },
-					Trace: &secretcache.Trace{
-						FetchStart: func(secretcache.FetchInfo) { boom(tt.bad.start) },
-						FetchDone:  func(secretcache.FetchInfo) { boom(tt.bad.done) },
-					},
-				})
-				_, err := c.Get(t.Context(), "a", "")
-				if (err == nil) != (tt.want == nil) {
-					t.Fatalf("Get() = %v, want an error with %q", err, tt.want)
-				}
-				if err != nil && (strings.Contains(err.Error(), "hunter2") || strings.Contains(err.Error(), "the source ")) {
-					t.Errorf("Get() = %v: it shows the value, or blames the source", err)
-				}
-				if i := slices.IndexFunc(tt.want, func(s string) bool { return !strings.Contains(err.Error(), s) }); i >= 0 {
-					t.Errorf("Get() = %v, want %q in it", err, tt.want[i])
-				}
+			}
+			c := newCache(t, src, &secretcache.Options{
+				Hook:   tt.bad,
+				StopOn: func(error) bool { boom(tt.bad.stopOn); return false },
+				Trace: &secretcache.Trace{
+					FetchStart: func(secretcache.FetchInfo) { boom(tt.bad.start) },
+					FetchDone:  func(secretcache.FetchInfo) { boom(tt.bad.done) },
+				},
 			})
+			_, err := c.Get(t.Context(), "a", "")
+			if (err == nil) != (tt.want == nil) {
+				t.Fatalf("Get() = %v, want an error with %q", err, tt.want)
+			}
+			if err != nil && (strings.Contains(err.Error(), "hunter2") || strings.Contains(err.Error(), "the source ")) {
+				t.Errorf("Get() = %v: it shows the value, or blames the source", err)
+			}
+			if i := slices.IndexFunc(tt.want, func(s string) bool { return !strings.Contains(err.Error(), s) }); i >= 0 {
+				t.Errorf("Get() = %v, want %q in it", err, tt.want[i])
+			}
 		})
 	}
 }

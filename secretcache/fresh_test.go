@@ -92,29 +92,27 @@ func TestFreshSource(t *testing.T) {
 			if unsupported {
 				name += ", where there is no way past"
 			}
-			t.Run(name, func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
-					src := newAgent(t)
-					src.unsupported = unsupported
-					src.put("a", current, "v1")
-					c := newCache(t, src, nil)
-					v1 := want(t, c, "a", "", "v1")
-					if src.fresh != 0 {
-						t.Errorf("the first Get called FetchFresh")
-					}
-					src.put("a", current, "v2")
-					version := "v1"
-					if tt.fresh && !unsupported {
-						version = "v2"
-					}
-					s, err := tt.get(t, c, v1)
-					if err != nil || s.VersionID() != version {
-						t.Errorf("got %v, %v, want version %q", s, err, version)
-					}
-					if got := src.fresh > 0; got != tt.fresh {
-						t.Errorf("FetchFresh was called: %v, want %v", got, tt.fresh)
-					}
-				})
+			inBubble(t, name, func(t *testing.T) {
+				src := newAgent(t)
+				src.unsupported = unsupported
+				src.put("a", current, "v1")
+				c := newCache(t, src, nil)
+				v1 := want(t, c, "a", "", "v1")
+				if src.fresh != 0 {
+					t.Errorf("the first Get called FetchFresh")
+				}
+				src.put("a", current, "v2")
+				version := "v1"
+				if tt.fresh && !unsupported {
+					version = "v2"
+				}
+				s, err := tt.get(t, c, v1)
+				if err != nil || s.VersionID() != version {
+					t.Errorf("got %v, %v, want version %q", s, err, version)
+				}
+				if got := src.fresh > 0; got != tt.fresh {
+					t.Errorf("FetchFresh was called: %v, want %v", got, tt.fresh)
+				}
 			})
 		}
 	}
@@ -158,36 +156,34 @@ func TestRollBackIsSeen(t *testing.T) {
 			return secretcache.Chain(a, a.fake)
 		}, 2 * time.Minute},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				src := newAgent(t)
-				put(src.fake, "v2", 0)
-				c := newCache(t, tt.source(src), &secretcache.Options{TTL: time.Minute})
-				want(t, c, "a", "", "v2")
-				put(src.fake, "v1", time.Hour)
-				clear(src.kept) // the source's cache sees it at its own TTL
-				start := time.Now()
-				for {
-					s, err := c.Get(t.Context(), "a", "")
-					if err != nil {
-						t.Fatal(err)
-					}
-					if s.VersionID() == "v1" {
-						break
-					}
-					if time.Since(start) > tt.within {
-						t.Fatalf("Get() = %v after %v", s, time.Since(start))
-					}
-					time.Sleep(second)
+		inBubble(t, tt.name, func(t *testing.T) {
+			src := newAgent(t)
+			put(src.fake, "v2", 0)
+			c := newCache(t, tt.source(src), &secretcache.Options{TTL: time.Minute})
+			want(t, c, "a", "", "v2")
+			put(src.fake, "v1", time.Hour)
+			clear(src.kept) // the source's cache sees it at its own TTL
+			start := time.Now()
+			for {
+				s, err := c.Get(t.Context(), "a", "")
+				if err != nil {
+					t.Fatal(err)
 				}
-				if d := time.Since(start); tt.within > 5*time.Minute && d < 5*time.Minute {
-					t.Errorf("an older version out of a cache was believed after %v", d)
+				if s.VersionID() == "v1" {
+					break
 				}
-				for range 120 {
-					want(t, c, "a", "", "v1")
-					time.Sleep(second)
+				if time.Since(start) > tt.within {
+					t.Fatalf("Get() = %v after %v", s, time.Since(start))
 				}
-			})
+				time.Sleep(second)
+			}
+			if d := time.Since(start); tt.within > 5*time.Minute && d < 5*time.Minute {
+				t.Errorf("an older version out of a cache was believed after %v", d)
+			}
+			for range 120 {
+				want(t, c, "a", "", "v1")
+				time.Sleep(second)
+			}
 		})
 	}
 }
@@ -197,46 +193,51 @@ func TestRollBackIsSeen(t *testing.T) {
 func TestSourceThatIsBehindIsNotBelieved(t *testing.T) {
 	created := time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
 	for _, unsupported := range []bool{false, true} {
-		t.Run(fmt.Sprintf("no way past=%v", unsupported), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				src := newAgent(t)
-				old := secretcache.Value{ARN: arn("a"), VersionID: "v1", CreatedAt: created}
-				src.set("a", current, secretcache.Value{ARN: arn("a"), VersionID: "v2", CreatedAt: created.Add(time.Hour)})
-				c := newCache(t, src, &secretcache.Options{TTL: time.Minute})
+		inBubble(t, fmt.Sprintf("no way past=%v", unsupported), func(t *testing.T) {
+			src := newAgent(t)
+			old := secretcache.Value{ARN: arn("a"), VersionID: "v1", CreatedAt: created}
+			src.set("a", current, secretcache.Value{ARN: arn("a"), VersionID: "v2", CreatedAt: created.Add(time.Hour)})
+			c := newCache(t, src, &secretcache.Options{TTL: time.Minute})
+			want(t, c, "a", "", "v2")
+			src.unsupported = unsupported
+			fetches := 0
+			for i := range 20 {
+				if i%2 == 0 || !unsupported {
+					src.kept[call{"a", current}] = secretcache.NewSecret(old)
+					fetches++
+				} else {
+					delete(src.kept, call{"a", current}) // it catches up now and then
+				}
+				time.Sleep(time.Minute)
 				want(t, c, "a", "", "v2")
-				src.unsupported = unsupported
-				fetches := 0
-				for i := range 20 {
-					if i%2 == 0 || !unsupported {
-						src.kept[call{"a", current}] = secretcache.NewSecret(old)
-						fetches++
-					} else {
-						delete(src.kept, call{"a", current}) // it catches up now and then
-					}
-					time.Sleep(time.Minute)
-					want(t, c, "a", "", "v2")
-					synctest.Wait()
-					want(t, c, "a", "", "v2")
-				}
-				if src.fresh != fetches {
-					t.Errorf("FetchFresh was called %d times, want %d: once for each older answer", src.fresh, fetches)
-				}
-			})
+				synctest.Wait()
+				want(t, c, "a", "", "v2")
+			}
+			if src.fresh != fetches {
+				t.Errorf("FetchFresh was called %d times, want %d: once for each older answer", src.fresh, fetches)
+			}
 		})
 	}
+}
+
+// staleAgent returns a source whose cache cannot be passed, and which has rolled back from v2
+// to the older v1, and a cache that has fetched v2.
+func staleAgent(t *testing.T) (src *agent, c *secretcache.Cache, v2 *secretcache.Secret) {
+	created := time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
+	src = newAgent(t)
+	src.unsupported = true
+	src.set("a", current, secretcache.Value{ARN: arn("a"), VersionID: "v2", CreatedAt: created.Add(time.Hour)})
+	c = newCache(t, src, nil)
+	v2 = want(t, c, "a", "", "v2")
+	src.set("a", current, secretcache.Value{ARN: arn("a"), VersionID: "v1", CreatedAt: created})
+	clear(src.kept)
+	return src, c, v2
 }
 
 // TestRejectedVersionIsNoReasonToDoubtAnOlderOne: the database knows better than a date.
 func TestRejectedVersionIsNoReasonToDoubtAnOlderOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		created := time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
-		src := newAgent(t)
-		src.unsupported = true
-		src.set("a", current, secretcache.Value{ARN: arn("a"), VersionID: "v2", CreatedAt: created.Add(time.Hour)})
-		c := newCache(t, src, nil)
-		v2 := want(t, c, "a", "", "v2")
-		src.set("a", current, secretcache.Value{ARN: arn("a"), VersionID: "v1", CreatedAt: created})
-		clear(src.kept)
+		_, c, v2 := staleAgent(t)
 		wantRefresh(t, c, "a", "", nil, "v2") // nobody says that v2 is wrong
 		wantRefresh(t, c, "a", "", v2, "v1")
 		want(t, c, "a", "", "v1")
@@ -246,19 +247,10 @@ func TestRejectedVersionIsNoReasonToDoubtAnOlderOne(t *testing.T) {
 // TestRejectionCountsAlsoIfItsRefreshFailed: the next one may name no version.
 func TestRejectionCountsAlsoIfItsRefreshFailed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		created := time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
-		src := newAgent(t)
-		src.unsupported = true
-		src.set("a", current, secretcache.Value{ARN: arn("a"), VersionID: "v2", CreatedAt: created.Add(time.Hour)})
-		c := newCache(t, src, nil)
-		v2 := want(t, c, "a", "", "v2")
-		clear(src.kept)
-		src.fail(errors.New("unreachable"))
-		if s, err := c.Refresh(t.Context(), "a", "", v2); err == nil {
-			t.Fatalf("Refresh = %v, want an error", s)
-		}
+		src, c, v2 := staleAgent(t)
+		src.fail(errDown)
+		wantRefreshErr(t, c, "a", v2, errDown)
 		src.fail(nil)
-		src.set("a", current, secretcache.Value{ARN: arn("a"), VersionID: "v1", CreatedAt: created})
 		wantRefresh(t, c, "a", "", nil, "v1")
 		want(t, c, "a", "", "v1")
 	})

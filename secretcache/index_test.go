@@ -41,11 +41,8 @@ func TestEvictionKeepsThePauses(t *testing.T) { // design rule 4
 
 func TestEvictionKeepsTheFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		src.put("a", current, "v1")
+		src, c, v1 := cacheOfV1(t, &secretcache.Options{MaxSize: 1})
 		src.put("b", current, "b1")
-		c := newCache(t, src, &secretcache.Options{MaxSize: 1})
-		v1 := want(t, c, "a", "", "v1")
 		src.fail(errDown)
 		_, _ = c.Refresh(t.Context(), "a", "", v1)
 		src.fail(nil)
@@ -109,29 +106,27 @@ func TestNameAndARNAreOneFetchOnceKnown(t *testing.T) { // checklist 10
 			time.Sleep(time.Minute)
 		}, previous, 1},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				src := newFake(t)
-				src.put("a", current, "v1")
-				src.put("a", previous, "v0")
-				busy, most := 0, 0
-				c := newCache(t, src, &secretcache.Options{
-					FetchTimeout: time.Hour, StopOn: func(error) bool { return true },
-					Trace: &secretcache.Trace{
-						FetchStart: func(secretcache.FetchInfo) { busy++; most = max(most, busy) },
-						FetchDone:  func(secretcache.FetchInfo) { busy-- },
-					},
-				})
-				tt.learn(t, c, src)
-				synctest.Wait()
-				most, src.wait = busy, second
-				before := src.count()
-				together(100, func(i int) { want(t, c, []string{"a", arn("a")}[i%2], tt.stage, "v0") })
-				wantCalls(t, src, before+tt.calls)
-				if most > 1 {
-					t.Errorf("%d fetches at once", most)
-				}
+		inBubble(t, tt.name, func(t *testing.T) {
+			src := newFake(t)
+			src.put("a", current, "v1")
+			src.put("a", previous, "v0")
+			busy, most := 0, 0
+			c := newCache(t, src, &secretcache.Options{
+				FetchTimeout: time.Hour, StopOn: func(error) bool { return true },
+				Trace: &secretcache.Trace{
+					FetchStart: func(secretcache.FetchInfo) { busy++; most = max(most, busy) },
+					FetchDone:  func(secretcache.FetchInfo) { busy-- },
+				},
 			})
+			tt.learn(t, c, src)
+			synctest.Wait()
+			most, src.wait = busy, second
+			before := src.count()
+			together(100, func(i int) { want(t, c, []string{"a", arn("a")}[i%2], tt.stage, "v0") })
+			wantCalls(t, src, before+tt.calls)
+			if most > 1 {
+				t.Errorf("%d fetches at once", most)
+			}
 		})
 	}
 }
@@ -216,10 +211,8 @@ func TestInvalidateDuringHungFetchesKeepsLittle(t *testing.T) {
 // What Invalidate no longer remembers by name it remembers as everything.
 func TestInvalidateOfManyOutdatesFetchesUnderWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		src.put("a", current, "v1")
+		src, c := sourceOfV1(t, nil)
 		src.delay(2 * second)
-		c := newCache(t, src, nil)
 		go func() { _, _ = c.Get(t.Context(), arn("a"), "") }()
 		synctest.Wait()
 		src.put("a", current, "v2")
@@ -233,9 +226,7 @@ func TestInvalidateOfManyOutdatesFetchesUnderWay(t *testing.T) {
 
 func TestInvalidateFindsASecretByItsName(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		src.put("a", current, "v1")
-		c := newCache(t, src, nil)
+		src, c := sourceOfV1(t, nil)
 		partial := strings.TrimSuffix(arn("a"), "-a1b2c3")
 		want(t, c, partial, "", "v1") // its name is no id of a caller
 		src.put("a", current, "v2")

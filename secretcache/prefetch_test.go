@@ -40,42 +40,36 @@ func TestPrefetchUsesBatches(t *testing.T) {
 		size  int
 		calls int // of 45 ids
 	}{{"batches of 20", 20, 3}, {"batches of 44", 44, 2}, {"no batches", 0, 45}} {
-		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				one := newFake(t)
-				ids := names(45)
-				for _, id := range ids {
-					one.put(id, current, "v1")
-				}
-				one.delay(second)
-				var src secretcache.Source = one
-				if tt.size > 0 {
-					src = &batchFake{fake: one, size: tt.size}
-				}
-				starts := 0
-				c := newCache(t, src, &secretcache.Options{MaxFetches: 1, Trace: &secretcache.Trace{
-					FetchStart: func(secretcache.FetchInfo) { starts++ },
-				}})
-				took(t, time.Duration(tt.calls)*second, func() {
-					if err := c.Prefetch(t.Context(), append(ids, ids...)...); err != nil {
-						t.Error(err)
-					}
-				})
-				wantCalls(t, one, 45)
-				if starts != 45 {
-					t.Errorf("%d fetches traced, want 45", starts)
-				}
-				took(t, 0, func() {
-					if err := c.Prefetch(t.Context(), ids...); err != nil {
-						t.Error(err)
-					}
-				})
-				for _, id := range ids {
-					want(t, c, id, "", "v1")
-					want(t, c, arn(id), "", "v1")
-				}
-				wantCalls(t, one, 45)
+		inBubble(t, tt.name, func(t *testing.T) {
+			one := newFake(t)
+			ids := names(45)
+			for _, id := range ids {
+				one.put(id, current, "v1")
+			}
+			one.delay(second)
+			var src secretcache.Source = one
+			if tt.size > 0 {
+				src = &batchFake{fake: one, size: tt.size}
+			}
+			starts := 0
+			c := newCache(t, src, &secretcache.Options{MaxFetches: 1, Trace: &secretcache.Trace{
+				FetchStart: func(secretcache.FetchInfo) { starts++ },
+			}})
+			took(t, time.Duration(tt.calls)*second, func() {
+				wantPrefetch(t, c, append(ids, ids...)...)
 			})
+			wantCalls(t, one, 45)
+			if starts != 45 {
+				t.Errorf("%d fetches traced, want 45", starts)
+			}
+			took(t, 0, func() {
+				wantPrefetch(t, c, ids...)
+			})
+			for _, id := range ids {
+				want(t, c, id, "", "v1")
+				want(t, c, arn(id), "", "v1")
+			}
+			wantCalls(t, one, 45)
 		})
 	}
 }
@@ -109,29 +103,9 @@ func TestPrefetchJoinsFetchesUnderWay(t *testing.T) {
 		time.Sleep(second)
 		go want(t, c, "b", "", "v1")
 		took(t, 2*second, func() {
-			if err := c.Prefetch(t.Context(), "a", "b"); err != nil {
-				t.Error(err)
-			}
+			wantPrefetch(t, c, "a", "b")
 		})
 		wantCalls(t, one, 2)
-	})
-}
-
-func TestPrefetchLeavesAtItsDeadline(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		src.put("a", current, "v1")
-		src.delay(2 * second)
-		c := newCache(t, src, nil)
-		ctx, cancel := context.WithTimeout(t.Context(), second)
-		defer cancel()
-		took(t, second, func() {
-			if err := c.Prefetch(ctx, "a"); !errors.Is(err, context.DeadlineExceeded) {
-				t.Errorf("Prefetch: %v, want the deadline", err)
-			}
-		})
-		time.Sleep(2 * second)
-		took(t, 0, func() { want(t, c, "a", "", "v1") })
 	})
 }
 
@@ -149,25 +123,23 @@ func TestBadBatchIsAnError(t *testing.T) {
 		"too many": func(r []secretcache.Result) []secretcache.Result { return append(r[:1], r[1], r[0], r[0]) },
 		"panic":    func([]secretcache.Result) []secretcache.Result { panic("hunter2") },
 	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				one := newFake(t)
-				one.put("a", current, "v1")
-				one.put("b", current, "v1")
-				c := newCache(t, &batchFake{fake: one, size: 20, results: spoil}, nil)
-				err := c.Prefetch(t.Context(), "a", "b")
-				if good := name == "too many"; good != (err == nil) {
-					t.Errorf("Prefetch: %v", err)
-				}
-				if name != "panic" {
-					want(t, c, "a", "", "v1")
-				}
-				if err != nil && strings.Contains(err.Error(), "hunter2") {
-					t.Errorf("Prefetch: %v", err)
-				}
-				time.Sleep(2 * second)
-				want(t, c, "b", "", "v1")
-			})
+		inBubble(t, name, func(t *testing.T) {
+			one := newFake(t)
+			one.put("a", current, "v1")
+			one.put("b", current, "v1")
+			c := newCache(t, &batchFake{fake: one, size: 20, results: spoil}, nil)
+			err := c.Prefetch(t.Context(), "a", "b")
+			if good := name == "too many"; good != (err == nil) {
+				t.Errorf("Prefetch: %v", err)
+			}
+			if name != "panic" {
+				want(t, c, "a", "", "v1")
+			}
+			if err != nil && strings.Contains(err.Error(), "hunter2") {
+				t.Errorf("Prefetch: %v", err)
+			}
+			time.Sleep(2 * second)
+			want(t, c, "b", "", "v1")
 		})
 	}
 }

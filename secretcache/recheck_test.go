@@ -11,7 +11,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/sqlsecrets/sqlsecrets/internal/clock"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
@@ -40,34 +39,26 @@ const longest = 7*time.Minute + 30*second
 
 func TestRecheckFetchesWhatIsOverAMinuteOld(t *testing.T) {
 	for _, ttl := range []time.Duration{0, time.Minute / 2, -1} {
-		t.Run(fmt.Sprintf("TTL=%v", ttl), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				src := newFake(t)
-				src.put("a", current, "v1")
-				c := newCache(t, src, &secretcache.Options{TTL: ttl})
-				v1 := want(t, c, "a", "", "v1")
-				src.put("a", current, "v2")
-				if got := wantRecheck(t, c, "a", "", v1, "v1"); got != v1 {
-					t.Error("the cached copy is another object")
-				}
-				time.Sleep(time.Minute)
-				wantRecheck(t, c, "a", "", v1, "v1")
-				wantCalls(t, src, 1)
-				time.Sleep(time.Nanosecond)
-				wantRecheck(t, c, arn("a"), "", v1, "v2")
-				wantRecheck(t, c, "a", "", v1, "v2")
-				wantCalls(t, src, 2)
-			})
+		inBubble(t, fmt.Sprintf("TTL=%v", ttl), func(t *testing.T) {
+			src, c, v1 := cacheOfV1(t, &secretcache.Options{TTL: ttl})
+			src.put("a", current, "v2")
+			if got := wantRecheck(t, c, "a", "", v1, "v1"); got != v1 {
+				t.Error("the cached copy is another object")
+			}
+			time.Sleep(time.Minute)
+			wantRecheck(t, c, "a", "", v1, "v1")
+			wantCalls(t, src, 1)
+			time.Sleep(time.Nanosecond)
+			wantRecheck(t, c, arn("a"), "", v1, "v2")
+			wantRecheck(t, c, "a", "", v1, "v2")
+			wantCalls(t, src, 2)
 		})
 	}
 }
 
 func TestRecheckThatFindsNoneRenewsTheAge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		src.put("a", current, "v1")
-		c := newCache(t, src, nil)
-		v1 := want(t, c, "a", "", "v1")
+		src, c, v1 := cacheOfV1(t, nil)
 		time.Sleep(29 * time.Minute)
 		if got := wantRecheck(t, c, "a", "", v1, "v1"); got != v1 {
 			t.Error("the same version is another object")
@@ -85,11 +76,7 @@ func TestRecheckThatFindsNoneRenewsTheAge(t *testing.T) {
 // A look for where the database is does not put off one for a new password.
 func TestRecheckDoesNotDelayRefresh(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		src.put("a", current, "v1")
-		c := newCache(t, src, nil)
-		v1 := want(t, c, "a", "", "v1")
-		time.Sleep(2 * time.Minute)
+		src, c, v1 := cacheOfOldV1(t, nil)
 		wantRecheck(t, c, "a", "", v1, "v1")
 		src.put("a", current, "v2")
 		took(t, 0, func() { wantRefresh(t, c, "a", "", v1, "v2") })
@@ -98,10 +85,7 @@ func TestRecheckDoesNotDelayRefresh(t *testing.T) {
 
 func TestRecheckReturnsWhatSomebodyElseFound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		src.put("a", current, "v1")
-		c := newCache(t, src, nil)
-		v1 := want(t, c, "a", "", "v1")
+		src, c, v1 := cacheOfV1(t, nil)
 		src.put("a", current, "v2")
 		v2 := wantRefresh(t, c, "a", "", v1, "v2")
 		src.put("a", current, "v1")
@@ -147,59 +131,45 @@ func TestRecheckOfAForeignSecretFetches(t *testing.T) {
 	})
 }
 
-func TestRecheckOfAllTogetherIsOneCall(t *testing.T) {
-	for _, tt := range []struct {
-		name  string
-		delay time.Duration
-		err   error
-	}{
-		{"at once", 0, nil},
-		{"slow", second, nil},
-		{"slow failure", second, errDown},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				src := newFake(t)
-				src.put("a", current, "v1")
-				c := newCache(t, src, nil)
-				v1 := want(t, c, "a", "", "v1")
-				time.Sleep(2 * time.Minute)
+// All that call together, or while the fetch is under way, share one fetch.
+func TestRefreshAndRecheckTogetherAreOneCall(t *testing.T) { // design rule 4
+	for _, method := range []struct {
+		name string
+		call func(c *secretcache.Cache, ctx context.Context, id, stage string, v1 *secretcache.Secret) (*secretcache.Secret, error)
+	}{{"Refresh", (*secretcache.Cache).Refresh}, {"Recheck", (*secretcache.Cache).Recheck}} {
+		for _, tt := range []struct {
+			name    string
+			delay   time.Duration // of the fetch
+			err     error
+			callers int
+			apart   time.Duration // from one caller to the next
+		}{
+			{"at once", 0, nil, 200, 0},
+			{"slow", second, nil, 200, 0},
+			{"slow failure", second, errDown, 200, 0},
+			{"during the fetch", 10 * second, nil, 9, second},
+		} {
+			if tt.err != nil && method.name == "Refresh" {
+				continue // which does not believe a failure of a fetch that began before it
+			}
+			inBubble(t, method.name+" "+tt.name, func(t *testing.T) {
+				src, c, v1 := cacheOfOldV1(t, nil)
 				src.put("a", current, "v2")
 				src.delay(tt.delay)
 				src.fail(tt.err)
 				took(t, tt.delay, func() {
-					together(200, func(i int) {
-						id := []string{"a", arn("a")}[i%2]
-						if tt.err == nil {
-							wantRecheck(t, c, id, "", v1, "v2")
-						} else {
-							wantRecheckErr(t, c, id, v1, tt.err)
+					together(tt.callers, func(i int) {
+						time.Sleep(time.Duration(i) * tt.apart)
+						s, err := method.call(c, t.Context(), []string{"a", arn("a")}[i%2], "", v1)
+						if !errors.Is(err, tt.err) || (s == nil) != (err != nil) || s != nil && s.VersionID() != "v2" {
+							t.Errorf("got %v, %v, want v2 or %v", s, err, tt.err)
 						}
 					})
 				})
 				wantCalls(t, src, 2)
 			})
-		})
+		}
 	}
-}
-
-func TestRecheckOfThoseWhoComeDuringTheLookIsOneCall(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		src.put("a", current, "v1")
-		c := newCache(t, src, nil)
-		v1 := want(t, c, "a", "", "v1")
-		time.Sleep(2 * time.Minute)
-		src.put("a", current, "v2")
-		src.delay(10 * second)
-		took(t, 10*second, func() {
-			together(9, func(i int) {
-				time.Sleep(time.Duration(i) * second)
-				wantRecheck(t, c, "a", "", v1, "v2")
-			})
-		})
-		wantCalls(t, src, 2)
-	})
 }
 
 // Callers of several caches ask all the time, by name and ARN.
@@ -208,10 +178,7 @@ func TestRecheckOfAFleetIsRare(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pauses := map[time.Duration]bool{}
 		for range 10 {
-			src := newFake(t)
-			src.put("a", current, "v1")
-			c := newCache(t, src, nil)
-			v1 := want(t, c, "a", "", "v1")
+			src, c, v1 := cacheOfV1(t, nil)
 			for i := 0; src.count() < 12; i++ {
 				time.Sleep(step)
 				wantRecheck(t, c, []string{"a", arn("a")}[i%2], "", v1, "v1")
@@ -274,40 +241,34 @@ func TestRecheckJoinsAnotherFetch(t *testing.T) {
 			return err
 		}},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				src := newFake(t)
-				src.put("a", current, "v1")
-				c := newCache(t, src, &secretcache.Options{TTL: tt.ttl, FetchTimeout: time.Hour})
-				v1 := want(t, c, "a", "", "v1")
-				time.Sleep(2 * time.Minute)
-				src.put("a", current, "v2")
-				src.delay(3 * time.Minute)
-				start := time.Now()
-				go func() {
-					if err := tt.call(t, c, v1); err != nil {
-						t.Error(err)
+		inBubble(t, tt.name, func(t *testing.T) {
+			src, c, v1 := cacheOfOldV1(t, &secretcache.Options{TTL: tt.ttl, FetchTimeout: time.Hour})
+			src.put("a", current, "v2")
+			src.delay(3 * time.Minute)
+			start := time.Now()
+			go func() {
+				if err := tt.call(t, c, v1); err != nil {
+					t.Error(err)
+				}
+			}()
+			time.Sleep(time.Minute)
+			wantCalls(t, src, 2)
+			var v2 *secretcache.Secret
+			took(t, 2*time.Minute, func() {
+				together(20, func(i int) {
+					if s := wantRecheck(t, c, "a", "", v1, "v2"); i == 0 {
+						v2 = s
 					}
-				}()
-				time.Sleep(time.Minute)
-				wantCalls(t, src, 2)
-				var v2 *secretcache.Secret
-				took(t, 2*time.Minute, func() {
-					together(20, func(i int) {
-						if s := wantRecheck(t, c, "a", "", v1, "v2"); i == 0 {
-							v2 = s
-						}
-					})
 				})
-				// It was the look, from its start.
-				src.delay(0)
-				time.Sleep(time.Until(start.Add(5*time.Minute - 1)))
-				wantRecheck(t, c, "a", "", v2, "v2")
-				wantCalls(t, src, 2)
-				time.Sleep(time.Until(start.Add(longest)))
-				wantRecheck(t, c, "a", "", v2, "v2")
-				wantCalls(t, src, 3)
 			})
+			// It was the look, from its start.
+			src.delay(0)
+			time.Sleep(time.Until(start.Add(5*time.Minute - 1)))
+			wantRecheck(t, c, "a", "", v2, "v2")
+			wantCalls(t, src, 2)
+			time.Sleep(time.Until(start.Add(longest)))
+			wantRecheck(t, c, "a", "", v2, "v2")
+			wantCalls(t, src, 3)
 		})
 	}
 }
@@ -315,11 +276,7 @@ func TestRecheckJoinsAnotherFetch(t *testing.T) {
 // Between two looks Recheck does not wait for a fetch that is nobody's look.
 func TestRecheckBetweenLooksWaitsForNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		src.put("a", current, "v1")
-		c := newCache(t, src, nil)
-		v1 := want(t, c, "a", "", "v1")
-		time.Sleep(2 * time.Minute)
+		src, c, v1 := cacheOfOldV1(t, nil)
 		wantRecheck(t, c, "a", "", v1, "v1")
 		time.Sleep(2 * time.Minute)
 		src.put("a", current, "v2")
@@ -333,41 +290,10 @@ func TestRecheckBetweenLooksWaitsForNothing(t *testing.T) {
 	})
 }
 
-func TestRecheckThatWaitsLeavesWhenItsContextEnds(t *testing.T) {
+func TestRecheckHoldsNobodyUp(t *testing.T) { // design rule 7, checklist 32
 	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		src.put("a", current, "v1")
-		c := newCache(t, src, nil)
-		v1 := want(t, c, "a", "", "v1")
-		time.Sleep(2 * time.Minute)
-		src.put("a", current, "v2")
-		src.delay(5 * second)
-		together(3, func(i int) {
-			if i == 2 {
-				took(t, 5*second, func() { wantRecheck(t, c, "a", "", v1, "v2") })
-				return
-			}
-			patience := time.Duration(i+1) * second
-			ctx, cancel := context.WithTimeout(t.Context(), patience)
-			defer cancel()
-			took(t, patience, func() {
-				_, err := c.Recheck(ctx, "a", "", v1)
-				if !errors.Is(err, context.DeadlineExceeded) || !strings.HasPrefix(err.Error(), `wait to recheck secret "a": `) {
-					t.Errorf("Recheck() = %v, want the deadline", err)
-				}
-			})
-		})
-		wantCalls(t, src, 2)
-	})
-}
-
-func TestRecheckHoldsNobodyUp(t *testing.T) { // design rule 7
-	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		src.put("a", current, "v1")
+		src, c, v1 := cacheOfV1(t, nil)
 		src.put("b", current, "b1")
-		c := newCache(t, src, nil)
-		v1 := want(t, c, "a", "", "v1")
 		time.Sleep(2 * time.Minute)
 		src.change(func(f *fake) { f.hang = true })
 		go wantRecheckErr(t, c, "a", v1, context.DeadlineExceeded)
@@ -385,11 +311,7 @@ func TestRecheckHoldsNobodyUp(t *testing.T) { // design rule 7
 
 func TestRecheckThatFailsKeepsTheSecret(t *testing.T) { // design rule 8
 	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		src.put("a", current, "v1")
-		c := newCache(t, src, &secretcache.Options{TTL: 2 * time.Minute})
-		v1 := want(t, c, "a", "", "v1")
-		time.Sleep(2 * time.Minute)
+		src, c, v1 := cacheOfOldV1(t, &secretcache.Options{TTL: 2 * time.Minute})
 		src.fail(errDown)
 		wantRecheckErr(t, c, "a", v1, errDown)
 		// That was the look, and it backs off as any fetch.
@@ -412,39 +334,25 @@ func TestRecheckThatFailsKeepsTheSecret(t *testing.T) { // design rule 8
 
 func TestRecheckDuringABackoffReturnsItsError(t *testing.T) {
 	for _, cause := range []error{errDown, secretcache.ErrNoVersion} {
-		t.Run(cause.Error(), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				src := newFake(t)
-				src.put("a", current, "v1")
-				c := newCache(t, src, nil)
-				v1 := want(t, c, "a", "", "v1")
-				time.Sleep(2 * time.Minute)
-				src.fail(cause)
-				if _, err := c.Refresh(t.Context(), "a", "", v1); !errors.Is(err, cause) {
-					t.Errorf("Refresh() = %v, want %v", err, cause)
-				}
-				src.fail(nil)
-				took(t, 0, func() { together(20, func(int) { wantRecheckErr(t, c, "a", v1, cause) }) })
-				wantCalls(t, src, 2)
-				time.Sleep(second) // that was no look
-				wantRecheck(t, c, "a", "", v1, "v1")
-				wantCalls(t, src, 3)
-			})
+		inBubble(t, cause.Error(), func(t *testing.T) {
+			src, c, v1 := cacheOfOldV1(t, nil)
+			src.fail(cause)
+			wantRefreshErr(t, c, "a", v1, cause)
+			src.fail(nil)
+			took(t, 0, func() { together(20, func(int) { wantRecheckErr(t, c, "a", v1, cause) }) })
+			wantCalls(t, src, 2)
+			time.Sleep(second) // that was no look
+			wantRecheck(t, c, "a", "", v1, "v1")
+			wantCalls(t, src, 3)
 		})
 	}
 }
 
 func TestRecheckDuringABackoffJoinsAFetch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		src.put("a", current, "v1")
-		c := newCache(t, src, nil)
-		v1 := want(t, c, "a", "", "v1")
-		time.Sleep(2 * time.Minute)
+		src, c, v1 := cacheOfOldV1(t, nil)
 		src.fail(errDown)
-		if _, err := c.Refresh(t.Context(), "a", "", v1); !errors.Is(err, errDown) {
-			t.Errorf("Refresh() = %v, want %v", err, errDown)
-		}
+		wantRefreshErr(t, c, "a", v1, errDown)
 		src.fail(nil)
 		src.put("a", current, "v2")
 		src.delay(second / 2)
@@ -466,9 +374,7 @@ func TestRecheckHeedsStopOn(t *testing.T) {
 		time.Sleep(2 * time.Minute)
 		src.fail(secretcache.ErrAccessDenied)
 		wantRecheckErr(t, c, "a", v1, secretcache.ErrAccessDenied)
-		if n := c.Stats().Entries; n != 0 {
-			t.Errorf("%d entries, want 0", n)
-		}
+		wantEntries(t, c, 0)
 		wantRecheckErr(t, c, "a", v1, secretcache.ErrAccessDenied)
 		wantCalls(t, src, 2)
 		// With nothing cached it fetches when Get would.
@@ -481,11 +387,8 @@ func TestRecheckHeedsStopOn(t *testing.T) {
 
 func TestRecheckOfWhatIsNotCached(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		src.put("a", current, "v1")
+		src, c, v1 := cacheOfV1(t, &secretcache.Options{MaxSize: 1})
 		src.put("b", current, "b1")
-		c := newCache(t, src, &secretcache.Options{MaxSize: 1})
-		v1 := want(t, c, "a", "", "v1")
 		b1 := want(t, c, "b", "", "b1")
 		src.put("a", current, "v2")
 		src.delay(second)
@@ -510,11 +413,7 @@ func TestRecheckOfWhatIsNotCached(t *testing.T) {
 
 func TestRecheckAfterInvalidateFetches(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		src.put("a", current, "v1")
-		c := newCache(t, src, nil)
-		v1 := want(t, c, "a", "", "v1")
-		time.Sleep(2 * time.Minute)
+		src, c, v1 := cacheOfOldV1(t, nil)
 		wantRecheck(t, c, "a", "", v1, "v1")
 		src.put("a", current, "v2")
 		c.Invalidate("a")
@@ -553,11 +452,7 @@ func TestRecheckAfterInvalidateFetches(t *testing.T) {
 
 func TestRecheckIsNotSatisfiedByAFetchBeforeInvalidate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		src.put("a", current, "v1")
-		c := newCache(t, src, nil)
-		v1 := want(t, c, "a", "", "v1")
-		time.Sleep(2 * time.Minute)
+		src, c, v1 := cacheOfOldV1(t, nil)
 		src.delay(2 * second)
 		go wantRecheck(t, c, "a", "", v1, "v1")
 		synctest.Wait()
@@ -572,11 +467,7 @@ func TestRecheckIsNotSatisfiedByAFetchBeforeInvalidate(t *testing.T) {
 
 func TestRecheckDoesNotCountAFetchBeforeInvalidate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		src.put("a", current, "v1")
-		c := newCache(t, src, nil)
-		v1 := want(t, c, "a", "", "v1")
-		time.Sleep(2 * time.Minute)
+		src, c, v1 := cacheOfOldV1(t, nil)
 		src.delay(2 * second)
 		go wantRecheck(t, c, "a", "", v1, "v1")
 		synctest.Wait()
@@ -605,46 +496,42 @@ func TestRecheckCountsTheLookByAnotherID(t *testing.T) {
 		{"later of the ARN", partial, arn("a")},
 		{"later of the partial ARN", arn("a"), partial},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				src := newFake(t)
-				src.put("a", current, "v1")
-				c := newCache(t, src, &secretcache.Options{FetchTimeout: time.Hour})
-				want(t, c, arn("a"), "", "v1")
-				time.Sleep(2 * time.Minute)
-				recheck := func(id string, takes time.Duration) {
-					src.delay(0)
-					if id == partial { // not cached
-						src.delay(takes)
-					}
-					go wantRecheck(t, c, id, "", nil, "v1")
-					synctest.Wait()
-				}
-				calls := 2
-				if tt.first != "" {
-					recheck(tt.first, 200*second)
-					calls++
-				}
-				time.Sleep(190 * second) // 190: the first's pause ends from 300 to 450
-				recheck(tt.second, 10*second)
-				time.Sleep(10 * second) // 200: the partial ARN's fetch has landed
+		inBubble(t, tt.name, func(t *testing.T) {
+			src, c := sourceOfV1(t, &secretcache.Options{FetchTimeout: time.Hour})
+			want(t, c, arn("a"), "", "v1")
+			time.Sleep(2 * time.Minute)
+			recheck := func(id string, takes time.Duration) {
 				src.delay(0)
-				want(t, c, partial, "", "v1") // it is the same entry now, if it was not
-				src.put("a", current, "v2")
-				if tt.name == "of the ARN" {
-					calls++
+				if id == partial { // not cached
+					src.delay(takes)
 				}
-				for range 4 { // up to 460, of 490
-					time.Sleep(65 * second)
-					wantRecheck(t, c, partial, "", nil, "v1")
-					wantRecheck(t, c, arn("a"), "", nil, "v1")
-				}
-				wantCalls(t, src, calls)
-				time.Sleep(longest)
-				wantRecheck(t, c, partial, "", nil, "v2")
-				wantRecheck(t, c, arn("a"), "", nil, "v2")
-				wantCalls(t, src, calls+1)
-			})
+				go wantRecheck(t, c, id, "", nil, "v1")
+				synctest.Wait()
+			}
+			calls := 2
+			if tt.first != "" {
+				recheck(tt.first, 200*second)
+				calls++
+			}
+			time.Sleep(190 * second) // 190: the first's pause ends from 300 to 450
+			recheck(tt.second, 10*second)
+			time.Sleep(10 * second) // 200: the partial ARN's fetch has landed
+			src.delay(0)
+			want(t, c, partial, "", "v1") // it is the same entry now, if it was not
+			src.put("a", current, "v2")
+			if tt.name == "of the ARN" {
+				calls++
+			}
+			for range 4 { // up to 460, of 490
+				time.Sleep(65 * second)
+				wantRecheck(t, c, partial, "", nil, "v1")
+				wantRecheck(t, c, arn("a"), "", nil, "v1")
+			}
+			wantCalls(t, src, calls)
+			time.Sleep(longest)
+			wantRecheck(t, c, partial, "", nil, "v2")
+			wantRecheck(t, c, arn("a"), "", nil, "v2")
+			wantCalls(t, src, calls+1)
 		})
 	}
 }
@@ -664,44 +551,9 @@ func TestRecheckThatFindsAnotherSecretOfTheNameCounts(t *testing.T) {
 	})
 }
 
-// The machine was frozen for the pause: its monotonic clock stood still.
-func TestRecheckIsDueByEitherClock(t *testing.T) { // design rule 8
-	for _, tt := range []struct {
-		name   string
-		asleep time.Duration // of the monotonic clock
-		step   time.Duration // of the wall clock, besides
-		calls  int
-	}{
-		{"before", 4 * time.Minute, 0, 2},
-		{"at the time", longest, 0, 3},
-		{"frozen", 2 * second, time.Hour, 3},
-		{"wall set back", longest, -time.Hour, 3},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				src := newFake(t)
-				src.put("a", current, "v1")
-				c := newCache(t, src, nil)
-				v1 := want(t, c, "a", "", "v1")
-				time.Sleep(2 * time.Minute)
-				wantRecheck(t, c, "a", "", v1, "v1")
-				clock.Step(tt.step)
-				defer clock.Step(-tt.step)
-				time.Sleep(tt.asleep)
-				wantRecheck(t, c, "a", "", v1, "v1")
-				wantCalls(t, src, tt.calls)
-			})
-		})
-	}
-}
-
 func TestRecheckIsAUse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		for _, id := range []string{"a", "b", "c"} {
-			src.put(id, current, "v1")
-		}
-		c := newCache(t, src, &secretcache.Options{MaxSize: 2})
+		src, c := sourceOfV1(t, &secretcache.Options{MaxSize: 2}, "a", "b", "c")
 		a := want(t, c, "a", "", "v1")
 		time.Sleep(second)
 		want(t, c, "b", "", "v1")
@@ -738,32 +590,10 @@ func TestRecheckGoesThroughTheHook(t *testing.T) {
 	})
 }
 
-func TestRecheckOfAClosedCache(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		src.put("a", current, "v1")
-		c := newCache(t, src, nil)
-		v1 := want(t, c, "a", "", "v1")
-		time.Sleep(2 * time.Minute)
-		src.delay(5 * second)
-		go wantRecheckErr(t, c, "a", v1, secretcache.ErrClosed)
-		time.Sleep(second)
-		took(t, 0, func() {
-			_ = c.Close()
-			synctest.Wait()
-			wantRecheckErr(t, c, "a", v1, secretcache.ErrClosed)
-			wantRecheckErr(t, c, "b", nil, secretcache.ErrClosed)
-		})
-	})
-}
-
 func TestRecheckWhoseFetchWasDroppedDoesNotCount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		src.put("a", current, "v1")
+		src, c, v1 := cacheOfV1(t, &secretcache.Options{MaxFetches: 1})
 		src.put("other", current, "o1")
-		c := newCache(t, src, &secretcache.Options{MaxFetches: 1})
-		v1 := want(t, c, "a", "", "v1")
 		time.Sleep(2 * time.Minute)
 		src.put("a", current, "v2")
 		src.delay(5 * second)

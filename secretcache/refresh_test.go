@@ -13,10 +13,7 @@ import (
 
 func TestRefreshBringsTheNewVersion(t *testing.T) { // checklist 24, 26
 	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		src.put("a", current, "v1")
-		c := newCache(t, src, nil)
-		v1 := want(t, c, "a", "", "v1")
+		src, c, v1 := cacheOfV1(t, nil)
 		src.put("a", current, "v2")
 		want(t, c, "a", "", "v1")
 		took(t, 0, func() { wantRefresh(t, c, "a", "", v1, "v2") })
@@ -36,78 +33,33 @@ func TestRefreshBringsTheNewVersion(t *testing.T) { // checklist 24, 26
 	})
 }
 
-func TestRefreshOfAllTogetherIsOneCall(t *testing.T) { // design rule 4
-	for _, delay := range []time.Duration{0, second} {
-		t.Run(delay.String(), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				src := newFake(t)
-				src.put("a", current, "v1")
-				c := newCache(t, src, nil)
-				v1 := want(t, c, "a", "", "v1")
-				src.put("a", current, "v2")
-				src.delay(delay)
-				took(t, delay, func() {
-					together(200, func(i int) {
-						wantRefresh(t, c, []string{"a", arn("a")}[i%2], "", v1, "v2")
-					})
-				})
-				wantCalls(t, src, 2)
-			})
-		})
-	}
-}
-
-func TestRefreshOfThoseWhoComeDuringTheLookIsOneCall(t *testing.T) { // design rule 4
-	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		src.put("a", current, "v1")
-		c := newCache(t, src, nil)
-		v1 := want(t, c, "a", "", "v1")
-		src.put("a", current, "v2")
-		src.delay(10 * second)
-		took(t, 10*second, func() {
-			together(9, func(i int) {
-				time.Sleep(time.Duration(i) * second)
-				wantRefresh(t, c, "a", "", v1, "v2")
-			})
-		})
-		wantCalls(t, src, 2)
-	})
-}
-
 func TestRefreshIsNotSatisfiedByAnOlderFetch(t *testing.T) {
 	for _, tt := range []struct {
 		name     string
 		rejected bool
 	}{{"rejected", true}, {"nil", false}} {
-		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				src := newFake(t)
-				src.put("a", current, "v1")
-				c := newCache(t, src, &secretcache.Options{TTL: time.Minute})
-				var rejected *secretcache.Secret
-				if s := want(t, c, "a", "", "v1"); tt.rejected {
-					rejected = s
-				}
-				time.Sleep(time.Minute)
-				src.delay(2 * second)
-				want(t, c, "a", "", "v1") // its renewal will bring v1
-				synctest.Wait()
-				src.put("a", current, "v2")
-				took(t, 4*second, func() {
-					together(100, func(int) { wantRefresh(t, c, "a", "", rejected, "v2") })
-				})
-				wantCalls(t, src, 3)
+		inBubble(t, tt.name, func(t *testing.T) {
+			src, c := sourceOfV1(t, &secretcache.Options{TTL: time.Minute})
+			var rejected *secretcache.Secret
+			if s := want(t, c, "a", "", "v1"); tt.rejected {
+				rejected = s
+			}
+			time.Sleep(time.Minute)
+			src.delay(2 * second)
+			want(t, c, "a", "", "v1") // its renewal will bring v1
+			synctest.Wait()
+			src.put("a", current, "v2")
+			took(t, 4*second, func() {
+				together(100, func(int) { wantRefresh(t, c, "a", "", rejected, "v2") })
 			})
+			wantCalls(t, src, 3)
 		})
 	}
 }
 
 func TestRefreshOfNilAlwaysFetches(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		src.put("a", current, "v1")
-		c := newCache(t, src, nil)
+		src, c := sourceOfV1(t, nil)
 		for range 5 {
 			took(t, 0, func() { wantRefresh(t, c, "a", "", nil, "v1") })
 		}
@@ -115,9 +67,7 @@ func TestRefreshOfNilAlwaysFetches(t *testing.T) {
 		for _, err := range []error{errDown, secretcache.ErrNoVersion} {
 			src.fail(err)
 			for range 3 { // no backoff delays it
-				if s, got := c.Refresh(t.Context(), "a", "", nil); !errors.Is(got, err) || s != nil {
-					t.Errorf("Refresh() = %v, %v, want %v", s, got, err)
-				}
+				wantRefreshErr(t, c, "a", nil, err)
 			}
 		}
 		wantCalls(t, src, 11)
@@ -129,19 +79,6 @@ func TestRefreshOfNilAlwaysFetches(t *testing.T) {
 		src.put("a", current, "v2")
 		took(t, 2*second, func() { together(100, func(int) { wantRefresh(t, c, "a", "", nil, "v2") }) })
 		wantCalls(t, src, 13)
-	})
-}
-
-func TestRefreshUnchangedReturnsTheSame(t *testing.T) { // checklist 16, 26
-	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		src.put("a", current, "v1")
-		c := newCache(t, src, nil)
-		v1 := want(t, c, "a", "", "v1")
-		if got := wantRefresh(t, c, "a", "", v1, "v1"); got != v1 {
-			t.Error("the same version is another object")
-		}
-		wantCalls(t, src, 2)
 	})
 }
 
@@ -157,69 +94,46 @@ func TestRefreshWaitsForTheNextLook(t *testing.T) { // checklist 26; design rule
 		{"long deadline", 2 * second, "v2", second, 3},
 		{"short deadline", second / 2, "v1", 0, 2},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				src := newFake(t)
-				src.put("a", current, "v1")
-				c := newCache(t, src, nil)
-				v1 := want(t, c, "a", "", "v1")
-				wantRefresh(t, c, "a", "", v1, "v1")
-				src.put("a", current, "v2")
-				took(t, tt.took, func() {
-					together(100, func(int) {
-						ctx, cancel := context.WithCancel(t.Context())
-						if tt.deadline > 0 {
-							ctx, cancel = context.WithTimeout(ctx, tt.deadline)
-						}
-						defer cancel()
-						s, err := c.Refresh(ctx, "a", "", v1)
-						if err != nil || s.VersionID() != tt.version {
-							t.Errorf("Refresh() = %v, %v, want %q", s, err, tt.version)
-						}
-					})
+		inBubble(t, tt.name, func(t *testing.T) {
+			src, c, v1 := cacheOfV1(t, nil)
+			wantRefresh(t, c, "a", "", v1, "v1")
+			src.put("a", current, "v2")
+			took(t, tt.took, func() {
+				together(100, func(int) {
+					s, err := c.Refresh(within(t, tt.deadline), "a", "", v1)
+					if err != nil || s.VersionID() != tt.version {
+						t.Errorf("Refresh() = %v, %v, want %q", s, err, tt.version)
+					}
 				})
-				wantCalls(t, src, tt.calls)
 			})
+			wantCalls(t, src, tt.calls)
 		})
 	}
 }
 
-func TestRefreshThatWaitsLeavesWhenCancelled(t *testing.T) {
+func TestRefreshThatWaitsForTheNextLookLeavesWhenCancelled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		src.put("a", current, "v1")
-		c := newCache(t, src, nil)
-		v1 := want(t, c, "a", "", "v1")
+		_, c, v1 := cacheOfV1(t, nil)
 		wantRefresh(t, c, "a", "", v1, "v1")
-		for _, during := range []string{"backoff", "fetch"} {
-			src.delay(5 * second)
-			ctx, cancel := context.WithCancel(t.Context())
-			time.AfterFunc(second/2, cancel)
-			took(t, second/2, func() {
-				if s, err := c.Refresh(ctx, "a", "", v1); !errors.Is(err, context.Canceled) || s != nil {
-					t.Errorf("during %s: Refresh() = %v, %v, want the context's error", during, s, err)
-				}
-			})
-			time.Sleep(second / 2)
-		}
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(second/2, cancel)
+		took(t, second/2, func() {
+			if s, err := c.Refresh(ctx, "a", "", v1); !errors.Is(err, context.Canceled) || s != nil {
+				t.Errorf("Refresh() = %v, %v, want the context's error", s, err)
+			}
+		})
 	})
 }
 
 // impatient is a context that ends before any backoff does.
-func impatient(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
-	t.Cleanup(cancel)
-	return ctx
-}
+func impatient(t *testing.T) context.Context { return within(t, time.Millisecond) }
 
 func TestLooksBackOff(t *testing.T) { // design rule 4
 	const step = 10 * time.Millisecond
 	synctest.Test(t, func(t *testing.T) {
 		pauses := map[string]bool{}
 		for range 5 {
-			src := newFake(t)
-			src.put("a", current, "v1")
-			c := newCache(t, src, nil)
+			src, c := sourceOfV1(t, nil)
 			v1 := wantRefresh(t, c, "a", "", nil, "v1")
 			for src.count() < 11 {
 				ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
@@ -245,29 +159,9 @@ func TestLooksBackOff(t *testing.T) { // design rule 4
 	})
 }
 
-func TestRefreshOfAnEvictedSecretBacksOff(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		src.put("a", current, "v1")
-		src.put("b", current, "b1")
-		c := newCache(t, src, &secretcache.Options{MaxSize: 1})
-		v1 := want(t, c, "a", "", "v1")
-		want(t, c, "b", "", "b1")
-		wantRefresh(t, c, "a", "", v1, "v1") // a look that found none, though nothing was cached
-		wantCalls(t, src, 3)
-		if s, err := c.Refresh(impatient(t), "a", "", v1); err != nil || s.VersionID() != "v1" {
-			t.Errorf("Refresh() = %v, %v, want v1", s, err)
-		}
-		wantCalls(t, src, 3)
-	})
-}
-
 func TestRefreshAfterALongPauseOfLooks(t *testing.T) { // design rule 4
 	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		src.put("a", current, "v1")
-		c := newCache(t, src, nil)
-		v1 := want(t, c, "a", "", "v1")
+		src, c, v1 := cacheOfV1(t, nil)
 		for range 6 {
 			wantRefresh(t, c, "a", "", v1, "v1")
 			time.Sleep(30 * second)
@@ -287,10 +181,7 @@ func TestRefreshAfterALongPauseOfLooks(t *testing.T) { // design rule 4
 
 func TestRefreshOfAnOlderVersionFindsIt(t *testing.T) { // rotation trace T7: a rollback
 	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		src.put("a", current, "v1")
-		c := newCache(t, src, nil)
-		v1 := want(t, c, "a", "", "v1")
+		src, c, v1 := cacheOfV1(t, nil)
 		src.put("a", current, "v2")
 		v2 := wantRefresh(t, c, "a", "", v1, "v2")
 		src.put("a", current, "v1")
@@ -355,11 +246,8 @@ func TestRefreshOfAForeignSecretFetches(t *testing.T) {
 // not news.
 func TestRefreshOfAnotherStageIsNotStale(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		src.put("a", current, "v1")
+		src, c, v1 := cacheOfV1(t, nil)
 		src.put("a", pending, "v2")
-		c := newCache(t, src, nil)
-		v1 := want(t, c, "a", "", "v1")
 		wantRefresh(t, c, "a", "", v1, "v1")
 		together(100, func(int) { wantRefresh(t, c, "a", pending, v1, "v2") })
 		wantCalls(t, src, 3)
@@ -374,10 +262,7 @@ func TestRefreshOfAnotherStageIsNotStale(t *testing.T) {
 
 func TestRefreshOfAStageWithoutVersion(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		src.put("a", current, "v1")
-		c := newCache(t, src, nil)
-		v1 := want(t, c, "a", "", "v1")
+		src, c, v1 := cacheOfV1(t, nil)
 		refresh := func(ctx context.Context, rejected *secretcache.Secret) {
 			t.Helper()
 			s, err := c.Refresh(ctx, "a", pending, rejected)
@@ -405,10 +290,7 @@ func TestRefreshOfAStageWithoutVersion(t *testing.T) {
 
 func TestRefreshThatFailsKeepsTheSecret(t *testing.T) { // checklist 25, 27
 	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		src.put("a", current, "v1")
-		c := newCache(t, src, nil)
-		v1 := want(t, c, "a", "", "v1")
+		src, c, v1 := cacheOfV1(t, nil)
 		src.fail(errDown)
 		refresh := func(ctx context.Context) {
 			t.Helper()
@@ -437,10 +319,7 @@ func TestRefreshThatFailsKeepsTheSecret(t *testing.T) { // checklist 25, 27
 // A fetch that fails between two looks does not answer for longer than its own backoff.
 func TestRefreshAfterAFailureInALongPauseOfLooks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		src.put("a", current, "v1")
-		c := newCache(t, src, &secretcache.Options{TTL: -1})
-		v1 := want(t, c, "a", "", "v1")
+		src, c, v1 := cacheOfV1(t, &secretcache.Options{TTL: -1})
 		for range 6 {
 			time.Sleep(30 * second)
 			wantRefresh(t, c, "a", "", v1, "v1")
@@ -472,10 +351,8 @@ func TestRefreshThatJoinsAHungFetchIsGivenItsOwn(t *testing.T) {
 
 func TestRefreshOfWhatIsNotCached(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		src.put("a", current, "v1")
+		src, c := sourceOfV1(t, nil)
 		src.put("a", previous, "v0")
-		c := newCache(t, src, nil)
 		wantRefresh(t, c, "a", "", nil, "v1")
 		want(t, c, "a", "", "v1")
 		wantRefresh(t, c, "a", previous, want(t, c, "a", "", "v1"), "v0")
@@ -486,10 +363,7 @@ func TestRefreshOfWhatIsNotCached(t *testing.T) {
 
 func TestRefreshAfterInvalidateFetches(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		src := newFake(t)
-		src.put("a", current, "v1")
-		c := newCache(t, src, nil)
-		v1 := want(t, c, "a", "", "v1")
+		src, c, v1 := cacheOfV1(t, nil)
 		src.put("a", current, "v2")
 		wantRefresh(t, c, "a", "", v1, "v2")
 		src.put("a", current, "v3")
@@ -522,9 +396,7 @@ func TestRefreshTakesNoOtherSecretsPlace(t *testing.T) {
 		if n := get("a"); n != 0 {
 			t.Errorf("%d fetches of a secret that was cached, want none", n)
 		}
-		if n := c.Stats().Entries; n != 1 {
-			t.Errorf("%d entries, want 1", n)
-		}
+		wantEntries(t, c, 1)
 		get("b") // now somebody uses it
 		if n := get("b"); n != 0 {
 			t.Errorf("%d fetches of the secret that was used last, want none", n)

@@ -93,105 +93,103 @@ func (m *mill) Fetch(ctx context.Context, id, stage string) (*secretcache.Secret
 func TestAllMethodsTogether(t *testing.T) {
 	const secrets, workers, rounds, size = 60, 16, 400, 8
 	for _, tt := range []struct{ aliased, flaky bool }{{false, false}, {true, false}, {false, true}, {true, true}} {
-		t.Run(fmt.Sprintf("aliased=%v,flaky=%v", tt.aliased, tt.flaky), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				src := &mill{
-					tb: t, numbers: make([]atomic.Int64, secrets), busy: map[call]bool{},
-					aliased: tt.aliased, flaky: tt.flaky, limit: 12,
+		inBubble(t, fmt.Sprintf("aliased=%v,flaky=%v", tt.aliased, tt.flaky), func(t *testing.T) {
+			src := &mill{
+				tb: t, numbers: make([]atomic.Int64, secrets), busy: map[call]bool{},
+				aliased: tt.aliased, flaky: tt.flaky, limit: 12,
+			}
+			c := newCache(t, src, &secretcache.Options{
+				MaxSize: size, TTL: 200 * time.Millisecond, MaxStale: time.Hour, FetchTimeout: time.Second, MaxFetches: int(src.limit),
+			})
+			var gets, rechecks atomic.Uint64
+			failed := func(method string, err error) bool {
+				switch {
+				case err == nil:
+					return false
+				case errors.Is(err, context.DeadlineExceeded):
+				case !tt.flaky || !errors.Is(err, errDown):
+					t.Errorf("%s: %v", method, err)
 				}
-				c := newCache(t, src, &secretcache.Options{
-					MaxSize: size, TTL: 200 * time.Millisecond, MaxStale: time.Hour, FetchTimeout: time.Second, MaxFetches: int(src.limit),
-				})
-				var gets, rechecks atomic.Uint64
-				failed := func(method string, err error) bool {
-					switch {
-					case err == nil:
-						return false
-					case errors.Is(err, context.DeadlineExceeded):
-					case !tt.flaky || !errors.Is(err, errDown):
-						t.Errorf("%s: %v", method, err)
-					}
-					return true
-				}
-				together(workers, func(int) {
-					last := map[string]*secretcache.Secret{}
-					for range rounds {
-						n := rand.N(rand.N(rand.N(secrets)+1) + 1) // few are popular
-						id := src.id(n, tt.aliased && rand.N(2) == 0)
-						name := src.id(n, false)
-						before := src.numbers[n].Load()
-						ctx, cancel := context.WithTimeout(t.Context(), rand.N(10*time.Second))
-						switch op := rand.N(20); {
-						case op < 10:
-							gets.Add(1)
-							s, err := c.Get(ctx, id, "")
-							if !failed("Get", err) {
-								src.number(s, id)
-								last[name] = s
-							}
-						case op < 13:
-							src.numbers[n].Add(1)
-							rejected := last[name]
-							s, err := c.Refresh(ctx, id, "", rejected)
-							if failed("Refresh", err) {
-								break
-							}
-							if got := src.number(s, id); rejected == nil && got <= before {
-								t.Errorf("Refresh(%q, nil) = number %d, want more than %d", id, got, before)
-							} else if rejected != nil && got < src.number(rejected, id) {
-								t.Errorf("Refresh(%q, %v) = number %d", id, rejected, got)
-							}
+				return true
+			}
+			together(workers, func(int) {
+				last := map[string]*secretcache.Secret{}
+				for range rounds {
+					n := rand.N(rand.N(rand.N(secrets)+1) + 1) // few are popular
+					id := src.id(n, tt.aliased && rand.N(2) == 0)
+					name := src.id(n, false)
+					before := src.numbers[n].Load()
+					ctx, cancel := context.WithTimeout(t.Context(), rand.N(10*time.Second))
+					switch op := rand.N(20); {
+					case op < 10:
+						gets.Add(1)
+						s, err := c.Get(ctx, id, "")
+						if !failed("Get", err) {
+							src.number(s, id)
 							last[name] = s
-						case op < 15:
-							src.numbers[n].Add(1)
-							if rand.N(2) == 0 {
-								c.Invalidate(src.id(n, false))
-							} else {
-								c.Invalidate(src.id(n, true))
-							}
-							gets.Add(1)
-							s, err := c.Get(ctx, id, "")
-							if failed("Get after Invalidate", err) {
-								break
-							}
-							if got := src.number(s, id); got <= before && !tt.flaky {
-								t.Errorf("Get(%q) after Invalidate = number %d, want more than %d", id, got, before)
-							}
-						case op < 16 && tt.aliased:
-							rechecks.Add(1)
-							s, err := c.Recheck(ctx, id, "", last[name])
-							if !failed("Recheck", err) {
-								src.number(s, id)
-								last[name] = s
-							}
-						case op < 17:
-							ids := make([]string, rand.N(5))
-							for i := range ids {
-								ids[i] = src.id(rand.N(secrets), tt.aliased && rand.N(2) == 0)
-							}
-							failed("Prefetch", c.Prefetch(ctx, ids...))
-						case op < 19:
-							c.Stats()
-						default:
-							time.Sleep(rand.N(5 * time.Second))
 						}
-						cancel()
+					case op < 13:
+						src.numbers[n].Add(1)
+						rejected := last[name]
+						s, err := c.Refresh(ctx, id, "", rejected)
+						if failed("Refresh", err) {
+							break
+						}
+						if got := src.number(s, id); rejected == nil && got <= before {
+							t.Errorf("Refresh(%q, nil) = number %d, want more than %d", id, got, before)
+						} else if rejected != nil && got < src.number(rejected, id) {
+							t.Errorf("Refresh(%q, %v) = number %d", id, rejected, got)
+						}
+						last[name] = s
+					case op < 15:
+						src.numbers[n].Add(1)
+						if rand.N(2) == 0 {
+							c.Invalidate(src.id(n, false))
+						} else {
+							c.Invalidate(src.id(n, true))
+						}
+						gets.Add(1)
+						s, err := c.Get(ctx, id, "")
+						if failed("Get after Invalidate", err) {
+							break
+						}
+						if got := src.number(s, id); got <= before && !tt.flaky {
+							t.Errorf("Get(%q) after Invalidate = number %d, want more than %d", id, got, before)
+						}
+					case op < 16 && tt.aliased:
+						rechecks.Add(1)
+						s, err := c.Recheck(ctx, id, "", last[name])
+						if !failed("Recheck", err) {
+							src.number(s, id)
+							last[name] = s
+						}
+					case op < 17:
+						ids := make([]string, rand.N(5))
+						for i := range ids {
+							ids[i] = src.id(rand.N(secrets), tt.aliased && rand.N(2) == 0)
+						}
+						failed("Prefetch", c.Prefetch(ctx, ids...))
+					case op < 19:
+						c.Stats()
+					default:
+						time.Sleep(rand.N(5 * time.Second))
 					}
-				})
-				synctest.Wait()
-				time.Sleep(time.Minute) // fetches end
-				got := c.Stats()
-				if got.Entries > size {
-					t.Errorf("%d entries, want %d at most", got.Entries, size)
-				}
-				// A Recheck with nothing cached is a Get.
-				if sum := got.Hits + got.StaleHits + got.Misses; sum < gets.Load() || sum > gets.Load()+rechecks.Load() {
-					t.Errorf("%+v count %d Gets of %d", got, sum, gets.Load())
-				}
-				if got.Hits == 0 || got.StaleHits == 0 || tt.flaky != (got.Errors > 0) {
-					t.Errorf("the test does not test much: %+v", got)
+					cancel()
 				}
 			})
+			synctest.Wait()
+			time.Sleep(time.Minute) // fetches end
+			got := c.Stats()
+			if got.Entries > size {
+				t.Errorf("%d entries, want %d at most", got.Entries, size)
+			}
+			// A Recheck with nothing cached is a Get.
+			if sum := got.Hits + got.StaleHits + got.Misses; sum < gets.Load() || sum > gets.Load()+rechecks.Load() {
+				t.Errorf("%+v count %d Gets of %d", got, sum, gets.Load())
+			}
+			if got.Hits == 0 || got.StaleHits == 0 || tt.flaky != (got.Errors > 0) {
+				t.Errorf("the test does not test much: %+v", got)
+			}
 		})
 	}
 }
@@ -231,9 +229,7 @@ func TestCloseDuringEverything(t *testing.T) { // checklist 29, 40
 			for n := range 10 {
 				wantErr(t, c, src.id(n, n%2 == 0), "", secretcache.ErrClosed)
 			}
-			if n := c.Stats().Entries; n != 0 {
-				t.Errorf("%d entries, want 0", n)
-			}
+			wantEntries(t, c, 0)
 		}) // all goroutines are gone
 	}
 }

@@ -41,7 +41,7 @@ func (l observedLogin) Connect(context.Context, driver.Credentials) (sqldriver.C
 	*l.o.endpoint = l.endpoint
 	*l.o.logins++
 	*l.o.name = l.o.Info().Name
-	return &fakeConn{}, nil
+	return fakeConn{}, nil
 }
 
 func init() { sql.Register("driver of Db2", noDriver{}) }
@@ -72,9 +72,8 @@ func connectOnce(t *testing.T, engine driver.Engine, dsn string, secret map[stri
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := newFixture(t, string(value))
 	o := observed{engine, &driver.Endpoint{}, &logins, new(string)}
-	c, err := driver.NewConnector(o, dsn, f.opts)
+	c, err := driver.NewConnector(o, dsn, optionsFor(t, string(value)))
 	if err == nil {
 		_, err = c.Connect(t.Context())
 	}

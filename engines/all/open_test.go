@@ -40,7 +40,7 @@ func TestForms(t *testing.T) {
 		{"jdbc-secretsmanager:db2://example.com:50000/SAMPLE:user=prod/app/db;", "db2", "db2 example.com|50000|SAMPLE"},
 		{"jdbc-secretsmanager:redshift://example.com:5439/dev?user=prod/app/db", "", "redshift example.com|5439|dev"},
 	} {
-		f := newFixture(t, fmt.Sprintf(`{"engine":%q,"host":"s.test","port":1111,"dbname":"db","username":"u","password":"p"}`, c.engine))
+		opts := optionsFor(t, fmt.Sprintf(`{"engine":%q,"host":"s.test","port":1111,"dbname":"db","username":"u","password":"p"}`, c.engine))
 		var (
 			at     driver.Endpoint
 			logins int
@@ -50,7 +50,7 @@ func TestForms(t *testing.T) {
 		for _, e := range prepared() {
 			known = append(known, observed{e, &at, &logins, &name})
 		}
-		connector, err := all.NewWith(known, c.dsn, f.opts)
+		connector, err := all.NewWith(known, c.dsn, opts)
 		if err != nil {
 			t.Errorf("%s: %v", c.dsn, err)
 			continue

@@ -266,7 +266,8 @@ func TestRejectedAndNoDatabase(t *testing.T) {
 		{"not at the server, other state", db2cli.Failed("08001", -30061, "SQL30061N"), false, false},
 		{"undefined object", db2cli.Failed("42705", -204, "SQL0204N"), false, false},
 		{"text only", errors.New(`SQL30082N  Security processing failed with reason "24"`), false, false},
-		{"other Diag", &otherError{Diag: []int{-30082}}, false, false},
+		{"other Diag", &otherError[int]{Diag: []int{-30082}}, false, false},
+		{"other fields", &otherError[struct{ State, NativeError, Message string }]{Diag: make([]struct{ State, NativeError, Message string }, 1)}, false, false},
 		{"nil", nil, false, false},
 		{"nil pointer", (*db2cli.Error)(nil), false, false},
 	} {
@@ -274,9 +275,9 @@ func TestRejectedAndNoDatabase(t *testing.T) {
 	}
 }
 
-type otherError struct{ Diag []int }
+type otherError[T any] struct{ Diag []T }
 
-func (e *otherError) Error() string { return "other" }
+func (e *otherError[T]) Error() string { return "other" }
 
 // A driver whose error quotes the connection string shows no password through us, and
 // its rejection still counts.

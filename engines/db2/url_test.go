@@ -34,6 +34,9 @@ func TestParseURLFails(t *testing.T) {
 		{"db2://h/SAMPLE;user=CANARY", "db2://host:port/database:name=value"},
 		{"db2://h:user=CANARY", "db2://host:port/database:name=value"},
 		{"db2://h/CANARY/x:user=id;", "database"},
+		{"db2://h=CANARY:user=id;", "before its properties"},
+		{"db2://h/SAMPLE:user=id;sslConnection=true;sslConnection=CANARY;", `"sslConnection" is given twice`},
+		{"db2://h:CANARY/SAMPLE:user=id;", "port"},
 	})
 }
 

@@ -258,6 +258,15 @@ func TestCheckParams(t *testing.T) {
 	}
 }
 
+func TestPrepareFails(t *testing.T) {
+	for name, want := range map[string]string{"applicationname": "application_name", "sslrootcert": "no such file"} {
+		ep := driver.Endpoint{Host: "h", Port: 1, Database: "dev", Params: map[string]string{name: "/no/such/file", "sslmode": "verify-full"}}
+		if _, err := (redshift.Engine{}).Prepare(ep); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("Prepare with %s = %v, want %q", name, err, want)
+		}
+	}
+}
+
 // The port is Redshift's where nothing else says one.
 func TestDefaultPort(t *testing.T) {
 	for _, dsn := range []string{"app?host=127.0.0.1", "jdbc-secretsmanager:redshift://127.0.0.1/dev?user=app"} {

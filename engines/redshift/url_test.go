@@ -36,6 +36,7 @@ func TestParseURLFails(t *testing.T) {
 		{"redshift://h/dev?user=id&CANARY", "a property has no value"},
 		{"redshift://h/CANARY/x?user=id", `"/"`},
 		{"redshift://h/CANARY%2?user=id", "database"},
+		{"redshift://h1,CANARY/dev?user=id", "several hosts"},
 	})
 }
 

@@ -22,7 +22,7 @@ type engine struct {
 	query         string // something that any user may read, a number
 
 	// alternate returns the name of the other of two users.
-	alternate func(user string) (string, error)
+	alternate func(user string) string
 
 	// connector does not connect. The TLS configuration is nil for plaintext.
 	connector func(v *value, tlsConfig *tls.Config) (sqldriver.Connector, error)
@@ -52,18 +52,14 @@ var engines = map[string]*engine{
 	"oracle":            &oracle,
 }
 
-// withSuffix returns an engine's alternate: a name with a suffix is a clone's. Names
-// have at most so many bytes.
-func withSuffix(suffix string, most int) func(user string) (string, error) {
-	return func(user string) (string, error) {
+// withSuffix returns an engine's alternate: a name with a suffix is a clone's.
+func withSuffix(suffix string) func(user string) string {
+	return func(user string) string {
 		other, isClone := strings.CutSuffix(user, suffix)
 		if !isClone {
 			other = user + suffix
 		}
-		if other == "" || len(other) > most {
-			return "", fmt.Errorf("%w: the other user's name would have %d bytes, and may have 1 to %d", ErrInvalidSecret, len(other), most)
-		}
-		return other, nil
+		return other
 	}
 }
 
@@ -87,8 +83,7 @@ func (f *Function) login(ctx context.Context, who string, v *value) (*session, e
 	}
 	connector, err := v.engine.connector(v, tlsConfig)
 	if err != nil {
-		// What a driver says of its settings may quote them.
-		return nil, fmt.Errorf("log in with %s: %w: the driver does not take it", who, ErrInvalidSecret)
+		return nil, fmt.Errorf("log in with %s: %w: %w", who, ErrInvalidSecret, err)
 	}
 	loginCtx, cancel := context.WithTimeout(ctx, loginTimeout)
 	defer cancel()
@@ -103,7 +98,7 @@ func (f *Function) login(ctx context.Context, who string, v *value) (*session, e
 	if loginCtx.Err() != nil && ctx.Err() == nil {
 		return nil, fmt.Errorf("log in with %s: no answer within %v", who, loginTimeout)
 	}
-	return nil, fmt.Errorf("log in with %s: %w", who, transportError(err))
+	return nil, fmt.Errorf("log in with %s: %w", who, err)
 }
 
 func (s *session) close() {
@@ -145,5 +140,5 @@ func (s *session) clean(what string, err error) error {
 	if code := s.engine.code(err); code != "" {
 		return fmt.Errorf("%s: the server answers %s", what, code)
 	}
-	return fmt.Errorf("%s: %w", what, transportError(err))
+	return fmt.Errorf("%s: %w", what, err)
 }

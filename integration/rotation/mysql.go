@@ -17,7 +17,7 @@ import (
 var mysql = engine{
 	port:      3306,
 	query:     "SELECT 1",
-	alternate: withSuffix("_clone", 32),
+	alternate: withSuffix("_clone"),
 	connector: mysqlConnector,
 	setOwn: func(ctx context.Context, c *sql.Conn, _, password string) error {
 		return execMySQL(ctx, c, "ALTER USER CURRENT_USER() IDENTIFIED BY %s", password)
@@ -29,7 +29,7 @@ var mysql = engine{
 var mariadb = engine{
 	port:      3306,
 	query:     "SELECT 1",
-	alternate: withSuffix("_clone", 80),
+	alternate: withSuffix("_clone"),
 	connector: mysqlConnector,
 	setOwn: func(ctx context.Context, c *sql.Conn, _, password string) error {
 		// ALTER USER takes the privilege CREATE USER, also for one's own.
@@ -92,7 +92,7 @@ func copyGrants(ctx context.Context, c *sql.Conn, from, to string) error {
 	for _, grant := range grants {
 		statement, ok := regrant(grant, from, to)
 		if !ok {
-			return errGrant
+			return errors.New("a grant is of a form that cannot be copied")
 		}
 		if _, err := c.ExecContext(ctx, statement); err != nil {
 			return err

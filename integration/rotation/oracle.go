@@ -30,11 +30,11 @@ var oracle = engine{
 }
 
 // alternateOracle alternates as AWS's functions do, with names in upper case: what is
-// not in double quotes has no other case in Oracle. Names have 128 bytes since 12.2.
-func alternateOracle(user string) (string, error) {
-	name, err := withSuffix("_CLONE", 128)(vendordb.OracleName(user))
-	if err == nil && strings.HasPrefix(user, `"`) {
+// not in double quotes has no other case in Oracle.
+func alternateOracle(user string) string {
+	name := withSuffix("_CLONE")(vendordb.OracleName(user))
+	if strings.HasPrefix(user, `"`) {
 		name = `"` + name + `"`
 	}
-	return name, err
+	return name
 }

@@ -17,7 +17,7 @@ var postgres = engine{
 	port:      5432,
 	database:  "postgres",
 	query:     "SELECT 1",
-	alternate: withSuffix("_clone", 63), // a longer name is cut off with a mere notice
+	alternate: withSuffix("_clone"),
 	connector: postgresConnector,
 	setOwn:    setOwnPostgres,
 	setOther:  setOtherPostgres,

@@ -54,15 +54,8 @@ const (
 // What is wrong with a rotation. Errors of [Function.Rotate] wrap these where they
 // apply.
 var (
-	// ErrUnknownVersion says that the request's token is none of the secret's versions.
-	ErrUnknownVersion = errors.New("the token is no version of the secret")
-	// ErrNotPending says that the token's version is neither AWSPENDING nor AWSCURRENT.
-	ErrNotPending = errors.New("the token's version is not AWSPENDING")
 	// ErrInvalidSecret says that a version's value is not what a rotation needs.
 	ErrInvalidSecret = errors.New("invalid secret")
-	// ErrMismatch says that two values that have to be of one host, one engine, and
-	// one user or a user and its clone, are not.
-	ErrMismatch = errors.New("secrets do not match")
 	// ErrRefused says that the database refused a login.
 	ErrRefused = errors.New("login refused")
 )
@@ -174,7 +167,7 @@ func (f *Function) run(ctx context.Context, e awssmtest.RotationEvent, step func
 	defer cancel()
 	out, err := f.Client.DescribeSecret(ctx, &secretsmanager.DescribeSecretInput{SecretId: &e.SecretID})
 	if err != nil {
-		return apiError("DescribeSecret", err)
+		return fmt.Errorf("DescribeSecret: %w", err)
 	}
 	r := &request{id: e.SecretID, token: e.ClientRequestToken}
 	for id, stages := range out.VersionIdsToStages {
@@ -182,14 +175,11 @@ func (f *Function) run(ctx context.Context, e awssmtest.RotationEvent, step func
 			r.current = id
 		}
 	}
-	stages, ok := out.VersionIdsToStages[r.token]
 	switch {
-	case !ok:
-		return ErrUnknownVersion
 	case r.current == r.token:
 		return nil
-	case !slices.Contains(stages, stagePending):
-		return ErrNotPending
+	case !slices.Contains(out.VersionIdsToStages[r.token], stagePending):
+		return errors.New("the token's version is not AWSPENDING")
 	}
 	return step(f, ctx, r)
 }
@@ -206,13 +196,11 @@ func (f *Function) createSecret(ctx context.Context, r *request) error {
 	}
 	user := current.username
 	if f.Strategy == AlternatingUsers {
-		if user, err = current.engine.alternate(user); err != nil {
-			return err
-		}
+		user = current.engine.alternate(user)
 	}
 	random, err := f.Client.GetRandomPassword(ctx, &secretsmanager.GetRandomPasswordInput{ExcludeCharacters: aws.String(excluded)})
 	if err != nil {
-		return apiError("GetRandomPassword", err)
+		return fmt.Errorf("GetRandomPassword: %w", err)
 	}
 	text, err := current.with(user, aws.ToString(random.RandomPassword))
 	if err != nil {
@@ -222,7 +210,7 @@ func (f *Function) createSecret(ctx context.Context, r *request) error {
 		SecretId: &r.id, ClientRequestToken: &r.token, SecretString: &text, VersionStages: []string{stagePending},
 	})
 	if err != nil {
-		return apiError("PutSecretValue", err)
+		return fmt.Errorf("PutSecretValue: %w", err)
 	}
 	return nil
 }
@@ -237,16 +225,6 @@ func (f *Function) setSecret(ctx context.Context, r *request) error {
 	if err != nil {
 		return err
 	}
-	want := current.username
-	if f.Strategy == AlternatingUsers {
-		if want, err = current.engine.alternate(want); err != nil {
-			return err
-		}
-	}
-	if err := pending.match(current, want); err != nil {
-		return fmt.Errorf("%s and %s: %w", stagePending, stageCurrent, err)
-	}
-
 	s, err := f.login(ctx, stagePending, pending)
 	if err == nil {
 		s.close()
@@ -266,7 +244,7 @@ func (f *Function) setOwn(ctx context.Context, r *request, current, pending *val
 	s, err := f.login(ctx, stageCurrent, current)
 	if errors.Is(err, ErrRefused) {
 		// The database may be a version behind, of a backup for example.
-		s, err = f.loginPrevious(ctx, r, pending, err)
+		s, err = f.loginPrevious(ctx, r, err)
 	}
 	if err != nil {
 		return err
@@ -277,16 +255,13 @@ func (f *Function) setOwn(ctx context.Context, r *request, current, pending *val
 
 // loginPrevious logs in with AWSPREVIOUS, if there is one, because AWSCURRENT was
 // refused.
-func (f *Function) loginPrevious(ctx context.Context, r *request, pending *value, refused error) (*session, error) {
+func (f *Function) loginPrevious(ctx context.Context, r *request, refused error) (*session, error) {
 	previous, err := f.value(ctx, r.id, stagePrevious, "")
 	if isNoValue(err) {
 		return nil, refused
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%w; %w", refused, err)
-	}
-	if err := previous.match(pending, pending.username); err != nil {
-		return nil, fmt.Errorf("%w; %s and %s: %w", refused, stagePrevious, stagePending, err)
 	}
 	s, err := f.login(ctx, stagePrevious, previous)
 	if err != nil {
@@ -313,9 +288,6 @@ func (f *Function) setOther(ctx context.Context, current, pending *value) error 
 	super, err := f.value(ctx, id, stageCurrent, "")
 	if err != nil {
 		return fmt.Errorf("superuser: %w", err)
-	}
-	if err := super.match(current, super.username); err != nil {
-		return fmt.Errorf("superuser and %s: %w", stageCurrent, err)
 	}
 	super.database = current.database // the superuser's own may be none
 	if s, err = f.login(ctx, "superuser", super); err != nil {
@@ -349,7 +321,7 @@ func (f *Function) finishSecret(ctx context.Context, r *request) error {
 		in.RemoveFromVersionId = &r.current
 	}
 	if _, err := f.Client.UpdateSecretVersionStage(ctx, in); err != nil {
-		return apiError("UpdateSecretVersionStage", err)
+		return fmt.Errorf("UpdateSecretVersionStage: %w", err)
 	}
 	return nil
 }
@@ -363,7 +335,7 @@ func (f *Function) value(ctx context.Context, id, stage, version string) (*value
 	}
 	out, err := f.Client.GetSecretValue(ctx, in)
 	if err != nil {
-		return nil, apiError("GetSecretValue of "+stage, err)
+		return nil, fmt.Errorf("GetSecretValue of %s: %w", stage, err)
 	}
 	v, err := parse(aws.ToString(out.SecretString))
 	if err != nil {

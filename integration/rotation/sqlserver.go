@@ -15,7 +15,7 @@ var sqlserver = engine{
 	port:      1433,
 	database:  "master",
 	query:     "SELECT 1",
-	alternate: withSuffix("_clone", 128),
+	alternate: withSuffix("_clone"),
 	connector: func(v *value, tlsConfig *tls.Config) (sqldriver.Connector, error) {
 		return vendordb.SQLServer(v.account(tlsConfig)), nil
 	},

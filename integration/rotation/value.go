@@ -95,16 +95,3 @@ func parse(text string) (*value, error) {
 func (v *value) account(tlsConfig *tls.Config) vendordb.Account {
 	return vendordb.Account{Host: v.host, Port: v.port, Database: v.database, User: v.username, Password: v.password(), TLS: tlsConfig}
 }
-
-// match compares what has to be the same as in another value, and the username.
-func (v *value) match(other *value, username string) error {
-	switch {
-	case v.engine != other.engine:
-		return fmt.Errorf("%w: they are of two engines", ErrMismatch)
-	case v.host != other.host:
-		return fmt.Errorf("%w: they are of two hosts", ErrMismatch)
-	case v.username != username:
-		return fmt.Errorf("%w: the username is not the one that is due", ErrMismatch)
-	}
-	return nil
-}

@@ -19,11 +19,9 @@ import (
 
 func TestManyGettersAreOneCall(t *testing.T) { // checklist 1, 30
 	synctest.Test(t, func(t *testing.T) {
-		f := newFake()
-		f.put("a", current, "1")
+		f, c := clientOf1(t)
 		f.put("b", current, "2")
 		f.change(func(f *fake) { f.wait = time.Second })
-		c := newCache(t, f)
 		together(100, func(int) { took(t, time.Second, func() { want(t, c, "a", "1") }) })
 		wantCalls(t, f, 1)
 		for range 100 {
@@ -37,32 +35,24 @@ func TestManyGettersAreOneCall(t *testing.T) { // checklist 1, 30
 
 func TestTTLIsInNanoseconds(t *testing.T) { // checklist 11, 12, 14
 	for _, d := range []time.Duration{time.Second, 5 * time.Minute, 24 * time.Hour} {
-		t.Run(d.String(), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				f := newFake()
-				f.put("a", current, "1")
-				c := newCache(t, f, ttl(d))
-				want(t, c, "a", "1")
-				f.put("a", current, "2")
-				time.Sleep(d/2 - 1)
-				want(t, c, "a", "1")
-				wantCalls(t, f, 1)
-				time.Sleep(d/2 + 1)
-				want(t, c, "a", "1") // while it is renewed
-				wantCalls(t, f, 2)
-				want(t, c, "a", "2")
-				wantCalls(t, f, 2)
-			})
+		inBubble(t, d.String(), func(t *testing.T) {
+			f, c := cacheOf1(t, ttl(d))
+			f.put("a", current, "2")
+			time.Sleep(d/2 - 1)
+			want(t, c, "a", "1")
+			wantCalls(t, f, 1)
+			time.Sleep(d/2 + 1)
+			want(t, c, "a", "1") // while it is renewed
+			wantCalls(t, f, 2)
+			want(t, c, "a", "2")
+			wantCalls(t, f, 2)
 		})
 	}
 }
 
 func TestExpiredIsReturnedWhileOneFetchRenewsIt(t *testing.T) { // checklist 14, 19
 	synctest.Test(t, func(t *testing.T) {
-		f := newFake()
-		f.put("a", current, "1")
-		c := newCache(t, f, ttl(time.Minute))
-		want(t, c, "a", "1")
+		f, c := cacheOf1(t, ttl(time.Minute))
 		f.put("a", current, "2")
 		f.change(func(f *fake) { f.wait = time.Second / 2 })
 
@@ -128,22 +118,20 @@ func TestOtherStagesTakeNoRoom(t *testing.T) {
 
 func TestMaxCacheSize(t *testing.T) { // checklist 34
 	for _, size := range []int{1, 2, 5} {
-		t.Run(fmt.Sprint(size), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				f := newFake()
-				c := newCache(t, f, func(c *awscaching.Cache) { c.MaxCacheSize = size })
-				for i := range size + 1 {
-					id := fmt.Sprint("s", i)
-					f.put(id, current, id)
-					want(t, c, id, id)
-				}
-				for i := size; i > 0; i-- {
-					want(t, c, fmt.Sprint("s", i), fmt.Sprint("s", i))
-				}
-				wantCalls(t, f, size+1)
-				want(t, c, "s0", "s0") // it was used least recently
-				wantCalls(t, f, size+2)
-			})
+		inBubble(t, fmt.Sprint(size), func(t *testing.T) {
+			f := newFake()
+			c := newCache(t, f, func(c *awscaching.Cache) { c.MaxCacheSize = size })
+			for i := range size + 1 {
+				id := fmt.Sprint("s", i)
+				f.put(id, current, id)
+				want(t, c, id, id)
+			}
+			for i := size; i > 0; i-- {
+				want(t, c, fmt.Sprint("s", i), fmt.Sprint("s", i))
+			}
+			wantCalls(t, f, size+1)
+			want(t, c, "s0", "s0") // it was used least recently
+			wantCalls(t, f, size+2)
 		})
 	}
 }
@@ -162,10 +150,8 @@ func TestRefreshNowFetchesTheVersionStage(t *testing.T) {
 
 func TestRefreshNowOfManyIsOneFetch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFake()
-		f.put("a", current, "1")
+		f, c := clientOf1(t)
 		f.change(func(f *fake) { f.wait = time.Second })
-		c := newCache(t, f)
 		want(t, c, "a", "1")
 		f.put("a", current, "2")
 		together(200, func(int) {
@@ -197,10 +183,7 @@ func TestRefreshNowIsForAllStages(t *testing.T) {
 
 func TestGettersGoOnDuringRefreshNow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFake()
-		f.put("a", current, "1")
-		c := newCache(t, f)
-		want(t, c, "a", "1")
+		f, c := cacheOf1(t)
 		f.change(func(f *fake) { f.hang = true })
 		together(2, func(i int) {
 			if i == 0 {
@@ -227,33 +210,31 @@ func TestWrongKindIsAnError(t *testing.T) { // checklist 2
 		"neither":     {secretsmanager.GetSecretValueOutput{Name: aws.String("a"), VersionId: aws.String("v")}, false, false, "has no value"},
 		"empty text":  {secretsmanager.GetSecretValueOutput{SecretString: aws.String("")}, false, false, "has no value"},
 	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				f := newFake()
-				f.set("a", current, &tt.out)
-				c := newCache(t, f)
-				text, textErr := c.GetSecretString("a")
-				bytes, bytesErr := c.GetSecretBinary("a")
-				for _, got := range []struct {
-					what  string
-					value string
-					ok    bool
-					err   error
-				}{{"GetSecretString", text, tt.text, textErr}, {"GetSecretBinary", string(bytes), tt.isBytes, bytesErr}} {
-					if got.ok {
-						if wantValue := aws.ToString(tt.out.SecretString) + string(tt.out.SecretBinary); got.value != wantValue || got.err != nil {
-							t.Errorf("%s = %q, %v, want %q", got.what, got.value, got.err, wantValue)
-						}
-						continue
+		inBubble(t, name, func(t *testing.T) {
+			f := newFake()
+			f.set("a", current, &tt.out)
+			c := newCache(t, f)
+			text, textErr := c.GetSecretString("a")
+			bytes, bytesErr := c.GetSecretBinary("a")
+			for _, got := range []struct {
+				what  string
+				value string
+				ok    bool
+				err   error
+			}{{"GetSecretString", text, tt.text, textErr}, {"GetSecretBinary", string(bytes), tt.isBytes, bytesErr}} {
+				if got.ok {
+					if wantValue := aws.ToString(tt.out.SecretString) + string(tt.out.SecretBinary); got.value != wantValue || got.err != nil {
+						t.Errorf("%s = %q, %v, want %q", got.what, got.value, got.err, wantValue)
 					}
-					wantAs[*awscaching.InvalidOperationError](t, got.err)
-					if got.value != "" || got.err == nil || !strings.Contains(got.err.Error(), `"a"`) ||
-						!strings.Contains(got.err.Error(), tt.says) || strings.Contains(got.err.Error(), value) {
-						t.Errorf("%s = %q, %v, want an error that names the secret and %q", got.what, got.value, got.err, tt.says)
-					}
+					continue
 				}
-				wantCalls(t, f, 1)
-			})
+				wantAs[*awscaching.InvalidOperationError](t, got.err)
+				if got.value != "" || got.err == nil || !strings.Contains(got.err.Error(), `"a"`) ||
+					!strings.Contains(got.err.Error(), tt.says) || strings.Contains(got.err.Error(), value) {
+					t.Errorf("%s = %q, %v, want an error that names the secret and %q", got.what, got.value, got.err, tt.says)
+				}
+			}
+			wantCalls(t, f, 1)
 		})
 	}
 }
@@ -266,20 +247,18 @@ func TestErrorsOfTheClientAreReachable(t *testing.T) { // checklist 23
 		"not found":        {missing, secretcache.ErrNotFound},
 		"deleted":          {denied, secretcache.ErrNotFound},
 	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				f := newFake()
-				f.fail(tt.err)
-				c := newCache(t, f)
-				_, err := c.GetSecretString("a")
-				if !errors.Is(err, tt.is) {
-					t.Errorf("%v is not %v", err, tt.is)
-				}
-				wantAs[*awssm.Error](t, err)
-				if e := (*awscaching.VersionNotFoundError)(nil); errors.As(err, &e) {
-					t.Errorf("%v is a VersionNotFoundError", err)
-				}
-			})
+		inBubble(t, name, func(t *testing.T) {
+			f := newFake()
+			f.fail(tt.err)
+			c := newCache(t, f)
+			_, err := c.GetSecretString("a")
+			if !errors.Is(err, tt.is) {
+				t.Errorf("%v is not %v", err, tt.is)
+			}
+			wantAs[*awssm.Error](t, err)
+			if e := (*awscaching.VersionNotFoundError)(nil); errors.As(err, &e) {
+				t.Errorf("%v is a VersionNotFoundError", err)
+			}
 		})
 	}
 	synctest.Test(t, func(t *testing.T) {

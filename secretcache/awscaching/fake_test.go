@@ -106,6 +106,35 @@ func newCache(t *testing.T, f *fake, optFns ...func(*awscaching.Cache)) *awscach
 	return c
 }
 
+// clientOf1 returns a client whose secret "a" has the value "1", and a cache of it.
+func clientOf1(t *testing.T, optFns ...func(*awscaching.Cache)) (*fake, *awscaching.Cache) {
+	t.Helper()
+	f := newFake()
+	f.put("a", current, "1")
+	return f, newCache(t, f, optFns...)
+}
+
+// cacheOf1 is clientOf1 when the cache has fetched "1".
+func cacheOf1(t *testing.T, optFns ...func(*awscaching.Cache)) (*fake, *awscaching.Cache) {
+	t.Helper()
+	f, c := clientOf1(t, optFns...)
+	want(t, c, "a", "1")
+	return f, c
+}
+
+// impatient returns a context that ends in a moment.
+func impatient(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// inBubble runs a subtest in a synctest bubble.
+func inBubble(t *testing.T, name string, test func(t *testing.T)) {
+	t.Helper()
+	t.Run(name, func(t *testing.T) { synctest.Test(t, test) })
+}
+
 func ttl(d time.Duration) func(*awscaching.Cache) {
 	return func(c *awscaching.Cache) { c.CacheItemTTL = int64(d) }
 }

@@ -19,10 +19,7 @@ import (
 // It sleeps for 2.5 to 5 s before each refresh.
 func TestRefreshNowDoesNotSleep(t *testing.T) { // checklist 24, 26
 	synctest.Test(t, func(t *testing.T) {
-		f := newFake()
-		f.put("a", current, "1")
-		c := newCache(t, f)
-		want(t, c, "a", "1")
+		f, c := cacheOf1(t)
 		for i := range 5 {
 			value := fmt.Sprint(i + 2)
 			f.put("a", current, value)
@@ -37,10 +34,8 @@ func TestRefreshNowDoesNotSleep(t *testing.T) { // checklist 24, 26
 // milliseconds: with a TTL of an hour RefreshNow sleeps for decades.
 func TestRefreshNowAfterAnErrorReturnsAtOnce(t *testing.T) { // checklist 27
 	synctest.Test(t, func(t *testing.T) {
-		f := newFake()
-		f.put("a", current, "1")
+		f, c := clientOf1(t)
 		f.fail(errDown)
-		c := newCache(t, f)
 		wantErr(t, c, "a", errDown)
 		f.fail(nil)
 		took(t, 0, func() { c.RefreshNow("a") })
@@ -52,10 +47,7 @@ func TestRefreshNowAfterAnErrorReturnsAtOnce(t *testing.T) { // checklist 27
 // The same for the second of two that fail.
 func TestRefreshNowThatFailsKeepsTheSecret(t *testing.T) { // checklist 25
 	synctest.Test(t, func(t *testing.T) {
-		f := newFake()
-		f.put("a", current, "1")
-		c := newCache(t, f)
-		want(t, c, "a", "1")
+		f, c := cacheOf1(t)
 		f.fail(errDown)
 		for range 3 {
 			took(t, 0, func() { c.RefreshNow("a") })
@@ -73,15 +65,10 @@ func TestRefreshNowThatFailsKeepsTheSecret(t *testing.T) { // checklist 25
 // It sleeps without regard to the context.
 func TestRefreshNowEndsWithItsContext(t *testing.T) { // checklist 26
 	synctest.Test(t, func(t *testing.T) {
-		f := newFake()
-		f.put("a", current, "1")
-		c := newCache(t, f)
-		want(t, c, "a", "1")
+		f, c := cacheOf1(t)
 		f.put("a", current, "2")
 		f.change(func(f *fake) { f.wait = time.Second })
-		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
-		defer cancel()
-		took(t, time.Millisecond, func() { c.RefreshNowWithContext(ctx, "a") })
+		took(t, time.Millisecond, func() { c.RefreshNowWithContext(impatient(t), "a") })
 		took(t, 0, func() { want(t, c, "a", "1") })
 		time.Sleep(time.Second)
 		want(t, c, "a", "2") // the fetch went on
@@ -91,9 +78,7 @@ func TestRefreshNowEndsWithItsContext(t *testing.T) { // checklist 26
 
 // It changes the secret's state without its lock: go test -race says so.
 func TestRefreshNowWithGetters(t *testing.T) { // checklist 27, 29
-	f := newFake()
-	f.put("a", current, "1")
-	c := newCache(t, f, ttl(1))
+	_, c := clientOf1(t, ttl(1))
 	together(16, func(i int) {
 		for range 200 {
 			if i%4 == 0 {
@@ -108,10 +93,8 @@ func TestRefreshNowWithGetters(t *testing.T) { // checklist 27, 29
 // The error of one caller's context is kept and returned to others.
 func TestContextOfOneCallerDoesNotFailOthers(t *testing.T) { // checklist 22, 31
 	synctest.Test(t, func(t *testing.T) {
-		f := newFake()
-		f.put("a", current, "1")
+		f, c := clientOf1(t)
 		f.change(func(f *fake) { f.wait = time.Second })
-		c := newCache(t, f)
 		ended, cancel := context.WithCancel(t.Context())
 		cancel()
 		if _, err := c.GetSecretStringWithContext(ended, "a"); !errors.Is(err, context.Canceled) {
@@ -126,10 +109,8 @@ func TestContextOfOneCallerDoesNotFailOthers(t *testing.T) { // checklist 22, 31
 				took(t, time.Second, func() { want(t, c, "b", "2") })
 				return
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
-			defer cancel()
 			took(t, time.Millisecond, func() {
-				if _, err := c.GetSecretStringWithContext(ctx, "b"); !errors.Is(err, context.DeadlineExceeded) {
+				if _, err := c.GetSecretStringWithContext(impatient(t), "b"); !errors.Is(err, context.DeadlineExceeded) {
 					t.Errorf("the caller whose context ended got %v", err)
 				}
 			})
@@ -150,10 +131,8 @@ func TestWaiterLeavesAtItsOwnDeadline(t *testing.T) { // checklist 31
 				return
 			}
 			synctest.Wait() // for the call of the other
-			ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
-			defer cancel()
 			took(t, time.Millisecond, func() {
-				if _, err := c.GetSecretBinaryWithContext(ctx, "a"); !errors.Is(err, context.DeadlineExceeded) {
+				if _, err := c.GetSecretBinaryWithContext(impatient(t), "a"); !errors.Is(err, context.DeadlineExceeded) {
 					t.Errorf("the one that waited got %v", err)
 				}
 			})
@@ -183,10 +162,8 @@ func TestCallThatHangsIsGivenUp(t *testing.T) {
 // It panics when MaxCacheSize is not set (issue 12 of its repository).
 func TestZeroFieldsOfTheConfigAreTheDefaults(t *testing.T) { // checklist 35
 	synctest.Test(t, func(t *testing.T) {
-		f := newFake()
-		f.put("a", current, "1")
+		f, c := clientOf1(t, func(c *awscaching.Cache) { c.CacheConfig = awscaching.CacheConfig{} })
 		f.put("b", current, "2")
-		c := newCache(t, f, func(c *awscaching.Cache) { c.CacheConfig = awscaching.CacheConfig{} })
 		for range 2 {
 			want(t, c, "a", "1")
 			want(t, c, "b", "2")
@@ -231,18 +208,16 @@ func TestMoreSecretsThanFit(t *testing.T) { // checklist 29, 33
 // It panics when the client returns nothing, or a hook's Get something else.
 func TestNothingFromTheClientIsAnError(t *testing.T) { // checklist 7
 	for name, out := range map[string]*secretsmanager.GetSecretValueOutput{"nil": nil, "empty": {}} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				f := newFake()
-				f.set("a", current, out)
-				c := newCache(t, f)
-				if _, err := c.GetSecretString("a"); err == nil {
-					t.Error("GetSecretString has no error")
-				}
-				if _, err := c.GetSecretBinary("a"); err == nil {
-					t.Error("GetSecretBinary has no error")
-				}
-			})
+		inBubble(t, name, func(t *testing.T) {
+			f := newFake()
+			f.set("a", current, out)
+			c := newCache(t, f)
+			if _, err := c.GetSecretString("a"); err == nil {
+				t.Error("GetSecretString has no error")
+			}
+			if _, err := c.GetSecretBinary("a"); err == nil {
+				t.Error("GetSecretBinary has no error")
+			}
 		})
 	}
 }
@@ -258,17 +233,13 @@ func TestWrongValueFromTheHookIsAnError(t *testing.T) {
 		nil, "text", (*secretsmanager.GetSecretValueOutput)(nil), secretsmanager.GetSecretValueOutput{},
 		&secretsmanager.DescribeSecretOutput{},
 	} {
-		t.Run(fmt.Sprintf("%T", get), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				f := newFake()
-				f.put("a", current, "1")
-				c := newCache(t, f, func(c *awscaching.Cache) { c.Hook = wrongHook{get} })
-				_, err := c.GetSecretString("a")
-				wantAs[*awscaching.InvalidOperationError](t, err)
-				if err != nil && !strings.Contains(err.Error(), `"a"`) {
-					t.Errorf("the error %q does not name the secret", err)
-				}
-			})
+		inBubble(t, fmt.Sprintf("%T", get), func(t *testing.T) {
+			_, c := clientOf1(t, func(c *awscaching.Cache) { c.Hook = wrongHook{get} })
+			_, err := c.GetSecretString("a")
+			wantAs[*awscaching.InvalidOperationError](t, err)
+			if err != nil && !strings.Contains(err.Error(), `"a"`) {
+				t.Errorf("the error %q does not name the secret", err)
+			}
 		})
 	}
 }
@@ -294,10 +265,8 @@ func TestPanicOfTheHookIsAnError(t *testing.T) {
 // call for each getter.
 func TestGettersThatFailAreOneCall(t *testing.T) { // checklist 17, 18, 23
 	synctest.Test(t, func(t *testing.T) {
-		f := newFake()
-		f.put("a", current, "1")
+		f, c := clientOf1(t)
 		f.fail(errDown)
-		c := newCache(t, f)
 		for pause := time.Second; pause <= 4*time.Second; pause *= 2 {
 			before := f.calls()
 			for range 100 {
@@ -351,19 +320,17 @@ func TestVersionStageIsThatOfEveryGetter(t *testing.T) { // checklist 3, 4
 	}
 	for name, get := range getters {
 		for stage, value := range map[string]string{"": current, current: current, pending: pending} {
-			t.Run(name+"/"+stage, func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
-					f := newFake()
-					for _, stage := range []string{current, pending} {
-						f.put("text", stage, stage)
-						f.set("bytes", stage, &secretsmanager.GetSecretValueOutput{SecretBinary: []byte(stage)})
-					}
-					c := newCache(t, f, func(c *cache) { c.VersionStage = stage })
-					got, err := get(t.Context(), c)
-					if string(got) != value || err != nil {
-						t.Errorf("got %q, %v, want %q", got, err, value)
-					}
-				})
+			inBubble(t, name+"/"+stage, func(t *testing.T) {
+				f := newFake()
+				for _, stage := range []string{current, pending} {
+					f.put("text", stage, stage)
+					f.set("bytes", stage, &secretsmanager.GetSecretValueOutput{SecretBinary: []byte(stage)})
+				}
+				c := newCache(t, f, func(c *cache) { c.VersionStage = stage })
+				got, err := get(t.Context(), c)
+				if string(got) != value || err != nil {
+					t.Errorf("got %q, %v, want %q", got, err, value)
+				}
 			})
 		}
 	}

@@ -83,17 +83,15 @@ func TestHookSeesWhatTheClientReturned(t *testing.T) {
 		"bytes": {Name: aws.String("a"), VersionId: aws.String("v"), SecretBinary: []byte("1")},
 		"none":  {Name: aws.String("a"), VersionId: aws.String("v")},
 	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				f := newFake()
-				f.set("a", current, &out)
-				h := &locker{}
-				c := newCache(t, f, func(c *awscaching.Cache) { c.Hook = h })
-				_, _ = c.GetSecretString("a")
-				if got, want := show(h.last), show(out); got != want {
-					t.Errorf("Put saw %s, want %s", got, want)
-				}
-			})
+		inBubble(t, name, func(t *testing.T) {
+			f := newFake()
+			f.set("a", current, &out)
+			h := &locker{}
+			c := newCache(t, f, func(c *awscaching.Cache) { c.Hook = h })
+			_, _ = c.GetSecretString("a")
+			if got, want := show(h.last), show(out); got != want {
+				t.Errorf("Put saw %s, want %s", got, want)
+			}
 		})
 	}
 }

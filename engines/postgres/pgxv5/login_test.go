@@ -434,6 +434,13 @@ func TestConfigureFails(t *testing.T) {
 	if errors.As(err, &pe) {
 		t.Error("a *pgconn.ParseConfigError is in the tree")
 	}
+	e.Configure = func(c *pgx.ConnConfig) error {
+		c.LookupFunc = func(context.Context, string) ([]string, error) { return nil, nil }
+		return nil
+	}
+	if _, err := connect(t, e, ep, goodPassword); err == nil || strings.Count(err.Error(), "no addresses") != 2 {
+		t.Errorf("Connect = %v, want that neither host has an address", err)
+	}
 	e.Configure = func(*pgx.ConnConfig) error { return cause }
 	if _, err := connect(t, e, ep, goodPassword); !errors.Is(err, cause) {
 		t.Errorf("Connect = %v, want %v in the tree", err, cause)

@@ -270,17 +270,7 @@ func cleanAnswer(err error) *cause {
 		c = &cause{text: textUnreadable, unreadable: true}
 	}
 	c.status = re.Response.StatusCode
-	switch status := "status " + httpfetch.Status(c.status); {
-	case c.status >= 300 && c.status < 400:
-		c.text = status + ": a redirect, which AWS does not send: is the endpoint right?"
-	case c.status >= 300 && c.code() == unknownError: // the SDK's code for none
-		c.text = status + ", without a reason in the answer"
-		if m := c.api.ErrorMessage(); m != unknownError && m != "" {
-			c.text = status + ": " + m
-		}
-	case c.status >= 300 && c.api == nil:
-		c.text = status + ", " + c.text
-	}
+	c.text = c.withStatus()
 	c.errs = []error{cleanResponse(err, re.Response.Response, c.one())}
 	return c
 }
@@ -289,6 +279,24 @@ const (
 	textUnreadable = "answer could not be read"
 	unknownError   = "UnknownError"
 )
+
+// withStatus returns the text of an answer with its status, unless the service gave a reason.
+func (c *cause) withStatus() string {
+	status := "status " + httpfetch.Status(c.status)
+	switch {
+	case c.status < 300:
+	case c.status < 400:
+		return status + ": a redirect, which AWS does not send: is the endpoint right?"
+	case c.api == nil:
+		return status + ", " + c.text
+	case c.code() == unknownError: // the SDK's code for none
+		if m := c.api.ErrorMessage(); m != unknownError && m != "" {
+			return status + ": " + m
+		}
+		return status + ", without a reason in the answer"
+	}
+	return c.text
+}
 
 // cleanInner returns what may be kept of an error besides the response: what the
 // service answered, or what was wrong with the answer or the connection. It returns nil

@@ -100,12 +100,6 @@ func (in *input) check() *apiError {
 	if n := len(in.ClientRequestToken); n != 0 && (n < 32 || n > 64) {
 		return bad("InvalidParameterException", "ClientRequestToken must be 32-64 characters long.")
 	}
-	if in.SecretString != nil && *in.SecretString == "" {
-		return bad("InvalidParameterException", "SecretString must have at least 1 character.")
-	}
-	if in.SecretBinary != nil && len(in.SecretBinary) == 0 {
-		return bad("InvalidParameterException", "SecretBinary must have at least 1 byte.")
-	}
 	for _, stage := range append(in.VersionStages, in.VersionStage) {
 		if len(stage) > 256 {
 			return tooLong("versionStage", "256")
@@ -181,7 +175,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 	target, _ := strings.CutPrefix(r.Header.Get("X-Amz-Target"), "secretsmanager.")
 	op := target
-	call, known := operations[op]
+	_, known := operations[op]
 	if !known {
 		op = ""
 	}
@@ -239,19 +233,24 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 	var out output
 	if wrong == nil {
-		s.mu.Lock()
-		if slices.Contains(changes, op) {
-			wrong = s.writable(&in)
-		}
-		if wrong == nil {
-			out, wrong = call(s, &in)
-		}
-		s.mu.Unlock()
+		out, wrong = s.call(op, &in)
 	}
 	if f.kind == faultTruncate {
 		w = truncated{w}
 	}
 	answer(w, out, wrong)
+}
+
+// call does what an operation is for.
+func (s *Server) call(op string, in *input) (output, *apiError) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if slices.Contains(changes, op) {
+		if e := s.writable(in); e != nil {
+			return nil, e
+		}
+	}
+	return operations[op](s, in)
 }
 
 // answer writes an answer or an error. The service names the error in the body; some

@@ -63,16 +63,25 @@ func (s *Server) all(region string) []*secret {
 	return list
 }
 
+// lists reports whether ListSecrets has a secret: all filters have to match.
+func (in *input) lists(sec *secret) (bool, *apiError) {
+	ok := !sec.marked() || in.IncludePlannedDeletion
+	for _, f := range in.Filters {
+		matches, known := f.matches(sec)
+		if !known {
+			return false, notHere("InvalidParameterException", "the filter "+strconv.Quote(f.Key)+" of ListSecrets (name, description, tag-key and tag-value are)")
+		}
+		ok = ok && matches
+	}
+	return ok, nil
+}
+
 func (s *Server) listSecrets(in *input) (output, *apiError) {
 	var found []*secret
 	for _, sec := range s.all(in.region) {
-		ok := !sec.marked() || in.IncludePlannedDeletion
-		for _, f := range in.Filters {
-			matches, known := f.matches(sec)
-			if !known {
-				return nil, notHere("InvalidParameterException", "the filter "+strconv.Quote(f.Key)+" of ListSecrets (name, description, tag-key and tag-value are)")
-			}
-			ok = ok && matches
+		ok, e := in.lists(sec)
+		if e != nil {
+			return nil, e
 		}
 		if ok {
 			found = append(found, sec)
@@ -81,17 +90,15 @@ func (s *Server) listSecrets(in *input) (output, *apiError) {
 	if in.SortOrder == "desc" {
 		slices.Reverse(found)
 	}
-	from, most := 0, 100
+	most := 100
 	if in.MaxResults != nil {
 		most = *in.MaxResults
 	}
-	if in.NextToken != "" {
-		var err error
-		if from, err = strconv.Atoi(in.NextToken); err != nil || from < 0 || from > len(found) {
-			return nil, bad("InvalidNextTokenException", "Invalid pagination token.")
-		}
-	}
-	if most < 1 || most > 100 {
+	from, err := strconv.Atoi(cmp.Or(in.NextToken, "0"))
+	switch {
+	case err != nil, from < 0, from > len(found):
+		return nil, bad("InvalidNextTokenException", "Invalid pagination token.")
+	case most < 1, most > 100:
 		return nil, bad("InvalidParameterException", "MaxResults is 1 to 100.")
 	}
 	page := found[from:min(from+most, len(found))]

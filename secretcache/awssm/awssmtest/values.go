@@ -74,6 +74,10 @@ func (in *input) newValue() (value, *apiError) {
 	switch {
 	case in.SecretString != nil && in.SecretBinary != nil:
 		return nil, bad("InvalidParameterException", "You can't specify both a binary secret value and a string secret value in the same secret.")
+	case in.SecretString != nil && *in.SecretString == "":
+		return nil, bad("InvalidParameterException", "SecretString must have at least 1 character.")
+	case in.SecretBinary != nil && len(in.SecretBinary) == 0:
+		return nil, bad("InvalidParameterException", "SecretBinary must have at least 1 byte.")
 	case in.SecretString != nil && len(*in.SecretString) > maxValue:
 		return nil, tooLong("secretString", "65536")
 	case len(in.SecretBinary) > maxValue:
@@ -107,11 +111,23 @@ func (s *Server) createSecret(in *input) (output, *apiError) {
 		}
 		return nil, bad("ResourceExistsException", "The operation failed because the secret "+in.Name+" already exists.")
 	}
+	sec, e := s.make(in)
+	if e != nil {
+		return nil, e
+	}
+	if val != nil {
+		_ = sec.put(in.ClientRequestToken, val, []string{current})
+	}
+	return sec.creation(in.region, in.ClientRequestToken), nil
+}
+
+// make makes a secret without a version.
+func (s *Server) make(in *input) (*secret, *apiError) {
 	sec, err := s.create(in.region, in.Name)
 	if err != nil {
 		return nil, bad("ValidationException", err.Error())
 	}
-	e = sec.setTags(in.Tags)
+	e := sec.setTags(in.Tags)
 	if e == nil {
 		e = sec.replicate(in.AddReplicaRegions)
 	}
@@ -120,10 +136,7 @@ func (s *Server) createSecret(in *input) (output, *apiError) {
 		return nil, e
 	}
 	sec.description, sec.createToken, sec.kmsKey = in.Description, in.ClientRequestToken, in.KmsKeyId
-	if val != nil {
-		_ = sec.put(in.ClientRequestToken, val, []string{current})
-	}
-	return sec.creation(in.region, in.ClientRequestToken), nil
+	return sec, nil
 }
 
 // creation is the answer of CreateSecret.

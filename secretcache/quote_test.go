@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -31,8 +32,13 @@ func TestAnIDThatMayBeAPasswordIsNotShown(t *testing.T) {
 		<-ctx.Done()
 		return nil, ctx.Err()
 	})
+	var mu sync.Mutex
 	var texts []string
-	add := func(v any) { texts = append(texts, fmt.Sprintf("%v %+v %#v %s", v, v, v, v)) }
+	add := func(v any) {
+		mu.Lock()
+		defer mu.Unlock()
+		texts = append(texts, fmt.Sprintf("%v %+v %#v %s", v, v, v, v))
+	}
 	traced := func(o *secretcache.Options) *secretcache.Options {
 		o.Trace = &secretcache.Trace{
 			FetchStart: func(i secretcache.FetchInfo) { add(i) },
@@ -66,6 +72,8 @@ func TestAnIDThatMayBeAPasswordIsNotShown(t *testing.T) {
 	add(s)
 	v := secretcache.Value{ID: id}
 	add(v)
+	mu.Lock()
+	defer mu.Unlock()
 	var log bytes.Buffer
 	slog.New(slog.NewTextHandler(&log, nil)).Info("x", "secret", s, "value", v)
 	texts = append(texts, log.String())

@@ -94,6 +94,12 @@ func TestErrorsMatchTheirSentinels(t *testing.T) {
 		{name: "not implemented", fault: awssmtest.Error(501, "NotImplemented", ""), code: "NotImplemented", calls: 1},
 		{name: "request time out", fault: awssmtest.Error(400, "RequestTimeoutException", "no"), code: "RequestTimeoutException", calls: 2},
 		{name: "unknown key", fault: awssmtest.Error(400, "UnrecognizedClientException", "The security token included in the request is invalid."), code: "UnrecognizedClientException", calls: 1},
+		{
+			name:  "wrong signature, with the request and its session token",
+			fault: awssmtest.Error(400, "InvalidSignatureException", "The request signature we calculated does not match.\n\nThe Canonical String for this request should have been\n'POST\n/\n\nx-amz-security-token:"+canary+"'"),
+			code:  "InvalidSignatureException", calls: 1,
+			text: `GetSecretValue "a" in us-west-2: InvalidSignatureException: The request signature we calculated does not match.`,
+		},
 		{name: "expired", fault: awssmtest.Error(400, "ExpiredTokenException", "The security token included in the request is expired"), code: "ExpiredTokenException", calls: 1},
 		{name: "invalid token", fault: awssmtest.Error(400, "InvalidNextTokenException", "no"), code: "InvalidNextTokenException", pointer: new(*types.InvalidNextTokenException), calls: 1},
 		{

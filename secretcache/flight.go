@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/sqlsecrets/sqlsecrets/internal/chance"
+	"github.com/sqlsecrets/sqlsecrets/internal/secretid"
 )
 
 const (
@@ -159,7 +160,7 @@ func (c *Cache) run(j *job) {
 	}
 	for _, f := range j.flights {
 		if c.o.Trace.FetchStart != nil {
-			info := FetchInfo{ID: f.key.id, Stage: f.key.stage}
+			info := FetchInfo{ID: shown(f.key.id), Stage: f.key.stage}
 			AttemptFailed(ctx, guard("Trace.FetchStart", func() { c.o.Trace.FetchStart(info) }))
 		}
 	}
@@ -257,10 +258,10 @@ func hooked(method func(*Secret) (*Secret, error), s *Secret) (*Secret, error) {
 	var err error
 	p := guard("the hook", func() { t, err = method(s) })
 	if err = cmp.Or(p, err); err != nil {
-		return nil, fmt.Errorf("hook for secret %q: %w", s.id, err)
+		return nil, fmt.Errorf("hook for secret %s: %w", secretid.Quote(s.id), err)
 	}
 	if t == nil {
-		return nil, fmt.Errorf("hook for secret %q returned neither a secret nor an error", s.id)
+		return nil, fmt.Errorf("hook for secret %s returned neither a secret nor an error", secretid.Quote(s.id))
 	}
 	return s.with(t.value), nil
 }
@@ -297,7 +298,7 @@ func (c *Cache) arrive(f *flight, r Result, stop, timedOut bool) (FetchInfo, boo
 	}
 	f.entry.flight = nil
 	now := c.clock.Exact()
-	info := FetchInfo{ID: f.key.id, Stage: f.key.stage, Duration: now - f.start}
+	info := FetchInfo{ID: shown(f.key.id), Stage: f.key.stage, Duration: now - f.start}
 	switch {
 	case c.closed():
 		f.err = ErrClosed

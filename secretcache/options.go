@@ -83,7 +83,7 @@ type Trace struct {
 
 // FetchInfo describes one fetch of one secret.
 type FetchInfo struct {
-	ID    string // as the source was asked
+	ID    string // as the source was asked; empty if it is neither a name nor an ARN
 	Stage string
 	// The rest is set in FetchDone only.
 	VersionID string        // of what was fetched; empty on an error

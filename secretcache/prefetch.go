@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"github.com/sqlsecrets/sqlsecrets/internal/secretid"
 )
 
 // A batch collects the flights of a Prefetch.
@@ -41,7 +43,7 @@ func (c *Cache) Prefetch(ctx context.Context, ids ...string) error {
 			return errors.Join(append(b.errs, c.abandon(b.awaits[i:], err))...)
 		}
 		if err := a.flight.err; err != nil {
-			b.errs = append(b.errs, fmt.Errorf("prefetch secret %q: %w", a.id, err))
+			b.errs = append(b.errs, fmt.Errorf("prefetch secret %s: %w", secretid.Quote(a.id), err))
 		}
 	}
 	return errors.Join(b.errs...)
@@ -59,7 +61,7 @@ func (c *Cache) prefetch(b *batch, id string, last bool) error {
 	switch {
 	case b.seen[e] || e.value.Load().fresh(now):
 	case e.flight == nil && e.fails.Wait(moment(now)) > 0:
-		b.errs = append(b.errs, fmt.Errorf("prefetch secret %q: %w", id, e.err))
+		b.errs = append(b.errs, fmt.Errorf("prefetch secret %s: %w", secretid.Quote(id), e.err))
 	case e.flight == nil:
 		c.add(b.next, e, k, false)
 		fallthrough

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/sqlsecrets/sqlsecrets/internal/secretid"
 )
 
 const (
@@ -156,7 +158,7 @@ func (c *Cache) wait(ctx context.Context, task string, k key, f *flight, d time.
 	if f.number == 0 {
 		err = fmt.Errorf("%w before its fetch could begin (%d others are under way)", err, c.jobs)
 	}
-	return false, because(fmt.Errorf("%s secret %q: %w", task, k.id, err), failed)
+	return false, because(fmt.Errorf("%s secret %s: %w", task, secretid.Quote(k.id), err), failed)
 }
 
 // pause lets a Refresh wait for d. It returns an error if ctx ends or c is closed
@@ -168,7 +170,7 @@ func (c *Cache) pause(ctx context.Context, k key, d time.Duration) error {
 	if err == nil {
 		return nil
 	}
-	return because(fmt.Errorf("wait to refresh secret %q: %w", k.id, err), c.lastFailure(k))
+	return because(fmt.Errorf("wait to refresh secret %s: %w", secretid.Quote(k.id), err), c.lastFailure(k))
 }
 
 // patience returns how long a Get waits for the fetch under way before it serves v:

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/sqlsecrets/sqlsecrets/internal/secretid"
 )
 
 // redacted stands where a value would.
@@ -32,7 +34,8 @@ type Value struct {
 
 // A Secret is one version of a secret. It is immutable and may be shared. Every
 // printed form of it (fmt, JSON, XML, slog) shows its ids and stages only; the
-// value comes out at [Secret.Reveal] and [Secret.Bytes].
+// value comes out at [Secret.Reveal] and [Secret.Bytes]. An id that is neither a name nor
+// an ARN, as other sources may have, is not shown: it may be a database's URL by mistake.
 type Secret struct {
 	id, arn, name, versionID string
 	stages                   []string
@@ -137,9 +140,17 @@ func (s *Secret) sameAs(t *Secret) bool {
 		s.createdAt.Equal(t.createdAt) && slices.Equal(s.stages, t.stages)
 }
 
+// shown returns an id, or nothing if it is neither a name nor an ARN: it may hold a password.
+func shown(id string) string {
+	if secretid.Check(id) != nil {
+		return ""
+	}
+	return id
+}
+
 // String returns the id and the version, never the value.
 func (s Secret) String() string {
-	return "secret " + strconv.Quote(s.id) + " version " + strconv.Quote(s.versionID) + " " + redacted
+	return "secret " + secretid.Quote(s.id) + " version " + strconv.Quote(s.versionID) + " " + redacted
 }
 
 // Format writes what String returns, whatever the verb.
@@ -153,7 +164,7 @@ func (s Secret) MarshalJSON() ([]byte, error) {
 		VersionID string   `json:"versionId,omitempty"`
 		Stages    []string `json:"stages,omitempty"`
 		Value     string   `json:"value"`
-	}{s.id, s.arn, s.versionID, s.stages, redacted})
+	}{shown(s.id), s.arn, s.versionID, s.stages, redacted})
 }
 
 // MarshalText returns what String returns. XML, YAML and map keys use it.
@@ -161,7 +172,7 @@ func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 // LogValue returns the id and the version, never the value.
 func (s Secret) LogValue() slog.Value {
-	return slog.GroupValue(slog.String("id", s.id), slog.String("version", s.versionID))
+	return slog.GroupValue(slog.String("id", shown(s.id)), slog.String("version", s.versionID))
 }
 
 // Format writes v's id and version, never its value, whatever the verb.

@@ -99,8 +99,9 @@ var throttling = []string{"ThrottlingException", "Throttling", "TooManyRequestsE
 // exception, unless that holds the token that was sent.
 func classify(status int, body []byte, token string) *failure {
 	if exception, message, ok := readException(body); ok {
-		f := classifyException(status, exception, message)
-		if strings.Contains(f.text, token) {
+		f := classifyException(status, httpfetch.Line(exception), httpfetch.Line(message))
+		// Before they are cut, which may leave a part of the token.
+		if strings.Contains(exception, token) || strings.Contains(message, token) {
 			f.text = "an exception that quotes the token"
 		}
 		return f
@@ -146,7 +147,7 @@ func classifyException(status int, exception, message string) *failure {
 }
 
 // readException reads an answer of the agent like {"__type":"…","message":"…"}. Agents
-// before version 2.1.0 do not escape the message.
+// before version 2.1.0 do not escape the message. What it returns is as long as they wrote it.
 func readException(body []byte) (name, message string, ok bool) {
 	var e struct {
 		Type    string `json:"__type"`
@@ -163,5 +164,5 @@ func readException(body []byte) (name, message string, ok bool) {
 			e.Message = strings.TrimSuffix(after, `"}`)
 		}
 	}
-	return httpfetch.Line(e.Type), httpfetch.Line(e.Message), e.Type != ""
+	return e.Type, e.Message, e.Type != ""
 }

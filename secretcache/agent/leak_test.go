@@ -49,6 +49,9 @@ func TestNothingLeaks(t *testing.T) {
 		"echoes in an exception":   echo(400, `{"__type":"X","message":"the token %s is wrong"}`),
 		"echoes as an exception":   echo(403, `{"__type":"%s","message":"x"}`),
 		"echoes without escaping":  echo(500, `{"__type":"X", "message":"the token "%s" is wrong"}`),
+		"echoes at the cut":        echo(400, `{"__type":"X","message":"`+strings.Repeat("x", 585)+`%s"}`),
+		"echoes where it is cut":   echo(400, `{"__type":"X","message":"`+strings.Repeat("x", 590)+` the token %s is wrong"}`),
+		"echoes in a long name":    echo(400, `{"__type":"`+strings.Repeat("x", 588)+`%s","message":"x"}`),
 		"echoes as too many roles": echo(400, `{"__type":"MaxRolesExceeded","message":"%s"}`),
 		"no HTTP": func(w http.ResponseWriter, _ *http.Request) bool {
 			c, _, err := http.NewResponseController(w).Hijack()

@@ -10,6 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 
+	"github.com/sqlsecrets/sqlsecrets/internal/secretid"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
@@ -225,6 +226,6 @@ const noValue = "has no value"
 // wrongKind says what s is, of whose value it holds nothing.
 func wrongKind(s *secretcache.Secret, is string) error {
 	return &InvalidOperationError{baseError{
-		Message: fmt.Sprintf("version %q of secret %q %s", s.VersionID(), s.ID(), is),
+		Message: fmt.Sprintf("version %q of secret %s %s", s.VersionID(), secretid.Quote(s.ID()), is),
 	}}
 }

@@ -135,7 +135,7 @@ func shareEnd(ctx context.Context, left int) time.Time {
 func (s *Source) try(ctx context.Context, p *place, end time.Time, most int, stay func() bool, call callFunc, report func(*failure)) *failure {
 	var prev *failure
 	for n := 1; ; n++ {
-		f := s.attempt(ctx, p, s.timeout(ctx, end, n), call)
+		f := s.attempt(ctx, p, &attempt{timeout: s.timeout(ctx, end, n), report: report}, call)
 		if f == nil {
 			return nil
 		}
@@ -219,17 +219,18 @@ type attempt struct {
 	timeout  time.Duration // zero: none
 	sent     bool          // the request was signed and is on its way
 	timedOut bool
-	client   *http.Client // that sent it, if it was one of ours
+	phase    string         // what is done before it is sent: "get AWS credentials from …: "
+	report   func(*failure) // is told what the attempt waits for
 }
 
 type attemptKey struct{}
 
 // attempt makes one call.
-func (s *Source) attempt(ctx context.Context, p *place, timeout time.Duration, call callFunc) *failure {
+func (s *Source) attempt(ctx context.Context, p *place, at *attempt, call callFunc) *failure {
 	if err := ctx.Err(); err != nil {
 		return &failure{class: ended, cause: causeOf(err)}
 	}
-	at := &attempt{timeout: timeout}
+	timeout := at.timeout
 	actx := context.WithValue(ctx, attemptKey{}, at)
 	if p.transport == nil && timeout > 0 {
 		var cancel context.CancelFunc
@@ -246,7 +247,7 @@ func (s *Source) attempt(ctx context.Context, p *place, timeout time.Duration, c
 
 	f := classify(ctx, p, at, err)
 	if at.timedOut || f.class == ended && errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		p.transport.renew(at.client)
+		p.transport.hung()
 	}
 	return f
 }
@@ -266,7 +267,7 @@ func classify(ctx context.Context, p *place, at *attempt, err error) *failure {
 	c := clean(err, unsent)
 	switch {
 	case c.api == nil && ctx.Err() != nil:
-		return &failure{class: ended, cause: causeOf(ctx.Err())}
+		return &failure{class: ended, cause: causeOf(ctx.Err()).with(at.phase + ctx.Err().Error())}
 	case c.api == nil && at.timedOut:
 		c = causeOf(&httpfetch.TimeoutError{After: at.timeout})
 		c.timeout = true
@@ -297,6 +298,7 @@ func (c *cause) failure() *failure {
 		f.retry = again || c.skewed
 	case c.status >= 300:
 		f.class = refused // by whoever is in between
+	case c.final: // local
 	case c.permanent:
 		f.class = unreachable
 	case c.unreadable, c.transport:

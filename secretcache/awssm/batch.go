@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager/types"
 
+	"github.com/sqlsecrets/sqlsecrets/internal/deadline"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 	"github.com/sqlsecrets/sqlsecrets/secretcache/internal/httpfetch"
 )
@@ -38,7 +39,7 @@ func (s *Source) BatchSize() int { return batchSize }
 //
 // Where the call is denied or unknown it fetches one by one, and does not try the
 // call again for 10 minutes. An id that the answer leaves out is also fetched
-// alone.
+// alone, and so is one whose error may be another one the next time.
 func (s *Source) FetchBatch(ctx context.Context, ids []string) []secretcache.Result {
 	b := &batch{s: s, ids: ids, results: make([]secretcache.Result, len(ids)), slots: make(chan struct{}, singles)}
 	regions := map[string][]int{}
@@ -79,12 +80,13 @@ type batch struct {
 
 func (b *batch) fail(i int, err *Error) { b.results[i] = secretcache.Result{Err: err} }
 
-// single fetches one id alone.
-func (b *batch) single(ctx context.Context, i int) {
+// single fetches one id alone, after a pause.
+func (b *batch) single(ctx context.Context, i int, pause time.Duration) {
 	b.wg.Add(1)
 	go func() {
 		defer b.wg.Done()
-		b.slots <- struct{}{} // whoever holds one gives it back when ctx ends
+		_ = deadline.Sleep(ctx, pause) // Fetch sees it, too
+		b.slots <- struct{}{}          // whoever holds one gives it back when ctx ends
 		defer func() { <-b.slots }()
 		secret, err := b.s.Fetch(ctx, b.ids[i], secretcache.StageCurrent)
 		b.results[i] = secretcache.Result{Secret: secret, Err: err}
@@ -94,7 +96,7 @@ func (b *batch) single(ctx context.Context, i int) {
 // alone fetches ids one by one.
 func (b *batch) alone(ctx context.Context, index []int) {
 	for _, i := range index {
-		b.single(ctx, i)
+		b.single(ctx, i, 0)
 	}
 }
 
@@ -161,20 +163,23 @@ func (b *batch) take(ctx context.Context, i int, rt route, out *secretsmanager.B
 			String: str(v.SecretString), Binary: v.SecretBinary,
 		})}
 	case v == nil && e != nil && from.first:
-		b.fail(i, failureOf(e).in(opBatch, id, rt.region))
+		f := failureOf(e)
+		failed := f.in(opBatch, id, rt.region)
+		if !f.retry {
+			b.fail(i, failed)
+			return
+		}
+		secretcache.AttemptFailed(ctx, failed)
+		b.single(ctx, i, f.pause(1))
 	default:
-		b.single(ctx, i)
+		b.single(ctx, i, 0)
 	}
 }
 
 // failureOf is what BatchGetSecretValue says about one id.
 func failureOf(e *types.APIErrorType) *failure {
 	c := causeOfAPI(apiError(httpfetch.Line(aws.ToString(e.ErrorCode)), httpfetch.Line(aws.ToString(e.Message))))
-	f := &failure{class: refused, cause: c, kind: httpfetch.Kind(c.code(), c.api.ErrorMessage())}
-	if c.throttled() {
-		f.kind = secretcache.ErrThrottled
-	}
-	return f
+	return c.failure()
 }
 
 // deniesBatch reports whether the call itself is not allowed or not known.

@@ -75,8 +75,9 @@ func TestBatch(t *testing.T) {
 	if want := `BatchGetSecretValue "none" in us-west-2: secret not found: ResourceNotFoundException: Secrets Manager can't find the specified secret.`; res[3].Err.Error() != want {
 		t.Errorf("text\n got %v\nwant %s", res[3].Err, want)
 	}
-	if b, g := s.Calls("BatchGetSecretValue"), s.Calls("GetSecretValue"); b != 1 || g != 0 {
-		t.Errorf("%d and %d calls, want 1 and 0", b, g)
+	// The one that was throttled is fetched alone, as often as a fetch tries.
+	if b, g := s.Calls("BatchGetSecretValue"), s.Calls("GetSecretValue"); b != 1 || g != awssm.DefaultMaxAttempts {
+		t.Errorf("%d and %d calls, want 1 and %d", b, g, awssm.DefaultMaxAttempts)
 	}
 	if got := s.Requests()[0].SecretIDs; len(got) != 9 {
 		t.Errorf("asked for %q, want each once", got)
@@ -201,6 +202,44 @@ func TestBatchThatFailsFailsAll(t *testing.T) {
 	}
 }
 
+// An error of one id is repeated as that of a single fetch is.
+func TestAnIDThatFailsInABatchIsRepeated(t *testing.T) {
+	for _, tt := range []struct {
+		fault awssmtest.Fault
+		again bool
+	}{
+		{awssmtest.Throttle, true},
+		{awssmtest.ServerError, true},
+		{awssmtest.Error(400, "LimitExceededException", "no"), true},
+		{awssmtest.Denied, false},
+		{awssmtest.Error(400, "InvalidRequestException", "no"), false},
+	} {
+		s := awssmtest.NewServer(t)
+		for _, id := range []string{"a", "b"} {
+			s.Put(id, id)
+		}
+		s.Fail(tt.fault.Secret("a").Times(1))
+		r := s.Source().FetchBatch(t.Context(), []string{"a", "b"})
+		if (r[0].Err == nil) != tt.again || r[1].Err != nil {
+			t.Errorf("%v: got %v and %v, want a secret: %t, and one", tt.fault, r[0].Err, r[1].Err, tt.again)
+		}
+		if n := s.Calls("GetSecretValue"); n != map[bool]int{true: 1}[tt.again] {
+			t.Errorf("%v: %d calls for one secret", tt.fault, n)
+		}
+
+		s.Fail(tt.fault.Secret("b").Times(1))
+		c := secretcache.New(s.Source(), nil)
+		err := c.Prefetch(t.Context(), "a", "b")
+		if (err == nil) != tt.again {
+			t.Errorf("%v: Prefetch() = %v, want an error: %t", tt.fault, err, !tt.again)
+		}
+		if _, err := c.Get(t.Context(), "b", ""); (err == nil) != tt.again {
+			t.Errorf("%v: Get() = %v, want an error: %t", tt.fault, err, !tt.again)
+		}
+		_ = c.Close()
+	}
+}
+
 // What the answer leaves out, or a replica refuses, is fetched alone.
 func TestBatchAnswersThatAreNotWhole(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -247,7 +286,7 @@ func TestBatchAnswersThatAreNotWhole(t *testing.T) {
 		f.set(west, batch(1, `{"SecretId":"y","ErrorCode":"InternalServiceError"},{"SecretId":"z","ErrorCode":"InvalidParameterException"}`, secretAnswer("single", time.Unix(1, 0))))
 		f.set(east, broken)
 		check(westARN[:len(westARN)-7], "single") // the answer has the other region's ARN
-		check("y z", `BatchGetSecretValue "y" in us-west-2: InternalServiceError BatchGetSecretValue "z" in us-west-2: InvalidParameterException`)
+		check("y z", `single BatchGetSecretValue "z" in us-west-2: InvalidParameterException`)
 		f.set(west, func(string, string, string) (int, string) { return 200, `null` })
 		check("x", `BatchGetSecretValue "x" in us-west-2: answer could not be read (3 attempts); in us-east-1: unexpected EOF (3 attempts)`)
 	})

@@ -4,18 +4,24 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"sync/atomic"
+	"net/url"
+	"slices"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials/endpointcreds"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+	"github.com/aws/smithy-go/logging"
 	"github.com/aws/smithy-go/middleware"
+
+	"github.com/sqlsecrets/sqlsecrets/secretcache/internal/httpfetch"
 )
 
 const (
@@ -26,9 +32,9 @@ const (
 	// SDK has no bound, and goes on after the fetch that wanted the credentials was
 	// given up: one request that hangs would block all fetches for good.
 	credentialTimeout = 5 * time.Second
-	// idleTimeout is how long a connection is kept for the next request.
-	idleTimeout = 250 * time.Millisecond
 )
+
+const loadPhase = "load the SDK's configuration: "
 
 // A load is one loading of the SDK's configuration. Its results are set before
 // done is closed.
@@ -76,11 +82,11 @@ func (s *Source) config(ctx context.Context, region string) (*aws.Config, *failu
 	select {
 	case <-l.done:
 	case <-ctx.Done():
-		return nil, &failure{class: ended, cause: causeOf(ctx.Err())}
+		return nil, &failure{class: ended, cause: causeOf(ctx.Err()).with(loadPhase + ctx.Err().Error())}
 	}
 	if l.err != nil {
 		c := cleanLocal(l.err)
-		c.text = "load the SDK's configuration: " + c.text
+		c.text = loadPhase + c.text
 		return nil, &failure{class: local, cause: c}
 	}
 	return l.cfg, nil
@@ -90,8 +96,14 @@ func (s *Source) config(ctx context.Context, region string) (*aws.Config, *failu
 // chain, which may be empty; its credential providers, which need one to call
 // the security token service, then have the given one.
 func (s *Source) loadConfig(ctx context.Context, region string) (aws.Config, error) {
+	// net/http logs what comes on an idle connection, and an answer may be credentials.
+	client := awshttp.NewBuildableClient().WithTimeout(credentialTimeout).
+		WithTransportOptions(func(t *http.Transport) { t.DisableKeepAlives = true })
 	options := []func(*config.LoadOptions) error{
-		config.WithHTTPClient(awshttp.NewBuildableClient().WithTimeout(credentialTimeout)),
+		config.WithHTTPClient(client),
+		// The only provider that does not take the configuration's.
+		config.WithEndpointCredentialOptions(func(o *endpointcreds.Options) { o.HTTPClient = client }),
+		config.WithLogger(logging.Nop{}),
 	}
 	if r := cmp.Or(s.o.Region, envRegion()); r != "" {
 		options = append(options, config.WithRegion(r))
@@ -145,6 +157,10 @@ func (s *Source) newRegional(cfg *aws.Config, region string) *regional {
 		// Retries are ours. A clock that is wrong is noticed all the same.
 		o.Retryer, o.RetryMaxAttempts = aws.NopRetryer{}, 0
 		o.ClientLogMode &^= aws.LogResponseWithBody | aws.LogRequestWithBody
+		if o.Logger != nil {
+			o.Logger = quietLogger{o.Logger}
+		}
+		o.Credentials = newCredentials(o.Credentials)
 		// The time out of the configuration that we load is for credentials only.
 		r.transport = newTransport(o.HTTPClient, s.o.AttemptTimeout, s.o.Config != nil)
 		o.HTTPClient = r.transport
@@ -183,14 +199,10 @@ func handleAttempt(ctx context.Context, in middleware.FinalizeInput, next middle
 	return out, md, err
 }
 
-// A transport is the HTTP client of a region's client. It can leave its
-// connections behind, so that the attempt after one that hung does not take the
-// same connection again (HTTP/2) or another one to the same dead server.
+// A transport is the HTTP client of a region's client.
 type transport struct {
-	// fixed is an HTTP client of the caller's, used as it is; then the rest is not set.
-	fixed aws.HTTPClient
-	fresh func() *http.Client
-	now   atomic.Pointer[http.Client]
+	own   *http.Client
+	fixed aws.HTTPClient // one of the caller's, used as it is, instead of own
 }
 
 // newTransport makes a transport of the HTTP client that the SDK would use.
@@ -200,7 +212,10 @@ func newTransport(c aws.HTTPClient, dial time.Duration, keepTimeout bool) *trans
 		return &transport{fixed: c}
 	}
 	base := b.GetTransport()
-	base.IdleConnTimeout = idleTimeout
+	base.DisableKeepAlives = true
+	if base.OnProxyConnectResponse == nil {
+		base.OnProxyConnectResponse = onProxyConnectResponse
+	}
 	if dial > 0 {
 		// A connection that nobody waits for any more is not dialled for long.
 		base.TLSHandshakeTimeout = min(base.TLSHandshakeTimeout, dial)
@@ -212,30 +227,30 @@ func newTransport(c aws.HTTPClient, dial time.Duration, keepTimeout bool) *trans
 			}
 		}
 	}
-	var timeout time.Duration
-	if keepTimeout {
-		timeout = b.GetTimeout()
-	}
-	t := &transport{fresh: func() *http.Client {
-		return &http.Client{
-			Transport: base.Clone(),
-			Timeout:   timeout,
-			// The API does not redirect, and a signed request goes nowhere else.
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		}
+	t := &transport{own: &http.Client{
+		Transport: base,
+		// The API does not redirect, and a signed request goes nowhere else.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
-	t.now.Store(t.fresh())
+	if keepTimeout {
+		t.own.Timeout = b.GetTimeout()
+	}
 	return t
+}
+
+// onProxyConnectResponse keeps the status of a proxy that does not connect us: net/http's
+// error has only the proxy's words for it.
+func onProxyConnectResponse(_ context.Context, _ *url.URL, _ *http.Request, resp *http.Response) error {
+	if resp.StatusCode == http.StatusOK {
+		return nil
+	}
+	return &httpfetch.ProxyError{Status: resp.StatusCode}
 }
 
 // Do sends the request.
 func (t *transport) Do(req *http.Request) (*http.Response, error) {
 	if t.fixed != nil {
 		return t.fixed.Do(req)
-	}
-	c := t.now.Load()
-	if at, ok := req.Context().Value(attemptKey{}).(*attempt); ok {
-		at.client = c
 	}
 	// As a reader that net/http knows, the body goes out in one packet with the
 	// headers. The SDK's does not, and breaks the connection now and then: the SDK
@@ -251,22 +266,31 @@ func (t *transport) Do(req *http.Request) (*http.Response, error) {
 		r.Body, _ = r.GetBody()
 		req = &r
 	}
-	return c.Do(req)
+	return t.own.Do(req)
 }
 
-// renew leaves the connections of the HTTP client that hung. Requests that are
-// under way on them go on; then they are closed. If several attempts hung, the
-// first that reports it does it for all.
-func (t *transport) renew(hung *http.Client) {
-	switch {
-	case t == nil:
-	case t.fixed != nil:
-		if c, ok := t.fixed.(interface{ CloseIdleConnections() }); ok {
-			c.CloseIdleConnections()
-		}
-	case hung != nil:
-		if t.now.CompareAndSwap(hung, t.fresh()) {
-			hung.CloseIdleConnections()
+// hung leaves the idle connections of the caller's HTTP client, of which an attempt has
+// hung. Ours has none.
+func (t *transport) hung() {
+	if t == nil {
+		return
+	}
+	if c, ok := t.fixed.(interface{ CloseIdleConnections() }); ok {
+		c.CloseIdleConnections()
+	}
+}
+
+// A quietLogger is a logger of the SDK without errors: they may quote an answer, as that of
+// a trailer which is none does.
+type quietLogger struct{ logging.Logger }
+
+// Logf logs what is no error, and the types of errors.
+func (l quietLogger) Logf(c logging.Classification, format string, v ...any) {
+	v = slices.Clone(v)
+	for i, arg := range v {
+		if err, ok := arg.(error); ok {
+			v[i] = cmp.Or(httpfetch.Transport(err), fmt.Errorf("error of type %T", err))
 		}
 	}
+	l.Logger.Logf(c, format, v...)
 }

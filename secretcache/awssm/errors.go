@@ -122,6 +122,7 @@ type cause struct {
 	unreadable bool            // there was an answer, but it made no sense
 	transport  bool            // the request could not be sent, or was not answered
 	permanent  bool            // the same, and another attempt will not help
+	final      bool            // nor will another region
 	timeout    bool            // the attempt took too long
 	skewed     bool            // our clock was wrong; the SDK has corrected it
 }
@@ -230,9 +231,16 @@ func unanswered(err error) bool {
 // what to do, and is kept. (Unless it quotes an answer that a credential provider
 // could not read.)
 func cleanLocal(err error) *cause {
+	var creds *credentialsError
+	if errors.As(err, &creds) {
+		err = creds // not the SDK's "get identity: get credentials: " before it
+	}
 	c := &cause{text: httpfetch.Line(err.Error())}
 	if has[*smithy.DeserializationError](err) {
-		c.text = "an answer to a request for credentials could not be read"
+		c.text = "the answer to a request for credentials could not be read"
+		if creds != nil {
+			c.text = creds.phase + ": " + c.text
+		}
 	}
 	// The SDK quotes what a credential_process printed: credentials, but for a comma.
 	if before, _, ok := strings.Cut(c.text, "parse failed of process output:"); ok {
@@ -262,14 +270,33 @@ func cleanAnswer(err error) *cause {
 		c = &cause{text: textUnreadable, unreadable: true}
 	}
 	c.status = re.Response.StatusCode
-	if c.status >= 300 && c.api == nil {
-		c.text = "status " + strconv.Itoa(c.status) + ", " + c.text
-	}
+	c.text = c.withStatus()
 	c.errs = []error{cleanResponse(err, re.Response.Response, c.one())}
 	return c
 }
 
-const textUnreadable = "answer could not be read"
+const (
+	textUnreadable = "answer could not be read"
+	unknownError   = "UnknownError"
+)
+
+// withStatus returns the text of an answer with its status, unless the service gave a reason.
+func (c *cause) withStatus() string {
+	status := "status " + httpfetch.Status(c.status)
+	switch {
+	case c.status < 300:
+	case c.status < 400:
+		return status + ": a redirect, which AWS does not send: is the endpoint right?"
+	case c.api == nil:
+		return status + ", " + c.text
+	case c.code() == unknownError: // the SDK's code for none
+		if m := c.api.ErrorMessage(); m != unknownError && m != "" {
+			return status + ": " + m
+		}
+		return status + ", without a reason in the answer"
+	}
+	return c.text
+}
 
 // cleanInner returns what may be kept of an error besides the response: what the
 // service answered, or what was wrong with the answer or the connection. It returns nil
@@ -291,7 +318,7 @@ func cleanInner(err error) *cause {
 		c := &cause{text: "request could not be sent or was not answered", transport: true}
 		if t := httpfetch.Transport(err); t != nil {
 			c = c.with(t.Error(), t)
-			c.permanent = permanent(t)
+			c.permanent, c.final = permanent(t), httpfetch.Final(t)
 		}
 		return c
 	}
@@ -324,7 +351,9 @@ func cleanResponse(err error, from *http.Response, inner error) error {
 // cleanAPI returns a copy of a service's error. Of types that are not the
 // service's only code and text are kept.
 func cleanAPI(e smithy.APIError) smithy.APIError {
-	text := httpfetch.Line(e.ErrorMessage())
+	// For a wrong signature the service quotes the request, with the session token.
+	text, _, _ := strings.Cut(e.ErrorMessage(), "The Canonical String")
+	text = httpfetch.Line(strings.TrimSpace(text))
 	switch e := e.(type) {
 	case *types.DecryptionFailure:
 		return &types.DecryptionFailure{Message: &text, ErrorCodeOverride: e.ErrorCodeOverride}
@@ -368,6 +397,5 @@ func permanent(err error) bool {
 	if errors.As(err, &dns) {
 		return dns.IsNotFound && !dns.IsTemporary
 	}
-	return has[x509.UnknownAuthorityError](err) || has[x509.HostnameError](err) || has[x509.CertificateInvalidError](err) ||
-		errors.Is(err, httpfetch.ErrGotHTTP)
+	return has[x509.UnknownAuthorityError](err) || has[x509.HostnameError](err) || has[x509.CertificateInvalidError](err)
 }

@@ -94,6 +94,12 @@ func TestErrorsMatchTheirSentinels(t *testing.T) {
 		{name: "not implemented", fault: awssmtest.Error(501, "NotImplemented", ""), code: "NotImplemented", calls: 1},
 		{name: "request time out", fault: awssmtest.Error(400, "RequestTimeoutException", "no"), code: "RequestTimeoutException", calls: 2},
 		{name: "unknown key", fault: awssmtest.Error(400, "UnrecognizedClientException", "The security token included in the request is invalid."), code: "UnrecognizedClientException", calls: 1},
+		{
+			name:  "wrong signature, with the request and its session token",
+			fault: awssmtest.Error(400, "InvalidSignatureException", "The request signature we calculated does not match.\n\nThe Canonical String for this request should have been\n'POST\n/\n\nx-amz-security-token:"+canary+"'"),
+			code:  "InvalidSignatureException", calls: 1,
+			text: `GetSecretValue "a" in us-west-2: InvalidSignatureException: The request signature we calculated does not match.`,
+		},
 		{name: "expired", fault: awssmtest.Error(400, "ExpiredTokenException", "The security token included in the request is expired"), code: "ExpiredTokenException", calls: 1},
 		{name: "invalid token", fault: awssmtest.Error(400, "InvalidNextTokenException", "no"), code: "InvalidNextTokenException", pointer: new(*types.InvalidNextTokenException), calls: 1},
 		{
@@ -265,6 +271,9 @@ func TestNetworkErrors(t *testing.T) {
 		{said, 2, "request could not be sent or was not answered (2 attempts)", nil},
 		{x509.HostnameError{Certificate: &x509.Certificate{}, Host: "h"}, 1, "x509: certificate is not valid for any names, but wanted to match h", new(x509.HostnameError)},
 		{&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}, 1, "tls: failed to verify certificate: x509: certificate signed by unknown authority", new(x509.UnknownAuthorityError)},
+		{errors.New("net/http: TLS handshake timeout"), 2, "net/http: TLS handshake timeout (2 attempts)", nil},
+		{errors.New("net/http: invalid header field value for \"Authorization\""), 1, "net/http: invalid header field value for \"Authorization\"", nil},
+		{errors.New("Proxy Authentication Required"), 1, "the HTTP proxy answered 407 Proxy Authentication Required: set its user and password in HTTPS_PROXY", nil},
 		{errors.New("http: server gave HTTP response to HTTPS client"), 1, "http: server gave HTTP response to HTTPS client", nil},
 	} {
 		f := newFake()
@@ -365,26 +374,26 @@ func TestCredentialErrors(t *testing.T) {
 		err  error
 		text string
 	}{
-		"provider": {boom, `GetSecretValue "a" in us-west-2: get identity: get credentials: boom`},
+		"provider": {boom, `GetSecretValue "a" in us-west-2: get AWS credentials from Options.Config: boom`},
 		"another service's refusal": {
 			&smithy.OperationError{ServiceID: "STS", OperationName: "AssumeRole", Err: &smithy.GenericAPIError{Code: "AccessDenied", Message: "no"}},
-			`GetSecretValue "a" in us-west-2: get identity: get credentials: operation error STS: AssumeRole, api error AccessDenied: no`,
+			`GetSecretValue "a" in us-west-2: get AWS credentials from Options.Config: operation error STS: AssumeRole, api error AccessDenied: no`,
 		},
 		"an answer that is none": {
 			&smithy.DeserializationError{Err: errors.New(canary), Snapshot: []byte(canary)},
-			`GetSecretValue "a" in us-west-2: an answer to a request for credentials could not be read`,
+			`GetSecretValue "a" in us-west-2: get AWS credentials from Options.Config: the answer to a request for credentials could not be read`,
 		},
 		"network": {
 			&net.OpError{Op: "dial", Net: "tcp", Err: os.ErrDeadlineExceeded},
-			`GetSecretValue "a" in us-west-2: get identity: get credentials: dial tcp: i/o timeout`,
+			`GetSecretValue "a" in us-west-2: get AWS credentials from Options.Config: dial tcp: i/o timeout`,
 		},
 		"output of a process": {
 			fmt.Errorf("process provider error: parse failed of process output: %s, error: x", canary),
-			`GetSecretValue "a" in us-west-2: get identity: get credentials: process provider error: the output of credential_process is not the JSON it should be`,
+			`GetSecretValue "a" in us-west-2: get AWS credentials from Options.Config: process provider error: the output of credential_process is not the JSON it should be`,
 		},
 		"a deadline of its own": {
 			fmt.Errorf("metadata service: %w", context.DeadlineExceeded),
-			`GetSecretValue "a" in us-west-2: get identity: get credentials: metadata service: context deadline exceeded`,
+			`GetSecretValue "a" in us-west-2: get AWS credentials from Options.Config: metadata service: context deadline exceeded`,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -418,8 +427,8 @@ func TestInvalidIDsAreNotSentAndURLsNotQuoted(t *testing.T) {
 		"":                                       "GetSecretValue: the secret id is empty",
 		strings.Repeat("x", 513):                 "GetSecretValue: the secret id is longer than 512 characters (an ARN: 2048)",
 		"postgres://app:" + canary + "@host/db":  "GetSecretValue: the secret id is a database's URL; give the name or ARN of a secret that holds the credentials",
-		"app:" + canary + "@host":                `GetSecretValue: the secret id has a character that none has; it is a name of letters, digits and "/_+=.@-!", or an ARN`,
-		"a?b":                                    `GetSecretValue: the secret id has a character that none has; it is a name of letters, digits and "/_+=.@-!", or an ARN`,
+		"app:" + canary + "@host":                `GetSecretValue: the secret id has the character ':' in it, which none has; it is a name of letters, digits and "/_+=.@-!", or an ARN`,
+		"a?b":                                    `GetSecretValue: the secret id has the character '?' in it, which none has; it is a name of letters, digits and "/_+=.@-!", or an ARN`,
 		"arn:" + canary:                          "GetSecretValue: the ARN is not a secret's; one is arn:aws:secretsmanager:<region>:<account>:secret:<name>",
 		"arn:aws:rds:us-west-2:1:db:x":           "GetSecretValue: the ARN is not a secret's; one is arn:aws:secretsmanager:<region>:<account>:secret:<name>",
 		"arn:aws:secretsmanager:us-west-2:1:x":   "GetSecretValue: the ARN is not a secret's; one is arn:aws:secretsmanager:<region>:<account>:secret:<name>",

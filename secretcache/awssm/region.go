@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 
 	"github.com/sqlsecrets/sqlsecrets/internal/awsregion"
 	"github.com/sqlsecrets/sqlsecrets/internal/secretid"
@@ -50,6 +52,9 @@ func (s *Source) route(ctx context.Context, id string) (route, *failure) {
 	if region == "" {
 		region = cmp.Or(s.o.Region, envRegion(), cfg.Region, first(s.o.Regions))
 	}
+	if region == "" {
+		cfg, region = s.onInstance(ctx, cfg)
+	}
 	if !awsregion.Valid(region) {
 		invalid := errInvalidRegion
 		switch region {
@@ -61,6 +66,44 @@ func (s *Source) route(ctx context.Context, id string) (route, *failure) {
 		return route{}, &failure{class: local, cause: &cause{text: invalid.Error()}}
 	}
 	return route{cfg: cfg, region: region}, nil
+}
+
+const (
+	// instanceTimeout bounds the question for the region of an EC2 instance, and
+	// instancePause is how long it is not asked again where there is no answer.
+	instanceTimeout = time.Second
+	instancePause   = 10 * time.Second
+)
+
+// onInstance returns the configuration with the region of the EC2 instance, as the last
+// resort, or cfg and "". It asks for none where a server stands for the API, and the SDK
+// refuses with AWS_EC2_METADATA_DISABLED.
+func (s *Source) onInstance(ctx context.Context, cfg *aws.Config) (*aws.Config, string) {
+	s.mu.Lock()
+	ask := s.o.Config == nil && s.o.Endpoint == "" && !time.Now().Before(s.noInstance)
+	s.mu.Unlock()
+	if !ask || secretsmanager.NewFromConfig(*cfg).Options().BaseEndpoint != nil {
+		return cfg, ""
+	}
+	short, cancel := context.WithTimeout(ctx, instanceTimeout)
+	defer cancel()
+	out, err := imds.NewFromConfig(*cfg).GetRegion(short, nil)
+	if err == nil {
+		// Once more: the providers of credentials may need the region.
+		var with aws.Config
+		if with, err = s.loadConfig(ctx, out.Region); err == nil {
+			with.Region = out.Region
+			cfg = &with
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		s.noInstance = time.Now().Add(instancePause)
+		return cfg, ""
+	}
+	s.cfg = cfg
+	return cfg, cfg.Region
 }
 
 func first(s []string) string {

@@ -16,17 +16,22 @@
 // Fetch makes at most Options.MaxAttempts calls in each region it tries. Retried
 // are throttling, the statuses 500, 502, 503 and 504, connections that break,
 // answers that cannot be read, and attempts without an answer within
-// Options.AttemptTimeout; the last go over a new connection. The SDK's retry quota
-// is not used: after some failures it answers "failed to get rate limit token" to
+// Options.AttemptTimeout. The SDK's retry quota is not used: after some failures it answers "failed to get rate limit token" to
 // callers that want to know what is wrong with the service.
 //
 // # Connections
 //
-// A connection is used again within 250 ms, for bursts, and then closed: secrets
-// are fetched hours apart, and a connection that was idle for long is the one that
-// a firewall has forgotten or that a frozen Lambda function wakes up with. Also the
-// buffers of a connection hold the last answer. An Options.Config with an
-// *http.Client as its HTTPClient decides that for itself.
+// Every request has a connection of its own. Secrets are fetched hours apart, and a
+// connection that was idle for long is the one that a firewall has forgotten or that a
+// frozen Lambda function wakes up with. Its buffers hold the last answer, and net/http
+// writes to the standard logger what comes on an idle connection. An Options.Config with
+// an *http.Client as its HTTPClient decides that for itself.
+//
+// # Credentials
+//
+// They are those of the SDK's configuration. An error while they are fetched begins with
+// "get AWS credentials from" and where that is. They are the same in all regions, so such
+// an error asks no other region, and a fetch waits for them for 8 s at most.
 //
 // # Errors
 //
@@ -91,7 +96,8 @@ type Options struct {
 	// decides for that ARN. Empty: the environment variable AWS_SECRET_JDBC_REGION
 	// (one region, as AWS's JDBC library reads it), then the region of Config or of
 	// the SDK's default chain (AWS_REGION, AWS_DEFAULT_REGION, the shared config file),
-	// then the first of Regions.
+	// then the first of Regions, then, without a Config and an endpoint, that of the EC2
+	// instance by its metadata, which has 1 s to answer.
 	Region string
 
 	// Endpoint is the URL of the API in every region, for example a VPC endpoint
@@ -123,7 +129,8 @@ type Options struct {
 	// Config is the SDK's configuration. New copies it. Nil: the SDK's default
 	// configuration is loaded at the first fetch, and again at the next one if that
 	// failed. Its Retryer is not used, of its retry settings only RetryMaxAttempts.
-	// A body of a response is not logged, whatever its ClientLogMode says.
+	// Its Logger gets no body of a response, whatever its ClientLogMode says, and of
+	// errors that may quote one only the type. Without a Config the SDK logs nothing.
 	Config *aws.Config
 
 	// Client makes all calls, as it is: Region, Endpoint, Regions and Config are
@@ -133,8 +140,7 @@ type Options struct {
 	Client Client
 
 	// AttemptTimeout is how long one attempt may take from sending the request to
-	// the end of the answer; it is then given up and made again over a new
-	// connection. When the context has less than twice that left, the first attempt
+	// the end of the answer; it is then given up and made again. When the context has less than twice that left, the first attempt
 	// gets half of it (at least 250 ms). Getting credentials is not part of an
 	// attempt. Zero means DefaultAttemptTimeout (2 s); negative means that only the
 	// context ends an attempt.
@@ -147,19 +153,20 @@ type Options struct {
 }
 
 // A Source fetches secrets from Secrets Manager. Its methods may be called from
-// several goroutines at once. It has no goroutine but those of fetches, and for
-// 250 ms after one those of its connection.
+// several goroutines at once. It has no goroutine but those of fetches.
 type Source struct {
 	o      Options
 	optErr error // what is wrong with the options; every fetch returns it
 
-	mu       sync.Mutex
-	cfg      *aws.Config          // nil until loaded
-	loading  *load                // the one under way, or nil
-	clients  map[string]*regional // by region
-	noBatch  map[string]time.Time // by region: BatchGetSecretValue is not tried until then
-	failover failovers
-	seen     versions
+	mu      sync.Mutex
+	cfg     *aws.Config          // nil until loaded
+	loading *load                // the one under way, or nil
+	clients map[string]*regional // by region
+	noBatch map[string]time.Time // by region: BatchGetSecretValue is not tried until then
+	// noInstance is until when the EC2 instance is not asked for its region.
+	noInstance time.Time
+	failover   failovers
+	seen       versions
 }
 
 var (

@@ -211,7 +211,7 @@ func TestNoCredentials(t *testing.T) {
 	s := awssmtest.NewServer(t)
 	env(t, map[string]string{"AWS_REGION": west})
 	_, err := awssm.New(func(o *awssm.Options) { o.Endpoint = s.URL() }).Fetch(t.Context(), "a", "")
-	if err == nil || !strings.HasPrefix(err.Error(), `GetSecretValue "a" in us-west-2: get identity: get credentials: `) {
+	if err == nil || !strings.HasPrefix(err.Error(), `GetSecretValue "a" in us-west-2: no AWS credentials found: set `) {
 		t.Errorf("got %v", err)
 	}
 	if len(s.Requests()) != 0 {

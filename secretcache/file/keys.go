@@ -109,7 +109,7 @@ func (l *listing) add(at place, root *os.Root, name string, now time.Time) error
 	case errors.Is(err, fs.ErrNotExist) && !isLink(root.Lstat(name)):
 		return at.changed("directory")
 	case err != nil:
-		return file.vanished("file", err)
+		return file.notFollowed(root, name, err)
 	case fi.IsDir():
 		l.events = append(l.events, SkippedInfo{file.shown, "it is a directory"})
 	case !utf8.ValidString(name):
@@ -143,7 +143,7 @@ func (l *listing) read(at place, dir *os.Root) (map[string]string, error) {
 		left -= len(data)
 		l.events = append(l.events, wideFile(file, fi)...)
 		if utf8.Valid(data) {
-			values[k.name] = trimLine(string(data))
+			values[k.name] = trim(string(data))
 		} else {
 			l.events = append(l.events, SkippedInfo{file.shown, "its content is not UTF-8"})
 		}
@@ -167,8 +167,11 @@ func (l *listing) unchanged(at, in place, dir *os.Root) error {
 	return in.settle("directory", after.settling)
 }
 
-// trimLine removes one line ending at the end.
-func trimLine(s string) string {
+// trim removes one line ending at the end, and all of what is only blank.
+func trim(s string) string {
+	if strings.TrimSpace(s) == "" {
+		return ""
+	}
 	if t, ok := strings.CutSuffix(s, "\n"); ok {
 		return strings.TrimSuffix(t, "\r")
 	}

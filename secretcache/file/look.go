@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sqlsecrets/sqlsecrets/internal/secretid"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
@@ -89,6 +90,23 @@ func (p place) vanished(what string, err error) error {
 	return &changing{err: fmt.Errorf("%w (is it a symbolic link that leads nowhere?)", failed)}
 }
 
+// notFollowed is vanished for the entry of a name in root, which may be a symbolic link.
+func (p place) notFollowed(root *os.Root, name string, err error) error {
+	if !isLink(root.Lstat(name)) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+		return p.vanished("file", err)
+	}
+	reason := "a symbolic link may not lead out of the directory of the secrets"
+	// This only chooses the words: root has refused to follow the link.
+	dir, err2 := filepath.EvalSymlinks(root.Name())
+	switch target, err3 := filepath.EvalSymlinks(filepath.Join(root.Name(), name)); {
+	case err3 != nil:
+		reason = "its symbolic links form a loop"
+	case err2 == nil && strings.HasPrefix(target, dir+string(filepath.Separator)):
+		reason = "make the symbolic link relative: an absolute one is not followed, also if it leads into the directory of the secrets"
+	}
+	return fmt.Errorf("%w (%s)", p.fail("file", err), reason)
+}
+
 // changed is the error of what changed while it was read.
 func (p place) changed(what string) error {
 	return &changing{err: p.errorf(what, "changes faster than it can be read: replace it as a whole, by a rename or a symbolic link")}
@@ -164,7 +182,9 @@ func (s *Source) lookIn(at place, root *os.Root, id string) (finding, error) {
 		if _, err := root.Lstat(name); errors.Is(err, fs.ErrNotExist) && !isLink(root.Lstat(first(name))) {
 			continue
 		}
-		f, err := readEntry(at.in(name, isThroughData(root.Readlink(first(name)))), root, name)
+		entry := at.in(name, isThroughData(root.Readlink(first(name))))
+		entry.shown = filepath.Join(at.shown, shown(id, name))
+		f, err := readEntry(entry, root, name)
 		f.events = append(f.events, wideDir(at, root)...)
 		return f, err
 	}
@@ -175,11 +195,27 @@ func (s *Source) lookIn(at place, root *os.Root, id string) (finding, error) {
 	case len(names) == 0:
 		return finding{}, at.errorf("directory", "cannot have an entry for such an id: %w", secretcache.ErrNotFound)
 	}
-	hint := ""
-	if _, err := root.Lstat("password"); err == nil {
-		hint = " (a directory that is itself one secret, with a file for each key, is read with source=keys:, file.NewKeys)"
+	return finding{}, at.errorf("directory", "has no entry %q%s: %w", shown(id, names[0]), hint(root, id), secretcache.ErrNotFound)
+}
+
+// hint says what else could be meant by an id that has no entry.
+func hint(root *os.Root, id string) string {
+	if _, end := cutEnd(id); end != "" && strings.HasPrefix(id, "arn:") && !strings.ContainsFunc(end, digitOrCapital) {
+		return ` (if "-` + end + `" is not part of the secret's name, use the secret's name as its id)`
 	}
-	return finding{}, at.errorf("directory", "has no entry %q%s: %w", names[0], hint, secretcache.ErrNotFound)
+	if _, err := root.Lstat("password"); err == nil {
+		return " (a directory that is itself one secret, with a file for each key, is read with source=keys:, file.NewKeys)"
+	}
+	return ""
+}
+
+// shown returns the name of an id's entry as errors and traces have it: an id that may
+// be a database's URL is not shown.
+func shown(id, name string) string {
+	if secretid.Check(id) != nil {
+		return "(entry of an id that is not shown)"
+	}
+	return name
 }
 
 // readEntry reads an entry of a directory: a file, or a directory of keys.
@@ -187,10 +223,8 @@ func readEntry(at place, root *os.Root, name string) (finding, error) {
 	fi, err := root.Stat(name)
 	between()
 	switch {
-	case err != nil && isLink(root.Lstat(name)) && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission):
-		return finding{}, fmt.Errorf("%w (a symbolic link may not lead out of the directory of the secrets)", at.fail("file", err))
 	case err != nil:
-		return finding{}, at.vanished("file", err)
+		return finding{}, at.notFollowed(root, name, err)
 	case !fi.IsDir():
 		return readWhole(at, fi, func() (*os.File, error) { return root.OpenFile(name, os.O_RDONLY|nonblock, 0) })
 	}
@@ -212,8 +246,8 @@ func readWhole(at place, fi fs.FileInfo, open func() (*os.File, error)) (finding
 	if err := at.settle("file", fi.ModTime()); err != nil {
 		return f, err
 	}
-	if len(data) == 0 {
-		return f, at.errorf("file", "is empty: whatever fills it has not done so")
+	if len(bytes.TrimSpace(data)) == 0 {
+		return f, at.errorf("file", "is empty or blank: whatever fills it has not done so")
 	}
 	// Half a secret would take the place of a whole one that is cached.
 	if start := bytes.TrimLeft(data, " \t\r\n"); len(start) > 0 && start[0] == '{' && !json.Valid(data) {

@@ -25,12 +25,8 @@ func separator(translation string) (string, error) {
 // entries returns the names that the entry of an id may have, in the order in which
 // they are looked for. There are none for an id that no file can be named for.
 func entries(id, slash string) []string {
-	ids := []string{id}
-	if name, ok := nameInARN(id); ok {
-		ids = append(ids, name)
-	}
 	var names []string
-	for _, id := range ids {
+	for _, id := range append([]string{id}, namesInARN(id)...) {
 		if slash == "/" {
 			id = strings.TrimLeft(id, "/") // as ASCP does
 		} else {
@@ -43,20 +39,31 @@ func entries(id, slash string) []string {
 	return names
 }
 
-// nameInARN returns the secret's name in the ARN of a secret. A full ARN has a hyphen
-// and six characters behind the name; one without is taken as Secrets Manager takes
-// it, to end in the name.
-func nameInARN(id string) (string, bool) {
+// namesInARN returns the names that the secret of an ARN may have: all that is in the ARN,
+// then that without the end, if the end looks like the one that Secrets Manager appends.
+func namesInARN(id string) []string {
 	parts := strings.SplitN(id, ":", 7)
 	if len(parts) != 7 || parts[0] != "arn" || parts[2] != "secretsmanager" || parts[5] != "secret" {
-		return "", false
+		return nil
 	}
-	name := parts[6]
-	if i := len(name) - 7; i > 0 && name[i] == '-' && !strings.ContainsFunc(name[i+1:], notAlphanumeric) {
-		name = name[:i]
+	names := []string{parts[6]}
+	if name, end := cutEnd(parts[6]); strings.ContainsFunc(end, digitOrCapital) {
+		names = append(names, name)
 	}
-	return name, true
+	return names
 }
+
+// cutEnd cuts a hyphen and six letters or digits off the end of an ARN. A full ARN has six
+// random ones there, of which nearly always one is a digit or a capital letter; in a partial
+// ARN they belong to the name.
+func cutEnd(s string) (name, end string) {
+	if i := len(s) - 7; i > 0 && s[i] == '-' && !strings.ContainsFunc(s[i+1:], notAlphanumeric) {
+		return s[:i], s[i+1:]
+	}
+	return s, ""
+}
+
+func digitOrCapital(r rune) bool { return r >= '0' && r <= '9' || r >= 'A' && r <= 'Z' }
 
 func notAlphanumeric(r rune) bool {
 	return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9')

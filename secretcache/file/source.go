@@ -19,14 +19,15 @@
 //
 // The entry of an id is named as AWS's provider for the CSI driver (ASCP) names it:
 // the secret's name, or the whole ARN, with "_" for each "/"; see
-// [Options.PathTranslation]. For an ARN that has no entry it is the name in the ARN,
-// without the six characters at its end. The ARN's account and region are not looked
-// at then. A file that was mounted under an alias (objectAlias) is found by the alias
-// as the id, or by its own path.
+// [Options.PathTranslation]. For an ARN that has no entry it is the name in the ARN, then
+// that name without the hyphen and six characters at its end. It is not cut if the six are
+// lower case letters only: "my-secret" in a partial ARN must not find the secret "my". The
+// ARN's account and region are not looked at then. A file that was mounted under an alias
+// (objectAlias) is found by the alias as the id, or by its own path.
 //
 // No id leads out of the directory: names that are empty, begin with ".." or have a
-// separator or a NUL are not found, and a symbolic link out of it is an error.
-// Kubernetes' own links, through "..data", stay inside.
+// separator or a NUL are not found, and a symbolic link out of it is an error, as is an
+// absolute one into it. Kubernetes' own links, through "..data", stay inside.
 //
 // # Values
 //
@@ -39,8 +40,9 @@
 // string, for editors and echo write one; Spring's configtree and Tomcat's chomp
 // remove as much, and $(<file) of Docker's official images all of them. Left out are
 // names that begin with a dot, directories, and files that are not UTF-8
-// ([Trace.Skipped]). A whole value that is not UTF-8 is a binary secret. A file that
-// begins with a brace and is no JSON is an error, for it may be half written.
+// ([Trace.Skipped]). A file for a key that has only blanks is an empty string. A whole
+// value that is not UTF-8 is a binary secret. One that is blank is an error, and so is a
+// file that begins with a brace and is no JSON, because it may be half written.
 //
 // Files of a secret have at most [MaxSize] bytes together.
 //
@@ -63,7 +65,8 @@
 // They name the path and say what to do, match ErrNotFound, ErrNoVersion and
 // ErrAccessDenied of package secretcache, and hold nothing of a file or variable. A
 // variable that should hold a path may hold the secret by mistake: what [NewEnvFile]
-// finds in it is shown nowhere; "$NAME" stands for it.
+// finds in it is shown nowhere; "$NAME" stands for it. An id that is neither a secret's name
+// nor an ARN is not shown either.
 package file
 
 import (
@@ -76,6 +79,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/sqlsecrets/sqlsecrets/internal/deadline"
+	"github.com/sqlsecrets/sqlsecrets/internal/secretid"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
@@ -227,7 +231,7 @@ func (s *Source) Fetch(ctx context.Context, id, stage string) (*secretcache.Secr
 	f, err := s.fetch(ctx, id, stage)
 	s.report(f.events)
 	if err != nil {
-		return nil, fmt.Errorf("read secret %q: %w", id, err)
+		return nil, fmt.Errorf("read secret %s: %w", secretid.Quote(id), err)
 	}
 	v := secretcache.Value{
 		ID: id, VersionID: version(id, f.data),
@@ -329,8 +333,8 @@ func (s *Source) lookup() (string, error) {
 	switch {
 	case !ok:
 		return "", fmt.Errorf("environment variable %q is not set: %w", s.arg, secretcache.ErrNotFound)
-	case value == "":
-		return "", fmt.Errorf("environment variable %q is empty", s.arg)
+	case strings.TrimSpace(value) == "":
+		return "", fmt.Errorf("environment variable %q is empty or blank", s.arg)
 	}
 	return value, nil
 }

@@ -145,8 +145,8 @@ func TestEntriesAreNamedAsASCPNamesThem(t *testing.T) {
 		{".hidden", "", []string{".hidden"}},
 		{long, "", []string{long}},
 		// ARNs: all of it, and the name without what Secrets Manager adds to it.
-		{arn, "", []string{strings.ReplaceAll(arn, "/", "_"), "prod_app"}},
-		{arn, "False", []string{arn, "prod/app"}},
+		{arn, "", []string{strings.ReplaceAll(arn, "/", "_"), "prod_app-a1B2c3", "prod_app"}},
+		{arn, "False", []string{arn, "prod/app-a1B2c3", "prod/app"}},
 		{strings.TrimSuffix(arn, "-a1B2c3"), "", []string{"arn:aws:secretsmanager:us-west-2:123456789012:secret:prod_app", "prod_app"}},
 		{"arn:aws-cn:secretsmanager:cn-north-1:123456789012:secret:app-a1b-2c3", "", []string{"arn:aws-cn:secretsmanager:cn-north-1:123456789012:secret:app-a1b-2c3", "app-a1b-2c3"}},
 		{"arn:aws:secretsmanager:us-west-2:123456789012:secret:-a1b2c3", "", []string{"arn:aws:secretsmanager:us-west-2:123456789012:secret:-a1b2c3", "-a1b2c3"}},

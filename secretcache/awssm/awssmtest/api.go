@@ -1,12 +1,12 @@
 package awssmtest
 
 import (
-	"crypto/rand"
+	"bytes"
 	"encoding/json"
 	"io"
-	"math/big"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -58,8 +58,20 @@ type input struct {
 	MoveToVersionId     *string
 	RemoveFromVersionId *string
 	SecretIdList        []string
-	Filters             []any
+	Filters             []filter
 	IncludeDeprecated   bool
+
+	IncludePlannedDeletion bool
+	MaxResults             *int
+	NextToken              string
+	SortOrder              string
+
+	KmsKeyId                    string
+	Tags                        []tag
+	TagKeys                     []string
+	AddReplicaRegions           []replica
+	RemoveReplicaRegions        []string
+	ForceOverwriteReplicaSecret bool // there is never one to overwrite
 
 	RecoveryWindowInDays       *int
 	ForceDeleteWithoutRecovery bool
@@ -82,6 +94,56 @@ type input struct {
 
 type output map[string]any
 
+// check says what the service refuses of any operation: what is too short or too long by
+// the API reference.
+func (in *input) check() *apiError {
+	if n := len(in.ClientRequestToken); n != 0 && (n < 32 || n > 64) {
+		return bad("InvalidParameterException", "ClientRequestToken must be 32-64 characters long.")
+	}
+	for _, stage := range append(in.VersionStages, in.VersionStage) {
+		if len(stage) > 256 {
+			return tooLong("versionStage", "256")
+		}
+	}
+	if slices.Contains(in.VersionStages, "") {
+		return bad("InvalidParameterException", "A VersionStage must have at least 1 character.")
+	}
+	for _, f := range []struct {
+		name, value string
+		most        int
+	}{
+		{"secretId", in.SecretId, 2048}, {"description", in.Description, 2048}, {"kmsKeyId", in.KmsKeyId, 2048},
+		{"excludeCharacters", in.ExcludeCharacters, 4096}, {"rotationLambdaARN", in.RotationLambdaARN, 2048},
+	} {
+		if len(f.value) > f.most {
+			return tooLong(f.name, strconv.Itoa(f.most))
+		}
+	}
+	return nil
+}
+
+// read reads the parameters of an operation.
+func (in *input) read(op string, body []byte) *apiError {
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.DisallowUnknownFields()
+	switch err := d.Decode(in); {
+	case err == nil:
+		return in.check()
+	case strings.HasPrefix(err.Error(), "json: unknown field"):
+		return notHere("InvalidParameterException", "the parameter"+strings.TrimPrefix(err.Error(), "json: unknown field")+" of "+op)
+	}
+	return bad("SerializationException", "")
+}
+
+// notHere is the error for what the service has and this server has not.
+func notHere(code, what string) *apiError {
+	return bad(code, "awssmtest, the test server, does not have "+what+".")
+}
+
+// changes are the operations that a replica refuses.
+var changes = strings.Fields(`PutSecretValue UpdateSecret UpdateSecretVersionStage RotateSecret CancelRotateSecret
+	DeleteSecret RestoreSecret TagResource UntagResource ReplicateSecretToRegions RemoveRegionsFromReplication`)
+
 // operations are those that the server has. They are called with mu held.
 var operations = map[string]func(*Server, *input) (output, *apiError){
 	opGet:                      (*Server).getSecretValue,
@@ -97,6 +159,12 @@ var operations = map[string]func(*Server, *input) (output, *apiError){
 	"DeleteSecret":             (*Server).deleteSecret,
 	"RestoreSecret":            (*Server).restoreSecret,
 	"GetRandomPassword":        (*Server).getRandomPassword,
+	"ListSecrets":              (*Server).listSecrets,
+	"TagResource":              (*Server).tagResource,
+	"UntagResource":            (*Server).untagResource,
+
+	"ReplicateSecretToRegions":     (*Server).replicateSecretToRegions,
+	"RemoveRegionsFromReplication": (*Server).removeRegionsFromReplication,
 }
 
 // ServeHTTP answers one request of the API.
@@ -105,8 +173,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("Content-Type", "application/x-amz-json-1.1")
 	h.Set("X-Amzn-Requestid", newUUID())
 
-	op, _ := strings.CutPrefix(r.Header.Get("X-Amz-Target"), "secretsmanager.")
-	call, known := operations[op]
+	target, _ := strings.CutPrefix(r.Header.Get("X-Amz-Target"), "secretsmanager.")
+	op := target
+	_, known := operations[op]
 	if !known {
 		op = ""
 	}
@@ -116,7 +185,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var in input
-	invalid := json.Unmarshal(body, &in) != nil
+	wrong := in.read(op, body)
 	region, authErr := signedFor(r)
 	in.region = region
 
@@ -136,7 +205,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 	switch {
 	case r.Method != http.MethodPost || r.URL.Path != "/" || !known:
-		answer(w, nil, bad("UnknownOperationException", ""))
+		answer(w, nil, notHere("UnknownOperationException", "the operation "+strconv.Quote(target)))
 		return
 	case authErr != nil:
 		answer(w, nil, authErr)
@@ -163,16 +232,25 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 
 	var out output
-	aerr := bad("SerializationException", "")
-	if !invalid {
-		s.mu.Lock()
-		out, aerr = call(s, &in)
-		s.mu.Unlock()
+	if wrong == nil {
+		out, wrong = s.call(op, &in)
 	}
 	if f.kind == faultTruncate {
 		w = truncated{w}
 	}
-	answer(w, out, aerr)
+	answer(w, out, wrong)
+}
+
+// call does what an operation is for.
+func (s *Server) call(op string, in *input) (output, *apiError) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if slices.Contains(changes, op) {
+		if e := s.writable(in); e != nil {
+			return nil, e
+		}
+	}
+	return operations[op](s, in)
 }
 
 // answer writes an answer or an error. The service names the error in the body; some
@@ -267,387 +345,4 @@ func (s *Server) getMarked(in *input) (*secret, *apiError) {
 		return nil, notFound()
 	}
 	return sec, nil
-}
-
-func (s *Server) getSecretValue(in *input) (output, *apiError) {
-	sec, e := s.get(in)
-	if e != nil {
-		return nil, e
-	}
-	var v *version
-	if in.VersionId != "" {
-		if v = sec.version(in.VersionId); v == nil || v.value == nil {
-			return nil, noVersion("VersionId: " + in.VersionId)
-		}
-		if in.VersionStage != "" && !slices.Contains(v.stages, in.VersionStage) {
-			return nil, bad("InvalidRequestException", "You provided a VersionStage that is not associated to the provided VersionId.")
-		}
-	} else {
-		stage := in.VersionStage
-		if stage == "" {
-			stage = current
-		}
-		if v = sec.holder(stage); v == nil || v.value == nil {
-			return nil, noVersion("staging label: " + stage)
-		}
-	}
-	v.accessed = time.Now()
-	sec.accessed = v.accessed
-	out := output{
-		"ARN": sec.arn(in.region), "Name": sec.name,
-		"VersionId": v.id, "CreatedDate": epoch(v.created),
-	}
-	if len(v.stages) > 0 {
-		out["VersionStages"] = slices.Clone(v.stages)
-	}
-	if s, b := v.value(); b != nil {
-		out["SecretBinary"] = b
-	} else {
-		out["SecretString"] = s
-	}
-	return out, nil
-}
-
-func (s *Server) batchGetSecretValue(in *input) (output, *apiError) {
-	switch {
-	case len(in.Filters) > 0:
-		return nil, bad("InvalidParameterException", "awssmtest: BatchGetSecretValue with Filters is not implemented")
-	case len(in.SecretIdList) == 0:
-		return nil, bad("InvalidParameterException", "You must provide either SecretIdList or Filters.")
-	case len(in.SecretIdList) > 20:
-		return nil, tooLong("secretIdList", "20")
-	}
-	values, errs := []output{}, []output{}
-	for _, id := range in.SecretIdList {
-		one := input{SecretId: id, region: in.region}
-		out, e := output(nil), s.secretFault(in.region, id)
-		if e == nil {
-			out, e = s.getSecretValue(&one)
-		}
-		if e != nil {
-			errs = append(errs, output{"SecretId": id, "ErrorCode": e.code, "Message": e.text})
-		} else if !slices.ContainsFunc(values, func(o output) bool { return o["ARN"] == out["ARN"] }) {
-			values = append(values, out)
-		}
-	}
-	return output{"SecretValues": values, "Errors": errs}, nil
-}
-
-// newValue returns the value of a request; nil if it has none.
-func (in *input) newValue() (value, *apiError) {
-	switch {
-	case in.SecretString != nil && in.SecretBinary != nil:
-		return nil, bad("InvalidParameterException", "You can't specify both a binary secret value and a string secret value in the same secret.")
-	case in.SecretString != nil && len(*in.SecretString) > maxValue:
-		return nil, tooLong("secretString", "65536")
-	case len(in.SecretBinary) > maxValue:
-		return nil, tooLong("secretBinary", "65536")
-	case in.SecretString != nil:
-		return text(*in.SecretString), nil
-	case in.SecretBinary != nil:
-		return binary(in.SecretBinary), nil
-	}
-	return nil, nil
-}
-
-func (s *Server) createSecret(in *input) (output, *apiError) {
-	if !validName(in.Name) {
-		return nil, bad("ValidationException", invalidNameText)
-	}
-	if in.ClientRequestToken == "" {
-		return nil, bad("InvalidRequestException", noTokenText)
-	}
-	val, e := in.newValue()
-	if e != nil {
-		return nil, e
-	}
-	if sec, err := s.find(in.region, in.Name); err == nil {
-		if sec.marked() {
-			return nil, bad("InvalidRequestException", "You can't create this secret because a secret with this name is already scheduled for deletion.")
-		}
-		old := sec.version(in.ClientRequestToken)
-		if sec.createToken == in.ClientRequestToken && (val == nil) == (old == nil) && (val == nil || old.value.equal(val)) {
-			return sec.creation(in.region, in.ClientRequestToken), nil
-		}
-		return nil, bad("ResourceExistsException", "The operation failed because the secret "+in.Name+" already exists.")
-	}
-	sec, err := s.create(in.region, in.Name)
-	if err != nil {
-		return nil, bad("ValidationException", err.Error())
-	}
-	sec.description, sec.createToken = in.Description, in.ClientRequestToken
-	if val != nil {
-		_ = sec.put(in.ClientRequestToken, val, []string{current})
-	}
-	return sec.creation(in.region, in.ClientRequestToken), nil
-}
-
-// creation is the answer of CreateSecret.
-func (s *secret) creation(region, token string) output {
-	out := output{"ARN": s.arn(region), "Name": s.name}
-	if s.version(token) != nil {
-		out["VersionId"] = token
-	}
-	return out
-}
-
-func (s *Server) putSecretValue(in *input) (output, *apiError) {
-	sec, e := s.get(in)
-	if e != nil {
-		return nil, e
-	}
-	if in.ClientRequestToken == "" {
-		return nil, bad("InvalidRequestException", noTokenText)
-	}
-	val, e := in.newValue()
-	if e != nil {
-		return nil, e
-	}
-	if val == nil {
-		return nil, bad("InvalidRequestException", "You must provide either SecretString or SecretBinary.")
-	}
-	stages := slices.Clone(in.VersionStages)
-	if len(stages) > maxStages {
-		return nil, tooLong("versionStages", "20")
-	}
-	// "If this operation creates the first version for the secret, then Secrets
-	// Manager automatically attaches the staging label AWSCURRENT to it." (API reference)
-	if len(stages) == 0 || len(sec.versions) == 0 && !slices.Contains(stages, current) {
-		stages = append(stages, current)
-	}
-	if old := sec.version(in.ClientRequestToken); old != nil && old.value != nil {
-		if !old.value.equal(val) {
-			return nil, bad("ResourceExistsException", "You can't use ClientRequestToken "+in.ClientRequestToken+
-				" because that value is already in use for a version of secret "+sec.arn(in.region)+".")
-		}
-	} else if err := sec.put(in.ClientRequestToken, val, stages); err != nil {
-		return nil, bad("LimitExceededException", err.Error())
-	}
-	return output{
-		"ARN": sec.arn(in.region), "Name": sec.name, "VersionId": in.ClientRequestToken,
-		"VersionStages": slices.Clone(sec.version(in.ClientRequestToken).stages),
-	}, nil
-}
-
-func (s *Server) updateSecret(in *input) (output, *apiError) {
-	sec, e := s.get(in)
-	if e != nil {
-		return nil, e
-	}
-	out := output{"ARN": sec.arn(in.region), "Name": sec.name}
-	if in.Description != "" {
-		sec.description = in.Description
-	}
-	if in.SecretString == nil && in.SecretBinary == nil {
-		return out, nil
-	}
-	in.VersionStages = nil
-	put, e := s.putSecretValue(in)
-	if e != nil {
-		return nil, e
-	}
-	out["VersionId"] = put["VersionId"]
-	return out, nil
-}
-
-func (s *Server) describeSecret(in *input) (output, *apiError) {
-	sec, e := s.getMarked(in)
-	if e != nil {
-		return nil, e
-	}
-	out := output{
-		"ARN": sec.arn(in.region), "Name": sec.name,
-		"CreatedDate": epoch(sec.created), "LastChangedDate": epoch(sec.changed),
-		"VersionIdsToStages": sec.stageMap(),
-	}
-	for key, t := range map[string]time.Time{
-		"LastAccessedDate": sec.accessed, "LastRotatedDate": sec.rotated, "DeletedDate": sec.deleted,
-	} {
-		if !t.IsZero() {
-			out[key] = epoch(t)
-		}
-	}
-	if sec.description != "" {
-		out["Description"] = sec.description
-	}
-	if sec.rotation {
-		out["RotationEnabled"] = true
-	}
-	if sec.lambda != "" {
-		out["RotationLambdaARN"] = sec.lambda
-	}
-	if sec.rules != nil {
-		out["RotationRules"] = sec.rules
-	}
-	return out, nil
-}
-
-func (s *Server) listSecretVersionIDs(in *input) (output, *apiError) {
-	sec, e := s.getMarked(in)
-	if e != nil {
-		return nil, e
-	}
-	list := []output{}
-	for _, v := range sec.versions {
-		if len(v.stages) == 0 && !in.IncludeDeprecated {
-			continue
-		}
-		o := output{"VersionId": v.id, "CreatedDate": epoch(v.created), "KmsKeyIds": []string{"DefaultEncryptionKey"}}
-		if len(v.stages) > 0 {
-			o["VersionStages"] = slices.Clone(v.stages)
-		}
-		if !v.accessed.IsZero() {
-			o["LastAccessedDate"] = epoch(v.accessed)
-		}
-		list = append(list, o)
-	}
-	return output{"ARN": sec.arn(in.region), "Name": sec.name, "Versions": list}, nil
-}
-
-func (s *Server) updateSecretVersionStage(in *input) (output, *apiError) {
-	sec, e := s.get(in)
-	if e != nil {
-		return nil, e
-	}
-	if in.VersionStage == "" || in.MoveToVersionId == nil && in.RemoveFromVersionId == nil {
-		return nil, bad("InvalidParameterException", "You must specify a VersionStage, and MoveToVersionId or RemoveFromVersionId.")
-	}
-	var to, from *version
-	if in.MoveToVersionId != nil {
-		if to = sec.version(*in.MoveToVersionId); to == nil {
-			return nil, bad("ResourceNotFoundException", "Secrets Manager can't find the specified secret version: "+*in.MoveToVersionId)
-		}
-	}
-	if in.RemoveFromVersionId != nil {
-		if from = sec.version(*in.RemoveFromVersionId); from == nil {
-			return nil, bad("ResourceNotFoundException", "Secrets Manager can't find the specified secret version: "+*in.RemoveFromVersionId)
-		}
-	}
-	holder := sec.holder(in.VersionStage)
-	switch {
-	case to == nil && in.VersionStage == current:
-		return nil, bad("InvalidParameterException", "You can only move staging label AWSCURRENT to a different secret version. It can’t be completely removed.")
-	case from == nil && holder != nil && holder != to:
-		return nil, bad("InvalidParameterException", "The parameter RemoveFromVersionId can't be empty. Staging label "+in.VersionStage+
-			" is currently attached to version "+holder.id+", so you must explicitly reference that version in RemoveFromVersionId.")
-	case from != nil && from != holder:
-		return nil, bad("InvalidParameterException", "When you move staging label "+in.VersionStage+
-			", if you specify RemoveFromVersionId, it must be set to the version that currently has the staging label "+in.VersionStage+".")
-	}
-	if err := sec.move(in.VersionStage, to); err != nil {
-		return nil, bad("LimitExceededException", err.Error())
-	}
-	return output{"ARN": sec.arn(in.region), "Name": sec.name}, nil
-}
-
-func (s *Server) deleteSecret(in *input) (output, *apiError) {
-	days := 30
-	if in.RecoveryWindowInDays != nil {
-		days = *in.RecoveryWindowInDays
-		if in.ForceDeleteWithoutRecovery {
-			return nil, bad("InvalidParameterException", "You can't use ForceDeleteWithoutRecovery in conjunction with RecoveryWindowInDays.")
-		}
-		if days < 7 || days > 30 {
-			return nil, bad("InvalidParameterException", "The RecoveryWindowInDays value must be between 7 and 30 days (inclusive).")
-		}
-	}
-	sec, e := s.getMarked(in)
-	if in.ForceDeleteWithoutRecovery {
-		if e != nil {
-			if e.code != "ResourceNotFoundException" {
-				return nil, e
-			}
-			return output{"Name": in.SecretId, "DeletionDate": epoch(time.Now())}, nil
-		}
-		s.forget(sec)
-		return output{"ARN": sec.arn(in.region), "Name": sec.name, "DeletionDate": epoch(time.Now())}, nil
-	}
-	if e != nil {
-		return nil, e
-	}
-	if sec.marked() {
-		return nil, marked()
-	}
-	sec.deleted, sec.deleteAt = time.Now(), time.Now().AddDate(0, 0, days)
-	return output{"ARN": sec.arn(in.region), "Name": sec.name, "DeletionDate": epoch(sec.deleteAt)}, nil
-}
-
-func (s *Server) restoreSecret(in *input) (output, *apiError) {
-	sec, e := s.getMarked(in)
-	if e != nil {
-		return nil, e
-	}
-	sec.deleted, sec.deleteAt = time.Time{}, time.Time{}
-	return output{"ARN": sec.arn(in.region), "Name": sec.name}, nil
-}
-
-const (
-	lower       = "abcdefghijklmnopqrstuvwxyz"
-	upper       = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-	letters     = lower + upper
-	digits      = "0123456789"
-	punctuation = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
-)
-
-func (s *Server) getRandomPassword(in *input) (output, *apiError) {
-	length := 32
-	if in.PasswordLength != nil {
-		length = *in.PasswordLength
-	}
-	var sets []string
-	for _, c := range []struct {
-		use   bool
-		chars string
-	}{
-		{!in.ExcludeLowercase, lower},
-		{!in.ExcludeUppercase, upper},
-		{!in.ExcludeNumbers, digits},
-		{!in.ExcludePunctuation, punctuation},
-		{in.IncludeSpace, " "},
-	} {
-		chars := strings.Map(func(r rune) rune {
-			if strings.ContainsRune(in.ExcludeCharacters, r) {
-				return -1
-			}
-			return r
-		}, c.chars)
-		if c.use && chars != "" {
-			sets = append(sets, chars)
-		}
-	}
-	each := in.RequireEachIncludedType == nil || *in.RequireEachIncludedType
-	switch {
-	case length < 1 || length > 4096:
-		return nil, tooLong("passwordLength", "4096")
-	case len(sets) == 0 || each && length < len(sets):
-		return nil, bad("InvalidParameterException", "Password length is too short based on the required types.")
-	}
-	var b []byte
-	if each {
-		for _, set := range sets {
-			b = append(b, pickChars(set, 1)...)
-		}
-	}
-	b = append(b, pickChars(strings.Join(sets, ""), length-len(b))...)
-	for i := range b {
-		j := randN(i + 1)
-		b[i], b[j] = b[j], b[i]
-	}
-	return output{"RandomPassword": string(b)}, nil
-}
-
-func pickChars(set string, n int) string {
-	b := make([]byte, n)
-	for i := range b {
-		b[i] = set[randN(len(set))]
-	}
-	return string(b)
-}
-
-func randN(n int) int {
-	i, err := rand.Int(rand.Reader, big.NewInt(int64(n)))
-	if err != nil {
-		panic(err) // never
-	}
-	return int(i.Int64())
 }

@@ -1,9 +1,12 @@
 package awssmtest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -77,57 +80,157 @@ func (s *Server) runRotation(ctx context.Context, f RotationFunc, sec *secret, t
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	sec.rotated = time.Now()
+	if v := sec.holder(pending); s.removePending && v != nil && v.id == token {
+		_ = sec.move(pending, nil) // takes one away
+	}
 	return nil
 }
 
-// rotateSecret starts a rotation, which goes on after the answer as in the
-// service. An error of the function ends it; it is not tried again.
+// RemovePendingAfterRotation says whether a rotation that ends takes AWSPENDING from its
+// version. By default it stays there, beside AWSCURRENT, unless the rotation function
+// removes it. The service may leave a secret in either state.
+func (s *Server) RemovePendingAfterRotation(remove bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.removePending = remove
+}
+
+// rotateSecret starts a rotation, which goes on after the answer as in the service. An
+// error of the function ends it; the next RotateSecret runs the function again.
 func (s *Server) rotateSecret(in *input) (output, *apiError) {
 	sec, e := s.get(in)
+	if e == nil {
+		e = s.checkRotation(sec, in)
+	}
 	if e != nil {
 		return nil, e
 	}
-	if in.ClientRequestToken == "" {
-		return nil, bad("InvalidParameterException", noTokenText)
-	}
-	if n := len(in.ClientRequestToken); n < 32 || n > 64 {
-		return nil, bad("InvalidParameterException", "ClientRequestToken must be 32-64 characters long.")
-	}
-	if in.RotationLambdaARN == "" && sec.lambda == "" && s.rotate == nil {
-		return nil, bad("InvalidRequestException", "No Lambda rotation function ARN is associated with this secret.")
-	}
 	out := output{"ARN": sec.arn(in.region), "Name": sec.name, "VersionId": in.ClientRequestToken}
-	if v := sec.holder(pending); v != nil && v != sec.holder(current) {
-		if v.id == in.ClientRequestToken {
-			return out, nil // the same request again
-		}
-		return nil, bad("InvalidRequestException", "A previous rotation isn't complete. That rotation will be reattempted.")
+	if v := sec.holder(pending); v != nil && v != sec.holder(current) && v.id != in.ClientRequestToken {
+		return nil, s.rotateAgain(sec, v.id)
 	}
-	if v := sec.version(in.ClientRequestToken); v != nil {
-		return out, nil
+	if sec.version(in.ClientRequestToken) != nil {
+		return out, nil // the same request again
 	}
-	if in.RotationLambdaARN != "" {
-		sec.lambda = in.RotationLambdaARN
-	}
+	sec.lambda = cmp.Or(in.RotationLambdaARN, sec.lambda)
 	if in.RotationRules != nil {
 		sec.rules = in.RotationRules
 	}
-	sec.rotation = true
+	sec.rotation, sec.scheduled = true, time.Now()
 	if in.RotateImmediately != nil && !*in.RotateImmediately {
 		delete(out, "VersionId")
-		return out, nil
+		return out, s.testRotation(sec, in.ClientRequestToken)
 	}
 	if err := sec.put(in.ClientRequestToken, nil, []string{pending}); err != nil {
 		return nil, bad("LimitExceededException", err.Error())
 	}
-	if f := s.rotate; f != nil && s.ctx.Err() == nil {
-		s.wg.Add(1)
-		go func() {
-			defer s.wg.Done()
-			_ = s.runRotation(s.ctx, f, sec, in.ClientRequestToken) // the function knows
-		}()
-	}
+	s.start(sec, func(f RotationFunc) {
+		_ = s.runRotation(s.ctx, f, sec, in.ClientRequestToken) // the function knows
+	})
 	return out, nil
+}
+
+// checkRotation says what is wrong with a RotateSecret.
+func (s *Server) checkRotation(sec *secret, in *input) *apiError {
+	_, scheduled := in.RotationRules["ScheduleExpression"]
+	days, counted := in.RotationRules["AutomaticallyAfterDays"].(float64)
+	switch {
+	case in.ClientRequestToken == "":
+		return bad("InvalidParameterException", noTokenText)
+	case counted && scheduled:
+		return bad("InvalidParameterException", "You can't specify both AutomaticallyAfterDays and ScheduleExpression.")
+	case counted && (days < 1 || days > 1000):
+		return bad("InvalidParameterException", "AutomaticallyAfterDays is 1 to 1000.")
+	case in.RotationLambdaARN == "" && sec.lambda == "" && s.rotate == nil:
+		return bad("InvalidRequestException", "No Lambda rotation function ARN is associated with this secret.")
+	}
+	return nil
+}
+
+// rotateAgain runs the function for a rotation that has not ended, and returns the
+// service's error for another one. It promises that only if there is a function.
+func (s *Server) rotateAgain(sec *secret, token string) *apiError {
+	text := "A previous rotation isn't complete."
+	again := s.start(sec, func(f RotationFunc) {
+		s.mu.Lock()
+		v := sec.holder(pending)
+		done := v == nil || v.id != token || v == sec.holder(current)
+		s.mu.Unlock()
+		if !done {
+			_ = s.runRotation(s.ctx, f, sec, token)
+		}
+	})
+	if again {
+		text += " That rotation will be reattempted."
+	}
+	return bad("InvalidRequestException", text)
+}
+
+// testRotation is what RotateSecret does that is not to rotate yet: it runs testSecret with
+// a version that bears AWSPENDING and has the current value, and removes that version.
+func (s *Server) testRotation(sec *secret, token string) *apiError {
+	v := sec.holder(current)
+	if s.rotate == nil || v == nil {
+		return nil
+	}
+	if err := sec.put(token, v.value, []string{pending}); err != nil {
+		return bad("LimitExceededException", err.Error())
+	}
+	s.start(sec, func(f RotationFunc) {
+		_ = f(s.ctx, RotationEvent{Step: TestSecret, SecretID: sec.arn(sec.region), ClientRequestToken: token})
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		sec.versions = slices.DeleteFunc(sec.versions, func(v *version) bool { return v.id == token && v != sec.holder(current) })
+	})
+	return nil
+}
+
+// start has the rotation function run, after what it runs for now, and reports whether there
+// is one. The caller holds mu.
+func (s *Server) start(sec *secret, run func(RotationFunc)) bool {
+	f := s.rotate
+	if f == nil || s.ctx.Err() != nil {
+		return false
+	}
+	sec.rotations = append(sec.rotations, func() { run(f) })
+	if len(sec.rotations) > 1 {
+		return true
+	}
+	s.wg.Add(1)
+	go func() {
+		defer s.wg.Done()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for ; len(sec.rotations) > 0; sec.rotations = sec.rotations[1:] {
+			next := sec.rotations[0]
+			s.mu.Unlock()
+			next()
+			s.mu.Lock()
+		}
+	}()
+	return true
+}
+
+// nextRotation is when the service would rotate again: so many days or hours after it has,
+// or after rotation was switched on. It is zero if that is off, and for cron expressions.
+func (s *secret) nextRotation() time.Time {
+	from := s.rotated
+	if from.Before(s.scheduled) {
+		from = s.scheduled
+	}
+	if days, ok := s.rules["AutomaticallyAfterDays"].(float64); ok && s.rotation {
+		return from.AddDate(0, 0, int(days))
+	}
+	var n int
+	var unit string
+	rate, _ := s.rules["ScheduleExpression"].(string)
+	if _, err := fmt.Sscanf(rate, "rate(%d %s", &n, &unit); err != nil || !s.rotation {
+		return time.Time{}
+	}
+	if strings.HasPrefix(unit, "hour") {
+		return from.Add(time.Duration(n) * time.Hour)
+	}
+	return from.AddDate(0, 0, n)
 }
 
 func (s *Server) cancelRotateSecret(in *input) (output, *apiError) {

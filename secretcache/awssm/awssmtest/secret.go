@@ -61,7 +61,12 @@ type secret struct {
 	created, changed           time.Time
 	accessed, rotated          time.Time
 	deleted, deleteAt          time.Time // zero unless it is marked
-	rotation                   bool
+	rotation                   bool      // it is on
+	scheduled                  time.Time // when RotateSecret was called; zero if it never was
+	rotations                  []func()  // calls of the rotation function: that under way, and those after it
+	tags                       []tag
+	kmsKey                     string // empty is the account's default key
+	replicas                   []replica
 	lambda                     string
 	rules                      map[string]any
 	versions                   []*version // oldest first

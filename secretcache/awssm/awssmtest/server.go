@@ -18,9 +18,14 @@
 //
 // Signatures are not verified, only that a request is signed for Secrets Manager
 // with AWS Signature Version 4; the region is taken from there. Any access key is
-// good. There are no policies, tags, KMS keys and schedules. Every secret is
-// replicated to all regions at once, unless [Server.FreezeReplica] says otherwise.
-// BatchGetSecretValue takes a list of ids, no filters.
+// good. Every secret is replicated to all regions at once, unless [Server.FreezeReplica]
+// says otherwise, and can be changed in its own only; which regions it was replicated to
+// is kept and shown. So are KMS keys and the rules of a schedule: nothing is encrypted with
+// those and rotated by these. BatchGetSecretValue takes a list of ids, no filters, and
+// ListSecrets filters by name, description and tags.
+//
+// There are no policies. What the service has and this server has not, an operation, a
+// parameter or a filter, is an error that says that this is the test server.
 package awssmtest
 
 import (
@@ -71,6 +76,8 @@ type Server struct {
 	calls    map[string]int
 	requests []Request
 	rotate   RotationFunc
+	// removePending has a rotation that ends take AWSPENDING away.
+	removePending bool
 }
 
 // NewServer starts a server without secrets. It is closed when the test ends; if

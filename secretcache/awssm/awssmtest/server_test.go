@@ -301,7 +301,7 @@ func TestErrorsAreTheServices(t *testing.T) {
 		{"delete bad name", del(sm.DeleteSecretInput{SecretId: p("b b"), ForceDeleteWithoutRecovery: aws.Bool(true)}), "ValidationException", ""},
 
 		{"rotate without a function", rotate(sm.RotateSecretInput{SecretId: p("same")}), "InvalidRequestException", "No Lambda rotation function ARN is associated with this secret."},
-		{"rotate while pending", rotate(sm.RotateSecretInput{SecretId: p("a"), RotationLambdaARN: p("f")}), "InvalidRequestException", "A previous rotation isn't complete. That rotation will be reattempted."},
+		{"rotate while pending", rotate(sm.RotateSecretInput{SecretId: p("a"), RotationLambdaARN: p("f")}), "InvalidRequestException", "A previous rotation isn't complete."},
 		{"rotate with a short token", rotate(sm.RotateSecretInput{SecretId: p("a"), ClientRequestToken: p("short")}), "InvalidParameterException", "32-64"},
 		{"rotate marked", rotate(sm.RotateSecretInput{SecretId: p("gone")}), "InvalidRequestException", marked},
 	} {

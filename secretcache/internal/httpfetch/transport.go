@@ -9,24 +9,71 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"net/url"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 )
 
 var (
-	// ErrGotHTTP is net/http's text for an endpoint whose scheme is wrong.
-	ErrGotHTTP = errors.New("http: server gave HTTP response to HTTPS client")
+	errGotHTTP = errors.New("http: server gave HTTP response to HTTPS client")
 	// errNotHTTP stands for what net/http says of an answer that is not HTTP: it quotes it.
 	errNotHTTP = errors.New("connection broken: the answer is not HTTP")
 	// ErrNoAnswer stands for an end of the connection where an answer should be.
 	ErrNoAnswer = fmt.Errorf("connection closed before the answer: %w", io.EOF)
 
+	errScheme = errors.New("the endpoint is not a URL like https://host: look at AWS_ENDPOINT_URL_SECRETS_MANAGER and AWS_ENDPOINT_URL")
+	errProxy  = errors.New("HTTPS_PROXY or HTTP_PROXY is not a URL like http://host:3128")
+
 	// plain are errors that quote nothing.
-	plain = []error{net.ErrClosed, os.ErrDeadlineExceeded, io.ErrUnexpectedEOF, ErrGotHTTP, errNotHTTP, ErrNoAnswer}
+	plain = []error{net.ErrClosed, os.ErrDeadlineExceeded, io.ErrUnexpectedEOF, errGotHTTP, errNotHTTP, ErrNoAnswer, errScheme, errProxy}
 )
+
+// A ProxyError says that an HTTP proxy did not connect us.
+type ProxyError struct{ Status int }
+
+// Error returns the status, and what to do.
+func (e *ProxyError) Error() string {
+	text := "the HTTP proxy answered " + Status(e.Status)
+	if e.Status == http.StatusProxyAuthRequired {
+		text += ": set its user and password in HTTPS_PROXY"
+	}
+	return text
+}
+
+// Status returns a status as an error has it, "503 Service Unavailable". The words are
+// ours: those of an answer may be anything.
+func Status(code int) string {
+	return strings.TrimSpace(strconv.Itoa(code) + " " + http.StatusText(code))
+}
+
+// finalAlerts are those of a TLS server that will answer the same again.
+var finalAlerts = func() (texts []string) {
+	for _, alert := range []tls.AlertError{40, 42, 43, 44, 45, 46, 47, 48, 49, 70, 71, 109, 112, 116, 120} { // RFC 8446, section 6
+		texts = append(texts, alert.Error())
+	}
+	return texts
+}()
+
+// Final reports whether an error that [Transport] returned is about how the request is
+// sent, so that neither another attempt nor another region brings more.
+func Final(err error) bool {
+	var proxy *ProxyError
+	var op *net.OpError
+	var fixed fixedError
+	switch {
+	case errors.As(err, &proxy):
+		return proxy.Status < 500
+	case errors.As(err, &op) && op.Op == "remote error":
+		return slices.Contains(finalAlerts, op.Err.Error())
+	case errors.As(err, &fixed):
+		return fixed.final()
+	}
+	return errors.Is(err, errGotHTTP) || errors.Is(err, errScheme) || errors.Is(err, errProxy)
+}
 
 // Transport finds the network's error in err and returns it without what other errors
 // around it and in it may quote of an answer, as net/http does of one that is not
@@ -45,7 +92,7 @@ func Transport(err error) error {
 	switch e := err.(type) {
 	case *os.SyscallError, syscall.Errno, *net.AddrError, *net.ParseError, net.UnknownNetworkError,
 		x509.UnknownAuthorityError, x509.HostnameError, x509.CertificateInvalidError, x509.SystemRootsError,
-		*tls.CertificateVerificationError, tls.AlertError:
+		*tls.CertificateVerificationError, tls.AlertError, *ProxyError, fixedError:
 		return err
 	case *net.OpError:
 		return &net.OpError{Op: e.Op, Net: e.Net, Source: e.Source, Addr: e.Addr, Err: cmp.Or(Transport(e.Err), unknown(e.Err))}
@@ -79,13 +126,44 @@ func timedOut(err net.Error) error {
 	return nil
 }
 
+// A fixedError has a text of net/http or crypto/tls that quotes nothing of an answer.
+type fixedError string
+
+func (e fixedError) Error() string { return string(e) }
+
+func (e fixedError) final() bool {
+	return strings.HasPrefix(string(e), invalidHeader) || strings.HasPrefix(string(e), "tls: server selected unsupported protocol version")
+}
+
+const invalidHeader = "net/http: invalid header field "
+
+// fixed are how such texts begin.
+var fixed = []string{
+	"tls: ", invalidHeader, "http: server closed idle connection", "http: no Host in request URL",
+	"net/http: timeout awaiting response headers", "net/http: TLS handshake timeout",
+	"net/http: server response headers exceeded ", "net/http: request canceled", "http2: client connection lost",
+}
+
 // byText recognizes net/http's errors that have no type of their own.
 func byText(err error) error {
-	switch text := err.Error(); {
-	case text == ErrGotHTTP.Error():
-		return ErrGotHTTP
-	case strings.HasPrefix(text, "malformed "), strings.HasPrefix(text, "net/http: HTTP/1.x transport connection broken"):
+	text := err.Error()
+	begins := func(with string) bool { return strings.HasPrefix(text, with) }
+	switch {
+	case text == errGotHTTP.Error():
+		return errGotHTTP
+	case begins("malformed "), begins("net/http: HTTP/1.x transport connection broken"):
 		return errNotHTTP
+	case begins("unsupported protocol scheme"):
+		return errScheme
+	case begins("invalid proxy address"):
+		return errProxy
+	case slices.ContainsFunc(fixed, begins):
+		return fixedError(Line(text))
+	}
+	for code := 400; code < 600; code++ {
+		if text == http.StatusText(code) { // net/http's error for the answer to CONNECT
+			return &ProxyError{code}
+		}
 	}
 	return nil
 }

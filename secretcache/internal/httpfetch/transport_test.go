@@ -48,7 +48,7 @@ func TestTransportKeepsTheNetworksErrorWithoutWhatItQuotes(t *testing.T) {
 		{post(timeout{}), os.ErrDeadlineExceeded},
 		{post(fmt.Errorf("net/http: HTTP/1.x transport connection broken: %w", quotes)), notHTTP},
 		{post(errors.New("malformed HTTP response " + answer)), notHTTP},
-		{post(errors.New("http: server gave HTTP response to HTTPS client")), httpfetch.ErrGotHTTP},
+		{post(errors.New("http: server gave HTTP response to HTTPS client")), errors.New("http: server gave HTTP response to HTTPS client")},
 		{tls.RecordHeaderError{Msg: "not TLS", RecordHeader: [5]byte{'h', 'u'}, Conn: struct{ net.Conn }{}}, tls.RecordHeaderError{Msg: "not TLS"}},
 		{post(name), name},
 		{post(authority), authority},

@@ -183,7 +183,7 @@ func TestAnyConnectorRefusesADataSourceNameAtOnce(t *testing.T) {
 		{"app?engine=mysql&mariadbParam=1", driver.ErrBadDSN, `"mariadbParam" is unknown`},
 		{"app?port=CANARY", driver.ErrBadDSN, `"port"`},
 		{"app?engine=", driver.ErrBadDSN, `"engine" is empty`},
-		{"app?Engine=mysql", driver.ErrBadDSN, `spelt "engine"`},
+		{"app?Engine=mysql", driver.ErrBadDSN, `did you mean "engine"?`},
 		{"app?a=1&a=2", driver.ErrBadDSN, "twice"},
 		{"app?password=CANARY", driver.ErrBadDSN, `"password" is not allowed`},
 		{"mysql://app:CANARY@h/db", driver.ErrBadDSN, "a database's URL"},

@@ -15,6 +15,7 @@ require (
 	github.com/sijms/go-ora/v2 v2.8.24
 	github.com/xdg-go/stringprep v1.0.4
 	golang.org/x/crypto v0.55.0
+	golang.org/x/text v0.41.0
 )
 
 require (
@@ -36,5 +37,4 @@ require (
 	github.com/jackc/puddle/v2 v2.2.3 // indirect
 	github.com/shopspring/decimal v1.4.0 // indirect
 	golang.org/x/sync v0.22.0 // indirect
-	golang.org/x/text v0.41.0 // indirect
 )

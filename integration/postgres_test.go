@@ -260,7 +260,7 @@ func TestPostgresPreparesPasswordsForSCRAM(t *testing.T) {
 		exec(t, v, "CREATE ROLE "+user+" LOGIN")
 		for i, password := range []string{
 			"plain ASCII", "pässwörd", "x²", "½", "µ", "ª", "wait…", "brand™", "oﬃce", "ＡＢＣ", "so\u00adft", "a\u00a0b", "zero\u200bwidth",
-			"e\u0301", "²😀", "²\u0627\u0031", "²\ufffd", "\u00ad", "密码", "\u0627\u0031\u0628",
+			"e\u0301", "²😀", "²ᴬ", "²\u0627\u0031", "²\ufffd", "\u00ad", "密码", "\u0627\u0031\u0628",
 		} {
 			conn, err := v.Admin().Conn(t.Context())
 			if err != nil {

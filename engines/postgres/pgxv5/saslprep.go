@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/xdg-go/stringprep"
+	"golang.org/x/text/unicode/norm"
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
 )
@@ -15,19 +16,28 @@ import (
 // (RFC 4013). ok is false if that is the password as it is: also, like there, if SASLprep
 // refuses it. pgx prepares passwords by PRECIS (RFC 8265), which differs on characters such
 // as "²", "½" and "ª", on ligatures and on full-width letters, and leaves a prepared
-// password as it is.
+// password as it is. It changes few of those that SASLprep refuses, such as one with U+0340,
+// which then cannot log in.
 func saslprep(password driver.Password) (prepared driver.Password, ok bool) {
 	raw := password.Reveal()
 	if strings.IndexFunc(raw, func(r rune) bool { return r >= 0x80 }) < 0 {
 		return password, false
 	}
 	// It is in two of SASLprep's tables. PostgreSQL looks first at the one for spaces.
-	text, err := stringprep.SASLprep.Prepare(strings.ReplaceAll(raw, "\u200b", " "))
-	if err != nil || text == "" || text == raw {
+	text, err := saslprepProfile.Prepare(strings.ReplaceAll(raw, "\u200b", " "))
+	if text = norm.NFKC.String(text); err != nil || text == "" || text == raw {
 		return password, false
 	}
 	return driver.NewPassword(text), true
 }
+
+// saslprepProfile is SASLprep without normalisation, which comes last: PostgreSQL (saslprep.c)
+// looks for what is prohibited or unassigned before it, unlike RFC 3454.
+var saslprepProfile = func() stringprep.Profile {
+	p := stringprep.SASLprep
+	p.Normalize = false
+	return p
+}()
 
 const scramOnly = "scram-sha-256"
 

@@ -35,6 +35,8 @@ func TestSASLprep(t *testing.T) {
 		"²\ufffd":         "²\ufffd",       // prohibited
 		"²\u0627\u0031":   "²\u0627\u0031", // from right to left, and ends with a digit
 		"\u00ad":          "\u00ad",        // nothing is left
+		"²ᴬ":              "²ᴬ",            // unassigned, and NFKC would make "A" of it
+		"²\u0340":         "²\u0340",       // prohibited, and NFKC would make U+0300 of it
 		"²\xff":           "²\xff",         // not UTF-8
 		"\u0627ª\u0628":   "\u0627ª\u0628", // both directions
 	} {

@@ -62,6 +62,12 @@ func Only(hint string, values ...string) Property {
 	return p
 }
 
+// NoEffect is a property that says what makes no difference with the vendor's driver. check
+// says what is wrong with a value.
+func NoEffect(check func(value string) error) Property {
+	return Property{Translate: func(v string) (string, error) { return "", check(v) }}
+}
+
 // A Translation is a URL on its way to an endpoint and parameters.
 type Translation struct {
 	driver.URL

@@ -87,14 +87,16 @@ var kinds = []kind{
 
 // wanted are the outcomes of the table's rows with servers of each kind.
 var wanted = map[string][]outcome{
-	"if available":                         {encrypted, encrypted, encrypted, encrypted, plain},
-	"required, not verified":               {encrypted, encrypted, encrypted, encrypted, fails},
-	"verified, the system's authorities":   {encrypted, fails, fails, fails, fails},
-	"verified, authorities of a file":      {fails, fails, encrypted, fails, fails},
-	"verified, authorities of the program": {fails, fails, encrypted, fails, fails},
-	clientRow:                              {fails, fails, encrypted, fails, fails},
-	"another name than the host's":         {fails, fails, fails, encrypted, fails},
-	"off":                                  {plain, plain, plain, plain, plain},
+	"if available":                               {encrypted, encrypted, encrypted, encrypted, plain},
+	"required, not verified":                     {encrypted, encrypted, encrypted, encrypted, fails},
+	"verified, the system's authorities":         {encrypted, fails, fails, fails, fails},
+	"the system's authorities, but not the name": {encrypted, encrypted, fails, fails, fails},
+	"authorities of a file, but not the name":    {fails, fails, encrypted, encrypted, fails},
+	"verified, authorities of a file":            {fails, fails, encrypted, fails, fails},
+	"verified, authorities of the program":       {fails, fails, encrypted, fails, fails},
+	clientRow:                                    {fails, fails, encrypted, fails, fails},
+	"another name than the host's":               {fails, fails, fails, encrypted, fails},
+	"off":                                        {plain, plain, plain, plain, plain},
 }
 
 // A column is one of the table's.

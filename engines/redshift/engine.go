@@ -39,6 +39,8 @@ func (e Engine) Info() driver.Info {
 		Port:             5439,
 		DatabaseRequired: true, // a user's name is none there, as it is in PostgreSQL
 		ClosesSuperseded: true,
+		Files:            e.Engine.Info().Files,
+		TurnsTLSOff:      e.Engine.Info().TurnsTLSOff,
 	}
 }
 
@@ -50,6 +52,7 @@ func (e Engine) Prepare(ep driver.Endpoint) (driver.Login, error) {
 	var settings map[string]string
 	ep.Params, settings = split(ep.Params)
 	pg := pgxv5.Engine{Configure: func(c *pgx.ConnConfig) error {
+		c.RequireAuth = "!scram-sha-256" // which Redshift has not, so no password is prepared for it
 		maps.Copy(c.RuntimeParams, settings)
 		if e.Configure != nil {
 			return e.Configure(c)

@@ -22,7 +22,7 @@ var guideParams = drivertest.Cases(`
 	sslmode=verify-full => TLSConfig.InsecureSkipVerify=false
 	sslmode=allow => error: use prefer
 	sslmode=CANARY => error: one of disable
-	sslrootcert=ca.pem&sslmode=verify-ca => TLSConfig.ClientCAs=set, TLSConfig.RootCAs=set, TLSConfig.VerifyPeerCertificate=set
+	sslrootcert=ca.pem&sslmode=verify-ca => TLSConfig.RootCAs=set, TLSConfig.VerifyPeerCertificate=set
 	sslrootcert=CANARY => error: nothing is verified
 	sslcert=CANARY.pem => error: "sslkey"
 	sslkey=CANARY.pem => error: go together
@@ -61,23 +61,25 @@ var guideParams = drivertest.Cases(`
 	querygroup=nightly => error: did you mean "query_group"
 	encrypt=true => error: is not known
 	ApplicationName=x => error: did you mean "application_name"
+	timeout=CANARY => error: did you mean "connect_timeout"
 `)
 
 // guideProperties are the properties of Redshift's JDBC driver in docs/redshift.md, and
 // what pgx gets of each, or that it is an error.
 var guideProperties = drivertest.Cases(`
-	ssl=true => TLSConfig.InsecureSkipVerify=false
-	ssl => TLSConfig.InsecureSkipVerify=false
+	ssl=true => TLSConfig.InsecureSkipVerify=false, TLSConfig.VerifyPeerCertificate=nil
+	ssl => TLSConfig.InsecureSkipVerify=false, TLSConfig.VerifyPeerCertificate=nil
 	ssl=false => TLSConfig=nil
-	SSL=TRUE&sslMode=Verify-CA => TLSConfig.VerifyPeerCertificate=set
-	ssl=false&sslMode=verify-full => TLSConfig.InsecureSkipVerify=false
+	SSL=TRUE&sslMode=Verify-CA =>
+	ssl=false&sslMode=verify-full => TLSConfig.InsecureSkipVerify=false, TLSConfig.VerifyPeerCertificate=nil
 	ssl=CANARY => error: true or false
 	sslMode=disable => TLSConfig=nil
-	sslMode=Require =>
+	sslMode=Require => TLSConfig.VerifyPeerCertificate=nil
 	sslMode=CANARY => error: one of disable
-	AuthMech=VERIFY-FULL => TLSConfig.InsecureSkipVerify=false
+	AuthMech=VERIFY-FULL => TLSConfig.InsecureSkipVerify=false, TLSConfig.VerifyPeerCertificate=nil
 	sslmode=require&AuthMech=prefer => error: "AuthMech" are the same
-	sslRootCert=ca.pem&sslMode=verify-ca => TLSConfig.ClientCAs=set, TLSConfig.RootCAs=set, TLSConfig.VerifyPeerCertificate=set
+	sslRootCert=ca.pem&sslMode=verify-ca => TLSConfig.RootCAs=set
+	sslRootCert=ca.pem => TLSConfig.RootCAs=set
 	sslmode=allow => error: use prefer
 	sslcert=CANARY => error: "sslkey"
 	sslkey=CANARY => error: go together
@@ -100,6 +102,43 @@ var guideProperties = drivertest.Cases(`
 	preferQueryMode=extended =>
 	preferQueryMode=simple => error: without a counterpart
 
+	reWriteBatchedInserts=true =>
+	reWriteBatchedInsertsSize=128 =>
+	reWriteBatchedInsertsSize=CANARY => error: a number
+	defaultRowFetchSize=50 =>
+	BlockingRowsMode=100 =>
+	databaseMetadataCacheFields=65536 =>
+	databaseMetadataCacheFieldsMiB=5 =>
+	disableColumnSanitiser=true =>
+	enableFetchRingBuffer=true =>
+	enableStatementCache=false =>
+	enableStatementCache=CANARY => error: without a counterpart
+	hostRecheckSeconds=10 =>
+	preparedStatementCacheQueries=0 =>
+	preparedStatementCacheSizeMiB=5 =>
+	receiveBufferSize=-1 =>
+	sendBufferSize=65536 =>
+	stringtype=unspecified =>
+	stringtype=varchar =>
+	stringtype=CANARY => error: without a counterpart
+	logUnclosedConnections=false =>
+	logUnclosedConnections=true => error: without a counterpart
+	LogLevel=0 =>
+	LogLevel=6 => error: driver.Options.Logger
+	DSILogLevel=0 =>
+	DSILogLevel=4 => error: driver.Options.Logger
+	allowEncodingChanges=false =>
+	allowEncodingChanges=true => error: UTF8
+	autosave=never =>
+	autosave=always => error: without a counterpart
+	cleanupSavepoints=false =>
+	cleanupSavepoints=true => error: without a counterpart
+	hideUnprivilegedObjects=false =>
+	hideUnprivilegedObjects=true => error: without a counterpart
+	logServerErrorDetail=true =>
+	logServerErrorDetail=false => error: a field of the error
+	readOnlyMode=transaction =>
+	readOnlyMode=always => error: without a counterpart
 	prepareThreshold=5 =>
 	prepareThreshold=CANARY => error: a number
 	tcpKeepAlive=true =>

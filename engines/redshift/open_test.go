@@ -18,9 +18,9 @@ func TestOpenConnects(t *testing.T) {
 	for _, dsn := range []string{
 		"prod/app/db",
 		opentest.ARN + "?dbname=dev&query_group=nightly",
-		"jdbc-secretsmanager:redshift://example.com:5439/dev?user=prod/app/db",
-		"jdbc-secretsmanager:redshift://example.com:5439/dev;user=prod/app/db;queryGroup=nightly",
-		"jdbc-secretsmanager:redshift:?user=" + opentest.ARN,
+		"jdbc-secretsmanager:redshift://example.com:5439/dev?user=prod/app/db&sslMode=prefer",
+		"jdbc-secretsmanager:redshift://example.com:5439/dev;user=prod/app/db;queryGroup=nightly;ssl=false",
+		"jdbc-secretsmanager:redshift:?sslmode=disable&user=" + opentest.ARN,
 	} {
 		before, _ := s.Logins(t, "u")
 		dsn := strings.Replace(dsn, "example.com:5439", net.JoinHostPort(s.Host, strconv.Itoa(s.Port)), 1)

@@ -97,6 +97,23 @@ func open(t *testing.T, dsn, value string) *sql.DB {
 	return db
 }
 
+// Redshift's JDBC driver has TLS on, and verifies the authority, if its URL says nothing. So
+// does a URL here, and a data source name does not.
+func TestJDBCURLWithoutAWordAboutTLSRequiresIt(t *testing.T) {
+	s := start(t, nil)
+	s.SetPassword(t, "u", "p")
+	url := "jdbc-secretsmanager:redshift://" + net.JoinHostPort(s.Host, strconv.Itoa(s.Port)) + "/dev?user=app"
+	for dsn, want := range map[string]string{
+		url: "the server does not have it, and sslmode=verify-ca requires it", url + "&ssl=true": "sslmode=verify-full requires it",
+		url + "&sslMode=prefer": "", url + "&ssl=false": "", "app": "",
+	} {
+		err := open(t, dsn, secret(s, nil)).PingContext(t.Context())
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s, and a server without TLS: Ping = %v, want %q", dsn, err, want)
+		}
+	}
+}
+
 // The secrets that AWS documents, with what each leaves to the data source name.
 func TestSecrets(t *testing.T) {
 	s := start(t, nil)
@@ -115,7 +132,7 @@ func TestSecrets(t *testing.T) {
 		{"alternating users", "app", map[string]any{"masterarn": "arn:aws:secretsmanager:us-west-2:123456789012:secret:admin-a1b2c3"}, nil, ""},
 		{"engine in another case", "app", map[string]any{"engine": "Redshift"}, nil, ""},
 		{"managed, all in the data source name", "app?dbname=dev&" + at, managed, nil, ""},
-		{"managed, JDBC", jdbc + "/dev?user=app", managed, nil, ""},
+		{"managed, JDBC", jdbc + "/dev?user=app&sslMode=prefer", managed, nil, ""},
 		{"managed, no host", "app?dbname=dev", managed, driver.ErrMalformedSecret, `key "host" is missing`},
 		{"managed, no database", "app?" + at, managed, driver.ErrMalformedSecret, `key "dbname" is missing`},
 		{"JDBC without a database", jdbc + "?user=app", managed, driver.ErrMalformedSecret, `key "dbname" is missing`},

@@ -16,16 +16,18 @@ func TestParseURL(t *testing.T) {
 	at := func(params ...string) driver.URL {
 		return driver.URL{SecretID: "id", Host: "h", Database: "dev", Params: configtest.Pairs(params...)}
 	}
+	// Nothing said of TLS.
+	byDefault := configtest.Pairs("sslmode", "verify-ca")
 	configtest.ParseURL(t, redshift.Engine{}, configtest.Own, []configtest.URLCase{
-		{"redshift://example.com:5439/dev?user=prod/app/db", driver.URL{SecretID: "prod/app/db", Host: "example.com", Port: 5439, Database: "dev"}},
-		{"redshift://[::1]:5439/dev?user=id", driver.URL{SecretID: "id", Host: "::1", Port: 5439, Database: "dev"}},
-		{"redshift:dev?user=id", driver.URL{SecretID: "id", Database: "dev"}},
-		{"redshift:?user=id", driver.URL{SecretID: "id"}},
-		{"redshift://h/a%2Fb+c?user=id", driver.URL{SecretID: "id", Host: "h", Database: "a/b+c"}},
+		{"redshift://example.com:5439/dev?user=prod/app/db", driver.URL{SecretID: "prod/app/db", Host: "example.com", Port: 5439, Database: "dev", Params: byDefault}},
+		{"redshift://[::1]:5439/dev?user=id", driver.URL{SecretID: "id", Host: "::1", Port: 5439, Database: "dev", Params: byDefault}},
+		{"redshift:dev?user=id", driver.URL{SecretID: "id", Database: "dev", Params: byDefault}},
+		{"redshift:?user=id", driver.URL{SecretID: "id", Params: byDefault}},
+		{"redshift://h/a%2Fb+c?user=id", driver.URL{SecretID: "id", Host: "h", Database: "a/b+c", Params: byDefault}},
 		{"redshift://h/dev;user=id;ssl=true", at("sslmode", "verify-full")},
 		{"redshift://h/dev?user=id;ssl=true&ApplicationName=a%3Bb", at("sslmode", "verify-full", "application_name", "a;b")},
 		{"redshift://h/dev?user=id&SSLMode=require&SSLCert=/c&sslKey=/k&Options=-c%20x=y", at("sslmode", "require", "sslcert", "/c", "sslkey", "/k", "options", "-c x=y")},
-		{"redshift://h/dev?user=id&stage=X&region=eu-west-1&enable_result_cache_for_session=off", at("stage", "X", "region", "eu-west-1", "enable_result_cache_for_session", "off")},
+		{"redshift://h/dev?user=id&stage=X&region=eu-west-1&enable_result_cache_for_session=off", at("sslmode", "verify-ca", "stage", "X", "region", "eu-west-1", "enable_result_cache_for_session", "off")},
 	})
 }
 

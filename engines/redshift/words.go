@@ -4,8 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
@@ -46,6 +46,7 @@ var words = &vocabulary.Vocabulary{
 	Vendor:     "pgx",
 	Params:     params(),
 	Refused:    refused,
+	Meant:      map[string]string{"timeout": "connect_timeout", "usessl": "sslmode", "encrypt": "sslmode", "tls": "sslmode"},
 	Server:     &vocabulary.Settings{Names: settings},
 	Properties: properties(),
 	AnyCase:    true,
@@ -185,10 +186,29 @@ func properties() map[string]vocabulary.Property {
 		"loadbalancehosts": vocabulary.Only("", "false"),
 		"protocolversion":  vocabulary.Only("", "3"),
 		"readonly":         vocabulary.Only("", "false"),
-		"preparethreshold": {Translate: noEffect}, // pgx's mode decides
+		"preparethreshold": vocabulary.NoEffect(number), // pgx's mode decides
 		"sockettimeout":    vocabulary.Only("the context of a query ends it", "0"),
 		"targetservertype": vocabulary.Only("", "any"),
 		"tcpkeepalive":     vocabulary.Only("", "true", "false"), // Go has it on
+
+		// What asks for the JDBC driver's default, or for what pgx does anyway. pgx leaves the
+		// type of a parameter to the server, which accepts more than varchar, that default.
+		"allowencodingchanges":    vocabulary.Only("pgx needs UTF8", "false"),
+		"autosave":                vocabulary.Only("", "never"),
+		"cleanupsavepoints":       vocabulary.Only("", "false"),
+		"hideunprivilegedobjects": vocabulary.Only("", "false"),
+		"loglevel":                vocabulary.Only(toLogger, "0", "OFF"),
+		"dsiloglevel":             vocabulary.Only(toLogger, "0", "OFF"),
+		"logservererrordetail":    vocabulary.Only("the detail is in a field of the error, not in its text", "true"),
+		"logunclosedconnections":  vocabulary.Only("", "false"),
+		"readonlymode":            vocabulary.Only("", "transaction"),
+		"stringtype":              vocabulary.Only("", "unspecified", "varchar"),
+	}
+	for name := range strings.FieldsSeq(speed) {
+		properties[name] = vocabulary.NoEffect(number)
+	}
+	for name := range strings.FieldsSeq(speedSwitches) {
+		properties[name] = vocabulary.Only("", "true", "false")
 	}
 	for hint, names := range absent {
 		for name := range strings.FieldsSeq(names) {
@@ -197,6 +217,19 @@ func properties() map[string]vocabulary.Property {
 	}
 	return properties
 }
+
+const (
+	toLogger = "driver.Options.Logger takes a logger"
+
+	// Numbers and switches by which nothing but the speed changes.
+	speed = `
+		blockingrowsmode databasemetadatacachefields databasemetadatacachefieldsmib defaultrowfetchsize
+		hostrecheckseconds preparedstatementcachequeries preparedstatementcachesizemib receivebuffersize
+		rewritebatchedinsertssize sendbuffersize`
+	speedSwitches = "disablecolumnsanitiser enablefetchringbuffer enablestatementcache rewritebatchedinserts"
+)
+
+var number = vocabulary.Number("a number", -1, math.MaxInt32)
 
 // absent are the properties without a counterpart, by what there is instead.
 var absent = map[string]string{
@@ -207,20 +240,16 @@ var absent = map[string]string{
 		inisection issuer_url listen_port login_url logintorp partner_spid plugin_name preferred_role profile
 		providername rolearn rolesessionname scope secretaccesskey serverlessacctid serverlessworkgroup sessiontoken
 		stsendpointurl token token_type webidentitytoken`,
-	"driver.Options.Logger takes a logger": `dsiloglevel loglevel logpath maxlogfilecount maxlogfilesize`,
+	toLogger: `logpath maxlogfilecount maxlogfilesize`,
 	"driver.Options.TLS has all of it": `sslfactory sslfactoryarg sslhostnameverifier sslpassword sslpasswordcallback
 		ssl_insecure ssltruststorepath ssltruststore`,
 	"Engine.Configure sets a dialer": `socketfactory socketfactoryarg`,
 	"": `
-		allowencodingchanges assumeminserverversion autosave binarytransfer binarytransferdisable binarytransferenable
-		blockingrowsmode cancelsignaltimeout cleanupsavepoints databasemetadatacachefields databasemetadatacachefieldsmib
-		databasemetadatacurrentdbonly defaultrowfetchsize disablecolumnsanitiser disableisvalidquery enablefetchringbuffer
-		enablegeneratedname enablemultisqlsupport enablestatementcache escapesyntaxcallmode fetchringbuffersize gsslib
-		hideunprivilegedobjects hostrecheckseconds jaasapplicationname jaaslogin kerberosservername logservererrordetail
-		logunclosedconnections maxresultbuffer maxwarningcount overrideschemapatterntype preparedstatementcachequeries
-		preparedstatementcachesizemib raiseexceptiononsilentrollback readonlymode receivebuffersize
-		rewritebatchedinserts rewritebatchedinsertssize sendbuffersize sspiserviceclass stringtype unknownlength
-		usespnego`,
+		assumeminserverversion binarytransfer binarytransferdisable binarytransferenable
+		cancelsignaltimeout databasemetadatacurrentdbonly disableisvalidquery enablegeneratedname
+		enablemultisqlsupport escapesyntaxcallmode fetchringbuffersize gsslib jaasapplicationname
+		jaaslogin kerberosservername maxresultbuffer maxwarningcount overrideschemapatterntype
+		raiseexceptiononsilentrollback sspiserviceclass unknownlength usespnego`,
 }
 
 // asPostgres checks a value by PostgreSQL's rule for a parameter. Its error does not name
@@ -242,13 +271,6 @@ func zeroIsNone(v string) (string, error) {
 		return "", nil
 	}
 	return v, asPostgres("connect_timeout", v)
-}
-
-func noEffect(v string) (string, error) {
-	if _, err := strconv.Atoi(v); err != nil {
-		return "", errors.New("it has to be a number")
-	}
-	return "", nil
 }
 
 // timeZone is a name, or SERVER for the server's own. The JDBC driver's default, LOCAL,
@@ -290,10 +312,14 @@ func ssl(t *vocabulary.Translation, p vocabulary.Pair) error {
 }
 
 // finish settles what depends on two properties, as the JDBC driver does: sslmode takes
-// precedence over ssl.
+// precedence over ssl. Without either, ssl is true, which is to verify the authority and not
+// the name: RedshiftProperty.java and SslMode.java of
+// https://github.com/aws/amazon-redshift-jdbc-driver have these defaults.
 func finish(t *vocabulary.Translation) error {
 	if _, ok := t.Params["sslmode"]; ok {
 		delete(t.Notes, "sslmode")
+	} else if t.Notes["sslmode"] == "" {
+		t.Notes["sslmode"] = "verify-ca"
 	}
 	maps.Copy(t.Params, t.Notes)
 	return nil

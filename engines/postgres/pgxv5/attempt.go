@@ -4,13 +4,8 @@ import (
 	"context"
 	"crypto/tls"
 	sqldriver "database/sql/driver"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
-	"net"
-	"sync/atomic"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -22,8 +17,9 @@ import (
 // An attempt is one address of one host.
 type attempt struct {
 	config    *pgx.ConnConfig // not changed
-	addr      string          // what pgx may make of the host: an IP address, with a port or without
-	plaintext bool            // without TLS if the server has none
+	tls       *tlsSettings
+	addr      string // what pgx may make of the host: an IP address, with a port or without
+	plaintext bool   // without TLS if the server has none
 	validate  pgconn.ValidateConnectFunc
 	left      int // attempts with this one, as far as they are known
 }
@@ -36,12 +32,7 @@ func (a *attempt) connect(ctx context.Context, c driver.Credentials) (*stdlib.Co
 		ctx, cancel = context.WithTimeout(ctx, a.config.ConnectTimeout)
 		defer cancel()
 	}
-	d := &dialer{dial: a.config.DialFunc, left: a.left}
-	conn, err := a.login(ctx, d, a.config.TLSConfig, c)
-	if a.plaintext && a.config.TLSConfig != nil && refusedTLS(err) {
-		d = &dialer{dial: a.config.DialFunc, left: a.left, askFirst: true}
-		conn, err = a.login(ctx, d, nil, c)
-	}
+	conn, d, err := a.authenticate(ctx, c)
 	if err != nil {
 		return nil, err
 	}
@@ -59,10 +50,43 @@ func (a *attempt) connect(ctx context.Context, c driver.Credentials) (*stdlib.Co
 	return conn, err
 }
 
+// authenticate logs in with the form of the password that the server's method wants. SCRAM
+// wants it prepared by SASLprep, the others want it as it is. Where the two differ, the first
+// connection is for SCRAM alone. If the server has another method, pgx gives up when the
+// server names it, before a password is sent, and the second connection is for those.
+func (a *attempt) authenticate(ctx context.Context, c driver.Credentials) (*stdlib.Conn, *dialer, error) {
+	prepared, ok := saslprep(c.Password)
+	scram, others := splitMethods(a.config.RequireAuth)
+	if !ok || !scram {
+		return a.negotiate(ctx, c, a.config.RequireAuth)
+	}
+	raw := c.Password
+	c.Password = prepared
+	conn, d, err := a.negotiate(ctx, c, scramOnly)
+	if others != "" && refusedMethod(err) {
+		c.Password = raw
+		conn, d, err = a.negotiate(ctx, c, others)
+	}
+	return conn, d, err
+}
+
+// negotiate logs in over TLS or, if the server may be without and says that it is, over the
+// connection on which it said so. methods are those of authentication, as in require_auth.
+func (a *attempt) negotiate(ctx context.Context, c driver.Credentials, methods string) (*stdlib.Conn, *dialer, error) {
+	d := &dialer{dial: a.config.DialFunc, left: a.left, watch: a.plaintext}
+	conn, err := a.login(ctx, d, a.config.TLSConfig, c, methods)
+	if refused := d.refused(); refused != nil {
+		d = &dialer{dial: a.config.DialFunc, ready: refused}
+		conn, err = a.login(ctx, d, nil, c, methods)
+	}
+	return conn, d, err
+}
+
 // login has pgx connect once.
-func (a *attempt) login(ctx context.Context, d *dialer, tlsConfig *tls.Config, c driver.Credentials) (*stdlib.Conn, error) {
+func (a *attempt) login(ctx context.Context, d *dialer, tlsConfig *tls.Config, c driver.Credentials, methods string) (*stdlib.Conn, error) {
 	config := *a.config // pgx copies what is behind its pointers
 	config.TLSConfig = tlsConfig
+	config.RequireAuth = methods
 	config.Fallbacks = nil // Configure may have added some
 	config.LookupFunc = func(context.Context, string) ([]string, error) { return []string{a.addr}, nil }
 	config.DialFunc = d.Dial
@@ -89,70 +113,4 @@ func closeSuperseded(superseded func() bool) stdlib.OptionOpenDB {
 		}
 		return nil
 	})
-}
-
-// minDialTime is what a host gets to answer, if there are others to try.
-const minDialTime = 2 * time.Second
-
-// A dialer dials for one login of pgx, and then for requests to cancel a query.
-type dialer struct {
-	dial     pgconn.DialFunc
-	left     int  // attempts that share the time, with this one
-	askFirst bool // make sure that the server has no TLS
-
-	dialled   atomic.Bool
-	connected atomic.Bool
-}
-
-// Dial is a pgconn.DialFunc. Until the login is over it dials once: when a server
-// hangs up in the middle, pgx dials again in a goroutine of its own to cancel the
-// query that it takes to be running, and waits 15 s for an answer.
-func (d *dialer) Dial(ctx context.Context, network, addr string) (net.Conn, error) {
-	if d.connected.Load() {
-		return d.dial(ctx, network, addr)
-	}
-	if d.dialled.Swap(true) {
-		return nil, errors.New("the login is over")
-	}
-	dctx := ctx
-	if deadline, ok := ctx.Deadline(); ok && d.left > 1 {
-		share := max(time.Until(deadline)/time.Duration(d.left), minDialTime)
-		var cancel context.CancelFunc
-		dctx, cancel = context.WithTimeout(ctx, share)
-		defer cancel()
-	}
-	conn, err := d.dial(dctx, network, addr)
-	if err == nil && d.askFirst {
-		if err = refusesTLS(ctx, conn); err != nil {
-			_ = conn.Close()
-			conn = nil
-		}
-	}
-	return conn, err
-}
-
-// sslRequest asks a server for TLS. It answers with one byte: "S" for yes, "N" for
-// no, after which it waits for a login in clear text on the same connection, or
-// "E", the first of an error. See
-// https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-SSL.
-var sslRequest = binary.BigEndian.AppendUint32([]byte{0, 0, 0, 8}, 80877103)
-
-// refusesTLS asks for TLS and returns nil if the answer is no. pgx, which has asked
-// before, reports an error of the server in the same way as a no.
-func refusesTLS(ctx context.Context, conn net.Conn) error {
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
-	answer := make([]byte, 1)
-	_, err := conn.Write(sslRequest)
-	if err == nil {
-		_, err = io.ReadFull(conn, answer)
-	}
-	switch {
-	case !stop():
-		return ctx.Err()
-	case err != nil:
-		return fmt.Errorf("tls error: %w", err)
-	case answer[0] != 'N':
-		return errors.New("tls error: the server refused TLS, but not when asked again")
-	}
-	return nil
 }

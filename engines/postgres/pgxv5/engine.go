@@ -55,7 +55,10 @@ type Engine struct {
 	Configure func(*pgx.ConnConfig) error
 }
 
-var _ driver.Engine = Engine{}
+var (
+	_ driver.Engine           = Engine{}
+	_ driver.CheckedElsewhere = Engine{}
+)
 
 // Info describes PostgreSQL.
 func (e Engine) Info() driver.Info {
@@ -69,5 +72,7 @@ func (e Engine) Info() driver.Info {
 		Port:             5432,
 		Database:         "postgres",
 		ClosesSuperseded: true,
+		Files:            files,
+		TurnsTLSOff:      turnsTLSOff,
 	}
 }

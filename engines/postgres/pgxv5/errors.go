@@ -17,11 +17,15 @@ type connectError struct {
 	errs   []error // one for each address that was tried; none is empty of causes
 }
 
-func newConnectError(user, database string, errs []error) *connectError {
-	return &connectError{fmt.Sprintf("failed to connect to `user=%s database=%s`:", user, database), errs}
+// newConnectError returns an error. A reason is what it says first.
+func newConnectError(reason, user, database string, errs []error) *connectError {
+	if reason != "" {
+		reason += ": "
+	}
+	return &connectError{fmt.Sprintf("%sfailed to connect to `user=%s database=%s`:", reason, user, database), errs}
 }
 
-// Error returns what pgx would have for the same errors.
+// Error returns what pgx would have for the same errors, behind the reason.
 func (e *connectError) Error() string {
 	details := errors.Join(e.errs...).Error()
 	if strings.Contains(details, "\n") {
@@ -75,24 +79,6 @@ func parseError(err error) error {
 	return fmt.Errorf("parameters that pgx does not take: %w", err)
 }
 
-// refusedTLS reports whether the server answered the request for TLS with
-// something other than yes. pgx has no type for that, only a text at the end of
-// the chain (startTLS in pgconn.go); answers other than no are sorted out by
-// refusesTLS.
-func refusedTLS(err error) bool {
-	if err == nil {
-		return false
-	}
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		errs := joined.Unwrap()
-		return len(errs) == 1 && refusedTLS(errs[0])
-	}
-	if next := errors.Unwrap(err); next != nil {
-		return refusedTLS(next)
-	}
-	return err.Error() == "server refused TLS connection"
-}
-
 // serverErrors calls yield for each error of a server in a tree until it returns
 // false, which serverErrors then does too.
 func serverErrors(err error, yield func(*pgconn.PgError) bool) bool {
@@ -128,12 +114,20 @@ const (
 //   - 28P01, whatever the text, which the server localises;
 //   - 28000 from the server's routine InitializeSessionUserId, which has found no
 //     such role or one that may not log in: of two alternating users this may be
-//     the one that is not there yet, or no more. 28000 from elsewhere is about the
-//     host or the method (pg_hba.conf), which no other password cures;
+//     the one that is not there yet, or no more;
+//   - 28000 from the server's routine auth_failed, if the method is one that has
+//     another server check the password: see CheckedElsewhere. Other 28000 are about
+//     the host or the method (pg_hba.conf), which no other password cures;
 //   - from proxies, which name no routine, by their whole text: RDS Proxy's 28000 and
 //     PgBouncer's 08P01, and PostgreSQL's texts that PgBouncer hands on.
 func (e Engine) Rejected(err error) bool {
 	return err != nil && !serverErrors(err, func(pg *pgconn.PgError) bool { return !rejected(pg) })
+}
+
+// CheckedElsewhere reports whether the server had another one check the password, by LDAP,
+// PAM, RADIUS or BSD, which says no also if it cannot be reached.
+func (e Engine) CheckedElsewhere(err error) bool {
+	return err != nil && !serverErrors(err, func(pg *pgconn.PgError) bool { return !checkedElsewhere(pg) })
 }
 
 // NoDatabase reports whether the server has no database of the name: 3D000, whatever
@@ -149,19 +143,41 @@ func rejected(pg *pgconn.PgError) bool {
 	case invalidPassword:
 		return true
 	case invalidAuthorization:
-		switch pg.Routine {
-		case "InitializeSessionUserId":
+		if pg.Routine == "InitializeSessionUserId" {
 			return true
-		case "":
-			return rdsProxy.MatchString(pg.Message) || role.MatchString(pg.Message)
 		}
+		return checkedElsewhere(pg) || pg.Routine == "" && (rdsProxy.MatchString(pg.Message) || role.MatchString(pg.Message))
 	case protocolViolation:
-		return pg.Routine == "" && (pgBouncer.MatchString(pg.Message) || role.MatchString(pg.Message))
+		return checkedElsewhere(pg) || pg.Routine == "" && (pgBouncer.MatchString(pg.Message) || role.MatchString(pg.Message))
+	}
+	return false
+}
+
+// checkedElsewhere is for one error. The server localises its text, but not the names of
+// methods, of which the user's name may be one.
+func checkedElsewhere(pg *pgconn.PgError) bool {
+	switch {
+	case pg.Code == invalidAuthorization && pg.Routine == "auth_failed":
+		return elsewhere.MatchString(quoted.ReplaceAllString(pg.Message, " "))
+	case pg.Code == invalidAuthorization || pg.Code == protocolViolation:
+		return pg.Routine == "" && proxyElsewhere.MatchString(pg.Message)
 	}
 	return false
 }
 
 var (
+	// What is in quotation marks of any language, from the first to the last: the name in
+	// them may hold some. An apostrophe behind a letter is none.
+	quoted = regexp.MustCompile(`(?s)(["„“”«»‹›‘‚「『]|(^|[^\pL])').*["„“”«»‹›‘’」』']`)
+
+	// The methods of auth_failed, of auth.c in PostgreSQL 9.6 to 18, that check a password
+	// elsewhere, as words: letters other than A to Z may be next to one, as in Japanese.
+	// The last two are RADIUS in the Swedish and Georgian texts of PostgreSQL 15.
+	elsewhere = regexp.MustCompile(`(^|[^0-9A-Za-z_])(LDAP|PAM|RADIUS|BSD|RADOUS|რადიუსით)($|[^0-9A-Za-z_])`)
+
+	// The same from PgBouncer: its own for auth_type pam and ldap, and PostgreSQL's.
+	proxyElsewhere = regexp.MustCompile(`^(PAM|LDAP) authentication failed$|^(LDAP|PAM|RADIUS|BSD) authentication failed for user ".+"$`)
+
 	// https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/rds-proxy.troubleshooting.html
 	// spells its own name in two ways. Not here: its texts about IAM tokens.
 	rdsProxy = regexp.MustCompile(`^This RDS [Pp]roxy has no credentials for the role .+?\. Check the credentials for this role and try again\.?$` +

@@ -11,6 +11,17 @@ import (
 // Words is this package's vocabulary.
 var Words = words
 
+// SASLprep returns a password as SCRAM wants it.
+func SASLprep(password string) string {
+	if prepared, ok := saslprep(driver.NewPassword(password)); ok {
+		return prepared.Reveal()
+	}
+	return password
+}
+
+// SplitMethods is splitMethods.
+var SplitMethods = splitMethods
+
 // Attempts tells what of a Login is not in pgx's configuration: whether a server without
 // TLS is logged in to, and what server is wanted,
 // by the name of pgx's function for it: "ReadWrite".

@@ -23,9 +23,9 @@ var guideParams = drivertest.Cases(`
 	sslmode=verify-full => Plaintext=false, TLSConfig.InsecureSkipVerify=false
 	sslmode=allow => error: use prefer
 	sslmode=CANARY => error: one of disable, prefer, require, verify-ca, verify-full
-	sslrootcert=ca.pem&sslmode=require => Plaintext=false, TLSConfig.ClientCAs=set, TLSConfig.RootCAs=set, TLSConfig.VerifyPeerCertificate=set
-	sslrootcert=ca.pem&sslmode=verify-ca => Plaintext=false, TLSConfig.ClientCAs=set, TLSConfig.RootCAs=set, TLSConfig.VerifyPeerCertificate=set
-	sslrootcert=ca.pem&sslmode=verify-full => Plaintext=false, TLSConfig.ClientCAs=set, TLSConfig.InsecureSkipVerify=false, TLSConfig.RootCAs=set
+	sslrootcert=ca.pem&sslmode=require => Plaintext=false, TLSConfig.RootCAs=set, TLSConfig.VerifyPeerCertificate=set
+	sslrootcert=ca.pem&sslmode=verify-ca => Plaintext=false, TLSConfig.RootCAs=set, TLSConfig.VerifyPeerCertificate=set
+	sslrootcert=ca.pem&sslmode=verify-full => Plaintext=false, TLSConfig.InsecureSkipVerify=false, TLSConfig.RootCAs=set
 	sslrootcert=system => Plaintext=false, TLSConfig.ClientCAs=set, TLSConfig.InsecureSkipVerify=false, TLSConfig.RootCAs=set
 	sslrootcert=system&sslmode=require => error: sslmode=verify-full
 	sslrootcert=CANARY.pem => error: nothing is verified
@@ -37,7 +37,9 @@ var guideParams = drivertest.Cases(`
 	sslcertmode=CANARY => error: one of disable, allow, require
 	sslsni=0 => TLSConfig.ServerName=""
 	sslsni=CANARY => error: one of 0, 1
-	sslnegotiation=direct => Plaintext=false, SSLNegotiation="direct", TLSConfig.NextProtos=["postgresql"]
+	sslnegotiation=direct&sslmode=require => Plaintext=false, SSLNegotiation="direct", TLSConfig.NextProtos=["postgresql"]
+	sslnegotiation=direct&sslrootcert=system => Plaintext=false, SSLNegotiation="direct", TLSConfig.ClientCAs=set, TLSConfig.InsecureSkipVerify=false, TLSConfig.NextProtos=["postgresql"], TLSConfig.RootCAs=set
+	sslnegotiation=direct => error: direct needs sslmode
 	sslnegotiation=direct&sslmode=disable => error: direct needs sslmode
 	sslnegotiation=direct&sslmode=prefer => error: direct needs sslmode
 
@@ -91,6 +93,8 @@ var guideParams = drivertest.Cases(`
 	sslMode=require => error: did you mean "sslmode"
 	encrypt=true => error: is not known
 	currentSchema=x => error: did you mean "search_path"
+	timeout=CANARY => error: did you mean "connect_timeout"
+	usessl=CANARY => error: did you mean "sslmode"
 `)
 
 // guideProperties are the properties of pgjdbc in docs/postgres.md, and what pgx gets of
@@ -107,7 +111,7 @@ var guideProperties = drivertest.Cases(`
 	sslmode=disable => Plaintext=false, TLSConfig=nil
 	sslmode=CANARY => error: one of disable
 	sslmode=allow => error: use prefer
-	sslNegotiation=direct => Plaintext=false, SSLNegotiation="direct", TLSConfig.NextProtos=["postgresql"]
+	sslNegotiation=direct&sslmode=require => Plaintext=false, SSLNegotiation="direct", TLSConfig.NextProtos=["postgresql"]
 	channelBinding=require => ChannelBinding="require", Plaintext=false
 	requireAuth=md5 => RequireAuth="md5"
 	kerberosServerName=pg => KerberosSrvName="pg"
@@ -141,7 +145,56 @@ var guideProperties = drivertest.Cases(`
 	preferQueryMode=extended =>
 	preferQueryMode=extendedCacheEverything =>
 	preferQueryMode=extendedForPrepared => error: without a counterpart
+	preferQueryMode=simple&prepareThreshold=0 => DefaultQueryExecMode=simple protocol
+	preferQueryMode=extendedCacheEverything&prepareThreshold=0 => DefaultQueryExecMode=exec
+	prepareThreshold=0&preparedStatementCacheQueries=0 => DefaultQueryExecMode=exec
+	prepareThreshold=0&default_query_exec_mode=exec => error: are the same
+	preparedStatementCacheQueries=0 => DefaultQueryExecMode=exec
 	preparedStatementCacheQueries=9 => StatementCacheCapacity=9
+	reWriteBatchedInserts=true =>
+	reWriteBatchedInserts=false =>
+	reWriteBatchedInserts=CANARY => error: without a counterpart
+	reWriteBatchedInsertsSize=128 =>
+	reWriteBatchedInsertsSize=CANARY => error: a number
+	defaultRowFetchSize=50 =>
+	adaptiveFetch=true =>
+	adaptiveFetchMinimum=10 =>
+	adaptiveFetchMaximum=-1 =>
+	assumeMinServerVersion=12 =>
+	databaseMetadataCacheFields=65536 =>
+	databaseMetadataCacheFieldsMiB=5 =>
+	disableColumnSanitiser=true =>
+	hostRecheckSeconds=10 =>
+	preparedStatementCacheSizeMiB=5 =>
+	receiveBufferSize=-1 =>
+	sendBufferSize=65536 =>
+	stringtype=unspecified =>
+	stringtype=varchar =>
+	stringtype=CANARY => error: without a counterpart
+	logUnclosedConnections=false =>
+	logUnclosedConnections=true => error: without a counterpart
+	loggerLevel=OFF =>
+	loggerLevel=DEBUG => error: driver.Options.Logger
+	allowEncodingChanges=false =>
+	allowEncodingChanges=true => error: UTF8
+	autosave=never =>
+	autosave=always => error: without a counterpart
+	binaryTransfer=true =>
+	binaryTransfer=false => error: default_query_exec_mode
+	cleanupSavepoints=false =>
+	cleanupSavepoints=true => error: without a counterpart
+	convertBooleanToNumeric=false =>
+	convertBooleanToNumeric=true => error: without a counterpart
+	escapeSyntaxCallMode=select =>
+	escapeSyntaxCallMode=call => error: without a counterpart
+	hideUnprivilegedObjects=false =>
+	hideUnprivilegedObjects=true => error: without a counterpart
+	logServerErrorDetail=true =>
+	logServerErrorDetail=false => error: a field of the error
+	quoteReturningIdentifiers=true =>
+	quoteReturningIdentifiers=false => error: without a counterpart
+	readOnlyMode=transaction =>
+	readOnlyMode=always => error: without a counterpart
 	tcpKeepAlive=true =>
 	tcpKeepAlive=false =>
 	tcpNoDelay=true =>
@@ -166,7 +219,6 @@ var guideProperties = drivertest.Cases(`
 	sslpasswordcallback=CANARY => error: driver.Options.TLS
 	socketFactory=CANARY => error: Engine.Configure
 	localSocketAddress=CANARY => error: Engine.Configure
-	loggerLevel=CANARY => error: driver.Options.Logger
 	loggerFile=CANARY => error: driver.Options.Logger
 	application_name=x => RuntimeParams[application_name]="x"
 	encrypt=true => error: is not known

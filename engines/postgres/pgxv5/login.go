@@ -1,8 +1,8 @@
 package pgxv5
 
 import (
+	"cmp"
 	"context"
-	"crypto/tls"
 	sqldriver "database/sql/driver"
 	"errors"
 	"fmt"
@@ -31,11 +31,13 @@ type login struct {
 // A host is one of a login's, with its configuration but for the credentials.
 type host struct {
 	config    *pgx.ConnConfig // not changed
-	plaintext bool            // TLS is only wanted if the server has it
+	tls       *tlsSettings
+	plaintext bool // TLS is only wanted if the server has it
 }
 
-// Prepare parses the parameters with pgx, once for each host, since the name that a
-// certificate has to have follows from it. Files that they name are read now.
+// Prepare parses the parameters with pgx, once for each host, because the name that a
+// certificate has to have follows from it. The files that they name are read now, and not
+// again.
 func (e Engine) Prepare(ep driver.Endpoint) (driver.Login, error) {
 	if err := e.CheckParams(ep.Params); err != nil {
 		return nil, err
@@ -44,27 +46,22 @@ func (e Engine) Prepare(ep driver.Endpoint) (driver.Login, error) {
 	if err != nil {
 		return nil, err
 	}
+	t, err := newTLSSettings(ep)
+	if err != nil {
+		return nil, err
+	}
 	l := &login{configure: e.Configure}
 	for _, a := range addrs {
-		config, err := parseConfig(a, ep)
+		config, err := parseConfig(a, ep, t.params)
 		if err != nil {
 			return nil, err
 		}
+		h := host{config: config, tls: t}
 		// The fall-back of prefer, which attempt.connect does its own way.
-		h := host{config: config, plaintext: len(config.Fallbacks) > 0}
+		h.plaintext = len(config.Fallbacks) > 0 && !t.required
 		config.Fallbacks = nil
-		// A server that passes as one without TLS does not have these.
-		if ep.Params["sslcertmode"] == "require" || ep.Params["channel_binding"] == "require" {
-			h.plaintext = false
-		}
 		if config.TLSConfig != nil {
-			name := jdbcurl.ServerName(a.Host)
-			if ep.TLS != nil {
-				config.TLSConfig = mergeTLS(ep.TLS, config.TLSConfig, ep.Params, name)
-				h.plaintext = false
-			} else if config.TLSConfig.ServerName == a.Host {
-				config.TLSConfig.ServerName = name
-			}
+			config.TLSConfig = t.apply(config.TLSConfig, a.Host)
 		}
 		// Connect calls it, to keep a server that is accepted but not preferred.
 		l.validate, config.ValidateConnect = config.ValidateConnect, nil
@@ -96,10 +93,10 @@ var unset = map[string]string{
 	// PGAPPNAME, PGOPTIONS and PGTZ become settings of the server: see parseConfig.
 }
 
-// parseConfig has pgx parse a connection string with everything but credentials.
-func parseConfig(a jdbcurl.Address, ep driver.Endpoint) (*pgx.ConnConfig, error) {
+// parseConfig has pgx parse a connection string with everything but credentials and files.
+func parseConfig(a jdbcurl.Address, ep driver.Endpoint, params map[string]string) (*pgx.ConnConfig, error) {
 	settings := maps.Clone(unset)
-	maps.Copy(settings, ep.Params)
+	maps.Copy(settings, params)
 	settings["host"] = a.Host
 	settings["port"] = strconv.Itoa(a.Port)
 	settings["dbname"] = ep.Database
@@ -154,31 +151,10 @@ func connString(settings map[string]string) string {
 	return b.String()
 }
 
-// mergeTLS returns the caller's TLS configuration with what parameters say besides;
-// they can make it stricter, not laxer.
-func mergeTLS(callers, parsed *tls.Config, params map[string]string, name string) *tls.Config {
-	t := callers.Clone()
-	if t.ServerName == "" {
-		t.ServerName = name
-	}
-	if parsed.RootCAs != nil {
-		t.RootCAs = parsed.RootCAs
-	}
-	if len(parsed.Certificates) > 0 {
-		t.Certificates = parsed.Certificates
-	}
-	if len(t.NextProtos) == 0 {
-		t.NextProtos = parsed.NextProtos // what sslnegotiation=direct needs
-	}
-	if mode := params["sslmode"]; mode == "verify-ca" || mode == "verify-full" || params["sslrootcert"] == "system" {
-		t.InsecureSkipVerify = false
-	}
-	return t
-}
-
 // Connect makes one attempt after the other, until a server is the one wanted.
 func (l *login) Connect(ctx context.Context, c driver.Credentials) (sqldriver.Conn, error) {
 	var errs []error
+	reason := ""
 	var spare *stdlib.Conn // of a server that is not preferred
 	stopped := false
 	for a, err := range l.attempts(ctx) {
@@ -191,6 +167,7 @@ func (l *login) Connect(ctx context.Context, c driver.Credentials) (sqldriver.Co
 			return conn, nil
 		}
 		errs = append(errs, inner(err)...)
+		reason = cmp.Or(reason, a.tlsReason(err))
 		stopped = ctx.Err() != nil || conn == nil && !mayGoOn(err)
 		var notPreferred *pgconn.NotPreferredError
 		if spare == nil && errors.As(err, &notPreferred) {
@@ -209,7 +186,7 @@ func (l *login) Connect(ctx context.Context, c driver.Credentials) (sqldriver.Co
 	if err := ctx.Err(); err != nil && !errors.Is(errors.Join(errs...), err) {
 		errs = append(errs, err)
 	}
-	return nil, newConnectError(c.User, l.hosts[0].config.Database, errs)
+	return nil, newConnectError(reason, c.User, l.hosts[0].config.Database, errs)
 }
 
 // attempts yields an attempt for each address of each host, or the error that kept
@@ -237,6 +214,7 @@ func (l *login) attempts(ctx context.Context) iter.Seq2[*attempt, error] {
 			for j, addr := range addrs {
 				a := &attempt{
 					config:    config,
+					tls:       h.tls,
 					addr:      addr,
 					plaintext: h.plaintext,
 					validate:  l.validate,

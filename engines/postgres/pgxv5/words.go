@@ -3,8 +3,6 @@ package pgxv5
 import (
 	"cmp"
 	"errors"
-	"fmt"
-	"maps"
 	"math"
 	"strconv"
 	"strings"
@@ -41,6 +39,7 @@ var words = &vocabulary.Vocabulary{
 	Vendor:     "pgx",
 	Params:     params,
 	Refused:    refused,
+	Meant:      meant,
 	Properties: properties,
 	Absent:     absent,
 	Together:   checkTogether,
@@ -55,7 +54,7 @@ var words = &vocabulary.Vocabulary{
 
 // params are the parameters that pgx itself reads out of a connection string: the
 // list notRuntimeParams in pgconn's config.go and what pgx.ParseConfig takes out
-// of RuntimeParams, of v5.12.0. Not among them: host, port and database, which the
+// of RuntimeParams, of v5.13.0. Not among them: host, port and database, which the
 // Connector has, user and all that may bring a password or another service
 // (password, passfile, sslpassword, service, servicefile).
 var params = map[string]vocabulary.Param{
@@ -75,14 +74,23 @@ var params = map[string]vocabulary.Param{
 	"min_protocol_version":       {Check: vocabulary.OneOf("3.0", "3.2", "latest")},
 	"max_protocol_version":       {Check: vocabulary.OneOf("3.0", "3.2", "latest")},
 	"default_query_exec_mode":    {Check: vocabulary.OneOf("cache_statement", "cache_describe", "describe_exec", "exec", "simple_protocol")},
-	"statement_cache_capacity":   {Check: vocabulary.Number("a number of statements", 0, math.MaxInt32)},
-	"description_cache_capacity": {Check: vocabulary.Number("a number of statements", 0, math.MaxInt32)},
+	"statement_cache_capacity":   {Check: statements},
+	"description_cache_capacity": {Check: statements},
 
 	// The server's own, not a setting: "-c name=value -c …".
 	"options": {},
 }
 
-var seconds = vocabulary.Number("a number of seconds", 0, math.MaxInt32)
+// meant are names that people bring along from other drivers.
+var meant = map[string]string{
+	"timeout": "connect_timeout", "connectiontimeout": "connect_timeout", "logintimeout": "connect_timeout",
+	"usessl": "sslmode", "encrypt": "sslmode", "tls": "sslmode",
+}
+
+var (
+	seconds    = vocabulary.Number("a number of seconds", 0, math.MaxInt32)
+	statements = vocabulary.Number("a number of statements", 0, math.MaxInt32)
+)
 
 // refused are parameters that are known and not taken, with the reason.
 var refused = map[string]string{
@@ -91,64 +99,6 @@ var refused = map[string]string{
 	"ssl":                   `it is spelt "sslmode"`,
 	"session_authorization": "the secret says as whom to connect",
 }
-
-// properties are those that pgjdbc's PGProperty.java knows (42.7.14) and pgx does
-// not by the same name. What makes no difference in Go sets nothing.
-var properties = map[string]vocabulary.Property{
-	"ApplicationName":               {Param: "application_name"},
-	"currentSchema":                 {Param: "search_path"},
-	"connectTimeout":                {Param: "connect_timeout"},
-	"sslmode":                       {Param: "sslmode", Translate: func(v string) (string, error) { return strings.ToLower(v), nil }},
-	"sslNegotiation":                {Param: "sslnegotiation"},
-	"channelBinding":                {Param: "channel_binding"},
-	"requireAuth":                   {Param: "require_auth"},
-	"kerberosServerName":            {Param: "krbsrvname"},
-	"preparedStatementCacheQueries": {Param: "statement_cache_capacity"},
-	"targetServerType":              {Param: "target_session_attrs", Translate: targetServerType},
-	"readOnly":                      vocabulary.Choose("default_transaction_read_only", "true", "on", "false", ""),
-	"preferQueryMode": vocabulary.Choose("default_query_exec_mode",
-		"simple", "simple_protocol", "extended", "", "extendedCacheEverything", "cache_statement"),
-	"prepareThreshold": {Param: "default_query_exec_mode", Translate: prepareThreshold},
-
-	"databaseName": {Apply: databaseName}, // of pgjdbc's data sources
-	"ssl":          {Apply: ssl, Bare: true},
-	"loginTimeout": {Param: "connect_timeout", Apply: loginTimeout},
-
-	"gssEncMode":         vocabulary.Only("", "disable", "allow", "prefer"),
-	"loadBalanceHosts":   vocabulary.Only("", "false"),
-	"protocolVersion":    vocabulary.Only("", "3", "3.0"),
-	"socketTimeout":      vocabulary.Only("the context of a query ends it", "0"),
-	"queryTimeout":       vocabulary.Only("the context of a query ends it", "0"),
-	"tcpKeepAlive":       vocabulary.Only("", "true", "false"), // Go has it on
-	"tcpNoDelay":         vocabulary.Only("", "true"),
-	"sslfactory":         vocabulary.None("sslmode=require does without verification, driver.Options.TLS names authorities"),
-	"sslfactoryarg":      vocabulary.None("sslrootcert or driver.Options.TLS names authorities"),
-	"socketFactory":      vocabulary.None("Engine.Configure sets a dialer"),
-	"localSocketAddress": vocabulary.None("Engine.Configure sets a dialer"),
-
-	"loggerFile":          vocabulary.None("driver.Options.Logger takes a logger"),
-	"loggerLevel":         vocabulary.None("driver.Options.Logger takes a logger"),
-	"sslhostnameverifier": vocabulary.None("driver.Options.TLS has a ServerName"),
-	"sslpasswordcallback": vocabulary.None("driver.Options.TLS takes a certificate"),
-	"PGDBNAME":            vocabulary.None("the URL has a place for it"),
-	"PGHOST":              vocabulary.None("the URL has a place for it"),
-	"PGPORT":              vocabulary.None("the URL has a place for it"),
-}
-
-// absent are the rest of pgjdbc's properties.
-const absent = `
-	adaptiveFetch adaptiveFetchMaximum adaptiveFetchMinimum allowEncodingChanges assumeMinServerVersion
-	authenticationPluginClassName autosave binaryTransfer binaryTransferDisable binaryTransferEnable
-	cancelSignalTimeout classLoaderStrategy cleanupSavepoints connectExecutor connectExecutorArg
-	convertBooleanToNumeric databaseMetadataCacheFields databaseMetadataCacheFieldsMiB
-	defaultRowFetchSize disableColumnSanitiser escapeSyntaxCallMode flushCacheOnDdl
-	groupStartupParameters gsslib gssResponseTimeout gssUseDefaultCreds hideUnprivilegedObjects
-	hostRecheckSeconds jaasApplicationName jaasLogin logServerErrorDetail logUnclosedConnections
-	maxResultBuffer maxSendBufferSize preparedStatementCacheSizeMiB quoteReturningIdentifiers
-	readOnlyMode receiveBufferSize reWriteBatchedInserts reWriteBatchedInsertsSize scramMaxIterations
-	sendBufferSize sslResponseTimeout sspiServiceClass stringtype unknownLength useSpnego
-	xmlFactoryFactory
-`
 
 // checkMode checks sslmode.
 func checkMode(v string) error {
@@ -172,13 +122,13 @@ func checkTLS(params map[string]string) error {
 	switch {
 	case hasCert != hasKey:
 		return errors.New(`parameters "sslcert" and "sslkey" go together`)
-	case root == "system" && hasMode && mode != "verify-full":
+	case root == system && hasMode && mode != "verify-full":
 		// So libpq. pgx takes it for verify-full, even over disable.
 		return errors.New(`parameter "sslrootcert": system needs sslmode=verify-full`)
-	case hasRoot && root != "system" && (!hasMode || optional):
+	case hasRoot && root != system && (!hasMode || optional):
 		// libpq and pgx take it and verify nothing.
 		return errors.New(`parameter "sslrootcert" needs sslmode=verify-full or verify-ca, or nothing is verified`)
-	case params["sslnegotiation"] == "direct" && optional:
+	case params["sslnegotiation"] == "direct" && (optional || !hasMode && root != system):
 		return errors.New(`parameter "sslnegotiation": direct needs sslmode=require, verify-ca or verify-full`)
 	}
 	return nil
@@ -235,76 +185,5 @@ func checkSetting(name, _ string) error {
 	if strings.HasPrefix(strings.ToLower(name), "_pq_.") {
 		return errors.New("it is an option of the protocol, not a setting of the session")
 	}
-	return nil
-}
-
-// targetServerType has master, slave and preferSlave as HostRequirement.java has
-// them. pgjdbc tells a primary by transaction_read_only, as read-write does.
-func targetServerType(v string) (string, error) {
-	switch strings.NewReplacer("lave", "econdary", "master", "primary").Replace(v) {
-	case "any":
-		return "", nil
-	case "primary":
-		return "read-write", nil
-	case "secondary":
-		return "read-only", nil
-	case "preferSecondary":
-		return "prefer-standby", nil
-	}
-	return "", errors.New("a value without a counterpart in pgx; there are any, primary, secondary and preferSecondary")
-}
-
-// prepareThreshold is how often a statement is used before it is prepared. pgx prepares at
-// the first use. 0 is for connection poolers that cannot keep prepared statements.
-func prepareThreshold(v string) (string, error) {
-	n, err := strconv.Atoi(v)
-	switch {
-	case err != nil || n < 0:
-		return "", errors.New("it has to be a number of executions")
-	case n == 0:
-		return "exec", nil
-	}
-	return "", nil
-}
-
-func databaseName(t *vocabulary.Translation, p vocabulary.Pair) error {
-	if t.Database != "" {
-		return errors.New(`property "databaseName": the URL has a database already`)
-	}
-	t.Database = p.Value
-	return nil
-}
-
-// ssl is SSL required, by pgjdbc, for "any non-null value". In fact true or empty means
-// verify-full where there is no sslmode, and all else prefer.
-func ssl(t *vocabulary.Translation, p vocabulary.Pair) error {
-	switch strings.ToLower(p.Value) {
-	case "", "true":
-		t.Notes["sslmode"] = "verify-full"
-	case "false":
-	default:
-		return errors.New(`property "ssl": it has to be true or false`)
-	}
-	return nil
-}
-
-func loginTimeout(t *vocabulary.Translation, p vocabulary.Pair) error {
-	if err := seconds(p.Value); err != nil {
-		return fmt.Errorf("property %q: %w", p.Name, err)
-	}
-	if !isZero(p.Value) { // 0 is none
-		t.Notes["connect_timeout"] = p.Value
-	}
-	return nil
-}
-
-// finish settles what depends on two properties: sslmode takes precedence over ssl. pgx's
-// connect_timeout is for the whole login, as pgjdbc's loginTimeout is; its connectTimeout is
-// for the dial alone.
-func finish(t *vocabulary.Translation) error {
-	if _, ok := t.Params["sslmode"]; ok {
-		delete(t.Notes, "sslmode")
-	}
-	maps.Copy(t.Params, t.Notes)
 	return nil
 }

@@ -42,7 +42,7 @@ type Server struct {
 	mu      sync.Mutex
 	logins  []Login
 	queries []Query
-	cancels int
+	cancels []bool // whether over TLS
 }
 
 // An Error is what a server says.
@@ -113,15 +113,20 @@ func (s *Server) Queries() []Query {
 	return slices.Clone(s.queries)
 }
 
+// Cancels returns the requests to cancel a query so far, each with whether it came over TLS.
+func (s *Server) Cancels() []bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.cancels)
+}
+
 // WaitClosed checks that all connections come to an end, and that none was there to
 // cancel a query.
 func (s *Server) WaitClosed(tb testing.TB) {
 	tb.Helper()
 	s.Listener.WaitClosed(tb)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.cancels > 0 {
-		tb.Errorf("the server got %d requests to cancel", s.cancels)
+	if n := len(s.Cancels()); n > 0 {
+		tb.Errorf("the server got %d requests to cancel", n)
 	}
 }
 
@@ -189,8 +194,9 @@ func (ss *session) startup() (ok bool) {
 			return true
 		case *pgproto3.CancelRequest:
 			ss.s.mu.Lock()
-			ss.s.cancels++
+			ss.s.cancels = append(ss.s.cancels, ss.login.TLS)
 			ss.s.mu.Unlock()
+			_ = ss.raw.Close() // the client waits for it
 			return false
 		default: // GSSENCRequest
 			return false

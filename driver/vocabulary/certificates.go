@@ -139,7 +139,20 @@ func splitPEM(text []byte) ([]*pem.Block, error) {
 		}
 		blocks = append(blocks, b)
 	}
-	begins, ends, last := 0, 0, []byte(nil)
+	begins, ends, torn := countPEM(text)
+	switch {
+	case torn || begins > ends:
+		return nil, errors.New("it is cut off: a block in PEM has no end")
+	case begins != len(blocks) || ends != len(blocks):
+		return nil, errors.New("a block in PEM is damaged")
+	}
+	return blocks, nil
+}
+
+// countPEM returns how many lines begin and end a block, and whether the last line is a part
+// of one that does.
+func countPEM(text []byte) (begins, ends int, torn bool) {
+	var last []byte
 	for line := range bytes.Lines(text) {
 		switch {
 		case bytes.HasPrefix(line, begin):
@@ -149,13 +162,5 @@ func splitPEM(text []byte) ([]*pem.Block, error) {
 		}
 		last = line
 	}
-	// The first line of a block may have been cut off.
-	torn := len(last) > 0 && last[0] == '-' && (bytes.HasPrefix(begin, last) || bytes.HasPrefix(end, last))
-	switch {
-	case torn || begins > ends:
-		return nil, errors.New("it is cut off: a block in PEM has no end")
-	case begins != len(blocks) || ends != len(blocks):
-		return nil, errors.New("a block in PEM is damaged")
-	}
-	return blocks, nil
+	return begins, ends, len(last) > 0 && (bytes.HasPrefix(begin, last) || bytes.HasPrefix(end, last))
 }

@@ -52,7 +52,6 @@ func (e Engine) Prepare(ep driver.Endpoint) (driver.Login, error) {
 	var settings map[string]string
 	ep.Params, settings = split(ep.Params)
 	pg := pgxv5.Engine{Configure: func(c *pgx.ConnConfig) error {
-		c.RequireAuth = "!scram-sha-256" // which Redshift has not, so no password is prepared for it
 		maps.Copy(c.RuntimeParams, settings)
 		if e.Configure != nil {
 			return e.Configure(c)

@@ -183,10 +183,15 @@ func (l *login) Connect(ctx context.Context, c driver.Credentials) (sqldriver.Co
 		return spare, nil
 	}
 	hangUp(spare)
+	return nil, newConnectError(reason, c.User, l.hosts[0].config.Database, withContext(ctx, errs))
+}
+
+// withContext adds the context's error, if it has ended and nothing tells.
+func withContext(ctx context.Context, errs []error) []error {
 	if err := ctx.Err(); err != nil && !errors.Is(errors.Join(errs...), err) {
-		errs = append(errs, err)
+		return append(errs, err)
 	}
-	return nil, newConnectError(reason, c.User, l.hosts[0].config.Database, errs)
+	return errs
 }
 
 // attempts yields an attempt for each address of each host, or the error that kept

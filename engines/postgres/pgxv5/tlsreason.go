@@ -111,15 +111,24 @@ func (t *tlsSettings) handshakeReason(err error, config *tls.Config, optional bo
 		version, _ := strconv.ParseUint(m[1], 16, 16)
 		return fmt.Sprintf("the server offers %s, and the lowest version that is accepted is %s", tls.VersionName(uint16(version)), lowest)
 	}
-	switch remote := (*net.OpError)(nil); {
+	switch {
 	case inner.Error() == "server refused TLS connection" && optional:
 		return "the server answers the request for it with neither yes nor no"
 	case inner.Error() == "server refused TLS connection":
 		return fmt.Sprintf("the server does not have it, and %s requires it", t.askedBy)
 	case errors.As(err, &record):
 		return "the server's answer is something else"
-	case !errors.As(err, &remote) || remote.Op != "remote error":
+	}
+	var remote *net.OpError
+	if !errors.As(err, &remote) || remote.Op != "remote error" {
 		return ""
+	}
+	return alertReason(inner, config, lowest)
+}
+
+// alertReason is for a handshake that the server has ended.
+func alertReason(inner error, config *tls.Config, lowest string) string {
+	switch {
 	case inner.Error() == "tls: protocol version not supported":
 		return "the server offers no version from " + lowest + " on, which is the lowest that is accepted"
 	case aboutClient.MatchString(inner.Error()) && len(config.Certificates) == 0 && config.GetClientCertificate == nil:

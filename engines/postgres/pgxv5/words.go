@@ -110,25 +110,39 @@ func checkMode(v string) error {
 
 // checkTogether checks parameters that depend on each other.
 func checkTogether(params map[string]string) error {
-	return cmp.Or(checkTLS(params), checkVersions(params), checkCaches(params))
+	return cmp.Or(checkPair(params), checkTLS(params), checkVersions(params), checkCaches(params))
+}
+
+func checkPair(params map[string]string) error {
+	_, hasCert := params["sslcert"]
+	_, hasKey := params["sslkey"]
+	if hasCert != hasKey {
+		return errors.New(`parameters "sslcert" and "sslkey" go together`)
+	}
+	return nil
 }
 
 func checkTLS(params map[string]string) error {
 	mode, hasMode := params["sslmode"]
 	root, hasRoot := params["sslrootcert"]
-	_, hasCert := params["sslcert"]
-	_, hasKey := params["sslkey"]
 	optional := mode == "prefer" || mode == "disable"
 	switch {
-	case hasCert != hasKey:
-		return errors.New(`parameters "sslcert" and "sslkey" go together`)
 	case root == system && hasMode && mode != "verify-full":
 		// So libpq. pgx takes it for verify-full, even over disable.
 		return errors.New(`parameter "sslrootcert": system needs sslmode=verify-full`)
 	case hasRoot && root != system && (!hasMode || optional):
 		// libpq and pgx take it and verify nothing.
 		return errors.New(`parameter "sslrootcert" needs sslmode=verify-full or verify-ca, or nothing is verified`)
-	case params["sslnegotiation"] == "direct" && (optional || !hasMode && root != system):
+	case optional || !hasMode && root != system:
+		return checkDirect(params)
+	}
+	return nil
+}
+
+// checkDirect is for parameters that do not require TLS, which libpq takes for an error with a
+// handshake that begins at once.
+func checkDirect(params map[string]string) error {
+	if params["sslnegotiation"] == "direct" {
 		return errors.New(`parameter "sslnegotiation": direct needs sslmode=require, verify-ca or verify-full`)
 	}
 	return nil

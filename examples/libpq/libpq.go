@@ -56,7 +56,9 @@ var _ driver.Engine = Engine{}
 func (Engine) Info() driver.Info {
 	names := []string{"postgres", "postgresql", "aurora-postgresql"}
 	return driver.Info{Name: "libpq", Schemes: []string{"postgresql"}, Port: 5432, Database: "postgres",
-		Accepts: func(engine string) bool { return slices.Contains(names, engine) }}
+		Accepts: func(engine string) bool { return slices.Contains(names, engine) },
+		// Else TLS is always on. Info.Files is nil: lib/pq reads sslrootcert at each connect.
+		TurnsTLSOff: func(params map[string]string) bool { return params["sslmode"] == "disable" }}
 }
 
 // ParseURL parses a URL of PostgreSQL's JDBC driver.

@@ -1,7 +1,6 @@
 package integration_test
 
 import (
-	"crypto/tls"
 	"database/sql"
 	sqldriver "database/sql/driver"
 	"encoding/pem"
@@ -13,7 +12,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	gomysql "github.com/go-sql-driver/mysql"
 	"github.com/jackc/pgx/v5"
@@ -129,7 +127,7 @@ func likeMySQL(e *engine) *engine {
 	e.roomy, e.packed = []string{"--max-connections=300"}, []string{"--max-connections=700"}
 	e.urls = urls(e.name)
 	e.encrypted = byCipher("SHOW SESSION STATUS LIKE 'Ssl_cipher'")
-	e.noTLS, e.anyTLS, e.mayTLS, e.verify = "tls=false", "tls=skip-verify", "tls=preferred", mysqlVerify
+	e.noTLS, e.anyTLS, e.mayTLS, e.verify = "tls=false", "tls=skip-verify", "tls=preferred", func(_ testing.TB, ca *testdb.CA) string { return "ssl-ca=" + ca.File }
 	e.verifyURL = verifyURL(e.name)
 	return e
 }
@@ -148,7 +146,7 @@ func likeSQLServer(e *engine) *engine {
 	if e.encrypted == nil {
 		e.encrypted = encryptedSQLServer
 	}
-	e.noTLS, e.anyTLS, e.mayTLS = "encrypt=disable", "encrypt=true&trustservercertificate=true", "encrypt=optional"
+	e.noTLS, e.anyTLS, e.mayTLS = "encrypt=disable", "encrypt=true&trustservercertificate=true", "encrypt=optional&trustservercertificate=true"
 	e.verifyURL = "sqlserver://$address;databaseName=$database;user=$id;certificate=$ca"
 	e.verify = func(_ testing.TB, ca *testdb.CA) string { return "encrypt=true&certificate=" + ca.File }
 	e.lacks[closesSuperseded] = "go-mssqldb has no hook at check-out"
@@ -249,17 +247,6 @@ func mysqlConnector(e *env, user, password string) (sqldriver.Connector, error) 
 
 func (v *env) account(user, password string) vendordb.Account {
 	return vendordb.Account{Host: v.Host, Port: v.Port, Database: v.Database, User: user, Password: password}
-}
-
-// mysqlVerify registers the authority under a name of its own, as the vendor wants it.
-func mysqlVerify(t testing.TB, ca *testdb.CA) string {
-	t.Helper()
-	name := "ca" + strconv.FormatInt(time.Now().UnixNano(), 36)
-	if err := gomysql.RegisterTLSConfig(name, &tls.Config{RootCAs: ca.Pool, MinVersion: tls.VersionTLS12}); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { gomysql.DeregisterTLSConfig(name) })
-	return "tls=" + name
 }
 
 // encryptedSQLServer asks the administrator, since not everybody may see it.

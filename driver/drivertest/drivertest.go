@@ -93,7 +93,9 @@ var Passwords = []string{
 //   - a pooled connection is kept, and closed when it is superseded, without a failed
 //     query, if [driver.Info] says so;
 //   - there is TLS if it is asked for, verified for the host that is dialled, and no login
-//     in clear text then, whatever goes wrong: see [TLS].
+//     in clear text then, whatever goes wrong: see [TLS];
+//   - a secret whose "ssl" is true asks for it, without verification, if [driver.Info] has
+//     TurnsTLSOff.
 func Run(t *testing.T, s Server) {
 	t.Run("accept", s.accept)
 	t.Run("raw connection is the vendor's", s.raw)

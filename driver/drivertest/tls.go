@@ -57,6 +57,7 @@ type asking struct {
 	params  string
 	options *tls.Config
 	url     bool // TLS.URL asks for it
+	ssl     bool // the secret's "ssl" is true
 }
 
 // askings returns all that the engine has.
@@ -103,6 +104,9 @@ func (s Server) tls(t *testing.T) {
 		})
 	}
 	t.Run("unknown authority", s.tlsUnknownAuthority)
+	if s.heedsSSL() {
+		t.Run("asked by the secret", s.tlsAskedBySecret)
+	}
 	if s.TLS.NoOptions {
 		t.Run("Options.TLS", s.tlsNoOptions)
 	} else {
@@ -166,7 +170,7 @@ func (s Server) loginFrom(t *testing.T, p *proxy, from, host string, how asking,
 	if from == "JDBC URL" {
 		dsn = "jdbc-secretsmanager:" + s.TLS.URL(net.JoinHostPort(host, strconv.Itoa(p.Port)), dsn)
 	}
-	db := s.connectAs(t, user, password, dsn, how.options, map[string]any{"host": inSecret, "port": p.Port})
+	db := s.connectAs(t, user, password, dsn, how.options, map[string]any{"host": inSecret, "port": p.Port, "ssl": how.ssl})
 	return &login{client: db, t: t, s: s, p: p}
 }
 
@@ -442,6 +446,9 @@ func (s Server) tlsWithout(t *testing.T) {
 	if s.TLS.IfAvailable != "" {
 		plain = append(plain, asking{name: "if available", params: s.TLS.IfAvailable})
 	}
+	if s.heedsSSL() && s.TLS.Off != "" {
+		plain = append(plain, asking{name: "off, and asked by the secret", params: s.TLS.Off, ssl: true})
+	}
 	for _, how := range plain {
 		t.Run(how.name, func(t *testing.T) { s.login(t, s.newProxy(t), s.right(), how, Passwords[0]).wantPlain() })
 	}
@@ -457,6 +464,9 @@ func (s Server) tlsWithout(t *testing.T) {
 			asked = append(asked, s.insisting())
 		}
 		asked = append(asked, asking{name: "Options.TLS without verification", options: &tls.Config{InsecureSkipVerify: true}})
+	}
+	if s.heedsSSL() {
+		asked = append(asked, s.askingBySecret()...)
 	}
 	for _, how := range asked {
 		t.Run("asked by "+how.name, func(t *testing.T) { s.login(t, s.newProxy(t), s.right(), how, Passwords[0]).wantRefused() })

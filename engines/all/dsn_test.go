@@ -173,7 +173,7 @@ func TestBadDataSourceNamesOfVendors(t *testing.T) {
 		{"mariadb", "jdbc-secretsmanager:mariadb://h1,CANARY/db?user=prod/app", driver.ErrBadDSN, "more than one host"},
 		{"sqlserver", "jdbc-secretsmanager:sqlserver://h1,CANARY;user=prod/app", driver.ErrBadDSN, "several hosts"},
 		{"db2", "jdbc-secretsmanager:db2://h1,CANARY/db:user=prod/app;", driver.ErrBadDSN, "several hosts"},
-		{"mysql", "jdbc-secretsmanager:mysql:replication://h/db?user=prod/app", driver.ErrBadDSN, "mysql://host:port/database"},
+		{"mysql", "jdbc-secretsmanager:mysql:replication://h1,CANARY/db?user=prod/app", driver.ErrBadDSN, "more than one host"},
 		{"oracle", "jdbc-secretsmanager:oracle:thin:scott/CANARY@//h/ORCL?user=prod/app", driver.ErrBadDSN, "credentials"},
 		{"oracle", "jdbc-secretsmanager:oracle:oci:@CANARY?user=prod/app", driver.ErrBadDSN, "oci"},
 		{"oracle", "prod/app?ssl verify=true", driver.ErrBadDSN, `"ssl verify"`},

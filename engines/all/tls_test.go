@@ -268,10 +268,7 @@ func TestTLSPageProduction(t *testing.T) {
 			t.Fatalf("the page has the unknown engine %q", row[1])
 		}
 		want, params := "verified, the system's authorities", row[2]
-		switch {
-		case strings.HasSuffix(row[0], "`, with `Options.TLS` |"):
-			want, params = "verified, authorities of the program", "Options.TLS.RootCAs"
-		case strings.Contains(params, "/etc/rds/"):
+		if strings.Contains(params, "/etc/rds/") {
 			want = "verified, authorities of a file"
 		}
 		c.try(t, want, params, files.Replace(params))

@@ -57,7 +57,7 @@ func TestConformance(t *testing.T) {
 				},
 				TLS: &drivertest.TLS{
 					Names: names, Roots: certs.Pool, OnlyIfAsked: true, NoOptions: true,
-					Verified: "Security=SSL&SSLServerCertificate=" + authority, Unknown: "Security=SSL",
+					Verified: "Security=SSL&SSLServerCertificate=" + authority, Unknown: "Security=SSL", Off: "Security=NONE",
 					URL: func(address, id string) string {
 						return "db2://" + address + "/" + database + ":user=" + id + ";sslConnection=true;sslCertLocation=" + authority + ";"
 					},
@@ -117,18 +117,23 @@ func TestConnectionString(t *testing.T) {
 	r := &recorder{}
 	e := register(r)
 	for _, c := range []struct {
-		params map[string]string
-		want   string
+		params  map[string]string
+		encrypt bool
+		want    string
 	}{
-		{nil, "HOSTNAME=db.example.com;PORT=50000;PROTOCOL=TCPIP;DATABASE=SAMPLE;UID=u;PWD=a=b{c}\"d;"},
-		{params("CurrentSchema", "APP", "ConnectTimeout", "7"),
+		{nil, false, "HOSTNAME=db.example.com;PORT=50000;PROTOCOL=TCPIP;DATABASE=SAMPLE;UID=u;PWD=a=b{c}\"d;"},
+		{params("CurrentSchema", "APP", "ConnectTimeout", "7"), false,
 			"HOSTNAME=db.example.com;PORT=50000;PROTOCOL=TCPIP;DATABASE=SAMPLE;ConnectTimeout=7;CurrentSchema=APP;UID=u;PWD=a=b{c}\"d;"},
-		{params("Security", "SSL", "SSLServerCertificate", "/ca.pem"),
+		{params("Security", "SSL", "SSLServerCertificate", "/ca.pem"), false,
 			"HOSTNAME=db.example.com;PORT=50000;PROTOCOL=TCPIP;DATABASE=SAMPLE;SSLServerCertificate=/ca.pem;Security=SSL;SSLClientHostnameValidation=Basic;UID=u;PWD=a=b{c}\"d;"},
-		{params("Security", "SSL", "SSLClientHostnameValidation", "OFF"),
+		{params("Security", "SSL", "SSLClientHostnameValidation", "OFF"), false,
 			"HOSTNAME=db.example.com;PORT=50000;PROTOCOL=TCPIP;DATABASE=SAMPLE;SSLClientHostnameValidation=OFF;Security=SSL;UID=u;PWD=a=b{c}\"d;"},
+		{nil, true, "HOSTNAME=db.example.com;PORT=50000;PROTOCOL=TCPIP;DATABASE=SAMPLE;Security=SSL;UID=u;PWD=a=b{c}\"d;"},
+		{params("Security", "SSL"), true,
+			"HOSTNAME=db.example.com;PORT=50000;PROTOCOL=TCPIP;DATABASE=SAMPLE;Security=SSL;SSLClientHostnameValidation=Basic;UID=u;PWD=a=b{c}\"d;"},
+		{params("Security", "NONE"), false, "HOSTNAME=db.example.com;PORT=50000;PROTOCOL=TCPIP;DATABASE=SAMPLE;UID=u;PWD=a=b{c}\"d;"},
 	} {
-		l, err := e.Prepare(driver.Endpoint{Host: "db.example.com", Port: 50000, Database: "SAMPLE", Params: c.params})
+		l, err := e.Prepare(driver.Endpoint{Host: "db.example.com", Port: 50000, Database: "SAMPLE", Params: c.params, Encrypt: c.encrypt})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -36,7 +36,10 @@ func (e Engine) Info() driver.Info {
 		Accepts:          func(s string) bool { return strings.HasPrefix(s, "db2") },
 		Port:             50000,
 		DatabaseRequired: true,
-		MaxLogins:        3, // accounts are the operating system's, which may lock them
+		// TLS's files are read by the CLI driver, at each connect as far as its documentation
+		// goes, and not here: there are no Files.
+		TurnsTLSOff: func(params map[string]string) bool { return params[security] == securityNone },
+		MaxLogins:   3, // accounts are the operating system's, which may lock them
 	}
 }
 
@@ -53,13 +56,7 @@ func (e Engine) Prepare(ep driver.Endpoint) (driver.Login, error) {
 	s.add("port", "PORT", strconv.Itoa(ep.Port))
 	s.add("", "PROTOCOL", "TCPIP")
 	s.add("database's name", "DATABASE", ep.Database)
-	for _, name := range slices.Sorted(maps.Keys(ep.Params)) {
-		s.add("parameter "+strconv.Quote(name), name, ep.Params[name])
-	}
-	// Without it the CLI driver takes any certificate that its authority has signed.
-	if _, ok := ep.Params[hostnameValidation]; !ok && ep.Params["Security"] == "SSL" {
-		s.add("", hostnameValidation, "Basic")
-	}
+	s.addParams(ep)
 	if s.err != nil {
 		return nil, s.err
 	}
@@ -69,6 +66,23 @@ func (e Engine) Prepare(ep driver.Endpoint) (driver.Login, error) {
 		return nil, err
 	}
 	return &login{d, s, !hasTimeout}, nil
+}
+
+// addParams adds the parameters, and what they imply.
+func (s *connString) addParams(ep driver.Endpoint) {
+	for _, name := range slices.Sorted(maps.Keys(ep.Params)) {
+		if name != security || ep.Params[name] == securitySSL {
+			s.add("parameter "+strconv.Quote(name), name, ep.Params[name])
+		}
+	}
+	_, named := ep.Params[hostnameValidation]
+	switch {
+	case ep.Params[security] == securitySSL && !named:
+		// Without it the CLI driver takes any certificate that its authority has signed.
+		s.add("", hostnameValidation, "Basic")
+	case ep.Params[security] == "" && ep.Encrypt:
+		s.add("", security, securitySSL) // the CLI driver verifies the authority always
+	}
 }
 
 // lookUp returns the driver that is registered under the Engine's name.

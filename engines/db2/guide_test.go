@@ -17,7 +17,9 @@ import (
 // connection string, in upper case.
 var guideParams = drivertest.Cases(`
 	Security=SSL => SECURITY="SSL", SSLCLIENTHOSTNAMEVALIDATION="Basic"
-	Security=CANARY => error: one of SSL
+	Security=NONE =>
+	Security=CANARY => error: one of SSL, NONE
+	SSLServerCertificate=CANARY&Security=NONE => error: needs Security=SSL
 	SSLServerCertificate=/ca.pem&Security=SSL => SECURITY="SSL", SSLCLIENTHOSTNAMEVALIDATION="Basic", SSLSERVERCERTIFICATE="/ca.pem"
 	SSLServerCertificate=CANARY => error: needs Security=SSL
 	SSLServerCertificate=&Security=SSL => error: the name of a file
@@ -62,6 +64,11 @@ var guideParams = drivertest.Cases(`
 var guideProperties = drivertest.Cases(`
 	sslConnection=true => SECURITY="SSL", SSLCLIENTHOSTNAMEVALIDATION="Basic"
 	sslConnection=false =>
+	deferPrepares=true =>
+	deferPrepares=CANARY => error: without a counterpart
+	fullyMaterializeLobData=false =>
+	maxStatements=100 =>
+	maxStatements=CANARY => error: a number
 	sslConnection=CANARY => error: without a counterpart
 	sslCertLocation=/ca.pem;sslConnection=true => SECURITY="SSL", SSLCLIENTHOSTNAMEVALIDATION="Basic", SSLSERVERCERTIFICATE="/ca.pem"
 	sslClientHostnameValidation=OFF;sslConnection=true => SECURITY="SSL", SSLCLIENTHOSTNAMEVALIDATION="OFF"

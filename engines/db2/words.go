@@ -13,7 +13,12 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/jdbcurl"
 )
 
-const hostnameValidation = "SSLClientHostnameValidation"
+const (
+	hostnameValidation = "SSLClientHostnameValidation"
+	security           = "Security"
+	securitySSL        = "SSL"
+	securityNone       = "NONE" // ours: no TLS, also where the secret asks for it; it is not passed on
+)
 
 // CheckParams checks parameters, which are keywords of IBM's CLI driver in the spelling
 // of its documentation.
@@ -52,7 +57,7 @@ var params = map[string]vocabulary.Param{
 	"SSLClientKeystash":    file,
 	"SSLClientKeystoredb":  file,
 	"SSLServerCertificate": file,
-	"Security":             {Check: vocabulary.OneOf("SSL")},
+	security:               {Check: vocabulary.OneOf(securitySSL, securityNone)},
 	"TxnIsolation":         {Check: vocabulary.OneOf("1", "2", "4", "8", "32")},
 	hostnameValidation:     {Check: vocabulary.OneOf("Basic", "OFF")},
 }
@@ -75,7 +80,12 @@ var properties = map[string]vocabulary.Property{
 	"securityMechanism":             vocabulary.Choose("Authentication", "3", "SERVER", "7", "SERVER_ENCRYPT", "9", "SERVER_ENCRYPT"),
 	"sslCertLocation":               {Param: "SSLServerCertificate"},
 	"sslClientHostnameValidation":   vocabulary.Choose(hostnameValidation, "BASIC", "Basic", "OFF", "OFF"),
-	"sslConnection":                 vocabulary.Choose("Security", "true", "SSL", "false", ""),
+	"sslConnection":                 vocabulary.Choose(security, "true", securitySSL, "false", securityNone),
+
+	// What caches and reads in Java alone.
+	"deferPrepares":           vocabulary.Only("", "true", "false"),
+	"fullyMaterializeLobData": vocabulary.Only("", "true", "false"),
+	"maxStatements":           {Translate: func(v string) (string, error) { return "", vocabulary.Number("a number", 0, math.MaxInt32)(v) }},
 
 	"driverType":                             vocabulary.Only("", "4"),
 	"progressiveStreaming":                   vocabulary.Only("", "1", "2"),
@@ -114,7 +124,7 @@ func notZero(v string) (string, error) {
 // checkTogether checks parameters that depend on each other.
 func checkTogether(params map[string]string) error {
 	for _, name := range slices.Sorted(maps.Keys(params)) {
-		if strings.HasPrefix(name, "SSL") && params["Security"] != "SSL" {
+		if strings.HasPrefix(name, "SSL") && params[security] != securitySSL {
 			return fmt.Errorf("parameter %q needs Security=SSL, or there is no TLS", name)
 		}
 	}

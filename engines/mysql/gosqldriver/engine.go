@@ -11,9 +11,12 @@
 // for tls=true or set Options.TLS in production.
 //
 // tls is true (verified, for the host that is dialled), skip-verify, preferred,
-// false, or a name that was given to [mysql.RegisterTLSConfig] before the first
-// connect. With Options.TLS, tls=false alone turns TLS off; true verifies even if
-// that configuration has InsecureSkipVerify; and a registered name is an error.
+// false, or a name that was given to [mysql.RegisterTLSConfig] before sql.Open.
+// ssl-ca, ssl-cert and ssl-key name files in PEM, which are read again when they
+// change, and mean tls=true. With Options.TLS, tls=false alone turns TLS off; true
+// and ssl-ca verify even if that configuration has InsecureSkipVerify; and a
+// registered name is an error. A secret whose "ssl" is true makes skip-verify of
+// what is preferred.
 //
 // # Logging
 //
@@ -67,5 +70,7 @@ func (e Engine) Info() driver.Info {
 		},
 		Port:             3306,
 		ClosesSuperseded: hasConnCheck,
+		Files:            files,
+		TurnsTLSOff:      turnsTLSOff,
 	}
 }

@@ -1,11 +1,9 @@
 package gosqldriver_test
 
 import (
-	"crypto/rand"
-	"crypto/rsa"
-	"crypto/tls"
 	"net"
 	"net/url"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -16,6 +14,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/driver/drivertest"
 	"github.com/sqlsecrets/sqlsecrets/engines/mysql/gosqldriver"
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/configtest"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/testca"
 )
 
 // guideParams are the parameters of docs/mysql.md, and what go-sql-driver gets of each.
@@ -26,6 +25,21 @@ var guideParams = drivertest.Cases(`
 	tls=false => AllowFallbackToPlaintext=false, TLS=nil, TLSConfig="false"
 	tls=guide => AllowFallbackToPlaintext=false, TLS.InsecureSkipVerify=false, TLS.MinVersion=772, TLS.ServerName="h.example.com", TLSConfig="guide"
 	tls= => error: it is empty
+	tls=CANARY => error: mysql.RegisterTLSConfig
+	ssl-ca=ca.pem => AllowFallbackToPlaintext=false, TLS.InsecureSkipVerify=false, TLS.RootCAs=set, TLS.ServerName="h.example.com", TLSConfig="true"
+	ssl-ca=ca.pem&tls=true => AllowFallbackToPlaintext=false, TLS.InsecureSkipVerify=false, TLS.RootCAs=set, TLS.ServerName="h.example.com", TLSConfig="true"
+	ssl-ca=CANARY&tls=skip-verify => error: give tls=true
+	ssl-ca=CANARY&tls=preferred => error: give tls=true
+	ssl-ca=CANARY&tls=false => error: give tls=true
+	ssl-ca=CANARY&tls=guide => error: put the certificates into that
+	ssl-ca= => error: the name of a file
+	ssl-cert=cert.pem&ssl-key=key.pem => AllowFallbackToPlaintext=false, TLS.Certificates=1 in it, TLS.InsecureSkipVerify=false, TLS.ServerName="h.example.com", TLSConfig="true"
+	ssl-cert=cert.pem&ssl-key=key.pem&ssl-ca=ca.pem => AllowFallbackToPlaintext=false, TLS.Certificates=1 in it, TLS.InsecureSkipVerify=false, TLS.RootCAs=set, TLS.ServerName="h.example.com", TLSConfig="true"
+	ssl-cert=cert.pem&ssl-key=key.pem&tls=skip-verify => AllowFallbackToPlaintext=false, TLS.Certificates=1 in it, TLSConfig="skip-verify"
+	ssl-cert=CANARY => error: need each other
+	ssl-key=CANARY => error: need each other
+	ssl-cert=CANARY&ssl-key=CANARY&tls=preferred => error: give tls=true
+	allowCleartextPasswords=true => error: makes TLS required
 	allowCleartextPasswords=true&tls=skip-verify => AllowCleartextPasswords=true, AllowFallbackToPlaintext=false, TLSConfig="skip-verify"
 	allowCleartextPasswords=true&tls=preferred => error: makes TLS required
 	allowCleartextPasswords=true&tls=false => error: makes TLS required
@@ -50,6 +64,7 @@ var guideParams = drivertest.Cases(`
 	maxAllowedPacket=1000 => MaxAllowedPacket=1000
 	maxAllowedPacket=CANARY => error: a number of bytes
 	serverPubKey=guide => ServerPubKey="guide", pubKey=set
+	serverPubKey=CANARY => error: mysql.RegisterServerPubKey
 	timeTruncate=1ms => timeTruncate=1ms
 	timeout=5s => Timeout=5s
 	readTimeout=1m => ReadTimeout=1m0s
@@ -74,7 +89,8 @@ var guideParams = drivertest.Cases(`
 	useSSL=CANARY => error: did you mean "tls"
 	ssl_mode=CANARY => error: did you mean "tls"
 	sslmode=CANARY => error: did you mean "tls"
-	ssl-ca=CANARY => error: is not passed on
+	sslca=CANARY => error: did you mean "ssl-ca"
+	ssl_key=CANARY => error: did you mean "ssl-key"
 	require_secure_transport=CANARY => error: is not passed on
 	tls_version=CANARY => error: is not known
 	encrypt=CANARY => error: is not passed on
@@ -160,17 +176,93 @@ var guideProperties = drivertest.Cases(`
 	permitMysqlScheme =>
 	permitMysqlScheme=true =>
 
+	cachePrepStmts=true =>
+	cachePrepStmts=CANARY => error: true or false
+	prepStmtCacheSize=250 =>
+	prepStmtCacheSize=CANARY => error: a number
+	prepStmtCacheSqlLimit=2048 =>
+	callableStmtCacheSize=100 =>
+	metadataCacheSize=50 =>
+	cacheCallableStmts=true =>
+	cacheResultSetMetadata=true =>
+	cacheServerConfiguration=true =>
+	dontTrackOpenResources=true =>
+	elideSetAutoCommits=true =>
+	failOverReadOnly=false =>
+	maintainTimeStats=false =>
+	noAccessToProcedureBodies=true =>
+	nullCatalogMeansCurrent=true =>
+	nullDatabaseMeansCurrent=true =>
+	rewriteBatchedStatements=true =>
+	useBulkStmts=true =>
+	useInformationSchema=true =>
+	useLocalSessionState=true =>
+	useLocalTransactionState=true =>
+	useMysqlMetadata=true =>
+	useReadAheadInput=false =>
+	useUnbufferedInput=false =>
+	passwordCharacterEncoding=UTF-8 =>
+	passwordCharacterEncoding=latin1 => error: UTF-8
+	autoReconnectForPools=false =>
+	autoReconnectForPools=true => error: database/sql
+	createDatabaseIfNotExist=false =>
+	createDatabaseIfNotExist=true => error: create the database
+	dumpQueriesOnException=false =>
+	gatherPerfMetrics=false =>
+	interactiveClient=false =>
+	interactiveClient=true => error: wait_timeout
+	jdbcCompliantTruncation=false =>
+	jdbcCompliantTruncation=true => error: sql_mode
+	logSlowQueries=false =>
+	logSlowQueries=true => error: no counterpart
+	pool=false =>
+	pool=true => error: database/sql
+	profileSQL=false =>
+	sendFractionalSeconds=true =>
+	sendFractionalSeconds=false => error: timeTruncate
+	tinyInt1isBit=false =>
+	tinyInt1isBit=true => error: bool
+	transformedBitIsBoolean=false =>
+	useJDBCCompliantTimezoneShift=true =>
+	useLegacyDatetimeCode=false =>
+	useLegacyDatetimeCode=true => error: loc
+	useUsageAdvisor=false =>
+	yearIsDateType=false =>
+	yearIsDateType=true => error: a number
+	zeroDateTimeBehavior=EXCEPTION =>
+	zeroDateTimeBehavior=exception =>
+	zeroDateTimeBehavior=CONVERT_TO_NULL => error: the zero time.Time
+	zeroDateTimeBehavior=round => error: the zero time.Time
+	maxPoolSize=CANARY => error: sql.DB
+	minPoolSize=CANARY => error: sql.DB
+	maxIdleTime=CANARY => error: sql.DB
+
 	parseTime=true => ParseTime=true
 	time_zone='UTC' => Params[time_zone]="'UTC'"
 	timezone=CANARY => error: no counterpart in go-sql-driver/mysql; set loc, and the variable time_zone
 	transactionIsolation=CANARY => error: no counterpart in go-sql-driver/mysql; set the variable transaction_isolation
 	socketFactory=CANARY => error: Engine.Configure
 	localSocketAddress=CANARY => error: Engine.Configure
-	serverSslCert=CANARY => error: driver.Options.TLS
-	trustStore=CANARY => error: driver.Options.TLS
-	trustCertificateKeyStoreUrl=CANARY => error: driver.Options.TLS
-	clientCertificateKeyStoreUrl=CANARY => error: driver.Options.TLS
-	keyStore=CANARY => error: driver.Options.TLS
+	serverSslCert=ca.pem => AllowFallbackToPlaintext=false, TLS.InsecureSkipVerify=false, TLS.RootCAs=set, TLS.ServerName="h.example.com", TLSConfig="true"
+	serverSslCert=file:ca.pem&sslMode=VERIFY_CA => AllowFallbackToPlaintext=false, TLS.InsecureSkipVerify=false, TLS.RootCAs=set, TLS.ServerName="h.example.com", TLSConfig="true"
+	serverSslCert=ca.pem&useSSL=true => AllowFallbackToPlaintext=false, TLS.InsecureSkipVerify=false, TLS.RootCAs=set, TLS.ServerName="h.example.com", TLSConfig="true"
+	serverSslCert=ca.pem&requireSSL=true => AllowFallbackToPlaintext=false, TLS.InsecureSkipVerify=false, TLS.RootCAs=set, TLS.ServerName="h.example.com", TLSConfig="true"
+	ssl-ca=CANARY&sslMode=trust => error: give tls=true
+	ssl-ca=CANARY&useSSL=false => error: give tls=true
+	serverSslCert=classpath:CANARY => error: a file in PEM
+	serverSslCert=-----BEGIN CERTIFICATE-----CANARY => error: a file in PEM
+	serverSslCert= => error: it is empty
+	ssl-ca=ca.pem => AllowFallbackToPlaintext=false, TLS.InsecureSkipVerify=false, TLS.RootCAs=set, TLS.ServerName="h.example.com", TLSConfig="true"
+	enabledTLSProtocols=TLSv1.2 =>
+	enabledTLSProtocols=TLSv1.1,TLSv1.2 => error: MinVersion
+	tlsVersions=TLSv1.2,TLSv1.3 =>
+	tlsVersions=TLSv1.3 => error: MinVersion
+	enabledSslProtocolSuites=TLSv1.3, TLSv1.2 =>
+	enabledSslProtocolSuites=CANARY => error: MinVersion
+	trustStore=CANARY => error: ssl-ca
+	trustCertificateKeyStoreUrl=CANARY => error: ssl-ca
+	clientCertificateKeyStoreUrl=CANARY => error: ssl-cert and ssl-key
+	keyStore=CANARY => error: ssl-cert and ssl-key
 	serverRSAPublicKeyFile=CANARY => error: RegisterServerPubKey
 	serverRsaPublicKeyFile=CANARY => error: RegisterServerPubKey
 	encrypt=true => error: is not known
@@ -185,7 +277,9 @@ var guideMariaDB = drivertest.Cases(`
 	useSSL=true&trustServerCertificate=0 => AllowFallbackToPlaintext=false, TLS.InsecureSkipVerify=false, TLS.ServerName="h.example.com", TLSConfig="true"
 	useSSL=true&disableSslHostnameVerification=true => AllowFallbackToPlaintext=false, TLS.InsecureSkipVerify=false, TLS.ServerName="h.example.com", TLSConfig="true"
 	useSSL=false => AllowFallbackToPlaintext=false, TLS=nil, TLSConfig="false"
+	ssl-ca=CANARY&useSSL=true&trustServerCertificate=true => error: give tls=true
 	trustServerCertificate=true =>
+	serverSslCert=ca.pem&sslMode=verify-full => AllowFallbackToPlaintext=false, TLS.InsecureSkipVerify=false, TLS.RootCAs=set, TLS.ServerName="h.example.com", TLSConfig="true"
 	sslMode=trust => AllowFallbackToPlaintext=false, TLSConfig="skip-verify"
 `)
 
@@ -205,18 +299,14 @@ func connectingBy(t *testing.T, mariaDB bool, dsn, secret string) (drivertest.Fi
 
 // Each row of the guide's tables does what it says, and no name is without a case.
 func TestGuide(t *testing.T) {
-	if err := gomysql.RegisterTLSConfig("guide", &tls.Config{MinVersion: tls.VersionTLS13}); err != nil {
-		t.Fatal(err)
-	}
-	defer gomysql.DeregisterTLSConfig("guide")
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	register(t, "guide")
+	guide, err := filepath.Abs("../../../docs/mysql.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	gomysql.RegisterServerPubKey("guide", &key.PublicKey)
-	defer gomysql.DeregisterServerPubKey("guide")
+	t.Chdir(testca.New().Folder(t))
 	drivertest.RunVocabulary(t, drivertest.Vocabulary{
-		Words: gosqldriver.Words, Page: "../../../docs/mysql.md",
+		Words: gosqldriver.Words, Page: guide,
 		Params: drivertest.Table{Heading: "parameters", Cases: map[string][]drivertest.Case{
 			"prod/mysql?": guideParams, "prod/mariadb?": guideParams}},
 		Properties: drivertest.Table{Heading: "Connector/J's property", Cases: map[string][]drivertest.Case{

@@ -20,6 +20,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/internal/deadline"
 	"github.com/sqlsecrets/sqlsecrets/internal/jdbcurl"
+	"github.com/sqlsecrets/sqlsecrets/internal/tlserror"
 )
 
 // A login connects to one server.
@@ -30,7 +31,7 @@ type login struct {
 
 // Prepare has the driver parse the parameters, with the address in front of them,
 // from which it takes the name that a certificate has to have. What they name has to
-// be registered and there by now: TLS configurations, public keys, time zones.
+// be there by now: files, time zones.
 func (e Engine) Prepare(ep driver.Endpoint) (driver.Login, error) {
 	if err := e.CheckParams(ep.Params); err != nil {
 		return nil, err
@@ -38,9 +39,9 @@ func (e Engine) Prepare(ep driver.Endpoint) (driver.Login, error) {
 	if err := jdbcurl.CheckAddress(ep.Host, ep.Port); err != nil {
 		return nil, err
 	}
-	mode := "preferred"
-	if v, ok := ep.Params["tls"]; ok {
-		mode = tlsMode(v)
+	mode := tlsMode(ep.Params)
+	if mode == modePreferred && ep.Encrypt {
+		mode = modeSkipVerify
 	}
 	config, err := parse(ep, mode)
 	if err != nil {
@@ -49,45 +50,19 @@ func (e Engine) Prepare(ep driver.Endpoint) (driver.Login, error) {
 	if err := setTLS(config, ep, mode); err != nil {
 		return nil, err
 	}
-	if config.AllowCleartextPasswords && (config.TLS == nil || config.AllowFallbackToPlaintext) {
-		return nil, errCleartext
-	}
 	if l, ok := config.Logger.(*log.Logger); ok && l.Writer() == os.Stderr && l.Prefix() == "[mysql] " {
 		config.Logger = &gomysql.NopLogger{} // nobody has called SetLogger
 	}
 	return &login{e.Configure, config}, nil
 }
 
-// setTLS has the caller's TLS configuration take the place of the driver's, and names the
-// server to verify.
-func setTLS(config *gomysql.Config, ep driver.Endpoint, mode string) error {
-	if ep.TLS != nil {
-		switch mode {
-		case "true", "skip-verify", "preferred":
-			config.TLS = ep.TLS.Clone()
-			if config.TLS.ServerName == "" {
-				config.TLS.ServerName = ep.Host
-			}
-			if mode == "true" {
-				config.TLS.InsecureSkipVerify = false
-			}
-			config.AllowFallbackToPlaintext = false
-		case "false":
-		default:
-			return errors.New(`parameter "tls" names a configuration, and driver.Options.TLS is another`)
-		}
-	}
-	if config.TLS != nil && config.TLS.ServerName == ep.Host {
-		config.TLS.ServerName = jdbcurl.ServerName(ep.Host)
-	}
-	return nil
-}
-
 // parse has the driver parse a data source name with everything but credentials.
 func parse(ep driver.Endpoint, tlsMode string) (*gomysql.Config, error) {
-	values := maps.Clone(ep.Params)
-	if values == nil {
-		values = map[string]string{}
+	values := map[string]string{}
+	for name, value := range ep.Params {
+		if !params[name].File { // which the driver would take for variables
+			values[name] = value
+		}
 	}
 	values["tls"] = tlsMode
 	if loc := values["loc"]; loc != "" {
@@ -99,18 +74,11 @@ func parse(ep driver.Endpoint, tlsMode string) (*gomysql.Config, error) {
 	addr := net.JoinHostPort(ep.Host, strconv.Itoa(ep.Port))
 	config, err := gomysql.ParseDSN("tcp(" + addr + ")/" + url.PathEscape(ep.Database) + "?" + query(values))
 	if err != nil {
-		// What is left to fail is a registry, and the driver's errors quote values.
-		switch text := err.Error(); {
-		case strings.Contains(text, "unknown config name"):
-			err = errors.New(`parameter "tls": it is none of true, false, skip-verify and preferred, and RegisterTLSConfig was not called with it`)
-		case strings.Contains(text, "unknown server pub key"):
-			err = errors.New(`parameter "serverPubKey": RegisterServerPubKey was not called with it`)
-		case strings.Contains(text, "unsafe collations"):
-			err = errors.New(`parameter "interpolateParams" cannot be used with that collation`)
-		default:
-			err = errors.New("go-sql-driver/mysql does not take the parameters")
+		// The driver's errors quote values.
+		if strings.Contains(err.Error(), "unsafe collations") {
+			return nil, errors.New(`parameter "interpolateParams" cannot be used with that collation`)
 		}
-		return nil, err
+		return nil, errors.New("go-sql-driver/mysql does not take the parameters")
 	}
 	if config.Net != "tcp" || config.Addr != addr || config.DBName != ep.Database || config.User != "" || config.Passwd != "" {
 		return nil, errors.New("go-sql-driver/mysql reads another address or database out of the parameters")
@@ -168,7 +136,7 @@ func (l *login) Connect(ctx context.Context, cr driver.Credentials) (sqldriver.C
 		if end := deadline.Err(ctx); end != nil && !errors.Is(err, end) {
 			err = fmt.Errorf("%w: %w", end, err)
 		}
-		return nil, fmt.Errorf("connect to %s: %w", c.Addr, err)
+		return nil, tlserror.Connect(c.Addr, err, remedy)
 	}
 	return conn, nil
 }

@@ -215,7 +215,7 @@ func TestClearTextPassword(t *testing.T) {
 		{"by default", &mysqlserver.Server{SwitchTo: mysqlserver.ClearPassword}, nil, nil, "clear text authentication"},
 		{"by default, TLS", &mysqlserver.Server{SwitchTo: mysqlserver.ClearPassword, TLS: certs.Server}, nil, nil, "clear text authentication"},
 		{"allowed, TLS", &mysqlserver.Server{SwitchTo: mysqlserver.ClearPassword, TLS: certs.Server}, pairsOf("allowCleartextPasswords", "true", "tls", "skip-verify"), nil, ""},
-		{"allowed, TLS of the options", &mysqlserver.Server{SwitchTo: mysqlserver.ClearPassword, TLS: certs.Server}, pairsOf("allowCleartextPasswords", "true"), &tls.Config{InsecureSkipVerify: true}, ""},
+		{"allowed, TLS of the options", &mysqlserver.Server{SwitchTo: mysqlserver.ClearPassword, TLS: certs.Server}, pairsOf("allowCleartextPasswords", "true", "tls", "skip-verify"), &tls.Config{InsecureSkipVerify: true}, ""},
 		{"allowed, TLS not available", &mysqlserver.Server{SwitchTo: mysqlserver.ClearPassword}, pairsOf("allowCleartextPasswords", "true", "tls", "skip-verify"), nil, "does not support TLS"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

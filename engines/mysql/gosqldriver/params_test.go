@@ -1,27 +1,46 @@
 package gosqldriver_test
 
 import (
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/tls"
 	"strings"
 	"testing"
+
+	gomysql "github.com/go-sql-driver/mysql"
 
 	"github.com/sqlsecrets/sqlsecrets/engines/mysql/gosqldriver"
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/configtest"
 )
 
 func TestCheckParams(t *testing.T) {
+	register(t, "my own")
 	cases := []configtest.ParamsCase{
 		{nil, nil},
-		{pairsOf("tls", "my own"), nil},
+		{pairsOf("tls", "my own"), nil}, // registered
 		{pairsOf("allowCleartextPasswords", "true", "tls", "true"), nil},
 		{pairsOf("allowCleartextPasswords", "false", "tls", "false"), nil},
 		{pairsOf("allowNativePasswords", "0", "checkConnLiveness", "FALSE", "clientFoundRows", "1", "columnsWithAlias", "True", "compress", "true", "interpolateParams", "true", "multiStatements", "true", "parseTime", "true", "rejectReadOnly", "true"), nil},
 		{pairsOf("charset", "utf8mb4,utf8", "collation", "utf8mb4_0900_ai_ci", "connectionAttributes", "a:b,c:d", "loc", "Europe/Berlin"), nil},
-		{pairsOf("maxAllowedPacket", "0", "readTimeout", "30s", "writeTimeout", "1m30s", "timeout", "0", "timeTruncate", "1us", "serverPubKey", "k"), nil},
+		{pairsOf("maxAllowedPacket", "0", "readTimeout", "30s", "writeTimeout", "1m30s", "timeout", "0", "timeTruncate", "1us", "serverPubKey", "my own"), nil},
 		{pairsOf("time_zone", "'+00:00'", "sql_mode", "'ANSI'", "transaction_isolation", "'READ-COMMITTED'", "TX_ISOLATION", "'READ-COMMITTED'"), nil},
 		{pairsOf("max_execution_time", "1000", "max_statement_time", "1", "wait_timeout", "60", "innodb_lock_wait_timeout", "5"), nil},
 		{pairsOf("a_variable_of_mysql_10", "1", "telemetry.query_text_enabled", "ON"), nil},
 		{pairsOf("innodb_buffer_pool_size", "1"), nil}, // global, as the server will say
 		{pairsOf("@a.b$c", "1", "@author", "1", "@tls", "1"), nil},
+		{pairsOf("ssl-ca", "a"), nil},
+		{pairsOf("ssl-ca", "a", "tls", "true", "allowCleartextPasswords", "true"), nil},
+		{pairsOf("ssl-cert", "a", "ssl-key", "b", "tls", "skip-verify"), nil},
+
+		{pairsOf("ssl-ca", "CANARY", "tls", "skip-verify"), []string{`"ssl-ca"`, "tls=true"}},
+		{pairsOf("ssl-ca", "CANARY", "tls", "preferred"), []string{`"ssl-ca"`, "tls=true"}},
+		{pairsOf("ssl-ca", "CANARY", "tls", "false"), []string{`"ssl-ca"`, "tls=true"}},
+		{pairsOf("ssl-ca", "CANARY", "tls", "my own"), []string{`"ssl-ca"`, "registers"}},
+		{pairsOf("ssl-ca", ""), []string{`"ssl-ca"`, "the name of a file"}},
+		{pairsOf("ssl-cert", "CANARY"), []string{`"ssl-cert"`, `"ssl-key"`}},
+		{pairsOf("ssl-key", "CANARY"), []string{`"ssl-cert"`, `"ssl-key"`}},
+		{pairsOf("ssl-cert", "CANARY", "ssl-key", "CANARY", "tls", "preferred"), []string{`"ssl-cert"`, "tls=true"}},
+		{pairsOf("ssl_ca", "CANARY"), []string{`"ssl_ca"`, `"ssl-ca"`}},
 
 		{pairsOf("sslMode", "CANARY"), []string{`"sslMode"`, `"tls"`}},
 		{pairsOf("ssl", "CANARY"), []string{`"ssl"`, `"tls"`}},
@@ -36,6 +55,10 @@ func TestCheckParams(t *testing.T) {
 		{pairsOf("a..b", "x"), []string{`"a..b": no variable has such a name`}},
 		{pairsOf("global CANARY", "x"), []string{"a name that none has"}},
 		{pairsOf("allowCleartextPasswords", "true", "tls", "PREFERRED"), []string{`"allowCleartextPasswords"`, "tls=true"}},
+		{pairsOf("allowCleartextPasswords", "true"), []string{`"allowCleartextPasswords"`, "tls=true"}},
+		{pairsOf("tls", "CANARY"), []string{`"tls"`, "mysql.RegisterTLSConfig", "before sql.Open"}},
+		{pairsOf("serverPubKey", "CANARY"), []string{`"serverPubKey"`, "mysql.RegisterServerPubKey", "before sql.Open"}},
+		{pairsOf("serverPubKey", "CANARY", "tls", "my own"), []string{`"serverPubKey"`}},
 		{pairsOf("timeout", "30"), []string{`"timeout"`}},
 		{pairsOf("timeout", "-1s"), []string{`"timeout"`}},
 		{pairsOf("charset", "utf8,"), []string{`"charset"`}},
@@ -46,6 +69,23 @@ func TestCheckParams(t *testing.T) {
 	}
 	configtest.CheckParams(t, gosqldriver.Engine{}, cases)
 	configtest.CheckParams(t, gosqldriver.Engine{MariaDB: true}, cases)
+}
+
+// register registers a TLS configuration and a public key under a name.
+func register(t *testing.T, name string) {
+	t.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := gomysql.RegisterTLSConfig(name, &tls.Config{MinVersion: tls.VersionTLS13}); err != nil {
+		t.Fatal(err)
+	}
+	gomysql.RegisterServerPubKey(name, &key.PublicKey)
+	t.Cleanup(func() {
+		gomysql.DeregisterTLSConfig(name)
+		gomysql.DeregisterServerPubKey(name)
+	})
 }
 
 func TestNamesAboutTLSAndLogins(t *testing.T) {

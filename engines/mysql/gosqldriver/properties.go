@@ -3,6 +3,8 @@ package gosqldriver
 import (
 	"errors"
 	"fmt"
+	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -26,6 +28,7 @@ var properties = map[string]vocabulary.Property{
 	"connectionTimeZone":  {Param: "loc", Translate: timeZone},
 	"serverTimezone":      {Param: "loc", Translate: timeZone},
 	"sessionVariables":    {Apply: sessionVariables},
+	"serverSslCert":       {Param: paramCA, Translate: certificateFile},
 
 	"useSSL":                         {Param: "tls", Apply: legacyTLS},
 	"useSsl":                         {Param: "tls", Apply: legacyTLS},
@@ -45,15 +48,63 @@ var properties = map[string]vocabulary.Property{
 	"permitMysqlScheme":                {Bare: true, Translate: func(string) (string, error) { return "", nil }},
 	"forceConnectionTimeZoneToSession": only(false, "set the variable time_zone"),
 
+	// What caches, batches, logs and reads meta-data in Java alone.
+	"cacheCallableStmts":            anyBool,
+	"cachePrepStmts":                anyBool,
+	"cacheResultSetMetadata":        anyBool,
+	"cacheServerConfiguration":      anyBool,
+	"callableStmtCacheSize":         anyNumber,
+	"dontTrackOpenResources":        anyBool,
+	"elideSetAutoCommits":           anyBool,
+	"failOverReadOnly":              anyBool,
+	"maintainTimeStats":             anyBool,
+	"metadataCacheSize":             anyNumber,
+	"noAccessToProcedureBodies":     anyBool,
+	"nullCatalogMeansCurrent":       anyBool,
+	"nullDatabaseMeansCurrent":      anyBool,
+	"passwordCharacterEncoding":     {Translate: func(v string) (string, error) { return "", utf8Only(v) }},
+	"prepStmtCacheSize":             anyNumber,
+	"prepStmtCacheSqlLimit":         anyNumber,
+	"rewriteBatchedStatements":      anyBool,
+	"useBulkStmts":                  anyBool,
+	"useInformationSchema":          anyBool,
+	"useLocalSessionState":          anyBool,
+	"useLocalTransactionState":      anyBool,
+	"useMysqlMetadata":              anyBool,
+	"useReadAheadInput":             anyBool,
+	"useUnbufferedInput":            anyBool,
+	"autoReconnectForPools":         only(false, "database/sql replaces connections that broke"),
+	"createDatabaseIfNotExist":      only(false, "create the database before"),
+	"dumpQueriesOnException":        only(false, ""),
+	"gatherPerfMetrics":             only(false, ""),
+	"interactiveClient":             only(false, "set the variable wait_timeout"),
+	"jdbcCompliantTruncation":       only(false, "set the variable sql_mode, with STRICT_TRANS_TABLES in it"),
+	"logSlowQueries":                only(false, ""),
+	"pool":                          only(false, "database/sql has a pool"),
+	"profileSQL":                    only(false, ""),
+	"sendFractionalSeconds":         only(true, "timeTruncate=1s cuts them off"),
+	"tinyInt1isBit":                 only(false, "scan it into a bool"),
+	"transformedBitIsBoolean":       only(false, "scan it into a bool"),
+	"useJDBCCompliantTimezoneShift": only(true, "set loc"),
+	"useLegacyDatetimeCode":         only(false, "set loc"),
+	"useUsageAdvisor":               only(false, ""),
+	"yearIsDateType":                only(false, "a year is a number in Go"),
+	"zeroDateTimeBehavior":          {Translate: zeroDate},
+	"enabledSslProtocolSuites":      {Translate: tlsVersions},
+	"enabledTLSProtocols":           {Translate: tlsVersions},
+	"tlsVersions":                   {Translate: tlsVersions},
+	"maxPoolSize":                   vocabulary.None("set it on sql.DB"),
+	"minPoolSize":                   vocabulary.None("set it on sql.DB"),
+	"maxIdleTime":                   vocabulary.None("set it on sql.DB"),
+
 	"transactionIsolation":         vocabulary.None("set the variable transaction_isolation, in MariaDB 10 tx_isolation"),
 	"timezone":                     vocabulary.None("set loc, and the variable time_zone"),
 	"socketFactory":                vocabulary.None("Engine.Configure sets a dialer"),
 	"localSocketAddress":           vocabulary.None("Engine.Configure sets a dialer"),
-	"serverSslCert":                vocabulary.None("driver.Options.TLS names authorities"),
-	"trustStore":                   vocabulary.None("driver.Options.TLS names authorities"),
-	"trustCertificateKeyStoreUrl":  vocabulary.None("driver.Options.TLS names authorities"),
-	"clientCertificateKeyStoreUrl": vocabulary.None("driver.Options.TLS takes a certificate"),
-	"keyStore":                     vocabulary.None("driver.Options.TLS takes a certificate"),
+	"trustStore":                   vocabulary.None("ssl-ca names a file of authorities in PEM; keytool -exportcert -rfc writes one"),
+	"trustCertificateKeyStoreUrl":  vocabulary.None("ssl-ca names a file of authorities in PEM; keytool -exportcert -rfc writes one"),
+	"clientCertificateKeyStoreUrl": vocabulary.None("ssl-cert and ssl-key name files in PEM"),
+	"keyStore":                     vocabulary.None("ssl-cert and ssl-key name files in PEM"),
 	"serverRSAPublicKeyFile":       vocabulary.None("serverPubKey names one that was given to mysql.RegisterServerPubKey"),
 	"serverRsaPublicKeyFile":       vocabulary.None("serverPubKey names one that was given to mysql.RegisterServerPubKey"),
 }
@@ -63,60 +114,58 @@ const absent = `
 	address allowLoadLocalInfileInPath allowNanAndInf allowReplicaDownConnections
 	allowSourceDownConnections alwaysSendSetIsolation authenticationOpenidConnectCallbackHandler
 	authenticationPlugins authenticationWebAuthnCallbackHandler autoClosePStmtStreams
-	autoGenerateTestcaseScript autoReconnectForPools autoSlowLog blankTableNameMeta blobsAreStrings
-	blobSendChunkSize cacheCallableStmts cacheCodecs cacheDefaultTimezone cacheDefaultTimeZone
-	cachePrepStmts cacheResultSetMetadata cacheServerConfiguration callableStmtCacheSize
-	clientCertificateKeyStorePassword clientCertificateKeyStoreType clientInfoProvider
-	clobberStreamingResults clobCharacterEncoding compensateOnDuplicateKeyUpdateCounts
-	connectionLifecycleInterceptors continueBatchOnError createDatabaseIfNotExist credentialType
-	customCharsetMapping databaseTerm defaultAuthenticationPlugin defaultFetchSize
-	detectCustomCollations disabledAuthenticationPlugins disablePipeline disconnectOnExpiredPasswords
-	dnsSrv dontCheckOnDuplicateKeyUpdateInSQL dontTrackOpenResources dumpQueriesOnException
-	elideSetAutoCommits emptyStringsConvertToZero emulateLocators emulateUnsupportedPstmts
-	enabledSslCipherSuites enabledSSLCipherSuites enabledSslProtocolSuites enabledTLSProtocols
+	autoGenerateTestcaseScript autoSlowLog blankTableNameMeta blobsAreStrings blobSendChunkSize
+	cacheCodecs cacheDefaultTimezone cacheDefaultTimeZone clientCertificateKeyStorePassword
+	clientCertificateKeyStoreType clientInfoProvider clobberStreamingResults clobCharacterEncoding
+	compensateOnDuplicateKeyUpdateCounts connectionLifecycleInterceptors continueBatchOnError
+	credentialType customCharsetMapping databaseTerm defaultAuthenticationPlugin defaultFetchSize
+	detectCustomCollations disabledAuthenticationPlugins disablePipeline
+	disconnectOnExpiredPasswords dnsSrv dontCheckOnDuplicateKeyUpdateInSQL emptyStringsConvertToZero
+	emulateLocators emulateUnsupportedPstmts enabledSslCipherSuites enabledSSLCipherSuites
 	enableEscapeProcessing enablePacketDebug enableQueryTimeouts exceptionInterceptors
-	explainSlowQueries failOverReadOnly fallbackToSystemKeyStore fallbackToSystemTrustStore
-	fipsCompliantJsse functionsNeverReturnBlobs galeraAllowedState gatherPerfMetrics
-	generateSimpleParameterMetadata geometryDefaultType getProceduresReturnsFunctions ha.enableJMX
-	ha.loadBalanceStrategy haEnableJMX haLoadBalanceStrategy holdResultsOpenOverStatementClose
-	idTokenFile ignoreNonTxTables includeInnodbStatusInDeadlockExceptions
-	includeThreadDumpInDeadlockExceptions includeThreadNamesAsStatementComment initialTimeout initSql
-	interactiveClient jdbcCompliantTruncation KeyManagerFactoryProvider keyPassword keyStorePassword
-	keyStoreProvider keyStoreType largeRowSizeThreshold ldapServerHostname
-	loadBalanceAutoCommitStatementRegex loadBalanceAutoCommitStatementThreshold
+	explainSlowQueries fallbackToSystemKeyStore fallbackToSystemTrustStore fipsCompliantJsse
+	functionsNeverReturnBlobs galeraAllowedState generateSimpleParameterMetadata geometryDefaultType
+	getProceduresReturnsFunctions ha.enableJMX ha.loadBalanceStrategy haEnableJMX
+	haLoadBalanceStrategy holdResultsOpenOverStatementClose idTokenFile ignoreNonTxTables
+	includeInnodbStatusInDeadlockExceptions includeThreadDumpInDeadlockExceptions
+	includeThreadNamesAsStatementComment initialTimeout initSql KeyManagerFactoryProvider
+	keyPassword keyStorePassword keyStoreProvider keyStoreType largeRowSizeThreshold
+	ldapServerHostname loadBalanceAutoCommitStatementRegex loadBalanceAutoCommitStatementThreshold
 	loadBalanceBlocklistTimeout loadBalanceConnectionGroup loadBalanceExceptionChecker
 	loadBalanceHostRemovalGracePeriod loadBalancePingTimeout loadBalanceSQLExceptionSubclassFailover
 	loadBalanceSQLStateFailover loadBalanceValidateConnectionOnSwapServer localSocket
-	locatorFetchBufferSize logger logSlowQueries logXaCommands maintainTimeStats maxByteArrayAsHex
-	maxIdleTime maxPoolSize maxQuerySizeToLog maxReconnects maxRows metadataCacheSize metaExportedKeys
-	minPoolSize namedPipePath netTimeoutForStreamingResults noAccessToProcedureBodies
-	noDatetimeStringSync nullCatalogMeansCurrent nullDatabaseMeansCurrent ociConfigFile
-	ociConfigProfile oldModeNoPrecisionTimestamp openTelemetry
+	locatorFetchBufferSize logger logXaCommands maxByteArrayAsHex maxQuerySizeToLog maxReconnects
+	maxRows metaExportedKeys namedPipePath netTimeoutForStreamingResults noDatetimeStringSync
+	ociConfigFile ociConfigProfile oldModeNoPrecisionTimestamp openTelemetry
 	overrideSupportsIntegrityEnhancementFacility packetDebugBufferSize padCharsWithSpace paranoid
-	parseInfoCacheFactory passwordCharacterEncoding path pedantic permitNoResults permitRedirect
-	pinGlobalTxToPhysicalConnection pipe pool poolName poolValidMinDelay
-	populateInsertRowWithDefaultValues prepStmtCacheSize prepStmtCacheSqlLimit preserveInstants
-	priority processEscapeCodesForPrepStmts profilerEventHandler profileSQL propertiesTransform
-	protocol pureLocalDateTime queriesBeforeRetrySource queryInfoCacheFactory queryInterceptors
-	queryTimeoutKillsConnection readFromSourceWhenNoReplicas readOnlyPropagatesToServer
-	reconnectAtTxEnd registerJmxPool replicationConnectionGroup reportMetricsIntervalMillis resourceId
-	restrictedAuth resultSetSizeThreshold retriesAllDown returnMultiValuesGeneratedIds
-	rewriteBatchedStatements rollbackOnPooledClose scrollTolerantForwardOnly secondsBeforeRetrySource
-	selfDestructOnPingMaxOperations selfDestructOnPingSecondsLifetime sendFractionalSeconds
+	parseInfoCacheFactory path pedantic permitNoResults permitRedirect
+	pinGlobalTxToPhysicalConnection pipe poolName poolValidMinDelay
+	populateInsertRowWithDefaultValues preserveInstants priority processEscapeCodesForPrepStmts
+	profilerEventHandler propertiesTransform protocol pureLocalDateTime queriesBeforeRetrySource
+	queryInfoCacheFactory queryInterceptors queryTimeoutKillsConnection readFromSourceWhenNoReplicas
+	readOnlyPropagatesToServer reconnectAtTxEnd registerJmxPool replicationConnectionGroup
+	reportMetricsIntervalMillis resourceId restrictedAuth resultSetSizeThreshold retriesAllDown
+	returnMultiValuesGeneratedIds rollbackOnPooledClose scrollTolerantForwardOnly
+	secondsBeforeRetrySource selfDestructOnPingMaxOperations selfDestructOnPingSecondsLifetime
 	sendFractionalSecondsForTime serverAffinityOrder serverConfigCacheFactory servicePrincipalName
-	slowQueryThresholdMillis slowQueryThresholdNanos socksProxyHost socksProxyPort socksProxyRemoteDns
-	sslContextProvider strictUpdates tcpAbortiveClose tcpKeepCount tcpKeepIdle tcpKeepInterval
-	tcpRcvBuf tcpSndBuf tcpTrafficClass tinyInt1isBit tlsCiphersuites tlsSocketType tlsVersions
-	traceProtocol trackSessionState transactionReplay transactionReplaySize transformedBitIsBoolean
-	treatMysqlDatetimeAsTimestamp treatUtilDateAsTimestamp trustCertificateKeyStorePassword
-	trustCertificateKeyStoreType trustManagerFactoryProvider trustStorePassword trustStoreType type
-	ultraDevHack useBulkStmts useBulkStmtsForInserts useCatalogTerm useColumnNamesInFindColumn
-	useConfigs useCursorFetch useHostsInPrivileges useInformationSchema useIpForKillQuery
-	useLocalSessionState useLocalTransactionState useMysqlMetadata useNanosForElapsedTime
-	useOldAliasMetadataBehavior useOnlyServerErrorMessages useReadAheadInput useResetConnection
-	useStreamLengthsInPrepStmts useUnbufferedInput useUsageAdvisor uuidAsString yearIsDateType
-	zeroDateTimeBehavior
+	slowQueryThresholdMillis slowQueryThresholdNanos socksProxyHost socksProxyPort
+	socksProxyRemoteDns sslContextProvider strictUpdates tcpAbortiveClose tcpKeepCount tcpKeepIdle
+	tcpKeepInterval tcpRcvBuf tcpSndBuf tcpTrafficClass tlsCiphersuites tlsSocketType traceProtocol
+	trackSessionState transactionReplay transactionReplaySize treatMysqlDatetimeAsTimestamp
+	treatUtilDateAsTimestamp trustCertificateKeyStorePassword trustCertificateKeyStoreType
+	trustManagerFactoryProvider trustStorePassword trustStoreType type ultraDevHack
+	useBulkStmtsForInserts useCatalogTerm useColumnNamesInFindColumn useConfigs useCursorFetch
+	useHostsInPrivileges useIpForKillQuery useNanosForElapsedTime useOldAliasMetadataBehavior
+	useOnlyServerErrorMessages useResetConnection useStreamLengthsInPrepStmts uuidAsString
 `
+
+// Properties of which no value makes a difference in Go.
+var (
+	anyBool   = vocabulary.Property{Translate: func(v string) (string, error) { _, err := boolOf(v); return "", err }}
+	anyNumber = vocabulary.Property{Translate: func(v string) (string, error) {
+		return "", vocabulary.Number("a number", -1, math.MaxInt32)(v)
+	}}
+)
 
 // only is a property with the one value that go-sql-driver/mysql cannot be told to change.
 func only(value bool, hint string) vocabulary.Property {
@@ -202,6 +251,33 @@ func timeZone(v string) (string, error) {
 	return v, nil
 }
 
+// zeroDate has Connector/J's default. The driver returns a zero date as it is, or as the
+// zero time.Time.
+func zeroDate(v string) (string, error) {
+	if !strings.EqualFold(v, "exception") {
+		return "", errors.New("it has no counterpart in go-sql-driver/mysql, which returns the zero time.Time; ask the server for NULLIF")
+	}
+	return "", nil
+}
+
+// tlsVersions has lists that leave out nothing from TLS 1.2 on that a server may need. Those are
+// the versions that crypto/tls has without being told.
+func tlsVersions(v string) (string, error) {
+	v = strings.ReplaceAll(v, " ", "")
+	if !slices.Contains([]string{"TLSv1.2", "TLSv1.2,TLSv1.3", "TLSv1.3,TLSv1.2"}, v) {
+		return "", errors.New("TLS 1.2 and 1.3 are what is used; driver.Options.TLS takes a MinVersion")
+	}
+	return "", nil
+}
+
+// certificateFile has the one form of MariaDB's three that names a file.
+func certificateFile(v string) (string, error) {
+	if strings.HasPrefix(v, "classpath:") || strings.HasPrefix(v, "-----BEGIN ") {
+		return "", errors.New("it has to name a file in PEM")
+	}
+	return strings.TrimPrefix(v, "file:"), vocabulary.NotEmpty(v)
+}
+
 // legacyTLS notes an older property about TLS, for finish.
 func legacyTLS(t *vocabulary.Translation, p vocabulary.Pair) error {
 	on, err := boolOf(p.Value)
@@ -229,6 +305,9 @@ func finish(t *vocabulary.Translation, useSSL string) error {
 	if _, ok := t.Params["tls"]; ok {
 		return nil
 	}
+	if _, ok := t.Params[paramCA]; ok && useSSL == "skip-verify" && t.Notes["trustServerCertificate"] != "true" {
+		useSSL = "true" // there is what to verify by
+	}
 	use, require, verify := t.Notes["useSSL"], t.Notes["requireSSL"] == "true", t.Notes["verifyServerCertificate"] == "true"
 	switch {
 	case use == "false" && (require || verify):
@@ -239,7 +318,7 @@ func finish(t *vocabulary.Translation, useSSL string) error {
 		t.Params["tls"] = "true"
 	case use == "true":
 		t.Params["tls"] = useSSL
-	case require:
+	case require && t.Params[paramCA] == "":
 		t.Params["tls"] = "skip-verify"
 	}
 	return nil

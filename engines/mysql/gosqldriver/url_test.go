@@ -29,6 +29,12 @@ func TestParseURL(t *testing.T) {
 		{"mysql://h/?user=id&sessionVariables=sql_mode='ANSI,TRADITIONAL', time_zone=CONCAT('a',';');@x=1", driver.URL{SecretID: "id", Host: "h",
 			Params: pairs("sql_mode", "'ANSI,TRADITIONAL'", "time_zone", "CONCAT('a',';')", "@x", "1")}},
 	})
+	for _, mode := range []string{"loadbalance", "replication", "sequential", "load-balance-read", "aurora"} {
+		for _, e := range []gosqldriver.Engine{{}, {MariaDB: true}} {
+			configtest.ParseURL(t, e, configtest.Own, []configtest.URLCase{
+				{e.Info().Name + ":" + mode + "://h:1/db?user=id", driver.URL{SecretID: "id", Host: "h", Port: 1, Database: "db"}}})
+		}
+	}
 }
 
 func TestParseURLFails(t *testing.T) {
@@ -36,10 +42,11 @@ func TestParseURLFails(t *testing.T) {
 		{"mysql://h/db?user=id&CANARY", "a property has no value"},
 		{"mysql://h/db?user=id&sql_mode=CANARY%zz", `"sql_mode"`},
 		{"mysql://h1,CANARY/db?user=id", "more than one host"},
-		{"mysql://address=(host=CANARY)/db?user=id", "more than one host"},
-		{"mysql://(host=CANARY,port=1)/db?user=id", "more than one host"},
-		{"mysql:loadbalance://CANARY/db?user=id", "mysql://host:port/database"},
-		{"mysql:replication://CANARY/db?user=id", "mysql://host:port/database"},
+		{"mysql://address=(host=CANARY)/db?user=id", "properties for a host"},
+		{"mysql://(host=CANARY,port=1)/db?user=id", "properties for a host"},
+		{"mysql:loadbalance://CANARY,h2/db?user=id", "more than one host, and a login goes to one"},
+		{"mysql:replication://address=(host=CANARY),h2/db?user=id", "properties for a host"},
+		{"mysql:CANARY://h/db?user=id", "mysql://host:port/database"},
 		{"mysql:CANARY?user=id", "mysql://host:port/database"},
 		{"mysql://h/db?user=id&sql_mode=x#CANARY", `"#"`},
 		{"mysql://h/CANARY/x?user=id", `"/"`},
@@ -88,7 +95,7 @@ func FuzzParseURL(f *testing.F) {
 		}
 		known := []string{"allowCleartextPasswords", "allowNativePasswords", "charset", "checkConnLiveness", "clientFoundRows", "collation",
 			"columnsWithAlias", "compress", "connectionAttributes", "interpolateParams", "loc", "maxAllowedPacket", "multiStatements",
-			"parseTime", "readTimeout", "rejectReadOnly", "serverPubKey", "timeTruncate", "timeout", "tls", "writeTimeout"}
+			"parseTime", "readTimeout", "rejectReadOnly", "serverPubKey", "ssl-ca", "ssl-cert", "ssl-key", "timeTruncate", "timeout", "tls", "writeTimeout"}
 		want := maps.Clone(u.Params)
 		for _, name := range known {
 			delete(want, name)

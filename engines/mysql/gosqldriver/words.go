@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"strconv"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,14 +25,15 @@ func (e Engine) CheckParams(params map[string]string) error { return words(e.Mar
 //	mysql://host:port/database?user=<secret id>&name=value
 //
 // All but the user may be missing. Values and the database are percent-decoded; "+"
-// is itself, unlike in Connector/J. Lists of hosts are refused, as are the forms
-// mysql:loadbalance:, mysql:replication: and the like: go-sql-driver/mysql connects
-// to one host.
+// is itself, unlike in Connector/J. The forms mysql:loadbalance:, mariadb:sequential:,
+// mariadb:aurora: and the like mean their host if they have one. Lists of hosts are
+// refused: one login attempt sends one login, and a list would send more.
 //
 // A property is one of the JDBC driver's, and then translated, or go-sql-driver's
 // parameter or a variable of the session under its own name. One of the JDBC
 // driver's without a counterpart is an error.
 func (e Engine) ParseURL(raw string, own func(property string) bool) (driver.URL, error) {
+	raw = withoutMode(raw)
 	switch {
 	case !jdbcurl.Split(raw).HasAuthority:
 		return driver.URL{}, fmt.Errorf("the URL is not of the form %s://host:port/database", e.Info().Name)
@@ -40,6 +41,17 @@ func (e Engine) ParseURL(raw string, own func(property string) bool) (driver.URL
 		return driver.URL{}, errors.New(`the URL has a "#"; write "%23" for it`) // Connector/J drops what follows
 	}
 	return words(e.MariaDB).ParseURL(raw, own)
+}
+
+// withoutMode drops what Connector/J and MariaDB's driver have before "//" to say how they choose
+// among several hosts.
+func withoutMode(raw string) string {
+	scheme, rest, _ := strings.Cut(raw, ":")
+	mode, rest, ok := strings.Cut(rest, ":")
+	if ok && slices.Contains([]string{"aurora", "load-balance-read", "loadbalance", "replication", "sequential"}, mode) {
+		return scheme + ":" + rest
+	}
+	return raw
 }
 
 // words returns what go-sql-driver/mysql, the JDBC driver and the server call things.
@@ -74,8 +86,8 @@ var (
 )
 
 // params are the parameters of parseDSNParams in dsn.go of go-sql-driver/mysql
-// v1.10.1, but for those in refused. Everything else is a variable of the session
-// to that driver.
+// v1.10.1, but for those in refused, and those in tls.go. Everything else is a variable of
+// the session to that driver.
 var params = map[string]vocabulary.Param{
 	"allowCleartextPasswords": boolean,
 	"allowNativePasswords":    boolean,
@@ -98,6 +110,10 @@ var params = map[string]vocabulary.Param{
 	"timeout":                 duration,
 	"tls":                     notEmpty,
 	"writeTimeout":            duration,
+
+	paramCA:   {File: true},
+	paramCert: {File: true},
+	paramKey:  {File: true},
 }
 
 // refused are parameters that the driver knows and we do not take, with the reason.
@@ -111,6 +127,11 @@ var refused = map[string]string{
 // meant are what people write for a parameter or variable.
 var meant = map[string]string{
 	"ssl":                  "tls",
+	"sslca":                paramCA,
+	"sslcapath":            paramCA,
+	"sslcert":              paramCert,
+	"sslkey":               paramKey,
+	"sslrootcert":          paramCA,
 	"tsl":                  "tls",
 	"timezone":             "time_zone",
 	"transactionisolation": "transaction_isolation",
@@ -133,23 +154,14 @@ var harmless = []string{
 }
 
 func parseAuthority(s string) (host string, port int, err error) {
-	if strings.ContainsAny(s, ",(") {
-		return "", 0, errors.New("the URL has more than one host or a list of properties for one; go-sql-driver/mysql takes host:port")
+	switch {
+	case strings.Contains(s, "("):
+		return "", 0, errors.New("the URL has a list of properties for a host; it takes host:port")
+	case strings.Contains(s, ","):
+		return "", 0, errors.New("the URL has more than one host, and a login goes to one: give the endpoint of the cluster or of a proxy")
 	}
 	return jdbcurl.SplitHostPort(s)
 }
-
-// checkTogether checks parameters that depend on each other.
-func checkTogether(params map[string]string) error {
-	if on, _ := parseBool(params["allowCleartextPasswords"]); on {
-		if mode := tlsMode(params["tls"]); mode == "false" || mode == "preferred" {
-			return errCleartext
-		}
-	}
-	return nil
-}
-
-var errCleartext = errors.New(`parameter "allowCleartextPasswords" needs tls=true, or another that makes TLS required`)
 
 // parseBool is readBool of go-sql-driver/mysql.
 func parseBool(s string) (value, ok bool) {
@@ -170,18 +182,6 @@ func isBool(v string) bool {
 func isDuration(v string) bool {
 	d, err := time.ParseDuration(v)
 	return err == nil && d >= 0
-}
-
-// tlsMode returns "true", "false", "skip-verify" or "preferred" for what the driver
-// takes for one of them, other values as they are.
-func tlsMode(value string) string {
-	if on, ok := parseBool(value); ok {
-		return strconv.FormatBool(on)
-	}
-	if lower := strings.ToLower(value); lower == "skip-verify" || lower == "preferred" {
-		return lower
-	}
-	return value
 }
 
 // isWords reports whether s is words of letters, digits and "_" with separators

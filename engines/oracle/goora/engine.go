@@ -2,8 +2,8 @@
 // Oracle. A connection is go-ora's own: [database/sql.Conn.Raw] yields a
 // [*github.com/sijms/go-ora/v2.Connection].
 //
-// An endpoint's database is the name of a service, or a SID with a colon before it:
-// ":ORCL". An instance, a kind of server process and more have parameters.
+// An endpoint's database is the name of a service, or a SID with a colon before it or with
+// the parameter "dbname_is=sid": ":ORCL". An instance, a kind of server process and more have parameters.
 //
 // # TLS
 //
@@ -16,7 +16,9 @@
 // The authorities are the system's, those of the WALLET, or of Options.TLS, in which
 // a ServerName is heeded. With Options.TLS, SSL=false turns TLS off; SSL VERIFY=true
 // verifies even if that configuration has InsecureSkipVerify; and the parameter
-// PROTOCOL=tcp, which is what a descriptor says, is an error.
+// PROTOCOL=tcp, which is what a descriptor says, is an error. A secret whose "ssl" is true
+// has TLS without verification where nothing else asks for TLS or turns it off, on the port
+// that there is.
 //
 // Oracle's own encryption is used if the server asks for it, ENCRYPTION=ACCEPTED.
 // Nothing can make sure of it: go-ora goes on without if the server says so, or
@@ -67,5 +69,7 @@ func (e Engine) Info() driver.Info {
 		Port:             1521,
 		DatabaseRequired: true,
 		MaxLogins:        3,
+		Files:            files,
+		TurnsTLSOff:      turnsTLSOff,
 	}
 }

@@ -64,6 +64,10 @@ var guideParams = drivertest.Cases(`
 	PROXY CLIENT NAME=app => ProxyClientName="app"
 	INSTANCE NAME=orcl1 => InstanceName="orcl1", Sent[INSTANCE_NAME]="orcl1"
 	INSTANCE NAME=CANARY)(SID=x => error: letters, digits
+	dbname_is=sid => SID="ORCL", Sent[SERVICE_NAME] is gone, Sent[SID]="ORCL", ServiceName=""
+	DBNAME IS=Service =>
+	DBNAME IS=CANARY => error: service or sid
+	dbnameIs=sid => error: did you mean "DBNAME IS"
 	SERVER LOCATION=Europe/Berlin => Location="Europe/Berlin"
 	SERVER LOCATION=CANARY => error: time zone
 	ENCRYPTION=ACCEPTED =>
@@ -191,11 +195,22 @@ var guideProperties = drivertest.Cases(`
 	oracle.net.tns_admin=CANARY => error: tnsnames.ora
 	TNS_ADMIN=CANARY => error: tnsnames.ora
 	javax.net.ssl.trustStore=CANARY => error: driver.Options.TLS
-	oracle.jdbc.implicitStatementCacheSize=CANARY => error: no counterpart
+	oracle.jdbc.implicitStatementCacheSize=25 =>
+	oracle.jdbc.implicitStatementCacheSize=CANARY => error: a number
+	oracle.jdbc.maxCachedBufferSize=20 =>
+	oracle.jdbc.fanEnabled=false =>
+	oracle.jdbc.fanEnabled=true => error: without a counterpart
+	oracle.jdbc.J2EE13Compliant=true =>
+	oracle.jdbc.J2EE13Compliant=CANARY => error: true or false
+	oracle.jdbc.javaNetNio=false =>
+	oracle.jdbc.autoCommitSpecCompliant=false =>
+	oracle.jdbc.useThreadLocalBufferCache=true =>
+	oracle.jdbc.defaultNChar=CANARY => error: no counterpart
 	oracle.net.authentication_services=CANARY => error: no counterpart
 	v$session.machine=CANARY => error: Engine.Configure
 
 	PREFETCH_ROWS=7 => PrefetchRows=7
+	dbname_is=sid => SID="ORCL", Sent[SERVICE_NAME] is gone, Sent[SID]="ORCL", ServiceName=""
 	ssl_verify=false&ssl=true => Protocol="tcps", SSL=true, Sent[PROTOCOL]="tcps", TLSConfig.InsecureSkipVerify=true, TLSConfig=set
 	defaultRowPrefetch=7&prefetch_rows=CANARY => error: are the same
 	prefetch_rows=CANARY => error: 1 to 65535

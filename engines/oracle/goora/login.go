@@ -25,6 +25,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/internal/deadline"
 	"github.com/sqlsecrets/sqlsecrets/internal/jdbcurl"
+	"github.com/sqlsecrets/sqlsecrets/internal/tlserror"
 )
 
 // A login connects to one of its servers.
@@ -32,6 +33,7 @@ type login struct {
 	configure func(*configurations.ConnectionConfig) error
 	settings  *settings   // its config is without credentials; not changed
 	tls       *tls.Config // nil: no TLS
+	bySecret  bool        // nothing but the secret's "ssl" asks for TLS
 	zones     zones
 }
 
@@ -49,21 +51,17 @@ func (e Engine) Prepare(ep driver.Endpoint) (driver.Login, error) {
 	if err != nil {
 		return nil, err
 	}
-	name, isSID := strings.CutPrefix(ep.Database, ":")
-	if err := checkName(name); err != nil {
-		return nil, fmt.Errorf("the database, which is a service or a SID: %w", err)
-	}
-	if isSID {
-		s.config.SID = name
-	} else {
-		s.config.ServiceName = name
+	name, err := s.setDatabase(ep.Database)
+	if err != nil {
+		return nil, err
 	}
 	if ep.TLS != nil && s.protocol == "tcp" {
 		return nil, errors.New("driver.Options.TLS asks for TLS, and the protocol tcp has none; say tcps")
 	}
-	if l.tls, err = tlsConfig(ep.TLS, s); err != nil {
+	if l.tls, err = tlsConfig(ep.TLS, s, ep.Encrypt); err != nil {
 		return nil, err
 	}
+	l.bySecret = ep.Encrypt && s.tls == nil && ep.TLS == nil
 	s.config.Protocol = "tcp"
 	if l.tls != nil {
 		s.config.Protocol, s.config.SSL = "tcps", true
@@ -77,6 +75,23 @@ func (e Engine) Prepare(ep driver.Endpoint) (driver.Login, error) {
 		return nil, errors.New("go-ora reads other servers or another database out of the descriptor")
 	}
 	return l, nil
+}
+
+// setDatabase sets the service or the SID, and returns its name.
+func (s *settings) setDatabase(database string) (name string, err error) {
+	name, isSID := strings.CutPrefix(database, ":")
+	if err := checkName(name); err != nil {
+		return "", fmt.Errorf("the database, which is a service or a SID: %w", err)
+	}
+	switch {
+	case isSID && s.dbnameIs == "service":
+		return "", errors.New(`parameter "DBNAME IS" says that the database is a service, and the ":" before its name that it is a SID`)
+	case isSID || s.dbnameIs == "sid":
+		s.config.SID = name
+	default:
+		s.config.ServiceName = name
+	}
+	return name, nil
 }
 
 // zones are those of IPv6 addresses by host:port. go-ora does not get them, since it
@@ -199,7 +214,7 @@ func (l *login) Connect(ctx context.Context, cr driver.Credentials) (sqldriver.C
 	}
 	if err != nil {
 		d.close()
-		return nil, fmt.Errorf("connect to %s: %w", l.zones.add(address(config.Servers[0])), failed(ctx, err))
+		return nil, l.failed(ctx, l.zones.add(address(config.Servers[0])), err)
 	}
 	return conn, nil
 }
@@ -232,13 +247,18 @@ func (l *login) configuration() (*configurations.ConnectionConfig, error) {
 
 // failed returns why a login failed: an error of the server in its short form, and first of
 // all that the context has ended.
-func failed(ctx context.Context, err error) error {
+func (l *login) failed(ctx context.Context, server string, err error) error {
 	var oe *network.OracleError
-	if errors.As(err, &oe) {
+	ofServer := errors.As(err, &oe)
+	if ofServer {
 		err = &serverError{oe}
 	}
 	if end := deadline.Err(ctx); end != nil && !errors.Is(err, end) {
 		err = fmt.Errorf("%w: %w", end, err)
+	}
+	err = tlserror.Connect(server, err, remedy)
+	if l.bySecret && !ofServer {
+		err = fmt.Errorf(`%w; the secret's "ssl" asks for TLS, which a listener has on a port of its own`, err)
 	}
 	return err
 }

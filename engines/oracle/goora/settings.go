@@ -25,8 +25,12 @@ type settings struct {
 	dialTimeout    time.Duration // of one address; 0: none
 	loadBalance    bool
 	serverType     string // "dedicated", "shared", "pooled" or ""
+	dbnameIs       string // "service", "sid" or ""
 	config         configurations.ConnectionConfig
 }
+
+// off reports whether TLS is turned off.
+func (s *settings) off() bool { return s.tls != nil && !*s.tls }
 
 // readSettings reads parameters.
 func readSettings(params map[string]string) (*settings, error) {
@@ -127,6 +131,13 @@ func privilege(s *settings, v string) error {
 func protocol(s *settings, v string) error {
 	if s.protocol = strings.ToLower(v); s.protocol != "tcp" && s.protocol != "tcps" {
 		return errors.New("it has to be tcp or tcps")
+	}
+	return nil
+}
+
+func dbnameIs(s *settings, v string) error {
+	if s.dbnameIs = strings.ToLower(v); s.dbnameIs != "service" && s.dbnameIs != "sid" {
+		return errors.New("it has to be service or sid")
 	}
 	return nil
 }

@@ -13,12 +13,15 @@ import (
 	"strings"
 
 	"github.com/sijms/go-ora/v2/configurations"
+
+	"github.com/sqlsecrets/sqlsecrets/internal/tlserror"
 )
 
 // tlsConfig returns the TLS configuration of a login, nil without TLS. If it has a
-// ServerName, that is to be verified and not the host.
-func tlsConfig(callers *tls.Config, s *settings) (*tls.Config, error) {
-	if s.tls != nil && !*s.tls || s.tls == nil && callers == nil {
+// ServerName, that is to be verified and not the host. encrypt asks for TLS without
+// verification where nothing else asks for TLS.
+func tlsConfig(callers *tls.Config, s *settings, encrypt bool) (*tls.Config, error) {
+	if s.off() || s.tls == nil && callers == nil && !encrypt {
 		return nil, nil
 	}
 	config := &tls.Config{}
@@ -27,8 +30,8 @@ func tlsConfig(callers *tls.Config, s *settings) (*tls.Config, error) {
 		if s.verify != nil && *s.verify {
 			config.InsecureSkipVerify = false
 		}
-	} else if s.verify != nil && !*s.verify {
-		config.InsecureSkipVerify = true
+	} else {
+		config.InsecureSkipVerify = s.tls == nil || s.verify != nil && !*s.verify
 	}
 	if s.wallet != "" {
 		if err := addWallet(config, s.wallet); err != nil {
@@ -47,15 +50,12 @@ func addWallet(config *tls.Config, folder string) (err error) {
 			err = errors.New("cwallet.sso is not a wallet")
 		}
 	}()
-	if !strings.HasSuffix(folder, ".sso") {
-		folder = filepath.Join(folder, "cwallet.sso")
-	}
-	w, err := configurations.NewWallet(folder)
+	w, err := configurations.NewWallet(walletFile(folder))
 	if err != nil {
 		return err
 	}
 	roots := x509.NewCertPool()
-	var chain []*x509.Certificate
+	var chain, leaves []*x509.Certificate
 	for _, der := range w.Certificates {
 		c, err := x509.ParseCertificate(der)
 		if err != nil {
@@ -64,9 +64,12 @@ func addWallet(config *tls.Config, folder string) (err error) {
 		chain = append(chain, c)
 		if c.IsCA || bytes.Equal(c.RawIssuer, c.RawSubject) {
 			roots.AddCert(c)
+		} else {
+			leaves = append(leaves, c)
 		}
 	}
 	config.RootCAs = roots
+	before := len(config.Certificates)
 	for _, der := range w.PrivateKeys {
 		key, err := x509.ParsePKCS1PrivateKey(der)
 		if err != nil {
@@ -78,7 +81,40 @@ func addWallet(config *tls.Config, folder string) (err error) {
 			}
 		}
 	}
+	// The key of a certificate that is only requested has none.
+	if len(w.PrivateKeys) > 0 && len(leaves) > 0 && len(config.Certificates) == before {
+		return errors.New("the private key of the wallet is not the one of its certificate")
+	}
 	return nil
+}
+
+// walletFile returns the one file of a wallet that is read.
+func walletFile(folder string) string {
+	if strings.HasSuffix(folder, ".sso") {
+		return folder
+	}
+	return filepath.Join(folder, "cwallet.sso")
+}
+
+// files is Info.Files.
+func files(params map[string]string) []string {
+	s, err := readSettings(params)
+	if err != nil || s.wallet == "" { // which CheckParams tells
+		return nil
+	}
+	return []string{walletFile(s.wallet)}
+}
+
+// turnsTLSOff is Info.TurnsTLSOff.
+func turnsTLSOff(params map[string]string) bool {
+	s, err := readSettings(params)
+	return err == nil && s.off()
+}
+
+var remedy = tlserror.Remedy{
+	Authorities: `"WALLET" or driver.Options.TLS`,
+	Name:        "a ServerName in driver.Options.TLS",
+	Version:     "a MinVersion in driver.Options.TLS",
 }
 
 // verifyName has a configuration verify a name other than ServerName, which go-ora

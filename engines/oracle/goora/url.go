@@ -21,8 +21,8 @@ import (
 //	@(DESCRIPTION=(ADDRESS=(PROTOCOL=tcps)(HOST=…)(PORT=…))(CONNECT_DATA=(SERVICE_NAME=…)))
 //
 // All but the user may be missing. Values and the database are percent-decoded, a
-// descriptor is not. Names of tnsnames.ora and LDAP are not looked up: what is not one
-// of the forms is a host.
+// descriptor is not. Names of tnsnames.ora and LDAP are not looked up: "@MYDB" is an error,
+// and "@//myhost" a host.
 //
 // A property is one of the JDBC driver's or of a descriptor's, and then translated,
 // or go-ora's parameter under its own name, with "_" for a space. One without a
@@ -140,6 +140,9 @@ func (t *translation) easyConnect(s string) error {
 		return errors.New("the URL has more than one list of hosts")
 	}
 	if !marked && !hasPath {
+		if authority != "" && authority != "localhost" && !strings.ContainsAny(authority, ".:,[") {
+			return errors.New("the URL has a name of tnsnames.ora, which is not read: give host:port/service, or the descriptor that the file has for the name; a host alone is @//host")
+		}
 		if authority, err = t.sid(authority); err != nil {
 			return err
 		}

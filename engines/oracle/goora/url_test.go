@@ -32,6 +32,9 @@ func TestParseURL(t *testing.T) {
 		{"oracle:thin:@[::1]/ORCL?user=id", driver.URL{SecretID: "id", Host: "::1", Database: "ORCL"}},
 		{"oracle:thin:@example.com:1521?user=id", driver.URL{SecretID: "id", Host: "example.com", Port: 1521}},
 		{"oracle:thin:@example.com?user=id", driver.URL{SecretID: "id", Host: "example.com"}},
+		{"oracle:thin:@//myhost?user=id", driver.URL{SecretID: "id", Host: "myhost"}},
+		{"oracle:thin:@myhost:1521?user=id", driver.URL{SecretID: "id", Host: "myhost", Port: 1521}},
+		{"oracle:thin:@localhost?user=id", driver.URL{SecretID: "id", Host: "localhost"}},
 		{"oracle:thin:@?user=id", driver.URL{SecretID: "id"}},
 		{"oracle:thin:@//?user=id", driver.URL{SecretID: "id"}},
 		{"oracle:thin:@///ORCL?user=id", driver.URL{SecretID: "id", Database: "ORCL"}},
@@ -72,6 +75,8 @@ func TestParseURLFails(t *testing.T) {
 		{"oracle:thin:CANARY?user=id", `"@"`},
 		{"oracle:oci:@CANARY?user=id", "oci"},
 		{"oracle:CANARY", "oracle:thin:"},
+		{"oracle:thin:@CANARY?user=id", "tnsnames.ora, which is not read: give host:port/service"},
+		{"oracle:thin:@CANARY_high?user=id&TNS_ADMIN=/w", "tnsnames.ora, which is not read: give host:port/service"},
 		{"oracle:thin:@ldap://CANARY/x?user=id", "LDAP"},
 		{"oracle:thin:@ldaps://CANARY/x?user=id", "LDAP"},
 		{"oracle:thin:@https://CANARY/x?user=id", "protocol"},
@@ -160,7 +165,7 @@ func FuzzParseURL(f *testing.F) {
 		"@h:1/d?user=id", "@//h:1/a%29%28SID=x?user=id", "@[::1]:3:SID?user=id&ssl=true", "@tcps://a,b:2/d:pooled/i?user=a/b&wallet_location=/w",
 		"@(DESCRIPTION=(ADDRESS=(PROTOCOL=tcps)(HOST=h)(PORT=1))(CONNECT_DATA=(SERVICE_NAME=d)(SERVER=shared)))?user=id&program=)(SID=x",
 		"@(DESCRIPTION=(LOAD_BALANCE=off)(ADDRESS_LIST=(ADDRESS=(HOST=a))(ADDRESS=(HOST=::1)(PORT=2)))(CONNECT_DATA=(SID=d)))?user=id&os_user=%28",
-		"@h?user=id&oracle.net.CONNECT_TIMEOUT=1&oracle.net.ssl_server_dn_match=no&instance_name=i", "@//h%25eth0/d?user=id",
+		"@//h?user=id&oracle.net.CONNECT_TIMEOUT=1&oracle.net.ssl_server_dn_match=no&instance_name=i", "@//h%25eth0/d?user=id",
 	} {
 		f.Add(s)
 	}

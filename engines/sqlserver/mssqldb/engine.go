@@ -18,7 +18,8 @@
 // hostnameincertificate mean encrypt=true. With Options.TLS that configuration is what the
 // certificate is verified by: encrypt=false means true, true and strict verify even if it
 // has InsecureSkipVerify, trustservercertificate=true changes nothing, and certificate and
-// servercertificate are errors.
+// servercertificate are errors. A secret whose "ssl" is true has everything encrypted, also
+// with encrypt=false, and asks for no verification; encrypt=disable takes precedence.
 //
 // A JDBC URL without encrypt is encrypted and verified, as with Microsoft's JDBC driver.
 //
@@ -78,5 +79,8 @@ func (e Engine) Info() driver.Info {
 		Port:      1433,
 		Database:  "master",
 		MaxLogins: 3, // lock-out is a policy of Windows, and a tight one is common
+
+		Files:       files,
+		TurnsTLSOff: turnsTLSOff,
 	}
 }

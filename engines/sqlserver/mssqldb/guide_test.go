@@ -170,7 +170,26 @@ var guideProperties = drivertest.Cases(`
 	disableStatementPooling=true =>
 	TransparentNetworkIPResolution=true =>
 	sslProtocol=TLS =>
-	sslProtocol=TLSv1.2 => error: tlsmin
+	sslProtocol=TLSv1.2 => TLSConfig.MinVersion=771
+	sslProtocol=TLSv1.1 => error: tlsmin
+	statementPoolingCacheSize=100 =>
+	statementPoolingCacheSize=CANARY => error: a number
+	disableStatementPooling=false =>
+	serverPreparedStatementDiscardThreshold=10 =>
+	enablePrepareOnFirstPreparedStatementCall=true =>
+	prepareMethod=prepare =>
+	prepareMethod=scopeTempTablesToConnection => error: without a counterpart
+	useBulkCopyForBatchInsert=true =>
+	useBulkCopyForBatchInsert=CANARY => error: true or false
+	bulkCopyForBatchInsertBatchSize=1000 =>
+	bulkCopyForBatchInsertTableLock=true =>
+	cacheBulkCopyMetadata=true =>
+	connectRetryInterval=10 =>
+	connectRetryInterval=CANARY => error: a number
+	delayLoadingLobs=false =>
+	maxResultBuffer=-1 =>
+	maxResultBuffer=10p => error: without a counterpart
+	useFmtOnly=true =>
 	queryTimeout=-1 =>
 	queryTimeout=0 =>
 	queryTimeout=5 => error: context
@@ -196,7 +215,7 @@ var guideProperties = drivertest.Cases(`
 	defaultTransactionIsolation=CANARY => error: BeginTx
 	socketFactoryClass=CANARY => error: Engine.Dial
 	socketFactoryConstructorArg=CANARY => error: Engine.Dial
-	trustStore=CANARY => error: driver.Options.TLS
+	trustStore=CANARY => error: certificate names a file
 	trustStorePassword=CANARY => error: driver.Options.TLS
 	trustStoreType=CANARY => error: driver.Options.TLS
 	trustManagerClass=CANARY => error: driver.Options.TLS

@@ -18,6 +18,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/internal/deadline"
 	"github.com/sqlsecrets/sqlsecrets/internal/jdbcurl"
+	"github.com/sqlsecrets/sqlsecrets/internal/tlserror"
 )
 
 // A login connects to one server.
@@ -49,7 +50,7 @@ func (e Engine) Prepare(ep driver.Endpoint) (driver.Login, error) {
 		return nil, err
 	}
 	timeout, _ := strconv.Atoi(p["logintimeout"])
-	return &login{e, config, encryption(p) == "" && ep.TLS == nil, time.Duration(timeout) * time.Second}, nil
+	return &login{e, config, encryption(p) == "" && ep.TLS == nil && !ep.Encrypt, time.Duration(timeout) * time.Second}, nil
 }
 
 // parse has the driver parse a connection string with everything but credentials and
@@ -143,9 +144,18 @@ func (l *login) Connect(ctx context.Context, cr driver.Credentials) (sqldriver.C
 		if end := deadline.Err(ctx); end != nil && !errors.Is(err, end) {
 			err = fmt.Errorf("%w: %w", end, err)
 		}
-		return nil, fmt.Errorf("connect to %s: %w", address(config), err)
+		return nil, failed(config, err)
 	}
 	return conn, nil
+}
+
+// failed returns why a login failed. Without encryption go-mssqldb begins TLS only with a server
+// that requires it.
+func failed(config msdsn.Config, err error) error {
+	if config.Encryption == msdsn.EncryptionDisabled && strings.Contains(err.Error(), "TLS Handshake failed") {
+		return fmt.Errorf("the server at %s requires encryption, and encrypt=disable turns it off: leave that out, or give encrypt=true", address(config))
+	}
+	return tlserror.Connect(address(config), err, remedy)
 }
 
 // configuration returns that of one connection, without credentials, and whether it may be

@@ -128,7 +128,7 @@ func TestConformance(t *testing.T) {
 				Logins:      func(_ testing.TB, user string) (accepted, rejected int) { return s.Logins(user) },
 				Refuse:      func(_ testing.TB, user string) { s.SetState(user, tdsserver.Locked) },
 				TLS: &drivertest.TLS{
-					Names: c.names, Roots: certs.Pool, Verified: "encrypt=true&certificate=" + certs.CA, Unknown: "encrypt=true", IfAvailable: "encrypt=optional", Off: "encrypt=disable",
+					Names: c.names, Roots: certs.Pool, Verified: "encrypt=true&certificate=" + certs.CA, Unknown: "encrypt=true", IfAvailable: "encrypt=optional&trustservercertificate=true", Off: "encrypt=disable",
 					URL: func(address, id string) string {
 						return "sqlserver://" + address + ";databaseName=app;user=" + id + ";certificate=" + certs.CA
 					},

@@ -7,13 +7,16 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io/fs"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/microsoft/go-mssqldb/msdsn"
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
+	"github.com/sqlsecrets/sqlsecrets/driver/vocabulary"
+	"github.com/sqlsecrets/sqlsecrets/internal/tlserror"
 )
 
 // encryption returns what the parameters say about it: "true", "strict", "false",
@@ -50,7 +53,7 @@ var encryptions = map[string]msdsn.Encryption{
 func setTLS(config *msdsn.Config, p map[string]string, ep driver.Endpoint) error {
 	mode := encryption(p)
 	config.Encryption = encryptions[mode]
-	if config.Encryption == msdsn.EncryptionOff && ep.TLS != nil {
+	if config.Encryption == msdsn.EncryptionOff && (ep.TLS != nil || ep.Encrypt) {
 		config.Encryption = msdsn.EncryptionRequired // it may not depend on the server
 	}
 	if config.Encryption == msdsn.EncryptionDisabled {
@@ -93,33 +96,29 @@ func verification(p map[string]string, callers *tls.Config, verify bool) (*tls.C
 		return c, nil
 	}
 	if path, ok := p["servercertificate"]; ok {
-		certificates, err := readCertificate("servercertificate", path)
+		certificate, err := readCertificate(path)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf(`parameter "servercertificate": %w`, err)
 		}
-		return onlyCertificate(certificates), nil
+		return onlyCertificate(certificate), nil
 	}
 	c := &tls.Config{InsecureSkipVerify: !verify}
 	if path, ok := p["certificate"]; ok {
-		certificates, err := readCertificate("certificate", path)
-		if err != nil {
-			return nil, err
-		}
-		c.RootCAs = x509.NewCertPool()
-		for _, one := range certificates {
-			c.RootCAs.AddCert(one)
+		var err error
+		if c.RootCAs, err = readAuthorities(path); err != nil {
+			return nil, fmt.Errorf(`parameter "certificate": %w`, err)
 		}
 	}
 	return c, nil
 }
 
-// onlyCertificate takes a server that has the first of these certificates, whatever it
-// says, as servercertificate does in go-mssqldb.
-func onlyCertificate(certificates []*x509.Certificate) *tls.Config {
+// onlyCertificate takes a server that has this certificate, whatever it says, as
+// servercertificate does in go-mssqldb.
+func onlyCertificate(certificate *x509.Certificate) *tls.Config {
 	return &tls.Config{
 		InsecureSkipVerify: true,
 		VerifyConnection: func(s tls.ConnectionState) error {
-			if len(s.PeerCertificates) == 0 || !bytes.Equal(s.PeerCertificates[0].Raw, certificates[0].Raw) {
+			if len(s.PeerCertificates) == 0 || !bytes.Equal(s.PeerCertificates[0].Raw, certificate.Raw) {
 				return errors.New("the server's certificate is not the one in servercertificate")
 			}
 			return nil
@@ -127,31 +126,78 @@ func onlyCertificate(certificates []*x509.Certificate) *tls.Config {
 	}
 }
 
-// readCertificate reads certificates from a file. Its errors do not quote the name.
-func readCertificate(param, path string) ([]*x509.Certificate, error) {
+// readAuthorities reads the file of "certificate".
+func readAuthorities(path string) (*x509.CertPool, error) {
+	if isPEM(path) {
+		return vocabulary.Authorities(path)
+	}
+	certificates, err := readDER(path)
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	for _, one := range certificates {
+		pool.AddCert(one)
+	}
+	return pool, nil
+}
+
+// readCertificate reads the file of "servercertificate", of which the first one counts.
+func readCertificate(path string) (*x509.Certificate, error) {
+	if !isPEM(path) {
+		certificates, err := readDER(path)
+		if err != nil {
+			return nil, err
+		}
+		return certificates[0], nil
+	}
+	if _, err := vocabulary.Authorities(path); err != nil { // no part of it is cut off
+		return nil, err
+	}
 	data, err := os.ReadFile(path)
 	if err != nil {
-		if pe := (*fs.PathError)(nil); errors.As(err, &pe) {
-			err = pe.Err
-		}
-		return nil, fmt.Errorf("parameter %q: the file cannot be read: %w", param, err)
+		return nil, err
 	}
-	if strings.HasSuffix(strings.ToLower(path), ".pem") {
-		var der []byte
-		for {
-			var block *pem.Block
-			if block, data = pem.Decode(data); block == nil {
-				break
-			}
-			if block.Type == "CERTIFICATE" {
-				der = append(der, block.Bytes...)
-			}
-		}
-		data = der
+	block, data := pem.Decode(data)
+	for block != nil && block.Type != "CERTIFICATE" {
+		block, data = pem.Decode(data)
+	}
+	if block == nil {
+		return nil, errChanged
+	}
+	return x509.ParseCertificate(block.Bytes)
+}
+
+var errChanged = errors.New("the file changed while it was read")
+
+func isPEM(path string) bool { return strings.HasSuffix(strings.ToLower(path), ".pem") }
+
+// readDER returns at least one certificate.
+func readDER(path string) ([]*x509.Certificate, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
 	}
 	certificates, err := x509.ParseCertificates(data)
 	if err != nil || len(certificates) == 0 {
-		return nil, fmt.Errorf("parameter %q: the file holds no certificate", param)
+		return nil, fmt.Errorf("%s: it is not a certificate in DER", path)
 	}
 	return certificates, nil
+}
+
+// files is Info.Files.
+func files(params map[string]string) []string {
+	return slices.Sorted(maps.Values(words.Files(params)))
+}
+
+// turnsTLSOff is Info.TurnsTLSOff.
+func turnsTLSOff(params map[string]string) bool {
+	p, _ := words.Read(params) // which were checked
+	return encryption(p) == "disable"
+}
+
+var remedy = tlserror.Remedy{
+	Authorities: `"certificate" or driver.Options.TLS`,
+	Name:        `"hostnameincertificate"`,
+	Version:     `"tlsmin"`,
 }

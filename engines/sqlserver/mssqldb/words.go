@@ -213,6 +213,14 @@ func units(s string) int {
 	return n
 }
 
+// Properties of which no value makes a difference in Go.
+var (
+	trueOrFalse = vocabulary.Property{Translate: func(v string) (string, error) { return "", boolean(v) }}
+	number      = vocabulary.Property{Translate: func(v string) (string, error) {
+		return "", vocabulary.Number("a number", -1, math.MaxInt32)(v)
+	}}
+)
+
 // properties are those of mssql-jdbc (SQLServerDriver.java, 13.3) that go-mssqldb has,
 // under other names or the same, and those that make no difference in Go, in lower case.
 // Those that say where to connect have an Apply, and no others.
@@ -252,7 +260,7 @@ var properties = map[string]vocabulary.Property{
 	"lastupdatecount":               vocabulary.Only("", "true"),
 	"xopenstates":                   vocabulary.Only("", "true", "false"),
 	"disablestatementpooling":       vocabulary.Only("", "true", "false"),
-	"sslprotocol":                   vocabulary.Only("tlsmin says which version is the lowest", "tls"),
+	"sslprotocol":                   {Param: "tlsmin", Values: map[string]string{"tls": "", "tlsv1.2": "1.2"}, Hint: "tlsmin says which version is the lowest"},
 	"querytimeout":                  vocabulary.Only("give queries a context with a deadline", "-1", "0"),
 	"cancelquerytimeout":            vocabulary.Only("", "-1"),
 	"locktimeout":                   vocabulary.Only("Engine.SessionInitSQL can SET LOCK_TIMEOUT", "-1"),
@@ -263,14 +271,28 @@ var properties = map[string]vocabulary.Property{
 	"fips":                          vocabulary.Only("", "false"),
 	"replication":                   vocabulary.Only("", "false"),
 
+	// What caches, batches and reads meta-data in Java alone.
+	"bulkcopyforbatchinsert*":                   trueOrFalse,
+	"bulkcopyforbatchinsertbatchsize":           number,
+	"cachebulkcopymetadata":                     trueOrFalse,
+	"connectretryinterval":                      number,
+	"delayloadinglobs":                          trueOrFalse,
+	"enableprepareonfirstpreparedstatementcall": trueOrFalse,
+	"maxresultbuffer":                           vocabulary.Only("", "-1"),
+	"preparemethod":                             vocabulary.Only("", "prepexec", "prepare", "none"),
+	"serverpreparedstatementdiscardthreshold":   number,
+	"statementpoolingcachesize":                 number,
+	"usebulkcopyforbatchinsert":                 trueOrFalse,
+	"usefmtonly":                                trueOrFalse,
+
 	"transparentnetworkipresolution": vocabulary.Only("", "true", "false"),
 	"failoverpartner":                vocabulary.None("name the availability group's listener and set multiSubnetFailover"),
 	"defaulttransactionisolation":    vocabulary.None("BeginTx takes it"),
 	"socketfactoryclass":             vocabulary.None("Engine.Dial makes connections"),
 	"socketfactoryconstructorarg":    vocabulary.None("Engine.Dial makes connections"),
-	"truststore":                     vocabulary.None("driver.Options.TLS names authorities"),
-	"truststorepassword":             vocabulary.None("driver.Options.TLS names authorities"),
-	"truststoretype":                 vocabulary.None("driver.Options.TLS names authorities"),
+	"truststore":                     vocabulary.None("certificate names a file of authorities in PEM, and driver.Options.TLS takes some"),
+	"truststorepassword":             vocabulary.None("certificate names a file of authorities in PEM, and driver.Options.TLS takes some"),
+	"truststoretype":                 vocabulary.None("certificate names a file of authorities in PEM, and driver.Options.TLS takes some"),
 	"trustmanagerclass":              vocabulary.None("driver.Options.TLS can verify"),
 	"trustmanagerconstructorarg":     vocabulary.None("driver.Options.TLS can verify"),
 	"clientcertificate":              vocabulary.None("driver.Options.TLS takes a certificate"),
@@ -283,19 +305,13 @@ var properties = map[string]vocabulary.Property{
 // absent are the rest of that driver's properties.
 const absent = `
 	AADSecurePrincipalId AADSecurePrincipalSecret accessToken accessTokenCallback
-	accessTokenCallbackClass bulkCopyForBatchInsertAllowEncryptedValueModifications
-	bulkCopyForBatchInsertBatchSize bulkCopyForBatchInsertCheckConstraints
-	bulkCopyForBatchInsertFireTriggers bulkCopyForBatchInsertKeepIdentity
-	bulkCopyForBatchInsertKeepNulls bulkCopyForBatchInsertTableLock cacheBulkCopyMetadata
-	calcBigDecimalPrecision connectRetryInterval datetimeParameterType delayLoadingLobs
-	enablePrepareOnFirstPreparedStatementCall enclaveAttestationProtocol enclaveAttestationUrl
-	gsscredential ignoreOffsetOnDateTimeOffsetConversion iPAddressPreference
-	jaasConfigurationName keyStoreAuthentication keyStoreLocation keyStorePrincipalId
-	keyStoreSecret keyVaultProviderClientId keyVaultProviderClientKey maxResultBuffer msiClientId
-	prepareMethod realm retryConn retryExec sendTemporalDataTypesAsStringForBulkCopy
-	sendTimeAsDatetime serverNameAsACE serverPreparedStatementDiscardThreshold
-	statementPoolingCacheSize useBulkCopyForBatchInsert useDefaultGSSCredential
-	useDefaultJaasConfig useFmtOnly vectorTypeSupport
+	accessTokenCallbackClass calcBigDecimalPrecision datetimeParameterType
+	enclaveAttestationProtocol enclaveAttestationUrl gsscredential
+	ignoreOffsetOnDateTimeOffsetConversion iPAddressPreference jaasConfigurationName
+	keyStoreAuthentication keyStoreLocation keyStorePrincipalId keyStoreSecret
+	keyVaultProviderClientId keyVaultProviderClientKey msiClientId realm retryConn retryExec
+	sendTemporalDataTypesAsStringForBulkCopy sendTimeAsDatetime serverNameAsACE
+	useDefaultGSSCredential useDefaultJaasConfig vectorTypeSupport
 `
 
 // zeroIsNone translates a number, in which 0 is none or the default.

@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"math/big"
 	"net"
 	"os"
@@ -74,8 +75,25 @@ func newCA(name string) (*CA, error) {
 	return ca, os.WriteFile(ca.File, pemBlock("CERTIFICATE", der), 0o644)
 }
 
-// A keyPair is a server's certificate and key, in PEM.
-type keyPair struct{ cert, key []byte }
+// Client writes a certificate for a client, and its key, into files of the test. MySQL and
+// MariaDB take it for a user who has to have one.
+func (ca *CA) Client(tb testing.TB) (certificate, key string) {
+	tb.Helper()
+	pair, err := ca.issue(nil, false)
+	if err != nil {
+		tb.Fatalf("make a certificate: %v", err)
+	}
+	dir := tb.TempDir()
+	certificate, key = filepath.Join(dir, "client.pem"), filepath.Join(dir, "client.key")
+	if err := errors.Join(os.WriteFile(certificate, pair.cert, 0o600), os.WriteFile(key, pair.key, 0o600)); err != nil {
+		tb.Fatal(err)
+	}
+	return certificate, key
+}
+
+// A keyPair is a server's or a client's certificate and key, and the authority's certificate,
+// in PEM.
+type keyPair struct{ cert, key, ca []byte }
 
 // issue makes a certificate for an RSA key or one of ECDSA.
 func (ca *CA) issue(names []string, rsaKey bool) (*keyPair, error) {
@@ -87,12 +105,12 @@ func (ca *CA) issue(names []string, rsaKey bool) (*keyPair, error) {
 	if err != nil {
 		return nil, err
 	}
-	template := certificate("testdb server")
+	template := certificate("testdb")
 	template.KeyUsage = x509.KeyUsageDigitalSignature
 	if rsaKey {
 		template.KeyUsage |= x509.KeyUsageKeyEncipherment
 	}
-	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
 	for _, name := range names {
 		if ip := net.ParseIP(name); ip != nil {
 			template.IPAddresses = append(template.IPAddresses, ip)
@@ -108,7 +126,7 @@ func (ca *CA) issue(names []string, rsaKey bool) (*keyPair, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &keyPair{pemBlock("CERTIFICATE", der), pemBlock("PRIVATE KEY", pkcs8)}, nil
+	return &keyPair{pemBlock("CERTIFICATE", der), pemBlock("PRIVATE KEY", pkcs8), pemBlock("CERTIFICATE", ca.cert.Raw)}, nil
 }
 
 func certificate(name string) *x509.Certificate {

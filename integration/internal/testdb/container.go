@@ -29,6 +29,7 @@ const (
 
 	certFile = "/testdb/server.crt" // in the container
 	keyFile  = "/testdb/server.key"
+	caFile   = "/testdb/ca.crt"
 
 	pullTimeout = 10 * time.Minute
 )

@@ -81,7 +81,7 @@ func mysqlArgs(o Options) []string {
 		"--innodb-flush-log-at-trx-commit=0",
 	}
 	if o.TLS {
-		args = append(args, "--ssl-cert="+certFile, "--ssl-key="+keyFile)
+		args = append(args, "--ssl-cert="+certFile, "--ssl-key="+keyFile, "--ssl-ca="+caFile)
 	}
 	return args
 }

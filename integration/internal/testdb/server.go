@@ -277,7 +277,7 @@ func (k *kind) start(ctx context.Context, o Options, pair *keyPair) (process, er
 		if r.files == nil {
 			r.files = map[string][]byte{}
 		}
-		r.files[certFile], r.files[keyFile] = pair.cert, pair.key
+		r.files[certFile], r.files[keyFile], r.files[caFile] = pair.cert, pair.key, pair.ca
 	}
 	c, err := startContainer(ctx, r)
 	if c == nil {

@@ -117,7 +117,9 @@ func (c *conn) write(kind byte, body []byte) error {
 func (c *conn) startTLS() error {
 	config := c.s.o.TLS.Clone()
 	// SQL Server has TLS 1.3 in TDS 8.0 only.
-	config.MaxVersion = tls.VersionTLS12
+	if config.MaxVersion == 0 || config.MaxVersion > tls.VersionTLS12 {
+		config.MaxVersion = tls.VersionTLS12
+	}
 	t := &tlsTransport{Conn: c.raw, c: c, wrapped: true}
 	secure := tls.Server(t, config)
 	if err := secure.Handshake(); err != nil {

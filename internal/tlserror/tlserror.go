@@ -1,0 +1,90 @@
+// Package tlserror says first of all what is wrong with TLS where a connection failed for
+// that, and last what to do about it.
+package tlserror
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// A Remedy is how the user of an engine says what to verify a server by, as parts of
+// sentences: `"ssl-ca" or driver.Options.TLS`. An empty one is not offered.
+type Remedy struct {
+	Authorities string // names a file with authorities
+	Name        string // names another name than the host's
+	Version     string // lowers the lowest version of TLS
+}
+
+// Connect returns the error of a connection to a server, which is an address.
+func Connect(server string, err error, r Remedy) error {
+	what, remedy := reason(err, r)
+	if what == "" {
+		return fmt.Errorf("connect to %s: %w", server, err)
+	}
+	if remedy != "" {
+		remedy = "; " + remedy
+	}
+	return fmt.Errorf("the server at %s %s: %w%s", server, what, err, remedy)
+}
+
+// reason returns what is wrong with TLS, as a predicate, or "". Some vendors' drivers keep no
+// more of an error than its text, which is fixed in Go's own packages.
+func reason(err error, r Remedy) (what, remedy string) {
+	text := err.Error()
+	has := func(parts ...string) bool {
+		for _, p := range parts {
+			if strings.Contains(text, p) {
+				return true
+			}
+		}
+		return false
+	}
+	name, authority, invalid := x509.HostnameError{}, x509.UnknownAuthorityError{}, x509.CertificateInvalidError{}
+	switch {
+	case has("server does not support TLS", "server does not support encryption"):
+		return `has no TLS, and the data source name, driver.Options.TLS or the secret's "ssl" asks for it`, ""
+	case has("tls: first record does not look like a TLS handshake"):
+		return "does not answer with TLS", "check the port"
+	case errors.As(err, &name), has("x509: certificate is valid for", "x509: cannot validate certificate for", "x509: certificate is not valid for any names"):
+		return "has a certificate for another name", or("connect by a name that is in it", "name that by", r.Name)
+	case errors.As(err, &authority), has("x509: certificate signed by unknown authority"):
+		return "has a certificate by an unknown authority", or("", "name a file with the authority by", r.Authorities)
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired, has("x509: certificate has expired or is not yet valid"):
+		return "has a certificate that is not valid now", ""
+	}
+	return versionReason(text, r)
+}
+
+// offered finds the version that a server chose, which the client did not offer.
+var offered = regexp.MustCompile(`tls: server selected unsupported protocol version ([0-9a-f]{1,4})`)
+
+func versionReason(text string, r Remedy) (what, remedy string) {
+	remedy = or("update the server", "lower that by", r.Version)
+	if m := offered.FindStringSubmatch(text); m != nil {
+		version, _ := strconv.ParseUint(m[1], 16, 16)
+		return fmt.Sprintf("offers %s, which is older than the lowest version that is allowed, TLS 1.2 by default", tls.VersionName(uint16(version))), remedy
+	}
+	if strings.Contains(text, "tls: protocol version not supported") {
+		return "has no version of TLS that is allowed, which are TLS 1.2 and newer by default", remedy
+	}
+	return "", ""
+}
+
+// or joins two things to do, of which the second one needs what an engine has.
+func or(first, second, what string) string {
+	if what != "" {
+		second += " " + what
+	}
+	switch {
+	case what == "":
+		return first
+	case first == "":
+		return second
+	}
+	return first + ", or " + second
+}

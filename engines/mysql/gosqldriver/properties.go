@@ -288,7 +288,12 @@ func legacyTLS(t *vocabulary.Translation, p vocabulary.Pair) error {
 	return nil
 }
 
-func finishMySQL(t *vocabulary.Translation) error { return finish(t, "skip-verify") }
+func finishMySQL(t *vocabulary.Translation) error {
+	if t.Params[paramCA] != "" { // there is what to verify by
+		return finish(t, "true")
+	}
+	return finish(t, "skip-verify")
+}
 
 func finishMariaDB(t *vocabulary.Translation) error {
 	if t.Notes["trustServerCertificate"] == "true" {
@@ -304,9 +309,6 @@ func finishMariaDB(t *vocabulary.Translation) error {
 func finish(t *vocabulary.Translation, useSSL string) error {
 	if _, ok := t.Params["tls"]; ok {
 		return nil
-	}
-	if _, ok := t.Params[paramCA]; ok && useSSL == "skip-verify" && t.Notes["trustServerCertificate"] != "true" {
-		useSSL = "true" // there is what to verify by
 	}
 	use, require, verify := t.Notes["useSSL"], t.Notes["requireSSL"] == "true", t.Notes["verifyServerCertificate"] == "true"
 	switch {

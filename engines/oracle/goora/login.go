@@ -55,16 +55,8 @@ func (e Engine) Prepare(ep driver.Endpoint) (driver.Login, error) {
 	if err != nil {
 		return nil, err
 	}
-	if ep.TLS != nil && s.protocol == "tcp" {
-		return nil, errors.New("driver.Options.TLS asks for TLS, and the protocol tcp has none; say tcps")
-	}
-	if l.tls, err = tlsConfig(ep.TLS, s, ep.Encrypt); err != nil {
+	if err := l.setTLS(ep); err != nil {
 		return nil, err
-	}
-	l.bySecret = ep.Encrypt && s.tls == nil && ep.TLS == nil
-	s.config.Protocol = "tcp"
-	if l.tls != nil {
-		s.config.Protocol, s.config.SSL = "tcps", true
 	}
 	describeClient(&s.config.ClientInfo)
 	if err := s.config.UpdateDatabaseInfo(descriptor(s)); err != nil {
@@ -75,6 +67,23 @@ func (e Engine) Prepare(ep driver.Endpoint) (driver.Login, error) {
 		return nil, errors.New("go-ora reads other servers or another database out of the descriptor")
 	}
 	return l, nil
+}
+
+// setTLS sets what is about TLS.
+func (l *login) setTLS(ep driver.Endpoint) (err error) {
+	s := l.settings
+	if ep.TLS != nil && s.protocol == "tcp" {
+		return errors.New("driver.Options.TLS asks for TLS, and the protocol tcp has none; say tcps")
+	}
+	if l.tls, err = tlsConfig(ep.TLS, s, ep.Encrypt); err != nil {
+		return err
+	}
+	l.bySecret = ep.Encrypt && s.tls == nil && ep.TLS == nil
+	s.config.Protocol = "tcp"
+	if l.tls != nil {
+		s.config.Protocol, s.config.SSL = "tcps", true
+	}
+	return nil
 }
 
 // setDatabase sets the service or the SID, and returns its name.

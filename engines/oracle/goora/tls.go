@@ -69,23 +69,29 @@ func addWallet(config *tls.Config, folder string) (err error) {
 		}
 	}
 	config.RootCAs = roots
-	before := len(config.Certificates)
-	for _, der := range w.PrivateKeys {
+	clients, err := clientCertificates(w.PrivateKeys, chain)
+	config.Certificates = append(config.Certificates, clients...)
+	if err == nil && len(w.PrivateKeys) > 0 && len(leaves) > 0 && len(clients) == 0 {
+		// Of a certificate that is only requested there is just the key.
+		err = errors.New("the private key of the wallet is not the one of its certificate")
+	}
+	return err
+}
+
+// clientCertificates returns those certificates for which there is a key.
+func clientCertificates(keys [][]byte, chain []*x509.Certificate) (found []tls.Certificate, err error) {
+	for _, der := range keys {
 		key, err := x509.ParsePKCS1PrivateKey(der)
 		if err != nil {
-			return errors.New("a private key of the wallet is not an RSA key") // the cause may tell of it
+			return nil, errors.New("a private key of the wallet is not an RSA key") // the cause may tell of it
 		}
 		for _, c := range chain {
 			if public, ok := c.PublicKey.(*rsa.PublicKey); ok && key.PublicKey.Equal(public) {
-				config.Certificates = append(config.Certificates, tls.Certificate{Certificate: [][]byte{c.Raw}, PrivateKey: key, Leaf: c})
+				found = append(found, tls.Certificate{Certificate: [][]byte{c.Raw}, PrivateKey: key, Leaf: c})
 			}
 		}
 	}
-	// The key of a certificate that is only requested has none.
-	if len(w.PrivateKeys) > 0 && len(leaves) > 0 && len(config.Certificates) == before {
-		return errors.New("the private key of the wallet is not the one of its certificate")
-	}
-	return nil
+	return found, nil
 }
 
 // walletFile returns the one file of a wallet that is read.

@@ -117,11 +117,8 @@ const errNoEncryption = "server does not support encryption"
 // Connect has the driver connect once, or a second time where the server supports no
 // encryption, which it says before it gets to see a login.
 func (l *login) Connect(ctx context.Context, cr driver.Credentials) (sqldriver.Conn, error) {
-	if cr.User == "" {
-		return nil, errors.New("the user's name is empty") // on Windows, who runs the program would be logged in
-	}
-	if units(cr.User) > maxName || units(cr.Password.Reveal()) > maxName {
-		return nil, errors.New("the user's name or the password has more than the 128 characters of SQL Server")
+	if err := checkCredentials(cr); err != nil {
+		return nil, err
 	}
 	if l.timeout > 0 {
 		var cancel context.CancelFunc
@@ -147,6 +144,16 @@ func (l *login) Connect(ctx context.Context, cr driver.Credentials) (sqldriver.C
 		return nil, failed(config, err)
 	}
 	return conn, nil
+}
+
+func checkCredentials(cr driver.Credentials) error {
+	switch {
+	case cr.User == "":
+		return errors.New("the user's name is empty") // on Windows, who runs the program would be logged in
+	case units(cr.User) > maxName || units(cr.Password.Reveal()) > maxName:
+		return errors.New("the user's name or the password has more than the 128 characters of SQL Server")
+	}
+	return nil
 }
 
 // failed returns why a login failed. Without encryption go-mssqldb begins TLS only with a server

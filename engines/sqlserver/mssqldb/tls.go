@@ -72,14 +72,21 @@ func setTLS(config *msdsn.Config, p map[string]string, ep driver.Endpoint) error
 	if c.ServerName == "" {
 		c.ServerName, _, _ = strings.Cut(ep.Host, "%") // not an IPv6 zone
 	}
-	if v, ok := p["tlsmin"]; ok {
-		if lowest := msdsn.TLSVersionFromString(v); ep.TLS == nil || lowest > max(c.MinVersion, tls.VersionTLS12) {
-			c.MinVersion = lowest
-		}
-	}
+	setLowest(c, p, ep.TLS == nil)
 	c.DynamicRecordSizingDisabled = true // as go-mssqldb has it; SQL Server wants a packet in one piece
 	config.TLSConfig, config.TrustServerCertificate = c, c.InsecureSkipVerify && c.VerifyConnection == nil
 	return nil
+}
+
+// setLowest heeds tlsmin, by which a caller's configuration gets no laxer.
+func setLowest(c *tls.Config, p map[string]string, ours bool) {
+	v, ok := p["tlsmin"]
+	if !ok {
+		return
+	}
+	if lowest := msdsn.TLSVersionFromString(v); ours || lowest > max(c.MinVersion, tls.VersionTLS12) {
+		c.MinVersion = lowest
+	}
 }
 
 // verification returns a TLS configuration by which a server is verified if it has to be:

@@ -273,7 +273,7 @@ const textUnreadable = "answer could not be read"
 
 // cleanInner returns what may be kept of an error besides the response: what the
 // service answered, or what was wrong with the answer or the connection. It returns nil
-// for an error that is none of these.
+// for any other error.
 func cleanInner(err error) *cause {
 	var api smithy.APIError
 	var de *smithy.DeserializationError

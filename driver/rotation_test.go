@@ -262,9 +262,9 @@ func TestFallbackStages(t *testing.T) {
 		// 1, 2, 4, 8, 16, 30 s
 		wantBetween(t, "fetches of AWSPENDING", b.store.calls("AWSPENDING"), 5, 8)
 	})
-	inBubble(t, "another current version has a look of its own", func(t *testing.T) {
+	inBubble(t, "another current version is refreshed on its own", func(t *testing.T) {
 		b := newBench(t, wrongPassword, withTTL(-1))
-		for _, pause := range []time.Duration{1, 2, 4, 8, 0} { // the last look allows none for 12 s
+		for _, pause := range []time.Duration{1, 2, 4, 8, 0} { // the last refresh allows none for 12 s
 			isAuthFailed(t, b.pingFor(t, time.Millisecond), "v1")
 			time.Sleep(pause * time.Second)
 		}
@@ -275,7 +275,7 @@ func TestFallbackStages(t *testing.T) {
 		b.startRotation("v3", "pw3")
 		b.wantPing(t)
 	})
-	inBubble(t, "a look that fails does not hide the rejection", func(t *testing.T) {
+	inBubble(t, "the next stage is tried if one cannot be read", func(t *testing.T) {
 		b := newBench(t, wrongPassword, withDSN("prod/app?fallback=AWSPENDING,AWSPREVIOUS"))
 		b.store.put("v0", credentials("app", "other"), "AWSPREVIOUS")
 		b.store.failStage("AWSPENDING", secretcache.ErrThrottled)
@@ -352,7 +352,7 @@ func TestFallbackStages(t *testing.T) {
 			t.Errorf("%d logins and %d fetches, want one login with the stage's own version", n-all, b.store.calls("")-calls)
 		}
 	})
-	inBubble(t, "the stage's next version goes before one that was preferred", func(t *testing.T) {
+	inBubble(t, "the next version of the stage takes precedence over a fallback version", func(t *testing.T) {
 		b := newBench(t, func(b *bench, dsn *string) {
 			*dsn = "prod/app?fallback=AWSPREVIOUS"
 			b.store.put("v2", credentials("app_clone", "pw2"), "AWSCURRENT")

@@ -132,7 +132,7 @@ func (s *session) setByHand(ctx context.Context, user, password string) error {
 	return s.clean("set the user's password", s.byHand(ctx, user, password))
 }
 
-// clean returns what may be said of a failed statement.
+// clean returns the error of a failed statement: the server's code, if it answered.
 func (s *session) clean(what string, err error) error {
 	if err == nil {
 		return nil

@@ -300,7 +300,7 @@ func (c *cause) withStatus() string {
 
 // cleanInner returns what may be kept of an error besides the response: what the
 // service answered, or what was wrong with the answer or the connection. It returns nil
-// for an error that is none of these.
+// for any other error.
 func cleanInner(err error) *cause {
 	var api smithy.APIError
 	var de *smithy.DeserializationError

@@ -121,8 +121,8 @@ func (p place) settle(what string, modified time.Time) error {
 	return nil
 }
 
-// A changing is the error of a look that has to be repeated after a wait, and what
-// to say if no look is left.
+// A changing error says that something changed while it was read. It is read again after
+// wait; after the last try err is returned.
 type changing struct {
 	wait time.Duration
 	err  error

@@ -6,6 +6,7 @@ import (
 	sqldriver "database/sql/driver"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"time"
 
 	"github.com/sqlsecrets/sqlsecrets/internal/deadline"
@@ -45,6 +46,28 @@ func (a *call) run(ctx context.Context, window time.Duration) (conn sqldriver.Co
 		}
 	}
 	return a.round(ctx)
+}
+
+// afterConnect has the caller's func see a new connection, and closes that if the func fails,
+// panics or ends its goroutine.
+func (a *call) afterConnect(ctx context.Context, hook func(context.Context, sqldriver.Conn) error, conn sqldriver.Conn) (err error) {
+	if a.o.ConnectTimeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, a.o.ConnectTimeout)
+		defer cancel()
+	}
+	err = errors.New("it did not return")
+	defer func() {
+		if p := recover(); p != nil {
+			a.reader.log.ErrorContext(ctx, "panic in AfterConnect", "type", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
+			err = fmt.Errorf("panic: %T", p)
+		}
+		if err != nil {
+			_ = conn.Close()
+			err = newError("run AfterConnect for", a.reader.id, a.used.version(), err)
+		}
+	}()
+	return hook(ctx, conn)
 }
 
 // sleep waits for d, or until wake is closed. Its error is ctx's.

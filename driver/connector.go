@@ -120,7 +120,9 @@ func (c *Connector) build() {
 		fallbacks: slices.DeleteFunc(slices.Clone(c.o.FallbackStages), func(stage string) bool { return stage == c.source.stage }),
 		denied:    map[string]attempt{}, news: make(chan struct{}),
 	}
-	c.superseder = &superseder{resolver: c.resolver, connect: c.connect}
+	c.superseder = &superseder{resolver: c.resolver, connect: func(ctx context.Context) (sqldriver.Conn, error) {
+		return c.connect(ctx, 0, nil)
+	}}
 	if c.info.Files != nil {
 		c.files = c.info.Files(c.source.params)
 	}
@@ -154,13 +156,18 @@ func (c *Connector) Connect(ctx context.Context) (sqldriver.Conn, error) {
 	if c.empty != nil {
 		return nil, c.empty
 	}
-	return c.connect(ctx, c.o.RotationWindow)
+	return c.connect(ctx, c.o.RotationWindow, c.o.AfterConnect)
 }
 
-// connect is Connect with a RotationWindow of its own.
-func (c *Connector) connect(ctx context.Context, window time.Duration) (sqldriver.Conn, error) {
+// connect is Connect with a RotationWindow and an AfterConnect of its own.
+func (c *Connector) connect(ctx context.Context, window time.Duration, hook func(context.Context, sqldriver.Conn) error) (sqldriver.Conn, error) {
 	a := call{Connector: c, start: time.Now()}
 	conn, err := a.run(ctx, window)
+	if err == nil && hook != nil {
+		if err = a.afterConnect(ctx, hook, conn); err != nil {
+			conn = nil
+		}
+	}
 	if c.o.Trace.ConnectDone != nil {
 		c.o.Trace.ConnectDone(ctx, ConnectInfo{SecretID: c.source.secretID, Version: a.used.version(), Logins: a.logins,
 			Duration: time.Since(a.start), Err: err})

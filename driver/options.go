@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	sqldriver "database/sql/driver"
 	"errors"
 	"log/slog"
 	"slices"
@@ -103,6 +104,14 @@ type Options struct {
 	// makes TLS required; the server's name is the host dialled unless it is set
 	// here. Nil means what the DSN says.
 	TLS *tls.Config
+
+	// AfterConnect is called once for each new connection, after the server has accepted the
+	// login and before the pool has the connection: to set the session up, or to register
+	// types. conn is the vendor's own, as *stdlib.Conn of pgx. ctx is Connect's, with a
+	// ConnectTimeout of its own. If the func fails or panics, the connection is closed and
+	// Connect fails, which says nothing about the credentials: nothing is refreshed. Nil
+	// calls nothing.
+	AfterConnect func(ctx context.Context, conn sqldriver.Conn) error
 
 	// Logger gets the records that an operator wants to see: rejected logins, refreshes,
 	// fallback versions, stale secrets. A rotation writes a handful at level INFO, however

@@ -25,7 +25,7 @@ const (
 // A superseder decides whether a pool is to close a connection whose version is superseded.
 type superseder struct {
 	resolver *resolver
-	connect  func(context.Context, time.Duration) (sqldriver.Conn, error)
+	connect  func(context.Context) (sqldriver.Conn, error)
 
 	peekDue atomic.Int64 // by clock
 	peeking atomic.Bool
@@ -116,7 +116,7 @@ func (s *superseder) prove() {
 			defer s.mu.Unlock()
 			s.proving, s.pause = false, pause.Next(time.Now(), refreshBase, refreshMax) // the gate spaces the logins
 		}()
-		if conn, err := s.connect(ctx, 0); err == nil {
+		if conn, err := s.connect(ctx); err == nil {
 			pause = nil
 			_ = conn.Close()
 		}

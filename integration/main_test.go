@@ -145,21 +145,27 @@ func (v *env) open(t testing.TB, params string, o *driver.Options) *sql.DB {
 
 func (v *env) connector(t testing.TB, params string, o *driver.Options) *driver.Connector {
 	t.Helper()
+	dsn := v.id
+	if params != "" {
+		dsn += "?" + params
+	}
+	c, err := v.engine.newConnector(dsn, v.options(t, o))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// options adds the Secrets Manager to options.
+func (v *env) options(t testing.TB, o *driver.Options) *driver.Options {
+	t.Helper()
 	if o == nil {
 		o = &driver.Options{}
 	}
 	if o.Secrets == nil {
 		o.Secrets = v.cache(t, nil)
 	}
-	dsn := v.id
-	if params != "" {
-		dsn += "?" + params
-	}
-	c, err := v.engine.newConnector(dsn, o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
+	return o
 }
 
 // fetches returns how often the library asked for the secret, retries of the SDK

@@ -51,13 +51,14 @@ func (e Engine) Prepare(ep driver.Endpoint) (driver.Login, error) {
 	}
 	var settings map[string]string
 	ep.Params, settings = split(ep.Params)
-	pg := pgxv5.Engine{Configure: func(c *pgx.ConnConfig) error {
+	pg := e.Engine
+	pg.Configure = func(c *pgx.ConnConfig) error {
 		maps.Copy(c.RuntimeParams, settings)
 		if e.Configure != nil {
 			return e.Configure(c)
 		}
 		return nil
-	}}
+	}
 	lg, err := pg.Prepare(ep)
 	if err != nil {
 		return nil, err
@@ -67,6 +68,9 @@ func (e Engine) Prepare(ep driver.Endpoint) (driver.Login, error) {
 
 // A login adds a hint to an error that says nothing to who reads it.
 type login struct{ driver.Login }
+
+// Unwrap returns PostgreSQL's, for a pgxpool.
+func (l login) Unwrap() driver.Login { return l.Login }
 
 func (l login) Connect(ctx context.Context, c driver.Credentials) (sqldriver.Conn, error) {
 	conn, err := l.Login.Connect(ctx, c)

@@ -10,8 +10,14 @@
 package redshift
 
 import (
+	"context"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/engines"
+	"github.com/sqlsecrets/sqlsecrets/engines/postgres/pgxv5"
 )
 
 // DriverName is the name that importing this package registers with database/sql.
@@ -29,4 +35,24 @@ func NewConnector(dsn string, opts *driver.Options) (*driver.Connector, error) {
 // tools that take the name of a driver only. It panics if the name is taken.
 func Register(name string, opts *driver.Options) {
 	driver.Register(name, Engine{}, engines.Options(opts))
+}
+
+// NewPool returns a pgxpool whose connections are opened by a Connector: one login each, with
+// the refresh, the fallback stages and the protection against lock-outs that database/sql users
+// have. The data source name takes pgxpool's pool_* keys, too. configure may change the pool's
+// configuration, and may be nil; see [pgxv5.NewPool].
+func NewPool(ctx context.Context, dsn string, opts *driver.Options, configure func(*pgxpool.Config) error) (*pgxpool.Pool, error) {
+	return pgxv5.NewPool(ctx, Engine{}, dsn, engines.Options(opts), configure)
+}
+
+// ConfigurePool has a pgxpool that is made of config open its connections as NewPool does. See
+// [pgxv5.ConfigurePool] for what config may have.
+func ConfigurePool(config *pgxpool.Config, dsn string, opts *driver.Options) error {
+	return pgxv5.ConfigurePool(config, Engine{}, dsn, engines.Options(opts))
+}
+
+// ConfigureConn has [pgx.ConnectConfig] open a connection with config as NewPool does, for
+// example one that is kept for LISTEN. See [pgxv5.ConfigurePool] for what config may have.
+func ConfigureConn(config *pgx.ConnConfig, dsn string, opts *driver.Options) error {
+	return pgxv5.ConfigureConn(config, Engine{}, dsn, engines.Options(opts))
 }

@@ -16,6 +16,7 @@ import (
 
 // An attempt is one address of one host.
 type attempt struct {
+	engine    Engine
 	config    *pgx.ConnConfig // not changed
 	tls       *tlsSettings
 	addr      string // what pgx may make of the host: an IP address, with a port or without
@@ -92,25 +93,39 @@ func (a *attempt) login(ctx context.Context, d *dialer, tlsConfig *tls.Config, c
 	config.DialFunc = d.Dial
 	config.User = c.User
 	config.Password = c.Password.Reveal()
-	var options []stdlib.OptionOpenDB
-	if c.Superseded != nil {
-		options = append(options, closeSuperseded(c.Superseded))
-	}
-	conn, err := stdlib.GetConnector(config, options...).Connect(ctx)
+	conn, err := stdlib.GetConnector(config, a.engine.sessionOptions(c.Superseded)...).Connect(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return conn.(*stdlib.Conn), nil
+	std := conn.(*stdlib.Conn)
+	if c.Superseded != nil {
+		std.Conn().PgConn().CustomData()[supersededKey] = c.Superseded // for a pgxpool
+	}
+	return std, nil
 }
 
-// closeSuperseded has pgx end the connection when a pool next hands it out, if
-// superseded says so then. pgx calls the function last in ResetSession, which
-// database/sql does not call within a transaction or a sql.Conn.
-func closeSuperseded(superseded func() bool) stdlib.OptionOpenDB {
-	return stdlib.OptionResetSession(func(context.Context, *pgx.Conn) error {
-		if superseded() {
-			return sqldriver.ErrBadConn
+// sessionOptions are what pgx does when a pool hands the connection out. If superseded says
+// so, it ends the connection. pgx calls the function last in ResetSession, which database/sql
+// does not call within a transaction or a sql.Conn.
+func (e Engine) sessionOptions(superseded func() bool) []stdlib.OptionOpenDB {
+	var options []stdlib.OptionOpenDB
+	if e.ShouldPing != nil {
+		options = append(options, stdlib.OptionShouldPing(e.ShouldPing))
+	}
+	reset := e.ResetSession
+	if superseded != nil {
+		reset = func(ctx context.Context, conn *pgx.Conn) error {
+			switch {
+			case superseded():
+				return sqldriver.ErrBadConn
+			case e.ResetSession != nil:
+				return e.ResetSession(ctx, conn)
+			}
+			return nil
 		}
-		return nil
-	})
+	}
+	if reset != nil {
+		options = append(options, stdlib.OptionResetSession(reset))
+	}
+	return options
 }

@@ -35,7 +35,10 @@
 package pgxv5
 
 import (
+	"context"
+
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
 )
@@ -53,6 +56,13 @@ type Engine struct {
 	// An error ends the connect. A tracer that is set here sees what pgx shows it,
 	// the password included. Nil changes nothing.
 	Configure func(*pgx.ConnConfig) error
+
+	// ShouldPing and ResetSession are pgx's, see stdlib.OptionShouldPing and
+	// stdlib.OptionResetSession: whether a connection is pinged when database/sql hands it
+	// out, and what is done to it then. Nil is pgx's default: pinged if it was idle for more
+	// than a second, and nothing. A pgxpool has PrepareConn and ShouldPing of its own.
+	ShouldPing   func(context.Context, stdlib.ShouldPingParams) bool
+	ResetSession func(context.Context, *pgx.Conn) error
 }
 
 var (

@@ -23,9 +23,9 @@ import (
 
 // A login connects to one of its hosts.
 type login struct {
-	configure func(*pgx.ConnConfig) error
-	hosts     []host
-	validate  pgconn.ValidateConnectFunc // target_session_attrs; nil takes any server
+	engine   Engine
+	hosts    []host
+	validate pgconn.ValidateConnectFunc // target_session_attrs; nil takes any server
 }
 
 // A host is one of a login's, with its configuration but for the credentials.
@@ -50,7 +50,7 @@ func (e Engine) Prepare(ep driver.Endpoint) (driver.Login, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &login{configure: e.Configure}
+	l := &login{engine: e}
 	for _, a := range addrs {
 		config, err := parseConfig(a, ep, t.params)
 		if err != nil {
@@ -103,15 +103,7 @@ func parseConfig(a jdbcurl.Address, ep driver.Endpoint, params map[string]string
 	// Without a user pgx asks for PGUSER and then for the operating system's.
 	settings["user"] = "nobody"
 
-	if os.Getenv("PGSERVICE") != "" {
-		// Nothing but another service keeps pgx from reading that one.
-		file, err := emptyService(settings)
-		if err != nil {
-			return nil, fmt.Errorf("environment variable PGSERVICE is set, and cannot be ignored without a temporary file: %w", err)
-		}
-		defer os.Remove(file)
-	}
-	config, err := pgx.ParseConfig(connString(settings))
+	config, err := parse(settings, pgx.ParseConfig)
 	if err != nil {
 		return nil, parseError(err)
 	}
@@ -124,6 +116,19 @@ func parseConfig(a jdbcurl.Address, ep driver.Endpoint, params map[string]string
 		return !ours // it is the environment's
 	})
 	return config, nil
+}
+
+// parse has one of pgx's functions parse settings, which has all of unset.
+func parse[T any](settings map[string]string, parse func(string) (*T, error)) (*T, error) {
+	if os.Getenv("PGSERVICE") != "" {
+		// Nothing but another service keeps pgx from reading that one.
+		file, err := emptyService(settings)
+		if err != nil {
+			return nil, fmt.Errorf("environment variable PGSERVICE is set, and cannot be ignored without a temporary file: %w", err)
+		}
+		defer os.Remove(file)
+	}
+	return parse(connString(settings))
 }
 
 // emptyService makes a service file with a service that sets nothing.
@@ -202,9 +207,9 @@ func (l *login) attempts(ctx context.Context) iter.Seq2[*attempt, error] {
 	return func(yield func(*attempt, error) bool) {
 		for i, h := range l.hosts {
 			config := h.config
-			if l.configure != nil {
+			if l.engine.Configure != nil {
 				config = config.Copy()
-				if err := l.configure(config); err != nil {
+				if err := l.engine.Configure(config); err != nil {
 					yield(nil, &configureError{clean(err)})
 					return
 				}
@@ -218,6 +223,7 @@ func (l *login) attempts(ctx context.Context) iter.Seq2[*attempt, error] {
 			}
 			for j, addr := range addrs {
 				a := &attempt{
+					engine:    l.engine,
 					config:    config,
 					tls:       h.tls,
 					addr:      addr,

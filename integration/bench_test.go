@@ -14,8 +14,11 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	awscache "github.com/aws/aws-secretsmanager-caching-go/v2/secretcache"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
+	"github.com/sqlsecrets/sqlsecrets/engines/postgres"
 	"github.com/sqlsecrets/sqlsecrets/integration/internal/testdb"
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/logintest"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
@@ -163,6 +166,55 @@ func BenchmarkSelect1(b *testing.B) {
 			})
 		}
 	})
+}
+
+// BenchmarkPool compares a pgxpool of ours with a plain one: a query, and a connection.
+func BenchmarkPool(b *testing.B) {
+	v := newEnv(b, engineNamed("postgres"), testdb.Options{})
+	config := func(b *testing.B) *pgxpool.Config {
+		c, err := pgxpool.ParseConfig("sslmode=disable")
+		if err != nil {
+			b.Fatal(err)
+		}
+		return c
+	}
+	vendor, ours := config(b), config(b)
+	vendor.ConnConfig.Host, vendor.ConnConfig.Port, vendor.ConnConfig.Database = v.Host, uint16(v.Port), v.Database
+	vendor.ConnConfig.User, vendor.ConnConfig.Password = v.user, v.password
+	if err := postgres.ConfigurePool(ours, v.id+"?sslmode=disable", v.options(b, nil)); err != nil {
+		b.Fatal(err)
+	}
+	for _, c := range []struct {
+		name   string
+		config *pgxpool.Config
+	}{{"vendor", vendor}, {"sqlsecrets", ours}} {
+		b.Run("select/"+c.name, func(b *testing.B) {
+			p, err := pgxpool.NewWithConfig(b.Context(), c.config)
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer p.Close()
+			b.ReportAllocs()
+			for b.Loop() {
+				var n int
+				if err := p.QueryRow(b.Context(), "SELECT 1").Scan(&n); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+		b.Run("connect/"+c.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				conn, err := pgx.ConnectConfig(b.Context(), c.config.ConnConfig)
+				if err != nil {
+					b.Fatal(err)
+				}
+				if err := conn.Close(b.Context()); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 }
 
 // BenchmarkRecovery is the first connect after a rotation has finished, with what was

@@ -50,13 +50,14 @@ func forEachPoolMode(t *testing.T, f func(t *testing.T, v *env, params string)) 
 	}
 }
 
-// No Acquire fails while passwords rotate.
+// No Acquire fails while passwords rotate. With -short it is a load for seconds.
 func TestPoolRotationsUnderLoad(t *testing.T) {
-	workers, rotations := fewer(16), fewer(100)
+	workers, rotations := fewer(16), 100
 	if testing.Short() {
 		rotations = 4
 	}
 	forEachPoolMode(t, func(t *testing.T, v *env, params string) {
+		t.Parallel()
 		w, trace := watch(t)
 		v.rotated = w.clear
 		p := v.pool(t, fmt.Sprintf("%s&pool_max_conns=%d&pool_max_conn_lifetime=1s&pool_health_check_period=100ms", params, workers),
@@ -79,11 +80,12 @@ func TestPoolRotationsUnderLoad(t *testing.T) {
 		}
 		before := v.fetches()
 		for range rotations {
-			if err := v.rotate(t.Context(), func(step string) { time.Sleep(300 * time.Millisecond) }); err != nil {
+			next := time.After(2500 * time.Millisecond)
+			if err := v.rotate(t.Context(), func(string) { time.Sleep(300 * time.Millisecond) }); err != nil {
 				t.Error(err)
 				break
 			}
-			time.Sleep(1300 * time.Millisecond)
+			<-next
 		}
 		stop()
 		wg.Wait()
@@ -111,8 +113,13 @@ func TestPoolCancelsQueriesAtTheServer(t *testing.T) {
 		}
 		defer conn.Release()
 		ctx, cancel := context.WithCancel(t.Context())
-		time.AfterFunc(200*time.Millisecond, cancel)
+		var cancelled time.Time
+		time.AfterFunc(200*time.Millisecond, func() {
+			cancelled = time.Now()
+			cancel()
+		})
 		_, err = conn.Exec(ctx, "SELECT pg_sleep(10)")
+		t.Logf("the query ended %v after its context", time.Since(cancelled))
 		var pg *pgconn.PgError
 		if !errors.As(err, &pg) || pg.Code != "57014" {
 			t.Errorf("Exec = %v, want the server's query_canceled", err)
@@ -149,7 +156,6 @@ func TestPoolEndsQueriesOfLostConnections(t *testing.T) {
 
 // What pgx users do with a connection works as with a pool of their own.
 func TestPoolIsPgxpool(t *testing.T) {
-	exec(t, newEnv(t, engineNamed("postgres"), testdb.Options{}), "DROP TYPE IF EXISTS pool_point; CREATE TYPE pool_point AS (x int, y int)")
 	forEachPoolMode(t, func(t *testing.T, v *env, params string) {
 		exec(t, v, "DROP TYPE IF EXISTS pool_point; CREATE TYPE pool_point AS (x int, y int)")
 		p := v.pool(t, params+"&application_name=the-pool&pool_min_conns=2", nil, func(c *pgxpool.Config) error {

@@ -1,11 +1,13 @@
 package pgxv5
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	sqldriver "database/sql/driver"
 	"errors"
 	"fmt"
+	"net"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -91,6 +93,15 @@ func (a *attempt) login(ctx context.Context, d *dialer, tlsConfig *tls.Config, c
 	config.Fallbacks = nil // Configure may have added some
 	config.LookupFunc = func(context.Context, string) ([]string, error) { return []string{a.addr}, nil }
 	config.DialFunc = d.Dial
+	if hook := config.AfterNetConnect; hook != nil {
+		config.AfterNetConnect = func(ctx context.Context, c *pgconn.Config, conn net.Conn) (net.Conn, error) {
+			after, err := hook(ctx, c, conn)
+			if after == nil { // pgx would panic
+				return conn, cmp.Or(err, errors.New("it returned no connection"))
+			}
+			return after, err
+		}
+	}
 	config.User = c.User
 	config.Password = c.Password.Reveal()
 	conn, err := stdlib.GetConnector(config, a.engine.sessionOptions(c.Superseded)...).Connect(ctx)

@@ -194,6 +194,9 @@ func BenchmarkPool(b *testing.B) {
 				b.Fatal(err)
 			}
 			defer p.Close()
+			if err := p.Ping(b.Context()); err != nil { // the connect is not measured
+				b.Fatal(err)
+			}
 			b.ReportAllocs()
 			for b.Loop() {
 				var n int

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	osexec "os/exec"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -20,6 +22,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/engines/postgres"
 	"github.com/sqlsecrets/sqlsecrets/integration/internal/testdb"
+	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm/awssmtest"
 )
 
 // pool opens a pgxpool of the secret, which is closed at the test's end.
@@ -341,4 +344,19 @@ func TestPoolClosesSupersededConnections(t *testing.T) {
 	}
 	cache.Invalidate(v.id)
 	until(t, "the connection is another one", func() bool { return pid() != first })
+}
+
+// The program of docs/pgxpool.md does what the guide says.
+func TestPoolExample(t *testing.T) {
+	v := newEnv(t, engineNamed("postgres"), testdb.Options{})
+	exec(t, v, "GRANT CREATE ON SCHEMA public TO "+v.user)
+	cmd := osexec.CommandContext(t.Context(), "go", "run", "./pgxpool", v.id+"?sslmode=disable")
+	cmd.Dir = "../examples"
+	cmd.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=", "AWS_ENDPOINT_URL_SECRETS_MANAGER="+v.sm.URL(), "AWS_REGION="+awssmtest.Region,
+		"AWS_ACCESS_KEY_ID=AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY=example")
+	out, err := cmd.CombinedOutput()
+	if err != nil || string(out) != "order 7: tea\n" {
+		t.Errorf("%v, output: %s", err, out)
+	}
+	v.WaitSessions(v.user, 0)
 }

@@ -54,6 +54,7 @@ func TestLinksThatAreNotFollowedHaveTheirReason(t *testing.T) {
 		{"absolute, inside", "", "make the symbolic link relative"},
 		{"absolute, outside", filepath.Join(outside, "app"), "may not lead out of the directory"},
 		{"relative, outside", "../outside/app", "may not lead out of the directory"},
+		{"absolute, to nothing", filepath.Join(outside, "none"), "may not lead out of the directory"},
 	} {
 		for _, read := range []struct {
 			name   string

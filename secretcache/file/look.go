@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/sqlsecrets/sqlsecrets/internal/secretid"
@@ -98,10 +99,11 @@ func (p place) notFollowed(root *os.Root, name string, err error) error {
 	reason := "a symbolic link may not lead out of the directory of the secrets"
 	// This only chooses the words: root has refused to follow the link.
 	dir, err2 := filepath.EvalSymlinks(root.Name())
-	switch target, err3 := filepath.EvalSymlinks(filepath.Join(root.Name(), name)); {
-	case err3 != nil:
+	target, err3 := filepath.EvalSymlinks(filepath.Join(root.Name(), name))
+	switch {
+	case errors.Is(err, syscall.ELOOP):
 		reason = "its symbolic links form a loop"
-	case err2 == nil && strings.HasPrefix(target, dir+string(filepath.Separator)):
+	case err2 == nil && err3 == nil && strings.HasPrefix(target, dir+string(filepath.Separator)):
 		reason = "make the symbolic link relative: an absolute one is not followed, also if it leads into the directory of the secrets"
 	}
 	return fmt.Errorf("%w (%s)", p.fail("file", err), reason)

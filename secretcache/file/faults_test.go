@@ -122,6 +122,10 @@ func TestAnIDThatMayBeAPasswordIsNotShown(t *testing.T) {
 			}
 		}
 	}
+	partial := "arn:aws:secretsmanager:us-west-2:123456789012:secret:postgres://app@db?password=pa-" + "hunter"
+	if _, err := file.New(empty).Fetch(t.Context(), partial, current); err == nil || strings.Contains(err.Error(), "hunter") {
+		t.Errorf("the end of an ARN: got %v, want an error without it", err)
+	}
 	whole := write(t, t.TempDir(), files{"a name: of another form": whole})
 	if got := fetch(t, file.New(whole), "a name: of another form").Reveal(); got == "" {
 		t.Error("an id of another form finds nothing")

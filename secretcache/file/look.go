@@ -202,7 +202,8 @@ func (s *Source) lookIn(at place, root *os.Root, id string) (finding, error) {
 
 // hint says what else could be meant by an id that has no entry.
 func hint(root *os.Root, id string) string {
-	if _, end := cutEnd(id); end != "" && strings.HasPrefix(id, "arn:") && !strings.ContainsFunc(end, digitOrCapital) {
+	_, end := cutEnd(id)
+	if end != "" && strings.HasPrefix(id, "arn:") && !strings.ContainsFunc(end, digitOrCapital) && secretid.Check(id) == nil {
 		return ` (if "-` + end + `" is not part of the secret's name, use the secret's name as its id)`
 	}
 	if _, err := root.Lstat("password"); err == nil {

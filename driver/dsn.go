@@ -239,7 +239,8 @@ func (d *dataSource) set(key, value string) error {
 		return nil
 	}
 	for own := range ownKeys {
-		if jdbcurl.Nearly(key, own) { // no engine has such a parameter: engines/all tests it
+		// No engine has such a parameter: engines/all tests it. A user variable may have any name.
+		if jdbcurl.Nearly(key, own) && !strings.HasPrefix(key, "@") {
 			return fmt.Errorf("parameter %q is not known; did you mean %q?", key, own)
 		}
 	}

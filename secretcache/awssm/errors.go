@@ -1,9 +1,7 @@
 package awssm
 
 import (
-	"crypto/x509"
 	"errors"
-	"net"
 	"net/http"
 	"slices"
 	"strconv"
@@ -334,7 +332,7 @@ func cleanInner(err error) *cause {
 		c := &cause{text: "request could not be sent or was not answered", transport: true}
 		if t := httpfetch.Transport(err); t != nil {
 			c = c.with(t.Error(), t)
-			c.permanent, c.final = permanent(t), httpfetch.Final(t)
+			c.permanent, c.final = httpfetch.Permanent(t), httpfetch.Final(t)
 		}
 		return c
 	}
@@ -389,13 +387,4 @@ func apiError(code, text string, fault smithy.ErrorFault) smithy.APIError {
 		return &types.ResourceNotFoundException{Message: &text}
 	}
 	return &smithy.GenericAPIError{Code: code, Message: text, Fault: fault}
-}
-
-// permanent reports whether the same request would fail the same way.
-func permanent(err error) bool {
-	var dns *net.DNSError
-	if errors.As(err, &dns) {
-		return dns.IsNotFound && !dns.IsTemporary
-	}
-	return has[x509.UnknownAuthorityError](err) || has[x509.HostnameError](err) || has[x509.CertificateInvalidError](err)
 }

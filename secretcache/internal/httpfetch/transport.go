@@ -76,6 +76,17 @@ func Final(err error) bool {
 	return errors.Is(err, errGotHTTP) || errors.Is(err, errScheme) || errors.Is(err, ErrProxy)
 }
 
+// Permanent reports whether an error that [Transport] returned is one that another attempt
+// at the same host brings again.
+func Permanent(err error) bool {
+	var dns *net.DNSError
+	if errors.As(err, &dns) {
+		return dns.IsNotFound && !dns.IsTemporary
+	}
+	return errors.As(err, new(x509.UnknownAuthorityError)) || errors.As(err, new(x509.HostnameError)) ||
+		errors.As(err, new(x509.CertificateInvalidError))
+}
+
 // Transport finds the network's error in err and returns it without what other errors
 // around it and in it may quote of an answer, as net/http does of one that is not
 // HTTP. It returns nil if there is none.

@@ -173,7 +173,7 @@ func byText(err error) error {
 		return fixedError(Line(text))
 	}
 	for code := 400; code < 600; code++ {
-		if text == http.StatusText(code) { // net/http's error for the answer to CONNECT
+		if text != "" && text == http.StatusText(code) { // net/http's error for the answer to CONNECT
 			return &ProxyError{code}
 		}
 	}

@@ -2,10 +2,16 @@ package awssm_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/smithy-go"
@@ -40,5 +46,38 @@ func TestAnErrorOfCredentialsQuotesNoPassword(t *testing.T) {
 			}
 			checkNoLeak(t, err)
 		})
+	}
+}
+
+// TestACallerThatGivesUpKeepsNobodyFromAskingForTheRegion: an instance that has not answered is not
+// asked again for a while, but only if it had the time.
+func TestACallerThatGivesUpKeepsNobodyFromAskingForTheRegion(t *testing.T) {
+	var asked atomic.Int32
+	ts := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if asked.Add(1) == 1 {
+			<-r.Context().Done()
+			return
+		}
+		if r.Method == http.MethodPut {
+			w.Header().Set("X-Aws-Ec2-Metadata-Token-Ttl-Seconds", "60")
+			_, _ = io.WriteString(w, "token")
+			return
+		}
+		_, _ = io.WriteString(w, `{"region":"eu-west-3"}`)
+	}))
+	defer ts.Close()
+	env(t, map[string]string{
+		"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b",
+		"AWS_EC2_METADATA_DISABLED": "", "AWS_EC2_METADATA_SERVICE_ENDPOINT": ts.URL,
+	})
+	src := awssm.New(func(o *awssm.Options) { o.MaxAttempts = 1 })
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if _, err := src.Fetch(ctx, "a", ""); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("the caller that gave up: got %v, want its deadline", err)
+	}
+	_, err := src.Fetch(t.Context(), "a", "")
+	if e := (*awssm.Error)(nil); !errors.As(err, &e) || e.Region != "eu-west-3" {
+		t.Errorf("the next: got %v, want one of region eu-west-3", err)
 	}
 }

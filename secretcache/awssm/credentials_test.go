@@ -15,6 +15,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/smithy-go"
+	"github.com/aws/smithy-go/logging"
 
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm"
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm/awssmtest"
@@ -80,4 +81,26 @@ func TestACallerThatGivesUpKeepsNobodyFromAskingForTheRegion(t *testing.T) {
 	if e := (*awssm.Error)(nil); !errors.As(err, &e) || e.Region != "eu-west-3" {
 		t.Errorf("the next: got %v, want one of region eu-west-3", err)
 	}
+}
+
+// TestTheSDKsLoggerGetsTheContext: a logger may take a request's id from it.
+func TestTheSDKsLoggerGetsTheContext(t *testing.T) {
+	l := &contextLogger{}
+	cfg := awssmtest.NewServer(t).Config()
+	cfg.Logger, cfg.ClientLogMode = l, aws.LogRequest
+	type id struct{}
+	_, _ = awssm.New(func(o *awssm.Options) { o.Config = &cfg }).Fetch(context.WithValue(t.Context(), id{}, "7"), "a", "")
+	if l.ctx == nil || l.ctx.Value(id{}) != "7" {
+		t.Errorf("logged with the context %v, want the fetch's", l.ctx)
+	}
+}
+
+type contextLogger struct {
+	logging.Nop
+	ctx context.Context
+}
+
+func (l *contextLogger) WithContext(ctx context.Context) logging.Logger {
+	l.ctx = ctx
+	return l
 }

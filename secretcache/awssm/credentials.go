@@ -14,10 +14,9 @@ import (
 )
 
 const (
-	// credentialsWait is how long a fetch waits for credentials: less than FetchTimeout of
-	// package secretcache is by default, so that the error is ours and names the phase. The
-	// SDK's request for them goes on, and serves the next fetch.
-	credentialsWait = 8 * time.Second
+	// credentialsWait is how long a fetch without a deadline waits for credentials: as long
+	// as the SDK lets a credential_process run.
+	credentialsWait = time.Minute
 	// credentialsReport is after which time a caller that gives up is told what it waits for.
 	credentialsReport = 500 * time.Millisecond
 )
@@ -77,13 +76,23 @@ func newCredentials(p aws.CredentialsProvider) aws.CredentialsProvider {
 	return c
 }
 
+// waitFor returns how long a fetch waits for credentials: 4/5 of its time, so that the error
+// is ours and names the phase. The SDK's request for them goes on, and serves the next fetch.
+func waitFor(ctx context.Context) time.Duration {
+	if end, ok := ctx.Deadline(); ok {
+		return time.Until(end) * 4 / 5
+	}
+	return credentialsWait
+}
+
 // Retrieve returns the provider's credentials.
 func (c *credentials) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	if c.provider == nil {
 		return aws.Credentials{}, &credentialsError{noCredentials, errors.New("Options.Config has none")}
 	}
 	phase := "get AWS credentials from " + c.from
-	wait, cancel := context.WithTimeout(ctx, credentialsWait)
+	limit := waitFor(ctx)
+	wait, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	if at, ok := ctx.Value(attemptKey{}).(*attempt); ok {
 		at.phase = phase + ": "
@@ -98,7 +107,7 @@ func (c *credentials) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	case err == nil:
 		err = checkCredentials(creds)
 	case wait.Err() != nil && ctx.Err() == nil:
-		err = &httpfetch.TimeoutError{After: credentialsWait}
+		err = &httpfetch.TimeoutError{After: limit}
 	case strings.Contains(err.Error(), "no EC2 IMDS role found"):
 		phase = noCredentials // the last of the SDK's default chain has none
 	}

@@ -11,12 +11,14 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/smithy-go"
 	"github.com/aws/smithy-go/logging"
 
+	"github.com/sqlsecrets/sqlsecrets/internal/deadline"
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm"
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm/awssmtest"
 )
@@ -103,4 +105,41 @@ type contextLogger struct {
 func (l *contextLogger) WithContext(ctx context.Context) logging.Logger {
 	l.ctx = ctx
 	return l
+}
+
+// TestCredentialsMayTakeTheTimeThatThereIs: credential_process may ask a person.
+func TestCredentialsMayTakeTheTimeThatThereIs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, tt := range []struct {
+			time, take time.Duration
+			works      bool
+		}{
+			{time.Minute, 30 * time.Second, true},
+			{10 * time.Second, 7 * time.Second, true},
+			{10 * time.Second, 9 * time.Second, false},
+			{time.Second, 900 * time.Millisecond, false},
+			{0, 30 * time.Second, true},
+		} {
+			f := newFake()
+			f.set(west, secretAnswer("v", time.Now()))
+			src := f.source(func(o *awssm.Options) {
+				o.Config.Credentials = aws.CredentialsProviderFunc(func(ctx context.Context) (aws.Credentials, error) {
+					return aws.Credentials{AccessKeyID: "a", SecretAccessKey: "b"}, deadline.Sleep(ctx, tt.take)
+				})
+			})
+			ctx := context.Background()
+			if tt.time > 0 {
+				var cancel context.CancelFunc
+				ctx, cancel = context.WithTimeout(ctx, tt.time)
+				defer cancel()
+			}
+			_, err := src.Fetch(ctx, "a", "")
+			if (err == nil) != tt.works {
+				t.Errorf("credentials after %v, fetch within %v: got %v, want success: %t", tt.take, tt.time, err, tt.works)
+			}
+			if err != nil && (errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "get AWS credentials from ")) {
+				t.Errorf("credentials after %v, fetch within %v: got %v, want the phase and no deadline", tt.take, tt.time, err)
+			}
+		}
+	})
 }

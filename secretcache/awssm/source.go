@@ -31,7 +31,8 @@
 //
 // They are those of the SDK's configuration. An error while they are fetched begins with
 // "get AWS credentials from" and where that is. They are the same in all regions, so such
-// an error asks no other region, and a fetch waits for them for 8 s at most.
+// an error asks no other region. A fetch waits for them for 4/5 of its time at most, and
+// for 1 min if it has no deadline.
 //
 // # Errors
 //

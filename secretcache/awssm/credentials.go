@@ -94,15 +94,10 @@ func (c *credentials) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	limit := waitFor(ctx)
 	wait, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	if at, ok := ctx.Value(attemptKey{}).(*attempt); ok {
-		at.phase = phase + ": "
-		waits := time.AfterFunc(credentialsReport, func() {
-			late := &httpfetch.TimeoutError{After: credentialsReport}
-			at.report(&failure{class: local, cause: causeOf(late).with(phase + ": " + late.Error())})
-		})
-		defer waits.Stop()
-	}
+	at, _ := ctx.Value(attemptKey{}).(*attempt)
+	done := at.begin(phase)
 	creds, err := c.provider.Retrieve(wait)
+	done(err == nil)
 	switch {
 	case err == nil:
 		err = checkCredentials(creds)
@@ -114,10 +109,35 @@ func (c *credentials) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	if err != nil {
 		return creds, &credentialsError{phase, err}
 	}
-	if at, ok := ctx.Value(attemptKey{}).(*attempt); ok {
-		at.phase = ""
-	}
 	return creds, nil
+}
+
+// begin notes that credentials are fetched, and has the callers told if that takes long. done
+// says that it has ended, and whether there are credentials.
+func (a *attempt) begin(phase string) (done func(came bool)) {
+	if a == nil {
+		return func(bool) {}
+	}
+	a.phase = phase + ": "
+	start := time.Now()
+	told := make(chan struct{})
+	timer := time.AfterFunc(credentialsReport, func() {
+		defer close(told)
+		late := &httpfetch.TimeoutError{After: credentialsReport}
+		a.report(&failure{class: local, cause: causeOf(late).with(phase + ": " + late.Error())})
+	})
+	return func(came bool) {
+		stopped := timer.Stop()
+		if !came {
+			return
+		}
+		a.phase = ""
+		if !stopped {
+			<-told
+			took := time.Since(start).Round(time.Millisecond)
+			a.report(&failure{class: local, cause: &cause{text: fmt.Sprintf("AWS credentials came after %v; no answer of the API yet", took)}})
+		}
+	}
 }
 
 // checkCredentials finds a line break, as of a file that an editor wrote: neither the

@@ -19,6 +19,7 @@ import (
 	"github.com/aws/smithy-go/logging"
 
 	"github.com/sqlsecrets/sqlsecrets/internal/deadline"
+	"github.com/sqlsecrets/sqlsecrets/secretcache"
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm"
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm/awssmtest"
 )
@@ -142,4 +143,39 @@ func TestCredentialsMayTakeTheTimeThatThereIs(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestCredentialsThatCameAreNotTheReason: they took long, and then the API does not answer.
+func TestCredentialsThatCameAreNotTheReason(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		f.set(west, hang)
+		c := secretcache.New(f.source(func(o *awssm.Options) {
+			o.Config.Credentials = aws.CredentialsProviderFunc(func(ctx context.Context) (aws.Credentials, error) {
+				return aws.Credentials{AccessKeyID: "a", SecretAccessKey: "b"}, deadline.Sleep(ctx, 700*time.Millisecond)
+			})
+		}), nil)
+		defer c.Close()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := c.Get(ctx, "a", "")
+		if err == nil || strings.Contains(err.Error(), "get AWS credentials") || !strings.Contains(err.Error(), "AWS credentials came after 700ms") {
+			t.Errorf("got %v, want that credentials came after 700ms", err)
+		}
+	})
+}
+
+// TestNoCredentialsAfterAWhileIsNoDataRace: a caller was told what the fetch waits for, and then
+// the reason is another one.
+func TestNoCredentialsAfterAWhileIsNoDataRace(t *testing.T) {
+	f := newFake()
+	src := f.source(func(o *awssm.Options) {
+		o.Config.Credentials = aws.CredentialsProviderFunc(func(ctx context.Context) (aws.Credentials, error) {
+			_ = deadline.Sleep(ctx, 600*time.Millisecond)
+			return aws.Credentials{}, errors.New("no EC2 IMDS role found")
+		})
+	})
+	if _, err := src.Fetch(t.Context(), "a", ""); err == nil || !strings.Contains(err.Error(), "no AWS credentials found: set ") {
+		t.Errorf("got %v", err)
+	}
 }

@@ -87,7 +87,7 @@ func (b *batch) single(ctx context.Context, i int, pause time.Duration) {
 	go func() {
 		defer b.wg.Done()
 		_ = deadline.Sleep(ctx, pause) // Fetch sees it, too
-		b.slots <- struct{}{}          // whoever holds one gives it back when ctx ends
+		b.slots <- struct{}{}          // a call that holds one gives it back when ctx ends
 		defer func() { <-b.slots }()
 		secret, err := b.s.Fetch(ctx, b.ids[i], secretcache.StageCurrent)
 		b.results[i] = secretcache.Result{Secret: secret, Err: err}

@@ -140,8 +140,8 @@ func (a *attempt) begin(phase string) (done func(came bool)) {
 	}
 }
 
-// checkCredentials finds a line break, as of a file that an editor wrote: neither the
-// signature nor a header can have it.
+// checkCredentials finds a line break, for example of a file that an editor wrote: neither
+// the signature nor a header can have one.
 func checkCredentials(c aws.Credentials) error {
 	for _, part := range []struct{ name, value string }{
 		{"access key id", c.AccessKeyID}, {"secret access key", c.SecretAccessKey}, {"session token", c.SessionToken},

@@ -250,7 +250,7 @@ func readWhole(at place, fi fs.FileInfo, open func() (*os.File, error)) (finding
 		return f, err
 	}
 	if len(bytes.TrimSpace(data)) == 0 {
-		return f, at.errorf("file", "is empty or blank: whatever fills it has not done so")
+		return f, at.errorf("file", "is empty or blank: the program that fills it has not done so")
 	}
 	// Half a secret would take the place of a whole one that is cached.
 	if start := bytes.TrimLeft(data, " \t\r\n"); len(start) > 0 && start[0] == '{' && !json.Valid(data) {

@@ -14,9 +14,9 @@ import (
 )
 
 const (
-	// credentialsWait is how long a fetch without a deadline waits for credentials: as long
-	// as the SDK lets a credential_process run.
-	credentialsWait = time.Minute
+	// A fetch waits for credentials for credentialsWait at least, and without a deadline for
+	// as long as the SDK lets a credential_process run.
+	credentialsWait, credentialsWaitMax = 8 * time.Second, time.Minute
 	// credentialsReport is after which time a caller that gives up is told what it waits for.
 	credentialsReport = 500 * time.Millisecond
 )
@@ -76,13 +76,14 @@ func newCredentials(p aws.CredentialsProvider) aws.CredentialsProvider {
 	return c
 }
 
-// waitFor returns how long a fetch waits for credentials: 4/5 of its time, so that the error
-// is ours and names the phase. The SDK's request for them goes on, and serves the next fetch.
+// waitFor returns how long a fetch waits for credentials: less than FetchTimeout of package
+// secretcache is by default, and 4/5 of a longer one, so that the error is ours and names the
+// phase. The SDK's request for them goes on, and serves the next fetch.
 func waitFor(ctx context.Context) time.Duration {
 	if end, ok := ctx.Deadline(); ok {
-		return time.Until(end) * 4 / 5
+		return max(credentialsWait, time.Until(end)*4/5)
 	}
-	return credentialsWait
+	return credentialsWaitMax
 }
 
 // Retrieve returns the provider's credentials.

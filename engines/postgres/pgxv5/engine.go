@@ -18,8 +18,8 @@
 //
 // sslmode is disable, prefer, require, verify-ca or verify-full. allow is refused,
 // since it begins with a login in clear text. With Options.TLS every sslmode but
-// disable means TLS as that configuration says; verify-ca and verify-full verify
-// even if it has InsecureSkipVerify.
+// disable means TLS as that configuration says; verify-ca, verify-full and
+// sslrootcert verify even if it has InsecureSkipVerify.
 //
 // # Several hosts
 //

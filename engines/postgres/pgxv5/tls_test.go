@@ -41,6 +41,7 @@ func TestTheSecretAsksForTLS(t *testing.T) {
 		{"require, not available", &pgserver.Server{}, pairsOf("sslmode", "require"), nil, "sslmode=require requires it"},
 		{"options verify", &pgserver.Server{TLS: others.Server}, nil, &tls.Config{RootCAs: certs.Pool}, "unknown authority"},
 		{"a file verifies", &pgserver.Server{TLS: others.Server}, pairsOf("sslmode", "verify-ca", "sslrootcert", file), nil, "unknown authority"},
+		{"a file verifies, whatever the options", &pgserver.Server{TLS: others.Server}, pairsOf("sslmode", "require", "sslrootcert", file), &tls.Config{InsecureSkipVerify: true}, "unknown authority"},
 		{"the system's authorities verify", &pgserver.Server{TLS: certs.Server}, pairsOf("sslrootcert", "system"), nil, "unknown authority"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -49,7 +49,8 @@ type Engine struct {
 	// dialer, connection attributes, session variables, logger. It gets a copy of
 	// its own, without user and password; it may be called from several goroutines
 	// at once. User and Passwd are overwritten; Addr should stay, since the name in
-	// TLS follows from it. An error ends the connect. Nil changes nothing.
+	// TLS follows from it. A TLS configuration that it sets, or has verify the server,
+	// is not left to the server. An error ends the connect. Nil changes nothing.
 	Configure func(*gomysql.Config) error
 }
 

@@ -106,6 +106,29 @@ func TestEncrypt(t *testing.T) {
 	}
 }
 
+// A configuration of TLS that Configure sets is not left to the server, nor is one that it
+// has verify.
+func TestConfigureThatAsksForTLSNeedsIt(t *testing.T) {
+	certs := testca.New("localhost", "127.0.0.1")
+	for name, c := range map[string]struct {
+		configure func(*gomysql.Config)
+		want      string // of a server without TLS
+	}{
+		"another configuration": {func(c *gomysql.Config) { c.TLS = &tls.Config{RootCAs: certs.Pool, ServerName: "localhost"} }, "does not support TLS"},
+		"a name":                {func(c *gomysql.Config) { c.TLS, c.TLSConfig = nil, "true" }, "does not support TLS"},
+		"verified":              {func(c *gomysql.Config) { c.TLS.InsecureSkipVerify, c.TLS.RootCAs = false, certs.Pool }, "does not support TLS"},
+		"something else":        {func(c *gomysql.Config) { c.TLS.MinVersion = tls.VersionTLS13 }, "plain"},
+		"no TLS":                {func(c *gomysql.Config) { c.TLS, c.TLSConfig = nil, "false" }, "plain"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := start(t, &mysqlserver.Server{})
+			e := gosqldriver.Engine{Configure: func(config *gomysql.Config) error { c.configure(config); return nil }}
+			logintest.Outcome{Want: c.want, Logins: func() int { return len(s.Seen()) }, Seen: func() string { return "plain" }}.Check(t, e, endpoint(s), goodPassword)
+			s.WaitClosed(t)
+		})
+	}
+}
+
 // A file is named by Info, so that it is read again when it changes, and Prepare reads it:
 // one that is half written, or does not fit the other, is an error by then.
 func TestFilesAreReadByPrepare(t *testing.T) {

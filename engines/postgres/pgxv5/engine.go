@@ -49,7 +49,8 @@ type Engine struct {
 	// dialer, tracer, query mode, protocol limits. It gets a copy of its own,
 	// without user and password, for each host that is tried; it may be called
 	// from several goroutines at once. User, Password, Fallbacks and, as the
-	// addresses of a host are tried one by one, changes of Port have no effect.
+	// addresses of a host are tried one by one, changes of Port have no effect. A
+	// TLSConfig that it sets, or has verify the server, is not left to the server.
 	// An error ends the connect. A tracer that is set here sees what pgx shows it,
 	// the password included. Nil changes nothing.
 	Configure func(*pgx.ConnConfig) error

@@ -61,6 +61,32 @@ func TestTheSecretAsksForTLS(t *testing.T) {
 	}
 }
 
+// A configuration of TLS that Configure sets is not left to the server, nor is one that it
+// has verify.
+func TestConfigureThatAsksForTLSNeedsIt(t *testing.T) {
+	certs := testca.New("localhost", "127.0.0.1")
+	for name, c := range map[string]struct {
+		configure func(*pgx.ConnConfig)
+		want      string // of a server without TLS; empty: a login
+	}{
+		"another configuration": {func(c *pgx.ConnConfig) { c.TLSConfig = &tls.Config{RootCAs: certs.Pool, ServerName: "localhost"} }, "the server does not have it, and Engine.Configure requires it"},
+		"verified":              {func(c *pgx.ConnConfig) { c.TLSConfig.InsecureSkipVerify, c.TLSConfig.RootCAs = false, certs.Pool }, "Engine.Configure requires it"},
+		"something else":        {func(c *pgx.ConnConfig) { c.TLSConfig.MinVersion = tls.VersionTLS13 }, ""},
+		"no TLS":                {func(c *pgx.ConnConfig) { c.TLSConfig = nil }, ""},
+	} {
+		s := (&pgserver.Server{Check: wrongPassword}).Start(t)
+		e := pgxv5.Engine{Configure: func(config *pgx.ConnConfig) error { c.configure(config); return nil }}
+		conn, err := connect(t, e, endpoint(s), goodPassword)
+		if err == nil {
+			_ = conn.Close()
+		}
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) || len(s.Seen()) > 0 != (c.want == "") {
+			t.Errorf("%s, and a server without TLS: Connect = %v after %d logins, want %q", name, err, len(s.Seen()), c.want)
+		}
+		s.WaitClosed(t)
+	}
+}
+
 func TestFilesThatParametersName(t *testing.T) {
 	files := pgxv5.Engine{}.Info().Files
 	got := files(pairs("sslmode", "verify-full", "sslrootcert", "/ca.pem", "sslcert", "/c.pem", "sslkey", "/k.pem", "application_name", "/x"))

@@ -115,7 +115,7 @@ func (t *tlsSettings) handshakeReason(err error, config *tls.Config, optional bo
 	case inner.Error() == "server refused TLS connection" && optional:
 		return "the server answers the request for it with neither yes nor no"
 	case inner.Error() == "server refused TLS connection":
-		return fmt.Sprintf("the server does not have it, and %s requires it", t.askedBy)
+		return fmt.Sprintf("the server does not have it, and %s requires it", cmp.Or(t.askedBy, "Engine.Configure"))
 	case errors.As(err, &record):
 		return "the server's answer is something else"
 	}

@@ -224,10 +224,8 @@ func units(s string) int {
 
 // Properties of which no value makes a difference in Go.
 var (
-	trueOrFalse = vocabulary.Property{Translate: func(v string) (string, error) { return "", boolean(v) }}
-	number      = vocabulary.Property{Translate: func(v string) (string, error) {
-		return "", vocabulary.Number("a number", -1, math.MaxInt32)(v)
-	}}
+	trueOrFalse = vocabulary.NoEffect(boolean)
+	number      = vocabulary.NoEffect(vocabulary.Number("a number", -1, math.MaxInt32))
 )
 
 // properties are those of mssql-jdbc (SQLServerDriver.java, 13.3) that go-mssqldb has,

@@ -6,9 +6,9 @@
 // If neither the parameter tls nor driver.Options.TLS says anything, TLS is used if
 // the server announces it, without verification, as with tls=preferred. The driver
 // decides that before it sends the user's name, on the one connection that it makes.
-// That keeps out who listens, not who can change what is sent, who can also ask for
-// the password: over TLS some authentication methods of MySQL send it as it is. Ask
-// for tls=true or set Options.TLS in production.
+// That stops passive eavesdropping, not an active attacker, who can also ask for the
+// password: over TLS some authentication methods of MySQL send it as it is. Ask for
+// tls=true or set Options.TLS in production.
 //
 // tls is true (verified, for the host that is dialled), skip-verify, preferred,
 // false, or a name that was given to [mysql.RegisterTLSConfig] before sql.Open.

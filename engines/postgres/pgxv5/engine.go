@@ -13,8 +13,8 @@
 // If neither sslmode nor Options.TLS says anything, TLS is used if the server
 // offers it, without verification: like sslmode=prefer, except that a login is
 // never repeated in clear text. Only a server that answers the request for TLS
-// with a plain no is logged in to without. That keeps out who listens, not who
-// can change what is sent: ask for sslmode=verify-full in production.
+// with a plain no gets a login without TLS. That stops passive eavesdropping, not an
+// active attacker: ask for sslmode=verify-full in production.
 //
 // sslmode is disable, prefer, require, verify-ca or verify-full. allow is refused,
 // since it begins with a login in clear text. With Options.TLS every sslmode but

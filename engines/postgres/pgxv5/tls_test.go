@@ -24,7 +24,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/testca"
 )
 
-// The secret's "ssl" makes TLS required, and leaves verification to who asks for it.
+// The secret's "ssl" makes TLS required, and asks for no verification.
 func TestTheSecretAsksForTLS(t *testing.T) {
 	certs, others := testca.New("localhost", "127.0.0.1"), testca.New("localhost", "127.0.0.1")
 	file := certs.File(t)

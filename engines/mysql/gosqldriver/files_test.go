@@ -173,6 +173,10 @@ func TestFilesAreReadByPrepare(t *testing.T) {
 func TestTLSErrorsSayWhatToDo(t *testing.T) {
 	certs, old := testca.New("db.test"), testca.New("127.0.0.1").Server.Clone()
 	old.MinVersion, old.MaxVersion = tls.VersionTLS10, tls.VersionTLS10
+	asks := certs.Server.Clone() // for a certificate of the client
+	// In TLS 1.3 the answer comes after the handshake, and the driver drops it.
+	asks.ClientAuth, asks.ClientCAs, asks.MaxVersion = tls.RequireAndVerifyClientCert, certs.Pool, tls.VersionTLS12
+	cert, key := testca.KeyPair(t, testca.New().Issue("a client of another authority"))
 	for _, c := range []struct {
 		name   string
 		server *tls.Config
@@ -182,6 +186,7 @@ func TestTLSErrorsSayWhatToDo(t *testing.T) {
 		{"another name", certs.Server, pairsOf("ssl-ca", certs.File(t)), []string{"the server at 127.0.0.1:", " has a certificate for another name", "a ServerName in driver.Options.TLS"}},
 		{"unknown authority", testca.New("127.0.0.1").Server, pairsOf("tls", "true"), []string{"the server at 127.0.0.1:", " has a certificate by an unknown authority", `"ssl-ca" or driver.Options.TLS`}},
 		{"TLS 1.0", old, nil, []string{"the server at 127.0.0.1:", "has no version of TLS that is allowed", "a MinVersion in driver.Options.TLS"}},
+		{"another client certificate", asks, pairsOf("tls", "skip-verify", "ssl-cert", cert, "ssl-key", key), []string{"the server at 127.0.0.1:", " does not accept the client's certificate", `; name one by "ssl-cert" and "ssl-key", or driver.Options.TLS`}},
 		{"no TLS", nil, pairsOf("tls", "true"), []string{"the server at 127.0.0.1:", "has no TLS"}},
 	} {
 		s := start(t, &mysqlserver.Server{TLS: c.server})

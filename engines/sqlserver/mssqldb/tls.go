@@ -176,4 +176,5 @@ var remedy = tlserror.Remedy{
 	Authorities: `"certificate" or driver.Options.TLS`,
 	Name:        `"hostnameincertificate"`,
 	Version:     `"tlsmin"`,
+	Certificate: "driver.Options.TLS",
 }

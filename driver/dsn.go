@@ -248,13 +248,21 @@ func (d *dataSource) set(key, value string) error {
 		return fmt.Errorf("parameter %q is a pool's: set it on sql.DB, for example with SetMaxOpenConns or SetConnMaxLifetime", key)
 	}
 	if jdbcurl.OverridesSecret(key) {
-		return fmt.Errorf(`parameter %q is not allowed: the secret says where to connect and as whom; "host", "port" and "dbname" go before it`, key)
+		return fmt.Errorf(`parameter %q is not allowed: the secret says where to connect and as whom; %s`, key, instead(key))
 	}
 	if d.params == nil {
 		d.params = map[string]string{}
 	}
 	d.params[key] = value
 	return nil
+}
+
+// instead returns what there is in place of a key that would override the secret.
+func instead(key string) string {
+	if jdbcurl.Plain(key) == "sid" {
+		return `for Oracle, "dbname_is=sid" says that "dbname" is a SID`
+	}
+	return `"host", "port" and "dbname" take precedence over it`
 }
 
 // isPools reports whether a key is pgxpool's or HikariCP's, or a method of sql.DB.

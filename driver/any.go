@@ -215,13 +215,12 @@ func (c *AnyConnector) choose(ctx context.Context) (*Connector, error) {
 	}
 	i := c.driver.named(name)
 	if i < 0 {
-		e := &Error{Op: "choose engine", SecretID: c.id, Kind: ErrEngineMismatch}
+		what := `key "engine" names none of`
 		if known := engineNamed(name); known != "" {
-			e.Err = fmt.Errorf(`the secret is for %s, the driver for %q; "engine" in the data source name takes precedence over the secret's`, known, c.driver.engineNames())
-		} else {
-			e.Err = fmt.Errorf(`key "engine" names none of %q; "engine" in the data source name takes precedence over the secret's`, c.driver.engineNames())
+			what = "the secret is for " + known + ", the driver for"
 		}
-		return nil, e
+		return nil, &Error{Op: "choose engine", SecretID: c.id, Kind: ErrEngineMismatch,
+			Err: fmt.Errorf(`%s %q; "engine" in the data source name takes precedence over the secret's`, what, c.driver.engineNames())}
 	}
 	return c.connector(i)
 }

@@ -23,7 +23,7 @@ type call struct {
 	failures int         // resolutions of the round that found nothing, and rejected offers
 	blamed   bool        // the last login failed because the secret is malformed or leads nowhere
 	told     attemptLog  // the attempt log of the last error
-	looked   []fileState // what look saw
+	states   []fileState // of the files; nil until they are read
 }
 
 // maxFailures bounds how often one Connect call follows a secret that changes while it is

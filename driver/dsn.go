@@ -239,21 +239,30 @@ func (d *dataSource) set(key, value string) error {
 		return nil
 	}
 	for own := range ownKeys {
-		if jdbcurl.Nearly(key, own) { // no engine has such a parameter: engines/all tests it
+		// No engine has such a parameter: engines/all tests it. A user variable may have any name.
+		if jdbcurl.Nearly(key, own) && !strings.HasPrefix(key, "@") {
 			return fmt.Errorf("parameter %q is not known; did you mean %q?", key, own)
 		}
 	}
 	if isPools(key) {
-		return fmt.Errorf("parameter %q is a pool's: set it on sql.DB, as by SetMaxOpenConns or SetConnMaxLifetime", key)
+		return fmt.Errorf("parameter %q is a pool's: set it on sql.DB, for example with SetMaxOpenConns or SetConnMaxLifetime", key)
 	}
 	if jdbcurl.OverridesSecret(key) {
-		return fmt.Errorf(`parameter %q is not allowed: the secret says where to connect and as whom; "host", "port" and "dbname" go before it`, key)
+		return fmt.Errorf(`parameter %q is not allowed: the secret says where to connect and as whom; %s`, key, instead(key))
 	}
 	if d.params == nil {
 		d.params = map[string]string{}
 	}
 	d.params[key] = value
 	return nil
+}
+
+// instead returns what there is in place of a key that would override the secret.
+func instead(key string) string {
+	if jdbcurl.Plain(key) == "sid" {
+		return `for Oracle, "dbname_is=sid" says that "dbname" is a SID`
+	}
+	return `"host", "port" and "dbname" take precedence over it`
 }
 
 // isPools reports whether a key is pgxpool's or HikariCP's, or a method of sql.DB.

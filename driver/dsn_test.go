@@ -97,6 +97,7 @@ var goodDSNs = []struct {
 	{name: "later question mark", dsn: "s?x=a?b", want: "s secret.example.com:1111/secretdb map[x:a?b]"},
 	{name: "empty value of the engine's", dsn: "s?x=", want: "s secret.example.com:1111/secretdb map[x:]"},
 	{name: "user variable of the engine's", dsn: "s?@x=1", want: "s secret.example.com:1111/secretdb map[@x:1]"},
+	{name: "user variable that is named like a key", dsn: "s?@region=1", want: "s secret.example.com:1111/secretdb map[@region:1]"},
 	{name: "engine", dsn: "s?engine=MySQL", want: "s secret.example.com:1111/secretdb"},
 	{name: "region", dsn: "s?region=eu-west-1", want: "s secret.example.com:1111/secretdb {eu-west-1  }"},
 	{name: "region of an ARN", dsn: arn + "?region=eu-west-1", want: strings.Replace(arn, "us-west-2", "eu-west-1", 1) + " secret.example.com:1111/secretdb {eu-west-1  }"},

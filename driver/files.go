@@ -19,18 +19,19 @@ type fileState struct {
 // change once more and look the same.
 const settleTime = time.Second
 
-// look looks at the files that parameters name, once for each Connect call.
-func (a *call) look() []fileState {
-	if a.looked == nil {
+// fileStates returns the states of the files that parameters name, read once for each
+// Connect call.
+func (a *call) fileStates() []fileState {
+	if a.states == nil {
 		for _, name := range a.files {
 			info, err := os.Stat(name)
 			if err != nil {
 				info = nil
 			}
-			a.looked = append(a.looked, fileState{info, err != nil || time.Since(info.ModTime()) > settleTime})
+			a.states = append(a.states, fileState{info, err != nil || time.Since(info.ModTime()) > settleTime})
 		}
 	}
-	return a.looked
+	return a.states
 }
 
 // sameFiles reports whether no file has changed since before.

@@ -138,7 +138,10 @@ func (v *verdict) allows(p permission) bool {
 // leave returns a ticket with the login's outcome and what the server said. changed tells
 // whether the verdict is new: if many logins are rejected together, only the first changes it.
 func (g *gate) leave(t ticket, o outcome, err error) (changed bool) {
-	now := time.Now()
+	now, base := time.Now(), pauseBase
+	if o == rejected && g.elsewhere != nil && g.elsewhere(err) {
+		base = pauseBaseElsewhere
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	e := t.entry
@@ -154,10 +157,6 @@ func (g *gate) leave(t ticket, o outcome, err error) (changed bool) {
 	case o == rejected:
 		changed = true
 		e.withdrawn = e.withdrawn || e.state == verdictAccepted
-		base := pauseBase
-		if g.elsewhere != nil && g.elsewhere(err) {
-			base = pauseBaseElsewhere
-		}
 		e.verdict, e.since = verdict{verdictRejected, err, now, e.pause.Next(now, base, pauseMax)}, e.started
 	}
 	return changed

@@ -16,7 +16,7 @@ import (
 // failed. For an unusable version, Connect returns it as it is.
 func (a *call) send(ctx context.Context, c candidate, p permission) (conn sqldriver.Conn, o outcome, err error) {
 	a.used, a.blamed = c, false
-	lg, err := a.prepare(c, a.look())
+	lg, err := a.prepare(c, a.fileStates())
 	if err != nil {
 		a.blamed = true
 		return nil, unusable, a.fail("connect with secret", err)

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -108,23 +107,6 @@ func TestPostgresEncryptsIfTheSecretSaysSo(t *testing.T) {
 	}
 }
 
-// renew puts a file in the place of another, as programs that renew certificates do.
-func renew(t *testing.T, file string, text []byte) {
-	t.Helper()
-	if err := replace(file, string(text)); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func read(t *testing.T, file string) []byte {
-	t.Helper()
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return text
-}
-
 // Files that parameters name are read again when they change. One that is half written
 // changes nothing, and is reported.
 func TestPostgresReadsChangedFilesAgain(t *testing.T) {
@@ -135,14 +117,14 @@ func TestPostgresReadsChangedFilesAgain(t *testing.T) {
 	ca, cert, key := filepath.Join(dir, "ca.pem"), filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
 	issue := func(name string) (certPEM, keyPEM []byte) {
 		c, k := testca.KeyPair(t, clients.Issue(name))
-		return read(t, c), read(t, k)
+		return readFile(t, c), readFile(t, k)
 	}
 	firstCert, firstKey := issue("first")
 	secondCert, secondKey := issue("second")
-	right, wrong := read(t, v.CA.File), read(t, testdb.UnknownCA(t).File)
-	renew(t, ca, wrong)
-	renew(t, cert, firstCert)
-	renew(t, key, firstKey)
+	right, wrong := readFile(t, v.CA.File), readFile(t, testdb.UnknownCA(t).File)
+	replaceFile(t, ca, wrong)
+	replaceFile(t, cert, firstCert)
+	replaceFile(t, key, firstKey)
 
 	var log strings.Builder
 	db := v.open(t, "sslmode=verify-full&sslrootcert="+ca+"&sslcert="+cert+"&sslkey="+key,
@@ -159,20 +141,20 @@ func TestPostgresReadsChangedFilesAgain(t *testing.T) {
 	if _, err := clientName(t.Context(), db); !errors.As(err, &unknown) {
 		t.Errorf("with another authority: %v", err)
 	}
-	renew(t, ca, append(right, wrong...))
+	replaceFile(t, ca, append(right, wrong...))
 	sees("with the right authority", "first")
-	renew(t, cert, secondCert)
+	replaceFile(t, cert, secondCert)
 	sees("with a certificate whose key is not there yet", "first")
 	if !strings.Contains(log.String(), "level=WARN") || !strings.Contains(log.String(), key) {
 		t.Errorf("the log has no record of it: %s", log.String())
 	}
-	renew(t, key, secondKey)
+	replaceFile(t, key, secondKey)
 	sees("with the key", "second")
-	renew(t, ca, append(right, wrong[:len(wrong)/2]...))
+	replaceFile(t, ca, append(right, wrong[:len(wrong)/2]...))
 	sees("with a bundle that is cut off", "second")
-	renew(t, ca, right)
-	renew(t, cert, firstCert)
-	renew(t, key, firstKey)
+	replaceFile(t, ca, right)
+	replaceFile(t, cert, firstCert)
+	replaceFile(t, key, firstKey)
 	sees("with the former pair", "first")
 	if strings.Contains(log.String(), "PRIVATE KEY") {
 		t.Error("the log has a key")

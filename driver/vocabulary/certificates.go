@@ -11,38 +11,49 @@ import (
 	"strings"
 )
 
-// Authorities reads the certificate authorities of a file in PEM. It is stricter than
-// [x509.CertPool.AppendCertsFromPEM], so that a file that is being written is not taken for
-// a shorter one: each block has to be complete, and each certificate readable. Text between
-// the blocks, and blocks of other types, are skipped.
-//
-// Errors name the file and what is wrong with it, and quote nothing of it.
+// Authorities reads the certificate authorities of a file in PEM. See [Certificates].
 func Authorities(file string) (*x509.CertPool, error) {
-	blocks, err := readPEM(file)
+	certs, err := Certificates(file)
 	if err != nil {
 		return nil, err
 	}
-	pool, n := x509.NewCertPool(), 0
-	for _, b := range blocks {
-		if b.Type != certificate {
-			continue
-		}
-		n++
-		cert, err := x509.ParseCertificate(b.Bytes)
-		if err != nil { // the cause may quote a name
-			return nil, fmt.Errorf("%s: certificate %d cannot be read; replace it or take it out", file, n)
-		}
-		pool.AddCert(cert)
-	}
-	if n == 0 {
-		return nil, noBlock(file, "certificate", certificate)
+	pool := x509.NewCertPool()
+	for _, c := range certs {
+		pool.AddCert(c)
 	}
 	return pool, nil
 }
 
+// Certificates reads the certificates of a file in PEM, of which there is at least one. It is
+// stricter than [x509.CertPool.AppendCertsFromPEM]: each block has to be complete, so a file that
+// is being written is not taken for a shorter one. Skipped are text between the blocks, blocks of
+// other types, and complete ones that are no certificate that Go can read, such as one with a
+// negative serial number, of which bundles of operating systems have some.
+//
+// Errors name the file and what is wrong with it, and quote nothing of it.
+func Certificates(file string) ([]*x509.Certificate, error) {
+	blocks, err := readPEM(file)
+	if err != nil {
+		return nil, err
+	}
+	var certs []*x509.Certificate
+	for _, b := range blocks {
+		if b.Type != certificate {
+			continue
+		}
+		if c, err := x509.ParseCertificate(b.Bytes); err == nil {
+			certs = append(certs, c)
+		}
+	}
+	if certs == nil {
+		return nil, noBlock(file, "certificate", certificate)
+	}
+	return certs, nil
+}
+
 // KeyPair reads a client's certificate, with those between it and the authority behind it,
-// and its private key from two files in PEM, or from one that has both. It is as strict as
-// [Authorities], and the key has to fit the certificate.
+// and its private key from two files in PEM, or from one that has both. Each block has to be
+// complete, each certificate readable, and the key has to fit the certificate.
 //
 // Errors name the file and what is wrong with it, and quote nothing of it.
 func KeyPair(certFile, keyFile string) (tls.Certificate, error) {
@@ -107,7 +118,7 @@ func privateKey(file string, blocks []*pem.Block) ([]byte, error) {
 }
 
 func noBlock(file, what, kind string) error {
-	return fmt.Errorf(`%s: there is no %s in PEM ("-----BEGIN %s-----") in it`, file, what, kind)
+	return fmt.Errorf(`%s: there is no %s in PEM ("-----BEGIN %s-----") in it that can be read`, file, what, kind)
 }
 
 // readPEM returns the blocks of a file, none of which may be cut off or damaged.

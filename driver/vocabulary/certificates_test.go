@@ -36,15 +36,29 @@ func wantError(t *testing.T, what string, err error, file, want string) {
 	}
 }
 
+// negativeSerial returns a certificate that crypto/x509 does not read, as there are some in
+// bundles of operating systems.
+func negativeSerial(t *testing.T, c *x509.Certificate) []byte {
+	t.Helper()
+	raw := bytes.Clone(c.Raw)
+	version := []byte{0xa0, 3, 2, 1, 2} // the serial number follows, as an INTEGER
+	raw[bytes.Index(raw, version)+len(version)+2] |= 0x80
+	if _, err := x509.ParseCertificate(raw); err == nil || !strings.Contains(err.Error(), "negative serial number") {
+		t.Fatalf("ParseCertificate = %v", err)
+	}
+	return raw
+}
+
 func TestAuthorities(t *testing.T) {
 	one, two := testca.New(), testca.New()
 	first, second := string(testca.PEM(one.Authority.Raw)), string(testca.PEM(two.Authority.Raw))
 	for name, text := range map[string]string{
-		"two":                     first + second,
-		"text around":             "# CANARY\n==========\n" + first + "\n--- Amazon ---\n" + second + "-- the end",
-		"lines as on Windows":     strings.ReplaceAll(first+second, "\n", "\r\n"),
-		"no newline in the end":   strings.TrimRight(first+second, "\n"),
-		"a block of another kind": first + "-----BEGIN X509 CRL-----\nQ0FOQVJZ\n-----END X509 CRL-----\n" + second,
+		"two":                              first + second,
+		"text around":                      "# CANARY\n==========\n" + first + "\n--- Amazon ---\n" + second + "-- the end",
+		"lines as on Windows":              strings.ReplaceAll(first+second, "\n", "\r\n"),
+		"no newline in the end":            strings.TrimRight(first+second, "\n"),
+		"one with a serial number below 0": first + string(testca.PEM(negativeSerial(t, one.Authority))) + second,
+		"a block of another kind":          first + "-----BEGIN X509 CRL-----\nQ0FOQVJZ\n-----END X509 CRL-----\n" + second,
 	} {
 		pool, err := vocabulary.Authorities(write(t, text))
 		if err != nil {
@@ -63,7 +77,7 @@ func TestAuthorities(t *testing.T) {
 		"not PEM":             {"CANARY", "no certificate in PEM"},
 		"DER":                 {string(one.Authority.Raw), "no certificate in PEM"},
 		"only a key":          {"-----BEGIN PRIVATE KEY-----\nQ0FOQVJZ\n-----END PRIVATE KEY-----\n", "no certificate in PEM"},
-		"not a certificate":   {first + "-----BEGIN CERTIFICATE-----\nQ0FOQVJZ\n-----END CERTIFICATE-----\n", "certificate 2 cannot be read"},
+		"not a certificate":   {"-----BEGIN CERTIFICATE-----\nQ0FOQVJZ\n-----END CERTIFICATE-----\n", "in it that can be read"},
 		"base64 is damaged":   {first + strings.Replace(second, "M", "*", 1), "damaged"},
 		"an end without more": {first + "-----END CERTIFICATE-----\n", "damaged"},
 	} {

@@ -85,7 +85,7 @@ var properties = map[string]vocabulary.Property{
 	// What caches and reads in Java alone.
 	"deferPrepares":           vocabulary.Only("", "true", "false"),
 	"fullyMaterializeLobData": vocabulary.Only("", "true", "false"),
-	"maxStatements":           {Translate: func(v string) (string, error) { return "", vocabulary.Number("a number", 0, math.MaxInt32)(v) }},
+	"maxStatements":           vocabulary.NoEffect(vocabulary.Number("a number", 0, math.MaxInt32)),
 
 	"driverType":                             vocabulary.Only("", "4"),
 	"progressiveStreaming":                   vocabulary.Only("", "1", "2"),

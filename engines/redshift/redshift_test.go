@@ -114,6 +114,43 @@ func TestJDBCURLWithoutAWordAboutTLSRequiresIt(t *testing.T) {
 	}
 }
 
+// A secret whose "ssl" is true is not logged in with in plaintext, unless parameters turn TLS off.
+// It asks for no verification.
+func TestTheSecretAsksForTLS(t *testing.T) {
+	plain, encrypted := start(t, nil), start(t, testca.New("another.test").Server)
+	url := func(s *pgserver.Server) string {
+		return "jdbc-secretsmanager:redshift://" + net.JoinHostPort(s.Host, strconv.Itoa(s.Port)) + "/dev?user=app"
+	}
+	for _, c := range []struct {
+		server *pgserver.Server
+		dsn    string
+		ssl    any
+		want   string // an error; empty: a login
+	}{
+		{plain, "app", true, `the server does not have it, and the secret's "ssl" requires it`},
+		{plain, "app?sslmode=prefer", "True", `the secret's "ssl" requires it`},
+		{plain, url(plain) + "&sslMode=prefer", true, `the secret's "ssl" requires it`},
+		{plain, "app?sslmode=disable", true, ""},
+		{plain, url(plain) + "&ssl=false", true, ""},
+		{plain, "app", false, ""},
+		{encrypted, "app", true, ""},
+		{encrypted, "app?sslmode=verify-full", true, "the certificate is for another.test"},
+		{encrypted, url(encrypted), true, "sslrootcert"},
+	} {
+		c.server.SetPassword(t, "u", "p")
+		before := len(c.server.Seen())
+		err := open(t, c.dsn, secret(c.server, map[string]any{"ssl": c.ssl})).PingContext(t.Context())
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf(`%s, "ssl": %v: Ping = %v, want %q`, c.dsn, c.ssl, err, c.want)
+		}
+		for _, l := range c.server.Seen()[before:] {
+			if c.want != "" || l.TLS != (c.server == encrypted) {
+				t.Errorf(`%s, "ssl": %v: a login, over TLS: %t`, c.dsn, c.ssl, l.TLS)
+			}
+		}
+	}
+}
+
 // The secrets that AWS documents, with what each leaves to the data source name.
 func TestSecrets(t *testing.T) {
 	s := start(t, nil)

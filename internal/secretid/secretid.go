@@ -35,15 +35,18 @@ func Check(id string) error {
 	case strings.Contains(lower, "password=") || strings.Contains(lower, "pwd="):
 		return errors.New("the secret id is a database's connection string; give the name or ARN of a secret that holds the credentials")
 	}
-	for i, r := range id {
-		if !isAlnum(r) && !strings.ContainsRune("/_+=.@-!", r) && (r != ':' || !arn) {
-			return fmt.Errorf(`the secret id has %s in it, which none has; it is a name of letters, digits and "/_+=.@-!", or an ARN`, Char(id[i:]))
-		}
+	if i := strings.IndexFunc(id, func(r rune) bool { return !mayHave(arn, r) }); i >= 0 {
+		return fmt.Errorf(`the secret id has %s in it, which none has; it is a name of letters, digits and "/_+=.@-!", or an ARN`, Char(id[i:]))
 	}
 	if arn {
 		return checkARN(split(id))
 	}
 	return nil
+}
+
+// mayHave reports whether an ARN or a name may have a character.
+func mayHave(arn bool, r rune) bool {
+	return isAlnum(r) || strings.ContainsRune("/_+=.@-!", r) || arn && r == ':'
 }
 
 // Char returns what an error calls the character that s begins with.

@@ -18,6 +18,7 @@ type Remedy struct {
 	Authorities string // names a file with authorities
 	Name        string // names another name than the host's
 	Version     string // lowers the lowest version of TLS
+	Certificate string // names a client's certificate
 }
 
 // Connect returns the error of a connection to a server, which is an address.
@@ -57,23 +58,44 @@ func reason(err error, r Remedy) (what, remedy string) {
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired, has("x509: certificate has expired or is not yet valid"):
 		return "has a certificate that is not valid now", ""
 	}
+	if RefusesClient(text) {
+		return "does not accept the client's certificate, or that there is none", or("", "name one by", r.Certificate)
+	}
 	return versionReason(text, r)
 }
 
-// offered finds the version that a server chose, which the client did not offer.
-var offered = regexp.MustCompile(`tls: server selected unsupported protocol version ([0-9a-f]{1,4})`)
-
 func versionReason(text string, r Remedy) (what, remedy string) {
 	remedy = or("update the server", "lower that by", r.Version)
-	if m := offered.FindStringSubmatch(text); m != nil {
-		version, _ := strconv.ParseUint(m[1], 16, 16)
-		return fmt.Sprintf("offers %s, which is older than the lowest version that is allowed, TLS 1.2 by default", tls.VersionName(uint16(version))), remedy
+	if version := Offered(text); version != "" {
+		return fmt.Sprintf("offers %s, which is older than the lowest version that is allowed, TLS 1.2 by default", version), remedy
 	}
 	if strings.Contains(text, "tls: protocol version not supported") {
 		return "has no version of TLS that is allowed, which are TLS 1.2 and newer by default", remedy
 	}
 	return "", ""
 }
+
+var (
+	// crypto/tls has no types for these.
+	offered = regexp.MustCompile(`tls: server selected unsupported protocol version ([0-9a-f]{1,4})`)
+	refuses = regexp.MustCompile(`remote error: tls: (bad certificate|unsupported certificate|revoked certificate|expired certificate|` +
+		`unknown certificate|unknown certificate authority|certificate required)`)
+)
+
+// Offered returns the version that a server chose and the client did not offer, as "TLS 1.0", or
+// "". text is an error's.
+func Offered(text string) string {
+	m := offered.FindStringSubmatch(text)
+	if m == nil {
+		return ""
+	}
+	version, _ := strconv.ParseUint(m[1], 16, 16)
+	return tls.VersionName(uint16(version))
+}
+
+// RefusesClient reports whether a server ended the handshake because of the client's certificate,
+// or because there is none. text is an error's.
+func RefusesClient(text string) bool { return refuses.MatchString(text) }
 
 // or joins two things to do, of which the second one needs what an engine has.
 func or(first, second, what string) string {

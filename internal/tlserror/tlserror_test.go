@@ -15,7 +15,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/tlserror"
 )
 
-var remedy = tlserror.Remedy{Authorities: `"ca"`, Name: `"name"`, Version: `"min"`}
+var remedy = tlserror.Remedy{Authorities: `"ca"`, Name: `"name"`, Version: `"min"`, Certificate: `"cert"`}
 
 // handshake returns the error of a client with a server.
 func handshake(t *testing.T, client *tls.Config, serve func(net.Conn)) error {
@@ -45,6 +45,8 @@ func TestConnect(t *testing.T) {
 	certs := testca.New("db.example.com")
 	old := certs.Server.Clone()
 	old.MinVersion, old.MaxVersion = tls.VersionTLS10, tls.VersionTLS10
+	asks := certs.Server.Clone()
+	asks.ClientAuth, asks.ClientCAs, asks.MaxVersion = tls.RequireAndVerifyClientCert, certs.Pool, tls.VersionTLS12
 	for _, c := range []struct {
 		name   string
 		client *tls.Config
@@ -59,6 +61,8 @@ func TestConnect(t *testing.T) {
 			[]string{"the server at h:1 has no version of TLS that is allowed", "TLS 1.2 and newer", `; update the server, or lower that by "min"`}},
 		{"version that the client refuses", &tls.Config{RootCAs: certs.Pool, ServerName: "db.example.com"}, oldServer,
 			[]string{"the server at h:1 offers TLS 1.0, which is older", "TLS 1.2 by default", `; update the server, or lower that by "min"`}},
+		{"another client certificate", &tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{testca.New().Issue("client")}}, serverOf(asks),
+			[]string{"the server at h:1 does not accept the client's certificate, or that there is none: ", `; name one by "cert"`}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			cause := handshake(t, c.client, c.serve)

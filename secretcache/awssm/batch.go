@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws/arn"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager/types"
+	"github.com/aws/smithy-go"
 
 	"github.com/sqlsecrets/sqlsecrets/internal/deadline"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
@@ -86,7 +87,7 @@ func (b *batch) single(ctx context.Context, i int, pause time.Duration) {
 	go func() {
 		defer b.wg.Done()
 		_ = deadline.Sleep(ctx, pause) // Fetch sees it, too
-		b.slots <- struct{}{}          // whoever holds one gives it back when ctx ends
+		b.slots <- struct{}{}          // a call that holds one gives it back when ctx ends
 		defer func() { <-b.slots }()
 		secret, err := b.s.Fetch(ctx, b.ids[i], secretcache.StageCurrent)
 		b.results[i] = secretcache.Result{Secret: secret, Err: err}
@@ -178,8 +179,8 @@ func (b *batch) take(ctx context.Context, i int, rt route, out *secretsmanager.B
 
 // failureOf is what BatchGetSecretValue says about one id.
 func failureOf(e *types.APIErrorType) *failure {
-	c := causeOfAPI(apiError(httpfetch.Line(aws.ToString(e.ErrorCode)), httpfetch.Line(aws.ToString(e.Message))))
-	return c.failure()
+	api := apiError(httpfetch.Line(aws.ToString(e.ErrorCode)), unquoted(aws.ToString(e.Message)), smithy.FaultUnknown)
+	return causeOfAPI(api).failure()
 }
 
 // deniesBatch reports whether the call itself is not allowed or not known.

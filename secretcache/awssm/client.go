@@ -284,6 +284,11 @@ func (t *transport) hung() {
 // a trailer which is none does.
 type quietLogger struct{ logging.Logger }
 
+// WithContext gives the context to the caller's logger, if that takes one.
+func (l quietLogger) WithContext(ctx context.Context) logging.Logger {
+	return quietLogger{logging.WithContext(ctx, l.Logger)}
+}
+
 // Logf logs what is no error, and the types of errors.
 func (l quietLogger) Logf(c logging.Classification, format string, v ...any) {
 	v = slices.Clone(v)

@@ -14,10 +14,9 @@ import (
 )
 
 const (
-	// credentialsWait is how long a fetch waits for credentials: less than FetchTimeout of
-	// package secretcache is by default, so that the error is ours and names the phase. The
-	// SDK's request for them goes on, and serves the next fetch.
-	credentialsWait = 8 * time.Second
+	// A fetch waits for credentials for credentialsWait at least, and without a deadline for
+	// as long as the SDK lets a credential_process run.
+	credentialsWait, credentialsWaitMax = 8 * time.Second, time.Minute
 	// credentialsReport is after which time a caller that gives up is told what it waits for.
 	credentialsReport = 500 * time.Millisecond
 )
@@ -77,42 +76,73 @@ func newCredentials(p aws.CredentialsProvider) aws.CredentialsProvider {
 	return c
 }
 
+// waitFor returns how long a fetch waits for credentials: less than FetchTimeout of package
+// secretcache is by default, and 4/5 of a longer one, so that the error is ours and names the
+// phase. The SDK's request for them goes on, and serves the next fetch.
+func waitFor(ctx context.Context) time.Duration {
+	if end, ok := ctx.Deadline(); ok {
+		return max(credentialsWait, time.Until(end)*4/5)
+	}
+	return credentialsWaitMax
+}
+
 // Retrieve returns the provider's credentials.
 func (c *credentials) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	if c.provider == nil {
 		return aws.Credentials{}, &credentialsError{noCredentials, errors.New("Options.Config has none")}
 	}
 	phase := "get AWS credentials from " + c.from
-	wait, cancel := context.WithTimeout(ctx, credentialsWait)
+	limit := waitFor(ctx)
+	wait, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	if at, ok := ctx.Value(attemptKey{}).(*attempt); ok {
-		at.phase = phase + ": "
-		waits := time.AfterFunc(credentialsReport, func() {
-			late := &httpfetch.TimeoutError{After: credentialsReport}
-			at.report(&failure{class: local, cause: causeOf(late).with(phase + ": " + late.Error())})
-		})
-		defer waits.Stop()
-	}
+	at, _ := ctx.Value(attemptKey{}).(*attempt)
+	done := at.begin(phase)
 	creds, err := c.provider.Retrieve(wait)
+	done(err == nil)
 	switch {
 	case err == nil:
 		err = checkCredentials(creds)
 	case wait.Err() != nil && ctx.Err() == nil:
-		err = &httpfetch.TimeoutError{After: credentialsWait}
+		err = &httpfetch.TimeoutError{After: limit}
 	case strings.Contains(err.Error(), "no EC2 IMDS role found"):
 		phase = noCredentials // the last of the SDK's default chain has none
 	}
 	if err != nil {
 		return creds, &credentialsError{phase, err}
 	}
-	if at, ok := ctx.Value(attemptKey{}).(*attempt); ok {
-		at.phase = ""
-	}
 	return creds, nil
 }
 
-// checkCredentials finds a line break, as of a file that an editor wrote: neither the
-// signature nor a header can have it.
+// begin notes that credentials are fetched, and has the callers told if that takes long. done
+// says that it has ended, and whether there are credentials.
+func (a *attempt) begin(phase string) (done func(came bool)) {
+	if a == nil {
+		return func(bool) {}
+	}
+	a.phase = phase + ": "
+	start := time.Now()
+	told := make(chan struct{})
+	timer := time.AfterFunc(credentialsReport, func() {
+		defer close(told)
+		late := &httpfetch.TimeoutError{After: credentialsReport}
+		a.report(&failure{class: local, cause: causeOf(late).with(phase + ": " + late.Error())})
+	})
+	return func(came bool) {
+		stopped := timer.Stop()
+		if !came {
+			return
+		}
+		a.phase = ""
+		if !stopped {
+			<-told
+			took := time.Since(start).Round(time.Millisecond)
+			a.report(&failure{class: local, cause: &cause{text: fmt.Sprintf("AWS credentials came after %v; no answer of the API yet", took)}})
+		}
+	}
+}
+
+// checkCredentials finds a line break, for example of a file that an editor wrote: neither
+// the signature nor a header can have one.
 func checkCredentials(c aws.Credentials) error {
 	for _, part := range []struct{ name, value string }{
 		{"access key id", c.AccessKeyID}, {"secret access key", c.SecretAccessKey}, {"session token", c.SessionToken},

@@ -1,9 +1,7 @@
 package awssm
 
 import (
-	"crypto/x509"
 	"errors"
-	"net"
 	"net/http"
 	"slices"
 	"strconv"
@@ -235,16 +233,12 @@ func cleanLocal(err error) *cause {
 	if errors.As(err, &creds) {
 		err = creds // not the SDK's "get identity: get credentials: " before it
 	}
-	c := &cause{text: httpfetch.Line(err.Error())}
+	c := &cause{text: unquoted(err.Error())}
 	if has[*smithy.DeserializationError](err) {
 		c.text = "the answer to a request for credentials could not be read"
 		if creds != nil {
 			c.text = creds.phase + ": " + c.text
 		}
-	}
-	// The SDK quotes what a credential_process printed: credentials, but for a comma.
-	if before, _, ok := strings.Cut(c.text, "parse failed of process output:"); ok {
-		c.text = before + "the output of credential_process is not the JSON it should be"
 	}
 	var api smithy.APIError
 	if errors.As(err, &api) {
@@ -254,6 +248,26 @@ func cleanLocal(err error) *cause {
 		c.errs = append(c.errs, t)
 	}
 	return c
+}
+
+// quotes are how texts begin that quote a secret, and what an error has instead.
+var quotes = [][2]string{
+	// A service, for a wrong signature: the request, with the session token.
+	{"The Canonical String", ""},
+	// The SDK: what a credential_process printed, credentials but for a comma.
+	{"parse failed of process output:", "the output of credential_process is not the JSON it should be"},
+	// net/http: the proxy's password.
+	{"invalid proxy address ", httpfetch.ErrProxy.Error()},
+}
+
+// unquoted returns a text without what it quotes, as a line.
+func unquoted(text string) string {
+	for _, q := range quotes {
+		if before, _, ok := strings.Cut(text, q[0]); ok {
+			text = before + q[1]
+		}
+	}
+	return httpfetch.Line(strings.TrimSpace(text))
 }
 
 // cleanAnswer is for errors of a request that was sent, and of an Options.Client.
@@ -318,7 +332,7 @@ func cleanInner(err error) *cause {
 		c := &cause{text: "request could not be sent or was not answered", transport: true}
 		if t := httpfetch.Transport(err); t != nil {
 			c = c.with(t.Error(), t)
-			c.permanent, c.final = permanent(t), httpfetch.Final(t)
+			c.permanent, c.final = httpfetch.Permanent(t), httpfetch.Final(t)
 		}
 		return c
 	}
@@ -351,51 +365,26 @@ func cleanResponse(err error, from *http.Response, inner error) error {
 // cleanAPI returns a copy of a service's error. Of types that are not the
 // service's only code and text are kept.
 func cleanAPI(e smithy.APIError) smithy.APIError {
-	// For a wrong signature the service quotes the request, with the session token.
-	text, _, _ := strings.Cut(e.ErrorMessage(), "The Canonical String")
-	text = httpfetch.Line(strings.TrimSpace(text))
-	switch e := e.(type) {
-	case *types.DecryptionFailure:
-		return &types.DecryptionFailure{Message: &text, ErrorCodeOverride: e.ErrorCodeOverride}
-	case *types.InternalServiceError:
-		return &types.InternalServiceError{Message: &text, ErrorCodeOverride: e.ErrorCodeOverride}
-	case *types.InvalidNextTokenException:
-		return &types.InvalidNextTokenException{Message: &text, ErrorCodeOverride: e.ErrorCodeOverride}
-	case *types.InvalidParameterException:
-		return &types.InvalidParameterException{Message: &text, ErrorCodeOverride: e.ErrorCodeOverride}
-	case *types.InvalidRequestException:
-		return &types.InvalidRequestException{Message: &text, ErrorCodeOverride: e.ErrorCodeOverride}
-	case *types.LimitExceededException:
-		return &types.LimitExceededException{Message: &text, ErrorCodeOverride: e.ErrorCodeOverride}
-	case *types.ResourceNotFoundException:
-		return &types.ResourceNotFoundException{Message: &text, ErrorCodeOverride: e.ErrorCodeOverride}
-	}
-	return &smithy.GenericAPIError{Code: httpfetch.Line(e.ErrorCode()), Message: text, Fault: e.ErrorFault()}
+	return apiError(httpfetch.Line(e.ErrorCode()), unquoted(e.ErrorMessage()), e.ErrorFault())
 }
 
-// apiError makes the error that a call would have returned of the code and text
-// that BatchGetSecretValue has for one id.
-func apiError(code, text string) smithy.APIError {
+// apiError makes the service's error of a code and a text.
+func apiError(code, text string, fault smithy.ErrorFault) smithy.APIError {
 	switch code {
-	case "ResourceNotFoundException":
-		return &types.ResourceNotFoundException{Message: &text}
-	case "InvalidRequestException":
-		return &types.InvalidRequestException{Message: &text}
-	case "InvalidParameterException":
-		return &types.InvalidParameterException{Message: &text}
 	case "DecryptionFailure":
 		return &types.DecryptionFailure{Message: &text}
 	case "InternalServiceError":
 		return &types.InternalServiceError{Message: &text}
+	case "InvalidNextTokenException":
+		return &types.InvalidNextTokenException{Message: &text}
+	case "InvalidParameterException":
+		return &types.InvalidParameterException{Message: &text}
+	case "InvalidRequestException":
+		return &types.InvalidRequestException{Message: &text}
+	case "LimitExceededException":
+		return &types.LimitExceededException{Message: &text}
+	case "ResourceNotFoundException":
+		return &types.ResourceNotFoundException{Message: &text}
 	}
-	return &smithy.GenericAPIError{Code: code, Message: text}
-}
-
-// permanent reports whether the same request would fail the same way.
-func permanent(err error) bool {
-	var dns *net.DNSError
-	if errors.As(err, &dns) {
-		return dns.IsNotFound && !dns.IsTemporary
-	}
-	return has[x509.UnknownAuthorityError](err) || has[x509.HostnameError](err) || has[x509.CertificateInvalidError](err)
+	return &smithy.GenericAPIError{Code: code, Message: text, Fault: fault}
 }

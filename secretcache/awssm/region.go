@@ -54,6 +54,9 @@ func (s *Source) route(ctx context.Context, id string) (route, *failure) {
 	}
 	if region == "" {
 		cfg, region = s.onInstance(ctx, cfg)
+		if err := ctx.Err(); err != nil {
+			return route{}, &failure{class: ended, cause: causeOf(err).with("get the AWS region of the EC2 instance: " + err.Error())}
+		}
 	}
 	if !awsregion.Valid(region) {
 		invalid := errInvalidRegion
@@ -99,7 +102,9 @@ func (s *Source) onInstance(ctx context.Context, cfg *aws.Config) (*aws.Config, 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err != nil {
-		s.noInstance = time.Now().Add(instancePause)
+		if ctx.Err() == nil { // it had the time
+			s.noInstance = time.Now().Add(instancePause)
+		}
 		return cfg, ""
 	}
 	s.cfg = cfg

@@ -16,8 +16,9 @@
 // Fetch makes at most Options.MaxAttempts calls in each region it tries. Retried
 // are throttling, the statuses 500, 502, 503 and 504, connections that break,
 // answers that cannot be read, and attempts without an answer within
-// Options.AttemptTimeout. The SDK's retry quota is not used: after some failures it answers "failed to get rate limit token" to
-// callers that want to know what is wrong with the service.
+// Options.AttemptTimeout. The SDK's retry quota is not used: after some failures it
+// answers "failed to get rate limit token" to callers that want to know what is wrong
+// with the service.
 //
 // # Connections
 //
@@ -31,7 +32,8 @@
 //
 // They are those of the SDK's configuration. An error while they are fetched begins with
 // "get AWS credentials from" and where that is. They are the same in all regions, so such
-// an error asks no other region, and a fetch waits for them for 8 s at most.
+// an error asks no other region. A fetch waits for them for 4/5 of its time, but for 8 s at
+// least, and for 1 min if it has no deadline.
 //
 // # Errors
 //
@@ -140,9 +142,9 @@ type Options struct {
 	Client Client
 
 	// AttemptTimeout is how long one attempt may take from sending the request to
-	// the end of the answer; it is then given up and made again. When the context has less than twice that left, the first attempt
-	// gets half of it (at least 250 ms). Getting credentials is not part of an
-	// attempt. Zero means DefaultAttemptTimeout (2 s); negative means that only the
+	// the end of the answer; it is then given up and made again. When the context has
+	// less than twice that left, the first attempt gets half of it (at least 250 ms).
+	// Getting credentials is not part of an attempt. Zero means DefaultAttemptTimeout (2 s); negative means that only the
 	// context ends an attempt.
 	AttemptTimeout time.Duration
 

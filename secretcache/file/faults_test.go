@@ -54,6 +54,7 @@ func TestLinksThatAreNotFollowedHaveTheirReason(t *testing.T) {
 		{"absolute, inside", "", "make the symbolic link relative"},
 		{"absolute, outside", filepath.Join(outside, "app"), "may not lead out of the directory"},
 		{"relative, outside", "../outside/app", "may not lead out of the directory"},
+		{"absolute, to nothing", filepath.Join(outside, "none"), "may not lead out of the directory"},
 	} {
 		for _, read := range []struct {
 			name   string
@@ -120,6 +121,10 @@ func TestAnIDThatMayBeAPasswordIsNotShown(t *testing.T) {
 				t.Errorf("%s, %s: got %v, want an error without the id", name, stage, err)
 			}
 		}
+	}
+	partial := "arn:aws:secretsmanager:us-west-2:123456789012:secret:postgres://app@db?password=pa-" + "hunter"
+	if _, err := file.New(empty).Fetch(t.Context(), partial, current); err == nil || strings.Contains(err.Error(), "hunter") {
+		t.Errorf("the end of an ARN: got %v, want an error without it", err)
 	}
 	whole := write(t, t.TempDir(), files{"a name: of another form": whole})
 	if got := fetch(t, file.New(whole), "a name: of another form").Reveal(); got == "" {

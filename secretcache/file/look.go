@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/sqlsecrets/sqlsecrets/internal/secretid"
@@ -98,10 +99,11 @@ func (p place) notFollowed(root *os.Root, name string, err error) error {
 	reason := "a symbolic link may not lead out of the directory of the secrets"
 	// This only chooses the words: root has refused to follow the link.
 	dir, err2 := filepath.EvalSymlinks(root.Name())
-	switch target, err3 := filepath.EvalSymlinks(filepath.Join(root.Name(), name)); {
-	case err3 != nil:
+	target, err3 := filepath.EvalSymlinks(filepath.Join(root.Name(), name))
+	switch {
+	case errors.Is(err, syscall.ELOOP):
 		reason = "its symbolic links form a loop"
-	case err2 == nil && strings.HasPrefix(target, dir+string(filepath.Separator)):
+	case err2 == nil && err3 == nil && strings.HasPrefix(target, dir+string(filepath.Separator)):
 		reason = "make the symbolic link relative: an absolute one is not followed, also if it leads into the directory of the secrets"
 	}
 	return fmt.Errorf("%w (%s)", p.fail("file", err), reason)
@@ -200,7 +202,8 @@ func (s *Source) lookIn(at place, root *os.Root, id string) (finding, error) {
 
 // hint says what else could be meant by an id that has no entry.
 func hint(root *os.Root, id string) string {
-	if _, end := cutEnd(id); end != "" && strings.HasPrefix(id, "arn:") && !strings.ContainsFunc(end, digitOrCapital) {
+	_, end := cutEnd(id)
+	if end != "" && strings.HasPrefix(id, "arn:") && !strings.ContainsFunc(end, digitOrCapital) && secretid.Check(id) == nil {
 		return ` (if "-` + end + `" is not part of the secret's name, use the secret's name as its id)`
 	}
 	if _, err := root.Lstat("password"); err == nil {
@@ -247,7 +250,7 @@ func readWhole(at place, fi fs.FileInfo, open func() (*os.File, error)) (finding
 		return f, err
 	}
 	if len(bytes.TrimSpace(data)) == 0 {
-		return f, at.errorf("file", "is empty or blank: whatever fills it has not done so")
+		return f, at.errorf("file", "is empty or blank: the program that fills it has not done so")
 	}
 	// Half a secret would take the place of a whole one that is cached.
 	if start := bytes.TrimLeft(data, " \t\r\n"); len(start) > 0 && start[0] == '{' && !json.Valid(data) {

@@ -6,9 +6,9 @@
 // If neither the parameter tls nor driver.Options.TLS says anything, TLS is used if
 // the server announces it, without verification, as with tls=preferred. The driver
 // decides that before it sends the user's name, on the one connection that it makes.
-// That keeps out who listens, not who can change what is sent, who can also ask for
-// the password: over TLS some authentication methods of MySQL send it as it is. Ask
-// for tls=true or set Options.TLS in production.
+// That stops passive eavesdropping, not an active attacker, who can also ask for the
+// password: over TLS some authentication methods of MySQL send it as it is. Ask for
+// tls=true or set Options.TLS in production.
 //
 // tls is true (verified, for the host that is dialled), skip-verify, preferred,
 // false, or a name that was given to [mysql.RegisterTLSConfig] before sql.Open.
@@ -49,7 +49,8 @@ type Engine struct {
 	// dialer, connection attributes, session variables, logger. It gets a copy of
 	// its own, without user and password; it may be called from several goroutines
 	// at once. User and Passwd are overwritten; Addr should stay, since the name in
-	// TLS follows from it. An error ends the connect. Nil changes nothing.
+	// TLS follows from it. A TLS configuration that it sets, or has verify the server,
+	// is not left to the server. An error ends the connect. Nil changes nothing.
 	Configure func(*gomysql.Config) error
 }
 

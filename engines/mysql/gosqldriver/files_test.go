@@ -106,6 +106,29 @@ func TestEncrypt(t *testing.T) {
 	}
 }
 
+// A configuration of TLS that Configure sets is not left to the server, nor is one that it
+// has verify.
+func TestConfigureThatAsksForTLSNeedsIt(t *testing.T) {
+	certs := testca.New("localhost", "127.0.0.1")
+	for name, c := range map[string]struct {
+		configure func(*gomysql.Config)
+		want      string // of a server without TLS
+	}{
+		"another configuration": {func(c *gomysql.Config) { c.TLS = &tls.Config{RootCAs: certs.Pool, ServerName: "localhost"} }, "does not support TLS"},
+		"a name":                {func(c *gomysql.Config) { c.TLS, c.TLSConfig = nil, "true" }, "does not support TLS"},
+		"verified":              {func(c *gomysql.Config) { c.TLS.InsecureSkipVerify, c.TLS.RootCAs = false, certs.Pool }, "does not support TLS"},
+		"something else":        {func(c *gomysql.Config) { c.TLS.MinVersion = tls.VersionTLS13 }, "plain"},
+		"no TLS":                {func(c *gomysql.Config) { c.TLS, c.TLSConfig = nil, "false" }, "plain"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := start(t, &mysqlserver.Server{})
+			e := gosqldriver.Engine{Configure: func(config *gomysql.Config) error { c.configure(config); return nil }}
+			logintest.Outcome{Want: c.want, Logins: func() int { return len(s.Seen()) }, Seen: func() string { return "plain" }}.Check(t, e, endpoint(s), goodPassword)
+			s.WaitClosed(t)
+		})
+	}
+}
+
 // A file is named by Info, so that it is read again when it changes, and Prepare reads it:
 // one that is half written, or does not fit the other, is an error by then.
 func TestFilesAreReadByPrepare(t *testing.T) {
@@ -150,6 +173,10 @@ func TestFilesAreReadByPrepare(t *testing.T) {
 func TestTLSErrorsSayWhatToDo(t *testing.T) {
 	certs, old := testca.New("db.test"), testca.New("127.0.0.1").Server.Clone()
 	old.MinVersion, old.MaxVersion = tls.VersionTLS10, tls.VersionTLS10
+	asks := certs.Server.Clone() // for a certificate of the client
+	// In TLS 1.3 the answer comes after the handshake, and the driver drops it.
+	asks.ClientAuth, asks.ClientCAs, asks.MaxVersion = tls.RequireAndVerifyClientCert, certs.Pool, tls.VersionTLS12
+	cert, key := testca.KeyPair(t, testca.New().Issue("a client of another authority"))
 	for _, c := range []struct {
 		name   string
 		server *tls.Config
@@ -159,6 +186,7 @@ func TestTLSErrorsSayWhatToDo(t *testing.T) {
 		{"another name", certs.Server, pairsOf("ssl-ca", certs.File(t)), []string{"the server at 127.0.0.1:", " has a certificate for another name", "a ServerName in driver.Options.TLS"}},
 		{"unknown authority", testca.New("127.0.0.1").Server, pairsOf("tls", "true"), []string{"the server at 127.0.0.1:", " has a certificate by an unknown authority", `"ssl-ca" or driver.Options.TLS`}},
 		{"TLS 1.0", old, nil, []string{"the server at 127.0.0.1:", "has no version of TLS that is allowed", "a MinVersion in driver.Options.TLS"}},
+		{"another client certificate", asks, pairsOf("tls", "skip-verify", "ssl-cert", cert, "ssl-key", key), []string{"the server at 127.0.0.1:", " does not accept the client's certificate", `; name one by "ssl-cert" and "ssl-key", or driver.Options.TLS`}},
 		{"no TLS", nil, pairsOf("tls", "true"), []string{"the server at 127.0.0.1:", "has no TLS"}},
 	} {
 		s := start(t, &mysqlserver.Server{TLS: c.server})

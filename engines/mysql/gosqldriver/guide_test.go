@@ -195,6 +195,10 @@ var guideProperties = drivertest.Cases(`
 	nullDatabaseMeansCurrent=true =>
 	rewriteBatchedStatements=true =>
 	useBulkStmts=true =>
+	usePipelineAuth=false =>
+	usePipelineAuth=CANARY => error: true or false
+	useBatchMultiSend=false =>
+	useBatchMultiSendNumber=100 =>
 	useInformationSchema=true =>
 	useLocalSessionState=true =>
 	useLocalTransactionState=true =>

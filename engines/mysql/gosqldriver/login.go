@@ -110,12 +110,9 @@ func query(values map[string]string) string {
 // that answers; a login goes to no second one. A server may ask for another
 // authentication method, once, in which the same login goes on.
 func (l *login) Connect(ctx context.Context, cr driver.Credentials) (sqldriver.Conn, error) {
-	config := l.config
-	if l.configure != nil {
-		config = config.Clone()
-		if err := l.configure(config); err != nil {
-			return nil, fmt.Errorf("configure the connection: %w", err)
-		}
+	config, err := l.configuration()
+	if err != nil {
+		return nil, fmt.Errorf("configure the connection: %w", err)
 	}
 	// NewConnector copies what is behind the pointers. The connector is for this
 	// connection alone: once a server without TLS has been seen, it uses TLS no more.
@@ -139,4 +136,21 @@ func (l *login) Connect(ctx context.Context, cr driver.Credentials) (sqldriver.C
 		return nil, tlserror.Connect(c.Addr, err, remedy)
 	}
 	return conn, nil
+}
+
+// configuration returns that of one connection, without credentials. Where Engine.Configure says
+// how to verify the server, TLS is not left to the server.
+func (l *login) configuration() (*gomysql.Config, error) {
+	if l.configure == nil {
+		return l.config, nil
+	}
+	config := l.config.Clone()
+	ours, optional := config.TLS, config.AllowFallbackToPlaintext
+	if err := l.configure(config); err != nil {
+		return nil, err
+	}
+	if optional && (config.TLS != ours || !ours.InsecureSkipVerify) {
+		config.AllowFallbackToPlaintext = false
+	}
+	return config, nil
 }

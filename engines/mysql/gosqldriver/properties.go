@@ -24,7 +24,7 @@ var properties = map[string]vocabulary.Property{
 	"useServerPrepStmts":  {Param: "interpolateParams", Translate: oppositeBool},
 	"connectionCollation": {Param: "collation"},
 	"characterEncoding":   {Param: "charset", Translate: func(v string) (string, error) { return "utf8mb4", utf8Only(v) }},
-	"characterSetResults": {Translate: func(v string) (string, error) { return "", utf8Only(v) }},
+	"characterSetResults": vocabulary.NoEffect(utf8Only),
 	"connectionTimeZone":  {Param: "loc", Translate: timeZone},
 	"serverTimezone":      {Param: "loc", Translate: timeZone},
 	"sessionVariables":    {Apply: sessionVariables},
@@ -62,15 +62,18 @@ var properties = map[string]vocabulary.Property{
 	"noAccessToProcedureBodies":     anyBool,
 	"nullCatalogMeansCurrent":       anyBool,
 	"nullDatabaseMeansCurrent":      anyBool,
-	"passwordCharacterEncoding":     {Translate: func(v string) (string, error) { return "", utf8Only(v) }},
+	"passwordCharacterEncoding":     vocabulary.NoEffect(utf8Only),
 	"prepStmtCacheSize":             anyNumber,
 	"prepStmtCacheSqlLimit":         anyNumber,
 	"rewriteBatchedStatements":      anyBool,
+	"useBatchMultiSend":             anyBool, // this and two others of MariaDB's driver 2, for Aurora
+	"useBatchMultiSendNumber":       anyNumber,
 	"useBulkStmts":                  anyBool,
 	"useInformationSchema":          anyBool,
 	"useLocalSessionState":          anyBool,
 	"useLocalTransactionState":      anyBool,
 	"useMysqlMetadata":              anyBool,
+	"usePipelineAuth":               anyBool,
 	"useReadAheadInput":             anyBool,
 	"useUnbufferedInput":            anyBool,
 	"autoReconnectForPools":         only(false, "database/sql replaces connections that broke"),
@@ -89,10 +92,10 @@ var properties = map[string]vocabulary.Property{
 	"useLegacyDatetimeCode":         only(false, "set loc"),
 	"useUsageAdvisor":               only(false, ""),
 	"yearIsDateType":                only(false, "a year is a number in Go"),
-	"zeroDateTimeBehavior":          {Translate: zeroDate},
-	"enabledSslProtocolSuites":      {Translate: tlsVersions},
-	"enabledTLSProtocols":           {Translate: tlsVersions},
-	"tlsVersions":                   {Translate: tlsVersions},
+	"zeroDateTimeBehavior":          vocabulary.NoEffect(zeroDate),
+	"enabledSslProtocolSuites":      vocabulary.NoEffect(tlsVersions),
+	"enabledTLSProtocols":           vocabulary.NoEffect(tlsVersions),
+	"tlsVersions":                   vocabulary.NoEffect(tlsVersions),
 	"maxPoolSize":                   vocabulary.None("set it on sql.DB"),
 	"minPoolSize":                   vocabulary.None("set it on sql.DB"),
 	"maxIdleTime":                   vocabulary.None("set it on sql.DB"),
@@ -161,10 +164,8 @@ const absent = `
 
 // Properties of which no value makes a difference in Go.
 var (
-	anyBool   = vocabulary.Property{Translate: func(v string) (string, error) { _, err := boolOf(v); return "", err }}
-	anyNumber = vocabulary.Property{Translate: func(v string) (string, error) {
-		return "", vocabulary.Number("a number", -1, math.MaxInt32)(v)
-	}}
+	anyBool   = vocabulary.NoEffect(func(v string) error { _, err := boolOf(v); return err })
+	anyNumber = vocabulary.NoEffect(vocabulary.Number("a number", -1, math.MaxInt32))
 )
 
 // only is a property with the one value that go-sql-driver/mysql cannot be told to change.
@@ -172,13 +173,13 @@ func only(value bool, hint string) vocabulary.Property {
 	if hint != "" {
 		hint = "; " + hint
 	}
-	return vocabulary.Property{Translate: func(v string) (string, error) {
+	return vocabulary.NoEffect(func(v string) error {
 		on, err := boolOf(v)
 		if err == nil && on != value {
 			err = errors.New("it has no counterpart in go-sql-driver/mysql" + hint)
 		}
-		return "", err
-	}}
+		return err
+	})
 }
 
 // boolOf knows the spellings of both drivers.
@@ -253,21 +254,21 @@ func timeZone(v string) (string, error) {
 
 // zeroDate has Connector/J's default. The driver returns a zero date as it is, or as the
 // zero time.Time.
-func zeroDate(v string) (string, error) {
+func zeroDate(v string) error {
 	if !strings.EqualFold(v, "exception") {
-		return "", errors.New("it has no counterpart in go-sql-driver/mysql, which returns the zero time.Time; ask the server for NULLIF")
+		return errors.New("it has no counterpart in go-sql-driver/mysql, which returns the zero time.Time; ask the server for NULLIF")
 	}
-	return "", nil
+	return nil
 }
 
 // tlsVersions has lists that leave out nothing from TLS 1.2 on that a server may need. Those are
 // the versions that crypto/tls has without being told.
-func tlsVersions(v string) (string, error) {
+func tlsVersions(v string) error {
 	v = strings.ReplaceAll(v, " ", "")
 	if !slices.Contains([]string{"TLSv1.2", "TLSv1.2,TLSv1.3", "TLSv1.3,TLSv1.2"}, v) {
-		return "", errors.New("TLS 1.2 and 1.3 are what is used; driver.Options.TLS takes a MinVersion")
+		return errors.New("TLS 1.2 and 1.3 are what is used; driver.Options.TLS takes a MinVersion")
 	}
-	return "", nil
+	return nil
 }
 
 // certificateFile has the one form of MariaDB's three that names a file.

@@ -29,6 +29,7 @@ var remedy = tlserror.Remedy{
 	Authorities: `"ssl-ca" or driver.Options.TLS`,
 	Name:        "a ServerName in driver.Options.TLS",
 	Version:     "a MinVersion in driver.Options.TLS",
+	Certificate: `"ssl-cert" and "ssl-key", or driver.Options.TLS`,
 }
 
 // Modes of TLS. Any other is the name of a configuration that the program has registered.

@@ -68,6 +68,8 @@ var guideParams = drivertest.Cases(`
 	DBNAME IS=Service =>
 	DBNAME IS=CANARY => error: service or sid
 	dbnameIs=sid => error: did you mean "DBNAME IS"
+	sid=CANARY => error: "dbname_is=sid"
+	SID=CANARY => error: "dbname_is=sid"
 	SERVER LOCATION=Europe/Berlin => Location="Europe/Berlin"
 	SERVER LOCATION=CANARY => error: time zone
 	ENCRYPTION=ACCEPTED =>

@@ -121,6 +121,7 @@ var remedy = tlserror.Remedy{
 	Authorities: `"WALLET" or driver.Options.TLS`,
 	Name:        "a ServerName in driver.Options.TLS",
 	Version:     "a MinVersion in driver.Options.TLS",
+	Certificate: `"WALLET" or driver.Options.TLS`,
 }
 
 // verifyName has a configuration verify a name other than ServerName, which go-ora

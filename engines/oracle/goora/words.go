@@ -129,13 +129,13 @@ var properties = map[string]vocabulary.Property{
 	"defaultrowprefetch":                     {Param: "PREFETCH ROWS"},
 	"internal_logon":                         {Param: "DBA PRIVILEGE"},
 	"logintimeout":                           {Param: "CONNECT TIMEOUT"},
-	"oracle.jdbc.autocommitspeccompliant":    checked(isBool), // what follows is about Java alone
+	"oracle.jdbc.autocommitspeccompliant":    anyBool, // what follows is about Java alone
 	"oracle.jdbc.fanenabled":                 vocabulary.Only("", falses...),
-	"oracle.jdbc.implicitstatementcachesize": checked(number),
-	"oracle.jdbc.j2ee13compliant":            checked(isBool),
-	"oracle.jdbc.javanetnio":                 checked(isBool),
-	"oracle.jdbc.maxcachedbuffersize":        checked(number),
-	"oracle.jdbc.usethreadlocalbuffercache":  checked(isBool),
+	"oracle.jdbc.implicitstatementcachesize": anyNumber,
+	"oracle.jdbc.j2ee13compliant":            anyBool,
+	"oracle.jdbc.javanetnio":                 anyBool,
+	"oracle.jdbc.maxcachedbuffersize":        anyNumber,
+	"oracle.jdbc.usethreadlocalbuffercache":  anyBool,
 	"oracle.jdbc.defaultrowprefetch":         {Param: "PREFETCH ROWS"},
 	"oracle.jdbc.internal_logon":             {Param: "DBA PRIVILEGE"},
 	"oracle.jdbc.logintimeout":               {Param: "CONNECT TIMEOUT"},
@@ -152,7 +152,7 @@ var properties = map[string]vocabulary.Property{
 	"oracle.net.outbound_connect_timeout":    {Param: "TRANSPORT CONNECT TIMEOUT", Translate: milliseconds},
 	"oracle.net.read_timeout":                {Param: "TIMEOUT", Translate: milliseconds},
 	"oracle.net.ssl_server_cert_dn":          vocabulary.None(nameInTLS),
-	"oracle.net.ssl_server_dn_match":         checked(isBool),
+	"oracle.net.ssl_server_dn_match":         anyBool,
 	"oracle.net.ssl_version":                 vocabulary.None(setTLS),
 	"oracle.net.ssl_cipher_suites":           vocabulary.None(setTLS),
 	"oracle.net.tns_admin":                   vocabulary.None(noTNSNames),
@@ -168,26 +168,25 @@ var properties = map[string]vocabulary.Property{
 	// Descriptors, and the query of a URL
 	"connect_timeout":           {Param: "CONNECT TIMEOUT"},
 	"enable":                    vocabulary.Only("there is just broken", "broken"), // Go has keep-alive on
-	"expire_time":               checked(number),                                   // Go has probes of its own
+	"expire_time":               anyNumber,                                         // Go has probes of its own
 	"failover":                  vocabulary.Only("the hosts are tried until one accepts the connection", trues...),
 	"load_balance":              {Param: "LOAD BALANCE"},
 	"my_wallet_directory":       {Param: "WALLET", Translate: walletLocation},
-	"retry_count":               checked(number), // a pool's next connect is the next try
-	"retry_delay":               checked(number),
-	"sdu":                       checked(number), // a wish
+	"retry_count":               anyNumber, // a pool's next connect is the next try
+	"retry_delay":               anyNumber,
+	"sdu":                       anyNumber, // a wish
 	"source_route":              vocabulary.Only("", falses...),
 	"ssl_server_cert_dn":        vocabulary.None(nameInTLS),
-	"ssl_server_dn_match":       checked(isBool),
+	"ssl_server_dn_match":       anyBool,
 	"transport_connect_timeout": {Param: "TRANSPORT CONNECT TIMEOUT"},
 	"wallet_location":           {Param: "WALLET", Translate: walletLocation},
 }
 
-// checked is a property without effect, whose value is checked all the same.
-func checked(check func(value string) error) vocabulary.Property {
-	return vocabulary.Property{Translate: func(v string) (string, error) { return "", check(v) }}
-}
-
-var number = vocabulary.Number("a number", 0, math.MaxInt32)
+// Properties of which no value makes a difference in Go.
+var (
+	anyBool   = vocabulary.NoEffect(isBool)
+	anyNumber = vocabulary.NoEffect(vocabulary.Number("a number", 0, math.MaxInt32))
+)
 
 func isBool(v string) error {
 	_, err := boolOf(v)

@@ -62,7 +62,7 @@ func TestCancelRequestsAreEncryptedLikeTheConnection(t *testing.T) {
 	}
 }
 
-// Whoever can change what is sent may add messages to the server's yes, before TLS begins.
+// An active attacker may add messages to the server's yes, before TLS begins.
 // They must not be taken for the server's (CVE-2021-23222).
 func TestNothingIsReadBetweenTheAnswerAndTLS(t *testing.T) {
 	certs := testca.New("localhost")

@@ -13,13 +13,13 @@
 // If neither sslmode nor Options.TLS says anything, TLS is used if the server
 // offers it, without verification: like sslmode=prefer, except that a login is
 // never repeated in clear text. Only a server that answers the request for TLS
-// with a plain no is logged in to without. That keeps out who listens, not who
-// can change what is sent: ask for sslmode=verify-full in production.
+// with a plain no gets a login without TLS. That stops passive eavesdropping, not an
+// active attacker: ask for sslmode=verify-full in production.
 //
 // sslmode is disable, prefer, require, verify-ca or verify-full. allow is refused,
 // since it begins with a login in clear text. With Options.TLS every sslmode but
-// disable means TLS as that configuration says; verify-ca and verify-full verify
-// even if it has InsecureSkipVerify.
+// disable means TLS as that configuration says; verify-ca, verify-full and
+// sslrootcert verify even if it has InsecureSkipVerify.
 //
 // # Several hosts
 //
@@ -52,7 +52,8 @@ type Engine struct {
 	// dialer, tracer, query mode, protocol limits. It gets a copy of its own,
 	// without user and password, for each host that is tried; it may be called
 	// from several goroutines at once. User, Password, Fallbacks and, as the
-	// addresses of a host are tried one by one, changes of Port have no effect.
+	// addresses of a host are tried one by one, changes of Port have no effect. A
+	// TLSConfig that it sets, or has verify the server, is not left to the server.
 	// An error ends the connect. A tracer that is set here sees what pgx shows it,
 	// the password included. Nil changes nothing.
 	Configure func(*pgx.ConnConfig) error

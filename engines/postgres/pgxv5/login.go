@@ -206,13 +206,10 @@ func withContext(ctx context.Context, errs []error) []error {
 func (l *login) attempts(ctx context.Context) iter.Seq2[*attempt, error] {
 	return func(yield func(*attempt, error) bool) {
 		for i, h := range l.hosts {
-			config := h.config
-			if l.engine.Configure != nil {
-				config = config.Copy()
-				if err := l.engine.Configure(config); err != nil {
-					yield(nil, &configureError{clean(err)})
-					return
-				}
+			config, plaintext, err := l.configuration(h)
+			if err != nil {
+				yield(nil, err)
+				return
 			}
 			addrs, err := config.LookupFunc(ctx, config.Host)
 			if err == nil && len(addrs) == 0 {
@@ -227,7 +224,7 @@ func (l *login) attempts(ctx context.Context) iter.Seq2[*attempt, error] {
 					config:    config,
 					tls:       h.tls,
 					addr:      addr,
-					plaintext: h.plaintext,
+					plaintext: plaintext,
 					validate:  l.validate,
 					left:      len(addrs) - j + len(l.hosts) - i - 1,
 				}
@@ -237,6 +234,20 @@ func (l *login) attempts(ctx context.Context) iter.Seq2[*attempt, error] {
 			}
 		}
 	}
+}
+
+// configuration returns that of a host, and whether a login may do without TLS if the server has
+// none: not where Engine.Configure says how to verify the server.
+func (l *login) configuration(h host) (config *pgx.ConnConfig, plaintext bool, err error) {
+	if l.engine.Configure == nil {
+		return h.config, h.plaintext, nil
+	}
+	config = h.config.Copy()
+	ours := config.TLSConfig
+	if err := l.engine.Configure(config); err != nil {
+		return nil, false, &configureError{clean(err)}
+	}
+	return config, h.plaintext && config.TLSConfig == ours && ours.InsecureSkipVerify, nil
 }
 
 // mayGoOn reports whether the next host may be tried after a login has failed: not

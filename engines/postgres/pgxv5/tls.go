@@ -129,7 +129,7 @@ func (t *tlsSettings) apply(parsed *tls.Config, host string) *tls.Config {
 	if len(merged.NextProtos) == 0 {
 		merged.NextProtos = parsed.NextProtos // what sslnegotiation=direct needs
 	}
-	if mode := t.asked["sslmode"]; mode == "verify-ca" || mode == "verify-full" || t.asked["sslrootcert"] == system {
+	if mode := t.asked["sslmode"]; mode == "verify-ca" || mode == "verify-full" || t.asked["sslrootcert"] != "" {
 		merged.InsecureSkipVerify = false
 	}
 	return merged

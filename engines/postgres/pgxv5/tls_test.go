@@ -24,7 +24,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/testca"
 )
 
-// The secret's "ssl" makes TLS required, and leaves verification to who asks for it.
+// The secret's "ssl" makes TLS required, and asks for no verification.
 func TestTheSecretAsksForTLS(t *testing.T) {
 	certs, others := testca.New("localhost", "127.0.0.1"), testca.New("localhost", "127.0.0.1")
 	file := certs.File(t)
@@ -41,6 +41,7 @@ func TestTheSecretAsksForTLS(t *testing.T) {
 		{"require, not available", &pgserver.Server{}, pairsOf("sslmode", "require"), nil, "sslmode=require requires it"},
 		{"options verify", &pgserver.Server{TLS: others.Server}, nil, &tls.Config{RootCAs: certs.Pool}, "unknown authority"},
 		{"a file verifies", &pgserver.Server{TLS: others.Server}, pairsOf("sslmode", "verify-ca", "sslrootcert", file), nil, "unknown authority"},
+		{"a file verifies, whatever the options", &pgserver.Server{TLS: others.Server}, pairsOf("sslmode", "require", "sslrootcert", file), &tls.Config{InsecureSkipVerify: true}, "unknown authority"},
 		{"the system's authorities verify", &pgserver.Server{TLS: certs.Server}, pairsOf("sslrootcert", "system"), nil, "unknown authority"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -57,6 +58,32 @@ func TestTheSecretAsksForTLS(t *testing.T) {
 		if got := off(pairs("sslmode", mode)); got != want {
 			t.Errorf("sslmode=%s turns TLS off: %t, want %t", mode, got, want)
 		}
+	}
+}
+
+// A configuration of TLS that Configure sets is not left to the server, nor is one that it
+// has verify.
+func TestConfigureThatAsksForTLSNeedsIt(t *testing.T) {
+	certs := testca.New("localhost", "127.0.0.1")
+	for name, c := range map[string]struct {
+		configure func(*pgx.ConnConfig)
+		want      string // of a server without TLS; empty: a login
+	}{
+		"another configuration": {func(c *pgx.ConnConfig) { c.TLSConfig = &tls.Config{RootCAs: certs.Pool, ServerName: "localhost"} }, "the server does not have it, and Engine.Configure requires it"},
+		"verified":              {func(c *pgx.ConnConfig) { c.TLSConfig.InsecureSkipVerify, c.TLSConfig.RootCAs = false, certs.Pool }, "Engine.Configure requires it"},
+		"something else":        {func(c *pgx.ConnConfig) { c.TLSConfig.MinVersion = tls.VersionTLS13 }, ""},
+		"no TLS":                {func(c *pgx.ConnConfig) { c.TLSConfig = nil }, ""},
+	} {
+		s := (&pgserver.Server{Check: wrongPassword}).Start(t)
+		e := pgxv5.Engine{Configure: func(config *pgx.ConnConfig) error { c.configure(config); return nil }}
+		conn, err := connect(t, e, endpoint(s), goodPassword)
+		if err == nil {
+			_ = conn.Close()
+		}
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) || len(s.Seen()) > 0 != (c.want == "") {
+			t.Errorf("%s, and a server without TLS: Connect = %v after %d logins, want %q", name, err, len(s.Seen()), c.want)
+		}
+		s.WaitClosed(t)
 	}
 }
 

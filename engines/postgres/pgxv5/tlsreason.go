@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/sqlsecrets/sqlsecrets/internal/tlserror"
 )
 
 // tlsReason says what is wrong with TLS, where, and what to do about it, or "" if err is
@@ -93,29 +95,19 @@ func namesOf(c *x509.Certificate) string {
 	return strings.Join(names, ", ")
 }
 
-var (
-	// crypto/tls has no type for it.
-	oldVersion = regexp.MustCompile(`tls: server selected unsupported protocol version ([0-9a-f]{3})$`)
-
-	// Alerts with which a server refuses a client's certificate, or its lack.
-	aboutClient = regexp.MustCompile(`^tls: (bad certificate|unsupported certificate|revoked certificate|expired certificate|` +
-		`unknown certificate|unknown certificate authority|certificate required)$`)
-)
-
-// handshakeReason is for a handshake that fails, or does not begin.
+// handshakeReason is for a handshake that fails, or does not begin. pgx's texts end with that of
+// the cause.
 func (t *tlsSettings) handshakeReason(err error, config *tls.Config, optional bool) string {
 	lowest := tls.VersionName(cmp.Or(config.MinVersion, tls.VersionTLS12))
-	inner := innermost(err)
+	text := err.Error()
 	var record tls.RecordHeaderError
-	if m := oldVersion.FindStringSubmatch(inner.Error()); m != nil {
-		version, _ := strconv.ParseUint(m[1], 16, 16)
-		return fmt.Sprintf("the server offers %s, and the lowest version that is accepted is %s", tls.VersionName(uint16(version)), lowest)
-	}
-	switch {
-	case inner.Error() == "server refused TLS connection" && optional:
+	switch offered := tlserror.Offered(text); {
+	case offered != "":
+		return fmt.Sprintf("the server offers %s, and the lowest version that is accepted is %s", offered, lowest)
+	case strings.HasSuffix(text, ": server refused TLS connection") && optional:
 		return "the server answers the request for it with neither yes nor no"
-	case inner.Error() == "server refused TLS connection":
-		return fmt.Sprintf("the server does not have it, and %s requires it", t.askedBy)
+	case strings.HasSuffix(text, ": server refused TLS connection"):
+		return fmt.Sprintf("the server does not have it, and %s requires it", cmp.Or(t.askedBy, "Engine.Configure"))
 	case errors.As(err, &record):
 		return "the server's answer is something else"
 	}
@@ -123,32 +115,18 @@ func (t *tlsSettings) handshakeReason(err error, config *tls.Config, optional bo
 	if !errors.As(err, &remote) || remote.Op != "remote error" {
 		return ""
 	}
-	return alertReason(inner, config, lowest)
+	return alertReason(text, config, lowest)
 }
 
 // alertReason is for a handshake that the server has ended.
-func alertReason(inner error, config *tls.Config, lowest string) string {
+func alertReason(text string, config *tls.Config, lowest string) string {
 	switch {
-	case inner.Error() == "tls: protocol version not supported":
+	case strings.HasSuffix(text, ": tls: protocol version not supported"):
 		return "the server offers no version from " + lowest + " on, which is the lowest that is accepted"
-	case aboutClient.MatchString(inner.Error()) && len(config.Certificates) == 0 && config.GetClientCertificate == nil:
+	case tlserror.RefusesClient(text) && len(config.Certificates) == 0 && config.GetClientCertificate == nil:
 		return "the server asks for a client's certificate; name one by sslcert and sslkey"
-	case aboutClient.MatchString(inner.Error()):
+	case tlserror.RefusesClient(text):
 		return "the server does not accept the client's certificate"
 	}
 	return "the server ended the handshake"
-}
-
-// innermost returns the cause at the end of a chain.
-func innermost(err error) error {
-	for {
-		next := errors.Unwrap(err)
-		if joined, ok := err.(interface{ Unwrap() []error }); ok && len(joined.Unwrap()) == 1 {
-			next = joined.Unwrap()[0]
-		}
-		if next == nil {
-			return err
-		}
-		err = next
-	}
 }

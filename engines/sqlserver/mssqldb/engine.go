@@ -6,8 +6,8 @@
 // If neither the parameters nor driver.Options.TLS say anything, everything is
 // encrypted, without verification, as long as the server supports encryption at all. One
 // that says in its PRELOGIN that it does not is connected to a second time, without. No
-// login has been sent by then, and none is after an error of the server. That keeps out
-// who listens, not who can change what is sent: ask for encrypt=true or set Options.TLS
+// login has been sent by then, and none is after an error of the server. That stops
+// passive eavesdropping, not an active attacker: ask for encrypt=true or set Options.TLS
 // in production.
 //
 // encrypt is true, mandatory, yes, 1 or t (everything is encrypted and the certificate

@@ -89,6 +89,12 @@ var guideParams = drivertest.Cases(`
 	pipe=CANARY => error: TCP
 	authenticator=krb5 => error: NTLM
 	krb5-configfile=CANARY => error: NTLM
+	ClientCertificate=CANARY => error: driver.Options.TLS
+	clientkey=CANARY => error: driver.Options.TLS
+	ssl-cert=CANARY => error: driver.Options.TLS
+	ssl-key=CANARY => error: driver.Options.TLS
+	sslcert=CANARY => error: driver.Options.TLS
+	sslkey=CANARY => error: driver.Options.TLS
 	fedauth=ActiveDirectoryDefault => error: secret
 	change password=CANARY => error: is not allowed
 	encrypted=true => error: did you mean "encrypt"

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"maps"
@@ -103,11 +102,11 @@ func verification(p map[string]string, callers *tls.Config, verify bool) (*tls.C
 		return c, nil
 	}
 	if path, ok := p["servercertificate"]; ok {
-		certificate, err := readCertificate(path)
+		certificates, err := readCertificates(path)
 		if err != nil {
 			return nil, fmt.Errorf(`parameter "servercertificate": %w`, err)
 		}
-		return onlyCertificate(certificate), nil
+		return onlyCertificate(certificates[0]), nil
 	}
 	c := &tls.Config{InsecureSkipVerify: !verify}
 	if path, ok := p["certificate"]; ok {
@@ -135,10 +134,7 @@ func onlyCertificate(certificate *x509.Certificate) *tls.Config {
 
 // readAuthorities reads the file of "certificate".
 func readAuthorities(path string) (*x509.CertPool, error) {
-	if isPEM(path) {
-		return vocabulary.Authorities(path)
-	}
-	certificates, err := readDER(path)
+	certificates, err := readCertificates(path)
 	if err != nil {
 		return nil, err
 	}
@@ -149,38 +145,11 @@ func readAuthorities(path string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// readCertificate reads the file of "servercertificate", of which the first one counts.
-func readCertificate(path string) (*x509.Certificate, error) {
-	if !isPEM(path) {
-		certificates, err := readDER(path)
-		if err != nil {
-			return nil, err
-		}
-		return certificates[0], nil
+// readCertificates reads a file in PEM or DER, by its name. There is at least one certificate.
+func readCertificates(path string) ([]*x509.Certificate, error) {
+	if strings.HasSuffix(strings.ToLower(path), ".pem") {
+		return vocabulary.Certificates(path)
 	}
-	if _, err := vocabulary.Authorities(path); err != nil { // no part of it is cut off
-		return nil, err
-	}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	block, data := pem.Decode(data)
-	for block != nil && block.Type != "CERTIFICATE" {
-		block, data = pem.Decode(data)
-	}
-	if block == nil {
-		return nil, errChanged
-	}
-	return x509.ParseCertificate(block.Bytes)
-}
-
-var errChanged = errors.New("the file changed while it was read")
-
-func isPEM(path string) bool { return strings.HasSuffix(strings.ToLower(path), ".pem") }
-
-// readDER returns at least one certificate.
-func readDER(path string) ([]*x509.Certificate, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
@@ -207,4 +176,5 @@ var remedy = tlserror.Remedy{
 	Authorities: `"certificate" or driver.Options.TLS`,
 	Name:        `"hostnameincertificate"`,
 	Version:     `"tlsmin"`,
+	Certificate: "driver.Options.TLS",
 }

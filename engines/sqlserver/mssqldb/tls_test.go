@@ -117,6 +117,25 @@ func TestTLSErrorsSayWhatToDo(t *testing.T) {
 	}
 }
 
+// A server that asks for a client's certificate gets the one of Options.TLS.
+func TestClientCertificateOfOptionsTLS(t *testing.T) {
+	certs := testca.New("127.0.0.1", "localhost")
+	asks := certs.Server.Clone()
+	asks.ClientAuth, asks.ClientCAs, asks.MaxVersion = tls.RequireAndVerifyClientCert, certs.Pool, tls.VersionTLS12
+	for _, own := range [][]tls.Certificate{nil, {certs.Issue("a client")}} {
+		s := start(t, tdsserver.Options{TLS: asks})
+		ep := endpoint(s)
+		ep.TLS = &tls.Config{RootCAs: certs.Pool, Certificates: own}
+		conn, err := connect(t, mssqldb.Engine{}, ep, goodPassword)
+		if err == nil {
+			_ = conn.Close()
+		}
+		if (err == nil) != (own != nil) {
+			t.Errorf("with %d certificates: Connect = %v", len(own), err)
+		}
+	}
+}
+
 // A host with an instance in a secret leads to the parameter.
 func TestAnInstanceInTheSecretsHost(t *testing.T) {
 	const secret = `{"engine":"sqlserver","host":"h.example.com\\INST","username":"u","password":"p"}`

@@ -75,17 +75,26 @@ var params = func() map[string]vocabulary.Param {
 // refused are parameters that the driver knows and we do not take, with the reason.
 var refused = map[string]string{
 	"authenticator":      byUser,
+	"clientcertificate":  noClientCertificate,
+	"clientkey":          noClientCertificate,
 	"failoverport":       useListener,
 	"failoverpartnerspn": useListener,
 	"fedauth":            "the secret's user and password are what logs in",
 	"krb5-*":             byUser,
 	"pipe":               "connections are TCP's",
 	"protocol":           "connections are TCP's",
+	"ssl-cert":           noClientCertificate, // as MySQL and PostgreSQL name it
+	"ssl-key":            noClientCertificate,
+	"sslcert":            noClientCertificate,
+	"sslkey":             noClientCertificate,
 }
 
 const (
 	byUser      = "a user of the form DOMAIN\\name is logged in with NTLM; another way is for Engine.Configure to set"
 	useListener = "a rejected login would be repeated at the partner; use the availability group's listener"
+
+	// PRELOGIN has a flag, 0x80, by which a client offers one. SQL Server asks for none without.
+	noClientCertificate = "go-mssqldb cannot offer SQL Server a client's certificate; for a proxy that asks for one, driver.Options.TLS takes it"
 )
 
 // meant are names of ADO.NET's. Without spaces they are mssql-jdbc's.
@@ -215,10 +224,8 @@ func units(s string) int {
 
 // Properties of which no value makes a difference in Go.
 var (
-	trueOrFalse = vocabulary.Property{Translate: func(v string) (string, error) { return "", boolean(v) }}
-	number      = vocabulary.Property{Translate: func(v string) (string, error) {
-		return "", vocabulary.Number("a number", -1, math.MaxInt32)(v)
-	}}
+	trueOrFalse = vocabulary.NoEffect(boolean)
+	number      = vocabulary.NoEffect(vocabulary.Number("a number", -1, math.MaxInt32))
 )
 
 // properties are those of mssql-jdbc (SQLServerDriver.java, 13.3) that go-mssqldb has,
@@ -295,9 +302,9 @@ var properties = map[string]vocabulary.Property{
 	"truststoretype":                 vocabulary.None("certificate names a file of authorities in PEM, and driver.Options.TLS takes some"),
 	"trustmanagerclass":              vocabulary.None("driver.Options.TLS can verify"),
 	"trustmanagerconstructorarg":     vocabulary.None("driver.Options.TLS can verify"),
-	"clientcertificate":              vocabulary.None("driver.Options.TLS takes a certificate"),
-	"clientkey":                      vocabulary.None("driver.Options.TLS takes a certificate"),
-	"clientkeypassword":              vocabulary.None("driver.Options.TLS takes a certificate"),
+	"clientcertificate":              vocabulary.None(noClientCertificate),
+	"clientkey":                      vocabulary.None(noClientCertificate),
+	"clientkeypassword":              vocabulary.None(noClientCertificate),
 	"domain":                         vocabulary.None("the secret's user is DOMAIN\\name then"),
 	"domainname":                     vocabulary.None("the secret's user is DOMAIN\\name then"),
 }

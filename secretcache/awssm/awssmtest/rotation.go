@@ -192,22 +192,15 @@ func (s *Server) start(sec *secret, run func(RotationFunc)) bool {
 	if f == nil || s.ctx.Err() != nil {
 		return false
 	}
-	sec.rotations = append(sec.rotations, func() { run(f) })
-	if len(sec.rotations) > 1 {
-		return true
-	}
-	s.wg.Add(1)
-	go func() {
-		defer s.wg.Done()
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		for ; len(sec.rotations) > 0; sec.rotations = sec.rotations[1:] {
-			next := sec.rotations[0]
-			s.mu.Unlock()
-			next()
-			s.mu.Lock()
+	before, ended := sec.rotating, make(chan struct{})
+	sec.rotating = ended
+	s.wg.Go(func() {
+		defer close(ended) // also if the function ends its goroutine
+		if before != nil {
+			<-before
 		}
-	}()
+		run(f)
+	})
 	return true
 }
 

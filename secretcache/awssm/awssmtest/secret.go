@@ -60,10 +60,10 @@ type secret struct {
 	description                string
 	created, changed           time.Time
 	accessed, rotated          time.Time
-	deleted, deleteAt          time.Time // zero unless it is marked
-	rotation                   bool      // it is on
-	scheduled                  time.Time // when RotateSecret was called; zero if it never was
-	rotations                  []func()  // calls of the rotation function: that under way, and those after it
+	deleted, deleteAt          time.Time     // zero unless it is marked
+	rotation                   bool          // it is on
+	scheduled                  time.Time     // when RotateSecret was called; zero if it never was
+	rotating                   chan struct{} // closed when the last call of the rotation function ends; nil before the first
 	tags                       []tag
 	kmsKey                     string // empty is the account's default key
 	replicas                   []replica

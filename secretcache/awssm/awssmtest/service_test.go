@@ -3,6 +3,7 @@ package awssmtest_test
 import (
 	"context"
 	"errors"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -365,5 +366,40 @@ func TestAWSPENDINGIsRemovedAtTheEndIfAsked(t *testing.T) {
 	})
 	if _, err := s.Rotate(t.Context(), "a"); err != nil || s.Stages("a")["AWSPENDING"] != other {
 		t.Errorf("%v, %v, want AWSPENDING on %s", err, s.Stages("a"), other)
+	}
+}
+
+// TestARotationFunctionMayEndItsGoroutine: as t.FailNow does.
+func TestARotationFunctionMayEndItsGoroutine(t *testing.T) {
+	s := awssmtest.NewServer(t)
+	c := client(s)
+	s.Put("a", "old")
+	failed := make(chan struct{})
+	steps := rotations(s, func(awssmtest.RotationEvent) error {
+		select {
+		case <-failed:
+			return nil
+		default:
+			close(failed)
+			runtime.Goexit()
+			return nil
+		}
+	})
+	rotate := func() error { // the SDK sets the ClientRequestToken
+		_, err := c.RotateSecret(t.Context(), &sm.RotateSecretInput{SecretId: aws.String("a"), RotationLambdaARN: aws.String("f")})
+		return err
+	}
+	if err := rotate(); err != nil {
+		t.Fatal(err)
+	}
+	<-failed
+	err := rotate()
+	wantCode(t, "again", err, "InvalidRequestException", "That rotation will be reattempted.")
+	for range 4 {
+		select {
+		case <-steps:
+		case <-time.After(10 * time.Second):
+			t.Fatal("the rotation is not repeated")
+		}
 	}
 }

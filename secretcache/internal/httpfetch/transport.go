@@ -26,10 +26,11 @@ var (
 	ErrNoAnswer = fmt.Errorf("connection closed before the answer: %w", io.EOF)
 
 	errScheme = errors.New("the endpoint is not a URL like https://host: look at AWS_ENDPOINT_URL_SECRETS_MANAGER and AWS_ENDPOINT_URL")
-	errProxy  = errors.New("HTTPS_PROXY or HTTP_PROXY is not a URL like http://host:3128")
+	// ErrProxy stands for net/http's error, which quotes the proxy's password.
+	ErrProxy = errors.New("HTTPS_PROXY or HTTP_PROXY is not a URL like http://host:3128")
 
 	// plain are errors that quote nothing.
-	plain = []error{net.ErrClosed, os.ErrDeadlineExceeded, io.ErrUnexpectedEOF, errGotHTTP, errNotHTTP, ErrNoAnswer, errScheme, errProxy}
+	plain = []error{net.ErrClosed, os.ErrDeadlineExceeded, io.ErrUnexpectedEOF, errGotHTTP, errNotHTTP, ErrNoAnswer, errScheme, ErrProxy}
 )
 
 // A ProxyError says that an HTTP proxy did not connect us.
@@ -72,7 +73,18 @@ func Final(err error) bool {
 	case errors.As(err, &fixed):
 		return fixed.final()
 	}
-	return errors.Is(err, errGotHTTP) || errors.Is(err, errScheme) || errors.Is(err, errProxy)
+	return errors.Is(err, errGotHTTP) || errors.Is(err, errScheme) || errors.Is(err, ErrProxy)
+}
+
+// Permanent reports whether an error that [Transport] returned is one that another attempt
+// at the same host brings again.
+func Permanent(err error) bool {
+	var dns *net.DNSError
+	if errors.As(err, &dns) {
+		return dns.IsNotFound && !dns.IsTemporary
+	}
+	return errors.As(err, new(x509.UnknownAuthorityError)) || errors.As(err, new(x509.HostnameError)) ||
+		errors.As(err, new(x509.CertificateInvalidError))
 }
 
 // Transport finds the network's error in err and returns it without what other errors
@@ -156,12 +168,12 @@ func byText(err error) error {
 	case begins("unsupported protocol scheme"):
 		return errScheme
 	case begins("invalid proxy address"):
-		return errProxy
+		return ErrProxy
 	case slices.ContainsFunc(fixed, begins):
 		return fixedError(Line(text))
 	}
 	for code := 400; code < 600; code++ {
-		if text == http.StatusText(code) { // net/http's error for the answer to CONNECT
+		if text != "" && text == http.StatusText(code) { // net/http's error for the answer to CONNECT
 			return &ProxyError{code}
 		}
 	}

@@ -37,6 +37,8 @@ func TestTransportKeepsTheNetworksErrorWithoutWhatItQuotes(t *testing.T) {
 		{nil, nil},
 		{quotes, nil},
 		{errors.Join(quotes, quotes), nil},
+		{post(errors.New("Bad Gateway")), &httpfetch.ProxyError{Status: 502}},
+		{post(errors.New("")), unknown}, // a proxy's answer without words: its status is not known
 		{errors.Join(quotes, syscall.EPIPE), syscall.EPIPE},
 		{read(reset), read(reset)},
 		{read(quotes), read(unknown)},

@@ -245,7 +245,7 @@ func (d *dataSource) set(key, value string) error {
 		}
 	}
 	if isPools(key) {
-		return fmt.Errorf("parameter %q is a pool's: set it on sql.DB, for example with SetMaxOpenConns or SetConnMaxLifetime", key)
+		return fmt.Errorf("parameter %q is a pool's: set it on sql.DB, for example with SetMaxOpenConns or SetConnMaxLifetime; NewPool of package postgres or redshift takes pgxpool's", key)
 	}
 	if jdbcurl.OverridesSecret(key) {
 		return fmt.Errorf(`parameter %q is not allowed: the secret says where to connect and as whom; %s`, key, instead(key))

@@ -1,10 +1,16 @@
 package postgres_test
 
 import (
+	"context"
 	"database/sql"
+	sqldriver "database/sql/driver"
 	"log"
 	"log/slog"
 	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/engines"
@@ -48,6 +54,74 @@ func ExampleNewConnector_closeSuperseded() {
 		log.Fatal(err)
 	}
 	cache.Invalidate("prod/app/db")
+}
+
+// A pgxpool. The parameters that begin with pool_ are pgxpool's.
+func ExampleNewPool() {
+	ctx := context.Background()
+	pool, err := postgres.NewPool(ctx, "prod/app/db?sslmode=verify-full&pool_max_conns=10", nil, func(c *pgxpool.Config) error {
+		c.ConnConfig.RuntimeParams["application_name"] = "orders"
+		return nil
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer pool.Close()
+}
+
+// A pool of a configuration that the program has already.
+func ExampleConfigurePool() {
+	ctx := context.Background()
+	config, err := pgxpool.ParseConfig("pool_max_conns=10")
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := postgres.ConfigurePool(config, "prod/app/db?sslmode=verify-full", nil); err != nil {
+		log.Fatal(err)
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer pool.Close()
+}
+
+// A connection that is kept for LISTEN.
+func ExampleConfigureConn() {
+	ctx := context.Background()
+	config, err := pgx.ParseConfig("")
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := postgres.ConfigureConn(config, "prod/app/db?sslmode=verify-full", nil); err != nil {
+		log.Fatal(err)
+	}
+	conn, err := pgx.ConnectConfig(ctx, config)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer conn.Close(ctx)
+}
+
+// Session set-up and types on each new connection.
+func ExampleNewConnector_afterConnect() {
+	connector, err := postgres.NewConnector("prod/app/db?sslmode=verify-full", &driver.Options{
+		AfterConnect: func(ctx context.Context, conn sqldriver.Conn) error {
+			c := conn.(*stdlib.Conn).Conn()
+			typ, err := c.LoadType(ctx, "mood") // an enum of the database's
+			if err != nil {
+				return err
+			}
+			c.TypeMap().RegisterType(typ)
+			_, err = c.Exec(ctx, "SET lock_timeout = '5s'")
+			return err
+		},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	db := sql.OpenDB(connector)
+	defer db.Close()
 }
 
 // Tools that take the name of a driver get one with options of its own.

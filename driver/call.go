@@ -34,14 +34,13 @@ const maxFailures = 4
 // run connects. While the window lasts, it waits for the next resolution after ErrAuthFailed.
 func (a *call) run(ctx context.Context, window time.Duration) (conn sqldriver.Conn, err error) {
 	for window > 0 {
-		_, news := a.resolver.next()
+		news := a.resolver.nextNews()
 		conn, err = a.round(ctx)
 		left := window - time.Since(a.start)
 		if err == nil || left <= 0 || !errors.Is(err, ErrAuthFailed) {
 			return conn, err
 		}
-		due, _ := a.resolver.next()
-		if err := sleep(ctx, min(due, left), news); err != nil {
+		if err := sleep(ctx, min(a.resolver.nextDue(), left), news); err != nil {
 			return nil, a.tell(a.told.add(attempt{text: "wait for the rotation to finish", err: err}), a.used)
 		}
 	}
@@ -121,9 +120,11 @@ func (a *call) readAndLogIn(ctx context.Context) (sqldriver.Conn, error) {
 
 // read tells the resolver which version the stage names.
 func (a *call) read(ctx context.Context) error {
-	if _, err := a.reader.secrets.open(ctx); err != nil {
+	secrets, err := a.reader.secrets.open(ctx)
+	if err != nil {
 		return a.fail("open secrets for", err)
 	}
+	a.gateOnce.Do(func() { a.enterGate(secrets) })
 	start := time.Now()
 	// If the stage moved during the reading, the result may be out of date. Then the reading
 	// is repeated, at most twice.

@@ -1,6 +1,7 @@
 package driver
 
 import (
+	"cmp"
 	"context"
 	sqldriver "database/sql/driver"
 	"fmt"
@@ -35,7 +36,8 @@ type Connector struct {
 
 	reader     *reader
 	resolver   *resolver
-	gate       *gate
+	gate       *gate // set by the first Connect call, when secrets are open
+	gateOnce   sync.Once
 	outage     outage
 	superseder *superseder
 }
@@ -91,6 +93,7 @@ func (d *dataSource) override(o *Options) {
 	if d.closeSuperseded != nil {
 		o.CloseSuperseded = *d.closeSuperseded
 	}
+	o.MaxLogins = cmp.Or(d.maxLogins, o.MaxLogins)
 }
 
 // checkSuperseded returns an error if connections are to be closed that cannot be.
@@ -111,12 +114,8 @@ func (c *Connector) build() {
 	c.reader = &reader{id: c.source.secretID, stage: c.source.stage, secrets: &openedSecrets{options: &c.o, source: c.source}, parse: c.target,
 		trace: c.o.Trace, log: c.o.Logger.With("secret", c.source.secretID), clock: clock.New(), seed: maphash.MakeSeed()}
 	c.outage.clock = c.reader.clock
-	c.gate = &gate{maxLogins: c.o.MaxLogins, verdicts: map[loginKey]*entry{}}
-	if e, ok := c.engine.(CheckedElsewhere); ok {
-		c.gate.elsewhere = e.CheckedElsewhere
-	}
 	c.resolver = &resolver{
-		reader: c.reader, gate: c.gate, timeout: c.o.ConnectTimeout,
+		reader: c.reader, timeout: c.o.ConnectTimeout,
 		fallbacks: slices.DeleteFunc(slices.Clone(c.o.FallbackStages), func(stage string) bool { return stage == c.source.stage }),
 		denied:    map[string]attempt{}, news: make(chan struct{}),
 	}
@@ -126,6 +125,12 @@ func (c *Connector) build() {
 	if c.info.Files != nil {
 		c.files = c.info.Files(c.source.params)
 	}
+}
+
+// enterGate takes the gate of the connectors that send the same credentials.
+func (c *Connector) enterGate(secrets Secrets) {
+	g := gateFor(gateKey{secrets, c.source.secretID, c.source.stage, c.source.fields, c.o.MaxLogins})
+	c.gate, c.resolver.gate = g, g
 }
 
 // Driver returns a driver that opens other data source names with the same

@@ -40,6 +40,7 @@ type dataSource struct {
 	fallback        []string      // nil: not said; empty: none
 	rotationWindow  time.Duration // negative: not said
 	closeSuperseded *bool         // nil: not said
+	maxLogins       int           // as Options.MaxLogins; 0: not said
 	params          map[string]string
 }
 
@@ -72,6 +73,7 @@ var ownKeys = map[string]func(d *dataSource, value string) error{
 	"fallback":        setFallback,
 	"rotationWindow":  setRotationWindow,
 	"closeSuperseded": setCloseSuperseded,
+	"maxLogins":       setMaxLogins,
 }
 
 func newDataSource() *dataSource {
@@ -350,6 +352,18 @@ func setCloseSuperseded(d *dataSource, v string) error {
 	}
 	yes := v == "true"
 	d.closeSuperseded = &yes
+	return nil
+}
+
+func setMaxLogins(d *dataSource, v string) error {
+	n, err := strconv.Atoi(v)
+	switch {
+	case v == "none":
+		n = -1
+	case err != nil || n < 1:
+		return errors.New("it has to be a number from 1 on, or none")
+	}
+	d.maxLogins = n
 	return nil
 }
 

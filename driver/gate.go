@@ -1,7 +1,9 @@
 package driver
 
 import (
+	"container/list"
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -16,17 +18,21 @@ const (
 	pauseBase, pauseMax = time.Second, 5 * time.Minute
 	// Where it begins if another server has checked the password. It may have been down.
 	pauseBaseElsewhere = 30 * time.Second
+	// Logins in flight with a version that the server has not accepted for provenFor. If they
+	// are rejected, a server that locks accounts after five still lets the next version in.
+	maxUnproven = 3
+	provenFor   = time.Second
 	// The gate remembers this many verdicts. It keeps more only for logins in flight.
 	maxVerdicts = 32
 )
 
-// A gate decides whether a login may be sent. It keeps a Connector from locking an
-// account: a version that the server rejected is held back, except for the retry that the
-// resolution offers once the pause is over.
+// A gate decides whether a login may be sent. It keeps a program from locking an account: a
+// version that the server rejected is held back, except for the retry that the resolution offers
+// once the pause is over; and few logins are in flight with one that has not been accepted of
+// late. Connectors of one secret share a gate, see gates.
 // Its lock is never held while a login is under way.
 type gate struct {
-	maxLogins int              // in flight with one version to one address; 0 = no bound
-	elsewhere func(error) bool // whether another server has checked the password; nil = no
+	maxLogins int // in flight with one version to one address; 0 = no bound
 
 	mu       sync.Mutex
 	verdicts map[loginKey]*entry
@@ -39,10 +45,9 @@ type loginKey struct{ address, version string }
 // A verdict is what the server thinks of one version at one address.
 type verdict struct {
 	state verdictState
-	// Where state is verdictRejected: what the server said and when, and the pause until a
-	// retry is due.
+	at    time.Time // of the last login that counts
+	// Where state is verdictRejected: what the server said, and the pause until a retry is due.
 	err   error
-	at    time.Time
 	pause *backoff.Backoff
 }
 
@@ -65,9 +70,9 @@ type entry struct {
 	since uint64
 	// moved is the value of started when the stage moved to the version. A rejection of a login
 	// that was sent before is ignored. An acceptance counts, unless since says otherwise.
-	moved uint64
-	slots chan struct{} // one for each login in flight; nil without MaxLogins; calls get a slot in the order in which they came
-	users int           // Connect calls that hold or wait for a ticket
+	moved    uint64
+	inFlight int       // logins
+	waiting  list.List // of chan struct{}, one for each call that waits for its turn to log in
 }
 
 // A permission says with which verdicts a login may be sent.
@@ -97,9 +102,8 @@ const (
 	rejected
 )
 
-// enter returns a ticket if p allows a login. With MaxLogins logins in flight it waits
-// for one of them to end, and asks again. An error is ctx's; ok is false if the login is
-// held back.
+// enter returns a ticket if p allows a login. If as many logins are in flight as may be, it waits
+// for its turn, and asks again. An error is ctx's; ok is false if the login is held back.
 func (g *gate) enter(ctx context.Context, k loginKey, p permission) (t ticket, ok bool, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -107,22 +111,16 @@ func (g *gate) enter(ctx context.Context, k loginKey, p permission) (t ticket, o
 	if !e.allows(p) {
 		return ticket{}, false, nil
 	}
-	e.users++
-	inSlot, since := false, e.since
-	if e.slots != nil {
-		g.mu.Unlock()
-		select {
-		case e.slots <- struct{}{}:
-			inSlot = true
-		case <-ctx.Done():
-		}
-		g.mu.Lock()
-	}
+	since, ahead := e.since, e.inFlight+e.waiting.Len()
+	inTime := g.waitTurn(ctx, e)
 	// If the verdict became rejected during the wait, an offer no longer counts.
-	if err := ctx.Err(); err != nil || !e.allows(p) || e.since != since && e.state == verdictRejected {
-		e.users--
-		if inSlot {
-			<-e.slots
+	if ended := ctx.Err(); ended != nil || !e.allows(p) || e.since != since && e.state == verdictRejected {
+		if inTime {
+			e.inFlight--
+			g.letIn(e)
+		}
+		if ended != nil {
+			err = fmt.Errorf("wait to log in behind %d logins with the same version: %w", ahead, ended)
 		}
 		return ticket{}, false, err
 	}
@@ -130,34 +128,68 @@ func (g *gate) enter(ctx context.Context, k loginKey, p permission) (t ticket, o
 	return ticket{e, e.started}, true, nil
 }
 
+// waitTurn waits until one more login may be in flight, and counts it, unless ctx ends before.
+// Calls have their turn in the order in which they came. g.mu is held, but not while it waits.
+func (g *gate) waitTurn(ctx context.Context, e *entry) (inTime bool) {
+	if e.waiting.Len() == 0 && g.hasRoom(e) {
+		e.inFlight++
+		return true
+	}
+	turn := make(chan struct{})
+	place := e.waiting.PushBack(turn)
+	g.mu.Unlock()
+	select {
+	case <-turn:
+	case <-ctx.Done():
+	}
+	g.mu.Lock()
+	select {
+	case <-turn:
+		return true
+	default:
+		e.waiting.Remove(place)
+		return false
+	}
+}
+
+// letIn has the calls go on whose turn it is. g.mu is held.
+func (g *gate) letIn(e *entry) {
+	for e.waiting.Len() > 0 && g.hasRoom(e) {
+		e.inFlight++
+		close(e.waiting.Remove(e.waiting.Front()).(chan struct{}))
+	}
+}
+
+// hasRoom reports whether one more login with a version may be in flight. g.mu is held.
+func (g *gate) hasRoom(e *entry) bool {
+	proven := e.state == verdictAccepted && time.Since(e.at) <= provenFor
+	return (g.maxLogins == 0 || e.inFlight < g.maxLogins) && (proven || e.inFlight < maxUnproven)
+}
+
 // allows reports whether a login may be sent by p.
 func (v *verdict) allows(p permission) bool {
 	return p == always || v.state == verdictAccepted || p == unlessRejected && v.state == verdictUnknown
 }
 
-// leave returns a ticket with the login's outcome and what the server said. changed tells
-// whether the verdict is new: if many logins are rejected together, only the first changes it.
-func (g *gate) leave(t ticket, o outcome, err error) (changed bool) {
-	now, base := time.Now(), pauseBase
-	if o == rejected && g.elsewhere != nil && g.elsewhere(err) {
-		base = pauseBaseElsewhere
-	}
+// leave returns a ticket with the login's outcome and what the server said; base is the least
+// pause after a rejection. changed tells whether the verdict is new: if many logins are rejected
+// together, only the first changes it.
+func (g *gate) leave(t ticket, o outcome, base time.Duration, err error) (changed bool) {
+	now := time.Now()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	e := t.entry
-	e.users--
-	if e.slots != nil {
-		<-e.slots
-	}
+	e.inFlight--
+	defer g.letIn(e)
 	switch late := t.number <= e.since || o == rejected && t.number <= e.moved; {
 	case late:
 	case o == accepted:
 		changed = e.state != verdictAccepted
-		e.verdict, e.withdrawn = verdict{state: verdictAccepted}, false
+		e.verdict, e.withdrawn = verdict{state: verdictAccepted, at: now}, false
 	case o == rejected:
 		changed = true
 		e.withdrawn = e.withdrawn || e.state == verdictAccepted
-		e.verdict, e.since = verdict{verdictRejected, err, now, e.pause.Next(now, base, pauseMax)}, e.started
+		e.verdict, e.since = verdict{verdictRejected, now, err, e.pause.Next(now, base, pauseMax)}, e.started
 	}
 	return changed
 }
@@ -170,9 +202,6 @@ func (g *gate) entry(k loginKey) *entry {
 			g.forget()
 		}
 		e = &entry{}
-		if g.maxLogins > 0 {
-			e.slots = make(chan struct{}, g.maxLogins)
-		}
 		g.verdicts[k] = e
 	}
 	return e
@@ -185,7 +214,7 @@ func (g *gate) forget() {
 	var victim loginKey
 	least := time.Duration(-1)
 	for k, e := range g.verdicts {
-		if wait := e.pause.Wait(now); e.users == 0 && k.version != g.current && (least < 0 || wait < least) {
+		if wait := e.pause.Wait(now); e.inFlight == 0 && e.waiting.Len() == 0 && k.version != g.current && (least < 0 || wait < least) {
 			victim, least = k, wait
 		}
 	}
@@ -221,6 +250,9 @@ func (g *gate) acceptsAny(versions ...string) bool {
 func (g *gate) stageMoved(version string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if version == g.current { // another connector has seen it
+		return
+	}
 	for k, e := range g.verdicts {
 		if k.version == version && !e.withdrawn {
 			if e.state != verdictUnknown {

@@ -24,7 +24,7 @@ func (a *call) send(ctx context.Context, c candidate, p permission) (conn sqldri
 	tk, ok, err := a.gate.enter(ctx, c.key(), p)
 	switch {
 	case err != nil:
-		return nil, abandoned, fmt.Errorf("wait to log in: %w", err)
+		return nil, abandoned, err
 	case !ok:
 		return nil, heldBack, nil
 	}
@@ -62,7 +62,7 @@ func (a *call) send(ctx context.Context, c candidate, p permission) (conn sqldri
 // logInWith sends one login and gives the ticket back to the gate with the outcome. changed
 // reports whether that changed the verdict.
 func (a *call) logInWith(ctx context.Context, tk ticket, lg Login, use candidate, info LoginInfo) (conn sqldriver.Conn, o outcome, changed bool, err error) {
-	defer func() { changed = a.gate.leave(tk, o, err) }() // o is failed if the engine panics
+	defer func() { changed = a.gate.leave(tk, o, a.pauseAfter(o, err), err) }() // o is failed if the engine panics
 	if a.o.Trace.LoginStart != nil {
 		a.o.Trace.LoginStart(ctx, info)
 	}
@@ -81,6 +81,14 @@ func (a *call) logInWith(ctx context.Context, tk ticket, lg Login, use candidate
 		err = fmt.Errorf("%w: %w", end, err)
 	}
 	return conn, o, false, err
+}
+
+// pauseAfter returns the least pause before a rejected version is sent again.
+func (a *call) pauseAfter(o outcome, err error) time.Duration {
+	if e, ok := a.engine.(CheckedElsewhere); ok && o == rejected && e.CheckedElsewhere(err) {
+		return pauseBaseElsewhere
+	}
+	return pauseBase
 }
 
 // misdirected reports whether a login's error says that the secret leads nowhere: its

@@ -27,13 +27,13 @@ func TestPermissions(t *testing.T) {
 			if !ok || err != nil {
 				t.Fatalf("%s: enter = %v, %v", c.about, ok, err)
 			}
-			g.leave(tk, o, nil)
+			g.leave(tk, o, pauseBase, nil)
 		}
 		for p, want := range c.want {
 			if tk, ok, err := g.enter(t.Context(), key, p); ok != want || err != nil {
 				t.Errorf("%s: permission %d: enter = %v, %v, want %v", c.about, p, ok, err, want)
 			} else if ok {
-				g.leave(tk, failed, nil)
+				g.leave(tk, failed, pauseBase, nil)
 			}
 		}
 		if _, ok, _ := g.enter(t.Context(), other, unlessRejected); !ok {

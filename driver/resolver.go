@@ -201,11 +201,17 @@ func (r *resolver) retryWait(at time.Time) time.Duration {
 	return r.gate.verdict(r.active().key()).pause.Wait(at)
 }
 
-// next returns the time until a refresh or a retry is due, and a channel that is closed when
-// a call may succeed earlier.
-func (r *resolver) next() (time.Duration, <-chan struct{}) {
+// nextDue returns the time until a refresh or a retry is due.
+func (r *resolver) nextDue() time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := time.Now()
-	return min(r.pause.Wait(now), r.retryWait(now)), r.news
+	return min(r.pause.Wait(now), r.retryWait(now))
+}
+
+// nextNews returns a channel that is closed when a call may succeed earlier.
+func (r *resolver) nextNews() <-chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.news
 }

@@ -1,0 +1,47 @@
+package driver
+
+import (
+	"reflect"
+	"runtime"
+	"sync"
+	"weak"
+)
+
+// A gateKey is what connectors have in common that share a gate: they send the same credentials
+// for the same version of a secret.
+type gateKey struct {
+	secrets   Secrets
+	id, stage string
+	fields    fields
+	maxLogins int
+}
+
+// gates are the gates of this process, as long as a connector uses them. A server counts the
+// rejected logins of an account, whichever connector has sent them.
+var gates = struct {
+	sync.Mutex
+	byKey map[gateKey]weak.Pointer[gate]
+}{byKey: map[gateKey]weak.Pointer[gate]{}}
+
+// gateFor returns the gate of a key.
+func gateFor(k gateKey) *gate {
+	made := &gate{maxLogins: k.maxLogins, verdicts: map[loginKey]*entry{}}
+	if !reflect.ValueOf(k.secrets).Comparable() { // one of the caller's own
+		return made
+	}
+	gates.Lock()
+	defer gates.Unlock()
+	if g := gates.byKey[k].Value(); g != nil {
+		return g
+	}
+	pointer := weak.Make(made)
+	gates.byKey[k] = pointer
+	runtime.AddCleanup(made, func(k gateKey) {
+		gates.Lock()
+		defer gates.Unlock()
+		if gates.byKey[k] == pointer {
+			delete(gates.byKey, k)
+		}
+	}, k)
+	return made
+}

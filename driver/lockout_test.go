@@ -1,0 +1,186 @@
+package driver_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sqlsecrets/sqlsecrets/driver"
+	"github.com/sqlsecrets/sqlsecrets/secretcache"
+)
+
+// lock makes a fault that locks an account after n wrong passwords in a row, as servers do.
+func (b *bench) lockAfter(n int) (locked func() bool) {
+	wrong := 0
+	b.db.early = true
+	b.db.setFault(func(_ context.Context, l *login) error {
+		b.db.mu.Lock()
+		defer b.db.mu.Unlock()
+		switch {
+		case wrong >= n:
+			return &vendorError{codeLocked, "account is locked"}
+		case l.password == b.db.users[l.user]:
+			wrong = 0
+		default:
+			wrong++
+		}
+		return nil
+	})
+	return func() bool { return wrong >= n }
+}
+
+// A burst after a rotation sends the old password three times at most, so an account is not
+// locked that a server locks after five.
+func TestBurstAfterARotationDoesNotLockTheAccount(t *testing.T) {
+	for _, quiet := range []time.Duration{1100 * time.Millisecond, 10 * time.Minute} {
+		inBubble(t, quiet.String(), func(t *testing.T) {
+			b := newBench(t, withLatency(100*time.Millisecond))
+			b.mustPing(t)
+			locked := b.lockAfter(5)
+			time.Sleep(quiet)
+			b.rotate("v2", "pw2")
+			start := time.Now()
+			b.mustPingTogether(t, 20)
+			if n := b.rejections(); n > 3 || locked() {
+				t.Errorf("%d rejected logins, locked: %v; want 3 at most", n, locked())
+			}
+			wantEqual(t, "time", time.Since(start), 300*time.Millisecond) // the old one, the new one, all others
+		})
+	}
+}
+
+// Two connectors on one cache are as careful as one: the server counts for the account.
+func TestConnectorsOfOneSecretAreCarefulTogether(t *testing.T) {
+	for _, late := range []bool{false, true} { // whether the cache is known only at the first connect
+		name := "Secrets"
+		if late {
+			name = "SecretsAt"
+		}
+		inBubble(t, name, func(t *testing.T) {
+			b := newBench(t, withLatency(100*time.Millisecond))
+			options := driver.Options{Secrets: b.cache}
+			if late {
+				options = driver.Options{SecretsAt: func(driver.Location) (driver.Secrets, error) { return b.cache, nil }}
+			}
+			other, err := driver.NewConnector(b.engine, "prod/app", &options)
+			if err != nil {
+				t.Fatal(err)
+			}
+			second := *b
+			second.Connector = other
+			b.mustPing(t)
+			second.mustPing(t)
+			locked := b.lockAfter(5)
+			time.Sleep(time.Minute)
+			b.rotate("v2", "pw2")
+			done := make(chan []error, 1)
+			go func() { done <- second.together(t.Context(), 20) }()
+			b.mustPingTogether(t, 20)
+			for _, err := range <-done {
+				if err != nil {
+					t.Error(err)
+				}
+			}
+			if n := b.rejections(); n > 3 || locked() {
+				t.Errorf("%d rejected logins, locked: %v; want 3 at most", n, locked())
+			}
+		})
+	}
+}
+
+// Connectors whose credentials differ do not share what the server thinks of them.
+func TestConnectorsOfOtherCredentialsShareNothing(t *testing.T) {
+	for name, dsn := range map[string]string{"other keys": "prod/app?passwordKey=other", "other secret": "prod/other", "other stage": "prod/app?stage=AWSPENDING"} {
+		inBubble(t, name, func(t *testing.T) {
+			b := newBench(t)
+			b.store.put("v1", `{"host":"db.example.com","username":"app","password":"wrong","other":"pw1"}`, "AWSCURRENT")
+			b.store.move("AWSPENDING", "v1")
+			isAuthFailed(t, b.pingFor(t, 10*time.Millisecond), "v1")
+			other, err := driver.NewConnector(b.engine, dsn, &driver.Options{Secrets: b.cache})
+			if err != nil {
+				t.Fatal(err)
+			}
+			before := b.logins()
+			_, err = other.Connect(t.Context())
+			if n := b.logins() - before; n != 1 {
+				t.Errorf("%d logins, want 1 (%v)", n, err)
+			}
+		})
+	}
+}
+
+// While a version is proven, a pool gets as many connections at once as it asks for. After a
+// quiet second, all but three wait for one login.
+func TestBurstsOfAProvenVersion(t *testing.T) {
+	for _, tt := range []struct {
+		quiet time.Duration
+		n     int
+		want  time.Duration
+	}{
+		{0, 200, 100 * time.Millisecond},
+		{900 * time.Millisecond, 200, 100 * time.Millisecond},
+		{1100 * time.Millisecond, 3, 100 * time.Millisecond},
+		{1100 * time.Millisecond, 200, 200 * time.Millisecond},
+	} {
+		inBubble(t, tt.quiet.String(), func(t *testing.T) {
+			b := newBench(t, withLatency(100*time.Millisecond))
+			b.mustPing(t)
+			time.Sleep(tt.quiet)
+			start := time.Now()
+			b.mustPingTogether(t, tt.n)
+			wantEqual(t, "time", time.Since(start), tt.want)
+		})
+	}
+}
+
+// MaxLogins stays a bound of its own, also by the data source name.
+func TestMaxLoginsByTheDataSourceName(t *testing.T) {
+	for _, tt := range []struct {
+		dsn      string
+		options  int
+		mostSeen int
+	}{
+		{"prod/app?maxLogins=2", 0, 2},
+		{"prod/app?maxLogins=7", 2, 7},
+		{"prod/app?maxLogins=none", 2, 50},
+		{"prod/app", 5, 5},
+	} {
+		inBubble(t, tt.dsn, func(t *testing.T) {
+			b := newBench(t, withDSN(tt.dsn), withLatency(10*time.Millisecond), func(b *bench, _ *string) { b.opts.MaxLogins = tt.options })
+			b.mustPing(t)
+			b.mustPingTogether(t, 50)
+			wantEqual(t, "logins in flight", b.db.most, tt.mostSeen)
+		})
+	}
+}
+
+func TestMaxLoginsIsANumber(t *testing.T) {
+	for _, value := range []string{"0", "-1", "CANARY", "1.5"} {
+		_, err := driver.NewConnector(newEngine("mysql", nil), "prod/app?maxLogins="+value, &driver.Options{Secrets: secretcache.New(newStore(""), nil)})
+		if want := `parameter "maxLogins": it has to be a number from 1 on, or none`; !errors.Is(err, driver.ErrBadDSN) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", value, err)
+		}
+	}
+}
+
+// A call that waits for its turn and gives up says what it waited for.
+func TestWaitingToLogInIsNamed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.mustPing(t)
+		time.Sleep(time.Minute)
+		b.db.setFault(hang)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		named := 0
+		for _, err := range b.together(ctx, 5) {
+			if strings.Contains(err.Error(), "wait to log in behind 3 logins with the same version: context deadline exceeded") {
+				named++
+			}
+		}
+		wantEqual(t, "errors that say so", named, 1) // the other one waited behind 4
+	})
+}

@@ -21,7 +21,7 @@ type call struct {
 	used     candidate   // the version of the last login
 	own      attempt     // the last rejection that this call met, or zero
 	failures int         // resolutions of the round that found nothing, and rejected offers
-	blamed   bool        // the last login failed because the secret is malformed or leads nowhere
+	blamed   bool        // the last login failed because the secret is malformed or leads nowhere, or the account is locked
 	told     attemptLog  // the attempt log of the last error
 	states   []fileState // of the files; nil until they are read
 }
@@ -112,10 +112,28 @@ func (a *call) readAndLogIn(ctx context.Context) (sqldriver.Conn, error) {
 		a.reader.recheck(ctx, use, a.resolver)
 	}
 	conn, err := a.logIn(ctx)
-	if err != nil && a.blamed && a.reader.recheck(ctx, a.used, a.resolver) {
-		return a.logIn(ctx)
+	if err == nil || !a.blamed {
+		return conn, err
 	}
-	return conn, err
+	newer := a.reader.recheck(ctx, a.used, a.resolver)
+	if newer {
+		conn, err = a.logIn(ctx)
+	}
+	return conn, a.tellLocked(err, newer)
+}
+
+// tellLocked adds to the error of an account that is locked whether the secret has a newer version.
+func (a *call) tellLocked(err error, newer bool) error {
+	e := (*Error)(nil)
+	if !a.locked(err) || !errors.As(err, &e) {
+		return err
+	}
+	told, text := *e, "no newer version of the secret is known"
+	if newer {
+		text = "this is the newer version, found after an older one met the same"
+	}
+	told.Err = fmt.Errorf("%w; the server has locked the account, and %s", e.Err, text)
+	return &told
 }
 
 // read tells the resolver which version the stage names.

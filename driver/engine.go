@@ -54,6 +54,14 @@ type CheckedElsewhere interface {
 	CheckedElsewhere(err error) bool
 }
 
+// AccountLocked is implemented by an [Engine] whose server locks accounts.
+type AccountLocked interface {
+	// AccountLocked reports whether err, for which Rejected is false, says that the account is
+	// locked, for a while or for good. The secret is then read again, so that the error can say
+	// whether there is a newer version; at most once in 5 minutes.
+	AccountLocked(err error) bool
+}
+
 // A Login connects to one endpoint with the credentials of each call. It is
 // used from several goroutines at once.
 type Login interface {

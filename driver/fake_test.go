@@ -251,6 +251,11 @@ func (e *engine) NoDatabase(err error) bool {
 	return errors.As(err, &v) && v.Code == codeNoDatabase
 }
 
+func (e *engine) AccountLocked(err error) bool {
+	v := (*vendorError)(nil)
+	return errors.As(err, &v) && v.Code == codeLocked
+}
+
 func (e *engine) CheckedElsewhere(error) bool { return e.elsewhere }
 
 type fakeLogin struct {

@@ -184,3 +184,48 @@ func TestWaitingToLogInIsNamed(t *testing.T) {
 		wantEqual(t, "errors that say so", named, 1) // the other one waited behind 4
 	})
 }
+
+// An account that is locked is a reason to read the secret once, and the error says what came of it.
+func TestLockedAccountIsToldWithTheNewerVersion(t *testing.T) {
+	const locked = "vendor: account is locked (3118); the server has locked the account, and "
+	lockedOut := &vendorError{codeLocked, "account is locked"}
+	for _, tt := range []struct {
+		name    string
+		set     func(b *bench)
+		version string
+		want    string
+	}{
+		{"nothing newer", func(b *bench) { b.db.setFault(always(lockedOut)) }, "v1", locked + "no newer version of the secret is known"},
+		{"a newer one, which is locked, too", func(b *bench) {
+			b.rotate("v2", "pw2")
+			b.db.setFault(always(lockedOut))
+		}, "v2", locked + "this is the newer version, found after an older one met the same"},
+		{"a newer one of another user", func(b *bench) {
+			b.db.set("app_clone", "pw2")
+			b.store.put("v2", credentials("app_clone", "pw2"), "AWSCURRENT")
+			b.db.setFault(forPassword("pw1", always(lockedOut)))
+		}, "", ""},
+	} {
+		inBubble(t, tt.name, func(t *testing.T) {
+			b := newBench(t, withTTL(24*time.Hour))
+			b.mustPing(t)
+			time.Sleep(time.Hour)
+			tt.set(b)
+			for i := range 10 {
+				err := b.ping(t.Context())
+				e := (*driver.Error)(nil)
+				switch {
+				case tt.want == "":
+					if err != nil {
+						t.Errorf("Connect = %v", err)
+					}
+				case !errors.As(err, &e) || e.Version != tt.version || e.Kind != nil || !strings.Contains(err.Error(), locked):
+					t.Errorf("Connect = %v, want version %s and %q", err, tt.version, locked)
+				case i == 0 && !strings.HasSuffix(err.Error(), tt.want):
+					t.Errorf("the first Connect = %v, want %q", err, tt.want)
+				}
+			}
+			b.wantFetches(t, "", 2)
+		})
+	}
+}

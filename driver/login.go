@@ -52,7 +52,7 @@ func (a *call) send(ctx context.Context, c candidate, p permission) (conn sqldri
 		a.reader.log.Log(ctx, level, "the server rejected the credentials", "stage", info.Stage, "version", info.Version,
 			"address", info.Address, "duration", info.Duration, "error", err)
 	default:
-		if a.blamed = a.misdirected(err); !a.blamed && !errors.Is(err, context.Canceled) {
+		if a.blamed = a.misdirected(err) || a.locked(err); !a.blamed && !errors.Is(err, context.Canceled) {
 			a.outage.note()
 		}
 	}
@@ -89,6 +89,12 @@ func (a *call) pauseAfter(o outcome, err error) time.Duration {
 		return pauseBaseElsewhere
 	}
 	return pauseBase
+}
+
+// locked reports whether a login's error says that the server has locked the account.
+func (a *call) locked(err error) bool {
+	e, ok := a.engine.(AccountLocked)
+	return ok && err != nil && e.AccountLocked(err)
 }
 
 // misdirected reports whether a login's error says that the secret leads nowhere: its

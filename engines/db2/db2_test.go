@@ -443,3 +443,11 @@ func TestNoDriver(t *testing.T) {
 		t.Errorf("Connect = %v, want the driver's error", err)
 	}
 }
+
+func TestAccountLocked(t *testing.T) {
+	for reason, want := range map[int]bool{7: true, 24: false, 1: false} {
+		if got := fake.AccountLocked(db2cli.Security(reason, "?")); got != want {
+			t.Errorf("AccountLocked of reason %d = %v", reason, got)
+		}
+	}
+}

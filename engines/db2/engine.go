@@ -26,7 +26,10 @@ type Engine struct {
 	Driver string
 }
 
-var _ driver.Engine = Engine{}
+var (
+	_ driver.Engine        = Engine{}
+	_ driver.AccountLocked = Engine{}
+)
 
 // Info describes Db2.
 func (e Engine) Info() driver.Info {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
@@ -36,13 +37,21 @@ const (
 //
 // Not among them: 1 the password has expired, 7 the user is revoked, 17 and 19 the
 // method of authentication.
-func (e Engine) Rejected(err error) bool {
+func (e Engine) Rejected(err error) bool { return hasReason(err, "24", "15", "2", "6") }
+
+// AccountLocked reports whether the user is revoked, as Db2 for z/OS does after some wrong
+// passwords: reason 7 of SQLCODE -30082.
+func (e Engine) AccountLocked(err error) bool { return hasReason(err, "7") }
+
+// hasReason reports whether a diagnostic in a tree of errors is SQLCODE -30082 with one of the
+// reasons.
+func hasReason(err error, reasons ...string) bool {
 	return anyDiagnostic(err, func(d diagnostic) bool {
 		if d.NativeError != codeSecurityProcessing || d.State != stateNotEstablished {
 			return false
 		}
 		m := reason.FindStringSubmatch(d.Message)
-		return m != nil && (m[1] == "24" || m[1] == "15" || m[1] == "2" || m[1] == "6")
+		return m != nil && slices.Contains(reasons, m[1])
 	})
 }
 

@@ -54,7 +54,10 @@ type Engine struct {
 	Configure func(*gomysql.Config) error
 }
 
-var _ driver.Engine = Engine{}
+var (
+	_ driver.Engine        = Engine{}
+	_ driver.AccountLocked = Engine{}
+)
 
 // Info describes MySQL or MariaDB. A secret of the one is taken for the other: RDS
 // writes "mysql" or "mariadb", and Aurora's has had both of its names.

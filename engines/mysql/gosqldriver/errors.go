@@ -2,6 +2,7 @@ package gosqldriver
 
 import (
 	"errors"
+	"slices"
 
 	gomysql "github.com/go-sql-driver/mysql"
 )
@@ -14,13 +15,16 @@ const (
 	accessDeniedNoPassword = 1698 // ER_ACCESS_DENIED_NO_PASSWORD_ERROR
 	badDatabase            = 1049 // ER_BAD_DB_ERROR
 	databaseDenied         = 1044 // ER_DBACCESS_DENIED_ERROR
+	accountLocked          = 3118 // ER_ACCOUNT_HAS_BEEN_LOCKED
+	accountLockedInMariaDB = 4151 // the same
+	passwordLock           = 3955 // FAILED_LOGIN_ATTEMPTS, from the login on that reaches it
+	tooManyWrong           = 4150 // max_password_errors of MariaDB, likewise
 )
 
 // Rejected reports whether the server refused the credentials, which it says with
 // error 1045 or 1698. It uses 1045 also for a user that does not exist, one that may
 // not connect from this host, and one that has to use TLS. Not rejected: an account
-// that is locked (3118, MariaDB 4151, and 3955 for a while), a password that has
-// expired (1862) or one whose user lacks something else (4150, 1044, 1049).
+// that is locked, a password that has expired (1862) or a database (1044, 1049).
 func (e Engine) Rejected(err error) bool {
 	var me *gomysql.MySQLError
 	return errors.As(err, &me) && (me.Number == accessDenied || me.Number == accessDeniedNoPassword)
@@ -31,4 +35,11 @@ func (e Engine) Rejected(err error) bool {
 func (e Engine) NoDatabase(err error) bool {
 	var me *gomysql.MySQLError
 	return errors.As(err, &me) && (me.Number == badDatabase || me.Number == databaseDenied)
+}
+
+// AccountLocked reports whether the account is locked: errors 3118 and 4151, and, after too many
+// wrong passwords, 3955 and 4150.
+func (e Engine) AccountLocked(err error) bool {
+	var me *gomysql.MySQLError
+	return errors.As(err, &me) && slices.Contains([]uint16{accountLocked, accountLockedInMariaDB, passwordLock, tooManyWrong}, me.Number)
 }

@@ -422,3 +422,11 @@ func TestContextErrorIsReachable(t *testing.T) {
 		return gosqldriver.Engine{Configure: func(c *gomysql.Config) error { c.DialFunc = dial; return nil }}
 	})
 }
+
+func TestAccountLocked(t *testing.T) {
+	for number, want := range map[uint16]bool{3118: true, 3955: true, 4150: true, 4151: true, 1045: false, 1862: false} {
+		if got := (gosqldriver.Engine{}).AccountLocked(&gomysql.MySQLError{Number: number}); got != want {
+			t.Errorf("AccountLocked of error %d = %v", number, got)
+		}
+	}
+}

@@ -56,7 +56,10 @@ type Engine struct {
 	Configure func(*configurations.ConnectionConfig) error
 }
 
-var _ driver.Engine = Engine{}
+var (
+	_ driver.Engine        = Engine{}
+	_ driver.AccountLocked = Engine{}
+)
 
 // Info describes Oracle. RDS writes the edition into a secret, as "oracle-se2".
 func (e Engine) Info() driver.Info {

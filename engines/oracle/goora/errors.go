@@ -14,13 +14,14 @@ const (
 	wrongPassword   = 9911  // incorrect user password
 	unknownSID      = 12505 // the listener does not currently know of the SID
 	unknownService  = 12514 // the listener does not currently know of the service
+	accountLocked   = 28000 // the account is locked
 	noPosition      = " error occur at position: "
 	maxErrorMessage = 512
 )
 
 // Rejected reports whether the server refused the credentials, which it says with
 // ORA-01017, 01005 or 09911. It uses the first also for a user that does not exist.
-// Not rejected: an account that is locked (28000), a password that has expired
+// Not rejected: an account that is locked, a password that has expired
 // (28001), a user who may not create sessions (1045).
 func (e Engine) Rejected(err error) bool {
 	switch errorCode(err) {
@@ -36,6 +37,9 @@ func (e Engine) NoDatabase(err error) bool {
 	code := errorCode(err)
 	return code == unknownService || code == unknownSID
 }
+
+// AccountLocked reports whether the account is locked: ORA-28000.
+func (e Engine) AccountLocked(err error) bool { return errorCode(err) == accountLocked }
 
 func errorCode(err error) int {
 	var oe *network.OracleError

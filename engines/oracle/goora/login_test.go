@@ -663,3 +663,11 @@ func TestErrorCodes(t *testing.T) {
 		logintest.Verdict(t, goora.Engine{}, err, false, false)
 	}
 }
+
+func TestAccountLocked(t *testing.T) {
+	for code, want := range map[int]bool{28000: true, 28001: false, 1017: false} {
+		if got := (goora.Engine{}).AccountLocked(&network.OracleError{ErrCode: code}); got != want {
+			t.Errorf("AccountLocked of ORA-%05d = %v", code, got)
+		}
+	}
+}

@@ -210,6 +210,11 @@ func (e *hookedEngine) CheckedElsewhere(err error) bool {
 	return ok && engine.CheckedElsewhere(err)
 }
 
+func (e *hookedEngine) AccountLocked(err error) bool {
+	engine, ok := e.Engine.(driver.AccountLocked)
+	return ok && engine.AccountLocked(err)
+}
+
 func (e *hookedEngine) Prepare(ep driver.Endpoint) (driver.Login, error) {
 	lg, err := e.Engine.Prepare(ep)
 	if err != nil {

@@ -65,7 +65,10 @@ type Engine struct {
 	SessionInitSQL string
 }
 
-var _ driver.Engine = Engine{}
+var (
+	_ driver.Engine        = Engine{}
+	_ driver.AccountLocked = Engine{}
+)
 
 // Info describes SQL Server. The database master is where a login goes that names none.
 func (e Engine) Info() driver.Info {

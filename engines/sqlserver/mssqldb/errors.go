@@ -15,6 +15,7 @@ const (
 	noDatabase        = 4060  // that was asked for
 	noSuchDatabase    = 911   // likewise, of Babelfish and Aurora
 	noDefaultDatabase = 4064  // of the user
+	lockedOut         = 18486
 )
 
 // Rejected reports whether the server refused the credentials, which it says with
@@ -32,6 +33,12 @@ func (e Engine) Rejected(err error) bool {
 func (e Engine) NoDatabase(err error) bool {
 	var me mssql.Error
 	return errors.As(err, &me) && has(me, noDatabase, noSuchDatabase)
+}
+
+// AccountLocked reports whether the login is locked out: error 18486.
+func (e Engine) AccountLocked(err error) bool {
+	var me mssql.Error
+	return errors.As(err, &me) && has(me, lockedOut)
 }
 
 // has looks for numbers in all errors of a response; the last stands for them.

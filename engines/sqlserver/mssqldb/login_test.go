@@ -646,3 +646,11 @@ func TestRejected(t *testing.T) {
 		logintest.Verdict(t, mssqldb.Engine{}, err, false, false)
 	}
 }
+
+func TestAccountLocked(t *testing.T) {
+	for number, want := range map[int32]bool{18486: true, 18456: false, 18470: false, 18488: false} {
+		if got := (mssqldb.Engine{}).AccountLocked(mssql.Error{Number: number}); got != want {
+			t.Errorf("AccountLocked of error %d = %v", number, got)
+		}
+	}
+}

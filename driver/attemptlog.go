@@ -23,7 +23,7 @@ type attempt struct {
 	at       time.Time // add sets it if it is zero
 }
 
-// rejectedAttempt is a login that the server rejected. A zero v.at means now.
+// rejectedAttempt is a login that the server rejected at v.at.
 func rejectedAttempt(c candidate, v verdict) attempt {
 	return attempt{text: c.target.address + " rejected " + c.name(), err: v.err, key: c.key(), rejected: true, at: v.at}
 }

@@ -43,7 +43,7 @@ func (a *call) send(ctx context.Context, c candidate, p permission) (conn sqldri
 			a.resolver.accepted(nil, c)
 		}
 	case rejected:
-		a.own = rejectedAttempt(c, verdict{err: err})
+		a.own = rejectedAttempt(c, verdict{err: err, at: time.Now()})
 		level := slog.LevelDebug
 		if changed { // one record for those that were in flight together
 			level = slog.LevelInfo

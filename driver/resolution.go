@@ -253,7 +253,7 @@ func (s *resolution) conclude(c candidate, got report, unknown bool) (over bool)
 		s.noteRejection(c, s.resolver.gate.verdict(c.key()))
 	case got.outcome == rejected:
 		s.moving = s.moving || unknown && c.id != s.rejected.id
-		s.note(rejectedAttempt(c, verdict{err: got.err}))
+		s.note(rejectedAttempt(c, verdict{err: got.err, at: time.Now()}))
 	case !s.isOwn(c):
 		s.note(attempt{text: c.name(), err: plain(got.err), key: c.key(), version: c.version(), open: got.outcome == failed})
 	case unknown:

@@ -83,7 +83,9 @@ type Options struct {
 
 	// MaxLogins bounds the logins in flight with one version of a secret to one
 	// address. Zero means the engine's default: 3 for Oracle, SQL Server and Db2,
-	// which lock accounts, none for the others. Negative means none.
+	// which lock accounts, none for the others. Negative means none. While no login with the
+	// version was accepted within the last second, 3 is the bound in any case. Connectors of
+	// one secret that share Secrets are bounded together if their MaxLogins are equal.
 	MaxLogins int
 
 	// CloseSuperseded has a pool discard connections that were opened with a version

@@ -101,7 +101,7 @@ func openerFor(config *pgx.ConnConfig, engine driver.Engine, dsn string, opts *d
 		config.RuntimeParams = map[string]string{}
 	}
 	maps.Copy(config.RuntimeParams, o.base.RuntimeParams)
-	defaults, err := parse(unset, pgx.ParseConfig)
+	defaults, err := parse(nil, pgx.ParseConfig)
 	if err != nil {
 		return nil, parseError(err)
 	}
@@ -173,20 +173,16 @@ func cutPoolSettings(dsn string) (rest string, settings map[string]string, err e
 
 // parsePool returns pgxpool's configuration for settings, without a ConnConfig of use.
 func parsePool(settings map[string]string) (*pgxpool.Config, error) {
-	all := maps.Clone(unset)
 	for name, value := range settings {
-		one := maps.Clone(unset)
-		one[name] = value
-		config, err := parse(one, pgxpool.ParseConfig)
+		config, err := parse(map[string]string{name: value}, pgxpool.ParseConfig)
 		if err != nil {
 			return nil, badDSN("parameter %q has a value that pgxpool does not take", name)
 		}
 		if _, unknown := config.ConnConfig.RuntimeParams[name]; unknown {
 			return nil, badDSN("parameter %q is none of pgxpool's, which are listed at pgxpool.ParseConfig", name)
 		}
-		all[name] = value
 	}
-	return parse(all, pgxpool.ParseConfig)
+	return parse(settings, pgxpool.ParseConfig)
 }
 
 func badDSN(format string, args ...any) error {

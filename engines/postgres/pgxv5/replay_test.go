@@ -1,0 +1,63 @@
+package pgxv5_test
+
+import (
+	"maps"
+	"os"
+	"sync"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/sqlsecrets/sqlsecrets/engines/postgres/pgxv5"
+	"github.com/sqlsecrets/sqlsecrets/internal/standin/pgserver"
+)
+
+// What pgx keeps of the environment for ConfigureConn does not reach other connectors.
+func TestConfigureConnWithPGSERVICE(t *testing.T) {
+	s := (&pgserver.Server{}).Start(t)
+	o := fixed(t, s, goodPassword)
+	config, err := pgx.ParseConfig("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PGSERVICE", "evil")
+	var wg sync.WaitGroup
+	for range 4 { // for the race detector
+		wg.Go(func() {
+			if err := pgxv5.ConfigureConn(config.Copy(), pgxv5.Engine{}, "prod/app", o); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if err := os.Unsetenv("PGSERVICE"); err != nil {
+		t.Fatal(err)
+	}
+	if conn, err := connect(t, pgxv5.Engine{}, endpoint(s), goodPassword); err != nil {
+		t.Error(err)
+	} else {
+		_ = conn.Close()
+	}
+}
+
+// The environment has no effect on NewPool, whatever is in it.
+func TestNewPoolIgnoresTheEnvironment(t *testing.T) {
+	s := (&pgserver.Server{}).Start(t)
+	for name, value := range environment {
+		t.Setenv(name, value)
+	}
+	t.Setenv("PGPORT", "nonsense")
+	p := newPool(t, "prod/app?pool_max_conns=3", fixed(t, s, goodPassword), func(c *pgxpool.Config) error {
+		if len(c.ConnConfig.RuntimeParams) > 0 {
+			t.Errorf("RuntimeParams = %v", c.ConnConfig.RuntimeParams)
+		}
+		return nil
+	})
+	if err := p.Ping(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.Seen()[0].Params; !maps.Equal(got, map[string]string{"user": "app_user", "database": "app"}) {
+		t.Errorf("the server got %v", got)
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
@@ -59,8 +60,9 @@ func NewPool(ctx context.Context, engine driver.Engine, dsn string, opts *driver
 
 // ConfigurePool has a pgxpool that is made of config open its connections as [NewPool] does.
 // pgx's parameters and settings of the server that the data source name has take precedence
-// over config's. Host, port, database, user and password of config have no effect, and it must
-// not ask for TLS: the data source name, the secret and opts say all that.
+// over config's. Host, port, database, user, password and TLS of config have no effect: the data
+// source name, the secret and opts say all that. A config that requires TLS is an error, unless
+// the data source name has sslmode=verify-full or opts.TLS verifies the server.
 func ConfigurePool(config *pgxpool.Config, engine driver.Engine, dsn string, opts *driver.Options) error {
 	o, err := openerFor(config.ConnConfig, engine, dsn, opts)
 	if err != nil {
@@ -90,12 +92,12 @@ func openerFor(config *pgx.ConnConfig, engine driver.Engine, dsn string, opts *d
 	if err != nil {
 		return nil, err
 	}
-	if config.TLSConfig != nil && len(config.Fallbacks) == 0 { // else it is sslmode=prefer, pgx's default
-		return nil, errTLSConfig
-	}
 	o, err := newOpener(engine, dsn, opts)
 	if err != nil {
 		return nil, err
+	}
+	if requiresTLS(config) && !o.verifies {
+		return nil, errTLSConfig
 	}
 	if config.RuntimeParams == nil {
 		config.RuntimeParams = map[string]string{}
@@ -110,6 +112,13 @@ func openerFor(config *pgx.ConnConfig, engine driver.Engine, dsn string, opts *d
 	override(&config.DescriptionCacheCapacity, o.base.DescriptionCacheCapacity, defaults.DescriptionCacheCapacity)
 	override(&config.ConnectTimeout, o.base.ConnectTimeout, defaults.ConnectTimeout)
 	return o, nil
+}
+
+// requiresTLS reports whether a configuration has no login in plaintext, or verifies the server.
+// sslmode=prefer, pgx's default, does neither.
+func requiresTLS(c *pgx.ConnConfig) bool {
+	plaintext := func(f *pgconn.FallbackConfig) bool { return f.TLSConfig == nil }
+	return c.TLSConfig != nil && (!c.TLSConfig.InsecureSkipVerify || !slices.ContainsFunc(c.Fallbacks, plaintext))
 }
 
 // override sets a field to what the data source name says, if that is not the default.

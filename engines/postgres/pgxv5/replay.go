@@ -31,6 +31,7 @@ type opener struct {
 	connector *driver.Connector
 	engine    *hookedEngine
 	base      *pgx.ConnConfig // what the data source name says, but for TLS
+	verifies  bool            // the certificate and the host's name, at every login
 	clean     bool            // AfterConnect may leave prepared statements behind
 
 	open sync.Map // *replayed by what identifies it in a request to cancel
@@ -55,8 +56,9 @@ func newOpener(engine driver.Engine, dsn string, opts *driver.Options) (*opener,
 	if err := l.engine.Configure(base); err != nil {
 		return nil, &configureError{clean(err)}
 	}
-	base.TLSConfig = nil
 	o := &opener{connector: connector, engine: hooked, base: base}
+	o.verifies = base.TLSConfig != nil && !base.TLSConfig.InsecureSkipVerify
+	base.TLSConfig = nil
 	o.clean = opts.AfterConnect != nil && base.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement
 	return o, nil
 }

@@ -1,6 +1,7 @@
 package pgxv5_test
 
 import (
+	"crypto/tls"
 	"maps"
 	"os"
 	"sync"
@@ -59,5 +60,37 @@ func TestNewPoolIgnoresTheEnvironment(t *testing.T) {
 	}
 	if got := s.Seen()[0].Params; !maps.Equal(got, map[string]string{"user": "app_user", "database": "app"}) {
 		t.Errorf("the server got %v", got)
+	}
+}
+
+// A configuration that asks for TLS is an error, unless the data source name asks for as much.
+func TestTLSOfOwnConfiguration(t *testing.T) {
+	o := fixed(t, (&pgserver.Server{}).Start(t), goodPassword)
+	for _, c := range []struct {
+		config string
+		set    func(*pgx.ConnConfig)
+		dsn    string
+		ok     bool
+	}{
+		{config: "host=a.test", dsn: "prod/app", ok: true},
+		{config: "host=a.test,b.test", dsn: "prod/app", ok: true},
+		{config: "host=a.test sslmode=allow", dsn: "prod/app", ok: true},
+		{config: "host=a.test,b.test sslmode=require", dsn: "prod/app"},
+		{config: "host=a.test,b.test sslmode=verify-full", dsn: "prod/app"},
+		{config: "host=a.test,b.test sslmode=verify-full", dsn: "prod/app?sslmode=require"},
+		{config: "host=a.test,b.test sslmode=verify-full", dsn: "prod/app?sslmode=verify-full", ok: true},
+		{config: "host=a.test", set: func(c *pgx.ConnConfig) { c.TLSConfig = &tls.Config{} }, dsn: "prod/app"},
+		{config: "host=a.test sslmode=require", dsn: "prod/app?sslmode=verify-full", ok: true},
+	} {
+		config, err := pgx.ParseConfig(c.config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.set != nil {
+			c.set(config)
+		}
+		if err := pgxv5.ConfigureConn(config, pgxv5.Engine{}, c.dsn, o); (err == nil) != c.ok {
+			t.Errorf("%s (set: %t), %s: %v", c.config, c.set != nil, c.dsn, err)
+		}
 	}
 }

@@ -120,7 +120,10 @@ func greeting(c *pgconn.HijackedConn) []byte {
 	for _, name := range slices.Sorted(maps.Keys(c.ParameterStatuses)) {
 		messages = append(messages, &pgproto3.ParameterStatus{Name: name, Value: c.ParameterStatuses[name]})
 	}
-	messages = append(messages, &pgproto3.BackendKeyData{ProcessID: c.PID, SecretKey: c.SecretKey}, &pgproto3.ReadyForQuery{TxStatus: 'I'})
+	if len(c.SecretKey) > 0 { // some proxies send none
+		messages = append(messages, &pgproto3.BackendKeyData{ProcessID: c.PID, SecretKey: c.SecretKey})
+	}
+	messages = append(messages, &pgproto3.ReadyForQuery{TxStatus: 'I'})
 	var b []byte
 	for _, m := range messages {
 		b, _ = m.Encode(b) // fails for messages of a gigabyte only

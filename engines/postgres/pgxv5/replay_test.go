@@ -94,3 +94,11 @@ func TestTLSOfOwnConfiguration(t *testing.T) {
 		}
 	}
 }
+
+// Some proxies send no key to cancel queries with.
+func TestPoolOfServerWithoutKeys(t *testing.T) {
+	s := (&pgserver.Server{NoKey: true}).Start(t)
+	if err := newPool(t, "prod/app", fixed(t, s, goodPassword), nil).Ping(t.Context()); err != nil {
+		t.Error(err)
+	}
+}

@@ -96,6 +96,7 @@ func (o *opener) replay(ctx context.Context, conn sqldriver.Conn) (*replayed, er
 	if err := pg.SyncConn(ctx); err != nil {
 		return nil, err
 	}
+	messages := notifications(ctx, c.Conn())
 	if pg.TxStatus() != 'I' {
 		return nil, errors.New("driver.Options.AfterConnect has left a transaction open")
 	}
@@ -104,7 +105,7 @@ func (o *opener) replay(ctx context.Context, conn sqldriver.Conn) (*replayed, er
 		return nil, err
 	}
 	superseded, _ := hijacked.CustomData[supersededKey].(func() bool)
-	r := &replayed{Conn: hijacked.Conn, pg: pg, config: hijacked.Config, superseded: superseded, greeting: greeting(hijacked)}
+	r := &replayed{Conn: hijacked.Conn, pg: pg, config: hijacked.Config, superseded: superseded, greeting: greeting(hijacked, messages)}
 	key := cancelKey(hijacked.PID, hijacked.SecretKey)
 	r.forget = func() { o.open.CompareAndDelete(key, r) }
 	o.open.Store(key, r)
@@ -114,8 +115,22 @@ func (o *opener) replay(ctx context.Context, conn sqldriver.Conn) (*replayed, er
 // supersededKey is where a login leaves Credentials.Superseded, in pgx's CustomData.
 const supersededKey = "sqlsecrets.superseded"
 
-// greeting returns what a server sends between a login's password and the first query.
-func greeting(c *pgconn.HijackedConn) []byte {
+// notifications returns those that pgx has read by now: AfterConnect may have sent LISTEN.
+func notifications(ctx context.Context, c *pgx.Conn) (messages []pgproto3.BackendMessage) {
+	ended, cancel := context.WithCancel(ctx)
+	cancel() // so pgx does not wait for more
+	for {
+		n, _ := c.WaitForNotification(ended)
+		if n == nil {
+			return messages
+		}
+		messages = append(messages, &pgproto3.NotificationResponse{PID: n.PID, Channel: n.Channel, Payload: n.Payload})
+	}
+}
+
+// greeting returns what a server sends between a login's password and the first query, and
+// further messages.
+func greeting(c *pgconn.HijackedConn, further []pgproto3.BackendMessage) []byte {
 	messages := []pgproto3.BackendMessage{&pgproto3.AuthenticationOk{}}
 	for _, name := range slices.Sorted(maps.Keys(c.ParameterStatuses)) {
 		messages = append(messages, &pgproto3.ParameterStatus{Name: name, Value: c.ParameterStatuses[name]})
@@ -124,6 +139,7 @@ func greeting(c *pgconn.HijackedConn) []byte {
 		messages = append(messages, &pgproto3.BackendKeyData{ProcessID: c.PID, SecretKey: c.SecretKey})
 	}
 	messages = append(messages, &pgproto3.ReadyForQuery{TxStatus: 'I'})
+	messages = append(messages, further...)
 	var b []byte
 	for _, m := range messages {
 		b, _ = m.Encode(b) // fails for messages of a gigabyte only

@@ -1,14 +1,18 @@
 package pgxv5_test
 
 import (
+	"context"
 	"crypto/tls"
+	sqldriver "database/sql/driver"
 	"maps"
 	"os"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/sqlsecrets/sqlsecrets/engines/postgres/pgxv5"
 	"github.com/sqlsecrets/sqlsecrets/internal/standin/pgserver"
@@ -100,5 +104,31 @@ func TestPoolOfServerWithoutKeys(t *testing.T) {
 	s := (&pgserver.Server{NoKey: true}).Start(t)
 	if err := newPool(t, "prod/app", fixed(t, s, goodPassword), nil).Ping(t.Context()); err != nil {
 		t.Error(err)
+	}
+}
+
+// Notifications that come while AfterConnect of driver.Options runs are not lost.
+func TestPoolKeepsNotifications(t *testing.T) {
+	s := (&pgserver.Server{}).Start(t)
+	o := fixed(t, s, goodPassword)
+	o.AfterConnect = func(ctx context.Context, conn sqldriver.Conn) error {
+		for _, channel := range []string{"a", "b"} {
+			if _, err := conn.(*stdlib.Conn).Conn().Exec(ctx, "NOTIFY "+channel); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	conn, err := newPool(t, "prod/app", o, nil).Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Release()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	for _, want := range []string{"a", "b"} {
+		if n, err := conn.Conn().WaitForNotification(ctx); err != nil || n.Channel != want {
+			t.Fatalf("WaitForNotification = %+v, %v, want channel %s", n, err, want)
+		}
 	}
 }

@@ -62,7 +62,8 @@ func NewPool(ctx context.Context, engine driver.Engine, dsn string, opts *driver
 // pgx's parameters and settings of the server that the data source name has take precedence
 // over config's. Host, port, database, user, password and TLS of config have no effect: the data
 // source name, the secret and opts say all that. A config that requires TLS is an error, unless
-// the data source name has sslmode=verify-full or opts.TLS verifies the server.
+// the data source name has sslmode=verify-full or opts.TLS verifies the server. Configure of the
+// engine changes config.
 func ConfigurePool(config *pgxpool.Config, engine driver.Engine, dsn string, opts *driver.Options) error {
 	o, err := openerFor(config.ConnConfig, engine, dsn, opts)
 	if err != nil {
@@ -101,6 +102,9 @@ func openerFor(config *pgx.ConnConfig, engine driver.Engine, dsn string, opts *d
 	}
 	if config.RuntimeParams == nil {
 		config.RuntimeParams = map[string]string{}
+	}
+	if err := o.configure(config); err != nil {
+		return nil, &configureError{clean(err)}
 	}
 	maps.Copy(config.RuntimeParams, o.base.RuntimeParams)
 	defaults, err := parse(nil, pgx.ParseConfig)
@@ -263,6 +267,7 @@ func copyHooks(to, from *pgx.ConnConfig) {
 	to.KerberosSrvName, to.KerberosSpn, to.OAuthTokenProvider = from.KerberosSrvName, from.KerberosSpn, from.OAuthTokenProvider
 	to.MinProtocolVersion, to.MaxProtocolVersion = from.MinProtocolVersion, from.MaxProtocolVersion
 	to.MaxProtocolMessageBodyLen = from.MaxProtocolMessageBodyLen
+	to.Tracer, to.OnNotification = nil, nil // the pool's connection has them
 }
 
 // usePool has a pool's connections opened by o.

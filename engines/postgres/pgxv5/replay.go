@@ -30,9 +30,10 @@ const bySecret = "host-of-the-secret"
 type opener struct {
 	connector *driver.Connector
 	engine    *hookedEngine
-	base      *pgx.ConnConfig // what the data source name says, but for TLS
-	verifies  bool            // the certificate and the host's name, at every login
-	clean     bool            // AfterConnect may leave prepared statements behind
+	configure func(*pgx.ConnConfig) error // the engine's own
+	base      *pgx.ConnConfig             // what the data source name and configure say, but for TLS
+	verifies  bool                        // the certificate and the host's name, at every login
+	clean     bool                        // AfterConnect may leave prepared statements behind
 
 	open sync.Map // *replayed by what identifies it in a request to cancel
 }
@@ -53,10 +54,10 @@ func newOpener(engine driver.Engine, dsn string, opts *driver.Options) (*opener,
 		return nil, err
 	}
 	base := l.hosts[0].config.Copy()
-	if err := l.engine.Configure(base); err != nil {
+	o := &opener{connector: connector, engine: hooked, configure: l.engine.Configure, base: base}
+	if err := o.configure(base); err != nil {
 		return nil, &configureError{clean(err)}
 	}
-	o := &opener{connector: connector, engine: hooked, base: base}
 	o.verifies = base.TLSConfig != nil && !base.TLSConfig.InsecureSkipVerify
 	base.TLSConfig = nil
 	o.clean = opts.AfterConnect != nil && base.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement

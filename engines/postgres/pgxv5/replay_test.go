@@ -5,8 +5,11 @@ import (
 	"crypto/tls"
 	sqldriver "database/sql/driver"
 	"maps"
+	"net"
 	"os"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -129,6 +132,56 @@ func TestPoolKeepsNotifications(t *testing.T) {
 	for _, want := range []string{"a", "b"} {
 		if n, err := conn.Conn().WaitForNotification(ctx); err != nil || n.Channel != want {
 			t.Fatalf("WaitForNotification = %+v, %v, want channel %s", n, err, want)
+		}
+	}
+}
+
+// Engine.Configure has its effect on the caller's configurations, too, and its tracer sees
+// what the pool's does.
+func TestPoolsHeedEngineConfigure(t *testing.T) {
+	s := (&pgserver.Server{}).Start(t)
+	o := fixed(t, s, canary)
+	for name, connect := range map[string]func(pgxv5.Engine) error{
+		"NewPool": func(e pgxv5.Engine) error {
+			p, err := pgxv5.NewPool(t.Context(), e, "prod/app", o, nil)
+			if err != nil {
+				return err
+			}
+			defer p.Close()
+			return p.Ping(t.Context())
+		},
+		"ConfigureConn": func(e pgxv5.Engine) error {
+			config, err := pgx.ParseConfig("")
+			if err != nil {
+				return err
+			}
+			if err := pgxv5.ConfigureConn(config, e, "prod/app", o); err != nil {
+				return err
+			}
+			conn, err := pgx.ConnectConfig(t.Context(), config)
+			if err != nil {
+				return err
+			}
+			defer conn.Close(t.Context())
+			return conn.Ping(t.Context())
+		},
+	} {
+		var dials atomic.Int32
+		tracer := &connectTracer{}
+		err := connect(pgxv5.Engine{Configure: func(c *pgx.ConnConfig) error {
+			dial := c.DialFunc
+			c.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+				dials.Add(1)
+				return dial(ctx, network, addr)
+			}
+			c.Tracer = tracer
+			return nil
+		}})
+		if err != nil || dials.Load() != 1 || len(tracer.shown) != 1 {
+			t.Errorf("%s: %d dials and %d traced connects, want one of each (%v)", name, dials.Load(), len(tracer.shown), err)
+		}
+		if strings.Contains(strings.Join(tracer.shown, " "), canary) {
+			t.Errorf("%s: the tracer is shown the password", name)
 		}
 	}
 }

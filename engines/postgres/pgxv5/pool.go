@@ -299,4 +299,11 @@ func (o *opener) use(c *pgx.ConnConfig) {
 	c.LookupFunc = func(context.Context, string) ([]string, error) { return []string{bySecret}, nil }
 	c.DialFunc = o.dial
 	c.AfterNetConnect = tellEndpoint
+	if validate := c.ValidateConnect; validate != nil {
+		c.ValidateConnect = func(ctx context.Context, conn *pgconn.PgConn) error {
+			ctx, cancel := o.within(ctx)
+			defer cancel()
+			return validate(ctx, conn)
+		}
+	}
 }

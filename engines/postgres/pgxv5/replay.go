@@ -1,6 +1,7 @@
 package pgxv5
 
 import (
+	"cmp"
 	"context"
 	sqldriver "database/sql/driver"
 	"encoding/binary"
@@ -32,6 +33,7 @@ type opener struct {
 	engine    *hookedEngine
 	configure func(*pgx.ConnConfig) error // the engine's own
 	base      *pgx.ConnConfig             // what the data source name and configure say, but for TLS
+	timeout   time.Duration               // of what follows a Connect call; negative: none
 	verifies  bool                        // the certificate and the host's name, at every login
 	clean     bool                        // AfterConnect may leave prepared statements behind
 
@@ -54,7 +56,8 @@ func newOpener(engine driver.Engine, dsn string, opts *driver.Options) (*opener,
 		return nil, err
 	}
 	base := l.hosts[0].config.Copy()
-	o := &opener{connector: connector, engine: hooked, configure: l.engine.Configure, base: base}
+	o := &opener{connector: connector, engine: hooked, configure: l.engine.Configure, base: base,
+		timeout: cmp.Or(opts.ConnectTimeout, driver.DefaultConnectTimeout)}
 	if err := o.configure(base); err != nil {
 		return nil, &configureError{clean(err)}
 	}
@@ -88,19 +91,21 @@ func (o *opener) replay(ctx context.Context, conn sqldriver.Conn) (*replayed, er
 	if !ok {
 		return nil, fmt.Errorf("it is a %T and not pgx's", conn)
 	}
+	pg := c.Conn().PgConn()
+	if pg.TxStatus() != 'I' {
+		return nil, errors.New("driver.Options.AfterConnect has left a transaction open")
+	}
+	ctx, cancel := o.within(ctx)
+	defer cancel()
 	if o.clean { // pgx would prepare statements of the same names again
 		if err := c.Conn().DeallocateAll(ctx); err != nil {
 			return nil, err
 		}
 	}
-	pg := c.Conn().PgConn()
 	if err := pg.SyncConn(ctx); err != nil {
 		return nil, err
 	}
 	messages := notifications(ctx, c.Conn())
-	if pg.TxStatus() != 'I' {
-		return nil, errors.New("driver.Options.AfterConnect has left a transaction open")
-	}
 	hijacked, err := pg.Hijack()
 	if err != nil {
 		return nil, err
@@ -111,6 +116,14 @@ func (o *opener) replay(ctx context.Context, conn sqldriver.Conn) (*replayed, er
 	r.forget = func() { o.open.CompareAndDelete(key, r) }
 	o.open.Store(key, r)
 	return r, nil
+}
+
+// within bounds what pgx does with a connection that is logged in, before the pool has it.
+func (o *opener) within(ctx context.Context) (context.Context, context.CancelFunc) {
+	if o.timeout < 0 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, o.timeout)
 }
 
 // supersededKey is where a login leaves Credentials.Superseded, in pgx's CustomData.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	sqldriver "database/sql/driver"
+	"errors"
 	"maps"
 	"net"
 	"os"
@@ -14,9 +15,11 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 
+	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/engines/postgres/pgxv5"
 	"github.com/sqlsecrets/sqlsecrets/internal/standin/pgserver"
 )
@@ -183,5 +186,37 @@ func TestPoolsHeedEngineConfigure(t *testing.T) {
 		if strings.Contains(strings.Join(tracer.shown, " "), canary) {
 			t.Errorf("%s: the tracer is shown the password", name)
 		}
+	}
+}
+
+// A server that stops answering after the login does not hold a pool's connection for ever.
+func TestPoolBoundsWhatFollowsTheLogin(t *testing.T) {
+	for name, configure := range map[string]func(*driver.Options, *pgx.ConnConfig){
+		"deallocate all": func(o *driver.Options, _ *pgx.ConnConfig) {
+			o.AfterConnect = func(context.Context, sqldriver.Conn) error { return nil }
+		},
+		"ValidateConnect": func(_ *driver.Options, c *pgx.ConnConfig) {
+			c.ValidateConnect = func(ctx context.Context, conn *pgconn.PgConn) error { return conn.Ping(ctx) }
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := (&pgserver.Server{Hang: pgserver.AtQuery}).Start(t)
+			o := fixed(t, s, goodPassword)
+			o.ConnectTimeout = 300 * time.Millisecond
+			config, err := pgx.ParseConfig("")
+			if err != nil {
+				t.Fatal(err)
+			}
+			configure(o, config)
+			if err := pgxv5.ConfigureConn(config, pgxv5.Engine{}, "prod/app", o); err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+			defer cancel()
+			start := time.Now()
+			if _, err := pgx.ConnectConfig(ctx, config); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) > 2*time.Second {
+				t.Errorf("ConnectConfig = %v after %v", err, time.Since(start))
+			}
+		})
 	}
 }

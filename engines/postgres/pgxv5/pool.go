@@ -273,6 +273,16 @@ func copyHooks(to, from *pgx.ConnConfig) {
 // usePool has a pool's connections opened by o.
 func (o *opener) usePool(config *pgxpool.Config) {
 	o.use(config.ConnConfig)
+	if hook := config.BeforeConnect; hook != nil {
+		config.BeforeConnect = func(ctx context.Context, c *pgx.ConnConfig) error {
+			err := hook(ctx, c)
+			if err == nil && c.TLSConfig != nil {
+				err = errTLSConfig
+			}
+			o.replace(c)
+			return err
+		}
+	}
 	next, before := config.PrepareConn, config.BeforeAcquire
 	if next == nil && before != nil {
 		next = func(ctx context.Context, conn *pgx.Conn) (bool, error) { return before(ctx, conn), nil }
@@ -288,17 +298,10 @@ func (o *opener) usePool(config *pgxpool.Config) {
 	}
 }
 
-// use has the connections of a configuration opened by o. What the real login has done
-// already is cleared.
+// use has the connections of a configuration opened by o.
 func (o *opener) use(c *pgx.ConnConfig) {
 	o.engine.hooks = c.Copy()
-	c.Host, c.Port, c.Database, c.User, c.Password = o.base.Host, o.base.Port, o.base.Database, o.base.User, ""
-	c.TLSConfig, c.Fallbacks, c.SSLNegotiation, c.SSLCertMode = nil, nil, "", ""
-	c.RequireAuth, c.ChannelBinding = "", ""
-	c.ConnectTimeout = math.MaxInt64 // the Connector has one; a pool would make two minutes of none
-	c.LookupFunc = func(context.Context, string) ([]string, error) { return []string{bySecret}, nil }
-	c.DialFunc = o.dial
-	c.AfterNetConnect = tellEndpoint
+	o.replace(c)
 	if validate := c.ValidateConnect; validate != nil {
 		c.ValidateConnect = func(ctx context.Context, conn *pgconn.PgConn) error {
 			ctx, cancel := o.within(ctx)
@@ -306,4 +309,15 @@ func (o *opener) use(c *pgx.ConnConfig) {
 			return validate(ctx, conn)
 		}
 	}
+}
+
+// replace sets what is the opener's, and clears what the real login has done already.
+func (o *opener) replace(c *pgx.ConnConfig) {
+	c.Host, c.Port, c.Database, c.User, c.Password = o.base.Host, o.base.Port, o.base.Database, o.base.User, ""
+	c.TLSConfig, c.Fallbacks, c.SSLNegotiation, c.SSLCertMode = nil, nil, "", ""
+	c.RequireAuth, c.ChannelBinding = "", ""
+	c.ConnectTimeout = math.MaxInt64 // the Connector has one; a pool would make two minutes of none
+	c.LookupFunc = func(context.Context, string) ([]string, error) { return []string{bySecret}, nil }
+	c.DialFunc = o.dial
+	c.AfterNetConnect = tellEndpoint
 }

@@ -220,3 +220,82 @@ func TestPoolBoundsWhatFollowsTheLogin(t *testing.T) {
 		})
 	}
 }
+
+// BeforeConnect cannot change how a connection is made. TLS that it asks for is an error.
+func TestPoolBeforeConnect(t *testing.T) {
+	s := (&pgserver.Server{}).Start(t)
+	mine := errors.New("mine")
+	for _, c := range []struct {
+		name   string
+		before func(*pgx.ConnConfig) error
+		want   string // in the error; empty: none
+	}{
+		{"endpoint", func(c *pgx.ConnConfig) error {
+			c.Host, c.Port, c.User, c.Password, c.Database = "elsewhere", 1, "other", canary, "other"
+			return nil
+		}, ""},
+		{"DialFunc", func(c *pgx.ConnConfig) error {
+			c.DialFunc = func(context.Context, string, string) (net.Conn, error) { return nil, mine }
+			return nil
+		}, ""},
+		{"LookupFunc", func(c *pgx.ConnConfig) error {
+			c.LookupFunc = func(context.Context, string) ([]string, error) { return []string{"127.0.0.9"}, nil }
+			return nil
+		}, ""},
+		{"AfterNetConnect", func(c *pgx.ConnConfig) error {
+			c.AfterNetConnect = func(context.Context, *pgconn.Config, net.Conn) (net.Conn, error) { return nil, mine }
+			return nil
+		}, ""},
+		{"TLSConfig", func(c *pgx.ConnConfig) error { c.TLSConfig = &tls.Config{}; return nil }, "TLSConfig has no effect"},
+		{"an error", func(*pgx.ConnConfig) error { return mine }, "mine"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			defer func() {
+				if p := recover(); p != nil {
+					t.Errorf("panic: %v", p)
+				}
+			}()
+			p := newPool(t, "prod/app", fixed(t, s, goodPassword), func(config *pgxpool.Config) error {
+				config.BeforeConnect = func(_ context.Context, config *pgx.ConnConfig) error { return c.before(config) }
+				return nil
+			})
+			err := p.Ping(t.Context())
+			if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+				t.Errorf("Ping = %v, want %q", err, c.want)
+			}
+		})
+	}
+}
+
+// Close ends a login that hangs, and the pool's connections for MinConns may fail.
+func TestPoolCloseWhileLoginsFail(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		server *pgserver.Server
+		dsn    string
+	}{
+		{"hang", &pgserver.Server{Hang: pgserver.AtPassword}, "prod/app"},
+		{"rejected", &pgserver.Server{Check: wrongPassword}, "prod/app?pool_min_conns=3"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := c.server.Start(t)
+			p := newPool(t, c.dsn, fixed(t, s, "wrong"), nil)
+			ping := make(chan error, 1)
+			go func() { ping <- p.Ping(context.Background()) }()
+			for deadline := time.Now().Add(5 * time.Second); len(s.Seen()) == 0; time.Sleep(time.Millisecond) {
+				if time.Now().After(deadline) {
+					t.Fatal("no login")
+				}
+			}
+			start := time.Now()
+			p.Close()
+			if err := <-ping; err == nil {
+				t.Error("Ping succeeded")
+			}
+			if took := time.Since(start); took > 2*time.Second {
+				t.Errorf("Close took %v", took)
+			}
+			s.WaitClosed(t)
+		})
+	}
+}

@@ -93,6 +93,9 @@ func openerFor(config *pgx.ConnConfig, engine driver.Engine, dsn string, opts *d
 	if err != nil {
 		return nil, err
 	}
+	if config.Host == bySecret {
+		return nil, errors.New("the configuration is a pool's already: call ConfigurePool or ConfigureConn once")
+	}
 	o, err := newOpener(engine, dsn, opts)
 	if err != nil {
 		return nil, err

@@ -221,6 +221,20 @@ func TestPoolBoundsWhatFollowsTheLogin(t *testing.T) {
 	}
 }
 
+// A configuration that has an opener cannot get another one.
+func TestConfigureTwice(t *testing.T) {
+	o := fixed(t, (&pgserver.Server{}).Start(t), goodPassword)
+	config := newPool(t, "prod/app", o, nil).Config()
+	for name, err := range map[string]error{
+		"ConfigurePool": pgxv5.ConfigurePool(config, pgxv5.Engine{}, "prod/app", o),
+		"ConfigureConn": pgxv5.ConfigureConn(config.ConnConfig, pgxv5.Engine{}, "prod/app", o),
+	} {
+		if err == nil || !strings.Contains(err.Error(), "is a pool's already") {
+			t.Errorf("%s of a pool's own configuration: %v", name, err)
+		}
+	}
+}
+
 // BeforeConnect cannot change how a connection is made. TLS that it asks for is an error.
 func TestPoolBeforeConnect(t *testing.T) {
 	s := (&pgserver.Server{}).Start(t)

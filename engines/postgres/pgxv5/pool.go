@@ -17,18 +17,19 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/driver"
 )
 
-// NewPool returns a pgxpool whose connections a [driver.Connector] of the engine opens, which
-// is one of this package or embeds it. The data source name takes pgxpool's pool_* keys as
-// well. configure may change the pool's configuration before it is made, and may be nil. It
-// dials nothing, unless the pool has MinConns.
+// NewPool returns a pgxpool whose connections a [driver.Connector] opens. The engine is an
+// [Engine] or embeds one. The data source name also takes pgxpool's pool_* keys. configure may
+// change the configuration before the pool is made, and may be nil. NewPool dials nothing,
+// unless the pool has MinConns.
 //
-// These hooks of config.ConnConfig apply to the login itself: DialFunc, LookupFunc,
-// AfterNetConnect, RuntimeParams, OnNotice, OnPgError, ConnectTimeout for one host, and what
-// is there for Kerberos, OAuth and the protocol's version. Host, port, database, user,
-// password and TLS are not to be changed: the data source name, the secret and opts say them,
-// and Config of a connection tells them, without the password. What BeforeConnect changes of
-// them has no effect. A ConnectTracer sees one connect for each connection, which has reading
-// the secret and all logins in it; [driver.Trace] tells them apart.
+// These fields of config.ConnConfig apply to the login itself: DialFunc, LookupFunc,
+// AfterNetConnect, RuntimeParams, OnNotice, OnPgError, ConnectTimeout for one host, and those
+// for Kerberos, OAuth and the protocol's version. Host, Port, Database, User, Password and TLS
+// come from the data source name, the secret and opts: it is an error if configure changes
+// them. Config of a connection returns them, without the password. What BeforeConnect changes
+// of all these has no effect, except that a TLSConfig is an error. A ConnectTracer sees one
+// connect for each connection; it includes reading the secret and all logins, which
+// [driver.Trace] shows one by one.
 //
 // Errors are those of [driver.NewConnector] and of configure. Those of Acquire begin with
 // pgx's "failed to connect to" and have the Connector's *driver.Error in their tree.

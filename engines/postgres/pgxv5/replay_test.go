@@ -3,6 +3,7 @@ package pgxv5_test
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	sqldriver "database/sql/driver"
 	"errors"
 	"maps"
@@ -22,6 +23,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/engines/postgres/pgxv5"
 	"github.com/sqlsecrets/sqlsecrets/internal/standin/pgserver"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/testca"
 )
 
 // What pgx keeps of the environment for ConfigureConn does not reach other connectors.
@@ -105,10 +107,36 @@ func TestTLSOfOwnConfiguration(t *testing.T) {
 	}
 }
 
-// Some proxies send no key to cancel queries with.
-func TestPoolOfServerWithoutKeys(t *testing.T) {
-	s := (&pgserver.Server{NoKey: true}).Start(t)
-	if err := newPool(t, "prod/app", fixed(t, s, goodPassword), nil).Ping(t.Context()); err != nil {
+// Some proxies send no key to cancel queries with. Protocol 3.2 has longer ones.
+func TestPoolOfServersWithOtherKeys(t *testing.T) {
+	for _, length := range []int{0, 32, 256} {
+		s := (&pgserver.Server{Key: make([]byte, length)}).Start(t)
+		conn, err := newPool(t, "prod/app?max_protocol_version=3.2", fixed(t, s, goodPassword), nil).Acquire(t.Context())
+		if err != nil {
+			t.Errorf("%d bytes: %v", length, err)
+			continue
+		}
+		if length == 0 {
+			conn.Release()
+			continue
+		}
+		if err := conn.Conn().PgConn().CancelRequest(t.Context()); err != nil || len(s.Cancels()) != 1 {
+			t.Errorf("%d bytes: %d requests to cancel (%v)", length, len(s.Cancels()), err)
+		}
+		conn.Release()
+	}
+}
+
+// A client certificate is the login's matter, and so is sslcertmode.
+func TestPoolWithClientCertificate(t *testing.T) {
+	certs := testca.New("127.0.0.1")
+	certificate, key := testca.KeyPair(t, certs.Issue("client"))
+	config := certs.Server.Clone()
+	config.ClientAuth, config.ClientCAs = tls.RequireAndVerifyClientCert, x509.NewCertPool()
+	config.ClientCAs.AddCert(certs.Authority)
+	s := (&pgserver.Server{TLS: config}).Start(t)
+	dsn := "prod/app?sslmode=verify-full&sslcertmode=require&sslrootcert=" + certs.File(t) + "&sslcert=" + certificate + "&sslkey=" + key
+	if err := newPool(t, dsn, fixed(t, s, goodPassword), nil).Ping(t.Context()); err != nil {
 		t.Error(err)
 	}
 }

@@ -140,22 +140,24 @@ var errTLSConfig = errors.New("TLSConfig has no effect: ask for TLS in the data 
 
 // checkConfigured returns an error if configure has changed what is not the configuration's.
 func checkConfigured(got, base *pgx.ConnConfig) error {
-	const where = " is not to be changed: the data source name or the secret says it"
+	field := ""
 	switch {
 	case got.TLSConfig != nil || len(got.Fallbacks) > 0:
 		return errTLSConfig
 	case got.Host != base.Host:
-		return errors.New("Host" + where)
+		field = "Host"
 	case got.Port != base.Port:
-		return errors.New("Port" + where)
+		field = "Port"
 	case got.Database != base.Database:
-		return errors.New("Database" + where)
+		field = "Database"
 	case got.User != base.User:
-		return errors.New("User" + where)
+		field = "User"
 	case got.Password != "":
-		return errors.New("Password" + where)
+		field = "Password"
+	default:
+		return nil
 	}
-	return nil
+	return errors.New(field + " is not to be changed: the data source name or the secret says it")
 }
 
 // cutPoolSettings takes the keys of pgxpool out of a data source name, which is left as it is
@@ -287,6 +289,7 @@ func (o *opener) usePool(config *pgxpool.Config) {
 			return err
 		}
 	}
+	//lint:ignore SA1019 programs may still set it
 	next, before := config.PrepareConn, config.BeforeAcquire
 	if next == nil && before != nil {
 		next = func(ctx context.Context, conn *pgx.Conn) (bool, error) { return before(ctx, conn), nil }

@@ -109,7 +109,7 @@ type Options struct {
 
 	// AfterConnect is called once for each new connection, after the server has accepted the
 	// login and before the pool has the connection: to set the session up, or to register
-	// types. conn is the vendor's own, as *stdlib.Conn of pgx. ctx is Connect's, with a
+	// types. conn is the vendor's own, such as pgx's *stdlib.Conn. ctx is Connect's, with a
 	// ConnectTimeout of its own. If the func fails or panics, the connection is closed and
 	// Connect fails, which says nothing about the credentials: nothing is refreshed. Nil
 	// calls nothing.

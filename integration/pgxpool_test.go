@@ -3,6 +3,7 @@ package integration_test
 import (
 	"bytes"
 	"context"
+	sqldriver "database/sql/driver"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +19,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgconn/ctxwatch"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/engines/postgres"
@@ -116,13 +118,20 @@ func TestPoolCancelsQueriesAtTheServer(t *testing.T) {
 		}
 		defer conn.Release()
 		ctx, cancel := context.WithCancel(t.Context())
-		var cancelled time.Time
+		stopped := make(chan time.Duration, 1)
 		time.AfterFunc(200*time.Millisecond, func() {
-			cancelled = time.Now()
+			start := time.Now()
 			cancel()
+			for isActive(t, v, conn.Conn().PgConn().PID()) && time.Since(start) < 10*time.Second {
+			}
+			stopped <- time.Since(start)
 		})
 		_, err = conn.Exec(ctx, "SELECT pg_sleep(10)")
-		t.Logf("the query ended %v after its context", time.Since(cancelled))
+		took := <-stopped
+		t.Logf("the server stopped the query %v after its context ended", took)
+		if took > time.Second { // 100 ms where the tests have a machine to themselves
+			t.Errorf("the query ran on for %v", took)
+		}
 		var pg *pgconn.PgError
 		if !errors.As(err, &pg) || pg.Code != "57014" {
 			t.Errorf("Exec = %v, want the server's query_canceled", err)
@@ -134,6 +143,16 @@ func TestPoolCancelsQueriesAtTheServer(t *testing.T) {
 			t.Errorf("%d logins, want 1", n)
 		}
 	})
+}
+
+// isActive reports whether a session runs a query.
+func isActive(t *testing.T, v *env, pid uint32) (active bool) {
+	t.Helper()
+	row := v.Admin().QueryRowContext(t.Context(), "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $1 AND state = 'active')", pid)
+	if err := row.Scan(&active); err != nil {
+		t.Error(err)
+	}
+	return active
 }
 
 // Without such a handler pgx gives the connection up, and the server ends the query at once.
@@ -280,6 +299,34 @@ func another(t *testing.T, config *pgx.ConnConfig) {
 	if err := conn.QueryRow(t.Context(), "SELECT 1").Scan(&n); err != nil {
 		t.Error(err)
 	}
+}
+
+// Notices and notifications that come before the pool has the connection are not lost, and
+// come once.
+func TestPoolKeepsMessages(t *testing.T) {
+	forEachPoolMode(t, func(t *testing.T, v *env, params string) {
+		var notices atomic.Int32
+		p := v.pool(t, params, &driver.Options{AfterConnect: func(ctx context.Context, conn sqldriver.Conn) error {
+			_, err := conn.(*stdlib.Conn).Conn().Exec(ctx, `LISTEN "kept"; NOTIFY "kept", 'hello'; DO $$ BEGIN RAISE NOTICE 'hello'; END $$`)
+			return err
+		}}, func(c *pgxpool.Config) error {
+			c.ConnConfig.OnNotice = func(*pgconn.PgConn, *pgconn.Notice) { notices.Add(1) }
+			return nil
+		})
+		conn, err := p.Acquire(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Release()
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		if n, err := conn.Conn().WaitForNotification(ctx); err != nil || n.Payload != "hello" {
+			t.Errorf("notification: %+v, %v", n, err)
+		}
+		if n := notices.Load(); n != 1 {
+			t.Errorf("%d notices, want 1", n)
+		}
+	})
 }
 
 // A connection kept for LISTEN, and a pool of the caller's own configuration.

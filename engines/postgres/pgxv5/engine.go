@@ -55,7 +55,7 @@ type Engine struct {
 	// addresses of a host are tried one by one, changes of Port have no effect. A
 	// TLSConfig that it sets, or has verify the server, is not left to the server.
 	// An error ends the connect. A tracer that is set here sees what pgx shows it,
-	// the password included. Nil changes nothing.
+	// the password included, except in a pgxpool. Nil changes nothing.
 	Configure func(*pgx.ConnConfig) error
 
 	// ShouldPing and ResetSession are pgx's, see stdlib.OptionShouldPing and

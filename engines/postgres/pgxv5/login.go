@@ -74,6 +74,10 @@ func (e Engine) Prepare(ep driver.Endpoint) (driver.Login, error) {
 // home directory (parseEnvSettings and defaultSettings in pgconn), with the values
 // they have without. service is not among them: to set it is to use one.
 var unset = map[string]string{
+	"host":                 "localhost", // these four are without effect: see parseConfig and opener.use
+	"port":                 "5432",
+	"dbname":               "",
+	"user":                 "nobody", // without one pgx asks the operating system
 	"password":             "",
 	"passfile":             "",
 	"connect_timeout":      "0",
@@ -95,13 +99,10 @@ var unset = map[string]string{
 
 // parseConfig has pgx parse a connection string with everything but credentials and files.
 func parseConfig(a jdbcurl.Address, ep driver.Endpoint, params map[string]string) (*pgx.ConnConfig, error) {
-	settings := maps.Clone(unset)
-	maps.Copy(settings, params)
+	settings := maps.Clone(params)
 	settings["host"] = a.Host
 	settings["port"] = strconv.Itoa(a.Port)
 	settings["dbname"] = ep.Database
-	// Without a user pgx asks for PGUSER and then for the operating system's.
-	settings["user"] = "nobody"
 
 	config, err := parse(settings, pgx.ParseConfig)
 	if err != nil {
@@ -118,17 +119,19 @@ func parseConfig(a jdbcurl.Address, ep driver.Endpoint, params map[string]string
 	return config, nil
 }
 
-// parse has one of pgx's functions parse settings, which has all of unset.
+// parse has one of pgx's functions parse settings, and what is unset beside them.
 func parse[T any](settings map[string]string, parse func(string) (*T, error)) (*T, error) {
+	all := maps.Clone(unset)
+	maps.Copy(all, settings)
 	if os.Getenv("PGSERVICE") != "" {
 		// Nothing but another service keeps pgx from reading that one.
-		file, err := emptyService(settings)
+		file, err := emptyService(all)
 		if err != nil {
 			return nil, fmt.Errorf("environment variable PGSERVICE is set, and cannot be ignored without a temporary file: %w", err)
 		}
 		defer os.Remove(file)
 	}
-	return parse(connString(settings))
+	return parse(connString(all))
 }
 
 // emptyService makes a service file with a service that sets nothing.

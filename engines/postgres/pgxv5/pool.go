@@ -11,23 +11,25 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
 )
 
-// NewPool returns a pgxpool whose connections a [driver.Connector] of the engine opens, which
-// is one of this package or embeds it. The data source name takes pgxpool's pool_* keys as
-// well. configure may change the pool's configuration before it is made, and may be nil. It
-// dials nothing, unless the pool has MinConns.
+// NewPool returns a pgxpool whose connections a [driver.Connector] opens. The engine is an
+// [Engine] or embeds one. The data source name also takes pgxpool's pool_* keys. configure may
+// change the configuration before the pool is made, and may be nil. NewPool dials nothing,
+// unless the pool has MinConns.
 //
-// These hooks of config.ConnConfig apply to the login itself: DialFunc, LookupFunc,
-// AfterNetConnect, RuntimeParams, OnNotice, OnPgError, ConnectTimeout for one host, and what
-// is there for Kerberos, OAuth and the protocol's version. Host, port, database, user,
-// password and TLS are not to be changed: the data source name, the secret and opts say them,
-// and Config of a connection tells them, without the password. What BeforeConnect changes of
-// them has no effect. A ConnectTracer sees one connect for each connection, which has reading
-// the secret and all logins in it; [driver.Trace] tells them apart.
+// These fields of config.ConnConfig apply to the login itself: DialFunc, LookupFunc,
+// AfterNetConnect, RuntimeParams, OnNotice, OnPgError, ConnectTimeout for one host, and those
+// for Kerberos, OAuth and the protocol's version. Host, Port, Database, User, Password and TLS
+// come from the data source name, the secret and opts: it is an error if configure changes
+// them. Config of a connection returns them, without the password. What BeforeConnect changes
+// of all these has no effect, except that a TLSConfig is an error. A ConnectTracer sees one
+// connect for each connection; it includes reading the secret and all logins, which
+// [driver.Trace] shows one by one.
 //
 // Errors are those of [driver.NewConnector] and of configure. Those of Acquire begin with
 // pgx's "failed to connect to" and have the Connector's *driver.Error in their tree.
@@ -59,8 +61,10 @@ func NewPool(ctx context.Context, engine driver.Engine, dsn string, opts *driver
 
 // ConfigurePool has a pgxpool that is made of config open its connections as [NewPool] does.
 // pgx's parameters and settings of the server that the data source name has take precedence
-// over config's. Host, port, database, user and password of config have no effect, and it must
-// not ask for TLS: the data source name, the secret and opts say all that.
+// over config's. Host, port, database, user, password and TLS of config have no effect: the data
+// source name, the secret and opts say all that. A config that requires TLS is an error, unless
+// the data source name has sslmode=verify-full or opts.TLS verifies the server. Configure of the
+// engine changes config.
 func ConfigurePool(config *pgxpool.Config, engine driver.Engine, dsn string, opts *driver.Options) error {
 	o, err := openerFor(config.ConnConfig, engine, dsn, opts)
 	if err != nil {
@@ -90,18 +94,24 @@ func openerFor(config *pgx.ConnConfig, engine driver.Engine, dsn string, opts *d
 	if err != nil {
 		return nil, err
 	}
-	if config.TLSConfig != nil && len(config.Fallbacks) == 0 { // else it is sslmode=prefer, pgx's default
-		return nil, errTLSConfig
+	if config.Host == bySecret {
+		return nil, errors.New("the configuration is a pool's already: call ConfigurePool or ConfigureConn once")
 	}
 	o, err := newOpener(engine, dsn, opts)
 	if err != nil {
 		return nil, err
 	}
+	if requiresTLS(config) && !o.verifies {
+		return nil, errTLSConfig
+	}
 	if config.RuntimeParams == nil {
 		config.RuntimeParams = map[string]string{}
 	}
+	if err := o.configure(config); err != nil {
+		return nil, &configureError{clean(err)}
+	}
 	maps.Copy(config.RuntimeParams, o.base.RuntimeParams)
-	defaults, err := parse(unset, pgx.ParseConfig)
+	defaults, err := parse(nil, pgx.ParseConfig)
 	if err != nil {
 		return nil, parseError(err)
 	}
@@ -110,6 +120,13 @@ func openerFor(config *pgx.ConnConfig, engine driver.Engine, dsn string, opts *d
 	override(&config.DescriptionCacheCapacity, o.base.DescriptionCacheCapacity, defaults.DescriptionCacheCapacity)
 	override(&config.ConnectTimeout, o.base.ConnectTimeout, defaults.ConnectTimeout)
 	return o, nil
+}
+
+// requiresTLS reports whether a configuration has no login in plaintext, or verifies the server.
+// sslmode=prefer, pgx's default, does neither.
+func requiresTLS(c *pgx.ConnConfig) bool {
+	plaintext := func(f *pgconn.FallbackConfig) bool { return f.TLSConfig == nil }
+	return c.TLSConfig != nil && (!c.TLSConfig.InsecureSkipVerify || !slices.ContainsFunc(c.Fallbacks, plaintext))
 }
 
 // override sets a field to what the data source name says, if that is not the default.
@@ -123,22 +140,24 @@ var errTLSConfig = errors.New("TLSConfig has no effect: ask for TLS in the data 
 
 // checkConfigured returns an error if configure has changed what is not the configuration's.
 func checkConfigured(got, base *pgx.ConnConfig) error {
-	const where = " is not to be changed: the data source name or the secret says it"
+	field := ""
 	switch {
 	case got.TLSConfig != nil || len(got.Fallbacks) > 0:
 		return errTLSConfig
 	case got.Host != base.Host:
-		return errors.New("Host" + where)
+		field = "Host"
 	case got.Port != base.Port:
-		return errors.New("Port" + where)
+		field = "Port"
 	case got.Database != base.Database:
-		return errors.New("Database" + where)
+		field = "Database"
 	case got.User != base.User:
-		return errors.New("User" + where)
+		field = "User"
 	case got.Password != "":
-		return errors.New("Password" + where)
+		field = "Password"
+	default:
+		return nil
 	}
-	return nil
+	return errors.New(field + " is not to be changed: the data source name or the secret says it")
 }
 
 // cutPoolSettings takes the keys of pgxpool out of a data source name, which is left as it is
@@ -173,20 +192,16 @@ func cutPoolSettings(dsn string) (rest string, settings map[string]string, err e
 
 // parsePool returns pgxpool's configuration for settings, without a ConnConfig of use.
 func parsePool(settings map[string]string) (*pgxpool.Config, error) {
-	all := maps.Clone(unset)
 	for name, value := range settings {
-		one := maps.Clone(unset)
-		one[name] = value
-		config, err := parse(one, pgxpool.ParseConfig)
+		config, err := parse(map[string]string{name: value}, pgxpool.ParseConfig)
 		if err != nil {
 			return nil, badDSN("parameter %q has a value that pgxpool does not take", name)
 		}
 		if _, unknown := config.ConnConfig.RuntimeParams[name]; unknown {
 			return nil, badDSN("parameter %q is none of pgxpool's, which are listed at pgxpool.ParseConfig", name)
 		}
-		all[name] = value
 	}
-	return parse(all, pgxpool.ParseConfig)
+	return parse(settings, pgxpool.ParseConfig)
 }
 
 func badDSN(format string, args ...any) error {
@@ -263,11 +278,23 @@ func copyHooks(to, from *pgx.ConnConfig) {
 	to.KerberosSrvName, to.KerberosSpn, to.OAuthTokenProvider = from.KerberosSrvName, from.KerberosSpn, from.OAuthTokenProvider
 	to.MinProtocolVersion, to.MaxProtocolVersion = from.MinProtocolVersion, from.MaxProtocolVersion
 	to.MaxProtocolMessageBodyLen = from.MaxProtocolMessageBodyLen
+	to.Tracer, to.OnNotification = nil, nil // the pool's connection has them
 }
 
 // usePool has a pool's connections opened by o.
 func (o *opener) usePool(config *pgxpool.Config) {
 	o.use(config.ConnConfig)
+	if hook := config.BeforeConnect; hook != nil {
+		config.BeforeConnect = func(ctx context.Context, c *pgx.ConnConfig) error {
+			err := hook(ctx, c)
+			if err == nil && c.TLSConfig != nil {
+				err = errTLSConfig
+			}
+			o.replace(c)
+			return err
+		}
+	}
+	//lint:ignore SA1019 programs may still set it
 	next, before := config.PrepareConn, config.BeforeAcquire
 	if next == nil && before != nil {
 		next = func(ctx context.Context, conn *pgx.Conn) (bool, error) { return before(ctx, conn), nil }
@@ -283,10 +310,21 @@ func (o *opener) usePool(config *pgxpool.Config) {
 	}
 }
 
-// use has the connections of a configuration opened by o. What the real login has done
-// already is cleared.
+// use has the connections of a configuration opened by o.
 func (o *opener) use(c *pgx.ConnConfig) {
 	o.engine.hooks = c.Copy()
+	o.replace(c)
+	if validate := c.ValidateConnect; validate != nil {
+		c.ValidateConnect = func(ctx context.Context, conn *pgconn.PgConn) error {
+			ctx, cancel := o.within(ctx)
+			defer cancel()
+			return validate(ctx, conn)
+		}
+	}
+}
+
+// replace sets what is the opener's, and clears what the real login has done already.
+func (o *opener) replace(c *pgx.ConnConfig) {
 	c.Host, c.Port, c.Database, c.User, c.Password = o.base.Host, o.base.Port, o.base.Database, o.base.User, ""
 	c.TLSConfig, c.Fallbacks, c.SSLNegotiation, c.SSLCertMode = nil, nil, "", ""
 	c.RequireAuth, c.ChannelBinding = "", ""

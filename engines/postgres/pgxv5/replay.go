@@ -1,6 +1,7 @@
 package pgxv5
 
 import (
+	"cmp"
 	"context"
 	sqldriver "database/sql/driver"
 	"encoding/binary"
@@ -30,8 +31,11 @@ const bySecret = "host-of-the-secret"
 type opener struct {
 	connector *driver.Connector
 	engine    *hookedEngine
-	base      *pgx.ConnConfig // what the data source name says, but for TLS
-	clean     bool            // AfterConnect may leave prepared statements behind
+	configure func(*pgx.ConnConfig) error // the engine's own
+	base      *pgx.ConnConfig             // what the data source name and configure say, but for TLS
+	timeout   time.Duration               // of what follows a Connect call; negative: none
+	verifies  bool                        // the certificate and the host's name, at every login
+	clean     bool                        // AfterConnect may leave prepared statements behind
 
 	open sync.Map // *replayed by what identifies it in a request to cancel
 }
@@ -52,11 +56,13 @@ func newOpener(engine driver.Engine, dsn string, opts *driver.Options) (*opener,
 		return nil, err
 	}
 	base := l.hosts[0].config.Copy()
-	if err := l.engine.Configure(base); err != nil {
+	o := &opener{connector: connector, engine: hooked, configure: l.engine.Configure, base: base,
+		timeout: cmp.Or(opts.ConnectTimeout, driver.DefaultConnectTimeout)}
+	if err := o.configure(base); err != nil {
 		return nil, &configureError{clean(err)}
 	}
+	o.verifies = base.TLSConfig != nil && !base.TLSConfig.InsecureSkipVerify
 	base.TLSConfig = nil
-	o := &opener{connector: connector, engine: hooked, base: base}
 	o.clean = opts.AfterConnect != nil && base.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement
 	return o, nil
 }
@@ -85,40 +91,69 @@ func (o *opener) replay(ctx context.Context, conn sqldriver.Conn) (*replayed, er
 	if !ok {
 		return nil, fmt.Errorf("it is a %T and not pgx's", conn)
 	}
+	pg := c.Conn().PgConn()
+	if pg.TxStatus() != 'I' {
+		return nil, errors.New("driver.Options.AfterConnect has left a transaction open")
+	}
+	ctx, cancel := o.within(ctx)
+	defer cancel()
 	if o.clean { // pgx would prepare statements of the same names again
 		if err := c.Conn().DeallocateAll(ctx); err != nil {
 			return nil, err
 		}
 	}
-	pg := c.Conn().PgConn()
 	if err := pg.SyncConn(ctx); err != nil {
 		return nil, err
 	}
-	if pg.TxStatus() != 'I' {
-		return nil, errors.New("driver.Options.AfterConnect has left a transaction open")
-	}
+	messages := notifications(ctx, c.Conn())
 	hijacked, err := pg.Hijack()
 	if err != nil {
 		return nil, err
 	}
 	superseded, _ := hijacked.CustomData[supersededKey].(func() bool)
-	r := &replayed{Conn: hijacked.Conn, pg: pg, config: hijacked.Config, superseded: superseded, greeting: greeting(hijacked)}
+	r := &replayed{Conn: hijacked.Conn, pg: pg, config: hijacked.Config, superseded: superseded, greeting: greeting(hijacked, messages)}
 	key := cancelKey(hijacked.PID, hijacked.SecretKey)
 	r.forget = func() { o.open.CompareAndDelete(key, r) }
 	o.open.Store(key, r)
 	return r, nil
 }
 
+// within bounds what pgx does with a connection that is logged in, before the pool has it.
+func (o *opener) within(ctx context.Context) (context.Context, context.CancelFunc) {
+	if o.timeout < 0 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, o.timeout)
+}
+
 // supersededKey is where a login leaves Credentials.Superseded, in pgx's CustomData.
 const supersededKey = "sqlsecrets.superseded"
 
-// greeting returns what a server sends between a login's password and the first query.
-func greeting(c *pgconn.HijackedConn) []byte {
+// notifications returns those that pgx has read by now: AfterConnect may have sent LISTEN.
+func notifications(ctx context.Context, c *pgx.Conn) (messages []pgproto3.BackendMessage) {
+	ended, cancel := context.WithCancel(ctx)
+	cancel() // so pgx does not wait for more
+	for {
+		n, _ := c.WaitForNotification(ended)
+		if n == nil {
+			return messages
+		}
+		messages = append(messages, &pgproto3.NotificationResponse{PID: n.PID, Channel: n.Channel, Payload: n.Payload})
+	}
+}
+
+// greeting returns what a server sends between a login's password and the first query, and
+// further messages.
+func greeting(c *pgconn.HijackedConn, further []pgproto3.BackendMessage) []byte {
 	messages := []pgproto3.BackendMessage{&pgproto3.AuthenticationOk{}}
 	for _, name := range slices.Sorted(maps.Keys(c.ParameterStatuses)) {
 		messages = append(messages, &pgproto3.ParameterStatus{Name: name, Value: c.ParameterStatuses[name]})
 	}
-	messages = append(messages, &pgproto3.BackendKeyData{ProcessID: c.PID, SecretKey: c.SecretKey}, &pgproto3.ReadyForQuery{TxStatus: 'I'})
+	if len(c.SecretKey) > 0 { // some proxies send none
+		messages = append(messages, &pgproto3.BackendKeyData{ProcessID: c.PID, SecretKey: c.SecretKey})
+	}
+	messages = append(messages, &pgproto3.ReadyForQuery{TxStatus: 'I'})
+	messages = append(messages, further...)
 	var b []byte
 	for _, m := range messages {
 		b, _ = m.Encode(b) // fails for messages of a gigabyte only

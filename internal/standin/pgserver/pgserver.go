@@ -35,6 +35,7 @@ type Server struct {
 	Databases      []string                 // nil: every database exists
 	Check          func(Login) *Error       // of a login that is right so far; nil, or returning nil: it is accepted
 	Reports        map[string]string        // settings that it reports when it accepts a login; nil: as PostgreSQL, the two that pgx wants
+	Key            []byte                   // to cancel queries with; nil: of four bytes; empty: it sends none, like some proxies
 	Standby        bool                     // is one, and read-only
 	Hang           Step                     // says nothing more from here on
 	HangUp         Step                     // closes the connection here
@@ -153,7 +154,14 @@ func (s *Server) serve(c net.Conn) {
 	for name, value := range reports {
 		ss.send(&pgproto3.ParameterStatus{Name: name, Value: value})
 	}
-	ss.send(&pgproto3.BackendKeyData{ProcessID: 1, SecretKey: []byte{1, 2, 3, 4}}, &pgproto3.ReadyForQuery{TxStatus: ss.status})
+	key := s.Key
+	if key == nil {
+		key = []byte{1, 2, 3, 4}
+	}
+	if len(key) > 0 {
+		ss.send(&pgproto3.BackendKeyData{ProcessID: 1, SecretKey: key})
+	}
+	ss.send(&pgproto3.ReadyForQuery{TxStatus: ss.status})
 	ss.answer()
 }
 

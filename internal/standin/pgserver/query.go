@@ -40,6 +40,8 @@ func (ss *session) result(sql string) result {
 	case "begin":
 		ss.status = 'T'
 		return result{tag: "BEGIN"}
+	case "notify":
+		return result{tag: "NOTIFY"}
 	case "commit", "rollback":
 		ss.status = 'I'
 		return result{tag: strings.ToUpper(word)}
@@ -93,6 +95,9 @@ func (ss *session) answer() {
 				ss.send(r.describe())
 			}
 			ss.send(r.rows(false)...)
+			if channel, ok := strings.CutPrefix(msg.String, "NOTIFY "); ok { // to itself
+				ss.send(&pgproto3.NotificationResponse{PID: 1, Channel: channel})
+			}
 			ss.send(&pgproto3.ReadyForQuery{TxStatus: ss.status})
 		case *pgproto3.Parse:
 			prepared[msg.Name] = msg.Query

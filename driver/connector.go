@@ -36,6 +36,7 @@ type Connector struct {
 	reader     *reader
 	resolver   *resolver
 	gate       *gate
+	tokens     *tokens // nil: the secret's password is sent
 	outage     outage
 	superseder *superseder
 }
@@ -74,6 +75,10 @@ func NewConnector(engine Engine, dsn string, opts *Options) (*Connector, error) 
 	c.source.override(&c.o)
 	c.o.setDefaults(&c.info)
 	if err := c.checkSuperseded(); err != nil {
+		return nil, err
+	}
+	var err error
+	if c.tokens, err = newTokens(c.source, &c.o); err != nil {
 		return nil, err
 	}
 	c.build()
@@ -180,7 +185,7 @@ func (c *Connector) target(s *secretcache.Secret) (*target, error) {
 	if t := c.parsed.Load(); t != nil && t.secret == s {
 		return t, nil
 	}
-	t, err := parseSecret(s, c.source, &c.info)
+	t, err := parseSecret(s, c.source, &c.info, c.tokens != nil)
 	if err != nil {
 		return nil, newError("read secret", c.source.secretID, s.VersionID(), err)
 	}
@@ -201,7 +206,7 @@ func (c *Connector) prepare(v candidate, files []fileState) (Login, error) {
 		return before.login, nil
 	}
 	lg, err := c.engine.Prepare(Endpoint{Host: t.host, Port: t.port, Database: t.database,
-		Params: c.source.params, Encrypt: t.ssl && !c.turnsTLSOff(), TLS: c.o.TLS})
+		Params: c.source.params, IAM: c.source.auth == authIAM, Encrypt: t.ssl && !c.turnsTLSOff(), TLS: c.o.TLS})
 	switch {
 	case err == nil:
 		c.prepared.Store(&prepared{t.place, files, lg})

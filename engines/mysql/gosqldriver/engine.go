@@ -73,5 +73,6 @@ func (e Engine) Info() driver.Info {
 		ClosesSuperseded: hasConnCheck,
 		Files:            files,
 		TurnsTLSOff:      turnsTLSOff,
+		IAM:              forIAM,
 	}
 }

@@ -85,5 +85,6 @@ func (e Engine) Info() driver.Info {
 		ClosesSuperseded: true,
 		Files:            files,
 		TurnsTLSOff:      turnsTLSOff,
+		IAM:              forIAM,
 	}
 }

@@ -187,8 +187,17 @@ func TestPostgresByToken(t *testing.T) {
 	}
 	mustPing(t, open("&sslmode=require"))
 
+	pool, err := postgres.NewPool(t.Context(), dsn+"&pool_max_conns=2&sslrootcert="+v.CA.File, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	if err := pool.Ping(t.Context()); err != nil {
+		t.Errorf("a pgxpool: %v", err)
+	}
+
 	g.deny()
-	err := open("&sslrootcert=" + v.CA.File).PingContext(t.Context())
+	err = open("&sslrootcert=" + v.CA.File).PingContext(t.Context())
 	isDenied(t, err)
 	if pg := (*pgconn.PgError)(nil); !errors.As(err, &pg) || pg.Code != "28000" || pg.Routine != "auth_failed" {
 		t.Errorf("got %v, want 28000 of auth_failed", err)

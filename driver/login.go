@@ -109,7 +109,11 @@ func (a *call) logInByToken(ctx context.Context, lg Login, c Credentials, use ca
 			return nil, o, err
 		}
 		a.loginDone(ctx, info)
-		a.reader.log.DebugContext(ctx, "the server rejected a token that was reused; the login is sent once more with a new one",
+		level := slog.LevelDebug
+		if a.reader.due(&a.tokens.replacedDue, replacedEvery) {
+			level = slog.LevelInfo
+		}
+		a.reader.log.Log(ctx, level, "the server rejected a token that was reused; the login is sent once more with a new one",
 			"version", info.Version, "address", info.Address, "error", err)
 	}
 }

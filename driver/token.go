@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -35,6 +36,9 @@ type Token struct {
 // and the server's clock may be ahead.
 const tokenReserve = 2 * time.Minute
 
+// The least time between two records of tokens that were replaced. Others are at level DEBUG.
+const replacedEvery = time.Minute
+
 // A tokenKey is what a token is reused for.
 type tokenKey struct {
 	host string
@@ -49,6 +53,8 @@ type tokens struct {
 	remedy  string // what to check if the server rejects a new one
 	make    func(context.Context, TokenRequest) (Token, error)
 	timeout time.Duration // of one; 0 or negative = none
+
+	replacedDue atomic.Int64 // when the next record of a replaced token is due, by reader.clock
 
 	mu   sync.Mutex
 	kept map[tokenKey]*tokenSlot

@@ -179,12 +179,16 @@ func TestARejectedTokenThatWasReusedIsReplaced(t *testing.T) {
 func TestOneTokenReplacesWhatManyLoginsHaveReused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, tokens := withTokens(func(m *mint) { m.latency = 50 * time.Millisecond })
-		b := newBench(t, tokens, withIAM, withLatency(20*time.Millisecond))
+		var logs strings.Builder // the handler writes under its lock
+		b := newBench(t, tokens, withIAM, withLatency(20*time.Millisecond), func(b *bench, _ *string) {
+			b.opts.Logger = slog.New(slog.NewTextHandler(&logs, nil))
+		})
 		b.mustPing(t)
 		m.revoke()
 		b.mustPingTogether(t, 20)
 		b.wantLogins(t, 41, 20)
 		wantEqual(t, "tokens", m.count(), 2)
+		wantEqual(t, "records of all that", strings.Count(logs.String(), "level=INFO"), 1)
 	})
 }
 

@@ -117,7 +117,7 @@ func (c *Connector) build() {
 		trace: c.o.Trace, log: c.o.Logger.With("secret", c.source.secretID), clock: clock.New(), seed: maphash.MakeSeed()}
 	c.outage.clock = c.reader.clock
 	c.gate = &gate{maxLogins: c.o.MaxLogins, verdicts: map[loginKey]*entry{}}
-	if e, ok := c.engine.(CheckedElsewhere); ok {
+	if e, ok := c.engine.(CheckedElsewhere); ok && c.source.auth != authIAM { // IAM locks no account
 		c.gate.elsewhere = e.CheckedElsewhere
 	}
 	c.resolver = &resolver{

@@ -50,7 +50,8 @@ type Engine interface {
 type CheckedElsewhere interface {
 	// CheckedElsewhere reports whether err, for which Rejected is true, comes from there. A
 	// directory that is down looks the same, so the pause before the version is sent again
-	// begins at 30 s, not at 1 s: the directory may lock the account.
+	// begins at 30 s, not at 1 s: the directory may lock the account. It is not asked with
+	// auth=iam, which locks none.
 	CheckedElsewhere(err error) bool
 }
 

@@ -235,6 +235,9 @@ func (e *tokenError) Unwrap() []error {
 
 // isTokenError reports whether there was no token to log in with.
 func isTokenError(err error) bool {
+	if err == nil {
+		return false // and allocate nothing
+	}
 	e := (*tokenError)(nil)
 	return errors.As(err, &e)
 }

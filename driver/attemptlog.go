@@ -87,6 +87,7 @@ type triedError struct {
 	began, ended time.Time     // the call, or its last round in a RotationWindow
 	logins       int           // that the call sent
 	took         time.Duration // from the call's begin to its end
+	toCheck      string        // what to do about a rejection
 }
 
 func (e *triedError) Error() string {
@@ -96,7 +97,7 @@ func (e *triedError) Error() string {
 	}
 	text := e.log.text(e.began, e.ended)
 	if _, kind := e.log.verdict(); kind == ErrAuthFailed {
-		text += "; check that user and password in the secret are the database's"
+		text += "; " + e.toCheck
 	}
 	return fmt.Sprintf("%s (%s in %v)", text, logins, round(e.took))
 }

@@ -307,7 +307,7 @@ func (a *call) tell(log attemptLog, current candidate) error {
 	now := time.Now()
 	open, kind := log.verdict()
 	return &Error{Op: "connect with secret", SecretID: a.reader.id, Version: cmp.Or(open, current.version()), Kind: kind,
-		Err: notBadConn(&triedError{log, a.began, now, a.logins, now.Sub(a.start)})}
+		Err: notBadConn(&triedError{log, a.began, now, a.logins, now.Sub(a.start), a.tokens.toCheck()})}
 }
 
 // fail returns the error of a call that failed for one reason, or nil.

@@ -38,6 +38,7 @@ type Connector struct {
 	resolver   *resolver
 	gate       *gate // set by the first Connect call, when secrets are open
 	gateOnce   sync.Once
+	tokens     *tokens // nil: the secret's password is sent
 	outage     outage
 	superseder *superseder
 }
@@ -76,6 +77,10 @@ func NewConnector(engine Engine, dsn string, opts *Options) (*Connector, error) 
 	c.source.override(&c.o)
 	c.o.setDefaults(&c.info)
 	if err := c.checkSuperseded(); err != nil {
+		return nil, err
+	}
+	var err error
+	if c.tokens, err = newTokens(c.source, &c.o); err != nil {
 		return nil, err
 	}
 	c.build()
@@ -129,7 +134,10 @@ func (c *Connector) build() {
 
 // enterGate takes the gate of the connectors that send the same credentials.
 func (c *Connector) enterGate(secrets Secrets) {
-	g := gateFor(gateKey{secrets, c.source.secretID, c.source.stage, c.source.fields, c.o.MaxLogins})
+	g := newGate(c.o.MaxLogins)
+	if c.o.Token == nil { // whose tokens are the connector's own
+		g = gateFor(gateKey{secrets, c.source.secretID, c.source.stage, c.source.fields, c.source.auth, c.o.MaxLogins})
+	}
 	c.gate, c.resolver.gate = g, g
 }
 
@@ -185,7 +193,7 @@ func (c *Connector) target(s *secretcache.Secret) (*target, error) {
 	if t := c.parsed.Load(); t != nil && t.secret == s {
 		return t, nil
 	}
-	t, err := parseSecret(s, c.source, &c.info)
+	t, err := parseSecret(s, c.source, &c.info, c.tokens != nil)
 	if err != nil {
 		return nil, newError("read secret", c.source.secretID, s.VersionID(), err)
 	}
@@ -206,7 +214,7 @@ func (c *Connector) prepare(v candidate, files []fileState) (Login, error) {
 		return before.login, nil
 	}
 	lg, err := c.engine.Prepare(Endpoint{Host: t.host, Port: t.port, Database: t.database,
-		Params: c.source.params, Encrypt: t.ssl && !c.turnsTLSOff(), TLS: c.o.TLS})
+		Params: c.source.params, IAM: c.source.auth == authIAM, Encrypt: t.ssl && !c.turnsTLSOff(), TLS: c.o.TLS})
 	switch {
 	case err == nil:
 		c.prepared.Store(&prepared{t.place, files, lg})

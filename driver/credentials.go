@@ -39,8 +39,9 @@ type place struct {
 }
 
 // parseSecret reads a secret's JSON. What the DSN says takes precedence over it; what
-// neither says is the engine's default.
-func parseSecret(s *secretcache.Secret, d *dataSource, info *Info) (*target, error) {
+// neither says is the engine's default. With token, a token takes the place of the password,
+// which is not read.
+func parseSecret(s *secretcache.Secret, d *dataSource, info *Info, token bool) (*target, error) {
 	j := decodeSecret(s)
 	if d.engine == "" {
 		if engine := j.text("engine"); engine != "" && !info.Accepts(strings.ToLower(engine)) {
@@ -59,11 +60,12 @@ func parseSecret(s *secretcache.Secret, d *dataSource, info *Info) (*target, err
 	}
 	t.ssl = j.ssl(info)
 	j.find(d.fields.username, "usernameKey", "username", "user", "dbuser", "dbusername")
-	t.user = j.required(d.fields.username)
-	j.text(d.fields.username) // it may hold no control character
-	j.find(d.fields.password, "passwordKey", "password", "pass", "passwd", "pwd", "dbpassword")
-	if j.fields[d.fields.password] != nil || !info.NoPassword {
-		t.password = NewPassword(j.required(d.fields.password))
+	if !token || d.auth == authIAM { // else the token may bring a user
+		j.required(d.fields.username)
+	}
+	t.user = j.text(d.fields.username) // it may hold no control character
+	if !token {
+		t.password = j.password(d.fields.password, info)
 	}
 	t.keys = j.keys(info.Keys)
 	if j.err != nil {
@@ -211,6 +213,15 @@ func (j *secretJSON) required(key string) string {
 		j.fail("key %q holds a NUL character", key)
 	}
 	return v
+}
+
+// password returns the password, which some engines can do without.
+func (j *secretJSON) password(key string, info *Info) Password {
+	j.find(key, "passwordKey", "password", "pass", "passwd", "pwd", "dbpassword")
+	if j.fields[key] == nil && info.NoPassword {
+		return Password{}
+	}
+	return NewPassword(j.required(key))
 }
 
 // keys returns those keys that are there.

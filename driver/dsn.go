@@ -36,6 +36,7 @@ type dataSource struct {
 	place
 	engine string
 
+	auth            string // authIAM, or empty: by password, or by Options.Token
 	fields          fields
 	fallback        []string      // nil: not said; empty: none
 	rotationWindow  time.Duration // negative: not said
@@ -67,6 +68,7 @@ var ownKeys = map[string]func(d *dataSource, value string) error{
 	"usernameKey":     func(d *dataSource, v string) error { return setText(&d.fields.username, v) },
 	"passwordKey":     func(d *dataSource, v string) error { return setText(&d.fields.password, v) },
 	"stage":           func(d *dataSource, v string) error { return setText(&d.stage, v) },
+	"auth":            setAuth,
 	"source":          func(d *dataSource, v string) error { return setText(&d.location.Source, v) },
 	"region":          setRegion,
 	"endpoint":        setEndpoint,
@@ -282,6 +284,9 @@ func (d *dataSource) check(engine Engine, info *Info) error {
 	d.moveToRegion()
 	if d.engine != "" && !info.Accepts(strings.ToLower(d.engine)) {
 		return mismatch(`parameter "engine" names another database than the driver for %s`, info.Name)
+	}
+	if err := d.checkAuth(info); err != nil {
+		return err
 	}
 	return engine.CheckParams(d.params)
 }

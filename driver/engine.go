@@ -50,7 +50,8 @@ type Engine interface {
 type CheckedElsewhere interface {
 	// CheckedElsewhere reports whether err, for which Rejected is true, comes from there. A
 	// directory that is down looks the same, so the pause before the version is sent again
-	// begins at 30 s, not at 1 s: the directory may lock the account.
+	// begins at 30 s, not at 1 s: the directory may lock the account. It is not asked with
+	// auth=iam, which locks none.
 	CheckedElsewhere(err error) bool
 }
 
@@ -114,6 +115,12 @@ type Info struct {
 	// secret's "ssl". Nil says that the engine does not heed Endpoint.Encrypt: a secret whose
 	// "ssl" is true is then an error.
 	TurnsTLSOff func(params map[string]string) bool
+
+	// IAM returns a copy of params for logins by tokens of AWS IAM ("auth=iam"), as CheckParams
+	// takes them: TLS is required, and verified unless params say otherwise in so many words;
+	// the token may be sent as it is. An error names the parameter that does not go with that.
+	// Nil says that the database has no such logins.
+	IAM func(params map[string]string) (map[string]string, error)
 }
 
 // A URL is what an [Engine] read out of a JDBC URL.
@@ -132,6 +139,8 @@ type Endpoint struct {
 	Database string // may be empty
 	// Params are the engine's parameters as CheckParams accepted them.
 	Params map[string]string
+	// IAM says that the password is a token of AWS IAM. Params are as Info.IAM returned them.
+	IAM bool
 	// Encrypt says that the secret's "ssl" asks for TLS: a connection without it must not be
 	// made. It asks for no verification; where Params or TLS do, that stays. It is false
 	// where Info.TurnsTLSOff is true.
@@ -142,7 +151,7 @@ type Endpoint struct {
 	TLS *tls.Config
 }
 
-// A Password is the password of a secret. Its printed forms never show it.
+// A Password is the password of a secret, or a token in its place. Its printed forms never show it.
 type Password struct {
 	// A func, because fmt prints a string field of any type.
 	reveal func() string

@@ -39,6 +39,10 @@ type gate struct {
 	current  string // id of the version that the stage names; its verdict is kept
 }
 
+func newGate(maxLogins int) *gate {
+	return &gate{maxLogins: maxLogins, verdicts: map[loginKey]*entry{}}
+}
+
 // A loginKey is what the gate tells apart: an address and the id of a version.
 type loginKey struct{ address, version string }
 

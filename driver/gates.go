@@ -13,6 +13,7 @@ type gateKey struct {
 	secrets   Secrets
 	id, stage string
 	fields    fields
+	auth      string
 	maxLogins int
 }
 
@@ -25,7 +26,7 @@ var gates = struct {
 
 // gateFor returns the gate of a key.
 func gateFor(k gateKey) *gate {
-	made := &gate{maxLogins: k.maxLogins, verdicts: map[loginKey]*entry{}}
+	made := newGate(k.maxLogins)
 	if !reflect.ValueOf(k.secrets).Comparable() { // one of the caller's own
 		return made
 	}

@@ -1,6 +1,7 @@
 package driver
 
 import (
+	"cmp"
 	"context"
 	sqldriver "database/sql/driver"
 	"errors"
@@ -28,13 +29,11 @@ func (a *call) send(ctx context.Context, c candidate, p permission) (conn sqldri
 	case !ok:
 		return nil, heldBack, nil
 	}
-	a.logins++
 	info := LoginInfo{SecretID: a.reader.id, Stage: c.stage, Version: c.version(), Address: c.target.address}
-	start := time.Now()
-	conn, o, changed, err := a.logInWith(ctx, tk, lg, c, info)
-	info.Duration, info.Rejected, info.Err = time.Since(start), o == rejected, err
-	if a.o.Trace.LoginDone != nil {
-		a.o.Trace.LoginDone(ctx, info)
+	before := a.logins
+	conn, o, changed, err := a.logInWith(ctx, tk, lg, c, &info)
+	if a.logins > before && !isTokenError(err) {
+		a.loginDone(ctx, &info)
 	}
 	switch o {
 	case accepted:
@@ -52,24 +51,88 @@ func (a *call) send(ctx context.Context, c candidate, p permission) (conn sqldri
 		a.reader.log.Log(ctx, level, "the server rejected the credentials", "stage", info.Stage, "version", info.Version,
 			"address", info.Address, "duration", info.Duration, "error", err)
 	default:
-		if a.blamed = a.misdirected(err) || a.locked(err); !a.blamed && !errors.Is(err, context.Canceled) {
-			a.outage.note()
-		}
+		a.noteFailure(err)
 	}
 	return conn, o, err
 }
 
-// logInWith sends one login and gives the ticket back to the gate with the outcome. changed
-// reports whether that changed the verdict.
-func (a *call) logInWith(ctx context.Context, tk ticket, lg Login, use candidate, info LoginInfo) (conn sqldriver.Conn, o outcome, changed bool, err error) {
-	defer func() { changed = a.gate.leave(tk, o, a.pauseAfter(o, err), err) }() // o is failed if the engine panics
-	if a.o.Trace.LoginStart != nil {
-		a.o.Trace.LoginStart(ctx, info)
+// noteFailure decides what a login's failure says about the secret: nothing, if there was no token
+// to send.
+func (a *call) noteFailure(err error) {
+	if isTokenError(err) {
+		return
 	}
+	if a.blamed = a.misdirected(err) || a.locked(err); !a.blamed && !errors.Is(err, context.Canceled) {
+		a.outage.note()
+	}
+}
+
+// logInWith sends one login, or two if a token has to be replaced, and gives the ticket back to
+// the gate with the outcome. changed reports whether that changed the verdict. info is of the
+// last login.
+func (a *call) logInWith(ctx context.Context, tk ticket, lg Login, use candidate, info *LoginInfo) (conn sqldriver.Conn, o outcome, changed bool, err error) {
+	defer func() { changed = a.gate.leave(tk, o, a.pauseAfter(o, err), err) }() // o is failed if the engine panics
 	c := Credentials{User: use.target.user, Password: use.target.password, Keys: use.target.keys}
 	if a.o.CloseSuperseded {
-		c.Superseded = a.superseder.check(info, use.id)
+		c.Superseded = a.superseder.check(*info, use.id)
 	}
+	if a.tokens == nil {
+		conn, o, err = a.logInOnce(ctx, lg, c, info)
+		return conn, o, false, err
+	}
+	conn, o, err = a.logInByToken(ctx, lg, c, use, info)
+	return conn, o, false, err
+}
+
+// logInByToken sends a token in place of the password. If the server rejects one that was reused,
+// it is replaced, and the login is sent once more: that it was rejected says nothing about the
+// version.
+func (a *call) logInByToken(ctx context.Context, lg Login, c Credentials, use candidate, info *LoginInfo) (conn sqldriver.Conn, o outcome, err error) {
+	t := use.target
+	r := TokenRequest{Host: t.host, Port: t.port, User: t.user, Location: a.source.location, SecretID: cmp.Or(use.secret.ARN(), a.reader.id)}
+	for {
+		token, reused, failure := a.tokens.get(ctx, r)
+		if failure != nil {
+			if err = (&tokenError{info.Address, failure, err}); deadline.Err(ctx) != nil {
+				return nil, abandoned, err
+			}
+			return nil, failed, err
+		}
+		again := err != nil
+		c.User, c.Password = token.User, token.Password
+		conn, o, err = a.logInOnce(ctx, lg, c, info)
+		if o != rejected {
+			return conn, o, err
+		}
+		a.tokens.drop(r, token)
+		if again || !reused {
+			return nil, o, err
+		}
+		a.loginDone(ctx, info)
+		level := slog.LevelDebug
+		if a.reader.due(&a.tokens.replacedDue, replacedEvery) {
+			level = slog.LevelInfo
+		}
+		a.reader.log.Log(ctx, level, "the server rejected a token that was reused; the login is sent once more with a new one",
+			"version", info.Version, "address", info.Address, "error", err)
+	}
+}
+
+// loginDone tells the trace how a login ended.
+func (a *call) loginDone(ctx context.Context, info *LoginInfo) {
+	if a.o.Trace.LoginDone != nil {
+		a.o.Trace.LoginDone(ctx, *info)
+	}
+}
+
+// logInOnce sends one login. It sets in info how that ended.
+func (a *call) logInOnce(ctx context.Context, lg Login, c Credentials, info *LoginInfo) (conn sqldriver.Conn, o outcome, err error) {
+	a.logins++
+	info.Duration, info.Rejected, info.Err = 0, false, nil
+	if a.o.Trace.LoginStart != nil {
+		a.o.Trace.LoginStart(ctx, *info)
+	}
+	start := time.Now()
 	conn, err = lg.Connect(ctx, c)
 	if conn == nil && err == nil {
 		err = errors.New("the engine returned neither a connection nor an error")
@@ -80,12 +143,13 @@ func (a *call) logInWith(ctx context.Context, tk ticket, lg Login, use candidate
 	if end := deadline.Err(ctx); o == abandoned && end != nil && !errors.Is(err, end) {
 		err = fmt.Errorf("%w: %w", end, err)
 	}
-	return conn, o, false, err
+	info.Duration, info.Rejected, info.Err = time.Since(start), o == rejected, err
+	return conn, o, err
 }
 
-// pauseAfter returns the least pause before a rejected version is sent again.
+// pauseAfter returns the least pause before a rejected version is sent again. IAM locks no account.
 func (a *call) pauseAfter(o outcome, err error) time.Duration {
-	if e, ok := a.engine.(CheckedElsewhere); ok && o == rejected && e.CheckedElsewhere(err) {
+	if e, ok := a.engine.(CheckedElsewhere); ok && o == rejected && a.source.auth != authIAM && e.CheckedElsewhere(err) {
 		return pauseBaseElsewhere
 	}
 	return pauseBase

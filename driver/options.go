@@ -101,6 +101,24 @@ type Options struct {
 	// open, as the databases do. It is an error where Info.ClosesSuperseded is false.
 	CloseSuperseded bool
 
+	// Token returns what to log in with in place of the secret's password, which is then not
+	// read: for example of Redshift, Aurora DSQL, Azure or Vault. It may bring a user as well.
+	// One call at a time is made for each host, port and user, for all Connect calls that wait
+	// for it; see Token.Expires for how long its result is reused. If the server rejects one
+	// that was reused, Token is called and one more login is sent, before the version of the
+	// secret counts as rejected. ctx ends when nobody waits any more, and after ConnectTimeout;
+	// it has the values of the first call's context. An error or a panic is one of Connect, and
+	// no rejection; the text of an error is shown, so it must not hold the token. Nil means
+	// the secret's password, or what the DSN's "auth" says, with which Token is an error.
+	//
+	// A token is as good as a password while it lasts: have the DSN or TLS ask for verified TLS.
+	Token func(ctx context.Context, r TokenRequest) (Token, error)
+
+	// IAMToken does the same for a DSN with auth=iam. The packages engines/<db> set it to tokens
+	// of Amazon RDS, which are signed with the AWS credentials of the DSN's location. It is not
+	// called otherwise.
+	IAMToken func(ctx context.Context, r TokenRequest) (Token, error)
+
 	// TLS is the configuration for connections to the database, as one with the
 	// certificate authorities of Amazon RDS. It is cloned for each connection and
 	// makes TLS required; the server's name is the host dialled unless it is set

@@ -85,7 +85,8 @@ func checkLocation(loc driver.Location) error {
 }
 
 // Options returns a copy of opts, which may be nil, with the process's default
-// caches where opts has neither Secrets nor SecretsAt.
+// caches where opts has neither Secrets nor SecretsAt, and with the tokens of
+// Amazon RDS where it has no IAMToken.
 func Options(opts *driver.Options) *driver.Options {
 	var o driver.Options
 	if opts != nil {
@@ -93,6 +94,9 @@ func Options(opts *driver.Options) *driver.Options {
 	}
 	if o.Secrets == nil && o.SecretsAt == nil {
 		o.SecretsAt, o.CheckLocation = secretsAt, checkLocation
+	}
+	if o.IAMToken == nil {
+		o.IAMToken = iamToken
 	}
 	return &o
 }

@@ -8,6 +8,17 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/engines"
 )
 
+// A database that is reached by an alias or a tunnel needs a token for the name that RDS gave it.
+func ExampleOptions_iamToken() {
+	opts := engines.Options(nil)
+	sign := opts.IAMToken
+	opts.IAMToken = func(ctx context.Context, r driver.TokenRequest) (driver.Token, error) {
+		r.Host, r.Port = "db.c1a2b3d4.us-west-2.rds.amazonaws.com", 5432
+		return sign(ctx, r)
+	}
+	// Give opts to NewConnector of the package of the database.
+}
+
 // A service fetches the secrets it will need before it takes requests.
 func ExampleCache() {
 	cache, err := engines.Cache(driver.Location{})

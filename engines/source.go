@@ -9,10 +9,8 @@ import (
 	"time"
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
-	"github.com/sqlsecrets/sqlsecrets/internal/awsregion"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 	"github.com/sqlsecrets/sqlsecrets/secretcache/agent"
-	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm"
 	"github.com/sqlsecrets/sqlsecrets/secretcache/file"
 )
 
@@ -50,10 +48,7 @@ type sourceKind struct {
 
 var sourceKinds = []sourceKind{
 	{name: SourceAWS, endpoint: true, region: true, make: func(_ string, loc driver.Location, _ bool) secretcache.Source {
-		return awssm.New(func(o *awssm.Options) {
-			o.Region, o.Regions = awsregion.Split(loc.Region)
-			o.Endpoint = loc.Endpoint
-		})
+		return awsSource(loc)
 	}},
 	{name: SourceAgent, ttl: localTTL, endpoint: true, make: server(agent.New)},
 	{name: SourceExtension, ttl: localTTL, endpoint: true, make: server(agent.NewExtension)},

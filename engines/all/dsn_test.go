@@ -218,10 +218,29 @@ func TestRefusedAliases(t *testing.T) {
 	}
 }
 
+// Tokens of AWS IAM are for PostgreSQL, MySQL and MariaDB, over TLS.
+func TestAuthIAM(t *testing.T) {
+	off := map[string]string{"secretsmanager-postgres": "sslmode=disable", "secretsmanager-mysql": "tls=false", "secretsmanager-mariadb": "tls=false"}
+	for _, d := range drivers {
+		engine := strings.TrimPrefix(d.name, "secretsmanager-")
+		for _, dsn := range []string{"prod/app?engine=" + engine + "&auth=iam", d.url("auth=iam")} {
+			for _, name := range []string{d.name, all.DriverName} {
+				if off[d.name] == "" {
+					opens(t, name, dsn, driver.ErrBadDSN, `parameter "auth": the driver for `+engine+` has no logins by IAM tokens`)
+					continue
+				}
+				opens(t, name, dsn, nil)
+				opens(t, name, dsn+"&"+off[d.name], driver.ErrBadDSN, `parameter "auth": iam needs TLS, and `+off[d.name]+" turns it off")
+				opens(t, name, strings.Replace(dsn, "auth=iam", "auth=CANARY", 1), driver.ErrBadDSN, `parameter "auth": it has to be "iam"`)
+			}
+		}
+	}
+}
+
 // This project's own keys are refused in another case, whose value would have no effect.
 func TestOwnKeysInAnotherCase(t *testing.T) {
 	for _, key := range []string{"host", "port", "dbname", "engine", "hostKey", "portKey", "dbnameKey", "usernameKey", "passwordKey",
-		"region", "endpoint", "source", "stage", "fallback", "rotationWindow", "closeSuperseded"} {
+		"region", "endpoint", "source", "auth", "stage", "fallback", "rotationWindow", "closeSuperseded"} {
 		for _, d := range drivers {
 			for _, spelt := range []string{strings.ToUpper(key), strings.ToUpper(key[:1]) + key[1:], strings.ToLower(key)} {
 				if spelt == key {

@@ -124,6 +124,38 @@ func ExampleNewConnector_afterConnect() {
 	defer db.Close()
 }
 
+// Tokens of AWS IAM in place of a password, for databases of Amazon RDS and Aurora. The secret has
+// host and user.
+func Example_iam() {
+	db, err := sql.Open(postgres.DriverName, "prod/app/db?auth=iam&sslrootcert=rds.pem")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer db.Close()
+}
+
+// Tokens of another provider, here one that also says as whom to log in.
+func ExampleNewConnector_token() {
+	type lease struct {
+		User, Password string
+		Expires        time.Time
+	}
+	var provider interface {
+		Lease(ctx context.Context, host string) (lease, error)
+	}
+	connector, err := postgres.NewConnector("prod/app/db?sslmode=verify-full", &driver.Options{
+		Token: func(ctx context.Context, r driver.TokenRequest) (driver.Token, error) {
+			l, err := provider.Lease(ctx, r.Host)
+			return driver.Token{User: l.User, Password: driver.NewPassword(l.Password), Expires: l.Expires}, err
+		},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	db := sql.OpenDB(connector)
+	defer db.Close()
+}
+
 // Tools that take the name of a driver get one with options of its own.
 func ExampleRegister() {
 	postgres.Register("app-db", &driver.Options{FallbackStages: []string{"AWSPENDING", "AWSPREVIOUS"}})

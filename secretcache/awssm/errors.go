@@ -24,7 +24,7 @@ var ErrReplicaBehind = errors.New("replica is behind: it has an older version th
 // An Error is what every method of a [Source] returns. It holds nothing of a
 // secret's value.
 type Error struct {
-	Op       string // the operation of the API: "GetSecretValue", "BatchGetSecretValue"
+	Op       string // the operation of the API: "GetSecretValue", "BatchGetSecretValue"; or "sign RDS token"
 	SecretID string // as it was asked for; empty if it is not a secret's id
 	Region   string // that was asked; empty if it is not known
 	Kind     error  // the sentinel of secretcache that applies, or nil

@@ -42,6 +42,11 @@ func (s *Source) route(ctx context.Context, id string) (route, *failure) {
 	if s.o.Client != nil {
 		return route{region: region}, nil
 	}
+	return s.routeTo(ctx, region)
+}
+
+// routeTo finds the configuration and, if region is empty, the region that it says.
+func (s *Source) routeTo(ctx context.Context, region string) (route, *failure) {
 	if s.optErr != nil {
 		return route{}, &failure{class: local, cause: &cause{text: s.optErr.Error()}}
 	}

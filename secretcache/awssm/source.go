@@ -33,7 +33,8 @@
 // They are those of the SDK's configuration. An error while they are fetched begins with
 // "get AWS credentials from" and where that is. They are the same in all regions, so such
 // an error asks no other region. A fetch waits for them for 4/5 of its time, but for 8 s at
-// least, and for 1 min if it has no deadline.
+// least, and for 1 min if it has no deadline. [Source.RDSToken] signs tokens for logins to
+// databases of Amazon RDS with them.
 //
 // # Errors
 //

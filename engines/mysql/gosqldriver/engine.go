@@ -18,6 +18,9 @@
 // registered name is an error. A secret whose "ssl" is true makes skip-verify of
 // what is preferred.
 //
+// For logins by tokens of AWS IAM (auth=iam), nothing said and preferred mean true, false is
+// an error, and allowCleartextPasswords is true.
+//
 // # Logging
 //
 // The driver prints to stderr where a server hangs up. An [Engine] keeps it silent
@@ -76,5 +79,6 @@ func (e Engine) Info() driver.Info {
 		ClosesSuperseded: hasConnCheck,
 		Files:            files,
 		TurnsTLSOff:      turnsTLSOff,
+		IAM:              forIAM,
 	}
 }

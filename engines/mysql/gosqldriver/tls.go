@@ -70,6 +70,25 @@ func isRegistered(mode string) bool {
 // turnsTLSOff is Info.TurnsTLSOff.
 func turnsTLSOff(params map[string]string) bool { return tlsMode(params) == modeFalse }
 
+// forIAM is Info.IAM: without tls=skip-verify, or a configuration that the program registers, the
+// server has to be verified. The server asks for the token as it is.
+func forIAM(params map[string]string) (map[string]string, error) {
+	mode := tlsMode(params)
+	if mode == modeFalse {
+		return nil, errors.New("iam needs TLS, and tls=false turns it off: leave that out, or give tls=skip-verify for TLS without verification")
+	}
+	if on, ok := parseBool(params["allowCleartextPasswords"]); ok && !on {
+		return nil, errors.New("iam sends a token as it is, over TLS, and allowCleartextPasswords=false forbids it: leave that out")
+	}
+	with := map[string]string{}
+	maps.Copy(with, params)
+	if mode == modePreferred {
+		with["tls"] = modeTrue
+	}
+	with["allowCleartextPasswords"] = "true"
+	return with, nil
+}
+
 // checkTogether checks parameters that depend on each other or on what the program has
 // registered.
 func checkTogether(params map[string]string) error {

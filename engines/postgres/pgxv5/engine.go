@@ -16,6 +16,9 @@
 // with a plain no gets a login without TLS. That stops passive eavesdropping, not an
 // active attacker: ask for sslmode=verify-full in production.
 //
+// For logins by tokens of AWS IAM (auth=iam), nothing said and prefer mean verify-full, and
+// disable is an error.
+//
 // sslmode is disable, prefer, require, verify-ca or verify-full. allow is refused,
 // since it begins with a login in clear text. With Options.TLS every sslmode but
 // disable means TLS as that configuration says; verify-ca, verify-full and
@@ -85,5 +88,6 @@ func (e Engine) Info() driver.Info {
 		ClosesSuperseded: true,
 		Files:            files,
 		TurnsTLSOff:      turnsTLSOff,
+		IAM:              forIAM,
 	}
 }

@@ -179,8 +179,9 @@ var (
 	proxyElsewhere = regexp.MustCompile(`^(PAM|LDAP) authentication failed$|^(LDAP|PAM|RADIUS|BSD) authentication failed for user ".+"$`)
 
 	// https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/rds-proxy.troubleshooting.html
-	// spells its own name in two ways. Not here: its texts about IAM tokens.
+	// spells its own name in two ways. Its text about IAM is of a token that is wrong or has expired.
 	rdsProxy = regexp.MustCompile(`^This RDS [Pp]roxy has no credentials for the role .+?\. Check the credentials for this role and try again\.?$` +
+		`|^The IAM authentication failed for the role .+?\. Check the IAM token for this role and try again\.?$` +
 		`|^The password that was provided for the role .+ is wrong\.?$`)
 
 	// client.c of PgBouncer 1.12, 1.18 and 1.25, which have no other code for them. A

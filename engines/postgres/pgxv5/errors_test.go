@@ -58,7 +58,8 @@ func TestVerdicts(t *testing.T) {
 		{"28000", "ClientAuthentication", rdsNoSecret, other},
 		{"08P01", "", rdsNoSecret, other},
 		{"28000", "", "This RDS Proxy requires TLS connections.", other},
-		{"28000", "", "The IAM authentication failed for the role app. Check the IAM token for this role and try again.", other},
+		{"28000", "", "The IAM authentication failed for the role app. Check the IAM token for this role and try again.", rejected},
+		{"28000", "", "The IAM authentication failed for the role app.", other},
 		{"28000", "", "", other},
 
 		{"08P01", "", "password authentication failed", rejected},

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"maps"
 
@@ -25,6 +26,19 @@ func files(params map[string]string) []string {
 
 // turnsTLSOff reports whether parameters turn TLS off.
 func turnsTLSOff(params map[string]string) bool { return params["sslmode"] == "disable" }
+
+// forIAM is Info.IAM: without sslmode=require the server has to be verified.
+func forIAM(params map[string]string) (map[string]string, error) {
+	if turnsTLSOff(params) {
+		return nil, errors.New("iam needs TLS, and sslmode=disable turns it off: leave that out, or give sslmode=require for TLS without verification")
+	}
+	with := map[string]string{}
+	maps.Copy(with, params)
+	if mode := params["sslmode"]; mode == "" || mode == "prefer" {
+		with["sslmode"] = "verify-full"
+	}
+	return with, nil
+}
 
 // system, in place of a file, names the operating system's authorities.
 const system = "system"
@@ -80,6 +94,8 @@ func newTLSSettings(ep driver.Endpoint) (*tlsSettings, error) {
 // askedBy returns what requires TLS, or "" if that is left to the server.
 func askedBy(ep driver.Endpoint, mode string) string {
 	switch {
+	case ep.IAM && mode == "verify-full":
+		return "auth=iam"
 	case mode != "prefer":
 		return "sslmode=" + mode
 	case ep.Params["sslrootcert"] == system:

@@ -1,0 +1,64 @@
+package driver
+
+import (
+	"errors"
+	"fmt"
+)
+
+// authIAM is the value of "auth" for tokens of AWS IAM.
+const authIAM = "iam"
+
+func setAuth(d *dataSource, v string) error {
+	if v != authIAM {
+		return errors.New(`it has to be "iam"; leave it out to log in with the secret's password`)
+	}
+	d.auth = v
+	return nil
+}
+
+// checkAuth gives the engine's parameters what tokens need.
+func (d *dataSource) checkAuth(info *Info) (err error) {
+	switch {
+	case d.auth == "":
+		return nil
+	case info.IAM == nil:
+		return fmt.Errorf(`parameter "auth": the driver for %s has no logins by IAM tokens, which are for PostgreSQL, MySQL and MariaDB on Amazon RDS; Options.Token brings tokens of another kind`, info.Name)
+	}
+	if d.params, err = info.IAM(d.params); err != nil {
+		return fmt.Errorf(`parameter "auth": %w`, err)
+	}
+	return nil
+}
+
+// What to check if the server rejects what a login was sent with.
+const (
+	checkPassword = "check that user and password in the secret are the database's"
+	checkToken    = "check that the token of Options.Token is for this user, and not expired"
+	checkIAM      = "check that the database user may log in by IAM (PostgreSQL: GRANT rds_iam; MySQL and MariaDB: AWSAuthenticationPlugin), " +
+		"that the AWS credentials' policy allows rds-db:connect for that user, and that the host is the one that RDS gave the database"
+)
+
+// toCheck returns what to check after a rejection, also without tokens.
+func (s *tokens) toCheck() string {
+	if s == nil {
+		return checkPassword
+	}
+	return s.remedy
+}
+
+// newTokens returns what makes tokens in place of the secret's password, or nil if nothing does.
+func newTokens(d *dataSource, o *Options) (*tokens, error) {
+	s := &tokens{make: o.Token, name: "Options.Token", remedy: checkToken, timeout: o.ConnectTimeout, kept: map[tokenKey]*tokenSlot{}}
+	switch {
+	case d.auth == "" && o.Token == nil:
+		return nil, nil
+	case d.auth == "":
+	case o.Token != nil:
+		return nil, badDSN(errors.New(`parameter "auth": Options.Token makes the tokens; leave one of the two out`))
+	case o.IAMToken == nil:
+		return nil, &Error{Op: "make connector", SecretID: d.secretID, Err: errors.New("auth=iam needs Options.IAMToken; use the package engines/<db>, which sets it")}
+	default:
+		s.make, s.name, s.remedy = o.IAMToken, "Options.IAMToken", checkIAM
+	}
+	return s, nil
+}

@@ -1,0 +1,42 @@
+package engines
+
+import (
+	"cmp"
+	"context"
+	"sync"
+
+	"github.com/sqlsecrets/sqlsecrets/driver"
+	"github.com/sqlsecrets/sqlsecrets/internal/awsregion"
+	"github.com/sqlsecrets/sqlsecrets/internal/secretid"
+	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm"
+)
+
+var (
+	awsMu      sync.Mutex
+	awsSources = map[driver.Location]*awssm.Source{}
+)
+
+// awsSource returns the process's source of a location at AWS. The location's cache fetches from
+// it, and tokens are signed with its credentials, also where secrets come from elsewhere.
+func awsSource(loc driver.Location) *awssm.Source {
+	loc.Source = ""
+	awsMu.Lock()
+	defer awsMu.Unlock()
+	s := awsSources[loc]
+	if s == nil {
+		s = awssm.New(func(o *awssm.Options) {
+			o.Region, o.Regions = awsregion.Split(loc.Region)
+			o.Endpoint = loc.Endpoint
+		})
+		awsSources[loc] = s
+	}
+	return s
+}
+
+// iamToken is driver.Options.IAMToken.
+func iamToken(ctx context.Context, r driver.TokenRequest) (driver.Token, error) {
+	region, _ := awsregion.Split(r.Location.Region)
+	region = cmp.Or(region, secretid.Region(r.SecretID))
+	token, expires, err := awsSource(r.Location).RDSToken(ctx, region, r.Host, r.Port, r.User)
+	return driver.Token{Password: driver.NewPassword(token), Expires: expires}, err
+}

@@ -93,13 +93,25 @@ func TestConnectorsOfOneSecretAreCarefulTogether(t *testing.T) {
 
 // Connectors whose credentials differ do not share what the server thinks of them.
 func TestConnectorsOfOtherCredentialsShareNothing(t *testing.T) {
-	for name, dsn := range map[string]string{"other keys": "prod/app?passwordKey=other", "other secret": "prod/other", "other stage": "prod/app?stage=AWSPENDING"} {
-		inBubble(t, name, func(t *testing.T) {
+	token := func(context.Context, driver.TokenRequest) (driver.Token, error) {
+		return driver.Token{Password: driver.NewPassword("pw1")}, nil
+	}
+	for _, tt := range []struct {
+		name, dsn string
+		options   driver.Options
+	}{
+		{"other keys", "prod/app?passwordKey=other", driver.Options{}},
+		{"other secret", "prod/other", driver.Options{}},
+		{"other stage", "prod/app?stage=AWSPENDING", driver.Options{}},
+		{"tokens", "prod/app", driver.Options{Token: token}},
+	} {
+		inBubble(t, tt.name, func(t *testing.T) {
 			b := newBench(t)
 			b.store.put("v1", `{"host":"db.example.com","username":"app","password":"wrong","other":"pw1"}`, "AWSCURRENT")
 			b.store.move("AWSPENDING", "v1")
 			isAuthFailed(t, b.pingFor(t, 10*time.Millisecond), "v1")
-			other, err := driver.NewConnector(b.engine, dsn, &driver.Options{Secrets: b.cache})
+			tt.options.Secrets = b.cache
+			other, err := driver.NewConnector(b.engine, tt.dsn, &tt.options)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"net/url"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -51,7 +50,7 @@ var defaultFields = fields{"host", "port", "dbname", "username", "password"}
 // ownKeys are the DSN keys that this package reads; all others are the engine's.
 var ownKeys = map[string]func(d *dataSource, value string) error{
 	"host": func(d *dataSource, v string) (err error) {
-		d.host, err = checkHost(v)
+		d.host, err = parseHost(v)
 		return err
 	},
 	"port": func(d *dataSource, v string) (err error) {
@@ -87,8 +86,8 @@ func parseDSN(engine Engine, info *Info, dsn string) (*dataSource, error) {
 	var err error
 	if rest, ok := strings.CutPrefix(dsn, jdbcPrefix); ok {
 		err = d.parseJDBC(engine, info, rest)
-	} else {
-		err = d.parseBare(dsn)
+	} else if err = d.parseBare(dsn); err == nil {
+		err = d.checkHost(info)
 	}
 	if err == nil {
 		err = d.check(engine, info)
@@ -352,31 +351,6 @@ func setCloseSuperseded(d *dataSource, v string) error {
 	d.closeSuperseded = &yes
 	return nil
 }
-
-// checkHost returns a host name, or an IP address without brackets.
-func checkHost(s string) (string, error) {
-	if strings.HasPrefix(s, "[") && strings.HasSuffix(s, "]") {
-		s = s[1 : len(s)-1]
-		if !strings.Contains(s, ":") {
-			return "", errors.New("it has brackets, but is no IPv6 address")
-		}
-	}
-	host, err := jdbcurl.ParseHost(s)
-	switch {
-	case err == nil:
-		return host, nil
-	case strings.Contains(s, `\`):
-		return "", errors.New(`it has the name of an instance behind a "\": give that by the parameter "instance"`)
-	case commaPort.MatchString(s), strings.Contains(s, ":") && !strings.Contains(s, ","):
-		return "", errors.New(`it is neither a host name nor an IP address; give the port by "port"`)
-	case strings.Contains(s, ","):
-		return "", errors.New("it is a list of hosts, which only a JDBC URL may have, as in jdbc-secretsmanager:postgresql://h1,h2/database?user=<secret id>")
-	}
-	return "", errors.New("it is neither a host name nor an IP address")
-}
-
-// commaPort matches a host with a port as SQL Server's tools write it: "host,1433".
-var commaPort = regexp.MustCompile(`^[^,:]+, *[0-9]+$`)
 
 func parsePort(s string) (int, error) {
 	n, err := strconv.ParseUint(s, 10, 16)

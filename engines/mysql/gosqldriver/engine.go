@@ -18,6 +18,11 @@
 // registered name is an error. A secret whose "ssl" is true makes skip-verify of
 // what is preferred.
 //
+// # Unix sockets
+//
+// A host that begins with "/" is the path of the server's Unix socket. There is no TLS on it,
+// and what requires TLS is an error.
+//
 // # Logging
 //
 // The driver prints to stderr where a server hangs up. An [Engine] keeps it silent
@@ -70,6 +75,7 @@ func (e Engine) Info() driver.Info {
 			return s == "mysql" || s == "mariadb" || s == "aurora" || s == "aurora-mysql"
 		},
 		Port:             3306,
+		HostSocket:       true,
 		ClosesSuperseded: hasConnCheck,
 		Files:            files,
 		TurnsTLSOff:      turnsTLSOff,

@@ -588,7 +588,7 @@ func TestPrepareFails(t *testing.T) {
 		{"options and server's certificate", driver.Endpoint{Host: "h", Port: 1, Params: pairs("servercertificate", certs.Leaf), TLS: &tls.Config{}}, `"servercertificate"`},
 		{"no host", driver.Endpoint{Port: 1}, "host"},
 		{"list", driver.Endpoint{Host: "a,b", Port: 1}, "host"},
-		{"instance", driver.Endpoint{Host: `a\b`, Port: 1}, "host"},
+		{"instance", driver.Endpoint{Host: `a\b;encrypt=disable`, Port: 1}, "instance"},
 		{"local", driver.Endpoint{Host: ".", Port: 1}, "another address"},
 		{"injection", driver.Endpoint{Host: "h};encrypt={disable", Port: 1}, "host"},
 		{"port", driver.Endpoint{Host: "h", Port: 65536}, "port"},

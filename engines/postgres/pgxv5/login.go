@@ -50,6 +50,9 @@ func (e Engine) Prepare(ep driver.Endpoint) (driver.Login, error) {
 	if err != nil {
 		return nil, err
 	}
+	if isSocket(ep.Host) && t.required { // pgx would connect without, as libpq does
+		return nil, fmt.Errorf("%s requires TLS, and a connection by a Unix socket has none: give a host, or sslmode=disable", t.askedBy)
+	}
 	l := &login{engine: e}
 	for _, a := range addrs {
 		config, err := parseConfig(a, ep, t.params)

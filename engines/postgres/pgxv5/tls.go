@@ -53,12 +53,6 @@ func newTLSSettings(ep driver.Endpoint) (*tlsSettings, error) {
 	}
 	t.askedBy = askedBy(ep, mode)
 	t.required = t.askedBy != ""
-	if isSocket(ep.Host) { // without TLS, as libpq does
-		if t.required {
-			return nil, fmt.Errorf("%s requires TLS, and a connection by a Unix socket has none: give a host, or sslmode=disable", t.askedBy)
-		}
-		return t, nil
-	}
 	if mode == "prefer" && ep.Encrypt {
 		t.params["sslmode"] = "require"
 	}

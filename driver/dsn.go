@@ -66,8 +66,11 @@ var ownKeys = map[string]func(d *dataSource, value string) error{
 	"passwordKey":     func(d *dataSource, v string) error { return setText(&d.fields.password, v) },
 	"stage":           func(d *dataSource, v string) error { return setText(&d.stage, v) },
 	"source":          func(d *dataSource, v string) error { return setText(&d.location.Source, v) },
+	"profile":         func(d *dataSource, v string) error { return setText(&d.location.Profile, v) },
 	"region":          setRegion,
 	"endpoint":        setEndpoint,
+	"roleArn":         setRoleARN,
+	"externalId":      setExternalID,
 	"fallback":        setFallback,
 	"rotationWindow":  setRotationWindow,
 	"closeSuperseded": setCloseSuperseded,
@@ -292,31 +295,6 @@ func (d *dataSource) moveToRegion() {
 
 func setText(to *string, v string) error {
 	*to = v
-	return nil
-}
-
-func setRegion(d *dataSource, v string) error {
-	first, others := awsregion.Split(v)
-	regions := append([]string{first}, others...)
-	for i, region := range regions {
-		if !awsregion.Valid(region) || slices.Contains(regions[:i], region) {
-			return errors.New("it is neither the name of a region, as us-west-2 is, nor a list of different ones with commas between")
-		}
-		if meant := awsregion.Meant(region); meant != "" {
-			return fmt.Errorf("AWS has no such region; did you mean %q?", meant)
-		}
-	}
-	d.location.Region = v
-	return nil
-}
-
-func setEndpoint(d *dataSource, v string) error {
-	u, err := url.Parse(v)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil {
-		// The cause quotes the value.
-		return errors.New("it is not a URL of the form https://host[:port]")
-	}
-	d.location.Endpoint = v
 	return nil
 }
 

@@ -43,6 +43,9 @@ func (d *dataSource) format() string {
 	set("region", d.location.Region, "")
 	set("endpoint", d.location.Endpoint, "")
 	set("source", d.location.Source, "")
+	set("profile", d.location.Profile, "")
+	set("roleArn", d.location.RoleARN, "")
+	set("externalId", d.location.ExternalID, "")
 	set("stage", d.stage, secretcache.StageCurrent)
 	set("fallback", strings.Join(d.fallback, ","), "")
 	if d.fallback != nil && len(d.fallback) == 0 {

@@ -221,7 +221,7 @@ func TestRefusedAliases(t *testing.T) {
 // This project's own keys are refused in another case, whose value would have no effect.
 func TestOwnKeysInAnotherCase(t *testing.T) {
 	for _, key := range []string{"host", "port", "dbname", "engine", "hostKey", "portKey", "dbnameKey", "usernameKey", "passwordKey",
-		"region", "endpoint", "source", "stage", "fallback", "rotationWindow", "closeSuperseded"} {
+		"region", "endpoint", "source", "profile", "roleArn", "externalId", "stage", "fallback", "rotationWindow", "closeSuperseded"} {
 		for _, d := range drivers {
 			for _, spelt := range []string{strings.ToUpper(key), strings.ToUpper(key[:1]) + key[1:], strings.ToLower(key)} {
 				if spelt == key {

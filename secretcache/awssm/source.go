@@ -128,15 +128,27 @@ type Options struct {
 	// may just not be replicated there; only ErrNoVersion counts.
 	Regions []string
 
-	// Config is the SDK's configuration. New copies it. Nil: the SDK's default
+	// Profile is the profile of the shared AWS configuration whose credentials, region and
+	// other settings are used. Unlike AWS_PROFILE it takes precedence over credentials of the
+	// environment. A region of the environment takes precedence over the profile's. Empty:
+	// the SDK's default.
+	Profile string
+
+	// RoleARN is a role to assume for all calls, with the credentials that there are without
+	// it. They are asked for at the security token service of the first region. Empty: none.
+	RoleARN string
+	// ExternalID is what the role's trust policy may ask for. It is an error without RoleARN.
+	ExternalID string
+
+	// Config is the SDK's configuration. Profile and RoleARN are errors with it. New copies it. Nil: the SDK's default
 	// configuration is loaded at the first fetch, and again at the next one if that
 	// failed. Its Retryer is not used, of its retry settings only RetryMaxAttempts.
 	// Its Logger gets no body of a response, whatever its ClientLogMode says, and of
 	// errors that may quote one only the type. Without a Config the SDK logs nothing.
 	Config *aws.Config
 
-	// Client makes all calls, as it is: Region, Endpoint, Regions and Config are
-	// then not used. Its errors are taken as final, since it has its own retries;
+	// Client makes all calls, as it is: Region, Endpoint, Regions, Config, Profile, RoleARN
+	// and ExternalID are then not used. Its errors are taken as final, since it has its own retries;
 	// only a call that takes longer than AttemptTimeout is repeated. Nil: a client
 	// per region, made when it is needed.
 	Client Client
@@ -223,6 +235,17 @@ func check(o *Options) error {
 			return errors.New("endpoint is not a URL like https://host")
 		}
 	}
+	return checkIdentity(o)
+}
+
+// checkIdentity says what is wrong with the profile and the role.
+func checkIdentity(o *Options) error {
+	switch {
+	case o.Config != nil && o.Profile+o.RoleARN != "":
+		return errors.New("Options.Profile and RoleARN have no effect on Options.Config, which has credentials")
+	case o.ExternalID != "" && o.RoleARN == "":
+		return errors.New("Options.ExternalID has no effect without Options.RoleARN")
+	}
 	return nil
 }
 
@@ -249,7 +272,7 @@ func (s *Source) Fetch(ctx context.Context, id, stage string) (*secretcache.Secr
 func (s *Source) fetch(ctx context.Context, id, stage string) (*secretcache.Secret, *Error) {
 	rt, ferr := s.route(ctx, id)
 	if ferr != nil {
-		return nil, ferr.in(opGet, id, rt.region)
+		return nil, ferr.in(s, opGet, id, rt.region)
 	}
 	var secret *secretcache.Secret
 	err := s.do(ctx, opGet, id, rt, func(ctx context.Context, p *place) error {

@@ -67,21 +67,6 @@ func (e *Error) Unwrap() []error {
 	return []error{e.Kind, e.Err}
 }
 
-// as says whose credentials are used, as far as the options do.
-func (o *Options) as() string {
-	var parts []string
-	if o.Client != nil {
-		return "" // it has its own
-	}
-	if o.RoleARN != "" {
-		parts = append(parts, "role "+o.RoleARN)
-	}
-	if o.Profile != "" {
-		parts = append(parts, "profile "+strconv.Quote(o.Profile))
-	}
-	return strings.Join(parts, ", ")
-}
-
 // in returns the error of a failure, nil for nil.
 func (f *failure) in(s *Source, op, id, region string) *Error {
 	if f == nil {

@@ -62,6 +62,7 @@ import (
 	"os"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -247,6 +248,21 @@ func checkIdentity(o *Options) error {
 		return errors.New("Options.ExternalID has no effect without Options.RoleARN")
 	}
 	return nil
+}
+
+// as says whose credentials are used, as far as the options do.
+func (o *Options) as() string {
+	var parts []string
+	if o.Client != nil {
+		return "" // it has its own
+	}
+	if o.RoleARN != "" {
+		parts = append(parts, "role "+o.RoleARN)
+	}
+	if o.Profile != "" {
+		parts = append(parts, "profile "+strconv.Quote(o.Profile))
+	}
+	return strings.Join(parts, ", ")
 }
 
 // String returns the package's name. It shows nothing of the options.

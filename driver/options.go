@@ -53,10 +53,10 @@ type Options struct {
 
 	// CheckLocation returns what is wrong with a DSN's location, which is then an
 	// error of NewConnector, ErrBadDSN; it must not quote what may be a secret by
-	// mistake. It is used with SecretsAt, and called for a DSN without a location, too: one
-	// that returns an error unless that is zero refuses all others. Nil: only SecretsAt's own
-	// error, at the first Connect call. Without SecretsAt the packages engines/<db> add a
-	// check of their own.
+	// mistake. It is used with SecretsAt. A DSN that says nothing of it has the zero Location:
+	// a func that returns an error for every other one refuses DSNs that carry a location. Nil:
+	// only SecretsAt's own error, at the first Connect call. Without SecretsAt the packages
+	// engines/<db> check the location as well, after this func.
 	CheckLocation func(Location) error
 
 	// ConnectTimeout bounds one Connect call: reading the secret and all its logins

@@ -131,12 +131,13 @@ type Options struct {
 
 	// Profile is the profile of the shared AWS configuration whose credentials, region and
 	// other settings are used. Unlike AWS_PROFILE it takes precedence over credentials of the
-	// environment. A region of the environment takes precedence over the profile's. Empty:
-	// the SDK's default.
+	// environment; a region of the environment takes precedence over its own. Empty: the
+	// SDK's default.
 	Profile string
 
 	// RoleARN is a role to assume for all calls, with the credentials that there are without
-	// it. They are asked for at the security token service of the first region. Empty: none.
+	// it. The security token service is that of Region or the configuration's region, else of
+	// the first secret's. Empty: none.
 	RoleARN string
 	// ExternalID is what the role's trust policy may ask for. It is an error without RoleARN.
 	ExternalID string

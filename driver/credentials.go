@@ -8,9 +8,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"net"
 	"slices"
-	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -27,7 +25,7 @@ type target struct {
 	user     string
 	password Password
 	keys     map[string]Password // of Info.Keys
-	address  string              // host and port, for the gate and for people
+	address  string              // of the place, for the gate and for people
 }
 
 // A place is the part of an Endpoint that the secret or the DSN says.
@@ -50,7 +48,7 @@ func parseSecret(s *secretcache.Secret, d *dataSource, info *Info, token bool) (
 	}
 	t := &target{secret: s, place: d.place}
 	if t.host == "" {
-		t.host = j.host(d.fields.host)
+		t.host = j.host(d.fields.host, info)
 	}
 	if t.port == 0 {
 		t.port = cmp.Or(j.port(d.fields.port), info.Port)
@@ -71,7 +69,7 @@ func parseSecret(s *secretcache.Secret, d *dataSource, info *Info, token bool) (
 	if j.err != nil {
 		return nil, malformed(j.err)
 	}
-	t.address = net.JoinHostPort(t.host, strconv.Itoa(t.port))
+	t.address = t.place.address()
 	return t, nil
 }
 
@@ -235,13 +233,16 @@ func (j *secretJSON) keys(names []string) map[string]Password {
 	return keys
 }
 
-func (j *secretJSON) host(key string) string {
+func (j *secretJSON) host(key string, info *Info) string {
 	j.find(key, "hostKey", "host", "hostname", "dbhost")
 	v := j.text(key)
 	if v == "" {
 		j.fail(`key %q is missing; secrets that RDS or Redshift manages have none: give "host" in the data source name`, key)
 	}
-	host, err := checkHost(v)
+	host, err := parseHost(v)
+	if err == nil {
+		err = info.takesHost(host)
+	}
 	if err != nil {
 		j.fail("key %q: %w", key, err)
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"net/url"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -53,7 +52,7 @@ var defaultFields = fields{"host", "port", "dbname", "username", "password"}
 // ownKeys are the DSN keys that this package reads; all others are the engine's.
 var ownKeys = map[string]func(d *dataSource, value string) error{
 	"host": func(d *dataSource, v string) (err error) {
-		d.host, err = checkHost(v)
+		d.host, err = parseHost(v)
 		return err
 	},
 	"port": func(d *dataSource, v string) (err error) {
@@ -70,8 +69,11 @@ var ownKeys = map[string]func(d *dataSource, value string) error{
 	"stage":           func(d *dataSource, v string) error { return setText(&d.stage, v) },
 	"auth":            setAuth,
 	"source":          func(d *dataSource, v string) error { return setText(&d.location.Source, v) },
+	"profile":         func(d *dataSource, v string) error { return setText(&d.location.Profile, v) },
 	"region":          setRegion,
 	"endpoint":        setEndpoint,
+	"roleArn":         setRoleARN,
+	"externalId":      setExternalID,
 	"fallback":        setFallback,
 	"rotationWindow":  setRotationWindow,
 	"closeSuperseded": setCloseSuperseded,
@@ -91,8 +93,8 @@ func parseDSN(engine Engine, info *Info, dsn string) (*dataSource, error) {
 	var err error
 	if rest, ok := strings.CutPrefix(dsn, jdbcPrefix); ok {
 		err = d.parseJDBC(engine, info, rest)
-	} else {
-		err = d.parseBare(dsn)
+	} else if err = d.parseBare(dsn); err == nil {
+		err = d.checkHost(info)
 	}
 	if err == nil {
 		err = d.check(engine, info)
@@ -303,31 +305,6 @@ func setText(to *string, v string) error {
 	return nil
 }
 
-func setRegion(d *dataSource, v string) error {
-	first, others := awsregion.Split(v)
-	regions := append([]string{first}, others...)
-	for i, region := range regions {
-		if !awsregion.Valid(region) || slices.Contains(regions[:i], region) {
-			return errors.New("it is neither the name of a region, as us-west-2 is, nor a list of different ones with commas between")
-		}
-		if meant := awsregion.Meant(region); meant != "" {
-			return fmt.Errorf("AWS has no such region; did you mean %q?", meant)
-		}
-	}
-	d.location.Region = v
-	return nil
-}
-
-func setEndpoint(d *dataSource, v string) error {
-	u, err := url.Parse(v)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil {
-		// The cause quotes the value.
-		return errors.New("it is not a URL of the form https://host[:port]")
-	}
-	d.location.Endpoint = v
-	return nil
-}
-
 func setFallback(d *dataSource, v string) error {
 	d.fallback = []string{}
 	if v == "none" {
@@ -371,31 +348,6 @@ func setMaxLogins(d *dataSource, v string) error {
 	d.maxLogins = n
 	return nil
 }
-
-// checkHost returns a host name, or an IP address without brackets.
-func checkHost(s string) (string, error) {
-	if strings.HasPrefix(s, "[") && strings.HasSuffix(s, "]") {
-		s = s[1 : len(s)-1]
-		if !strings.Contains(s, ":") {
-			return "", errors.New("it has brackets, but is no IPv6 address")
-		}
-	}
-	host, err := jdbcurl.ParseHost(s)
-	switch {
-	case err == nil:
-		return host, nil
-	case strings.Contains(s, `\`):
-		return "", errors.New(`it has the name of an instance behind a "\": give that by the parameter "instance"`)
-	case commaPort.MatchString(s), strings.Contains(s, ":") && !strings.Contains(s, ","):
-		return "", errors.New(`it is neither a host name nor an IP address; give the port by "port"`)
-	case strings.Contains(s, ","):
-		return "", errors.New("it is a list of hosts, which only a JDBC URL may have, as in jdbc-secretsmanager:postgresql://h1,h2/database?user=<secret id>")
-	}
-	return "", errors.New("it is neither a host name nor an IP address")
-}
-
-// commaPort matches a host with a port as SQL Server's tools write it: "host,1433".
-var commaPort = regexp.MustCompile(`^[^,:]+, *[0-9]+$`)
 
 func parsePort(s string) (int, error) {
 	n, err := strconv.ParseUint(s, 10, 16)

@@ -18,7 +18,10 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
-const arn = "arn:aws:secretsmanager:us-west-2:123456789012:secret:prod/app-a1b2c3"
+const (
+	arn  = "arn:aws:secretsmanager:us-west-2:123456789012:secret:prod/app-a1b2c3"
+	role = "arn:aws:iam::123456789012:role/path/app"
+)
 
 // A request is what a connector asked for when it connected.
 type request struct {
@@ -99,14 +102,18 @@ var goodDSNs = []struct {
 	{name: "user variable of the engine's", dsn: "s?@x=1", want: "s secret.example.com:1111/secretdb map[@x:1]"},
 	{name: "user variable that is named like a key", dsn: "s?@region=1", want: "s secret.example.com:1111/secretdb map[@region:1]"},
 	{name: "engine", dsn: "s?engine=MySQL", want: "s secret.example.com:1111/secretdb"},
-	{name: "region", dsn: "s?region=eu-west-1", want: "s secret.example.com:1111/secretdb {eu-west-1  }"},
-	{name: "region of an ARN", dsn: arn + "?region=eu-west-1", want: strings.Replace(arn, "us-west-2", "eu-west-1", 1) + " secret.example.com:1111/secretdb {eu-west-1  }"},
-	{name: "regions", dsn: "s?region=us-west-2,us-east-1,eu-west-1", want: "s secret.example.com:1111/secretdb {us-west-2,us-east-1,eu-west-1  }"},
-	{name: "regions of an ARN", dsn: arn + "?region=eu-west-1,us-west-2", want: strings.Replace(arn, "us-west-2", "eu-west-1", 1) + " secret.example.com:1111/secretdb {eu-west-1,us-west-2  }"},
-	{name: "URL with regions", dsn: "jdbc-secretsmanager:mysql://h/d?user=" + arn + "&region=us-east-1,us-west-2", want: strings.Replace(arn, "us-west-2", "us-east-1", 1) + " h:3306/d {us-east-1,us-west-2  }"},
-	{name: "endpoint", dsn: "s?endpoint=http://localhost:4566", want: "s secret.example.com:1111/secretdb { http://localhost:4566 }"},
-	{name: "endpoint, encoded", dsn: "s?endpoint=https%3A%2F%2Fvpce.example.com", want: "s secret.example.com:1111/secretdb { https://vpce.example.com }"},
-	{name: "source", dsn: "s?source=agent", want: "s secret.example.com:1111/secretdb {  agent}"},
+	{name: "region", dsn: "s?region=eu-west-1", want: "s secret.example.com:1111/secretdb {Region:eu-west-1}"},
+	{name: "region of an ARN", dsn: arn + "?region=eu-west-1", want: strings.Replace(arn, "us-west-2", "eu-west-1", 1) + " secret.example.com:1111/secretdb {Region:eu-west-1}"},
+	{name: "regions", dsn: "s?region=us-west-2,us-east-1,eu-west-1", want: "s secret.example.com:1111/secretdb {Region:us-west-2,us-east-1,eu-west-1}"},
+	{name: "regions of an ARN", dsn: arn + "?region=eu-west-1,us-west-2", want: strings.Replace(arn, "us-west-2", "eu-west-1", 1) + " secret.example.com:1111/secretdb {Region:eu-west-1,us-west-2}"},
+	{name: "URL with regions", dsn: "jdbc-secretsmanager:mysql://h/d?user=" + arn + "&region=us-east-1,us-west-2", want: strings.Replace(arn, "us-west-2", "us-east-1", 1) + " h:3306/d {Region:us-east-1,us-west-2}"},
+	{name: "endpoint", dsn: "s?endpoint=http://localhost:4566", want: "s secret.example.com:1111/secretdb {Endpoint:http://localhost:4566}"},
+	{name: "endpoint, encoded", dsn: "s?endpoint=https%3A%2F%2Fvpce.example.com", want: "s secret.example.com:1111/secretdb {Endpoint:https://vpce.example.com}"},
+	{name: "source", dsn: "s?source=agent", want: "s secret.example.com:1111/secretdb {Source:agent}"},
+	{name: "profile", dsn: "s?profile=reports/eu@x", want: "s secret.example.com:1111/secretdb {Profile:reports/eu@x}"},
+	{name: "role", dsn: "s?roleArn=" + role + "&externalId=a+b=c:d", want: "s secret.example.com:1111/secretdb {RoleARN:" + role + " ExternalID:a+b=c:d}"},
+	{name: "role of another partition", dsn: "s?roleArn=" + strings.Replace(role, "arn:aws:", "arn:aws-us-gov:", 1), want: "s secret.example.com:1111/secretdb {RoleARN:" + strings.Replace(role, "arn:aws:", "arn:aws-us-gov:", 1) + "}"},
+	{name: "URL with a profile and a role", dsn: "jdbc-secretsmanager:mysql://h/d?user=s&profile=p&roleArn=" + role, want: "s h:3306/d {Profile:p RoleARN:" + role + "}"},
 	{name: "stage", dsn: "s?stage=AWSPREVIOUS", want: "s secret.example.com:1111/secretdb stage AWSPREVIOUS"},
 	{name: "fallback, rotationWindow", dsn: "s?fallback=A,B&rotationWindow=1m30s", want: "s secret.example.com:1111/secretdb"},
 	{name: "fallback none", dsn: "s?fallback=none&rotationWindow=0", want: "s secret.example.com:1111/secretdb"},
@@ -117,7 +124,7 @@ var goodDSNs = []struct {
 	{name: "URL with an ARN", dsn: "jdbc-secretsmanager:mysql://example.com/?user=" + arn, want: arn + " example.com:3306/secretdb"},
 	{name: "URL without a port takes the engine's", dsn: "jdbc-secretsmanager:mysql://example.com/d?user=s", want: "s example.com:3306/d"},
 	{name: "URL without a host takes the secret's", dsn: "jdbc-secretsmanager:mysql:///d?user=s", want: "s secret.example.com:1111/d"},
-	{name: "URL with our keys", dsn: "jdbc-secretsmanager:mysql://h/d?user=s&stage=AWSPREVIOUS&region=eu-west-1&x=y", want: "s h:3306/d map[x:y] {eu-west-1  } stage AWSPREVIOUS"},
+	{name: "URL with our keys", dsn: "jdbc-secretsmanager:mysql://h/d?user=s&stage=AWSPREVIOUS&region=eu-west-1&x=y", want: "s h:3306/d map[x:y] {Region:eu-west-1} stage AWSPREVIOUS"},
 	{name: "oracle URL", engine: "oracle", dsn: "jdbc-secretsmanager:oracle:thin:@example.com:1521/ORCL?user=prod/app/db",
 		parseURL: given("oracle:thin:@example.com:1521/ORCL?user=prod/app/db", driver.URL{SecretID: "prod/app/db", Host: "example.com", Port: 1521, Database: "ORCL"}),
 		want:     "prod/app/db example.com:1521/ORCL"},
@@ -140,7 +147,7 @@ func given(want string, u driver.URL) func(t *testing.T) func(string, func(strin
 				t.Errorf("ParseURL(%q), want %q", got, want)
 			}
 			for _, key := range []string{"host", "port", "dbname", "engine", "hostKey", "portKey", "dbnameKey", "usernameKey", "passwordKey",
-				"region", "endpoint", "source", "stage", "fallback", "rotationWindow"} {
+				"region", "endpoint", "source", "profile", "roleArn", "externalId", "stage", "fallback", "rotationWindow"} {
 				if !own(key) {
 					t.Errorf("own(%q) = false", key)
 				}
@@ -174,7 +181,8 @@ func TestDSN(t *testing.T) {
 				got += fmt.Sprint(" ", r.endpoint.Params)
 			}
 			if r.location != (driver.Location{}) {
-				got += fmt.Sprint(" ", r.location)
+				set := slices.DeleteFunc(strings.Fields(strings.Trim(fmt.Sprintf("%+v", r.location), "{}")), func(field string) bool { return strings.HasSuffix(field, ":") })
+				got += " {" + strings.Join(set, " ") + "}"
 			}
 			if r.stage != "AWSCURRENT" {
 				got += " stage " + r.stage
@@ -227,7 +235,12 @@ var badDSNs = []struct {
 	{"second region with a typing error", "s?region=us-east-1,us-wst-2&endpoint=http://127.0.0.1:1", driver.ErrBadDSN, []string{`did you mean "us-west-2"?`}},
 	{"region of an ARN with a typing error", "arn:aws:secretsmanager:uswest-2:123456789012:secret:canary-a1b2c3", driver.ErrBadDSN, []string{`did you mean "us-west-2"?`}},
 	{"ARN as ECS has it", "arn:aws:secretsmanager:us-west-2:123456789012:secret:canary-a1b2c3:password::", driver.ErrBadDSN, []string{"cut off"}},
-	{"host with an instance", `s?host=canary\SQL1`, driver.ErrBadDSN, []string{`"host"`, `"instance"`}},
+	{"host with an instance", `s?host=canary\SQL1`, driver.ErrBadDSN, []string{`"host"`, "instance", "the driver for mysql knows none"}},
+	{"host with an instance that is none", `s?host=h\can%20ary`, driver.ErrBadDSN, []string{`"host"`, "instance"}},
+	{"socket", "s?host=/canary/mysqld.sock", driver.ErrBadDSN, []string{`"host"`, "Unix socket", "the driver for mysql connects by TCP only"}},
+	{"socket with a comma", "s?host=/canary,/canary", driver.ErrBadDSN, []string{`"host"`, "Unix socket"}},
+	{"list with a host that is none", "s?host=h,can%20ary", driver.ErrBadDSN, []string{`"host"`, "the list of hosts"}},
+	{"list with a port", "s?host=canary,canary2,5432", driver.ErrBadDSN, []string{`"host"`, `"port"`}},
 	{"host with a port behind a comma", "s?host=canary,1433", driver.ErrBadDSN, []string{`"port"`}},
 	{"host with a port behind a colon", "s?host=canary:1433", driver.ErrBadDSN, []string{`"port"`}},
 	{"list of hosts", "s?host=canary,canary2", driver.ErrBadDSN, []string{"list of hosts", "JDBC URL"}},
@@ -279,6 +292,14 @@ var badDSNs = []struct {
 	{"endpoint", "s?endpoint=canary", driver.ErrBadDSN, []string{`"endpoint"`, "https://"}},
 	{"endpoint with a password", "s?endpoint=https://u:canary@h", driver.ErrBadDSN, []string{`"endpoint"`}},
 	{"endpoint of another scheme", "s?endpoint=file:///canary", driver.ErrBadDSN, []string{`"endpoint"`}},
+	{"profile, empty", "s?profile=", driver.ErrBadDSN, []string{`"profile"`, "empty"}},
+	{"roleArn of a user", "s?roleArn=arn:aws:iam::123456789012:user/canary", driver.ErrBadDSN, []string{`"roleArn"`, "arn:aws:iam::123456789012:role/app"}},
+	{"roleArn without an account", "s?roleArn=arn:aws:iam:::role/canary", driver.ErrBadDSN, []string{`"roleArn"`}},
+	{"roleArn that is a name", "s?roleArn=canary", driver.ErrBadDSN, []string{`"roleArn"`}},
+	{"role_arn", "s?role_arn=canary", driver.ErrBadDSN, []string{`did you mean "roleArn"?`}},
+	{"externalId without a role", "s?externalId=canary", driver.ErrBadDSN, []string{`"externalId"`, `"roleArn"`}},
+	{"externalId of one character", "s?externalId=x&roleArn=" + role, driver.ErrBadDSN, []string{`"externalId"`}},
+	{"externalId with a space", "s?externalId=canary%20x&roleArn=" + role, driver.ErrBadDSN, []string{`"externalId"`}},
 	{"fallback, empty part", "s?fallback=canary,", driver.ErrBadDSN, []string{`"fallback"`}},
 	{"fallback, twice", "s?fallback=canary,canary", driver.ErrBadDSN, []string{`"fallback"`}},
 	{"fallback, none and more", "s?fallback=none,canary", driver.ErrBadDSN, []string{`"fallback"`}},
@@ -414,7 +435,7 @@ func TestEngineMismatchFromTheEngine(t *testing.T) {
 }
 
 func TestLocationNeedsSecretsAt(t *testing.T) {
-	for _, param := range []string{"region=eu-west-1", "endpoint=http://localhost:1", "source=agent"} {
+	for _, param := range []string{"region=eu-west-1", "endpoint=http://localhost:1", "source=agent", "profile=p", "roleArn=" + role} {
 		_, err := driver.NewConnector(newEngine("mysql", nil), "s?"+param, &driver.Options{Secrets: secretsFunc(nil)})
 		key, _, _ := strings.Cut(param, "=")
 		if !errors.Is(err, driver.ErrBadDSN) || !strings.Contains(err.Error(), key) {

@@ -98,6 +98,9 @@ type Info struct {
 	Port             int                 // where neither the DSN nor the secret has one
 	Database         string              // likewise; empty is none
 	DatabaseRequired bool                // an empty database is an error
+	HostList         bool                // "h1,h2:5433" is a host, in the secret and in the DSN; those without a port have Endpoint.Port
+	HostSocket       bool                // so is the path of a Unix socket, or of its directory: it begins with "/"
+	HostInstance     bool                // so is `host\INSTANCE`
 	MaxLogins        int                 // the default of Options.MaxLogins; 0 = no bound
 	ClosesSuperseded bool                // connections heed Credentials.Superseded
 
@@ -134,7 +137,7 @@ type URL struct {
 
 // An Endpoint is where a [Login] goes, all but the credentials.
 type Endpoint struct {
-	Host     string // a name or an IP address without brackets, or a list that Engine.ParseURL returned
+	Host     string // a name, an IP address without brackets, a form that Info allows, or a list of Engine.ParseURL's
 	Port     int
 	Database string // may be empty
 	// Params are the engine's parameters as CheckParams accepted them.

@@ -102,3 +102,20 @@ func ExampleError() {
 	}
 	// Output: secret prod/app version v1 was rejected with code 1045
 }
+
+// A program that lets others write data source names refuses those that say where secrets are
+// kept or as whom they are fetched.
+func ExampleOptions_checkLocation() {
+	options := &driver.Options{
+		SecretsAt: func(driver.Location) (driver.Secrets, error) { return secretcache.New(nil, nil), nil },
+		CheckLocation: func(loc driver.Location) error {
+			if loc != (driver.Location{}) {
+				return errors.New("this program takes no region, endpoint, source, profile, roleArn or externalId")
+			}
+			return nil
+		},
+	}
+	_, err := driver.NewConnector(newEngine("postgres", nil), "prod/app?source=file:/etc/secrets", options)
+	fmt.Println(err)
+	// Output: parse data source name: bad data source name: this program takes no region, endpoint, source, profile, roleArn or externalId
+}

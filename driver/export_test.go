@@ -44,6 +44,9 @@ func (d *dataSource) format() string {
 	set("endpoint", d.location.Endpoint, "")
 	set("source", d.location.Source, "")
 	set("auth", d.auth, "")
+	set("profile", d.location.Profile, "")
+	set("roleArn", d.location.RoleARN, "")
+	set("externalId", d.location.ExternalID, "")
 	set("stage", d.stage, secretcache.StageCurrent)
 	set("fallback", strings.Join(d.fallback, ","), "")
 	if d.fallback != nil && len(d.fallback) == 0 {

@@ -38,19 +38,11 @@ type Secrets interface {
 
 var _ Secrets = (*secretcache.Cache)(nil)
 
-// A Location says where secrets are kept, as a DSN's region, endpoint and source
-// keys do. Zero fields mean the process's defaults.
-type Location struct {
-	Region   string // AWS region: "us-west-2"; "us-west-2,us-east-1" falls back on the second
-	Endpoint string // URL of the Secrets Manager API, "https://vpce-….amazonaws.com", or of what else Source asks
-	Source   string // "aws", "agent", "file:/mnt/secrets", "agent,aws"; package engines has them all
-}
-
 // Options change what a [Connector] does. A nil *Options means all defaults; the
 // DSN's keys win over the options. NewConnector copies what it keeps.
 type Options struct {
-	// Secrets is a cache of the caller's. The DSN may then not carry region,
-	// endpoint or source. Nil means SecretsAt.
+	// Secrets is a cache of the caller's. The DSN may then not carry what a Location has.
+	// Nil means SecretsAt.
 	Secrets Secrets
 
 	// SecretsAt returns the cache for a DSN's location. It is used when Secrets is nil. The
@@ -61,8 +53,10 @@ type Options struct {
 
 	// CheckLocation returns what is wrong with a DSN's location, which is then an
 	// error of NewConnector, ErrBadDSN; it must not quote what may be a secret by
-	// mistake. It is used with SecretsAt. Nil: only SecretsAt's own error, at the first
-	// Connect call. The packages engines/<db> set it.
+	// mistake. It is used with SecretsAt. A DSN that says nothing of it has the zero Location:
+	// a func that returns an error for every other one refuses DSNs that carry a location. Nil:
+	// only SecretsAt's own error, at the first Connect call. Without SecretsAt the packages
+	// engines/<db> check the location as well, after this func.
 	CheckLocation func(Location) error
 
 	// ConnectTimeout bounds one Connect call: reading the secret and all its logins
@@ -172,19 +166,6 @@ func (o *Options) setDefaults(info *Info) {
 func (o *Options) checkSecrets() error {
 	if o.Secrets == nil && o.SecretsAt == nil {
 		return &Error{Op: "make connector", Err: errors.New("options have neither Secrets nor SecretsAt; use the package engines/<db>, which sets them")}
-	}
-	return nil
-}
-
-// checkLocation returns an error for a location that would have no effect, or cannot be one.
-func (o *Options) checkLocation(loc Location) error {
-	if o.Secrets != nil && loc != (Location{}) {
-		return badDSN(errors.New(`parameters "region", "endpoint" and "source" have no effect on Options.Secrets: leave them out, or use Options.SecretsAt`))
-	}
-	if o.Secrets == nil && o.CheckLocation != nil {
-		if err := o.CheckLocation(loc); err != nil {
-			return badDSN(err)
-		}
 	}
 	return nil
 }

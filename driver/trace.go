@@ -54,7 +54,7 @@ type LoginInfo struct {
 	SecretID string
 	Stage    string // version stage that the credentials came from
 	Version  string // id of the version
-	Address  string // host and port dialled
+	Address  string // "host:port", or a list of hosts, a socket's path or `host\INSTANCE` as it was given
 	// Duration, Rejected and Err are set in LoginDone only.
 	Duration time.Duration
 	Rejected bool  // the server rejected the credentials

@@ -40,7 +40,8 @@ var (
 // Cache returns the process's default cache of a location: for Prefetch,
 // Invalidate and Stats. The zero Location is the one of data source names that
 // say nothing; one with several regions is theirs that list the same in the same
-// order. A cache is made at its first use; an environment variable or a
+// order. Each combination of region, endpoint, source, profile, role and external id has a cache
+// and a client of its own. A cache is made at its first use; an environment variable or a
 // source that cannot be used is an error, and the next call tries again.
 func Cache(loc driver.Location) (*secretcache.Cache, error) {
 	if loc.Source == "" {
@@ -86,14 +87,23 @@ func checkLocation(loc driver.Location) error {
 
 // Options returns a copy of opts, which may be nil, with the process's default
 // caches where opts has neither Secrets nor SecretsAt, and with the tokens of
-// Amazon RDS where it has no IAMToken.
+// Amazon RDS where it has no IAMToken. A CheckLocation that it has is asked first.
 func Options(opts *driver.Options) *driver.Options {
 	var o driver.Options
 	if opts != nil {
 		o = *opts
 	}
 	if o.Secrets == nil && o.SecretsAt == nil {
-		o.SecretsAt, o.CheckLocation = secretsAt, checkLocation
+		o.SecretsAt = secretsAt
+		own := o.CheckLocation
+		o.CheckLocation = func(loc driver.Location) error {
+			if own != nil {
+				if err := own(loc); err != nil {
+					return err
+				}
+			}
+			return checkLocation(loc)
+		}
 	}
 	if o.IAMToken == nil {
 		o.IAMToken = iamToken

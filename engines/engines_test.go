@@ -47,6 +47,8 @@ func TestCacheFetchesFromItsLocation(t *testing.T) {
 	}
 }
 
+const role = "arn:aws:iam::123456789012:role/app"
+
 func TestOneCacheForEachLocation(t *testing.T) {
 	at := func(l driver.Location) *secretcache.Cache {
 		t.Helper()
@@ -65,6 +67,11 @@ func TestOneCacheForEachLocation(t *testing.T) {
 		{"again", driver.Location{}, true},
 		{"the default source by name", driver.Location{Source: engines.SourceAWS}, true},
 		{"another region", driver.Location{Region: "us-east-2"}, false},
+		{"a profile", driver.Location{Profile: "p"}, false},
+		{"a role", driver.Location{RoleARN: role}, false},
+		{"a role and a profile", driver.Location{RoleARN: role, Profile: "p"}, false},
+		{"a role and an external id", driver.Location{RoleARN: role, ExternalID: "id"}, false},
+		{"a role for the API after a file", driver.Location{Source: "file:/a,aws", RoleARN: role}, false},
 		{"another endpoint", driver.Location{Endpoint: "https://vpce.example.com"}, false},
 	} {
 		if got := at(tt.loc) == zero; got != tt.same {
@@ -120,6 +127,29 @@ func TestTTLOfTheEnvironment(t *testing.T) {
 	}
 	if got := sm.Calls("GetSecretValue"); got != 3 {
 		t.Errorf("%d calls of GetSecretValue, want 3", got)
+	}
+}
+
+// TestOptionsAskTheCallersCheckFirst: a program may refuse locations that the default caches could have.
+func TestOptionsAskTheCallersCheckFirst(t *testing.T) {
+	refused := errors.New("refused")
+	check := engines.Options(&driver.Options{CheckLocation: func(loc driver.Location) error {
+		if loc.RoleARN != "" {
+			return refused
+		}
+		return nil
+	}}).CheckLocation
+	for _, tt := range []struct {
+		loc  driver.Location
+		want string
+	}{
+		{driver.Location{}, ""},
+		{driver.Location{RoleARN: role}, "refused"},
+		{driver.Location{Source: "carrier-pigeon"}, `"carrier-pigeon" is none of these`},
+	} {
+		if err := check(tt.loc); (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%+v: got %v, want %q", tt.loc, err, tt.want)
+		}
 	}
 }
 

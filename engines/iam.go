@@ -27,6 +27,7 @@ func awsSource(loc driver.Location) *awssm.Source {
 		s = awssm.New(func(o *awssm.Options) {
 			o.Region, o.Regions = awsregion.Split(loc.Region)
 			o.Endpoint = loc.Endpoint
+			o.Profile, o.RoleARN, o.ExternalID = loc.Profile, loc.RoleARN, loc.ExternalID
 		})
 		awsSources[loc] = s
 	}

@@ -39,7 +39,7 @@ type sourceKind struct {
 	arg      string        // what stands behind a colon: "PATH"; empty for none
 	ttl      time.Duration // zero is the cache's default
 	endpoint bool          // it asks a server, whose URL may be given
-	region   bool          // it asks one in a region
+	api      bool          // the server is the API: it is asked in a region, with credentials of ours
 	check    func(arg string) error
 	// make makes the source. One that is not the last of a chain does not wait for a
 	// server to start.
@@ -47,7 +47,7 @@ type sourceKind struct {
 }
 
 var sourceKinds = []sourceKind{
-	{name: SourceAWS, endpoint: true, region: true, make: func(_ string, loc driver.Location, _ bool) secretcache.Source {
+	{name: SourceAWS, endpoint: true, api: true, make: func(_ string, loc driver.Location, _ bool) secretcache.Source {
 		return awsSource(loc)
 	}},
 	{name: SourceAgent, ttl: localTTL, endpoint: true, make: server(agent.New)},
@@ -105,7 +105,6 @@ func newSource(loc driver.Location) (secretcache.Source, time.Duration, error) {
 func parseLocation(loc driver.Location) ([]spec, error) {
 	var specs []spec
 	var names []string
-	servers, regions := 0, 0
 	for _, text := range strings.Split(loc.Source, ",") {
 		kind, arg, err := parseSource(text)
 		if err != nil {
@@ -120,23 +119,41 @@ func parseLocation(loc driver.Location) ([]spec, error) {
 			}
 		}
 		specs, names = append(specs, spec{kind, arg}), append(names, kind.name)
-		if kind.endpoint {
+	}
+	return specs, checkEffect(loc, specs, names)
+}
+
+// checkEffect returns an error if a part of a location has no effect on its sources. In a chain
+// a region and an endpoint are for the source that takes them. A profile and a role are an error
+// where another server is asked, because that one has credentials of its own.
+func checkEffect(loc driver.Location, specs []spec, names []string) error {
+	servers, apis := 0, 0
+	for _, s := range specs {
+		if s.endpoint {
 			servers++
 		}
-		if kind.region {
-			regions++
+		if s.api {
+			apis++
 		}
 	}
-	switch {
-	case loc.Region != "" && regions == 0:
-		return nil, fmt.Errorf(`parameter "region" has no effect on source %q: leave it out`, names)
-	case loc.Endpoint != "" && servers == 0:
-		return nil, fmt.Errorf(`parameter "endpoint" has no effect on source %q: leave it out`, names)
-	case loc.Endpoint != "" && servers > 1:
-		return nil, fmt.Errorf(`parameter "endpoint" is for one server, and source %q asks %d: `+
+	for _, p := range []struct {
+		name, value string
+		effect      bool
+	}{
+		{"region", loc.Region, apis > 0},
+		{"endpoint", loc.Endpoint, servers > 0},
+		{"profile", loc.Profile, apis > 0 && servers == apis},
+		{"roleArn", loc.RoleARN, apis > 0 && servers == apis},
+	} {
+		if p.value != "" && !p.effect {
+			return fmt.Errorf("parameter %q has no effect on source %q: leave it out", p.name, names)
+		}
+	}
+	if loc.Endpoint != "" && servers > 1 {
+		return fmt.Errorf(`parameter "endpoint" is for one server, and source %q asks %d: `+
 			"AWS_ENDPOINT_URL_SECRETS_MANAGER sets the API's", names, servers)
 	}
-	return specs, nil
+	return nil
 }
 
 // shorter returns the shorter of two TTLs, of which zero is the cache's default.

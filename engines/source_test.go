@@ -171,6 +171,13 @@ func TestSourcesThatCannotBe(t *testing.T) {
 		{driver.Location{Source: "agent", Region: "us-west-2"}, `"region" has no effect`},
 		{driver.Location{Source: "file:/a", Region: "us-west-2"}, `"region" has no effect`},
 		{driver.Location{Source: "env:A", Endpoint: "http://127.0.0.1:1"}, `"endpoint" has no effect`},
+		{driver.Location{Source: "agent", Profile: "p"}, `"profile" has no effect on source ["agent"]`},
+		{driver.Location{Source: "extension", RoleARN: role}, `"roleArn" has no effect`},
+		{driver.Location{Source: "file:/a", RoleARN: role}, `"roleArn" has no effect`},
+		{driver.Location{Source: "env:A", Profile: "p"}, `"profile" has no effect`},
+		// The agent would answer with its own credentials.
+		{driver.Location{Source: "agent,aws", RoleARN: role}, `"roleArn" has no effect`},
+		{driver.Location{Source: "aws,extension", Profile: "p"}, `"profile" has no effect`},
 		{driver.Location{Source: "agent,aws", Endpoint: "http://127.0.0.1:1"}, "AWS_ENDPOINT_URL_SECRETS_MANAGER"},
 	} {
 		_, err := engines.Cache(tt.loc)

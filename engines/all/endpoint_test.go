@@ -143,8 +143,9 @@ func TestEndpoint(t *testing.T) {
 // a host, a port or a database that a URL or a connection string would read something
 // else out of ends before a login, wherever it is from.
 func TestInjection(t *testing.T) {
-	hosts := []string{"evil.com:3306/x?allowLoadLocalInfile=true#", "h?sslmode=disable", "h/x", "u:p@h", "u@h", "h#x", "h&x=y", "h;encrypt=disable", "h,evil.com",
-		"h:3306", "h ", " h", "h x", "h'x", `h"x`, `h\x`, "h)(PORT=1", "(h", "{h}", "tcp(h", "h\nx", "h\x00x", "-h", "[h]", "[::1", "::1]", "::1:x", "fe80::1%eth0/x", "%68", "hä", strings.Repeat("h", 256)}
+	hosts := []string{"evil.com:3306/x?allowLoadLocalInfile=true#", "h?sslmode=disable", "h/x", "u:p@h", "u@h", "h#x", "h&x=y", "h;encrypt=disable",
+		"h,evil.com/x?tls=false", "h,u@evil.com", "h,", ",h", "h,1433", "/x?tls=false", "/x)/y", "/x y", "/x,/y", "/x@y", `/x\y`, `h\x;encrypt=disable`, `h\`, `\x`, `h,g\x`,
+		"h:3306", "h ", " h", "h x", "h'x", `h"x`, "h)(PORT=1", "(h", "{h}", "tcp(h", "h\nx", "h\x00x", "-h", "[h]", "[::1", "::1]", "::1:x", "fe80::1%eth0/x", "%68", "hä", strings.Repeat("h", 256)}
 	ports := []any{"3306;inject", "3306/x", "3306?x=y", "3306 ", " 3306", "+3306", "-1", "0", "65536", "0x50", "1e3", 0, 65536, -1, 3306.5, true, []int{3306}}
 	databases := []string{"db#fragment", "db?sslmode=disable", "db&x=y", "db;encrypt=disable", "db/x", "db\nx", "db\x00"}
 	for _, engine := range prepared() {
@@ -179,6 +180,37 @@ func TestInjection(t *testing.T) {
 				continue // other forms of a URL
 			}
 			refused(fmt.Sprintf(urls[name].full, host, "db"), nil, driver.ErrBadDSN, "")
+		}
+	}
+}
+
+// TestHostForms: a list, a Unix socket and an instance go to the engines that have them, and are a
+// clear error of the others, in the data source name and in the secret.
+func TestHostForms(t *testing.T) {
+	takes := map[string]string{
+		"postgres list": "h1,h2:5433|1111|secretdb", "postgres socket": "/run/x|1111|secretdb",
+		"mysql socket": "/run/x|1111|secretdb", "mariadb socket": "/run/x|1111|secretdb",
+		"sqlserver instance": `h\I|1111|secretdb`,
+	}
+	for _, engine := range prepared() {
+		for form, c := range map[string]struct{ host, says string }{
+			"list": {"h1,h2:5433", "list of hosts"}, "socket": {"/run/x", "Unix socket"}, "instance": {`h\I`, "instance"},
+		} {
+			name := engine.Info().Name
+			want, taken := takes[name+" "+form]
+			full := map[string]any{"host": "secret.test", "port": 1111, "dbname": "secretdb"}
+			for dsn, kind := range map[string]error{"app?host=" + c.host: driver.ErrBadDSN, "app": driver.ErrMalformedSecret} {
+				if kind == driver.ErrMalformedSecret {
+					full["host"] = c.host
+				}
+				where, logins, err := connectOnce(t, engine, dsn, full)
+				switch {
+				case taken && (err != nil || where != want || logins != 1):
+					t.Errorf("%s: %s with host %v: %d logins to %s, %v, want one to %s", name, dsn, full["host"], logins, where, err, want)
+				case !taken && (!errors.Is(err, kind) || logins != 0 || !strings.Contains(err.Error(), c.says) || !strings.Contains(err.Error(), "the driver for "+name)):
+					t.Errorf("%s: %s with host %v: %d logins, %v, want %v about %s", name, dsn, full["host"], logins, err, kind, c.says)
+				}
+			}
 		}
 	}
 }

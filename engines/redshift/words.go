@@ -237,7 +237,7 @@ var absent = map[string]string{
 		accesskeyid allowdbuseroverride app_id app_name authprofile autocreate client_id client_secret clusterid
 		dbgroups dbgroupsfilter dbuser endpointurl forcelowercase groupfederation iamdisablecache iamduration
 		identity_namespace idc_client_display_name idc_region idp_host idp_port idp_response_timeout idp_tenant inifile
-		inisection issuer_url listen_port login_url logintorp partner_spid plugin_name preferred_role profile
+		inisection issuer_url listen_port login_url logintorp partner_spid plugin_name preferred_role
 		providername rolearn rolesessionname scope secretaccesskey serverlessacctid serverlessworkgroup sessiontoken
 		stsendpointurl token token_type webidentitytoken`,
 	toLogger: `logpath maxlogfilecount maxlogfilesize`,

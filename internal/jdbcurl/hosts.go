@@ -4,9 +4,63 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 )
 
 var errPort = errors.New("the port is not a number from 1 to 65535")
+
+// A Form is what a host may be.
+type Form int
+
+const (
+	Name     Form = iota // a name or an IP address
+	List                 // "h1,h2:5433"
+	Socket               // "/run/mysqld/mysqld.sock", or the directory of one
+	Instance             // `host\INSTANCE`
+)
+
+// FormOf returns the form that a host has. It may be malformed all the same.
+func FormOf(host string) Form {
+	switch {
+	case strings.HasPrefix(host, "/"):
+		return Socket
+	case strings.Contains(host, `\`):
+		return Instance
+	case strings.Contains(host, ","):
+		return List
+	}
+	return Name
+}
+
+// CheckSocket checks the path of a Unix socket, or of its directory. It is absolute and has
+// letters, digits and a few others, of which none means anything in a list of hosts or in a
+// connection string.
+func CheckSocket(path string) error {
+	if FormOf(path) != Socket || len(path) > 255 || strings.IndexFunc(path, func(r rune) bool {
+		return !strings.ContainsRune("/._-~+:", r) && !isLetterOrDigit(r)
+	}) >= 0 {
+		return errors.New(`it is not the path of a Unix socket, which has letters, digits and the characters "/._-~+:"`)
+	}
+	return nil
+}
+
+// CutInstance splits `host\INSTANCE`. The instance is empty if there is none.
+func CutInstance(host string) (name, instance string) {
+	name, instance, _ = strings.Cut(host, `\`)
+	return name, instance
+}
+
+// IsInstance reports whether s may be the name of a SQL Server instance: letters, digits and a
+// few others, of which none means anything in a list.
+func IsInstance(s string) bool {
+	return s != "" && len(s) <= 64 && utf8.ValidString(s) && strings.IndexFunc(s, func(r rune) bool {
+		return !strings.ContainsRune("_$#&-", r) && !isLetterOrDigit(r) && r < 0xc0
+	}) < 0
+}
+
+func isLetterOrDigit(r rune) bool {
+	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9'
+}
 
 // CheckAddress checks the host and the port that a secret, a data source name or a URL
 // says. The host is one that ParseHost takes.

@@ -168,8 +168,7 @@ func ParseHost(host string) (string, error) {
 		host, name = a.String(), a.Zone()
 	}
 	if host == "" || len(host) > 255 || host[0] == '-' || strings.IndexFunc(name, func(r rune) bool {
-		return !(r == '.' || r == '-' || r == '_' ||
-			'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9')
+		return r != '.' && r != '-' && r != '_' && !isLetterOrDigit(r)
 	}) >= 0 {
 		return "", errors.New("the host is neither a name nor an IP address")
 	}

@@ -93,7 +93,7 @@ func (s *Source) do(ctx context.Context, op, id string, rt route, call callFunc)
 		}
 		// Another fetch may have found out meanwhile that the first region is down.
 		stay := func() bool { return !p.first || i > 0 || !s.failover.moved(rt.region, region) }
-		report := func(f *failure) { secretcache.AttemptFailed(ctx, f.in(op, id, region)) }
+		report := func(f *failure) { secretcache.AttemptFailed(ctx, f.in(s, op, id, region)) }
 
 		f := s.try(ctx, p, shareEnd(ctx, len(order)-i), attempts, stay, call, report)
 		if f.works(p) {
@@ -104,16 +104,16 @@ func (s *Source) do(ctx context.Context, op, id string, rt route, call callFunc)
 			return nil
 		case f.class == ended:
 			f.prev = cmp.Or(f.prev, primary)
-			return f.in(op, id, region).and(others)
+			return f.in(s, op, id, region).and(others)
 		case f.final(p):
-			return f.in(op, id, region)
+			return f.in(s, op, id, region)
 		case p.first:
 			primary = f
 		default:
-			others = append(others, f.in(op, id, region))
+			others = append(others, f.in(s, op, id, region))
 		}
 	}
-	return primary.in(op, id, rt.region).and(others)
+	return primary.in(s, op, id, rt.region).and(others)
 }
 
 // shareEnd is when a region's share of the time is over, with left regions to go

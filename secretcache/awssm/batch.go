@@ -48,7 +48,7 @@ func (s *Source) FetchBatch(ctx context.Context, ids []string) []secretcache.Res
 	for i, id := range ids {
 		rt, err := s.route(ctx, id)
 		if err != nil {
-			b.fail(i, err.in(opBatch, id, rt.region))
+			b.fail(i, err.in(s, opBatch, id, rt.region))
 			continue
 		}
 		if s.o.Client != nil {
@@ -165,7 +165,7 @@ func (b *batch) take(ctx context.Context, i int, rt route, out *secretsmanager.B
 		})}
 	case v == nil && e != nil && from.first:
 		f := failureOf(e)
-		failed := f.in(opBatch, id, rt.region)
+		failed := f.in(b.s, opBatch, id, rt.region)
 		if !f.retry {
 			b.fail(i, failed)
 			return

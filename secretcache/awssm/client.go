@@ -17,7 +17,9 @@ import (
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials/endpointcreds"
+	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go/logging"
 	"github.com/aws/smithy-go/middleware"
 
@@ -105,18 +107,39 @@ func (s *Source) loadConfig(ctx context.Context, region string) (aws.Config, err
 		config.WithEndpointCredentialOptions(func(o *endpointcreds.Options) { o.HTTPClient = client }),
 		config.WithLogger(logging.Nop{}),
 	}
+	if s.o.Profile != "" {
+		options = append(options, config.WithSharedConfigProfile(s.o.Profile))
+	}
 	if r := cmp.Or(s.o.Region, envRegion()); r != "" {
 		options = append(options, config.WithRegion(r))
 	}
 	cfg, err := config.LoadDefaultConfig(ctx, options...)
-	if err != nil || cfg.Region != "" {
-		return cfg, err
-	}
-	if region = cmp.Or(region, first(s.o.Regions)); region != "" {
+	own := cfg.Region
+	if region = cmp.Or(region, first(s.o.Regions)); err == nil && own == "" && region != "" {
 		cfg, err = config.LoadDefaultConfig(ctx, append(options, config.WithRegion(region))...)
-		cfg.Region = ""
 	}
+	if err == nil && s.o.RoleARN != "" {
+		s.assumeRole(&cfg)
+	}
+	cfg.Region = own
 	return cfg, err
+}
+
+// assumeRole has a configuration, which has a region if one is known, use the role's credentials
+// in place of its own.
+func (s *Source) assumeRole(cfg *aws.Config) {
+	client := sts.NewFromConfig(*cfg, func(o *sts.Options) {
+		if o.BaseEndpoint != nil { // as in newRegional
+			o.EndpointOptions.UseFIPSEndpoint = aws.FIPSEndpointStateUnset
+			o.EndpointOptions.UseDualStackEndpoint = aws.DualStackEndpointStateUnset
+		}
+	})
+	cfg.Credentials = aws.NewCredentialsCache(stscreds.NewAssumeRoleProvider(client, s.o.RoleARN, func(o *stscreds.AssumeRoleOptions) {
+		o.RoleSessionName = "sqlsecrets" // for CloudTrail
+		if s.o.ExternalID != "" {
+			o.ExternalID = aws.String(s.o.ExternalID)
+		}
+	}))
 }
 
 // A regional is a region's client.

@@ -242,6 +242,7 @@ func TestAssumedRoles(t *testing.T) {
 			KeyID: awsrecorder.RoleKeyID, Token: awsrecorder.RoleToken, Region: region, Service: "secretsmanager",
 		}
 	}
+	asRole := func(o *awssm.Options) { o.RoleARN = roleARN }
 	const cnRole = "arn:aws-cn:iam::123456789012:role/app"
 	for _, tt := range []struct {
 		name string
@@ -286,6 +287,35 @@ func TestAssumedRoles(t *testing.T) {
 			want: []awsrecorder.Request{assume(vpceSTS+"/", "us-west-2"), get(vpce+"/", "us-west-2", "prod/app")},
 		},
 		{
+			name: "role of the option", env: static("AWS_REGION", "us-west-2"), opts: asRole, id: "prod/app",
+			want: []awsrecorder.Request{assume("https://sts.us-west-2.amazonaws.com/", "us-west-2"), get(usWest, "us-west-2", "prod/app")},
+		},
+		{
+			name: "role of the option, where only the ARN says the region", env: static(), opts: asRole, id: otherARN,
+			want: []awsrecorder.Request{assume("https://sts.us-east-1.amazonaws.com/", "us-east-1"), get("https://secretsmanager.us-east-1.amazonaws.com/", "us-east-1", otherARN)},
+		},
+		{
+			name: "role of the option by a profile, whatever the environment has", env: map[string]string{"AWS_ACCESS_KEY_ID": "AKIDOTHER", "AWS_SECRET_ACCESS_KEY": "x", "AWS_REGION": "us-west-2"}, file: profile,
+			opts: func(o *awssm.Options) { o.Profile, o.RoleARN = "base", roleARN }, id: "prod/app",
+			want: []awsrecorder.Request{assume("https://sts.us-west-2.amazonaws.com/", "us-west-2"), get(usWest, "us-west-2", "prod/app")},
+		},
+		{
+			name: "profile of the option with a role of its own", env: static(), file: profile, opts: func(o *awssm.Options) { o.Profile = "app" }, id: "prod/app",
+			want: []awsrecorder.Request{assume("https://sts.us-west-2.amazonaws.com/", "us-west-2"), get(usWest, "us-west-2", "prod/app")},
+		},
+		{
+			name: "role of the option, FIPS", env: static("AWS_REGION", "us-west-2", "AWS_USE_FIPS_ENDPOINT", "true"), opts: asRole, id: "prod/app",
+			want: []awsrecorder.Request{assume("https://sts-fips.us-west-2.amazonaws.com/", "us-west-2"), get("https://secretsmanager-fips.us-west-2.amazonaws.com/", "us-west-2", "prod/app")},
+		},
+		{
+			name: "role of the option, URL of STS and FIPS", env: static("AWS_REGION", "us-west-2", "AWS_ENDPOINT_URL_STS", vpceSTS, "AWS_USE_FIPS_ENDPOINT", "true"), opts: asRole, id: "prod/app",
+			want: []awsrecorder.Request{assume(vpceSTS+"/", "us-west-2"), get("https://secretsmanager-fips.us-west-2.amazonaws.com/", "us-west-2", "prod/app")},
+		},
+		{
+			name: "role of the option, URL of all services", env: static("AWS_REGION", "us-west-2", "AWS_ENDPOINT_URL", "https://all.example.com"), opts: asRole, id: "prod/app",
+			want: []awsrecorder.Request{assume("https://all.example.com/", "us-west-2"), get("https://all.example.com/", "us-west-2", "prod/app")},
+		},
+		{
 			name: "web identity", env: with(identity, "AWS_REGION", "us-west-2"), id: "prod/app",
 			want: []awsrecorder.Request{web("https://sts.us-west-2.amazonaws.com/", roleARN), get(usWest, "us-west-2", "prod/app")},
 		},
@@ -313,6 +343,49 @@ func TestAssumedRoles(t *testing.T) {
 			last := tt.want[len(tt.want)-1]
 			checkSent(t, recorder.Take(), append(slices.Clone(tt.want), last, last)...)
 		})
+	}
+}
+
+// TestErrorsNameTheProfileAndTheRole: whether they are wrong, or may not read the secret.
+func TestErrorsNameTheProfileAndTheRole(t *testing.T) {
+	const roleARN, file = "arn:aws:iam::123456789012:role/app", "[profile app]\naws_access_key_id = " + awsrecorder.KeyID + "\naws_secret_access_key = " + awsrecorder.SecretKey + "\n"
+	for _, tt := range []struct {
+		name, refuse string
+		opts         func(*awssm.Options)
+		want         []string
+	}{
+		{"no such profile", "", func(o *awssm.Options) { o.Profile = "nosuch" }, []string{`with profile "nosuch": load the SDK's configuration: `, "profile"}},
+		{"role that cannot be assumed", "sts.us-west-2.amazonaws.com", func(o *awssm.Options) { o.RoleARN = roleARN }, []string{"with role " + roleARN + ": get AWS credentials from AssumeRole of AWS STS: "}},
+		{"service", "secretsmanager.us-west-2.amazonaws.com", func(o *awssm.Options) { o.Profile, o.RoleARN = "app", roleARN }, []string{"in us-west-2 with role " + roleARN + `, profile "app": status 503`}},
+		{"neither", "secretsmanager.us-west-2.amazonaws.com", nil, []string{"in us-west-2: status 503"}},
+		{"external id alone", "", func(o *awssm.Options) { o.ExternalID = "id" }, []string{"ExternalID has no effect without Options.RoleARN"}},
+		{"configuration in code", "", func(o *awssm.Options) { inMemory("us-west-2")(o); o.RoleARN = roleARN }, []string{"no effect on Options.Config"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			recorded(t, static("AWS_REGION", "us-west-2", "AWS_MAX_ATTEMPTS", "1"), file)
+			recorder.Refuse(tt.refuse)
+			t.Cleanup(func() { recorder.Refuse("") })
+			_, err := awssm.New(tt.opts).Fetch(t.Context(), "prod/app", "")
+			for _, want := range tt.want {
+				if err == nil || !strings.Contains(err.Error(), want) {
+					t.Errorf("got %v, want …%s…", err, want)
+				}
+			}
+		})
+	}
+}
+
+// TestTheExternalIDIsSent, and the name of the session, which is in CloudTrail's records.
+func TestTheExternalIDIsSent(t *testing.T) {
+	recorded(t, static("AWS_REGION", "us-west-2"), "")
+	_, err := awssm.New(func(o *awssm.Options) {
+		o.RoleARN, o.ExternalID = "arn:aws:iam::123456789012:role/app", "the-id"
+	}).Fetch(t.Context(), "prod/app", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if sent := recorder.Take()[0].Params; sent["ExternalId"] != "the-id" || sent["RoleSessionName"] != "sqlsecrets" {
+		t.Errorf("sent %v", sent)
 	}
 }
 

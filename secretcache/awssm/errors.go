@@ -27,6 +27,7 @@ type Error struct {
 	Op       string // the operation of the API: "GetSecretValue", "BatchGetSecretValue"; or "sign RDS token"
 	SecretID string // as it was asked for; empty if it is not a secret's id
 	Region   string // that was asked; empty if it is not known
+	As       string // the profile and the role of Options, for people: `role arn:…, profile "app"`; empty without
 	Kind     error  // the sentinel of secretcache that applies, or nil
 	Err      error  // the cause, of which errors.As finds the parts
 }
@@ -40,6 +41,9 @@ func (e *Error) Error() string {
 	}
 	if e.Region != "" {
 		b.WriteString(" in " + e.Region)
+	}
+	if e.As != "" {
+		b.WriteString(" with " + e.As)
 	}
 	b.WriteString(": " + e.reason())
 	return b.String()
@@ -64,7 +68,7 @@ func (e *Error) Unwrap() []error {
 }
 
 // in returns the error of a failure, nil for nil.
-func (f *failure) in(op, id, region string) *Error {
+func (f *failure) in(s *Source, op, id, region string) *Error {
 	if f == nil {
 		return nil
 	}
@@ -78,7 +82,7 @@ func (f *failure) in(op, id, region string) *Error {
 	case f.attempts > 1 && f.class != ended:
 		c = c.with(c.text + " (" + strconv.Itoa(f.attempts) + " attempts)")
 	}
-	return &Error{Op: op, SecretID: id, Region: region, Kind: f.kind, Err: c}
+	return &Error{Op: op, SecretID: id, Region: region, As: s.o.as(), Kind: f.kind, Err: c}
 }
 
 func (f *failure) reason() string {

@@ -41,3 +41,15 @@ func ExampleNew_replicas() {
 	secret, err := source.Fetch(ctx, "prod/app/db", secretcache.StageCurrent)
 	fmt.Println(secret, err)
 }
+
+// A program reads secrets of another account by a role there, which it assumes with the
+// credentials of a profile.
+func ExampleNew_role() {
+	cache := secretcache.New(awssm.New(func(o *awssm.Options) {
+		o.Region = "us-west-2"
+		o.Profile = "base"
+		o.RoleARN = "arn:aws:iam::999988887777:role/reader"
+		o.ExternalID = "4711"
+	}), nil)
+	defer cache.Close()
+}

@@ -40,16 +40,16 @@ func (s *Source) RDSToken(ctx context.Context, region, host string, port int, us
 	}
 	rt, f := s.routeTo(ctx, region)
 	if f != nil {
-		return "", time.Time{}, f.in(opToken, "", rt.region)
+		return "", time.Time{}, f.in(s, opToken, "", rt.region)
 	}
 	creds, f := s.retrieve(ctx, rt.cfg)
 	if f != nil {
-		return "", time.Time{}, f.in(opToken, "", rt.region)
+		return "", time.Time{}, f.in(s, opToken, "", rt.region)
 	}
 	now := time.Now()
 	token, err = signRDS(ctx, creds, rt.region, net.JoinHostPort(host, strconv.Itoa(port)), user, now)
 	if err != nil {
-		return "", time.Time{}, (&failure{class: local, cause: &cause{text: err.Error()}}).in(opToken, "", rt.region)
+		return "", time.Time{}, (&failure{class: local, cause: &cause{text: err.Error()}}).in(s, opToken, "", rt.region)
 	}
 	expires = now.Add(rdsTokenLife)
 	if creds.CanExpire && creds.Expires.Before(expires) {

@@ -63,6 +63,7 @@ import (
 	"os"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -129,15 +130,28 @@ type Options struct {
 	// may just not be replicated there; only ErrNoVersion counts.
 	Regions []string
 
-	// Config is the SDK's configuration. New copies it. Nil: the SDK's default
+	// Profile is the profile of the shared AWS configuration whose credentials, region and
+	// other settings are used. Unlike AWS_PROFILE it takes precedence over credentials of the
+	// environment; a region of the environment takes precedence over its own. Empty: the
+	// SDK's default.
+	Profile string
+
+	// RoleARN is a role to assume for all calls, with the credentials that there are without
+	// it. The security token service is that of Region or the configuration's region, else of
+	// the first secret's. Empty: none.
+	RoleARN string
+	// ExternalID is what the role's trust policy may ask for. It is an error without RoleARN.
+	ExternalID string
+
+	// Config is the SDK's configuration. Profile and RoleARN are errors with it. New copies it. Nil: the SDK's default
 	// configuration is loaded at the first fetch, and again at the next one if that
 	// failed. Its Retryer is not used, of its retry settings only RetryMaxAttempts.
 	// Its Logger gets no body of a response, whatever its ClientLogMode says, and of
 	// errors that may quote one only the type. Without a Config the SDK logs nothing.
 	Config *aws.Config
 
-	// Client makes all calls, as it is: Region, Endpoint, Regions and Config are
-	// then not used. Its errors are taken as final, since it has its own retries;
+	// Client makes all calls, as it is: Region, Endpoint, Regions, Config, Profile, RoleARN
+	// and ExternalID are then not used. Its errors are taken as final, since it has its own retries;
 	// only a call that takes longer than AttemptTimeout is repeated. Nil: a client
 	// per region, made when it is needed.
 	Client Client
@@ -224,7 +238,33 @@ func check(o *Options) error {
 			return errors.New("endpoint is not a URL like https://host")
 		}
 	}
+	return checkIdentity(o)
+}
+
+// checkIdentity says what is wrong with the profile and the role.
+func checkIdentity(o *Options) error {
+	switch {
+	case o.Config != nil && o.Profile+o.RoleARN != "":
+		return errors.New("Options.Profile and RoleARN have no effect on Options.Config, which has credentials")
+	case o.ExternalID != "" && o.RoleARN == "":
+		return errors.New("Options.ExternalID has no effect without Options.RoleARN")
+	}
 	return nil
+}
+
+// as says whose credentials are used, as far as the options do.
+func (o *Options) as() string {
+	var parts []string
+	if o.Client != nil {
+		return "" // it has its own
+	}
+	if o.RoleARN != "" {
+		parts = append(parts, "role "+o.RoleARN)
+	}
+	if o.Profile != "" {
+		parts = append(parts, "profile "+strconv.Quote(o.Profile))
+	}
+	return strings.Join(parts, ", ")
 }
 
 // String returns the package's name. It shows nothing of the options.
@@ -250,7 +290,7 @@ func (s *Source) Fetch(ctx context.Context, id, stage string) (*secretcache.Secr
 func (s *Source) fetch(ctx context.Context, id, stage string) (*secretcache.Secret, *Error) {
 	rt, ferr := s.route(ctx, id)
 	if ferr != nil {
-		return nil, ferr.in(opGet, id, rt.region)
+		return nil, ferr.in(s, opGet, id, rt.region)
 	}
 	var secret *secretcache.Secret
 	err := s.do(ctx, opGet, id, rt, func(ctx context.Context, p *place) error {

@@ -21,6 +21,11 @@
 // For logins by tokens of AWS IAM (auth=iam), nothing said and preferred mean true, false is
 // an error, and allowCleartextPasswords is true.
 //
+// # Unix sockets
+//
+// A host that begins with "/" is the path of the server's Unix socket. There is no TLS on it,
+// and what requires TLS is an error.
+//
 // # Logging
 //
 // The driver prints to stderr where a server hangs up. An [Engine] keeps it silent
@@ -76,6 +81,7 @@ func (e Engine) Info() driver.Info {
 			return s == "mysql" || s == "mariadb" || s == "aurora" || s == "aurora-mysql"
 		},
 		Port:             3306,
+		HostSocket:       true,
 		ClosesSuperseded: hasConnCheck,
 		Files:            files,
 		TurnsTLSOff:      turnsTLSOff,

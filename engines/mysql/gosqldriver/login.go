@@ -36,14 +36,15 @@ func (e Engine) Prepare(ep driver.Endpoint) (driver.Login, error) {
 	if err := e.CheckParams(ep.Params); err != nil {
 		return nil, err
 	}
-	if err := jdbcurl.CheckAddress(ep.Host, ep.Port); err != nil {
+	at, err := addressOf(ep)
+	if err != nil {
 		return nil, err
 	}
-	mode := tlsMode(ep.Params)
-	if mode == modePreferred && ep.Encrypt {
-		mode = modeSkipVerify
+	mode, err := endpointMode(ep)
+	if err != nil {
+		return nil, err
 	}
-	config, err := parse(ep, mode)
+	config, err := parse(ep, at, mode)
 	if err != nil {
 		return nil, err
 	}
@@ -56,8 +57,21 @@ func (e Engine) Prepare(ep driver.Endpoint) (driver.Login, error) {
 	return &login{e.Configure, config}, nil
 }
 
+// An address is where a server is, as the driver writes it.
+type address struct{ net, addr string }
+
+// addressOf returns where an endpoint is: a host and a port, or the path of a Unix socket.
+func addressOf(ep driver.Endpoint) (address, error) {
+	if isSocket(ep.Host) {
+		return address{"unix", ep.Host}, jdbcurl.CheckSocket(ep.Host)
+	}
+	return address{"tcp", net.JoinHostPort(ep.Host, strconv.Itoa(ep.Port))}, jdbcurl.CheckAddress(ep.Host, ep.Port)
+}
+
+func isSocket(host string) bool { return jdbcurl.FormOf(host) == jdbcurl.Socket }
+
 // parse has the driver parse a data source name with everything but credentials.
-func parse(ep driver.Endpoint, tlsMode string) (*gomysql.Config, error) {
+func parse(ep driver.Endpoint, at address, tlsMode string) (*gomysql.Config, error) {
 	values := map[string]string{}
 	for name, value := range ep.Params {
 		if !params[name].File { // which the driver would take for variables
@@ -71,8 +85,7 @@ func parse(ep driver.Endpoint, tlsMode string) (*gomysql.Config, error) {
 			return nil, errors.New(`parameter "loc": no time zone of that name is installed`)
 		}
 	}
-	addr := net.JoinHostPort(ep.Host, strconv.Itoa(ep.Port))
-	config, err := gomysql.ParseDSN("tcp(" + addr + ")/" + url.PathEscape(ep.Database) + "?" + query(values))
+	config, err := gomysql.ParseDSN(at.net + "(" + at.addr + ")/" + url.PathEscape(ep.Database) + "?" + query(values))
 	if err != nil {
 		// The driver's errors quote values.
 		if strings.Contains(err.Error(), "unsafe collations") {
@@ -80,7 +93,7 @@ func parse(ep driver.Endpoint, tlsMode string) (*gomysql.Config, error) {
 		}
 		return nil, errors.New("go-sql-driver/mysql does not take the parameters")
 	}
-	if config.Net != "tcp" || config.Addr != addr || config.DBName != ep.Database || config.User != "" || config.Passwd != "" {
+	if config.Net != at.net || config.Addr != at.addr || config.DBName != ep.Database || config.User != "" || config.Passwd != "" {
 		return nil, errors.New("go-sql-driver/mysql reads another address or database out of the parameters")
 	}
 	return config, nil

@@ -67,6 +67,31 @@ func isRegistered(mode string) bool {
 	return true
 }
 
+// endpointMode returns what an endpoint says about TLS. On a Unix socket there is none, and it
+// is an error if something requires it.
+func endpointMode(ep driver.Endpoint) (string, error) {
+	mode := tlsMode(ep.Params)
+	by := ""
+	switch {
+	case mode == modeFalse:
+	case mode != modePreferred && ep.Params["tls"] != "":
+		by = `parameter "tls"`
+	case mode != modePreferred:
+		by = fmt.Sprintf("parameter %q or %q", paramCA, paramCert)
+	case ep.TLS != nil:
+		by = "driver.Options.TLS"
+	case ep.Encrypt:
+		by, mode = `the secret's "ssl"`, modeSkipVerify
+	}
+	switch {
+	case !isSocket(ep.Host):
+		return mode, nil
+	case by == "":
+		return modeFalse, nil
+	}
+	return "", fmt.Errorf("%s requires TLS, and a connection by a Unix socket has none: give a host, or tls=false", by)
+}
+
 // turnsTLSOff is Info.TurnsTLSOff.
 func turnsTLSOff(params map[string]string) bool { return tlsMode(params) == modeFalse }
 

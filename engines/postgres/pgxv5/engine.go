@@ -26,7 +26,7 @@
 //
 // # Several hosts
 //
-// A JDBC URL may have a list of hosts. They are tried in order, and a host's
+// A JDBC URL, "host" and the secret may have a list of hosts, "h1,h2:5433". They are tried in order, and a host's
 // addresses likewise, with one login each, until one is up and is what
 // target_session_attrs asks for. A server's error ends the search, above all
 // rejected credentials, which the next host would only reject again; but not
@@ -35,6 +35,11 @@
 // https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-MULTIPLE-HOSTS.
 // A host that does not answer gets its share of the time that is left, but not
 // less than 2 s.
+//
+// # Unix sockets
+//
+// A host that begins with "/" is the directory of a Unix socket, in which the server's is
+// .s.PGSQL.PORT. There is no TLS on it, and what requires TLS is an error.
 package pgxv5
 
 import (
@@ -85,6 +90,8 @@ func (e Engine) Info() driver.Info {
 		},
 		Port:             5432,
 		Database:         "postgres",
+		HostList:         true,
+		HostSocket:       true,
 		ClosesSuperseded: true,
 		Files:            files,
 		TurnsTLSOff:      turnsTLSOff,

@@ -3,6 +3,7 @@ package pgxv5
 import (
 	"strings"
 
+	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/internal/jdbcurl"
 )
 
@@ -17,3 +18,17 @@ func parseAuthority(s string) (host string, port int, err error) {
 	}
 	return s, 0, nil
 }
+
+// addresses returns where an endpoint is: a host, those of a list, or the directory of a Unix
+// socket, whose file's name pgx makes of the port.
+func addresses(ep driver.Endpoint) ([]jdbcurl.Address, error) {
+	if !isSocket(ep.Host) {
+		return jdbcurl.SplitAddresses(ep.Host, ep.Port)
+	}
+	if err := jdbcurl.CheckSocket(ep.Host); err != nil {
+		return nil, err
+	}
+	return []jdbcurl.Address{{Host: ep.Host, Port: ep.Port}}, nil
+}
+
+func isSocket(host string) bool { return jdbcurl.FormOf(host) == jdbcurl.Socket }

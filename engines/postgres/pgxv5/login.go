@@ -42,13 +42,16 @@ func (e Engine) Prepare(ep driver.Endpoint) (driver.Login, error) {
 	if err := e.CheckParams(ep.Params); err != nil {
 		return nil, err
 	}
-	addrs, err := jdbcurl.SplitAddresses(ep.Host, ep.Port)
+	addrs, err := addresses(ep)
 	if err != nil {
 		return nil, err
 	}
 	t, err := newTLSSettings(ep)
 	if err != nil {
 		return nil, err
+	}
+	if isSocket(ep.Host) && t.required { // pgx would connect without, as libpq does
+		return nil, fmt.Errorf("%s requires TLS, and a connection by a Unix socket has none: give a host, or sslmode=disable", t.askedBy)
 	}
 	l := &login{engine: e}
 	for _, a := range addrs {
@@ -214,10 +217,7 @@ func (l *login) attempts(ctx context.Context) iter.Seq2[*attempt, error] {
 				yield(nil, err)
 				return
 			}
-			addrs, err := config.LookupFunc(ctx, config.Host)
-			if err == nil && len(addrs) == 0 {
-				err = errors.New("no addresses")
-			}
+			addrs, err := lookUp(ctx, config)
 			if err != nil && !yield(nil, fmt.Errorf("hostname resolving error: %w", clean(err))) {
 				return
 			}
@@ -237,6 +237,18 @@ func (l *login) attempts(ctx context.Context) iter.Seq2[*attempt, error] {
 			}
 		}
 	}
+}
+
+// lookUp returns the addresses of a host. Those of a Unix socket are not asked for.
+func lookUp(ctx context.Context, config *pgx.ConnConfig) ([]string, error) {
+	if isSocket(config.Host) {
+		return []string{config.Host}, nil
+	}
+	addrs, err := config.LookupFunc(ctx, config.Host)
+	if err == nil && len(addrs) == 0 {
+		err = errors.New("no addresses")
+	}
+	return addrs, err
 }
 
 // configuration returns that of a host, and whether a login may do without TLS if the server has

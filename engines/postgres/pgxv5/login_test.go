@@ -453,7 +453,7 @@ func TestPrepareFails(t *testing.T) {
 		{"authorities", driver.Endpoint{Host: "h", Port: 1, Params: pairs("sslmode", "verify-full", "sslrootcert", "/no/such/file")}, "sslrootcert: open /no/such/file: no such file"},
 		{"not a certificate", driver.Endpoint{Host: "h", Port: 1, Params: pairs("sslmode", "verify-full", "sslrootcert", "login_test.go")}, "sslrootcert: login_test.go: "},
 		{"no host", driver.Endpoint{Port: 1}, "host"},
-		{"socket", driver.Endpoint{Host: "/var/run/postgresql", Port: 1}, "host"},
+		{"no socket", driver.Endpoint{Host: "/var/run/x,/var/run/y", Port: 1}, "Unix socket"},
 		{"injection", driver.Endpoint{Host: "h' sslmode='disable", Port: 1}, "host"},
 		{"list with an empty host", driver.Endpoint{Host: "h,", Port: 1}, "host"},
 		{"port", driver.Endpoint{Host: "h", Port: 65536}, "port"},

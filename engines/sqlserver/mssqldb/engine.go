@@ -79,9 +79,10 @@ func (e Engine) Info() driver.Info {
 			// RDS has sqlserver-ee, -se, -ex and -web, RDS Custom custom-sqlserver-*.
 			return strings.HasPrefix(strings.TrimPrefix(s, "custom-"), "sqlserver")
 		},
-		Port:      1433,
-		Database:  "master",
-		MaxLogins: 3, // lock-out is a policy of Windows, and a tight one is common
+		Port:         1433,
+		Database:     "master",
+		HostInstance: true,
+		MaxLogins:    3, // lock-out is a policy of Windows, and a tight one is common
 
 		Files:       files,
 		TurnsTLSOff: turnsTLSOff,

@@ -13,6 +13,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/driver/drivertest"
 	"github.com/sqlsecrets/sqlsecrets/engines/sqlserver/mssqldb"
+	"github.com/sqlsecrets/sqlsecrets/internal/jdbcurl"
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/configtest"
 )
 
@@ -286,6 +287,10 @@ func FuzzEndpoint(f *testing.F) {
 		Open: connectingBy,
 		Want: func(ep configtest.Endpoint) map[string]string {
 			name, _, _ := strings.Cut(ep.Host, "%") // not an IPv6 zone
+			if host, instance := jdbcurl.CutInstance(ep.Host); instance != "" {
+				return pairs("Host", strconv.Quote(host), "Port", "0", "Instance", strconv.Quote(instance), "Database", strconv.Quote(ep.Database),
+					"ServerSPN", strconv.Quote(fmt.Sprintf("MSSQLSvc/%s:%s", host, instance)), "TLSConfig.ServerName", strconv.Quote(host))
+			}
 			return pairs("Host", strconv.Quote(ep.Host), "Port", strconv.Itoa(ep.Port), "Database", strconv.Quote(ep.Database),
 				"ServerSPN", strconv.Quote(fmt.Sprintf("MSSQLSvc/%s:%d", ep.Host, ep.Port)), "TLSConfig.ServerName", strconv.Quote(name))
 		},

@@ -1,6 +1,7 @@
 package mssqldb
 
 import (
+	"cmp"
 	"context"
 	sqldriver "database/sql/driver"
 	"errors"
@@ -36,7 +37,7 @@ func (e Engine) Prepare(ep driver.Endpoint) (driver.Login, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := jdbcurl.CheckAddress(ep.Host, ep.Port); err != nil {
+	if err := splitInstance(&ep, p); err != nil {
 		return nil, err
 	}
 	if units(ep.Database) > maxName || strings.IndexByte(ep.Database, 0) >= 0 {
@@ -51,6 +52,19 @@ func (e Engine) Prepare(ep driver.Endpoint) (driver.Login, error) {
 	}
 	timeout, _ := strconv.Atoi(p["logintimeout"])
 	return &login{e, config, encryption(p) == "" && ep.TLS == nil && !ep.Encrypt, time.Duration(timeout) * time.Second}, nil
+}
+
+// splitInstance makes a parameter of the instance that a host may have. One that is given as a
+// parameter takes precedence, as the data source name does over the secret.
+func splitInstance(ep *driver.Endpoint, p map[string]string) error {
+	if jdbcurl.FormOf(ep.Host) == jdbcurl.Instance {
+		var instance string
+		if ep.Host, instance = jdbcurl.CutInstance(ep.Host); !jdbcurl.IsInstance(instance) {
+			return errors.New("the instance's name is none")
+		}
+		p["instance"] = cmp.Or(p["instance"], instance)
+	}
+	return jdbcurl.CheckAddress(ep.Host, ep.Port)
 }
 
 // parse has the driver parse a connection string with everything but credentials and

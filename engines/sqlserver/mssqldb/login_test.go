@@ -544,16 +544,21 @@ func TestInstance(t *testing.T) {
 		}
 		return (&net.Dialer{}).DialContext(ctx, network, addr)
 	}}
-	conn, err := connect(t, e, endpoint(s, "instance", "inst", "encrypt", "false"), goodPassword)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = conn.Close()
-	if want := []string{"udp 127.0.0.1:1434", "tcp 127.0.0.1:" + strconv.Itoa(s.Port)}; !slices.Equal(dialled, want) {
-		t.Errorf("dialled %q, want %q", dialled, want)
-	}
-	if got := s.Seen(); got[0].ServerName != `127.0.0.1\INST` {
-		t.Errorf("the server saw the name %s", got[0].ServerName)
+	byHost := endpoint(s, "encrypt", "false")
+	byHost.Host += `\inst`
+	for i, ep := range []driver.Endpoint{endpoint(s, "instance", "inst", "encrypt", "false"), byHost} {
+		dialled = nil
+		conn, err := connect(t, e, ep, goodPassword)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = conn.Close()
+		if want := []string{"udp 127.0.0.1:1434", "tcp 127.0.0.1:" + strconv.Itoa(s.Port)}; !slices.Equal(dialled, want) {
+			t.Errorf("%s: dialled %q, want %q", ep.Host, dialled, want)
+		}
+		if got := s.Seen()[i].ServerName; got != `127.0.0.1\INST` {
+			t.Errorf("%s: the server saw the name %s", ep.Host, got)
+		}
 	}
 	if _, err := connect(t, e, endpoint(s, "instance", "other"), goodPassword); err == nil || !strings.Contains(err.Error(), "no instance matching") {
 		t.Errorf("Connect = %v, want that there is no such instance", err)
@@ -588,7 +593,7 @@ func TestPrepareFails(t *testing.T) {
 		{"options and server's certificate", driver.Endpoint{Host: "h", Port: 1, Params: pairs("servercertificate", certs.Leaf), TLS: &tls.Config{}}, `"servercertificate"`},
 		{"no host", driver.Endpoint{Port: 1}, "host"},
 		{"list", driver.Endpoint{Host: "a,b", Port: 1}, "host"},
-		{"instance", driver.Endpoint{Host: `a\b`, Port: 1}, "host"},
+		{"instance", driver.Endpoint{Host: `a\b;encrypt=disable`, Port: 1}, "instance"},
 		{"local", driver.Endpoint{Host: ".", Port: 1}, "another address"},
 		{"injection", driver.Endpoint{Host: "h};encrypt={disable", Port: 1}, "host"},
 		{"port", driver.Endpoint{Host: "h", Port: 65536}, "port"},

@@ -2,6 +2,7 @@ package mssqldb_test
 
 import (
 	"crypto/tls"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -136,15 +137,30 @@ func TestClientCertificateOfOptionsTLS(t *testing.T) {
 	}
 }
 
-// A host with an instance in a secret leads to the parameter.
-func TestAnInstanceInTheSecretsHost(t *testing.T) {
-	const secret = `{"engine":"sqlserver","host":"h.example.com\\INST","username":"u","password":"p"}`
-	err := drivertest.Connect(t.Context(), mssqldb.Engine{}, "prod/app", secret)
-	if err == nil || !strings.Contains(err.Error(), `"instance"`) || strings.Contains(err.Error(), "INST\"") {
-		t.Errorf("Connect = %v, want an error that names the parameter", err)
+// TestAnInstanceInTheHost: host\INSTANCE of the secret or of the data source name is the host and the
+// instance, and the data source name takes precedence.
+func TestAnInstanceInTheHost(t *testing.T) {
+	const secret = `{"engine":"sqlserver","host":"h.example.com\\INST","port":1433,"username":"u","password":"p"}`
+	for dsn, want := range map[string]string{
+		"prod/app":                           `"h.example.com" "INST" 0`,
+		"prod/app?instance=OTHER":            `"h.example.com" "OTHER" 0`,
+		`prod/app?host=other.test\I2`:        `"other.test" "I2" 0`,
+		"prod/app?host=other.test":           `"other.test" "" 1433`,
+		`prod/app?host=[2001:db8::1]\I2`:     `"2001:db8::1" "I2" 0`,
+		"prod/app?host=h&instance=I2":        `"h" "I2" 0`,
+		"prod/app?host=h&instance=I2&port=1": `"h" "I2" 0`,
+	} {
+		fields, err := connectingBy(t, dsn, secret)
+		if err != nil {
+			t.Errorf("%s: %v", dsn, err)
+			continue
+		}
+		if got := fields.Text("Host") + " " + fields.Text("Instance") + " " + fields.Text("Port"); got != want {
+			t.Errorf("%s: got %s, want %s", dsn, got, want)
+		}
 	}
-	fields, err := connectingBy(t, "prod/app?host=h.example.com&instance=INST", secret)
-	if err != nil || fields.Text("Instance") != `"INST"` || fields.Text("Host") != `"h.example.com"` {
-		t.Errorf("with the parameters: instance %s of %s, %v", fields.Text("Instance"), fields.Text("Host"), err)
+	err := drivertest.Connect(t.Context(), mssqldb.Engine{}, "prod/app", strings.Replace(secret, "INST", "IN;ST", 1))
+	if !errors.Is(err, driver.ErrMalformedSecret) || !strings.Contains(err.Error(), "instance") || strings.Contains(err.Error(), "IN;ST") {
+		t.Errorf("an instance that is none: got %v", err)
 	}
 }

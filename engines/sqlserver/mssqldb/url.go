@@ -212,7 +212,7 @@ func takePlaces(t *vocabulary.Translation) error {
 	if t.Database, named = take("database"); named && t.Database == "" {
 		return errors.New("the database's name is empty")
 	}
-	if instance, ok := t.Params["instance"]; ok && !isInstance(instance) {
+	if instance, ok := t.Params["instance"]; ok && !jdbcurl.IsInstance(instance) {
 		return errors.New("the instance's name is none")
 	}
 	if t.Port != 0 {

@@ -58,8 +58,8 @@ var read = map[string]vocabulary.Param{
 	"columnencryption":       {Check: enabledOrNot},
 	"encrypt":                {Check: word("true", "mandatory", "yes", "1", "t", "strict", "false", "optional", "no", "0", "f", "disable")},
 	"hostnameincertificate":  {Check: vocabulary.Match("a host name or an IP address", isHost)},
-	"instance":               {Check: vocabulary.Match("the name of an instance", isInstance)}, // part of "server" in go-mssqldb
-	"logintimeout":           {Check: seconds},                                                 // the JDBC driver's
+	"instance":               {Check: vocabulary.Match("the name of an instance", jdbcurl.IsInstance)}, // part of "server" in go-mssqldb
+	"logintimeout":           {Check: seconds},                                                         // the JDBC driver's
 	"multisubnetfailover":    {Check: enabledOrNot},
 	"servercertificate":      {Check: certificate, File: true},
 	"tlsmin":                 {Check: word("1.0", "1.1", "1.2", "1.3")},
@@ -200,14 +200,6 @@ func enabled(v string) string {
 		return ""
 	}
 	return boolText(v)
-}
-
-// isInstance reports whether s may be an instance's name: letters, digits and a few
-// others, of which none means anything in a list.
-func isInstance(s string) bool {
-	return s != "" && len(s) <= 64 && utf8.ValidString(s) && strings.IndexFunc(s, func(r rune) bool {
-		return !strings.ContainsRune("_$#&-", r) && !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r >= 0xc0)
-	}) < 0
 }
 
 // units counts the UTF-16 units of a text.

@@ -31,6 +31,8 @@ const (
 	keyFile  = "/testdb/server.key"
 	caFile   = "/testdb/ca.crt"
 
+	socketDir = "/testdb-socket"
+
 	pullTimeout = 10 * time.Minute
 )
 
@@ -42,6 +44,7 @@ type request struct {
 	entrypoint []string // nil means the image's
 	cmd        []string
 	files      map[string][]byte // by their path in the container
+	binds      []string          // directories of this machine: "/here:/there"
 }
 
 // haveImage reports why no container of the image could be started, if so. It
@@ -155,6 +158,7 @@ func startContainer(ctx context.Context, r request) (*container, error) {
 			testcontainers.WithCmd(r.cmd...),
 			// A port that Docker chooses is another one after a restart.
 			testcontainers.WithHostConfigModifier(func(c *dockercontainer.HostConfig) {
+				c.Binds = r.binds
 				c.PortBindings = network.PortMap{inner: {{
 					HostIP:   netip.MustParseAddr(loopback),
 					HostPort: strconv.Itoa(port),

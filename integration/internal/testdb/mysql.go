@@ -80,6 +80,9 @@ func mysqlArgs(o Options) []string {
 		"--skip-log-bin",
 		"--innodb-flush-log-at-trx-commit=0",
 	}
+	if o.SocketDir != "" {
+		args = append(args, "--socket="+socketDir+"/mysqld.sock")
+	}
 	if o.TLS {
 		args = append(args, "--ssl-cert="+certFile, "--ssl-key="+keyFile, "--ssl-ca="+caFile)
 	}

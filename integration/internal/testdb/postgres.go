@@ -61,6 +61,9 @@ func postgresRequest(o Options) request {
 		r.entrypoint = []string{"sh", "-c", "install -o postgres -m 600 " + keyFile + " " + key + ` && exec docker-entrypoint.sh "$@"`, "sh"}
 		set("ssl=on", "ssl_cert_file="+certFile, "ssl_key_file="+key)
 	}
+	if o.SocketDir != "" {
+		set("unix_socket_directories=/var/run/postgresql," + socketDir)
+	}
 	r.cmd = append(r.cmd, o.Args...)
 	return r
 }

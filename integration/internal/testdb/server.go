@@ -273,6 +273,9 @@ func (k *kind) start(ctx context.Context, o Options, pair *keyPair) (process, er
 	}
 	r := k.request(o)
 	r.image = k.image()
+	if o.SocketDir != "" {
+		r.binds = append(r.binds, o.SocketDir+":"+socketDir)
+	}
 	if pair != nil {
 		if r.files == nil {
 			r.files = map[string][]byte{}

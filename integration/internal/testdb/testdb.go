@@ -79,6 +79,11 @@ type Options struct {
 	// stand-ins have none.
 	Args []string
 
+	// SocketDir is a directory of this machine in which the server has its Unix socket, too:
+	// .s.PGSQL.5432 of PostgreSQL, mysqld.sock of MariaDB and MySQL. Everybody has to be
+	// allowed to write there. The others have none.
+	SocketDir string
+
 	// Private asks for a server of the test's own, which ends with the test.
 	// A test that restarts its server next to parallel ones wants it.
 	Private bool

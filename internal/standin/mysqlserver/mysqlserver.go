@@ -184,7 +184,7 @@ func (s *Server) serve(raw net.Conn) {
 	case CachingSHA2:
 		l.Good = bytes.Equal(answer, scramble256(password))
 		if s.Full {
-			l.Clear, l.Good = w.fullAuthentication(l.TLS, password)
+			l.Clear, l.Good = w.fullAuthentication(l.TLS || raw.LocalAddr().Network() == "unix", password)
 		}
 	}
 	l.Good = l.Good && known
@@ -279,11 +279,11 @@ func (s *Server) decide(l Login) *Error {
 	return nil
 }
 
-// fullAuthentication asks for the password: over TLS as it is, else encrypted.
-func (w *wire) fullAuthentication(overTLS bool, password string) (inClear string, good bool) {
+// fullAuthentication asks for the password: over TLS and a Unix socket as it is, else encrypted.
+func (w *wire) fullAuthentication(secure bool, password string) (inClear string, good bool) {
 	w.write([]byte{1, 4})
 	p := w.read()
-	if overTLS {
+	if secure {
 		inClear = string(bytes.TrimSuffix(p, []byte{0}))
 		return inClear, inClear == password
 	}

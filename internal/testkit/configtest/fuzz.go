@@ -42,7 +42,7 @@ type Injection struct {
 // source name and in a URL. Each is refused, or it is exactly what the vendor's own parser
 // has made of what it was given, and no other option is another.
 func (in Injection) Fuzz(f *testing.F) {
-	for _, host := range []string{"h", "db.example.com", "::1", "[::1]", "fe80::1%eth0", "10.0.0.1", "evil.com:3306/x?allowLoadLocalInfile=true#", "h;x=y", "h,other", "u@h", "h'x", "h)(PORT=1"} {
+	for _, host := range []string{"h", "db.example.com", "::1", "[::1]", "fe80::1%eth0", "10.0.0.1", "evil.com:3306/x?allowLoadLocalInfile=true#", "h;x=y", "h,other", "[::1]:5,h", "/var/run/x", `h\INST`, "u@h", "h'x", "h)(PORT=1"} {
 		f.Add(host, "1234", "app")
 	}
 	for _, port := range []string{"", "0", "65536", "3306;inject", " 1", "+1", "1,2"} {

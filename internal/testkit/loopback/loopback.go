@@ -3,6 +3,8 @@ package loopback
 
 import (
 	"net"
+	"os"
+	"runtime"
 	"strconv"
 	"sync"
 	"testing"
@@ -14,6 +16,7 @@ type Listener struct {
 	Host string // the first of its addresses
 	Port int    // of all of them
 
+	serve   func(net.Conn)
 	mu      sync.Mutex
 	changed sync.Cond
 	clients map[string]bool // that have dialled, by address
@@ -32,13 +35,39 @@ func Listen(tb testing.TB, serve func(net.Conn), hosts ...string) *Listener {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	l := &Listener{Host: hosts[0], Port: listeners[0].Addr().(*net.TCPAddr).Port, clients: map[string]bool{}}
+	l := &Listener{Host: hosts[0], Port: listeners[0].Addr().(*net.TCPAddr).Port, serve: serve, clients: map[string]bool{}}
 	l.changed.L = &l.mu
 	for _, one := range listeners {
 		tb.Cleanup(func() { _ = one.Close() })
-		go l.accept(one, serve)
+		go l.accept(one)
 	}
 	return l
+}
+
+// SocketDir returns a directory for Unix sockets, whose paths have to be short. Where there are
+// none it skips the test.
+func SocketDir(tb testing.TB) string {
+	tb.Helper()
+	if runtime.GOOS == "windows" {
+		tb.Skip("paths do not begin with / here")
+	}
+	dir, err := os.MkdirTemp("", "socket")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
+
+// ListenUnix listens on a Unix socket of that path, too.
+func (l *Listener) ListenUnix(tb testing.TB, path string) {
+	tb.Helper()
+	one, err := net.Listen("unix", path)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = one.Close() })
+	go l.accept(one)
 }
 
 // listen finds a port that is free on all addresses.
@@ -64,7 +93,7 @@ func listen(hosts []string) (listeners []net.Listener, err error) {
 	return nil, err
 }
 
-func (l *Listener) accept(from net.Listener, serve func(net.Conn)) {
+func (l *Listener) accept(from net.Listener) {
 	for {
 		c, err := from.Accept()
 		if err != nil {
@@ -74,7 +103,7 @@ func (l *Listener) accept(from net.Listener, serve func(net.Conn)) {
 		go func() {
 			defer l.count(c, -1)
 			defer c.Close()
-			serve(c)
+			l.serve(c)
 		}()
 	}
 }

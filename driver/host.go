@@ -1,0 +1,90 @@
+package driver
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/sqlsecrets/sqlsecrets/internal/jdbcurl"
+)
+
+// parseHost returns the host of a secret or a data source name as an engine gets it, in any
+// form. takesHost says whether the engine takes that one.
+func parseHost(s string) (string, error) {
+	switch jdbcurl.FormOf(s) {
+	case jdbcurl.Socket:
+		return s, jdbcurl.CheckSocket(s)
+	case jdbcurl.Instance:
+		name, instance := jdbcurl.CutInstance(s)
+		if !jdbcurl.IsInstance(instance) {
+			return "", errors.New(`it has no name of an instance behind the "\"`)
+		}
+		name, err := parseName(name)
+		return name + `\` + instance, err
+	case jdbcurl.List:
+		if commaPort.MatchString(s) {
+			return "", errPortInHost
+		}
+		_, err := jdbcurl.SplitAddresses(s, 1)
+		return s, err
+	}
+	return parseName(s)
+}
+
+// commaPort matches a list with a number in it, such as a port as SQL Server's tools write it:
+// "host,1433".
+var commaPort = regexp.MustCompile(`, *[0-9]+ *(,|$)`)
+
+var errPortInHost = errors.New(`it is neither a host name nor an IP address; give the port by "port"`)
+
+// parseName returns a host name, or an IP address without brackets.
+func parseName(s string) (string, error) {
+	if strings.HasPrefix(s, "[") && strings.HasSuffix(s, "]") {
+		s = s[1 : len(s)-1]
+		if !strings.Contains(s, ":") {
+			return "", errors.New("it has brackets, but is no IPv6 address")
+		}
+	}
+	host, err := jdbcurl.ParseHost(s)
+	switch {
+	case err == nil:
+		return host, nil
+	case strings.Contains(s, ":"):
+		return "", errPortInHost
+	}
+	return "", errors.New("it is neither a host name nor an IP address")
+}
+
+// takesHost returns an error if the engine does not take a host of that form.
+func (i *Info) takesHost(host string) error {
+	switch form := jdbcurl.FormOf(host); {
+	case form == jdbcurl.Socket && !i.HostSocket:
+		return fmt.Errorf("it is the path of a Unix socket, and the driver for %s connects by TCP only: give the name or the IP address of a host", i.Name)
+	case form == jdbcurl.Instance && !i.HostInstance:
+		return fmt.Errorf(`it has the name of an instance behind a "\", and the driver for %s knows none: give the host alone`, i.Name)
+	case form == jdbcurl.List && !i.HostList:
+		return fmt.Errorf("it is a list of hosts, and the driver for %s takes one here: give one, or a JDBC URL if the database's may have several", i.Name)
+	}
+	return nil
+}
+
+// checkHost checks the host of a data source name that is no URL: a URL's has the forms that
+// Engine.ParseURL takes.
+func (d *dataSource) checkHost(info *Info) error {
+	if err := info.takesHost(d.host); err != nil {
+		return fmt.Errorf(`parameter "host": %w`, err)
+	}
+	return nil
+}
+
+// address is what the gate and people call a place: "host:port". A list, a socket and an
+// instance are called as they are.
+func (p place) address() string {
+	if jdbcurl.FormOf(p.host) != jdbcurl.Name {
+		return p.host
+	}
+	return net.JoinHostPort(p.host, strconv.Itoa(p.port))
+}

@@ -89,7 +89,11 @@ func endpointMode(ep driver.Endpoint) (string, error) {
 	case by == "":
 		return modeFalse, nil
 	}
-	return "", fmt.Errorf("%s requires TLS, and a connection by a Unix socket has none: give a host, or tls=false", by)
+	remedy := "give a host, or tls=false"
+	if ep.IAM {
+		remedy = "give a host"
+	}
+	return "", fmt.Errorf("%s requires TLS, and a connection by a Unix socket has none: %s", by, remedy)
 }
 
 // turnsTLSOff is Info.TurnsTLSOff.

@@ -51,7 +51,11 @@ func (e Engine) Prepare(ep driver.Endpoint) (driver.Login, error) {
 		return nil, err
 	}
 	if isSocket(ep.Host) && t.required { // pgx would connect without, as libpq does
-		return nil, fmt.Errorf("%s requires TLS, and a connection by a Unix socket has none: give a host, or sslmode=disable", t.askedBy)
+		remedy := "give a host, or sslmode=disable"
+		if ep.IAM {
+			remedy = "give a host"
+		}
+		return nil, fmt.Errorf("%s requires TLS, and a connection by a Unix socket has none: %s", t.askedBy, remedy)
 	}
 	l := &login{engine: e}
 	for _, a := range addrs {

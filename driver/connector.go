@@ -135,8 +135,8 @@ func (c *Connector) build() {
 // enterGate takes the gate of the connectors that send the same credentials.
 func (c *Connector) enterGate(secrets Secrets) {
 	g := newGate(c.o.MaxLogins)
-	if c.o.Token == nil { // whose tokens are the connector's own
-		g = gateFor(gateKey{secrets, c.source.secretID, c.source.stage, c.source.fields, c.source.auth, c.o.MaxLogins})
+	if c.tokens == nil { // tokens are the connector's own
+		g = gateFor(gateKey{secrets, c.source.secretID, c.source.stage, c.source.fields, c.o.MaxLogins})
 	}
 	c.gate, c.resolver.gate = g, g
 }

@@ -13,7 +13,6 @@ type gateKey struct {
 	secrets   Secrets
 	id, stage string
 	fields    fields
-	auth      string
 	maxLogins int
 }
 

@@ -8,11 +8,14 @@ import (
 )
 
 // A gateKey is what connectors have in common that share a gate: they send the same credentials
-// for the same version of a secret.
+// for the same version of a secret, and the server's answer to one of them holds for all.
 type gateKey struct {
 	secrets   Secrets
 	id, stage string
+	host      string // of the data source name; or empty
+	port      int    // likewise; or 0
 	fields    fields
+	plaintext bool // the data source name turns TLS off, for which a server may reject a login
 	maxLogins int
 }
 

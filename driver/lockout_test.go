@@ -124,6 +124,47 @@ func TestConnectorsOfOtherCredentialsShareNothing(t *testing.T) {
 	}
 }
 
+// A server that requires TLS of a user rejects a login without TLS as it rejects a wrong password.
+// That says nothing about connectors with TLS.
+func TestConnectorWithoutTLSHoldsNoOtherBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.mustPing(t)
+		plain := newEngine("mysql", newDatabase()) // which rejects everybody
+		plain.info.TurnsTLSOff = func(params map[string]string) bool { return params["tls"] == "false" }
+		other, err := driver.NewConnector(plain, "prod/app?tls=false", &driver.Options{Secrets: b.cache})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := other.Connect(t.Context()); !errors.Is(err, driver.ErrAuthFailed) {
+			t.Errorf("without TLS: %v, want ErrAuthFailed", err)
+		}
+		b.mustPing(t)
+		b.wantLogins(t, 2, 0)
+	})
+}
+
+// A version may be accepted by one host and not by another one, such as a replica that lags
+// behind. Connections to the second host are not closed then.
+func TestConnectionsStayWhereOnlyAnotherHostAcceptsTheNewerVersion(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPool(t, 2, withDSN("prod/app?host=replica.example.com"))
+		primary, err := driver.NewConnector(newEngine("mysql", newDatabase("app", "pw2")), "prod/app?host=primary.example.com", &driver.Options{Secrets: p.cache})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.store.put("v2", credentials("app", "pw2"), "AWSCURRENT")
+		p.cache.Invalidate("prod/app")
+		if _, err := primary.Connect(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for range 100 {
+			p.use(2)
+			time.Sleep(100 * time.Millisecond)
+		}
+	})
+}
+
 // While a version is proven, a pool gets as many connections at once as it asks for. After a
 // quiet second, all but three wait for one login.
 func TestBurstsOfAProvenVersion(t *testing.T) {

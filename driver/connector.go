@@ -137,7 +137,7 @@ func (c *Connector) enterGate(secrets Secrets) {
 	g := newGate(c.o.MaxLogins)
 	if c.tokens == nil { // tokens are the connector's own
 		d := c.source
-		g = gateFor(gateKey{secrets: secrets, id: d.secretID, stage: d.stage, host: d.host, port: d.port, fields: d.fields,
+		g = gateFor(secrets, gateKey{id: d.secretID, stage: d.stage, host: d.host, port: d.port, fields: d.fields,
 			plaintext: c.info.TurnsTLSOff != nil && c.info.TurnsTLSOff(d.params), maxLogins: c.o.MaxLogins})
 	}
 	c.gate, c.resolver.gate = g, g

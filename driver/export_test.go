@@ -75,6 +75,13 @@ func escape(s string) string {
 	return b.String()
 }
 
+// Gates returns how many gates are shared, or may be.
+func Gates() int {
+	gates.Lock()
+	defer gates.Unlock()
+	return len(gates.byKey)
+}
+
 // Verdicts returns how many versions and addresses c remembers a verdict on.
 func Verdicts(c *Connector) int {
 	c.gate.mu.Lock()

@@ -32,7 +32,8 @@ const (
 // late. Connectors of one secret share a gate, see gates.
 // Its lock is never held while a login is under way.
 type gate struct {
-	maxLogins int // in flight with one version to one address; 0 = no bound
+	maxLogins int     // in flight with one version to one address; 0 = no bound
+	secrets   Secrets // kept alive for gates; or nil
 
 	mu       sync.Mutex
 	verdicts map[loginKey]*entry

@@ -3,10 +3,12 @@ package driver_test
 import (
 	"context"
 	"errors"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+	"weak"
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
@@ -163,6 +165,37 @@ func TestConnectionsStayWhereOnlyAnotherHostAcceptsTheNewerVersion(t *testing.T)
 			time.Sleep(100 * time.Millisecond)
 		}
 	})
+}
+
+// What connectors share ends with them, also where their Secrets lead back to one of them, as a
+// cache does whose trace reaches the program's pool.
+func TestGateEndsWithItsConnectors(t *testing.T) {
+	var c weak.Pointer[driver.Connector]
+	gates := driver.Gates()
+	func() {
+		s := &ownedSecrets{Secrets: secretcache.New(newStore(credentials("app", "pw1")), nil)}
+		owner, err := driver.NewConnector(newEngine("mysql", newDatabase("app", "pw1")), "prod/app", &driver.Options{Secrets: s})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := owner.Connect(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		s.owner, c = owner, weak.Make(owner)
+	}()
+	for range 100 {
+		runtime.GC()
+		if c.Value() == nil && driver.Gates() <= gates {
+			return
+		}
+		runtime.Gosched()
+	}
+	t.Errorf("the connector is kept: %v; %d gates, want %d", c.Value() != nil, driver.Gates(), gates)
+}
+
+type ownedSecrets struct {
+	driver.Secrets
+	owner *driver.Connector
 }
 
 // While a version is proven, a pool gets as many connections at once as it asks for. After a

@@ -5,7 +5,6 @@ import (
 	"context"
 	sqldriver "database/sql/driver"
 	"fmt"
-	"hash/maphash"
 	"io"
 	"log/slog"
 	"slices"
@@ -117,7 +116,7 @@ func (c *Connector) checkSuperseded() error {
 // build makes the parts that Connect uses.
 func (c *Connector) build() {
 	c.reader = &reader{id: c.source.secretID, stage: c.source.stage, secrets: &openedSecrets{options: &c.o, source: c.source}, parse: c.target,
-		trace: c.o.Trace, log: c.o.Logger.With("secret", c.source.secretID), clock: clock.New(), seed: maphash.MakeSeed()}
+		trace: c.o.Trace, log: c.o.Logger.With("secret", c.source.secretID), clock: clock.New()}
 	c.outage.clock = c.reader.clock
 	c.resolver = &resolver{
 		reader: c.reader, timeout: c.o.ConnectTimeout,

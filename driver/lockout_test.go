@@ -198,6 +198,25 @@ type ownedSecrets struct {
 	owner *driver.Connector
 }
 
+// A version without an id is the same one for all connectors.
+func TestConnectorsOfVersionsWithoutIDsAreCarefulTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, wrongPassword, withSecrets(func(s driver.Secrets) driver.Secrets { return newIDless(s.(*secretcache.Cache), true) }))
+		other, err := driver.NewConnector(b.engine, "prod/app", &b.opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range []*driver.Connector{b.Connector, other} {
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+			if _, err := c.Connect(ctx); !errors.Is(err, driver.ErrAuthFailed) {
+				t.Errorf("Connect = %v, want ErrAuthFailed", err)
+			}
+			cancel()
+		}
+		b.wantLogins(t, 1, 1)
+	})
+}
+
 // While a version is proven, a pool gets as many connections at once as it asks for. After a
 // quiet second, all but three wait for one login.
 func TestBurstsOfAProvenVersion(t *testing.T) {

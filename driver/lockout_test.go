@@ -217,6 +217,33 @@ func TestConnectorsOfVersionsWithoutIDsAreCarefulTogether(t *testing.T) {
 	})
 }
 
+// A panic of the engine's gives the login's place back, and does not hide that it was rejected.
+func TestPanicOfCheckedElsewhereKeepsNoPlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, wrongPassword)
+		c, err := driver.NewConnector(panicsElsewhere{b.engine}, "prod/app", &driver.Options{Secrets: b.cache})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 4 {
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+			func() {
+				defer func() { _ = recover() }()
+				_, err = c.Connect(ctx)
+			}()
+			cancel()
+		}
+		if !errors.Is(err, driver.ErrAuthFailed) {
+			t.Errorf("the last Connect = %v, want ErrAuthFailed", err)
+		}
+		b.wantLogins(t, 1, 1)
+	})
+}
+
+type panicsElsewhere struct{ *engine }
+
+func (panicsElsewhere) CheckedElsewhere(error) bool { panic("a third party's") }
+
 // While a version is proven, a pool gets as many connections at once as it asks for. After a
 // quiet second, all but three wait for one login.
 func TestBurstsOfAProvenVersion(t *testing.T) {

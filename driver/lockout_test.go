@@ -11,6 +11,7 @@ import (
 	"weak"
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
+	"github.com/sqlsecrets/sqlsecrets/internal/clock"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
@@ -243,6 +244,22 @@ func TestPanicOfCheckedElsewhereKeepsNoPlace(t *testing.T) {
 type panicsElsewhere struct{ *engine }
 
 func (panicsElsewhere) CheckedElsewhere(error) bool { panic("a third party's") }
+
+// A machine may have been frozen since the server accepted a version. Then that is long ago.
+func TestBurstAfterAFreezeDoesNotLockTheAccount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, withLatency(100*time.Millisecond))
+		b.mustPing(t)
+		locked := b.lockAfter(5)
+		clock.Step(10 * time.Minute)
+		defer clock.Step(-10 * time.Minute)
+		b.rotate("v2", "pw2")
+		b.mustPingTogether(t, 20)
+		if n := b.rejections(); n > 3 || locked() {
+			t.Errorf("%d rejected logins, locked: %v; want 3 at most", n, locked())
+		}
+	})
+}
 
 // While a version is proven, a pool gets as many connections at once as it asks for. After a
 // quiet second, all but three wait for one login.

@@ -348,7 +348,16 @@ func TestLockedAccountIsToldWithTheNewerVersion(t *testing.T) {
 		{"a newer one, which is locked, too", func(b *bench) {
 			b.rotate("v2", "pw2")
 			b.db.setFault(always(lockedOut))
-		}, "v2", locked + "this is the newer version, found after an older one met the same"},
+		}, "v2", locked + "no newer version of the secret is known"},
+		{"a newer one, which is locked, after one that names no database", func(b *bench) {
+			b.rotate("v2", "pw2")
+			b.db.setFault(func(_ context.Context, l *login) error {
+				if l.password == "pw2" {
+					return lockedOut
+				}
+				return &vendorError{codeNoDatabase, "no such database"}
+			})
+		}, "v2", locked + "no newer version of the secret is known"},
 		{"a newer one of another user", func(b *bench) {
 			b.db.set("app_clone", "pw2")
 			b.store.put("v2", credentials("app_clone", "pw2"), "AWSCURRENT")

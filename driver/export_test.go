@@ -52,6 +52,12 @@ func (d *dataSource) format() string {
 	if d.rotationWindow >= 0 {
 		values["rotationWindow"] = d.rotationWindow.String()
 	}
+	switch {
+	case d.maxLogins < 0:
+		values["maxLogins"] = "none"
+	case d.maxLogins > 0:
+		values["maxLogins"] = strconv.Itoa(d.maxLogins)
+	}
 	if d.closeSuperseded != nil {
 		values["closeSuperseded"] = strconv.FormatBool(*d.closeSuperseded)
 	}

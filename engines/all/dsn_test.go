@@ -240,7 +240,7 @@ func TestAuthIAM(t *testing.T) {
 // This project's own keys are refused in another case, whose value would have no effect.
 func TestOwnKeysInAnotherCase(t *testing.T) {
 	for _, key := range []string{"host", "port", "dbname", "engine", "hostKey", "portKey", "dbnameKey", "usernameKey", "passwordKey",
-		"region", "endpoint", "source", "auth", "stage", "fallback", "rotationWindow", "closeSuperseded"} {
+		"region", "endpoint", "source", "auth", "stage", "fallback", "rotationWindow", "maxLogins", "closeSuperseded"} {
 		for _, d := range drivers {
 			for _, spelt := range []string{strings.ToUpper(key), strings.ToUpper(key[:1]) + key[1:], strings.ToLower(key)} {
 				if spelt == key {

@@ -115,25 +115,15 @@ func (a *call) readAndLogIn(ctx context.Context) (sqldriver.Conn, error) {
 	if err == nil || !a.blamed {
 		return conn, err
 	}
-	newer := a.reader.recheck(ctx, a.used, a.resolver)
-	if newer {
+	if a.reader.recheck(ctx, a.used, a.resolver) {
 		conn, err = a.logIn(ctx)
 	}
-	return conn, a.tellLocked(err, newer)
-}
-
-// tellLocked adds to the error of an account that is locked whether the secret has a newer version.
-func (a *call) tellLocked(err error, newer bool) error {
-	e := (*Error)(nil)
-	if !a.locked(err) || !errors.As(err, &e) {
-		return err
+	if e := (*Error)(nil); a.locked(err) && errors.As(err, &e) {
+		told := *e
+		told.Err = fmt.Errorf("%w; the server has locked the account, and no newer version of the secret is known", e.Err)
+		return nil, &told
 	}
-	told, text := *e, "no newer version of the secret is known"
-	if newer {
-		text = "this is the newer version, found after an older one met the same"
-	}
-	told.Err = fmt.Errorf("%w; the server has locked the account, and %s", e.Err, text)
-	return &told
+	return conn, err
 }
 
 // read tells the resolver which version the stage names.

@@ -5,7 +5,6 @@ import (
 	"context"
 	sqldriver "database/sql/driver"
 	"fmt"
-	"hash/maphash"
 	"io"
 	"log/slog"
 	"slices"
@@ -117,7 +116,7 @@ func (c *Connector) checkSuperseded() error {
 // build makes the parts that Connect uses.
 func (c *Connector) build() {
 	c.reader = &reader{id: c.source.secretID, stage: c.source.stage, secrets: &openedSecrets{options: &c.o, source: c.source}, parse: c.target,
-		trace: c.o.Trace, log: c.o.Logger.With("secret", c.source.secretID), clock: clock.New(), seed: maphash.MakeSeed()}
+		trace: c.o.Trace, log: c.o.Logger.With("secret", c.source.secretID), clock: clock.New()}
 	c.outage.clock = c.reader.clock
 	c.resolver = &resolver{
 		reader: c.reader, timeout: c.o.ConnectTimeout,
@@ -135,8 +134,10 @@ func (c *Connector) build() {
 // enterGate takes the gate of the connectors that send the same credentials.
 func (c *Connector) enterGate(secrets Secrets) {
 	g := newGate(c.o.MaxLogins)
-	if c.o.Token == nil { // whose tokens are the connector's own
-		g = gateFor(gateKey{secrets, c.source.secretID, c.source.stage, c.source.fields, c.source.auth, c.o.MaxLogins})
+	if c.tokens == nil { // tokens are the connector's own
+		d := c.source
+		g = gateFor(secrets, gateKey{id: d.secretID, stage: d.stage, host: d.host, port: d.port, fields: d.fields,
+			plaintext: c.info.TurnsTLSOff != nil && c.info.TurnsTLSOff(d.params), maxLogins: c.o.MaxLogins})
 	}
 	c.gate, c.resolver.gate = g, g
 }

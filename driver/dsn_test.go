@@ -117,6 +117,8 @@ var goodDSNs = []struct {
 	{name: "stage", dsn: "s?stage=AWSPREVIOUS", want: "s secret.example.com:1111/secretdb stage AWSPREVIOUS"},
 	{name: "fallback, rotationWindow", dsn: "s?fallback=A,B&rotationWindow=1m30s", want: "s secret.example.com:1111/secretdb"},
 	{name: "fallback none", dsn: "s?fallback=none&rotationWindow=0", want: "s secret.example.com:1111/secretdb"},
+	{name: "maxLogins", dsn: "s?maxLogins=7", want: "s secret.example.com:1111/secretdb"},
+	{name: "maxLogins none", dsn: "s?maxLogins=none", want: "s secret.example.com:1111/secretdb"},
 
 	{name: "postgresql URL", engine: "postgres", dsn: "jdbc-secretsmanager:postgresql://example.com:5432/database?user=prod/app/db", want: "prod/app/db example.com:5432/database"},
 	{name: "mysql URL", dsn: "jdbc-secretsmanager:mysql://example.com:3306?user=prod/app/db", want: "prod/app/db example.com:3306/secretdb"},

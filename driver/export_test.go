@@ -55,6 +55,12 @@ func (d *dataSource) format() string {
 	if d.rotationWindow >= 0 {
 		values["rotationWindow"] = d.rotationWindow.String()
 	}
+	switch {
+	case d.maxLogins < 0:
+		values["maxLogins"] = "none"
+	case d.maxLogins > 0:
+		values["maxLogins"] = strconv.Itoa(d.maxLogins)
+	}
 	if d.closeSuperseded != nil {
 		values["closeSuperseded"] = strconv.FormatBool(*d.closeSuperseded)
 	}
@@ -76,6 +82,13 @@ func escape(s string) string {
 		}
 	}
 	return b.String()
+}
+
+// Gates returns how many gates are shared, or may be.
+func Gates() int {
+	gates.Lock()
+	defer gates.Unlock()
+	return len(gates.byKey)
 }
 
 // Verdicts returns how many versions and addresses c remembers a verdict on.

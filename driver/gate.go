@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sqlsecrets/sqlsecrets/internal/backoff"
+	"github.com/sqlsecrets/sqlsecrets/internal/clock"
 	"github.com/sqlsecrets/sqlsecrets/internal/deadline"
 )
 
@@ -32,7 +33,10 @@ const (
 // late. Connectors of one secret share a gate, see gates.
 // Its lock is never held while a login is under way.
 type gate struct {
-	maxLogins int // in flight with one version to one address; 0 = no bound
+	maxLogins int     // in flight with one version to one address; 0 = no bound
+	secrets   Secrets // kept alive for gates; or nil
+
+	clock *clock.Clock
 
 	mu       sync.Mutex
 	verdicts map[loginKey]*entry
@@ -40,7 +44,7 @@ type gate struct {
 }
 
 func newGate(maxLogins int) *gate {
-	return &gate{maxLogins: maxLogins, verdicts: map[loginKey]*entry{}}
+	return &gate{maxLogins: maxLogins, clock: clock.New(), verdicts: map[loginKey]*entry{}}
 }
 
 // A loginKey is what the gate tells apart: an address and the id of a version.
@@ -49,9 +53,10 @@ type loginKey struct{ address, version string }
 // A verdict is what the server thinks of one version at one address.
 type verdict struct {
 	state verdictState
-	at    time.Time // of the last login that counts
-	// Where state is verdictRejected: what the server said, and the pause until a retry is due.
+	// Where state is verdictRejected: what the server said and when, and the pause until a
+	// retry is due.
 	err   error
+	at    time.Time
 	pause *backoff.Backoff
 }
 
@@ -66,8 +71,9 @@ const (
 // An entry is what the gate knows of one version at one address. gate.mu guards it.
 type entry struct {
 	verdict
-	withdrawn bool   // accepted before it was rejected, and the stage has not moved since
-	started   uint64 // number of the login that was sent last
+	accepted  time.Duration // when the server accepted it last, by gate.clock
+	withdrawn bool          // accepted before it was rejected, and the stage has not moved since
+	started   uint64        // number of the login that was sent last
 	// since is the value of started when the verdict became rejected, or a verdict was cleared
 	// because the stage moved to the version. Logins up to that number were sent before; their
 	// outcomes are ignored.
@@ -164,10 +170,16 @@ func (g *gate) letIn(e *entry) {
 	}
 }
 
-// hasRoom reports whether one more login with a version may be in flight. g.mu is held.
+// hasRoom reports whether one more login with a version may be in flight. The machine may have
+// been frozen since the version was accepted. g.mu is held.
 func (g *gate) hasRoom(e *entry) bool {
-	proven := e.state == verdictAccepted && time.Since(e.at) <= provenFor
-	return (g.maxLogins == 0 || e.inFlight < g.maxLogins) && (proven || e.inFlight < maxUnproven)
+	switch {
+	case g.maxLogins > 0 && e.inFlight >= g.maxLogins:
+		return false
+	case e.inFlight < maxUnproven:
+		return true
+	}
+	return e.state == verdictAccepted && g.clock.Exact()-e.accepted <= provenFor
 }
 
 // allows reports whether a login may be sent by p.
@@ -189,11 +201,11 @@ func (g *gate) leave(t ticket, o outcome, base time.Duration, err error) (change
 	case late:
 	case o == accepted:
 		changed = e.state != verdictAccepted
-		e.verdict, e.withdrawn = verdict{state: verdictAccepted, at: now}, false
+		e.verdict, e.accepted, e.withdrawn = verdict{state: verdictAccepted}, g.clock.Exact(), false
 	case o == rejected:
 		changed = true
 		e.withdrawn = e.withdrawn || e.state == verdictAccepted
-		e.verdict, e.since = verdict{verdictRejected, now, err, e.pause.Next(now, base, pauseMax)}, e.started
+		e.verdict, e.since = verdict{verdictRejected, err, now, e.pause.Next(now, base, pauseMax)}, e.started
 	}
 	return changed
 }

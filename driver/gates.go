@@ -8,12 +8,18 @@ import (
 )
 
 // A gateKey is what connectors have in common that share a gate: they send the same credentials
-// for the same version of a secret.
+// for the same version of a secret, and the server's answer to one of them holds for all.
 type gateKey struct {
-	secrets   Secrets
+	// secrets is a pointer as a number. With the pointer, the key would keep Secrets alive, and all
+	// that they lead to, such as the connector. No other Secrets can have the number while the gate
+	// lives, which keeps them.
+	secrets   uintptr
+	kind      reflect.Type
 	id, stage string
+	host      string // of the data source name; or empty
+	port      int    // likewise; or 0
 	fields    fields
-	auth      string
+	plaintext bool // the data source name turns TLS off, for which a server may reject a login
 	maxLogins int
 }
 
@@ -24,12 +30,15 @@ var gates = struct {
 	byKey map[gateKey]weak.Pointer[gate]
 }{byKey: map[gateKey]weak.Pointer[gate]{}}
 
-// gateFor returns the gate of a key.
-func gateFor(k gateKey) *gate {
+// gateFor returns the gate of secrets and a key. Secrets that are no pointer have one for each
+// connector.
+func gateFor(secrets Secrets, k gateKey) *gate {
 	made := newGate(k.maxLogins)
-	if !reflect.ValueOf(k.secrets).Comparable() { // one of the caller's own
+	v := reflect.ValueOf(secrets)
+	if v.Kind() != reflect.Pointer {
 		return made
 	}
+	made.secrets, k.secrets, k.kind = secrets, v.Pointer(), v.Type()
 	gates.Lock()
 	defer gates.Unlock()
 	if g := gates.byKey[k].Value(); g != nil {

@@ -3,12 +3,15 @@ package driver_test
 import (
 	"context"
 	"errors"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+	"weak"
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
+	"github.com/sqlsecrets/sqlsecrets/internal/clock"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
@@ -124,6 +127,140 @@ func TestConnectorsOfOtherCredentialsShareNothing(t *testing.T) {
 	}
 }
 
+// A server that requires TLS of a user rejects a login without TLS as it rejects a wrong password.
+// That says nothing about connectors with TLS.
+func TestConnectorWithoutTLSHoldsNoOtherBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.mustPing(t)
+		plain := newEngine("mysql", newDatabase()) // which rejects everybody
+		plain.info.TurnsTLSOff = func(params map[string]string) bool { return params["tls"] == "false" }
+		other, err := driver.NewConnector(plain, "prod/app?tls=false", &driver.Options{Secrets: b.cache})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := other.Connect(t.Context()); !errors.Is(err, driver.ErrAuthFailed) {
+			t.Errorf("without TLS: %v, want ErrAuthFailed", err)
+		}
+		b.mustPing(t)
+		b.wantLogins(t, 2, 0)
+	})
+}
+
+// A version may be accepted by one host and not by another one, such as a replica that lags
+// behind. Connections to the second host are not closed then.
+func TestConnectionsStayWhereOnlyAnotherHostAcceptsTheNewerVersion(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPool(t, 2, withDSN("prod/app?host=replica.example.com"))
+		primary, err := driver.NewConnector(newEngine("mysql", newDatabase("app", "pw2")), "prod/app?host=primary.example.com", &driver.Options{Secrets: p.cache})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.store.put("v2", credentials("app", "pw2"), "AWSCURRENT")
+		p.cache.Invalidate("prod/app")
+		if _, err := primary.Connect(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for range 100 {
+			p.use(2)
+			time.Sleep(100 * time.Millisecond)
+		}
+	})
+}
+
+// What connectors share ends with them, also where their Secrets lead back to one of them, as a
+// cache does whose trace reaches the program's pool.
+func TestGateEndsWithItsConnectors(t *testing.T) {
+	var c weak.Pointer[driver.Connector]
+	gates := driver.Gates()
+	func() {
+		s := &ownedSecrets{Secrets: secretcache.New(newStore(credentials("app", "pw1")), nil)}
+		owner, err := driver.NewConnector(newEngine("mysql", newDatabase("app", "pw1")), "prod/app", &driver.Options{Secrets: s})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := owner.Connect(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		s.owner, c = owner, weak.Make(owner)
+	}()
+	for range 100 {
+		runtime.GC()
+		if c.Value() == nil && driver.Gates() <= gates {
+			return
+		}
+		runtime.Gosched()
+	}
+	t.Errorf("the connector is kept: %v; %d gates, want %d", c.Value() != nil, driver.Gates(), gates)
+}
+
+type ownedSecrets struct {
+	driver.Secrets
+	owner *driver.Connector
+}
+
+// A version without an id is the same one for all connectors.
+func TestConnectorsOfVersionsWithoutIDsAreCarefulTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, wrongPassword, withSecrets(func(s driver.Secrets) driver.Secrets { return newIDless(s.(*secretcache.Cache), true) }))
+		other, err := driver.NewConnector(b.engine, "prod/app", &b.opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range []*driver.Connector{b.Connector, other} {
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+			if _, err := c.Connect(ctx); !errors.Is(err, driver.ErrAuthFailed) {
+				t.Errorf("Connect = %v, want ErrAuthFailed", err)
+			}
+			cancel()
+		}
+		b.wantLogins(t, 1, 1)
+	})
+}
+
+// A panic of the engine's gives the login's place back, and does not hide that it was rejected.
+func TestPanicOfCheckedElsewhereKeepsNoPlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, wrongPassword)
+		c, err := driver.NewConnector(panicsElsewhere{b.engine}, "prod/app", &driver.Options{Secrets: b.cache})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 4 {
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+			func() {
+				defer func() { _ = recover() }()
+				_, err = c.Connect(ctx)
+			}()
+			cancel()
+		}
+		if !errors.Is(err, driver.ErrAuthFailed) {
+			t.Errorf("the last Connect = %v, want ErrAuthFailed", err)
+		}
+		b.wantLogins(t, 1, 1)
+	})
+}
+
+type panicsElsewhere struct{ *engine }
+
+func (panicsElsewhere) CheckedElsewhere(error) bool { panic("a third party's") }
+
+// A machine may have been frozen since the server accepted a version. Then that is long ago.
+func TestBurstAfterAFreezeDoesNotLockTheAccount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, withLatency(100*time.Millisecond))
+		b.mustPing(t)
+		locked := b.lockAfter(5)
+		clock.Step(10 * time.Minute)
+		defer clock.Step(-10 * time.Minute)
+		b.rotate("v2", "pw2")
+		b.mustPingTogether(t, 20)
+		if n := b.rejections(); n > 3 || locked() {
+			t.Errorf("%d rejected logins, locked: %v; want 3 at most", n, locked())
+		}
+	})
+}
+
 // While a version is proven, a pool gets as many connections at once as it asks for. After a
 // quiet second, all but three wait for one login.
 func TestBurstsOfAProvenVersion(t *testing.T) {
@@ -211,7 +348,16 @@ func TestLockedAccountIsToldWithTheNewerVersion(t *testing.T) {
 		{"a newer one, which is locked, too", func(b *bench) {
 			b.rotate("v2", "pw2")
 			b.db.setFault(always(lockedOut))
-		}, "v2", locked + "this is the newer version, found after an older one met the same"},
+		}, "v2", locked + "no newer version of the secret is known"},
+		{"a newer one, which is locked, after one that names no database", func(b *bench) {
+			b.rotate("v2", "pw2")
+			b.db.setFault(func(_ context.Context, l *login) error {
+				if l.password == "pw2" {
+					return lockedOut
+				}
+				return &vendorError{codeNoDatabase, "no such database"}
+			})
+		}, "v2", locked + "no newer version of the secret is known"},
 		{"a newer one of another user", func(b *bench) {
 			b.db.set("app_clone", "pw2")
 			b.store.put("v2", credentials("app_clone", "pw2"), "AWSCURRENT")

@@ -71,16 +71,20 @@ func (a *call) noteFailure(err error) {
 // the gate with the outcome. changed reports whether that changed the verdict. info is of the
 // last login.
 func (a *call) logInWith(ctx context.Context, tk ticket, lg Login, use candidate, info *LoginInfo) (conn sqldriver.Conn, o outcome, changed bool, err error) {
-	defer func() { changed = a.gate.leave(tk, o, a.pauseAfter(o, err), err) }() // o is failed if the engine panics
+	base := pauseBase
+	defer func() { changed = a.gate.leave(tk, o, base, err) }() // o is failed if the login panics
 	c := Credentials{User: use.target.user, Password: use.target.password, Keys: use.target.keys}
 	if a.o.CloseSuperseded {
 		c.Superseded = a.superseder.check(*info, use.id)
 	}
 	if a.tokens == nil {
 		conn, o, err = a.logInOnce(ctx, lg, c, info)
-		return conn, o, false, err
+	} else {
+		conn, o, err = a.logInByToken(ctx, lg, c, use, info)
 	}
-	conn, o, err = a.logInByToken(ctx, lg, c, use, info)
+	if o == rejected {
+		base = a.pauseAfter(err)
+	}
 	return conn, o, false, err
 }
 
@@ -148,8 +152,8 @@ func (a *call) logInOnce(ctx context.Context, lg Login, c Credentials, info *Log
 }
 
 // pauseAfter returns the least pause before a rejected version is sent again. IAM locks no account.
-func (a *call) pauseAfter(o outcome, err error) time.Duration {
-	if e, ok := a.engine.(CheckedElsewhere); ok && o == rejected && a.source.auth != authIAM && e.CheckedElsewhere(err) {
+func (a *call) pauseAfter(err error) time.Duration {
+	if e, ok := a.engine.(CheckedElsewhere); ok && a.source.auth != authIAM && e.CheckedElsewhere(err) {
 		return pauseBaseElsewhere
 	}
 	return pauseBase

@@ -79,7 +79,8 @@ type Options struct {
 	// address. Zero means the engine's default: 3 for Oracle, SQL Server and Db2,
 	// which lock accounts, none for the others. Negative means none. While no login with the
 	// version was accepted within the last second, 3 is the bound in any case. Connectors of
-	// one secret that share Secrets are bounded together if their MaxLogins are equal.
+	// one secret that share Secrets, a pointer, and have the same MaxLogins and the same host and
+	// port in the DSN, are bounded together; those that log in by tokens are not.
 	MaxLogins int
 
 	// CloseSuperseded has a pool discard connections that were opened with a version

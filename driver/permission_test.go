@@ -21,7 +21,7 @@ func TestPermissions(t *testing.T) {
 		{"rejected, then accepted", []outcome{rejected, accepted}, map[permission]bool{ifAccepted: true, unlessRejected: true, always: true}},
 	} {
 		key, other := loginKey{"db:1", "v1"}, loginKey{"db:2", "v1"}
-		g := &gate{verdicts: map[loginKey]*entry{}}
+		g := newGate(0)
 		for _, o := range c.outcomes {
 			tk, ok, err := g.enter(t.Context(), key, always)
 			if !ok || err != nil {

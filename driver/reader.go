@@ -51,7 +51,6 @@ type reader struct {
 	trace     *Trace
 	log       *slog.Logger // with the secret's id
 	clock     *clock.Clock
-	seed      maphash.Seed
 
 	// When the next record is due, by clock.
 	staleDue, recheckDue atomic.Int64
@@ -73,12 +72,15 @@ type (
 	}
 )
 
+// seed is the key of the ids of versions without one. Connectors share what is known of a version.
+var seed = maphash.MakeSeed()
+
 // candidate returns s as a candidate of stage. A caller's own Secrets may return versions
 // without ids: such a version gets a keyed hash of its value, valid in this process only.
 func (r *reader) candidate(s *secretcache.Secret, stage string) candidate {
 	id := s.VersionID()
 	if id == "" {
-		id = "~" + strconv.FormatUint(maphash.String(r.seed, s.Reveal()), 36)
+		id = "~" + strconv.FormatUint(maphash.String(seed, s.Reveal()), 36)
 	}
 	t, err := r.parse(s)
 	return candidate{s, stage, id, t, err}

@@ -392,3 +392,23 @@ func TestATokenThatCannotBeReplaced(t *testing.T) {
 		b.wantLogins(t, 3, 1)
 	})
 }
+
+// What makes tokens may differ, and IAM locks no account: connectors by token share no verdicts.
+func TestConnectorsByTokenShareNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, tokens := withTokens(func(m *mint) { m.life = -time.Second })
+		b := newBench(t, tokens, withIAM)
+		isAuthFailed(t, b.pingFor(t, 10*time.Millisecond), "v1")
+		good := &mint{db: b.db, expires: m.expires, life: time.Hour}
+		options := b.opts
+		options.IAMToken = good.token
+		other, err := driver.NewConnector(b.engine, "prod/app?auth=iam", &options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := other.Connect(t.Context()); err != nil {
+			t.Errorf("Connect = %v", err)
+		}
+		b.wantLogins(t, 2, 1)
+	})
+}

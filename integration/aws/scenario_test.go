@@ -27,6 +27,7 @@ import (
 // names for what differs each time, so that two services can be compared.
 type scenario struct {
 	t      *testing.T
+	cfg    aws.Config
 	api    *secretsmanager.Client
 	source *awssm.Source
 	name   string // of the secret
@@ -43,12 +44,14 @@ const firstValue, secondValue = `{"username":"u","password":"first"}`, `{"userna
 // It deletes the secret at the end.
 func run(t *testing.T, cfg aws.Config) []string {
 	t.Helper()
-	s := &scenario{t: t, api: secretsmanager.NewFromConfig(cfg), source: awssm.New(func(o *awssm.Options) { o.Config = &cfg }),
+	s := &scenario{t: t, cfg: cfg, api: secretsmanager.NewFromConfig(cfg), source: awssm.New(func(o *awssm.Options) { o.Config = &cfg }),
 		name: "sqlsecrets-test/" + strings.ToLower(rand.Text())}
 	s.replaced = []string{s.name, "NAME", cfg.Region, "REGION"}
 	s.create()
 	t.Cleanup(func() { // also if the test fails before it has deleted the secret
-		_, _ = s.api.DeleteSecret(context.Background(), &secretsmanager.DeleteSecretInput{SecretId: &s.name, ForceDeleteWithoutRecovery: aws.Bool(true)})
+		for _, name := range []string{s.name, s.name + "-empty"} {
+			_, _ = s.api.DeleteSecret(context.Background(), &secretsmanager.DeleteSecretInput{SecretId: &name, ForceDeleteWithoutRecovery: aws.Bool(true)})
+		}
 	})
 	s.forms()
 	s.missing()
@@ -138,6 +141,10 @@ func (s *scenario) forms() {
 	s.fetch("by name", s.name, "AWSCURRENT", firstValue)
 	s.fetch("by ARN", s.arn, "AWSCURRENT", firstValue)
 	s.fetch("by partial ARN", partial, "AWSCURRENT", firstValue)
+	here := s.source
+	s.source = awssm.New(func(o *awssm.Options) { o.Config, o.Region = &s.cfg, "eu-central-2" })
+	s.fetch("by ARN, whose region takes precedence", s.arn, "AWSCURRENT", firstValue)
+	s.source = here
 }
 
 // missing reads what is not there. None of these calls costs anything.

@@ -26,7 +26,8 @@ const (
 
 // RDSToken returns a token with which user logs in to a database of Amazon RDS or Aurora, or to
 // RDS Proxy, in place of a password. host has to be the name that RDS gave it. The token is signed
-// with the credentials that the Source calls Secrets Manager with; no server is asked. The
+// with the credentials that the Source calls Secrets Manager with, or, if it has Options.Client,
+// with those of the default configuration; no server is asked. The
 // database accepts it until expires, which is in 15 minutes, or when the credentials expire if
 // that is sooner.
 //

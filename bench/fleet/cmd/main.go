@@ -1,0 +1,85 @@
+// Command cmd runs the scenarios of package fleet and writes docs/benchmarks/fleet.md.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sqlsecrets/sqlsecrets/bench/fleet"
+)
+
+var (
+	sizes = flag.String("n", "1,100,1000,10000", "numbers of instances, separated by commas, ascending")
+	only  = flag.String("scenarios", "", "names of scenarios, separated by commas; empty: all")
+	out   = flag.String("out", "../docs/benchmarks", "directory of the report; empty: none is written")
+	seed  = flag.Uint64("seed", 1, "of random choices")
+)
+
+func main() {
+	// As a test, because testing/synctest has bubbles for tests only.
+	testing.Main(func(string, string) (bool, error) { return true, nil }, []testing.InternalTest{{Name: "fleet", F: func(t *testing.T) {
+		if err := run(t); err != nil {
+			t.Fatal(err)
+		}
+	}}}, nil, nil)
+}
+
+func run(t *testing.T) error {
+	scenarios, err := chosen(*only)
+	if err != nil {
+		return err
+	}
+	counts, err := numbers(*sizes)
+	if err != nil {
+		return err
+	}
+	var results [][]*fleet.Result
+	for _, s := range scenarios {
+		var runs []*fleet.Result
+		for _, n := range counts {
+			r := fleet.Run(t, s, n, *seed)
+			fmt.Fprintf(os.Stderr, "%-20s %6d instances: %5.1f %% of the quota, recovered in %6.1f s, most of one instance: %d calls, %d rejected logins; took %v  %s\n", s.Name, n,
+				100*r.Share(), r.Recovery.Seconds(), r.MostCalls, r.MostRejected, r.Took.Round(time.Millisecond), strings.Join(r.Misses(), "; "))
+			runs = append(runs, r)
+		}
+		results = append(results, runs)
+	}
+	if *out == "" {
+		return nil
+	}
+	return fleet.Write(*out, results)
+}
+
+// numbers returns the numbers of a list.
+func numbers(list string) ([]int, error) {
+	var ns []int
+	for _, text := range strings.Split(list, ",") {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 {
+			return nil, fmt.Errorf("%q is no number of instances", text)
+		}
+		ns = append(ns, n)
+	}
+	return ns, nil
+}
+
+// chosen returns the scenarios of these names.
+func chosen(names string) ([]*fleet.Scenario, error) {
+	if names == "" {
+		return fleet.Scenarios, nil
+	}
+	var scenarios []*fleet.Scenario
+	for _, name := range strings.Split(names, ",") {
+		s := fleet.Named(name)
+		if s == nil {
+			return nil, fmt.Errorf("there is no scenario %q", name)
+		}
+		scenarios = append(scenarios, s)
+	}
+	return scenarios, nil
+}

@@ -1,0 +1,150 @@
+package fleet
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sqlsecrets/sqlsecrets/driver"
+	"github.com/sqlsecrets/sqlsecrets/internal/chance"
+)
+
+const (
+	// Full is the number of instances that the results are scaled to, and Quota the calls of
+	// GetSecretValue that AWS allows per second, account and region.
+	Full  = 100_000
+	Quota = 10_000
+	// loginsEach is how many logins per second the databases take for each instance. A database
+	// of 1,000 instances takes 500.
+	loginsEach = 0.5
+
+	// The instances of a fleet that is in use start within warmStart, and have run until
+	// warmEnd when something happens.
+	warmStart, warmEnd = 45 * time.Minute, time.Hour
+)
+
+// A Fleet is a number of instances with one secret.
+type Fleet struct {
+	meter     *meter
+	service   *service
+	db        *database
+	instances []*instance
+	options   driver.Options
+	warm      time.Time // until when connections are given lives of any length
+}
+
+func newFleet(n int, s *Scenario) *Fleet {
+	m := &meter{start: time.Now(), unhealthy: n}
+	f := &Fleet{
+		meter: m, service: newService(m, quotaOf(n)), db: newDatabase(m, max(10, loginsEach*float64(n))),
+		options: driver.Options{FallbackStages: s.fallbacks}, warm: m.start,
+	}
+	f.service.put("v1", "pw1", stageCurrent)
+	f.db.setPassword("pw1")
+	shared := f.service.source(false) // which has no state of one process
+	for range n {
+		i := &instance{fleet: f, source: shared}
+		if s.bothRegions {
+			i.source = f.service.source(true)
+		}
+		f.instances = append(f.instances, i)
+	}
+	return f
+}
+
+// quotaOf returns the quota of n instances, in proportion. One instance does not get so little
+// that it is throttled alone.
+func quotaOf(n int) float64 { return max(10, float64(n)*Quota/Full) }
+
+// Run runs a scenario with n instances. Equal seeds give similar runs, and not equal ones:
+// which goroutine runs first takes no seed.
+func Run(t *testing.T, s *Scenario, n int, seed uint64) *Result {
+	var r *Result
+	began := time.Now()
+	defer chance.Seed(seed)()
+	synctest.Test(t, func(*testing.T) {
+		f := newFleet(n, s)
+		s.run(f)
+		r = f.result(s)
+		for _, i := range f.instances {
+			i.stop()
+		}
+	})
+	r.Took = time.Since(began)
+	return r
+}
+
+// life returns how long a connection lives.
+func (f *Fleet) life() time.Duration {
+	if time.Now().Before(f.warm) { // as if the pool had been in use for long
+		return chance.UpTo(lifeMax)
+	}
+	return lifeMin + chance.UpTo(lifeMax-lifeMin)
+}
+
+// startAll starts all instances at one moment.
+func (f *Fleet) startAll() {
+	f.meter.event("all start")
+	for _, i := range f.instances {
+		i.start()
+	}
+}
+
+// warmUp starts the instances one after the other, until the fleet is as one that has been in
+// use for long.
+func (f *Fleet) warmUp() {
+	f.warm = time.Now().Add(warmEnd)
+	for _, i := range f.instances {
+		time.AfterFunc(chance.UpTo(warmStart), i.start)
+	}
+	time.Sleep(warmEnd)
+}
+
+// loseAll ends all connections.
+func (f *Fleet) loseAll() {
+	for _, i := range f.instances {
+		i.lose()
+	}
+}
+
+// restart restarts every tenth instance, or another share: these have nothing cached.
+func (f *Fleet) restart(oneIn int) {
+	for n := 0; n < len(f.instances); n += oneIn {
+		f.instances[n].start()
+	}
+}
+
+// measure begins the measurement, when something happens.
+func (f *Fleet) measure(what string) {
+	for _, i := range f.instances {
+		i.calls.Store(0)
+		i.rejected.Store(0)
+	}
+	f.meter.event(what)
+	f.meter.mu.Lock()
+	defer f.meter.mu.Unlock()
+	f.meter.from = time.Since(f.meter.start)
+	f.meter.recovery = time.Now()
+}
+
+// recover times the recovery from now on.
+func (f *Fleet) recover(what string) {
+	f.meter.event(what)
+	f.meter.mu.Lock()
+	defer f.meter.mu.Unlock()
+	f.meter.recovery = time.Now()
+}
+
+// rotate does the first steps of a rotation: the database has the new password, and the
+// version with it is AWSPENDING.
+func (f *Fleet) rotate(version, password string) {
+	f.service.put(version, password, stagePending)
+	f.db.setPassword(password)
+}
+
+// restartWithin restarts all instances, each at a moment of its own within d.
+func (f *Fleet) restartWithin(d time.Duration) {
+	for _, i := range f.instances {
+		time.AfterFunc(chance.UpTo(d), i.start)
+	}
+}

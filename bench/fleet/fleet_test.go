@@ -1,0 +1,69 @@
+package fleet_test
+
+import (
+	"encoding/xml"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/sqlsecrets/sqlsecrets/bench/fleet"
+)
+
+// small is a fleet that takes a second for each scenario.
+const small = 30
+
+// What must hold in each scenario, whatever the size of the fleet.
+func TestScenarios(t *testing.T) {
+	for _, s := range fleet.Scenarios {
+		t.Run(s.Name, func(t *testing.T) {
+			var r *fleet.Result
+			t.Run("run", func(t *testing.T) { r = fleet.Run(t, s, small, 1) })
+			if r == nil {
+				t.Fatal("no result")
+			}
+			if r.Unhealthy > 0 {
+				t.Errorf("%d of %d instances are unhealthy at the end", r.Unhealthy, r.N)
+			}
+			// A pause doubles from 1 s to 5 min, less a quarter, and up to three logins are in
+			// flight when the first is rejected.
+			if most := int64(14); r.MostRejected > most {
+				t.Errorf("%d rejected logins of one instance, want %d at most", r.MostRejected, most)
+			}
+			if s.Calls > 0 && r.MostCalls > int64(s.Calls)+1 { // a renewal at the TTL may be among them
+				t.Errorf("%d calls of one instance, want %d at most", r.MostCalls, s.Calls)
+			}
+			if s.Recovery > 0 && r.Recovery > 2*s.Recovery {
+				t.Errorf("the last instance is healthy after %v, want %v", r.Recovery, s.Recovery)
+			}
+		})
+	}
+}
+
+func TestWriteMakesAReportWithPlots(t *testing.T) {
+	s := fleet.Named("cold")
+	var r *fleet.Result
+	t.Run("run", func(t *testing.T) { r = fleet.Run(t, s, small, 1) })
+	dir := t.TempDir()
+	if err := fleet.Write(dir, [][]*fleet.Result{{r}}); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "fleet.md"))
+	if err != nil || !strings.Contains(string(text), "## "+s.Title) || !strings.Contains(string(text), "(fleet/cold.svg)") {
+		t.Errorf("report: %v\n%s", err, text)
+	}
+	plot, err := os.Open(filepath.Join(dir, "fleet", "cold.svg"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer plot.Close()
+	for d := xml.NewDecoder(plot); ; {
+		if _, err := d.Token(); errors.Is(err, io.EOF) {
+			return
+		} else if err != nil {
+			t.Fatalf("the plot is no XML: %v", err)
+		}
+	}
+}

@@ -1,0 +1,170 @@
+package fleet
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sqlsecrets/sqlsecrets/driver"
+	"github.com/sqlsecrets/sqlsecrets/internal/chance"
+	"github.com/sqlsecrets/sqlsecrets/secretcache"
+	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm"
+)
+
+const (
+	poolSize = 10
+	// A connection lives from the first to the second, as with pgxpool's MaxConnLifetime
+	// and MaxConnLifetimeJitter.
+	lifeMin, lifeMax = 24 * time.Minute, 30 * time.Minute
+	// After a Connect call that failed, the next query that needs a connection comes after
+	// from the first to the second.
+	queryMin, queryMax = time.Second, 2 * time.Second
+)
+
+// An instance is one process of a program: a cache, a connector and a pool. The pool keeps
+// poolSize connections open. When a Connect call fails, it makes one call at a time until
+// one succeeds.
+type instance struct {
+	fleet  *Fleet
+	source *awssm.Source
+
+	calls, rejected atomic.Int64 // calls of the service and rejected logins, since the measurement began
+
+	mu        sync.Mutex // guards all below
+	cache     *secretcache.Cache
+	connector *driver.Connector
+	epoch     int // changes when all connections are lost
+	open      int // connections
+	opening   int // Connect calls under way
+	healthy   bool
+	waiting   bool // for the next query that needs a connection
+}
+
+// instanceKey is the key of a context for the *instance that a call of the service is for.
+type instanceKey struct{}
+
+// Fetch fetches for the instance.
+func (i *instance) Fetch(ctx context.Context, id, stage string) (*secretcache.Secret, error) {
+	return i.source.Fetch(context.WithValue(ctx, instanceKey{}, i), id, stage)
+}
+
+// start starts the program, or restarts it.
+func (i *instance) start() {
+	cache := secretcache.New(i, &secretcache.Options{MaxSize: 8}) // saves memory of the simulation
+	opts := i.fleet.options
+	opts.Secrets = cache
+	connector, err := driver.NewConnector(engine{i}, secretName, &opts)
+	if err != nil {
+		panic(err)
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.stopCache()
+	i.cache, i.connector, i.opening = cache, connector, 0
+	i.reconnect()
+}
+
+// stop ends the program.
+func (i *instance) stop() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.stopCache()
+	i.connector = nil
+}
+
+// stopCache closes the cache. i.mu is held.
+func (i *instance) stopCache() {
+	if i.cache != nil {
+		_ = i.cache.Close()
+	}
+}
+
+// lose says that all connections are lost.
+func (i *instance) lose() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.reconnect()
+}
+
+// reconnect opens new connections; those before are lost. i.mu is held.
+func (i *instance) reconnect() {
+	i.epoch++
+	i.open = 0
+	i.setHealthy(false)
+	i.fill()
+}
+
+// setHealthy notes whether the instance gets connections. i.mu is held.
+func (i *instance) setHealthy(healthy bool) {
+	if healthy == i.healthy {
+		return
+	}
+	i.healthy = healthy
+	change := 1
+	if healthy {
+		change = -1
+	}
+	i.fleet.meter.health(change)
+}
+
+// fill opens the connections that are missing. i.mu is held.
+func (i *instance) fill() {
+	for i.open+i.opening < poolSize {
+		i.opening++
+		go i.connect(i.connector)
+	}
+}
+
+// connect makes one Connect call.
+func (i *instance) connect(c *driver.Connector) {
+	_, err := c.Connect(context.Background())
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if c != i.connector {
+		return // the program was restarted meanwhile
+	}
+	i.opening--
+	if err != nil {
+		i.setHealthy(false)
+		i.await()
+		return
+	}
+	i.open++
+	i.setHealthy(true)
+	i.fill()
+	epoch := i.epoch
+	time.AfterFunc(i.fleet.life(), func() { i.expire(epoch) })
+}
+
+// await has the next query make a Connect call. i.mu is held.
+func (i *instance) await() {
+	if i.waiting {
+		return
+	}
+	i.waiting = true
+	time.AfterFunc(queryMin+chance.UpTo(queryMax-queryMin), func() {
+		i.mu.Lock()
+		defer i.mu.Unlock()
+		i.waiting = false
+		if i.connector != nil && i.open+i.opening < poolSize {
+			i.opening++
+			go i.connect(i.connector)
+		}
+	})
+}
+
+// expire ends a connection that has lived long enough.
+func (i *instance) expire(epoch int) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if epoch != i.epoch || i.connector == nil {
+		return
+	}
+	i.open--
+	if i.healthy {
+		i.fill()
+	} else if i.opening == 0 {
+		i.await()
+	}
+}

@@ -1,0 +1,71 @@
+package fleet
+
+import (
+	"sync"
+	"time"
+)
+
+// A Second is what happened within one second of a run.
+type Second struct {
+	Calls     int // sent to Secrets Manager, each attempt counts
+	Throttled int // of these, answered with ThrottlingException
+	Failed    int // of these, answered with an error of the service, or not at all
+	Logins    int // sent to the database
+	Accepted  int // of these
+	Rejected  int // of these, for a wrong password
+	Unhealthy int // instances, at the worst moment
+}
+
+// An Event is something that the scenario does.
+type Event struct {
+	At   time.Duration // since the run began
+	Text string
+}
+
+// A meter counts by the second.
+type meter struct {
+	start time.Time
+
+	mu        sync.Mutex // guards all below
+	seconds   []Second
+	events    []Event
+	from      time.Duration // when the measurement began
+	unhealthy int
+	recovery  time.Time // from when recovery is timed
+	healed    time.Time // when an instance became healthy last
+}
+
+// now returns the current second. m.mu is held.
+func (m *meter) now() *Second {
+	n := int(time.Since(m.start) / time.Second)
+	for len(m.seconds) <= n {
+		m.seconds = append(m.seconds, Second{Unhealthy: m.unhealthy})
+	}
+	return &m.seconds[n]
+}
+
+// count has add change the counts of the current second.
+func (m *meter) count(add func(*Second)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	add(m.now())
+}
+
+// health notes that instances became unhealthy, or healthy again if change is negative.
+func (m *meter) health(change int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := m.now()
+	m.unhealthy += change
+	s.Unhealthy = max(s.Unhealthy, m.unhealthy)
+	if change < 0 {
+		m.healed = time.Now()
+	}
+}
+
+// event notes something that the scenario does.
+func (m *meter) event(text string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.events = append(m.events, Event{time.Since(m.start), text})
+}

@@ -1,0 +1,158 @@
+package fleet
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+)
+
+// Write writes the report into a directory: fleet.md, and a plot for each scenario. results
+// has the runs of one scenario in each row, from the smallest fleet to the largest.
+func Write(dir string, results [][]*Result) error {
+	plots := filepath.Join(dir, "fleet")
+	if err := os.MkdirAll(plots, 0o755); err != nil {
+		return err
+	}
+	for _, runs := range results {
+		last := runs[len(runs)-1]
+		if err := os.WriteFile(filepath.Join(plots, last.Scenario.Name+".svg"), []byte(Plot(last)), 0o644); err != nil {
+			return err
+		}
+	}
+	var text strings.Builder
+	writeReport(&text, results)
+	return os.WriteFile(filepath.Join(dir, "fleet.md"), []byte(text.String()), 0o644)
+}
+
+func writeReport(w io.Writer, results [][]*Result) {
+	fmt.Fprintf(w, introduction, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	writeSummary(w, results)
+	fmt.Fprint(w, argument)
+	writeScaling(w, results)
+	for _, runs := range results {
+		writeScenario(w, runs)
+	}
+}
+
+const introduction = `# A fleet, simulated
+
+What a fleet of 100,000 instances asks of Secrets Manager and of its databases when it starts,
+rotates and fails together. ` + "`go -C bench run ./fleet/cmd`" + ` writes this page.
+
+Real are the cache, the connector, package awssm and the AWS SDK, under testing/synctest.
+Modelled are:
+
+| model | what it does |
+|---|---|
+| Secrets Manager | answers after 10 to 40 ms, and allows 10,000 calls of GetSecretValue per second and region: a token bucket that holds one second's calls |
+| database | takes 0.5 logins per second for each instance (500 for a database with 1,000 instances); further ones queue for up to 5 s, and are turned away after that |
+| pool | 10 connections that live 24 to 30 minutes; after a Connect call that failed, a query makes the next one 1 to 2 s later |
+
+All options have their defaults: a TTL of one hour, three attempts for each fetch. The quota and
+the logins are in proportion to the number of instances in the run. An instance is unhealthy from
+the moment in which it has lost all its connections, or in which a Connect call failed, until one
+succeeds. Each attempt of a fetch counts as a call, also one that was throttled. Run with %s on %s/%s.
+
+The limits are those of https://docs.aws.amazon.com/secretsmanager/latest/userguide/reference_limits.html.
+BatchGetSecretValue (100 per second) is not called here: only Cache.Prefetch calls it.
+
+## Summary
+
+Figures of the largest run, scaled to 100,000 instances. "Lasting" is the highest mean over 30
+seconds after the first minute. "Recovered" is the time until the last instance was healthy: after
+the end of the fault where there is one, and after its begin otherwise.
+
+`
+
+func writeSummary(w io.Writer, results [][]*Result) {
+	fmt.Fprint(w, "| scenario | calls/s, peak | lasting | share of quota, peak | logins/s, peak | lasting | calls of one instance, most | rejected logins of one instance, most | recovered | target |\n"+
+		"|---|--:|--:|--:|--:|--:|--:|--:|--:|---|\n")
+	for _, runs := range results {
+		r := runs[len(runs)-1]
+		peak, _ := r.peak(calls)
+		most, _ := r.peak(logins)
+		verdict := "met"
+		switch misses := r.Misses(); {
+		case len(misses) > 0:
+			verdict = "**missed**: " + strings.Join(misses, "; ")
+		case r.Scenario.target() == (&Scenario{}).target():
+			verdict = "–"
+		}
+		fmt.Fprintf(w, "| [%s](#%s) | %s | %s | %s | %s | %s | %d | %d | %s | %s |\n", r.Scenario.Title, anchor(r.Scenario.Title),
+			number(r.full(float64(peak))), number(r.full(r.typical(calls))), percent(r.Share()),
+			number(r.full(float64(most))), number(r.full(r.typical(logins))), r.MostCalls, r.MostRejected, seconds(r.Recovery), verdict)
+	}
+}
+
+const argument = `
+## Why smaller fleets tell about 100,000
+
+An instance does not know of the others. What it does depends on its own cache, its own timers
+and the answers that it gets. So its rates are the same in any fleet, as long as the answers are
+the same: below the quota, and below what the databases take. Where a limit is reached, it is
+reached in a smaller fleet as well, because the limits are in proportion.
+
+What does depend on the size is chance. With few instances, the busiest second has many more calls
+than the mean; the difference shrinks with the square root of the number. So the share of a
+smaller fleet is too high, and never too low. The lasting rate should not depend on the size:
+
+`
+
+func writeScaling(w io.Writer, results [][]*Result) {
+	fmt.Fprint(w, "| scenario |")
+	for _, r := range results[0] {
+		fmt.Fprintf(w, " %s |", number(float64(r.N)))
+	}
+	fmt.Fprint(w, "\n|---|"+strings.Repeat("--:|", len(results[0]))+"\n")
+	for _, runs := range results {
+		fmt.Fprintf(w, "| %s |", runs[0].Scenario.Title)
+		for _, r := range runs {
+			fmt.Fprintf(w, " %.2f / %s |", 1000*r.typical(calls)/float64(r.N), percent(r.Share()))
+		}
+		fmt.Fprint(w, "\n")
+	}
+	fmt.Fprint(w, "\nCalls per second of 1,000 instances that last / share of the quota in the busiest second, by the number of\n"+
+		"instances. One instance alone has a quota of 10 calls per second, and the databases take 10 logins per second.\n")
+}
+
+func writeScenario(w io.Writer, runs []*Result) {
+	s := runs[0].Scenario
+	fmt.Fprintf(w, "\n## %s\n\n%s\nTarget: %s.\n\n![calls, logins and unhealthy instances per second](fleet/%s.svg)\n\n", s.Title, s.Text, s.target(), s.Name)
+	fmt.Fprint(w, "| instances | calls | per instance | throttled | failed | calls/s, peak | logins/s, mean | logins/s, peak | rejected | unhealthy, most | recovered |\n"+
+		"|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n")
+	for _, r := range runs {
+		peak, at := r.peak(calls)
+		most, _ := r.peak(logins)
+		ill, _ := r.peak(unhealthy)
+		fmt.Fprintf(w, "| %s | %d | %.2f | %d | %d | %d (after %d s) | %.1f | %d | %d | %s | %s |\n", number(float64(r.N)), r.sum(calls),
+			float64(r.sum(calls))/float64(r.N), r.sum(throttled), r.sum(failed), peak, at, r.mean(logins), most, r.sum(rejected),
+			percent(float64(ill)/float64(r.N)), seconds(r.Recovery))
+	}
+}
+
+// anchor returns what a heading is linked by.
+func anchor(title string) string {
+	return strings.NewReplacer(" ", "-", ",", "").Replace(strings.ToLower(title))
+}
+
+func percent(share float64) string {
+	if share < 0.095 {
+		return fmt.Sprintf("%.1f %%", 100*share)
+	}
+	return fmt.Sprintf("%.0f %%", 100*share)
+}
+
+func seconds(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds()) }
+
+// number writes a number with commas: 12,345.
+func number(v float64) string {
+	s := fmt.Sprintf("%.0f", v)
+	for n := len(s) - 3; n > 0; n -= 3 {
+		s = s[:n] + "," + s[n:]
+	}
+	return s
+}

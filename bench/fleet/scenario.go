@@ -1,0 +1,208 @@
+package fleet
+
+import "time"
+
+// A Scenario is something that happens to a fleet, and what is asked of the library then.
+type Scenario struct {
+	Name  string // of the plot's file
+	Title string
+	Text  string
+
+	fallbacks   []string // nil = the default, AWSPENDING
+	bothRegions bool
+	run         func(*Fleet)
+
+	// Targets; zero is none.
+	Share    float64       // of the quota, in any second
+	Recovery time.Duration // until the last instance is healthy
+	Calls    int           // of one instance
+}
+
+const (
+	outageTime  = 10 * time.Minute
+	afterOutage = 5 * time.Minute
+)
+
+// Scenarios are all scenarios, in the order of the report.
+var Scenarios = []*Scenario{
+	{
+		Name: "steady", Title: "Steady state", Share: 0.5,
+		Text: "Instances that started within 45 minutes, each with a pool that opens a connection every three minutes.",
+		run: func(f *Fleet) {
+			f.warmUp()
+			f.measure("an hour begins")
+			time.Sleep(time.Hour)
+		},
+	},
+	{
+		Name: "cold", Title: "Cold start of all at once",
+		Text: "All instances start in the same moment with empty caches, each opening ten connections at once.",
+		run: func(f *Fleet) {
+			f.measure("")
+			f.startAll()
+			time.Sleep(5 * time.Minute)
+		},
+	},
+	{
+		Name: "ttl", Title: "TTL expiry after a cold start", Share: 0.5,
+		Text: "Two hours after a cold start of all at once. The TTL is one hour; the real age is drawn from 30 to 60 minutes.",
+		run: func(f *Fleet) {
+			f.startAll()
+			time.Sleep(5 * time.Minute)
+			f.measure("")
+			time.Sleep(2 * time.Hour)
+		},
+	},
+	{
+		Name: "rotation", Title: "Rotation", Calls: 3,
+		Text: "A single-user rotation: the database has the new password for 10 seconds before AWSCURRENT moves. Connections stay open.",
+		run: func(f *Fleet) {
+			f.warmUp()
+			f.measure("new password")
+			f.rotate("v2", "pw2")
+			time.Sleep(10 * time.Second)
+			f.recover("AWSCURRENT moves")
+			f.service.move(stageCurrent, "v2")
+			time.Sleep(25 * time.Minute)
+		},
+	},
+	{
+		Name: "rotation-reconnect", Title: "Rotation while all reconnect", Calls: 3,
+		Text: "The same, and all connections end in the moment of the new password, as in a failover of the database. " +
+			"Every instance connects within the window of 10 seconds.",
+		run: func(f *Fleet) {
+			f.warmUp()
+			f.measure("new password, all reconnect")
+			f.rotate("v2", "pw2")
+			f.loseAll()
+			time.Sleep(10 * time.Second)
+			f.recover("AWSCURRENT moves")
+			f.service.move(stageCurrent, "v2")
+			time.Sleep(5 * time.Minute)
+		},
+	},
+	{
+		Name: "pending", Title: "Fallback stage AWSPENDING", Share: 0.5, Recovery: time.Minute,
+		Text: "A rotation that stops for 10 minutes after it has changed the password: only AWSPENDING works.",
+		run: func(f *Fleet) {
+			f.warmUp()
+			f.measure("only AWSPENDING works")
+			f.rotate("v2", "pw2")
+			time.Sleep(outageTime)
+			f.recover("AWSCURRENT moves")
+			f.service.move(stageCurrent, "v2")
+			time.Sleep(afterOutage)
+		},
+	},
+	{
+		Name: "previous", Title: "Fallback stage AWSPREVIOUS", Share: 0.5, Recovery: time.Minute,
+		Text:      "The database is restored to the password of AWSPREVIOUS for 10 minutes; the option FallbackStages has both stages.",
+		fallbacks: []string{stagePending, stagePrevious},
+		run: func(f *Fleet) {
+			f.service.put("v2", "pw2", stageCurrent)
+			f.db.setPassword("pw2")
+			f.warmUp()
+			f.measure("only AWSPREVIOUS works")
+			f.db.setPassword("pw1")
+			time.Sleep(outageTime)
+			f.recover("the current password is back")
+			f.db.setPassword("pw2")
+			time.Sleep(afterOutage)
+		},
+	},
+	{
+		Name: "database-outage", Title: "Outage of the database", Share: 0.5, Recovery: time.Minute,
+		Text: "The database loses all connections and refuses new ones for 10 minutes.",
+		run: func(f *Fleet) {
+			f.warmUp()
+			f.measure("the database is down")
+			f.db.setDown(true)
+			f.loseAll()
+			time.Sleep(outageTime)
+			f.recover("the database is up")
+			f.db.setDown(false)
+			time.Sleep(afterOutage)
+		},
+	},
+	{
+		Name: "source-outage", Title: "Outage of Secrets Manager", Share: 0.5, Recovery: time.Minute,
+		Text: "Secrets Manager answers with status 503 for 10 minutes. TTLs expire meanwhile, and every tenth instance restarts.",
+		run: func(f *Fleet) {
+			f.warmUp()
+			f.measure("Secrets Manager fails, every tenth restarts")
+			f.service.setAll(failing, 0)
+			f.restart(10)
+			time.Sleep(outageTime)
+			f.recover("Secrets Manager is up")
+			f.service.setAll(up, 0)
+			time.Sleep(afterOutage)
+		},
+	},
+	{
+		Name: "source-outage-cold", Title: "Outage of Secrets Manager, and all restart", Recovery: time.Minute,
+		Text: "The same, and every instance restarts in the first minute of the outage. No cache has the secret.",
+		run: func(f *Fleet) {
+			f.warmUp()
+			f.measure("Secrets Manager fails, all restart")
+			f.service.setAll(failing, 0)
+			f.restartWithin(time.Minute)
+			time.Sleep(outageTime)
+			f.recover("Secrets Manager is up")
+			f.service.setAll(up, 0)
+			time.Sleep(afterOutage)
+		},
+	},
+	{
+		Name: "throttling", Title: "Throttling", Recovery: time.Minute,
+		Text: "Other programs use up 99.9 % of the quota for 10 minutes, and every tenth instance restarts.",
+		run: func(f *Fleet) {
+			f.warmUp()
+			f.measure("throttling begins, every tenth restarts")
+			f.service.setAll(up, 0.999)
+			f.restart(10)
+			time.Sleep(outageTime)
+			f.recover("throttling ends")
+			f.service.setAll(up, 0)
+			time.Sleep(afterOutage)
+		},
+	},
+	{
+		Name: "region", Title: "One region down", Share: 0.5, Recovery: time.Minute, bothRegions: true,
+		Text: "The secret's region does not answer for 10 minutes; the secret is replicated to a second region. Every tenth instance restarts.",
+		run: func(f *Fleet) {
+			f.warmUp()
+			f.measure("the region hangs, every tenth restarts")
+			f.service.set(homeRegion, hanging, 0)
+			f.restart(10)
+			time.Sleep(outageTime)
+			f.meter.event("the region is up")
+			f.service.set(homeRegion, up, 0)
+			time.Sleep(afterOutage)
+		},
+	},
+	{
+		Name: "mistyped", Title: "Mistyped secret put right", Share: 0.5, Recovery: time.Minute,
+		Text: "Somebody sets a new password, mistypes it in the secret, and puts the secret right after 15 minutes. " +
+			"By then every pool has tried to open connections.",
+		run: func(f *Fleet) {
+			f.warmUp()
+			f.measure("mistyped")
+			f.db.setPassword("pw2")
+			f.service.put("v2", "pw2 with a typo", stageCurrent)
+			time.Sleep(15 * time.Minute)
+			f.recover("put right")
+			f.service.put("v3", "pw2", stageCurrent)
+			time.Sleep(afterOutage)
+		},
+	},
+}
+
+// Named returns the scenario of a name, or nil.
+func Named(name string) *Scenario {
+	for _, s := range Scenarios {
+		if s.Name == name {
+			return s
+		}
+	}
+	return nil
+}

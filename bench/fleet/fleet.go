@@ -34,7 +34,7 @@ type Fleet struct {
 }
 
 func newFleet(n int, s *Scenario) *Fleet {
-	m := &meter{start: time.Now(), unhealthy: n}
+	m := &meter{start: time.Now(), unhealthy: gauge{n: n}, dark: gauge{n: n}}
 	f := &Fleet{
 		meter: m, service: newService(m, quotaOf(n)), db: newDatabase(m, max(10, loginsEach*float64(n))),
 		options: driver.Options{FallbackStages: s.fallbacks}, warm: m.start,
@@ -43,7 +43,7 @@ func newFleet(n int, s *Scenario) *Fleet {
 	f.db.setPassword("pw1")
 	shared := f.service.source(false) // which has no state of one process
 	for range n {
-		i := &instance{fleet: f, source: shared}
+		i := &instance{fleet: f, source: shared, dark: true}
 		if s.bothRegions {
 			i.source = f.service.source(true)
 		}
@@ -107,13 +107,6 @@ func (f *Fleet) loseAll() {
 	}
 }
 
-// restart restarts every tenth instance, or another share: these have nothing cached.
-func (f *Fleet) restart(oneIn int) {
-	for n := 0; n < len(f.instances); n += oneIn {
-		f.instances[n].start()
-	}
-}
-
 // measure begins the measurement, when something happens.
 func (f *Fleet) measure(what string) {
 	for _, i := range f.instances {
@@ -142,9 +135,10 @@ func (f *Fleet) rotate(version, password string) {
 	f.db.setPassword(password)
 }
 
-// restartWithin restarts all instances, each at a moment of its own within d.
-func (f *Fleet) restartWithin(d time.Duration) {
-	for _, i := range f.instances {
-		time.AfterFunc(chance.UpTo(d), i.start)
+// restart restarts one in so many instances, each at a moment of its own within a minute. Their
+// caches are empty then.
+func (f *Fleet) restart(oneIn int) {
+	for n := 0; n < len(f.instances); n += oneIn {
+		time.AfterFunc(chance.UpTo(time.Minute), f.instances[n].start)
 	}
 }

@@ -38,6 +38,7 @@ type instance struct {
 	open      int // connections
 	opening   int // Connect calls under way
 	healthy   bool
+	dark      bool // it has no connection
 	waiting   bool // for the next query that needs a connection
 }
 
@@ -91,21 +92,30 @@ func (i *instance) lose() {
 func (i *instance) reconnect() {
 	i.epoch++
 	i.open = 0
-	i.setHealthy(false)
+	i.note(false)
 	i.fill()
 }
 
-// setHealthy notes whether the instance gets connections. i.mu is held.
-func (i *instance) setHealthy(healthy bool) {
-	if healthy == i.healthy {
-		return
+// note tells the meter how the instance is: whether it gets connections, and whether it has
+// any. i.mu is held.
+func (i *instance) note(healthy bool) {
+	dark := i.open == 0
+	unhealthy, without := change(i.healthy, healthy), change(!i.dark, !dark)
+	i.healthy, i.dark = healthy, dark
+	if unhealthy != 0 || without != 0 {
+		i.fleet.meter.health(unhealthy, without)
 	}
-	i.healthy = healthy
-	change := 1
-	if healthy {
-		change = -1
+}
+
+// change returns 1 if what was well is not any more, -1 if it is again, and 0 otherwise.
+func change(before, now bool) int {
+	switch {
+	case before && !now:
+		return 1
+	case !before && now:
+		return -1
 	}
-	i.fleet.meter.health(change)
+	return 0
 }
 
 // fill opens the connections that are missing. i.mu is held.
@@ -126,12 +136,12 @@ func (i *instance) connect(c *driver.Connector) {
 	}
 	i.opening--
 	if err != nil {
-		i.setHealthy(false)
+		i.note(false)
 		i.await()
 		return
 	}
 	i.open++
-	i.setHealthy(true)
+	i.note(true)
 	i.fill()
 	epoch := i.epoch
 	time.AfterFunc(i.fleet.life(), func() { i.expire(epoch) })
@@ -162,6 +172,7 @@ func (i *instance) expire(epoch int) {
 		return
 	}
 	i.open--
+	i.note(i.healthy && i.open > 0)
 	if i.healthy {
 		i.fill()
 	} else if i.opening == 0 {

@@ -14,6 +14,7 @@ type Second struct {
 	Accepted  int // of these
 	Rejected  int // of these, for a wrong password
 	Unhealthy int // instances, at the worst moment
+	Dark      int // of these, without any connection
 }
 
 // An Event is something that the scenario does.
@@ -30,16 +31,16 @@ type meter struct {
 	seconds   []Second
 	events    []Event
 	from      time.Duration // when the measurement began
-	unhealthy int
-	recovery  time.Time // from when recovery is timed
-	healed    time.Time // when an instance became healthy last
+	unhealthy gauge         // instances
+	dark      gauge         // instances without a connection
+	recovery  time.Time     // from when recovery is timed
 }
 
 // now returns the current second. m.mu is held.
 func (m *meter) now() *Second {
 	n := int(time.Since(m.start) / time.Second)
 	for len(m.seconds) <= n {
-		m.seconds = append(m.seconds, Second{Unhealthy: m.unhealthy})
+		m.seconds = append(m.seconds, Second{Unhealthy: m.unhealthy.n, Dark: m.dark.n})
 	}
 	return &m.seconds[n]
 }
@@ -51,16 +52,29 @@ func (m *meter) count(add func(*Second)) {
 	add(m.now())
 }
 
-// health notes that instances became unhealthy, or healthy again if change is negative.
-func (m *meter) health(change int) {
+// A gauge is a number of instances for which something is wrong.
+type gauge struct {
+	n    int
+	last time.Time // when it became less
+}
+
+func (g *gauge) add(change int) {
+	g.n += change
+	if change < 0 {
+		g.last = time.Now()
+	}
+}
+
+// health notes that an instance became unhealthy or dark: a change of 1; or that it is not
+// any more: -1.
+func (m *meter) health(unhealthy, dark int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s := m.now()
-	m.unhealthy += change
-	s.Unhealthy = max(s.Unhealthy, m.unhealthy)
-	if change < 0 {
-		m.healed = time.Now()
-	}
+	m.unhealthy.add(unhealthy)
+	m.dark.add(dark)
+	s.Unhealthy = max(s.Unhealthy, m.unhealthy.n)
+	s.Dark = max(s.Dark, m.dark.n)
 }
 
 // event notes something that the scenario does.

@@ -45,7 +45,7 @@ var panels = []panel{
 		[]line{{"a", "all", calls}, {"c", "throttled", throttled}, {"b", "failed", failed}}, (*Result).full, Quota / 2, ""},
 	{"logins per second, scaled to 100,000 instances",
 		[]line{{"a", "all", logins}, {"c", "accepted", accepted}, {"b", "rejected", rejected}}, (*Result).full, 0, ""},
-	{"unhealthy instances", []line{{"b", "", unhealthy}},
+	{"unhealthy instances", []line{{"a", "unhealthy", unhealthy}, {"b", "without a connection", dark}},
 		func(r *Result, v float64) float64 { return 100 * v / float64(r.N) }, 0, " %"},
 }
 

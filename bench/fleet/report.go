@@ -64,12 +64,13 @@ BatchGetSecretValue (100 per second) is not called here: only Cache.Prefetch cal
 
 Figures of the largest run, scaled to 100,000 instances. "Lasting" is the highest mean over 30
 seconds after the first minute. "Recovered" is the time until the last instance was healthy: after
-the end of the fault where there is one, and after its begin otherwise.
+the end of the fault where there is one, and after its begin otherwise. "Connected" is the time
+until the last instance had a connection at all.
 
 `
 
 func writeSummary(w io.Writer, results [][]*Result) {
-	fmt.Fprint(w, "| scenario | calls/s, peak | lasting | share of quota, peak | logins/s, peak | lasting | calls of one instance, most | rejected logins of one instance, most | recovered | target |\n"+
+	fmt.Fprint(w, "| scenario | calls/s, peak | lasting | share of quota, peak | logins/s, peak | lasting | calls of one instance, most | rejected logins of one instance, most | recovered | connected | target |\n"+
 		"|---|--:|--:|--:|--:|--:|--:|--:|--:|---|\n")
 	for _, runs := range results {
 		r := runs[len(runs)-1]
@@ -82,9 +83,9 @@ func writeSummary(w io.Writer, results [][]*Result) {
 		case r.Scenario.target() == (&Scenario{}).target():
 			verdict = "–"
 		}
-		fmt.Fprintf(w, "| [%s](#%s) | %s | %s | %s | %s | %s | %d | %d | %s | %s |\n", r.Scenario.Title, anchor(r.Scenario.Title),
+		fmt.Fprintf(w, "| [%s](#%s) | %s | %s | %s | %s | %s | %d | %d | %s | %s | %s |\n", r.Scenario.Title, anchor(r.Scenario.Title),
 			number(r.full(float64(peak))), number(r.full(r.typical(calls))), percent(r.Share()),
-			number(r.full(float64(most))), number(r.full(r.typical(logins))), r.MostCalls, r.MostRejected, seconds(r.Recovery), verdict)
+			number(r.full(float64(most))), number(r.full(r.typical(logins))), r.MostCalls, r.MostRejected, seconds(r.Recovery), seconds(r.Connected), verdict)
 	}
 }
 
@@ -122,15 +123,15 @@ func writeScaling(w io.Writer, results [][]*Result) {
 func writeScenario(w io.Writer, runs []*Result) {
 	s := runs[0].Scenario
 	fmt.Fprintf(w, "\n## %s\n\n%s\nTarget: %s.\n\n![calls, logins and unhealthy instances per second](fleet/%s.svg)\n\n", s.Title, s.Text, s.target(), s.Name)
-	fmt.Fprint(w, "| instances | calls | per instance | throttled | failed | calls/s, peak | logins/s, mean | logins/s, peak | rejected | unhealthy, most | recovered |\n"+
-		"|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n")
+	fmt.Fprint(w, "| instances | calls | per instance | throttled | failed | calls/s, peak | logins/s, mean | logins/s, peak | rejected | unhealthy, most | recovered | connected |\n"+
+		"|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n")
 	for _, r := range runs {
 		peak, at := r.peak(calls)
 		most, _ := r.peak(logins)
 		ill, _ := r.peak(unhealthy)
-		fmt.Fprintf(w, "| %s | %d | %.2f | %d | %d | %d (after %d s) | %.1f | %d | %d | %s | %s |\n", number(float64(r.N)), r.sum(calls),
+		fmt.Fprintf(w, "| %s | %d | %.2f | %d | %d | %d (after %d s) | %.1f | %d | %d | %s | %s | %s |\n", number(float64(r.N)), r.sum(calls),
 			float64(r.sum(calls))/float64(r.N), r.sum(throttled), r.sum(failed), peak, at, r.mean(logins), most, r.sum(rejected),
-			percent(float64(ill)/float64(r.N)), seconds(r.Recovery))
+			percent(float64(ill)/float64(r.N)), seconds(r.Recovery), seconds(r.Connected))
 	}
 }
 

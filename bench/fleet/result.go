@@ -19,6 +19,7 @@ type Result struct {
 	MostRejected int64         // logins of one instance, since then
 	Unhealthy    int           // instances at the end
 	Recovery     time.Duration // until the last instance was healthy
+	Connected    time.Duration // until the last one had a connection
 }
 
 // result ends the measurement.
@@ -28,7 +29,8 @@ func (f *Fleet) result(s *Scenario) *Result {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	r := &Result{Scenario: s, N: len(f.instances), Seconds: m.seconds, Events: m.events,
-		From: int(m.from / time.Second), Unhealthy: m.unhealthy, Recovery: max(0, m.healed.Sub(m.recovery))}
+		From: int(m.from / time.Second), Unhealthy: m.unhealthy.n,
+		Recovery: max(0, m.unhealthy.last.Sub(m.recovery)), Connected: max(0, m.dark.last.Sub(m.recovery))}
 	for _, i := range f.instances {
 		r.MostCalls = max(r.MostCalls, i.calls.Load())
 		r.MostRejected = max(r.MostRejected, i.rejected.Load())
@@ -83,6 +85,7 @@ func failed(s Second) int    { return s.Failed }
 func logins(s Second) int    { return s.Logins }
 func accepted(s Second) int  { return s.Accepted }
 func rejected(s Second) int  { return s.Rejected }
+func dark(s Second) int      { return s.Dark }
 func unhealthy(s Second) int { return s.Unhealthy }
 
 // Share returns the share of the quota in the busiest second.

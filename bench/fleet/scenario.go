@@ -126,7 +126,7 @@ var Scenarios = []*Scenario{
 	},
 	{
 		Name: "source-outage", Title: "Outage of Secrets Manager", Share: 0.5, Recovery: time.Minute,
-		Text: "Secrets Manager answers with status 503 for 10 minutes. TTLs expire meanwhile, and every tenth instance restarts.",
+		Text: "Secrets Manager answers with status 503 for 10 minutes. TTLs expire meanwhile, and every tenth instance restarts in the first minute.",
 		run: func(f *Fleet) {
 			f.warmUp()
 			f.measure("Secrets Manager fails, every tenth restarts")
@@ -145,7 +145,7 @@ var Scenarios = []*Scenario{
 			f.warmUp()
 			f.measure("Secrets Manager fails, all restart")
 			f.service.setAll(failing, 0)
-			f.restartWithin(time.Minute)
+			f.restart(1)
 			time.Sleep(outageTime)
 			f.recover("Secrets Manager is up")
 			f.service.setAll(up, 0)
@@ -154,7 +154,7 @@ var Scenarios = []*Scenario{
 	},
 	{
 		Name: "throttling", Title: "Throttling", Recovery: time.Minute,
-		Text: "Other programs use up 99.9 % of the quota for 10 minutes, and every tenth instance restarts.",
+		Text: "Other programs use up 99.9 % of the quota for 10 minutes, and every tenth instance restarts in the first minute.",
 		run: func(f *Fleet) {
 			f.warmUp()
 			f.measure("throttling begins, every tenth restarts")
@@ -168,7 +168,7 @@ var Scenarios = []*Scenario{
 	},
 	{
 		Name: "region", Title: "One region down", Share: 0.5, Recovery: time.Minute, bothRegions: true,
-		Text: "The secret's region does not answer for 10 minutes; the secret is replicated to a second region. Every tenth instance restarts.",
+		Text: "The secret's region does not answer for 10 minutes; the secret is replicated to a second region. Every tenth instance restarts in the first minute.",
 		run: func(f *Fleet) {
 			f.warmUp()
 			f.measure("the region hangs, every tenth restarts")

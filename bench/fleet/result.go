@@ -14,6 +14,7 @@ type Result struct {
 	Seconds  []Second      // of the whole run
 	Events   []Event
 	From     int // the second in which the measurement began
+	FaultEnd int // the second in which the fault ended, or From
 
 	MostCalls    int64         // of one instance, since then
 	MostRejected int64         // logins of one instance, since then
@@ -29,7 +30,7 @@ func (f *Fleet) result(s *Scenario) *Result {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	r := &Result{Scenario: s, N: len(f.instances), Seconds: m.seconds, Events: m.events,
-		From: int(m.from / time.Second), Unhealthy: m.unhealthy.n,
+		From: int(m.from / time.Second), FaultEnd: int(m.recovery.Sub(m.start) / time.Second), Unhealthy: m.unhealthy.n,
 		Recovery: max(0, m.unhealthy.last.Sub(m.recovery)), Connected: max(0, m.dark.last.Sub(m.recovery))}
 	for _, i := range f.instances {
 		r.MostCalls = max(r.MostCalls, i.calls.Load())
@@ -64,17 +65,20 @@ func (r *Result) mean(of func(Second) int) float64 {
 	return float64(r.sum(of)) / float64(len(r.measured()))
 }
 
-// typical returns the largest mean of a count over 30 seconds, from the second minute on:
-// the rate that lasts, without the first burst.
-func (r *Result) typical(of func(Second) int) (most float64) {
-	const window = 30
-	seconds := r.measured()
-	for n := 60; n+window <= len(seconds); n++ {
+// lasting returns the rate that lasts: the mean of the last two minutes of a fault, if the
+// scenario times the recovery from its end, and otherwise the largest mean of 30 seconds
+// after the first minute.
+func (r *Result) lasting(of func(Second) int) (most float64) {
+	seconds, window := r.measured()[60:], 30
+	if r.FaultEnd > r.From {
+		seconds, window = r.Seconds[max(r.From, r.FaultEnd-120):r.FaultEnd], min(120, r.FaultEnd-r.From)
+	}
+	for n := 0; n+window <= len(seconds); n++ {
 		sum := 0
 		for _, s := range seconds[n : n+window] {
 			sum += of(s)
 		}
-		most = max(most, float64(sum)/window)
+		most = max(most, float64(sum)/float64(window))
 	}
 	return most
 }

@@ -182,14 +182,14 @@ var Scenarios = []*Scenario{
 	},
 	{
 		Name: "mistyped", Title: "Mistyped secret put right", Share: 0.5, Recovery: time.Minute,
-		Text: "Somebody sets a new password, mistypes it in the secret, and puts the secret right after 15 minutes. " +
+		Text: "Somebody sets a new password, mistypes it in the secret, and puts the secret right after 10 minutes. " +
 			"By then every pool has tried to open connections.",
 		run: func(f *Fleet) {
 			f.warmUp()
 			f.measure("mistyped")
 			f.db.setPassword("pw2")
 			f.service.put("v2", "pw2 with a typo", stageCurrent)
-			time.Sleep(15 * time.Minute)
+			time.Sleep(outageTime)
 			f.recover("put right")
 			f.service.put("v3", "pw2", stageCurrent)
 			time.Sleep(afterOutage)

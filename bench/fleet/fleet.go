@@ -56,12 +56,10 @@ func newFleet(n int, s *Scenario) *Fleet {
 // that it is throttled alone.
 func quotaOf(n int) float64 { return max(10, float64(n)*Quota/Full) }
 
-// Run runs a scenario with n instances. Equal seeds give similar runs, and not equal ones:
-// which goroutine runs first takes no seed.
-func Run(t *testing.T, s *Scenario, n int, seed uint64) *Result {
+// Run runs a scenario with n instances.
+func Run(t *testing.T, s *Scenario, n int) *Result {
 	var r *Result
 	began := time.Now()
-	defer chance.Seed(seed)()
 	synctest.Test(t, func(*testing.T) {
 		f := newFleet(n, s)
 		s.run(f)
@@ -120,8 +118,16 @@ func (f *Fleet) measure(what string) {
 	f.meter.recovery = time.Now()
 }
 
-// recover times the recovery from now on.
+// recover ends the fault, and times the recovery from now on.
 func (f *Fleet) recover(what string) {
+	f.timeRecovery(what)
+	f.meter.mu.Lock()
+	defer f.meter.mu.Unlock()
+	f.meter.end = time.Since(f.meter.start)
+}
+
+// timeRecovery times the recovery from now on, although the fault goes on.
+func (f *Fleet) timeRecovery(what string) {
 	f.meter.event(what)
 	f.meter.mu.Lock()
 	defer f.meter.mu.Unlock()

@@ -31,6 +31,7 @@ type meter struct {
 	seconds   []Second
 	events    []Event
 	from      time.Duration // when the measurement began
+	end       time.Duration // when the fault ended, or 0
 	unhealthy gauge         // instances
 	dark      gauge         // instances without a connection
 	recovery  time.Time     // from when recovery is timed

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 )
@@ -106,19 +107,26 @@ smaller fleet is too high, and never too low. The lasting rate should not depend
 
 func writeScaling(w io.Writer, results [][]*Result) {
 	fmt.Fprint(w, "| scenario |")
-	for _, r := range results[0] {
+	most := 0
+	for n, r := range longest(results) {
+		most = n + 1
 		fmt.Fprintf(w, " %s |", number(float64(r.N)))
 	}
-	fmt.Fprint(w, "\n|---|"+strings.Repeat("--:|", len(results[0]))+"\n")
+	fmt.Fprint(w, "\n|---|"+strings.Repeat("--:|", most)+"\n")
 	for _, runs := range results {
 		fmt.Fprintf(w, "| %s |", runs[0].Scenario.Title)
 		for _, r := range runs {
 			fmt.Fprintf(w, " %.2f / %s |", 1000*r.lasting(calls)/float64(r.N), percent(r.Share()))
 		}
-		fmt.Fprint(w, "\n")
+		fmt.Fprint(w, strings.Repeat(" |", most-len(runs))+"\n")
 	}
 	fmt.Fprint(w, "\nCalls per second of 1,000 instances that last / share of the quota in the busiest second, by the number of\n"+
 		"instances. One instance alone has a quota of 10 calls per second, and the databases take 10 logins per second.\n")
+}
+
+// longest returns the runs of the scenario that has most of them.
+func longest(results [][]*Result) []*Result {
+	return slices.MaxFunc(results, func(a, b []*Result) int { return len(a) - len(b) })
 }
 
 func writeScenario(w io.Writer, runs []*Result) {

@@ -14,7 +14,7 @@ type Result struct {
 	Seconds  []Second      // of the whole run
 	Events   []Event
 	From     int // the second in which the measurement began
-	FaultEnd int // the second in which the fault ended, or From
+	FaultEnd int // the second in which the fault ended, or 0
 
 	MostCalls    int64         // of one instance, since then
 	MostRejected int64         // logins of one instance, since then
@@ -30,7 +30,7 @@ func (f *Fleet) result(s *Scenario) *Result {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	r := &Result{Scenario: s, N: len(f.instances), Seconds: m.seconds, Events: m.events,
-		From: int(m.from / time.Second), FaultEnd: int(m.recovery.Sub(m.start) / time.Second), Unhealthy: m.unhealthy.n,
+		From: int(m.from / time.Second), FaultEnd: int(m.end / time.Second), Unhealthy: m.unhealthy.n,
 		Recovery: max(0, m.unhealthy.last.Sub(m.recovery)), Connected: max(0, m.dark.last.Sub(m.recovery))}
 	for _, i := range f.instances {
 		r.MostCalls = max(r.MostCalls, i.calls.Load())
@@ -41,6 +41,9 @@ func (f *Fleet) result(s *Scenario) *Result {
 
 // measured returns the seconds of the measurement.
 func (r *Result) measured() []Second { return r.Seconds[r.From:] }
+
+// Measured returns how long the measurement lasted.
+func (r *Result) Measured() time.Duration { return time.Duration(len(r.measured())) * time.Second }
 
 // peak returns the largest value of a count, and in which second of the measurement it was.
 func (r *Result) peak(of func(Second) int) (most, at int) {

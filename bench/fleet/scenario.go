@@ -1,6 +1,9 @@
 package fleet
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // A Scenario is something that happens to a fleet, and what is asked of the library then.
 type Scenario struct {
@@ -10,6 +13,7 @@ type Scenario struct {
 
 	fallbacks   []string // nil = the default, AWSPENDING
 	bothRegions bool
+	most        int // instances that it is run with, because it takes long; 0 = any
 	run         func(*Fleet)
 
 	// Targets; zero is none.
@@ -174,16 +178,32 @@ var Scenarios = []*Scenario{
 			f.measure("the region hangs, every tenth restarts")
 			f.service.set(homeRegion, hanging, 0)
 			f.restart(10)
-			time.Sleep(outageTime)
+			time.Sleep(time.Minute)
+			f.timeRecovery("all have restarted")
+			time.Sleep(outageTime - time.Minute)
 			f.meter.event("the region is up")
 			f.service.set(homeRegion, up, 0)
 			time.Sleep(afterOutage)
 		},
 	},
 	{
-		Name: "mistyped", Title: "Mistyped secret put right", Share: 0.5, Recovery: time.Minute,
+		Name: "mistyped-secret", Title: "Mistyped secret put right, the database unchanged", Share: 0.5, Recovery: time.Minute, most: 1000,
+		Text: "Somebody mistypes the password in the secret and puts it right after 75 minutes. The instances notice when their TTL expires, " +
+			"within an hour.",
+		run: func(f *Fleet) {
+			f.warmUp()
+			f.measure("mistyped")
+			f.service.put("v2", "pw1 with a typo", stageCurrent)
+			time.Sleep(75 * time.Minute)
+			f.recover("put right")
+			f.service.put("v3", "pw1", stageCurrent)
+			time.Sleep(afterOutage)
+		},
+	},
+	{
+		Name: "mistyped", Title: "Mistyped secret put right, a new password in the database", Share: 0.5, Recovery: time.Minute,
 		Text: "Somebody sets a new password, mistypes it in the secret, and puts the secret right after 10 minutes. " +
-			"By then every pool has tried to open connections.",
+			"Every login is rejected from the first moment on, and every pool tries to open connections within minutes.",
 		run: func(f *Fleet) {
 			f.warmUp()
 			f.measure("mistyped")
@@ -195,6 +215,11 @@ var Scenarios = []*Scenario{
 			time.Sleep(afterOutage)
 		},
 	},
+}
+
+// Sizes returns those of the numbers of instances that the scenario is run with.
+func (s *Scenario) Sizes(counts []int) []int {
+	return slices.DeleteFunc(slices.Clone(counts), func(n int) bool { return s.most > 0 && n > s.most })
 }
 
 // Named returns the scenario of a name, or nil.

@@ -86,7 +86,9 @@ func (p *panel) draw(b *strings.Builder, r *Result, y int) {
 	}
 	drawTime(b, r, first, len(seconds), y)
 	for _, l := range p.lines {
-		fmt.Fprintf(b, `<polyline class="line %s" points="%s"/>`+"\n", l.class, p.points(r, l, seconds, top, y))
+		if points := p.points(r, l, seconds, top, y); points != "" {
+			fmt.Fprintf(b, `<polyline class="line %s" points="%s"/>`+"\n", l.class, points)
+		}
 	}
 }
 
@@ -118,19 +120,25 @@ func drawTime(b *strings.Builder, r *Result, first, n, y int) {
 	}
 }
 
-// points returns a line's points: for each pixel the largest value, so that no peak is lost.
+// points returns a line's points: for each two pixels the largest value, so that no peak is
+// lost. It returns none for a line of zeros.
 func (p *panel) points(r *Result, l line, seconds []Second, top float64, y int) string {
+	const columns = panelWidth / 2
 	var b strings.Builder
+	none := true
 	for from := 0; from < len(seconds); {
-		to := from + 1
-		column := from * panelWidth / len(seconds)
-		v := l.of(seconds[from])
-		for ; to < len(seconds) && to*panelWidth/len(seconds) == column; to++ {
+		to := from
+		column, v := from*columns/len(seconds), 0
+		for ; to < len(seconds) && to*columns/len(seconds) == column; to++ {
 			v = max(v, l.of(seconds[to]))
 		}
-		x := plotLeft + float64(panelWidth)*float64(from)/float64(len(seconds))
-		fmt.Fprintf(&b, "%.1f,%.1f ", x, float64(y)+panelHeight*(1-p.scale(r, float64(v))/top))
+		none = none && v == 0
+		x := plotLeft + panelWidth*from/len(seconds)
+		fmt.Fprintf(&b, "%d,%.1f ", x, float64(y)+panelHeight*(1-p.scale(r, float64(v))/top))
 		from = to
+	}
+	if none {
+		return ""
 	}
 	return strings.TrimSpace(b.String())
 }

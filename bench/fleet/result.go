@@ -71,11 +71,16 @@ func (r *Result) mean(of func(Second) int) float64 {
 // lasting returns the rate that lasts: the mean of the last two minutes of a fault, if the
 // scenario times the recovery from its end, and otherwise the largest mean of 30 seconds
 // after the first minute.
-func (r *Result) lasting(of func(Second) int) (most float64) {
+func (r *Result) lasting(of func(Second) int) float64 {
 	seconds, window := r.measured()[60:], 30
 	if r.FaultEnd > r.From {
 		seconds, window = r.Seconds[max(r.From, r.FaultEnd-120):r.FaultEnd], min(120, r.FaultEnd-r.From)
 	}
+	return busiest(seconds, of, window)
+}
+
+// busiest returns the largest mean of a count over a number of seconds in a row.
+func busiest(seconds []Second, of func(Second) int, window int) (most float64) {
 	for n := 0; n+window <= len(seconds); n++ {
 		sum := 0
 		for _, s := range seconds[n : n+window] {

@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -30,14 +31,14 @@ type Fleet struct {
 	db        *database
 	instances []*instance
 	options   driver.Options
-	warm      time.Time // until when connections are given lives of any length
+	warming   atomic.Bool // the first connections of an instance live for any time up to lifeMax
 }
 
 func newFleet(n int, s *Scenario) *Fleet {
 	m := &meter{start: time.Now(), unhealthy: gauge{n: n}, dark: gauge{n: n}}
 	f := &Fleet{
 		meter: m, service: newService(m, quotaOf(n)), db: newDatabase(m, max(10, loginsEach*float64(n))),
-		options: driver.Options{FallbackStages: s.fallbacks}, warm: m.start,
+		options: driver.Options{FallbackStages: s.fallbacks},
 	}
 	f.service.put("v1", "pw1", stageCurrent)
 	f.db.setPassword("pw1")
@@ -72,9 +73,9 @@ func Run(t *testing.T, s *Scenario, n int) *Result {
 	return r
 }
 
-// life returns how long a connection lives.
-func (f *Fleet) life() time.Duration {
-	if time.Now().Before(f.warm) { // as if the pool had been in use for long
+// life returns how long a connection lives that an instance opens now, which started at a time.
+func (f *Fleet) life(started time.Time) time.Duration {
+	if f.warming.Load() && time.Since(started) < time.Minute { // as if the pool had been in use for long
 		return chance.UpTo(lifeMax)
 	}
 	return lifeMin + chance.UpTo(lifeMax-lifeMin)
@@ -91,7 +92,8 @@ func (f *Fleet) startAll() {
 // warmUp starts the instances one after the other, until the fleet is as one that has been in
 // use for long.
 func (f *Fleet) warmUp() {
-	f.warm = time.Now().Add(warmEnd)
+	f.warming.Store(true)
+	defer f.warming.Store(false)
 	for _, i := range f.instances {
 		time.AfterFunc(chance.UpTo(warmStart), i.start)
 	}

@@ -34,6 +34,7 @@ type instance struct {
 	mu        sync.Mutex // guards all below
 	cache     *secretcache.Cache
 	connector *driver.Connector
+	started   time.Time
 	epoch     int // changes when all connections are lost
 	open      int // connections
 	opening   int // Connect calls under way
@@ -62,7 +63,7 @@ func (i *instance) start() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.stopCache()
-	i.cache, i.connector, i.opening = cache, connector, 0
+	i.cache, i.connector, i.opening, i.started = cache, connector, 0, time.Now()
 	i.reconnect()
 }
 
@@ -144,7 +145,7 @@ func (i *instance) connect(c *driver.Connector) {
 	i.note(true)
 	i.fill()
 	epoch := i.epoch
-	time.AfterFunc(i.fleet.life(), func() { i.expire(epoch) })
+	time.AfterFunc(i.fleet.life(i.started), func() { i.expire(epoch) })
 }
 
 // await has the next query make a Connect call. i.mu is held.

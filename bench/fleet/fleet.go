@@ -68,6 +68,7 @@ func Run(t *testing.T, s *Scenario, n int) *Result {
 		for _, i := range f.instances {
 			i.stop()
 		}
+		time.Sleep(time.Minute) // until the Connect calls and fetches that are under way have ended
 	})
 	r.Took = time.Since(began)
 	return r

@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	_ "embed"
 	"fmt"
 	"io"
 	"os"
@@ -34,10 +35,16 @@ func writeReport(w io.Writer, results [][]*Result) {
 	writeSummary(w, results)
 	fmt.Fprint(w, argument)
 	writeScaling(w, results)
+	fmt.Fprint(w, findings)
 	for _, runs := range results {
 		writeScenario(w, runs)
 	}
 }
+
+// findings is written by hand from the figures of a full run.
+//
+//go:embed findings.md
+var findings string
 
 const introduction = `# A fleet, simulated
 

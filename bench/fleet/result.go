@@ -106,6 +106,9 @@ func (r *Result) Share() float64 {
 	return float64(most) / quotaOf(r.N)
 }
 
+// LastingShare returns the share of the quota that lasts; see lasting.
+func (r *Result) LastingShare() float64 { return r.full(r.lasting(calls)) / Quota }
+
 // full scales a rate to a fleet of Full instances.
 func (r *Result) full(rate float64) float64 { return rate * Full / float64(r.N) }
 

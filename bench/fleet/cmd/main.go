@@ -18,6 +18,7 @@ var (
 	sizes = flag.String("n", "1,100,1000,10000", "numbers of instances, separated by commas, ascending")
 	only  = flag.String("scenarios", "", "names of scenarios, separated by commas; empty: all")
 	out   = flag.String("out", "../docs/benchmarks", "directory of the report; empty: none is written")
+	keep  = flag.String("results", "", "file that keeps the results: those that it has are not made again; empty: none")
 	seed  = flag.Uint64("seed", 1, "of random choices; equal seeds give similar runs, because scheduling takes no seed")
 )
 
@@ -39,6 +40,10 @@ func run(t *testing.T) error {
 	if err != nil {
 		return err
 	}
+	done, err := load(*keep)
+	if err != nil {
+		return err
+	}
 	results := make([][]*fleet.Result, len(scenarios))
 	defer chance.Seed(*seed)()
 	t.Run("scenarios", func(t *testing.T) {
@@ -46,8 +51,12 @@ func run(t *testing.T) error {
 			t.Run(s.Name, func(t *testing.T) {
 				t.Parallel() // as many at once as there are processors
 				for _, n := range s.Sizes(counts) {
-					r := fleet.Run(t, s, n)
-					show(r)
+					r := done.find(s, n)
+					if r == nil {
+						r = fleet.Run(t, s, n)
+						show(r)
+						done.add(t, r)
+					}
 					results[i] = append(results[i], r)
 				}
 			})

@@ -19,6 +19,7 @@ var (
 	only  = flag.String("scenarios", "", "names of scenarios, separated by commas; empty: all")
 	out   = flag.String("out", "../docs/benchmarks", "directory of the report; empty: none is written")
 	keep  = flag.String("results", "", "file that keeps the results: those that it has are not made again; empty: none")
+	write = flag.Bool("report", false, "make no runs: write the report of -results")
 	seed  = flag.Uint64("seed", 1, "of random choices; equal seeds give similar runs, because scheduling takes no seed")
 )
 
@@ -52,6 +53,9 @@ func run(t *testing.T) error {
 				t.Parallel() // as many at once as there are processors
 				for _, n := range s.Sizes(counts) {
 					r := done.find(s, n)
+					if r == nil && *write {
+						continue
+					}
 					if r == nil {
 						r = fleet.Run(t, s, n)
 						show(r)

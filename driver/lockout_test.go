@@ -3,8 +3,10 @@ package driver_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,7 +17,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
-// lock makes a fault that locks an account after n wrong passwords in a row, as servers do.
+// lockAfter makes a fault that locks an account after n wrong passwords in a row, as servers do.
 func (b *bench) lockAfter(n int) (locked func() bool) {
 	wrong := 0
 	b.db.early = true
@@ -386,4 +388,30 @@ func TestLockedAccountIsToldWithTheNewerVersion(t *testing.T) {
 			b.wantFetches(t, "", 2)
 		})
 	}
+}
+
+// Logins to a host that is gone hang. They do not hold others for long, which may reach another
+// host behind the same name; but there are not many more of them at once.
+func TestLoginsThatHangDoNotHoldOthersForLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.mustPing(t)
+		time.Sleep(time.Minute)
+		b.db.setFault(hang)
+		var wg sync.WaitGroup
+		for range 50 {
+			wg.Go(func() { _ = b.ping(t.Context()) })
+		}
+		for i := range 5 {
+			synctest.Wait()
+			wantEqual(t, fmt.Sprintf("logins in flight after %d s", 5*i), b.db.most, 3+i)
+			time.Sleep(5 * time.Second)
+		}
+		b.db.setFault(nil) // the name leads to the new host
+		start := time.Now()
+		b.mustPing(t)
+		wantBetween(t, "wait of a new call", time.Since(start), 0, 5*time.Second)
+		wg.Wait()
+		wantBetween(t, "time until all calls are over", time.Since(start), 0, 10*time.Second)
+	})
 }

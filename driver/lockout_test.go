@@ -404,7 +404,9 @@ func TestLoginsThatHangDoNotHoldOthersForLong(t *testing.T) {
 		}
 		for i := range 5 {
 			synctest.Wait()
-			wantEqual(t, fmt.Sprintf("logins in flight after %d s", 5*i), b.db.most, 3+i)
+			b.db.mu.Lock()
+			wantEqual(t, fmt.Sprintf("logins in flight after %d s", 5*i), b.db.inFlight, 3+i)
+			b.db.mu.Unlock()
 			time.Sleep(5 * time.Second)
 		}
 		b.db.setFault(nil) // the name leads to the new host

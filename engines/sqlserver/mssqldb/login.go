@@ -54,6 +54,12 @@ func (e Engine) Prepare(ep driver.Endpoint) (driver.Login, error) {
 	return &login{e, config, encryption(p) == "" && ep.TLS == nil && !ep.Encrypt, time.Duration(timeout) * time.Second}, nil
 }
 
+// instance is Info.Instance.
+func instance(params map[string]string) string {
+	p, _ := words.Read(params) // which were checked
+	return p["instance"]
+}
+
 // splitInstance makes a parameter of the instance that a host may have. One that is given as a
 // parameter takes precedence, as the data source name does over the secret.
 func splitInstance(ep *driver.Endpoint, p map[string]string) error {

@@ -41,9 +41,10 @@ const loadPhase = "load the SDK's configuration: "
 // A load is one loading of the SDK's configuration. Its results are set before
 // done is closed.
 type load struct {
-	done chan struct{}
-	cfg  *aws.Config
-	err  error
+	done   chan struct{}
+	region string // that the providers of credentials have; empty: none is known
+	cfg    *aws.Config
+	err    error
 }
 
 // config returns the SDK's configuration, which it loads if that has not worked
@@ -72,7 +73,8 @@ func (s *Source) config(ctx context.Context, region string) (*aws.Config, *failu
 			cfg, err := s.loadConfig(lctx, region)
 			s.mu.Lock()
 			defer s.mu.Unlock()
-			if err == nil {
+			l.region = cmp.Or(cfg.Region, region, first(s.o.Regions))
+			if err == nil && l.region != "" { // else for this secret only: no role can be assumed with it
 				s.cfg = &cfg
 			}
 			l.cfg, l.err, s.loading = &cfg, err, nil
@@ -90,6 +92,9 @@ func (s *Source) config(ctx context.Context, region string) (*aws.Config, *failu
 		c := cleanLocal(l.err)
 		c.text = loadPhase + c.text
 		return nil, &failure{class: local, cause: c}
+	}
+	if l.region == "" && region != "" { // it was begun for another secret
+		return s.config(ctx, region)
 	}
 	return l.cfg, nil
 }

@@ -375,6 +375,33 @@ func TestErrorsNameTheProfileAndTheRole(t *testing.T) {
 	}
 }
 
+// A role is assumed in the region of the first secret that has one, not in that of a name before it
+// for which there was no region.
+func TestARoleIsAssumedAfterANameWithoutARegion(t *testing.T) {
+	const roleARN = "arn:aws:iam::123456789012:role/app"
+	for name, tt := range map[string]struct {
+		file string
+		opts func(*awssm.Options)
+	}{
+		"role of the option": {"", func(o *awssm.Options) { o.RoleARN = roleARN }},
+		"role of a profile":  {"[profile app]\nrole_arn = " + roleARN + "\ncredential_source = Environment\n", func(o *awssm.Options) { o.Profile = "app" }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			recorded(t, static(), tt.file)
+			src := awssm.New(tt.opts)
+			if _, err := src.Fetch(t.Context(), "prod/app", ""); err == nil || !strings.Contains(err.Error(), "no AWS region") {
+				t.Fatalf("without a region: %v", err)
+			}
+			if _, err := src.Fetch(t.Context(), otherARN, ""); err != nil {
+				t.Error(err)
+			}
+			if sent := recorder.Take(); len(sent) != 2 || sent[0].Action != "AssumeRole" || sent[0].Region != "us-east-1" {
+				t.Errorf("sent %+v, want AssumeRole in us-east-1 first", sent)
+			}
+		})
+	}
+}
+
 // TestTheExternalIDIsSent, and the name of the session, which is in CloudTrail's records.
 func TestTheExternalIDIsSent(t *testing.T) {
 	recorded(t, static("AWS_REGION", "us-west-2"), "")

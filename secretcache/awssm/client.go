@@ -34,7 +34,15 @@ const (
 	// SDK has no bound, and goes on after the fetch that wanted the credentials was
 	// given up: one request that hangs would block all fetches for good.
 	credentialTimeout = 5 * time.Second
+	// credentialReserve is how long before their end credentials are replaced. What is signed with
+	// them has to arrive, and AWS's clock may be ahead.
+	credentialReserve = 2 * time.Minute
 )
+
+// keepReserve is an option of the SDK's caches of credentials. Some have a longer reserve.
+func keepReserve(o *aws.CredentialsCacheOptions) {
+	o.ExpiryWindow = max(o.ExpiryWindow, credentialReserve)
+}
 
 const loadPhase = "load the SDK's configuration: "
 
@@ -110,6 +118,7 @@ func (s *Source) loadConfig(ctx context.Context, region string) (aws.Config, err
 		config.WithHTTPClient(client),
 		// The only provider that does not take the configuration's.
 		config.WithEndpointCredentialOptions(func(o *endpointcreds.Options) { o.HTTPClient = client }),
+		config.WithCredentialsCacheOptions(keepReserve),
 		config.WithLogger(logging.Nop{}),
 	}
 	if s.o.Profile != "" {
@@ -144,7 +153,7 @@ func (s *Source) assumeRole(cfg *aws.Config) {
 		if s.o.ExternalID != "" {
 			o.ExternalID = aws.String(s.o.ExternalID)
 		}
-	}))
+	}), keepReserve)
 }
 
 // A regional is a region's client.

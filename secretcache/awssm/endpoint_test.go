@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
@@ -397,6 +398,37 @@ func TestARoleIsAssumedAfterANameWithoutARegion(t *testing.T) {
 			}
 			if sent := recorder.Take(); len(sent) != 2 || sent[0].Action != "AssumeRole" || sent[0].Region != "us-east-1" {
 				t.Errorf("sent %+v, want AssumeRole in us-east-1 first", sent)
+			}
+		})
+	}
+}
+
+// What is signed with a role's credentials has to arrive before they end, also by a clock that is
+// ahead: a token that the server rejects would count as a rejected password.
+func TestARoleIsAssumedAgainBeforeItsCredentialsEnd(t *testing.T) {
+	const roleARN = "arn:aws:iam::123456789012:role/app"
+	for name, tt := range map[string]struct {
+		file string
+		opts func(*awssm.Options)
+	}{
+		"role of the option": {"", func(o *awssm.Options) { o.RoleARN = roleARN }},
+		"role of a profile":  {"[profile app]\nrole_arn = " + roleARN + "\ncredential_source = Environment\n", func(o *awssm.Options) { o.Profile = "app" }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			recorded(t, static("AWS_REGION", "us-west-2"), tt.file)
+			t.Cleanup(func() { recorder.SetRoleLife(time.Hour) })
+			src := awssm.New(tt.opts)
+			for i, step := range []struct {
+				life    time.Duration // of the credentials of the role if it is assumed
+				assumed int
+			}{{time.Minute, 1}, {time.Hour, 1}, {time.Hour, 0}} {
+				recorder.SetRoleLife(step.life)
+				if _, _, err := src.RDSToken(t.Context(), "", "db.example.com", 5432, "app"); err != nil {
+					t.Fatal(err)
+				}
+				if n := len(recorder.Take()); n != step.assumed {
+					t.Errorf("token %d: %d requests to STS, want %d", i+1, n, step.assumed)
+				}
 			}
 		})
 	}

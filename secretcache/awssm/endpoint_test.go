@@ -360,6 +360,7 @@ func TestErrorsNameTheProfileAndTheRole(t *testing.T) {
 		{"service", "secretsmanager.us-west-2.amazonaws.com", func(o *awssm.Options) { o.Profile, o.RoleARN = "app", roleARN }, []string{"in us-west-2 with role " + roleARN + `, profile "app": status 503`}},
 		{"neither", "secretsmanager.us-west-2.amazonaws.com", nil, []string{"in us-west-2: status 503"}},
 		{"external id alone", "", func(o *awssm.Options) { o.ExternalID = "id" }, []string{"ExternalID has no effect without Options.RoleARN"}},
+		{"client of the caller's", "", func(o *awssm.Options) { o.Client, o.RoleARN = little{}, roleARN }, []string{"no effect on Options.Client"}},
 		{"configuration in code", "", func(o *awssm.Options) { inMemory("us-west-2")(o); o.RoleARN = roleARN }, []string{"no effect on Options.Config"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -185,7 +185,7 @@ func (s *Source) newRegional(cfg *aws.Config, region string) *regional {
 			o.BaseEndpoint = aws.String(s.o.Endpoint)
 		}
 		if o.BaseEndpoint != nil {
-			// An endpoint that is named goes before the kind of endpoint that is asked for
+			// An endpoint that is named takes precedence over the kind that is asked for
 			// (AWS SDKs and Tools Reference Guide, "Dual-stack and FIPS endpoints"). The SDK
 			// refuses the two together (aws-sdk-go-v2 issue 3196).
 			o.EndpointOptions.UseFIPSEndpoint = aws.FIPSEndpointStateUnset

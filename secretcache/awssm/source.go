@@ -110,7 +110,7 @@ type Options struct {
 	// (AWS_ENDPOINT_URL_SECRETS_MANAGER, AWS_ENDPOINT_URL, the shared config file),
 	// else the region's public endpoint, which is a FIPS endpoint if the SDK's
 	// configuration asks for one (AWS_USE_FIPS_ENDPOINT). An endpoint that is named
-	// goes before that.
+	// takes precedence over that.
 	Endpoint string
 
 	// Regions are those to which the secrets are replicated, in the order to fall

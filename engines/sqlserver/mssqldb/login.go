@@ -66,7 +66,7 @@ func splitInstance(ep *driver.Endpoint, p map[string]string) error {
 	if jdbcurl.FormOf(ep.Host) == jdbcurl.Instance {
 		var instance string
 		if ep.Host, instance = jdbcurl.CutInstance(ep.Host); !jdbcurl.IsInstance(instance) {
-			return errors.New("the instance's name is none")
+			return errInstance
 		}
 		p["instance"] = cmp.Or(p["instance"], instance)
 	}

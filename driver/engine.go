@@ -110,6 +110,9 @@ type Info struct {
 	// NoPassword says that a secret need not have a password.
 	NoPassword bool
 
+	// Instance returns the instance that params name, or "". It takes precedence over the host's,
+	// and is part of Endpoint.Host then. Nil: no parameter names one.
+	Instance func(params map[string]string) string
 	// Files returns the files that params name, as certificates and keys. A Connector looks
 	// at each when it connects and calls Prepare again if one has changed. If that fails, it
 	// goes on with what Prepare returned before, and logs the error. Nil is none.

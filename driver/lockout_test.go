@@ -149,6 +149,31 @@ func TestConnectorWithoutTLSHoldsNoOtherBack(t *testing.T) {
 	})
 }
 
+// Instances of one host are different servers, also if a parameter names them.
+func TestAnotherInstanceHoldsNoOtherBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		instance := func(params map[string]string) string { return params["instance"] }
+		address := ""
+		b := newBench(t, withDSN("prod/app?instance=A"), func(b *bench, _ *string) {
+			b.engine.info.HostInstance, b.engine.info.Instance = true, instance
+			b.opts.Trace = &driver.Trace{LoginDone: func(_ context.Context, i driver.LoginInfo) { address = i.Address }}
+		})
+		b.mustPing(t)
+		wantEqual(t, "address", address, `db.example.com\A`)
+		second := newEngine("mysql", newDatabase()) // which rejects everybody
+		second.info.HostInstance, second.info.Instance = true, instance
+		other, err := driver.NewConnector(second, "prod/app?instance=B", &driver.Options{Secrets: b.cache})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := other.Connect(t.Context()); !errors.Is(err, driver.ErrAuthFailed) || !strings.Contains(err.Error(), `db.example.com\B rejected`) {
+			t.Errorf("instance B: %v, want ErrAuthFailed with its address", err)
+		}
+		b.mustPing(t)
+		b.wantLogins(t, 2, 0)
+	})
+}
+
 // A version may be accepted by one host and not by another one, such as a replica that lags
 // behind. Connections to the second host are not closed then.
 func TestConnectionsStayWhereOnlyAnotherHostAcceptsTheNewerVersion(t *testing.T) {

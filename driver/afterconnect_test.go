@@ -43,7 +43,7 @@ func TestAfterConnectSeesEachNewConnectionOnce(t *testing.T) {
 	wantEqual(t, "connections seen", len(seen), 2)
 }
 
-// What AfterConnect says is none of the server's words about the credentials.
+// An error of AfterConnect says nothing about the credentials.
 func TestAfterConnectFails(t *testing.T) {
 	vendor := &vendorError{codeRejected, "access denied"}
 	for _, c := range []struct {

@@ -123,7 +123,7 @@ type Info struct {
 	TurnsTLSOff func(params map[string]string) bool
 
 	// IAM returns a copy of params for logins by tokens of AWS IAM ("auth=iam"), as CheckParams
-	// takes them: TLS is required, and verified unless params say otherwise in so many words;
+	// takes them: TLS is required, and verified unless params ask for less;
 	// the token may be sent as it is. An error names the parameter that does not go with that.
 	// Nil says that the database has no such logins.
 	IAM func(params map[string]string) (map[string]string, error)

@@ -336,7 +336,7 @@ func TestMaxLoginsByTheDataSourceName(t *testing.T) {
 func TestMaxLoginsIsANumber(t *testing.T) {
 	for _, value := range []string{"0", "-1", "CANARY", "1.5"} {
 		_, err := driver.NewConnector(newEngine("mysql", nil), "prod/app?maxLogins="+value, &driver.Options{Secrets: secretcache.New(newStore(""), nil)})
-		if want := `parameter "maxLogins": it has to be a number from 1 on, or none`; !errors.Is(err, driver.ErrBadDSN) || !strings.Contains(err.Error(), want) {
+		if want := `parameter "maxLogins": it has to be a whole number, 1 or more, or "none"`; !errors.Is(err, driver.ErrBadDSN) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", value, err)
 		}
 	}

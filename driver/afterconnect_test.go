@@ -92,6 +92,17 @@ func TestAfterConnectFails(t *testing.T) {
 	}
 }
 
+// A func that opens another of our connectors may get a rejection of that one's credentials.
+func TestAfterConnectPassesNoRejectionOfAnotherConnectorOn(t *testing.T) {
+	other := newBench(t, wrongPassword)
+	b := newBench(t, withAfterConnect(func(ctx context.Context, _ *conn) error { return other.ping(ctx) }))
+	_, err := b.Connect(t.Context())
+	vendor := (*vendorError)(nil)
+	if errors.Is(err, driver.ErrAuthFailed) || !errors.As(err, &vendor) || !strings.Contains(err.Error(), "credentials rejected") {
+		t.Errorf("Connect = %v", err)
+	}
+}
+
 // Other callers do not wait for the AfterConnect of the one that found the version.
 func TestOthersConnectWhileAfterConnectRuns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -43,7 +43,7 @@ func TestAfterConnectSeesEachNewConnectionOnce(t *testing.T) {
 	wantEqual(t, "connections seen", len(seen), 2)
 }
 
-// What AfterConnect says is none of the server's words about the credentials.
+// An error of AfterConnect says nothing about the credentials.
 func TestAfterConnectFails(t *testing.T) {
 	vendor := &vendorError{codeRejected, "access denied"}
 	for _, c := range []struct {
@@ -89,6 +89,17 @@ func TestAfterConnectFails(t *testing.T) {
 				t.Errorf("the log should have a panic's stack, and only that: %s", log.String())
 			}
 		})
+	}
+}
+
+// A func that opens another of our connectors may get a rejection of that one's credentials.
+func TestAfterConnectPassesNoRejectionOfAnotherConnectorOn(t *testing.T) {
+	other := newBench(t, wrongPassword)
+	b := newBench(t, withAfterConnect(func(ctx context.Context, _ *conn) error { return other.ping(ctx) }))
+	_, err := b.Connect(t.Context())
+	vendor := (*vendorError)(nil)
+	if errors.Is(err, driver.ErrAuthFailed) || !errors.As(err, &vendor) || !strings.Contains(err.Error(), "credentials rejected") {
+		t.Errorf("Connect = %v", err)
 	}
 }
 

@@ -63,7 +63,8 @@ func (a *call) afterConnect(ctx context.Context, hook func(context.Context, sqld
 		}
 		if err != nil {
 			_ = conn.Close()
-			err = newError("run AfterConnect for", a.reader.id, a.used.version(), err)
+			// It may come from another connector, whose rejection says nothing about these credentials.
+			err = newError("run AfterConnect for", a.reader.id, a.used.version(), &maskedError{notBadConn(err), ErrAuthFailed})
 		}
 	}()
 	return hook(ctx, conn)

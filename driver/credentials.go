@@ -50,6 +50,9 @@ func parseSecret(s *secretcache.Secret, d *dataSource, info *Info, token bool) (
 	if t.host == "" {
 		t.host = j.host(d.fields.host, info)
 	}
+	if info.Instance != nil {
+		t.host = jdbcurl.WithInstance(t.host, info.Instance(d.params))
+	}
 	if t.port == 0 {
 		t.port = cmp.Or(j.port(d.fields.port), info.Port)
 	}

@@ -343,7 +343,7 @@ func setMaxLogins(d *dataSource, v string) error {
 	case v == "none":
 		n = -1
 	case err != nil || n < 1:
-		return errors.New("it has to be a number from 1 on, or none")
+		return errors.New(`it has to be a whole number, 1 or more, or "none"`)
 	}
 	d.maxLogins = n
 	return nil

@@ -110,6 +110,9 @@ type Info struct {
 	// NoPassword says that a secret need not have a password.
 	NoPassword bool
 
+	// Instance returns the instance that params name, or "". It takes precedence over the host's,
+	// and is part of Endpoint.Host then. Nil: no parameter names one.
+	Instance func(params map[string]string) string
 	// Files returns the files that params name, as certificates and keys. A Connector looks
 	// at each when it connects and calls Prepare again if one has changed. If that fails, it
 	// goes on with what Prepare returned before, and logs the error. Nil is none.
@@ -120,7 +123,7 @@ type Info struct {
 	TurnsTLSOff func(params map[string]string) bool
 
 	// IAM returns a copy of params for logins by tokens of AWS IAM ("auth=iam"), as CheckParams
-	// takes them: TLS is required, and verified unless params say otherwise in so many words;
+	// takes them: TLS is required, and verified unless params ask for less;
 	// the token may be sent as it is. An error names the parameter that does not go with that.
 	// Nil says that the database has no such logins.
 	IAM func(params map[string]string) (map[string]string, error)

@@ -82,18 +82,18 @@ func plain(err error) error {
 // in three times with a password that may be wrong.
 func notBadConn(err error) error {
 	if errors.Is(err, sqldriver.ErrBadConn) {
-		return &maskedError{err}
+		return &maskedError{err, sqldriver.ErrBadConn}
 	}
 	return err
 }
 
-// A maskedError hides from its tree that it matches driver.ErrBadConn.
-type maskedError struct{ err error }
+// A maskedError hides that its tree matches an error.
+type maskedError struct{ err, hidden error }
 
 func (e *maskedError) Error() string { return e.err.Error() }
 
 func (e *maskedError) Is(target error) bool {
-	return target != sqldriver.ErrBadConn && errors.Is(e.err, target)
+	return target != e.hidden && errors.Is(e.err, target)
 }
 
 func (e *maskedError) As(target any) bool { return errors.As(e.err, target) }

@@ -23,6 +23,10 @@ const (
 	// are rejected, a server that locks accounts after five still lets the next version in.
 	maxUnproven = 3
 	provenFor   = time.Second
+	// One more for each hangAfter in which no login with the version is answered: logins to a host
+	// that is gone hang, and others may reach its successor. A server that takes less than twice
+	// as long sees four wrong passwords.
+	hangAfter = 5 * time.Second
 	// The gate remembers this many verdicts. It keeps more only for logins in flight.
 	maxVerdicts = 32
 )
@@ -82,6 +86,7 @@ type entry struct {
 	// that was sent before is ignored. An acceptance counts, unless since says otherwise.
 	moved    uint64
 	inFlight int       // logins
+	answered time.Time // when a login ended last, or the first of those in flight began
 	waiting  list.List // of chan struct{}, one for each call that waits for its turn to log in
 }
 
@@ -142,30 +147,46 @@ func (g *gate) enter(ctx context.Context, k loginKey, p permission) (t ticket, o
 // Calls have their turn in the order in which they came. g.mu is held, but not while it waits.
 func (g *gate) waitTurn(ctx context.Context, e *entry) (inTime bool) {
 	if e.waiting.Len() == 0 && g.hasRoom(e) {
-		e.inFlight++
+		e.begin()
 		return true
 	}
 	turn := make(chan struct{})
 	place := e.waiting.PushBack(turn)
-	g.mu.Unlock()
-	select {
-	case <-turn:
-	case <-ctx.Done():
+	hang := time.NewTicker(hangAfter)
+	defer hang.Stop()
+	for {
+		g.mu.Unlock()
+		select {
+		case <-turn:
+		case <-hang.C:
+		case <-ctx.Done():
+		}
+		g.mu.Lock()
+		g.letIn(e)
+		select {
+		case <-turn:
+			return true
+		default:
+		}
+		if ctx.Err() != nil {
+			e.waiting.Remove(place)
+			return false
+		}
 	}
-	g.mu.Lock()
-	select {
-	case <-turn:
-		return true
-	default:
-		e.waiting.Remove(place)
-		return false
+}
+
+// begin counts a login.
+func (e *entry) begin() {
+	if e.inFlight == 0 {
+		e.answered = time.Now()
 	}
+	e.inFlight++
 }
 
 // letIn has the calls go on whose turn it is. g.mu is held.
 func (g *gate) letIn(e *entry) {
 	for e.waiting.Len() > 0 && g.hasRoom(e) {
-		e.inFlight++
+		e.begin()
 		close(e.waiting.Remove(e.waiting.Front()).(chan struct{}))
 	}
 }
@@ -177,6 +198,8 @@ func (g *gate) hasRoom(e *entry) bool {
 	case g.maxLogins > 0 && e.inFlight >= g.maxLogins:
 		return false
 	case e.inFlight < maxUnproven:
+		return true
+	case e.inFlight < maxUnproven+int(time.Since(e.answered)/hangAfter):
 		return true
 	}
 	return e.state == verdictAccepted && g.clock.Exact()-e.accepted <= provenFor
@@ -195,7 +218,7 @@ func (g *gate) leave(t ticket, o outcome, base time.Duration, err error) (change
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	e := t.entry
-	e.inFlight--
+	e.inFlight, e.answered = e.inFlight-1, now
 	defer g.letIn(e)
 	switch late := t.number <= e.since || o == rejected && t.number <= e.moved; {
 	case late:

@@ -20,7 +20,7 @@ func parseHost(s string) (string, error) {
 	case jdbcurl.Instance:
 		name, instance := jdbcurl.CutInstance(s)
 		if !jdbcurl.IsInstance(instance) {
-			return "", errors.New(`it has no name of an instance behind the "\"`)
+			return "", errors.New(`the name of the instance behind the "\" is not valid`)
 		}
 		name, err := parseName(name)
 		return name + `\` + instance, err

@@ -3,8 +3,10 @@ package driver_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,7 +17,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
-// lock makes a fault that locks an account after n wrong passwords in a row, as servers do.
+// lockAfter makes a fault that locks an account after n wrong passwords in a row, as servers do.
 func (b *bench) lockAfter(n int) (locked func() bool) {
 	wrong := 0
 	b.db.early = true
@@ -141,6 +143,31 @@ func TestConnectorWithoutTLSHoldsNoOtherBack(t *testing.T) {
 		}
 		if _, err := other.Connect(t.Context()); !errors.Is(err, driver.ErrAuthFailed) {
 			t.Errorf("without TLS: %v, want ErrAuthFailed", err)
+		}
+		b.mustPing(t)
+		b.wantLogins(t, 2, 0)
+	})
+}
+
+// Instances of one host are different servers, also if a parameter names them.
+func TestAnotherInstanceHoldsNoOtherBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		instance := func(params map[string]string) string { return params["instance"] }
+		address := ""
+		b := newBench(t, withDSN("prod/app?instance=A"), func(b *bench, _ *string) {
+			b.engine.info.HostInstance, b.engine.info.Instance = true, instance
+			b.opts.Trace = &driver.Trace{LoginDone: func(_ context.Context, i driver.LoginInfo) { address = i.Address }}
+		})
+		b.mustPing(t)
+		wantEqual(t, "address", address, `db.example.com\A`)
+		second := newEngine("mysql", newDatabase()) // which rejects everybody
+		second.info.HostInstance, second.info.Instance = true, instance
+		other, err := driver.NewConnector(second, "prod/app?instance=B", &driver.Options{Secrets: b.cache})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := other.Connect(t.Context()); !errors.Is(err, driver.ErrAuthFailed) || !strings.Contains(err.Error(), `db.example.com\B rejected`) {
+			t.Errorf("instance B: %v, want ErrAuthFailed with its address", err)
 		}
 		b.mustPing(t)
 		b.wantLogins(t, 2, 0)
@@ -309,7 +336,7 @@ func TestMaxLoginsByTheDataSourceName(t *testing.T) {
 func TestMaxLoginsIsANumber(t *testing.T) {
 	for _, value := range []string{"0", "-1", "CANARY", "1.5"} {
 		_, err := driver.NewConnector(newEngine("mysql", nil), "prod/app?maxLogins="+value, &driver.Options{Secrets: secretcache.New(newStore(""), nil)})
-		if want := `parameter "maxLogins": it has to be a number from 1 on, or none`; !errors.Is(err, driver.ErrBadDSN) || !strings.Contains(err.Error(), want) {
+		if want := `parameter "maxLogins": it has to be a whole number, 1 or more, or "none"`; !errors.Is(err, driver.ErrBadDSN) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", value, err)
 		}
 	}
@@ -386,4 +413,32 @@ func TestLockedAccountIsToldWithTheNewerVersion(t *testing.T) {
 			b.wantFetches(t, "", 2)
 		})
 	}
+}
+
+// Logins to a host that is gone hang. They do not hold others for long, which may reach another
+// host behind the same name; but there are not many more of them at once.
+func TestLoginsThatHangDoNotHoldOthersForLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.mustPing(t)
+		time.Sleep(time.Minute)
+		b.db.setFault(hang)
+		var wg sync.WaitGroup
+		for range 50 {
+			wg.Go(func() { _ = b.ping(t.Context()) })
+		}
+		for i := range 5 {
+			synctest.Wait()
+			b.db.mu.Lock()
+			wantEqual(t, fmt.Sprintf("logins in flight after %d s", 5*i), b.db.inFlight, 3+i)
+			b.db.mu.Unlock()
+			time.Sleep(5 * time.Second)
+		}
+		b.db.setFault(nil) // the name leads to the new host
+		start := time.Now()
+		b.mustPing(t)
+		wantBetween(t, "wait of a new call", time.Since(start), 0, 5*time.Second)
+		wg.Wait()
+		wantBetween(t, "time until all calls are over", time.Since(start), 0, 10*time.Second)
+	})
 }

@@ -17,6 +17,7 @@
 package engines
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"sync"
@@ -44,12 +45,7 @@ var (
 // and a client of its own. A cache is made at its first use; an environment variable or a
 // source that cannot be used is an error, and the next call tries again.
 func Cache(loc driver.Location) (*secretcache.Cache, error) {
-	if loc.Source == "" {
-		loc.Source = os.Getenv(EnvSource)
-	}
-	if loc.Source == "" {
-		loc.Source = SourceAWS
-	}
+	loc.Source = cmp.Or(loc.Source, os.Getenv(EnvSource), SourceAWS)
 	mu.Lock()
 	defer mu.Unlock()
 	if c := caches[loc]; c != nil {

@@ -125,7 +125,7 @@ func parseLocation(loc driver.Location) ([]spec, error) {
 
 // checkEffect returns an error if a part of a location has no effect on its sources. In a chain
 // a region and an endpoint are for the source that takes them. A profile and a role are an error
-// where another server is asked, because that one has credentials of its own.
+// if another server is asked as well, because that one has credentials of its own.
 func checkEffect(loc driver.Location, specs []spec, names []string) error {
 	servers, apis := 0, 0
 	for _, s := range specs {
@@ -142,14 +142,17 @@ func checkEffect(loc driver.Location, specs []spec, names []string) error {
 	}{
 		{"region", loc.Region, apis > 0},
 		{"endpoint", loc.Endpoint, servers > 0},
-		{"profile", loc.Profile, apis > 0 && servers == apis},
-		{"roleArn", loc.RoleARN, apis > 0 && servers == apis},
+		{"profile", loc.Profile, apis > 0},
+		{"roleArn", loc.RoleARN, apis > 0},
 	} {
 		if p.value != "" && !p.effect {
 			return fmt.Errorf("parameter %q has no effect on source %q: leave it out", p.name, names)
 		}
 	}
-	if loc.Endpoint != "" && servers > 1 {
+	switch {
+	case loc.Profile+loc.RoleARN != "" && servers > apis:
+		return fmt.Errorf(`parameters "profile" and "roleArn" are for source "aws" alone, and source %q also asks a server with credentials of its own`, names)
+	case loc.Endpoint != "" && servers > 1:
 		return fmt.Errorf(`parameter "endpoint" is for one server, and source %q asks %d: `+
 			"AWS_ENDPOINT_URL_SECRETS_MANAGER sets the API's", names, servers)
 	}

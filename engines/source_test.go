@@ -176,8 +176,8 @@ func TestSourcesThatCannotBe(t *testing.T) {
 		{driver.Location{Source: "file:/a", RoleARN: role}, `"roleArn" has no effect`},
 		{driver.Location{Source: "env:A", Profile: "p"}, `"profile" has no effect`},
 		// The agent would answer with its own credentials.
-		{driver.Location{Source: "agent,aws", RoleARN: role}, `"roleArn" has no effect`},
-		{driver.Location{Source: "aws,extension", Profile: "p"}, `"profile" has no effect`},
+		{driver.Location{Source: "agent,aws", RoleARN: role}, `"profile" and "roleArn" are for source "aws" alone, and source ["agent" "aws"] also asks a server with credentials of its own`},
+		{driver.Location{Source: "aws,extension", Profile: "p"}, "credentials of its own"},
 		{driver.Location{Source: "agent,aws", Endpoint: "http://127.0.0.1:1"}, "AWS_ENDPOINT_URL_SECRETS_MANAGER"},
 	} {
 		_, err := engines.Cache(tt.loc)

@@ -93,7 +93,7 @@ func TestAuthoritiesOfAFileAreReadAgain(t *testing.T) {
 	})
 }
 
-// TestCertificateOfAClientIsReadAgain: a user who has to have a certificate logs in with
+// TestCertificateOfAClientIsReadAgain: a user who needs a certificate logs in with
 // ssl-cert and ssl-key, and with new ones without a restart. A key that does not fit keeps
 // the former pair.
 func TestCertificateOfAClientIsReadAgain(t *testing.T) {

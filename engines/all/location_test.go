@@ -114,6 +114,10 @@ func TestWhereADataSourceNameLeads(t *testing.T) {
 		{name: "role and an ARN, which alone says the region", dsn: other + "?roleArn=" + role, want: []awsrecorder.Request{assume("us-east-1", nil), withRole(get(east, "us-east-1", other))}},
 		{name: "role in a URL", dsn: "jdbc-secretsmanager:mysql://127.0.0.1:1/db?user=prod/app&region=us-west-2&roleArn=" + role, want: []awsrecorder.Request{assume("us-west-2", nil), withRole(get(west, "us-west-2", "prod/app"))}},
 		{name: "role by the driver of all engines", driver: "secretsmanager", dsn: "prod/app?region=us-west-2&roleArn=" + role, want: []awsrecorder.Request{assume("us-west-2", nil), withRole(get(west, "us-west-2", "prod/app"))}},
+		{
+			name: "role in two regions, the first is down", dsn: "prod/app?region=us-west-2,us-east-1&roleArn=" + role, refuse: "secretsmanager.us-west-2.amazonaws.com",
+			want: []awsrecorder.Request{assume("us-west-2", nil), withRole(get(west, "us-west-2", "prod/app")), withRole(get(east, "us-east-1", "prod/app"))},
+		},
 		{name: "role and an endpoint", dsn: "prod/app?region=us-west-2&endpoint=" + vpce + "&roleArn=" + role, want: []awsrecorder.Request{assume("us-west-2", nil), withRole(get(vpce+"/", "us-west-2", "prod/app"))}},
 
 		{name: "regions, the first answers", dsn: "prod/app?region=us-west-2,us-east-1", want: []awsrecorder.Request{get(west, "us-west-2", "prod/app")}},
@@ -144,6 +148,14 @@ func TestWhereADataSourceNameLeads(t *testing.T) {
 		test.name, test.dsn = "URL for "+scheme, "jdbc-secretsmanager:"+fmt.Sprintf(url, arn)
 		test.refuse = "secretsmanager.us-west-2.amazonaws.com"
 		test.want = []awsrecorder.Request{get(west, "us-west-2", arn), get(east, "us-east-1", in(arn, "us-east-1"))}
+		tests = append(tests, test)
+
+		separator := "&"
+		if strings.Contains(url, ";") {
+			separator = ";"
+		}
+		test.name, test.dsn = "URL for "+scheme+" with a role", strings.TrimSuffix(test.dsn, ";")+separator+"roleArn="+role
+		test.want = []awsrecorder.Request{assume("us-west-2", nil), withRole(test.want[0]), withRole(test.want[1])}
 		tests = append(tests, test)
 	}
 

@@ -33,19 +33,19 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return errors.New("usage: pgxpool secretID[?parameters]")
 	}
 	dsn := args[0]
-	pool, err := postgres.NewPool(ctx, dsn, nil, configure)
-	if err != nil {
-		return err
-	}
-	defer pool.Close()
-	if err := createType(ctx, pool); err != nil {
-		return err
-	}
 	listener, err := listen(ctx, dsn, "orders")
 	if err != nil {
 		return err
 	}
 	defer listener.Close(ctx)
+	if err := createType(ctx, listener); err != nil {
+		return err
+	}
+	pool, err := postgres.NewPool(ctx, dsn, nil, configure)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
 
 	var placed order
 	if err := pool.QueryRow(ctx, "SELECT $1::orders_order", order{ID: 7, Item: "tea"}).Scan(&placed); err != nil {
@@ -82,7 +82,7 @@ type order struct {
 func registerTypes(ctx context.Context, conn *pgx.Conn) error {
 	typ, err := conn.LoadType(ctx, "orders_order")
 	if err != nil {
-		return nil // not created yet
+		return err
 	}
 	conn.TypeMap().RegisterType(typ)
 	return nil
@@ -107,12 +107,10 @@ func listen(ctx context.Context, dsn, channel string) (*pgx.Conn, error) {
 	return conn, nil
 }
 
-// createType does what a migration would, and has the pool's connections made anew, since the
-// first one was made before there was the type.
-func createType(ctx context.Context, pool *pgxpool.Pool) error {
-	_, err := pool.Exec(ctx, `DO $$ BEGIN
+// createType does what a migration would.
+func createType(ctx context.Context, conn *pgx.Conn) error {
+	_, err := conn.Exec(ctx, `DO $$ BEGIN
 		CREATE TYPE orders_order AS (id int, item text);
 	EXCEPTION WHEN duplicate_object THEN NULL; END $$`)
-	pool.Reset()
 	return err
 }

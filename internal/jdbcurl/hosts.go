@@ -50,6 +50,16 @@ func CutInstance(host string) (name, instance string) {
 	return name, instance
 }
 
+// WithInstance returns a host with that instance in place of its own, or as it is if instance is
+// empty.
+func WithInstance(host, instance string) string {
+	if instance == "" {
+		return host
+	}
+	name, _ := CutInstance(host)
+	return name + `\` + instance
+}
+
 // IsInstance reports whether s may be the name of a SQL Server instance: letters, digits and a
 // few others, of which none means anything in a list.
 func IsInstance(s string) bool {

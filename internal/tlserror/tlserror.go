@@ -21,6 +21,16 @@ type Remedy struct {
 	Certificate string // names a client's certificate
 }
 
+// Socket returns the error of a Unix socket on which something requires TLS. by is what does, off is
+// the parameter that turns TLS off, which a token of AWS IAM does not allow.
+func Socket(by, off string, iam bool) error {
+	remedy := "give a host"
+	if !iam {
+		remedy += ", or " + off
+	}
+	return fmt.Errorf("%s requires TLS, and a connection by a Unix socket has none: %s", by, remedy)
+}
+
 // Connect returns the error of a connection to a server, which is an address.
 func Connect(server string, err error, r Remedy) error {
 	what, remedy := reason(err, r)

@@ -34,16 +34,25 @@ const (
 	// SDK has no bound, and goes on after the fetch that wanted the credentials was
 	// given up: one request that hangs would block all fetches for good.
 	credentialTimeout = 5 * time.Second
+	// credentialReserve is how long before their end credentials are replaced. What is signed with
+	// them has to arrive, and AWS's clock may be ahead.
+	credentialReserve = 2 * time.Minute
 )
+
+// keepReserve is an option of the SDK's caches of credentials. Some have a longer reserve.
+func keepReserve(o *aws.CredentialsCacheOptions) {
+	o.ExpiryWindow = max(o.ExpiryWindow, credentialReserve)
+}
 
 const loadPhase = "load the SDK's configuration: "
 
 // A load is one loading of the SDK's configuration. Its results are set before
 // done is closed.
 type load struct {
-	done chan struct{}
-	cfg  *aws.Config
-	err  error
+	done   chan struct{}
+	region string // that the providers of credentials have; empty: none is known
+	cfg    *aws.Config
+	err    error
 }
 
 // config returns the SDK's configuration, which it loads if that has not worked
@@ -72,7 +81,8 @@ func (s *Source) config(ctx context.Context, region string) (*aws.Config, *failu
 			cfg, err := s.loadConfig(lctx, region)
 			s.mu.Lock()
 			defer s.mu.Unlock()
-			if err == nil {
+			l.region = cmp.Or(cfg.Region, region, first(s.o.Regions))
+			if err == nil && l.region != "" { // else for this secret only: no role can be assumed with it
 				s.cfg = &cfg
 			}
 			l.cfg, l.err, s.loading = &cfg, err, nil
@@ -91,6 +101,9 @@ func (s *Source) config(ctx context.Context, region string) (*aws.Config, *failu
 		c.text = loadPhase + c.text
 		return nil, &failure{class: local, cause: c}
 	}
+	if l.region == "" && region != "" { // it was begun for another secret
+		return s.config(ctx, region)
+	}
 	return l.cfg, nil
 }
 
@@ -105,6 +118,7 @@ func (s *Source) loadConfig(ctx context.Context, region string) (aws.Config, err
 		config.WithHTTPClient(client),
 		// The only provider that does not take the configuration's.
 		config.WithEndpointCredentialOptions(func(o *endpointcreds.Options) { o.HTTPClient = client }),
+		config.WithCredentialsCacheOptions(keepReserve),
 		config.WithLogger(logging.Nop{}),
 	}
 	if s.o.Profile != "" {
@@ -139,7 +153,7 @@ func (s *Source) assumeRole(cfg *aws.Config) {
 		if s.o.ExternalID != "" {
 			o.ExternalID = aws.String(s.o.ExternalID)
 		}
-	}))
+	}), keepReserve)
 }
 
 // A regional is a region's client.
@@ -171,7 +185,7 @@ func (s *Source) newRegional(cfg *aws.Config, region string) *regional {
 			o.BaseEndpoint = aws.String(s.o.Endpoint)
 		}
 		if o.BaseEndpoint != nil {
-			// An endpoint that is named goes before the kind of endpoint that is asked for
+			// An endpoint that is named takes precedence over the kind that is asked for
 			// (AWS SDKs and Tools Reference Guide, "Dual-stack and FIPS endpoints"). The SDK
 			// refuses the two together (aws-sdk-go-v2 issue 3196).
 			o.EndpointOptions.UseFIPSEndpoint = aws.FIPSEndpointStateUnset

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
@@ -359,6 +360,7 @@ func TestErrorsNameTheProfileAndTheRole(t *testing.T) {
 		{"service", "secretsmanager.us-west-2.amazonaws.com", func(o *awssm.Options) { o.Profile, o.RoleARN = "app", roleARN }, []string{"in us-west-2 with role " + roleARN + `, profile "app": status 503`}},
 		{"neither", "secretsmanager.us-west-2.amazonaws.com", nil, []string{"in us-west-2: status 503"}},
 		{"external id alone", "", func(o *awssm.Options) { o.ExternalID = "id" }, []string{"ExternalID has no effect without Options.RoleARN"}},
+		{"client of the caller's", "", func(o *awssm.Options) { o.Client, o.RoleARN = little{}, roleARN }, []string{"no effect on Options.Client"}},
 		{"configuration in code", "", func(o *awssm.Options) { inMemory("us-west-2")(o); o.RoleARN = roleARN }, []string{"no effect on Options.Config"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -369,6 +371,64 @@ func TestErrorsNameTheProfileAndTheRole(t *testing.T) {
 			for _, want := range tt.want {
 				if err == nil || !strings.Contains(err.Error(), want) {
 					t.Errorf("got %v, want …%s…", err, want)
+				}
+			}
+		})
+	}
+}
+
+// A role is assumed in the region of the first secret that has one, not in that of a name before it
+// for which there was no region.
+func TestARoleIsAssumedAfterANameWithoutARegion(t *testing.T) {
+	const roleARN = "arn:aws:iam::123456789012:role/app"
+	for name, tt := range map[string]struct {
+		file string
+		opts func(*awssm.Options)
+	}{
+		"role of the option": {"", func(o *awssm.Options) { o.RoleARN = roleARN }},
+		"role of a profile":  {"[profile app]\nrole_arn = " + roleARN + "\ncredential_source = Environment\n", func(o *awssm.Options) { o.Profile = "app" }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			recorded(t, static(), tt.file)
+			src := awssm.New(tt.opts)
+			if _, err := src.Fetch(t.Context(), "prod/app", ""); err == nil || !strings.Contains(err.Error(), "no AWS region") {
+				t.Fatalf("without a region: %v", err)
+			}
+			if _, err := src.Fetch(t.Context(), otherARN, ""); err != nil {
+				t.Error(err)
+			}
+			if sent := recorder.Take(); len(sent) != 2 || sent[0].Action != "AssumeRole" || sent[0].Region != "us-east-1" {
+				t.Errorf("sent %+v, want AssumeRole in us-east-1 first", sent)
+			}
+		})
+	}
+}
+
+// What is signed with a role's credentials has to arrive before they end, also by a clock that is
+// ahead: a token that the server rejects would count as a rejected password.
+func TestARoleIsAssumedAgainBeforeItsCredentialsEnd(t *testing.T) {
+	const roleARN = "arn:aws:iam::123456789012:role/app"
+	for name, tt := range map[string]struct {
+		file string
+		opts func(*awssm.Options)
+	}{
+		"role of the option": {"", func(o *awssm.Options) { o.RoleARN = roleARN }},
+		"role of a profile":  {"[profile app]\nrole_arn = " + roleARN + "\ncredential_source = Environment\n", func(o *awssm.Options) { o.Profile = "app" }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			recorded(t, static("AWS_REGION", "us-west-2"), tt.file)
+			t.Cleanup(func() { recorder.SetRoleLife(time.Hour) })
+			src := awssm.New(tt.opts)
+			for i, step := range []struct {
+				life    time.Duration // of the credentials of the role if it is assumed
+				assumed int
+			}{{time.Minute, 1}, {time.Hour, 1}, {time.Hour, 0}} {
+				recorder.SetRoleLife(step.life)
+				if _, _, err := src.RDSToken(t.Context(), "", "db.example.com", 5432, "app"); err != nil {
+					t.Fatal(err)
+				}
+				if n := len(recorder.Take()); n != step.assumed {
+					t.Errorf("token %d: %d requests to STS, want %d", i+1, n, step.assumed)
 				}
 			}
 		})

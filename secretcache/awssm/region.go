@@ -39,7 +39,7 @@ func (s *Source) route(ctx context.Context, id string) (route, *failure) {
 		return route{}, &failure{class: local, cause: &cause{text: err.Error()}}
 	}
 	region := secretid.Region(id)
-	if s.o.Client != nil {
+	if s.o.Client != nil && s.optErr == nil {
 		return route{region: region}, nil
 	}
 	return s.routeTo(ctx, region)

@@ -110,7 +110,7 @@ type Options struct {
 	// (AWS_ENDPOINT_URL_SECRETS_MANAGER, AWS_ENDPOINT_URL, the shared config file),
 	// else the region's public endpoint, which is a FIPS endpoint if the SDK's
 	// configuration asks for one (AWS_USE_FIPS_ENDPOINT). An endpoint that is named
-	// goes before that.
+	// takes precedence over that.
 	Endpoint string
 
 	// Regions are those to which the secrets are replicated, in the order to fall
@@ -143,15 +143,15 @@ type Options struct {
 	// ExternalID is what the role's trust policy may ask for. It is an error without RoleARN.
 	ExternalID string
 
-	// Config is the SDK's configuration. Profile and RoleARN are errors with it. New copies it. Nil: the SDK's default
-	// configuration is loaded at the first fetch, and again at the next one if that
-	// failed. Its Retryer is not used, of its retry settings only RetryMaxAttempts.
-	// Its Logger gets no body of a response, whatever its ClientLogMode says, and of
+	// Config is the SDK's configuration. New copies it. Profile and RoleARN are errors with it.
+	// Nil: the SDK's default configuration is loaded at the first fetch, and again at the next
+	// one if that failed or no region was known. Its Retryer is not used, of its retry settings
+	// only RetryMaxAttempts. Its Logger gets no body of a response, whatever its ClientLogMode says, and of
 	// errors that may quote one only the type. Without a Config the SDK logs nothing.
 	Config *aws.Config
 
-	// Client makes all calls, as it is: Region, Endpoint, Regions, Config, Profile, RoleARN
-	// and ExternalID are then not used. Its errors are taken as final, since it has its own retries;
+	// Client makes all calls, as it is: Region, Endpoint, Regions and Config are then not used, and
+	// Profile and RoleARN are errors. Its errors are taken as final, since it has its own retries;
 	// only a call that takes longer than AttemptTimeout is repeated. Nil: a client
 	// per region, made when it is needed.
 	Client Client
@@ -214,6 +214,7 @@ func New(optFns ...func(*Options)) *Source {
 	o.AttemptTimeout = cmp.Or(o.AttemptTimeout, DefaultAttemptTimeout)
 	if o.Client != nil {
 		o.Regions = nil // not used
+		s.optErr = checkIdentity(&o)
 	} else {
 		s.optErr = check(&o)
 	}
@@ -244,6 +245,8 @@ func check(o *Options) error {
 // checkIdentity says what is wrong with the profile and the role.
 func checkIdentity(o *Options) error {
 	switch {
+	case o.Client != nil && o.Profile+o.RoleARN != "":
+		return errors.New("Options.Profile and RoleARN have no effect on Options.Client, which has credentials")
 	case o.Config != nil && o.Profile+o.RoleARN != "":
 		return errors.New("Options.Profile and RoleARN have no effect on Options.Config, which has credentials")
 	case o.ExternalID != "" && o.RoleARN == "":
@@ -255,9 +258,6 @@ func checkIdentity(o *Options) error {
 // as says whose credentials are used, as far as the options do.
 func (o *Options) as() string {
 	var parts []string
-	if o.Client != nil {
-		return "" // it has its own
-	}
 	if o.RoleARN != "" {
 		parts = append(parts, "role "+o.RoleARN)
 	}

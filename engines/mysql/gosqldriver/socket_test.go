@@ -90,6 +90,7 @@ func TestUnixSocketHasNoTLS(t *testing.T) {
 		{params: pairsOf("tls", "skip-verify"), by: `parameter "tls"`},
 		{params: pairsOf("ssl-ca", certs.File(t)), by: `"ssl-ca"`},
 		{params: pairsOf("ssl-cert", cert, "ssl-key", key), by: `"ssl-cert"`},
+		{params: pairsOf("tls", "true"), ep: driver.Endpoint{IAM: true}, by: "auth=iam"}, // as Info.IAM has it
 		{ep: driver.Endpoint{TLS: &tls.Config{}}, by: "driver.Options.TLS"},
 		{ep: driver.Endpoint{Encrypt: true}, by: `the secret's "ssl"`},
 	} {

@@ -74,6 +74,8 @@ func endpointMode(ep driver.Endpoint) (string, error) {
 	by := ""
 	switch {
 	case mode == modeFalse:
+	case ep.IAM:
+		by = "auth=iam"
 	case mode != modePreferred && ep.Params["tls"] != "":
 		by = `parameter "tls"`
 	case mode != modePreferred:
@@ -89,11 +91,7 @@ func endpointMode(ep driver.Endpoint) (string, error) {
 	case by == "":
 		return modeFalse, nil
 	}
-	remedy := "give a host, or tls=false"
-	if ep.IAM {
-		remedy = "give a host"
-	}
-	return "", fmt.Errorf("%s requires TLS, and a connection by a Unix socket has none: %s", by, remedy)
+	return "", tlserror.Socket(by, "tls=false", ep.IAM)
 }
 
 // turnsTLSOff is Info.TurnsTLSOff.

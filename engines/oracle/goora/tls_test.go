@@ -39,7 +39,7 @@ func TestEncrypt(t *testing.T) {
 	ep := endpoint(s)
 	ep.Encrypt = true
 	if _, err := connect(t, goora.Engine{}, ep, goodPassword); err == nil || !strings.Contains(err.Error(), `the secret's "ssl" asks for TLS`) {
-		t.Errorf("Connect without TLS = %v, want an error that says who asks for it", err)
+		t.Errorf("Connect without TLS = %v, want an error that names what asks for TLS", err)
 	}
 	wantLogins(t, s, 0, 0)
 

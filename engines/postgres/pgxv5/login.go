@@ -19,6 +19,7 @@ import (
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/internal/jdbcurl"
+	"github.com/sqlsecrets/sqlsecrets/internal/tlserror"
 )
 
 // A login connects to one of its hosts.
@@ -51,11 +52,7 @@ func (e Engine) Prepare(ep driver.Endpoint) (driver.Login, error) {
 		return nil, err
 	}
 	if isSocket(ep.Host) && t.required { // pgx would connect without, as libpq does
-		remedy := "give a host, or sslmode=disable"
-		if ep.IAM {
-			remedy = "give a host"
-		}
-		return nil, fmt.Errorf("%s requires TLS, and a connection by a Unix socket has none: %s", t.askedBy, remedy)
+		return nil, tlserror.Socket(t.askedBy, "sslmode=disable", ep.IAM)
 	}
 	l := &login{engine: e}
 	for _, a := range addrs {

@@ -198,7 +198,7 @@ func parsePool(settings map[string]string) (*pgxpool.Config, error) {
 			return nil, badDSN("parameter %q has a value that pgxpool does not take", name)
 		}
 		if _, unknown := config.ConnConfig.RuntimeParams[name]; unknown {
-			return nil, badDSN("parameter %q is none of pgxpool's, which are listed at pgxpool.ParseConfig", name)
+			return nil, badDSN("pgxpool has no parameter %q; pgxpool.ParseConfig lists those that it has", name)
 		}
 	}
 	return parse(settings, pgxpool.ParseConfig)

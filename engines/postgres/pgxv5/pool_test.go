@@ -65,7 +65,7 @@ func TestNewPoolFails(t *testing.T) {
 		{dsn: "prod/app?pool_max_conns=CANARY", want: `parameter "pool_max_conns" has a value that pgxpool does not take`, is: driver.ErrBadDSN},
 		{dsn: "prod/app?pool_max_conns=%ZZ", want: `parameter "pool_max_conns": its value is not well-formed percent-encoding`, is: driver.ErrBadDSN},
 		{dsn: "prod/app?pool_max_conns=1&pool_max_conns=2", want: `parameter "pool_max_conns" is given twice`, is: driver.ErrBadDSN},
-		{dsn: "prod/app?pool_max_conn=1", want: `parameter "pool_max_conn" is none of pgxpool's`, is: driver.ErrBadDSN},
+		{dsn: "prod/app?pool_max_conn=1", want: `pgxpool has no parameter "pool_max_conn"`, is: driver.ErrBadDSN},
 		{dsn: "prod/app?pool_max_conns=1&sslmode=CANARY", want: `"sslmode"`, is: driver.ErrBadDSN},
 		{dsn: "prod/app?sslmode=verify-full&sslrootcert=missing.pem", want: "sslrootcert: open missing.pem"},
 		{dsn: "prod/app", configure: func(*pgxpool.Config) error { return mine }, want: "configure the pool: mine", is: mine},

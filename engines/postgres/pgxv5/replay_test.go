@@ -217,7 +217,7 @@ func TestPoolsHeedEngineConfigure(t *testing.T) {
 	}
 }
 
-// A server that stops answering after the login does not hold a pool's connection for ever.
+// A server that stops answering after the login holds up a pool until ConnectTimeout at most.
 func TestPoolBoundsWhatFollowsTheLogin(t *testing.T) {
 	for name, configure := range map[string]func(*driver.Options, *pgx.ConnConfig){
 		"deallocate all": func(o *driver.Options, _ *pgx.ConnConfig) {

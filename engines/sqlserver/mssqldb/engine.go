@@ -84,6 +84,7 @@ func (e Engine) Info() driver.Info {
 		HostInstance: true,
 		MaxLogins:    3, // lock-out is a policy of Windows, and a tight one is common
 
+		Instance:    instance,
 		Files:       files,
 		TurnsTLSOff: turnsTLSOff,
 	}

@@ -54,13 +54,19 @@ func (e Engine) Prepare(ep driver.Endpoint) (driver.Login, error) {
 	return &login{e, config, encryption(p) == "" && ep.TLS == nil && !ep.Encrypt, time.Duration(timeout) * time.Second}, nil
 }
 
+// instance is Info.Instance.
+func instance(params map[string]string) string {
+	p, _ := words.Read(params) // which were checked
+	return p["instance"]
+}
+
 // splitInstance makes a parameter of the instance that a host may have. One that is given as a
 // parameter takes precedence, as the data source name does over the secret.
 func splitInstance(ep *driver.Endpoint, p map[string]string) error {
 	if jdbcurl.FormOf(ep.Host) == jdbcurl.Instance {
 		var instance string
 		if ep.Host, instance = jdbcurl.CutInstance(ep.Host); !jdbcurl.IsInstance(instance) {
-			return errors.New("the instance's name is none")
+			return errInstance
 		}
 		p["instance"] = cmp.Or(p["instance"], instance)
 	}

@@ -12,6 +12,7 @@ import (
 	"log"
 	"net"
 	"reflect"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -30,6 +31,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/logintest"
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/loopback"
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/testca"
+	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
 func TestConnect(t *testing.T) {
@@ -514,33 +516,43 @@ func TestRouting(t *testing.T) {
 	wantOpen(t, plain, 0)
 }
 
-// A named instance is looked up at SQL Server Browser.
-func TestInstance(t *testing.T) {
-	s := start(t, tdsserver.Options{})
-	browser, err := net.ListenPacket("udp", "127.0.0.1:0")
+// browser starts a SQL Server Browser of instances, by their names in upper case, and returns its
+// address.
+func browser(t *testing.T, ports map[string]int) (addr string) {
+	t.Helper()
+	c, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer browser.Close()
+	t.Cleanup(func() { _ = c.Close() })
+	text := ""
+	for name, port := range ports {
+		text += fmt.Sprintf("ServerName;H;InstanceName;%s;IsClustered;No;Version;16.0.1000.6;tcp;%d;;", name, port)
+	}
 	go func() {
 		b := make([]byte, 16)
 		for {
-			n, from, err := browser.ReadFrom(b)
+			n, from, err := c.ReadFrom(b)
 			if err != nil {
 				return
 			}
-			if n != 1 || b[0] != 3 { // CLNT_UCAST_EX of MC-SQLR
-				continue
+			if n == 1 && b[0] == 3 { // CLNT_UCAST_EX of MC-SQLR
+				_, _ = c.WriteTo(append([]byte{5, byte(len(text)), byte(len(text) >> 8)}, text...), from)
 			}
-			text := fmt.Sprintf("ServerName;H;InstanceName;INST;IsClustered;No;Version;16.0.1000.6;tcp;%d;;", s.Port)
-			_, _ = browser.WriteTo(append([]byte{5, byte(len(text)), byte(len(text) >> 8)}, text...), from)
 		}
 	}()
+	return c.LocalAddr().String()
+}
+
+// A named instance is looked up at SQL Server Browser.
+func TestInstance(t *testing.T) {
+	s := start(t, tdsserver.Options{})
+	at := browser(t, map[string]int{"INST": s.Port})
 	var dialled []string
 	e := mssqldb.Engine{Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
 		dialled = append(dialled, network+" "+addr)
 		if network == "udp" {
-			addr = browser.LocalAddr().String()
+			addr = at
 		}
 		return (&net.Dialer{}).DialContext(ctx, network, addr)
 	}}
@@ -562,6 +574,50 @@ func TestInstance(t *testing.T) {
 	}
 	if _, err := connect(t, e, endpoint(s, "instance", "other"), goodPassword); err == nil || !strings.Contains(err.Error(), "no instance matching") {
 		t.Errorf("Connect = %v, want that there is no such instance", err)
+	}
+}
+
+// Instances of one host are different servers: what one of them rejects says nothing about another,
+// and errors name the instance.
+func TestInstancesHoldNoOtherBack(t *testing.T) {
+	first, second := start(t, tdsserver.Options{}), start(t, tdsserver.Options{})
+	second.SetPassword("app_user", "another")
+	at := browser(t, map[string]int{"FIRST": first.Port, "SECOND": second.Port})
+	e := mssqldb.Engine{Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+		if network == "udp" {
+			addr = at
+		}
+		return (&net.Dialer{}).DialContext(ctx, network, addr)
+	}}
+	secret := fmt.Sprintf(`{"host":"127.0.0.1","port":1433,"username":"app_user","password":%q}`, goodPassword)
+	for _, dsn := range []string{
+		"prod/app?encrypt=disable&Instance=",
+		"jdbc-secretsmanager:sqlserver://127.0.0.1;user=prod/app;encrypt=disable;instanceName=",
+	} {
+		cache := secretcache.New(secretcache.SourceFunc(func(_ context.Context, id, _ string) (*secretcache.Secret, error) {
+			return secretcache.NewSecret(secretcache.Value{ID: id, VersionID: "v1", String: secret}), nil
+		}), nil)
+		t.Cleanup(func() { _ = cache.Close() })
+		var opened []*driver.Connector // what they share ends with them
+		open := func(instance string) error {
+			c, err := driver.NewConnector(e, dsn+instance, &driver.Options{Secrets: cache, FallbackStages: []string{}})
+			if err != nil {
+				return err
+			}
+			opened = append(opened, c)
+			conn, err := c.Connect(t.Context())
+			if err == nil {
+				_ = conn.Close()
+			}
+			return err
+		}
+		if err := open("second"); !errors.Is(err, driver.ErrAuthFailed) || !strings.Contains(err.Error(), ` 127.0.0.1\second rejected `) {
+			t.Errorf("%ssecond: %v, want ErrAuthFailed with the instance", dsn, err)
+		}
+		if err := open("first"); err != nil {
+			t.Errorf("%sfirst: %v", dsn, err)
+		}
+		runtime.KeepAlive(opened)
 	}
 }
 

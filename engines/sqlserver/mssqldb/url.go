@@ -193,6 +193,8 @@ func finish(t *vocabulary.Translation) error {
 	return nil
 }
 
+var errInstance = errors.New("the name of the instance is not valid")
+
 // takePlaces takes where to connect out of the parameters.
 func takePlaces(t *vocabulary.Translation) error {
 	take := func(param string) (string, bool) {
@@ -213,7 +215,7 @@ func takePlaces(t *vocabulary.Translation) error {
 		return errors.New("the database's name is empty")
 	}
 	if instance, ok := t.Params["instance"]; ok && !jdbcurl.IsInstance(instance) {
-		return errors.New("the instance's name is none")
+		return errInstance
 	}
 	if t.Port != 0 {
 		delete(t.Params, "instance")

@@ -76,7 +76,7 @@ func newCA(name string) (*CA, error) {
 }
 
 // Client writes a certificate for a client, and its key, into files of the test. MySQL and
-// MariaDB take it for a user who has to have one.
+// MariaDB take it for a user who needs one.
 func (ca *CA) Client(tb testing.TB) (certificate, key string) {
 	tb.Helper()
 	pair, err := ca.issue(nil, false)

@@ -53,6 +53,7 @@ type Recorder struct {
 	mu       sync.Mutex
 	secret   string
 	refused  string
+	life     time.Duration
 	requests []Request
 }
 
@@ -63,7 +64,7 @@ func Start() (*Recorder, error) {
 		return nil, err
 	}
 	quiet := log.New(io.Discard, "", 0)
-	r := &Recorder{auth: auth, conns: newConnListener()}
+	r := &Recorder{auth: auth, conns: newConnListener(), life: time.Hour}
 	r.tls = &http.Server{Handler: http.HandlerFunc(r.answer), ErrorLog: quiet, ReadHeaderTimeout: time.Minute}
 	go func() { _ = r.tls.Serve(r.conns) }()
 	r.proxy = httptest.NewUnstartedServer(http.HandlerFunc(r.serveProxy))
@@ -89,6 +90,13 @@ func (r *Recorder) SetSecret(value string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.secret = value
+}
+
+// SetRoleLife sets how long the credentials of a role last. It is an hour at first.
+func (r *Recorder) SetRoleLife(d time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.life = d
 }
 
 // Refuse answers status 503 to later requests to a host; empty: to none.
@@ -171,7 +179,7 @@ func (r *Recorder) answer(w http.ResponseWriter, req *http.Request) {
 
 	r.mu.Lock()
 	r.requests = append(r.requests, s)
-	secret, refused := r.secret, r.refused != "" && r.refused == u.Host
+	secret, refused, life := r.secret, r.refused != "" && r.refused == u.Host, r.life
 	r.mu.Unlock()
 	if refused {
 		http.Error(w, "refused", http.StatusServiceUnavailable)
@@ -195,7 +203,7 @@ func (r *Recorder) answer(w http.ResponseWriter, req *http.Request) {
 		_, _ = fmt.Fprintf(w, `<%[1]sResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><%[1]sResult><Credentials>`+
 			`<AccessKeyId>%s</AccessKeyId><SecretAccessKey>%s</SecretAccessKey><SessionToken>%s</SessionToken><Expiration>%s</Expiration>`+
 			`</Credentials></%[1]sResult></%[1]sResponse>`,
-			s.Action, RoleKeyID, RoleSecretKey, RoleToken, time.Now().Add(time.Hour).UTC().Format(time.RFC3339))
+			s.Action, RoleKeyID, RoleSecretKey, RoleToken, time.Now().Add(life).UTC().Format(time.RFC3339))
 	default:
 		http.Error(w, "unknown action", http.StatusNotImplemented)
 	}

@@ -1,0 +1,46 @@
+// Package report writes docs/benchmarks.md: what was measured, as tables and plots.
+package report
+
+// A Section is one group of measurements, and the plots and tables that show them.
+type Section struct {
+	Name    string // of its plots' files, and on the command line
+	Title   string
+	Text    string // Markdown: what is measured, and what to see in it
+	Tables  []Table
+	Plots   []Plot
+	Targets []Target
+	Absent  []string // peers and servers that could not be had, and why
+}
+
+// A Table is a table; all but its first column are figures.
+type Table struct {
+	Title   string // may be empty
+	Columns []string
+	Rows    [][]string
+}
+
+// A Plot is a group of bars, or of lines if X is set.
+type Plot struct {
+	Title  string
+	Unit   string    // of the values, as "ns"
+	Labels []string  // of the groups of bars
+	X      []float64 // where the lines' points are, on a logarithmic axis
+	XUnit  string
+	Log    bool // the values' axis is logarithmic
+	Series []Series
+}
+
+// A Series is one colour of a plot: a value for each label, or for each X. NaN is none.
+type Series struct {
+	Name   string
+	Values []float64
+}
+
+// A Target is what was asked of the library, and what was measured.
+type Target struct {
+	What   string
+	Want   string
+	Got    string
+	Met    bool
+	Missed string // by how much and why, if it is not met
+}

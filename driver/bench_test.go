@@ -84,8 +84,8 @@ func TestConnectAllocations(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
-	if got -= 1; got > 10 { // the connection itself is one
-		t.Errorf("Connect allocates %v times, want 10 at most", got)
+	if got -= 1; got > 6 { // the connection itself is one
+		t.Errorf("Connect allocates %v times, want 6 at most", got)
 	}
 }
 

@@ -84,11 +84,15 @@ func sleep(ctx context.Context, d time.Duration, wake <-chan struct{}) error {
 
 // round reads the secret and logs in, within ConnectTimeout.
 func (a *call) round(ctx context.Context) (sqldriver.Conn, error) {
-	a.began, a.failures = time.Now(), 0
+	if a.failures = 0; a.began.IsZero() {
+		a.began = a.start
+	} else {
+		a.began = time.Now()
+	}
 	if a.o.ConnectTimeout < 0 {
 		return a.readAndLogIn(ctx)
 	}
-	ours, cancel := context.WithTimeout(ctx, a.o.ConnectTimeout)
+	ours, cancel := context.WithDeadline(ctx, a.began.Add(a.o.ConnectTimeout))
 	defer cancel()
 	conn, err := a.readAndLogIn(ours)
 	if err == nil || ours.Err() == nil || ctx.Err() != nil {
@@ -134,7 +138,10 @@ func (a *call) read(ctx context.Context) error {
 		return a.fail("open secrets for", err)
 	}
 	a.gateOnce.Do(func() { a.enterGate(secrets) })
-	start := time.Now()
+	var start time.Time
+	if a.o.Trace.SecretDone != nil {
+		start = time.Now()
+	}
 	// If the stage moved during the reading, the result may be out of date. Then the reading
 	// is repeated, at most twice.
 	for tries := 1; ; tries++ {
@@ -225,8 +232,9 @@ func (a *call) waitForNext(ctx context.Context, m membership) error {
 func (a *call) accept(ctx context.Context, s *resolution, o offer) (sqldriver.Conn, error) {
 	login, cancel := context.WithCancel(ctx)
 	defer cancel()
+	resolver := a.resolver // the call itself stays on the stack
 	defer context.AfterFunc(s.ctx, func() {
-		if better, _ := a.resolver.use(); better.id != o.id {
+		if better, _ := resolver.use(); better.id != o.id {
 			cancel() // the resolution ended with another version
 		}
 	})()

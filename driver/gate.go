@@ -103,6 +103,7 @@ const (
 type ticket struct {
 	entry  *entry
 	number uint64
+	sent   time.Time // when it was given
 }
 
 // An outcome is how a login ended.
@@ -127,7 +128,7 @@ func (g *gate) enter(ctx context.Context, k loginKey, p permission) (t ticket, o
 		return ticket{}, false, nil
 	}
 	since, ahead := e.since, e.inFlight+e.waiting.Len()
-	inTime := g.waitTurn(ctx, e)
+	sent, inTime := g.waitTurn(ctx, e)
 	// If the verdict became rejected during the wait, an offer no longer counts.
 	if ended := ctx.Err(); ended != nil || !e.allows(p) || e.since != since && e.state == verdictRejected {
 		if inTime {
@@ -140,15 +141,15 @@ func (g *gate) enter(ctx context.Context, k loginKey, p permission) (t ticket, o
 		return ticket{}, false, err
 	}
 	e.started++
-	return ticket{e, e.started}, true, nil
+	return ticket{e, e.started, sent}, true, nil
 }
 
 // waitTurn waits until one more login may be in flight, and counts it, unless ctx ends before.
 // Calls have their turn in the order in which they came. g.mu is held, but not while it waits.
-func (g *gate) waitTurn(ctx context.Context, e *entry) (inTime bool) {
-	if e.waiting.Len() == 0 && g.hasRoom(e) {
-		e.begin()
-		return true
+func (g *gate) waitTurn(ctx context.Context, e *entry) (sent time.Time, inTime bool) {
+	if sent = time.Now(); e.waiting.Len() == 0 && g.hasRoom(e) {
+		e.begin(sent)
+		return sent, true
 	}
 	turn := make(chan struct{})
 	place := e.waiting.PushBack(turn)
@@ -165,20 +166,20 @@ func (g *gate) waitTurn(ctx context.Context, e *entry) (inTime bool) {
 		g.letIn(e)
 		select {
 		case <-turn:
-			return true
+			return time.Now(), true
 		default:
 		}
 		if ctx.Err() != nil {
 			e.waiting.Remove(place)
-			return false
+			return sent, false
 		}
 	}
 }
 
-// begin counts a login.
-func (e *entry) begin() {
+// begin counts a login that may be sent now.
+func (e *entry) begin(now time.Time) {
 	if e.inFlight == 0 {
-		e.answered = time.Now()
+		e.answered = now
 	}
 	e.inFlight++
 }
@@ -186,7 +187,7 @@ func (e *entry) begin() {
 // letIn has the calls go on whose turn it is. g.mu is held.
 func (g *gate) letIn(e *entry) {
 	for e.waiting.Len() > 0 && g.hasRoom(e) {
-		e.begin()
+		e.begin(time.Now())
 		close(e.waiting.Remove(e.waiting.Front()).(chan struct{}))
 	}
 }
@@ -202,7 +203,7 @@ func (g *gate) hasRoom(e *entry) bool {
 	case e.inFlight < maxUnproven+int(time.Since(e.answered)/hangAfter):
 		return true
 	}
-	return e.state == verdictAccepted && g.clock.Exact()-e.accepted <= provenFor
+	return e.state == verdictAccepted && g.clock.Exact(time.Now())-e.accepted <= provenFor
 }
 
 // allows reports whether a login may be sent by p.
@@ -224,7 +225,7 @@ func (g *gate) leave(t ticket, o outcome, base time.Duration, err error) (change
 	case late:
 	case o == accepted:
 		changed = e.state != verdictAccepted
-		e.verdict, e.accepted, e.withdrawn = verdict{state: verdictAccepted}, g.clock.Exact(), false
+		e.verdict, e.accepted, e.withdrawn = verdict{state: verdictAccepted}, g.clock.Exact(now), false
 	case o == rejected:
 		changed = true
 		e.withdrawn = e.withdrawn || e.state == verdictAccepted

@@ -78,7 +78,7 @@ func (a *call) logInWith(ctx context.Context, tk ticket, lg Login, use candidate
 		c.Superseded = a.superseder.check(*info, use.id)
 	}
 	if a.tokens == nil {
-		conn, o, err = a.logInOnce(ctx, lg, c, info)
+		conn, o, err = a.logInOnce(ctx, lg, c, tk.sent, info)
 	} else {
 		conn, o, err = a.logInByToken(ctx, lg, c, use, info)
 	}
@@ -104,7 +104,7 @@ func (a *call) logInByToken(ctx context.Context, lg Login, c Credentials, use ca
 		}
 		again := err != nil
 		c.User, c.Password = token.User, token.Password
-		conn, o, err = a.logInOnce(ctx, lg, c, info)
+		conn, o, err = a.logInOnce(ctx, lg, c, time.Now(), info)
 		if o != rejected {
 			return conn, o, err
 		}
@@ -129,14 +129,13 @@ func (a *call) loginDone(ctx context.Context, info *LoginInfo) {
 	}
 }
 
-// logInOnce sends one login. It sets in info how that ended.
-func (a *call) logInOnce(ctx context.Context, lg Login, c Credentials, info *LoginInfo) (conn sqldriver.Conn, o outcome, err error) {
+// logInOnce sends one login, which begins at start, about now. It sets in info how that ended.
+func (a *call) logInOnce(ctx context.Context, lg Login, c Credentials, start time.Time, info *LoginInfo) (conn sqldriver.Conn, o outcome, err error) {
 	a.logins++
 	info.Duration, info.Rejected, info.Err = 0, false, nil
 	if a.o.Trace.LoginStart != nil {
 		a.o.Trace.LoginStart(ctx, *info)
 	}
-	start := time.Now()
 	conn, err = lg.Connect(ctx, c)
 	if conn == nil && err == nil {
 		err = errors.New("the engine returned neither a connection nor an error")
@@ -144,8 +143,10 @@ func (a *call) logInOnce(ctx context.Context, lg Login, c Credentials, info *Log
 	if o = outcomeOf(ctx, a.engine, err); o != accepted {
 		conn = nil // some vendors return a typed nil
 	}
-	if end := deadline.Err(ctx); o == abandoned && end != nil && !errors.Is(err, end) {
-		err = fmt.Errorf("%w: %w", end, err)
+	if o == abandoned {
+		if end := deadline.Err(ctx); end != nil && !errors.Is(err, end) {
+			err = fmt.Errorf("%w: %w", end, err)
+		}
 	}
 	info.Duration, info.Rejected, info.Err = time.Since(start), o == rejected, err
 	return conn, o, err

@@ -102,7 +102,7 @@ func (s *resolution) unlocked(f func()) {
 // before the first waiter can give up, whose error tells of the rejection.
 func (s *resolution) begin() (again, due bool) {
 	r := s.resolver
-	s.current = r.current
+	_, s.current = r.use()
 	now := time.Now()
 	if r.pause.Wait(now.Add(-refreshMax)) == 0 {
 		r.pause = nil // it ended long ago and belongs to an earlier rotation
@@ -300,7 +300,8 @@ func (s *resolution) progress() (log attemptLog, reading string, trying, current
 	r := s.resolver
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return s.log, s.reading, s.trying, r.current
+	_, current = r.use()
+	return s.log, s.reading, s.trying, current
 }
 
 // accept ends the resolution: the server accepts c. The waiter that logged in calls it.

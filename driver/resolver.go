@@ -30,11 +30,10 @@ type resolver struct {
 	fallbacks []string      // stages
 	timeout   time.Duration // of one reading; 0 or negative = none
 
-	moves atomic.Uint64 // how often the stage has been seen to move; written under mu
+	moves    atomic.Uint64            // how often the stage has been seen to move; written under mu
+	versions atomic.Pointer[versions] // nil before the first reading; see use and set
 
 	mu       sync.Mutex
-	current  candidate   // that the stage named when it was last read
-	fallback candidate   // the active version, if that is not current; else zero
 	running  *resolution // or nil
 	failure  *findings   // of the last resolution, if that found nothing and there is no news since
 	pause    *backoff.Backoff
@@ -44,10 +43,30 @@ type resolver struct {
 	news     chan struct{}      // closed when the stage moves, or the server accepts a version that it did not
 }
 
+// Versions are those that a resolver knows. They are immutable.
+type versions struct {
+	active  candidate // that new connections log in with: current, or a fallback stage's
+	current candidate // that the stage named when it was last read
+}
+
+// use returns the active version, and the one that the stage names. It takes no lock.
+func (r *resolver) use() (active, current candidate) {
+	if v := r.versions.Load(); v != nil {
+		return v.active, v.current
+	}
+	return candidate{}, candidate{}
+}
+
+// set sets what use returns. r.mu is held.
+func (r *resolver) set(active, current candidate) { r.versions.Store(&versions{active, current}) }
+
 // observe notes which version the stage names. moves is the number of moves before the
 // secret was read: ok is false, and nothing is noted, if the stage has moved since, because
 // c may be out of date. moved tells whether the stage moved to c.
 func (r *resolver) observe(moves uint64, c candidate) (moved, ok bool) {
+	if v := r.versions.Load(); v != nil && v.current.secret == c.secret {
+		return false, true
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.see(moves, c, nil)
@@ -56,15 +75,19 @@ func (r *resolver) observe(moves uint64, c candidate) (moved, ok bool) {
 // see is observe. If the stage moved, it ends the resolution that is running. by is the
 // resolution that read c, or nil; it goes on. r.mu is held.
 func (r *resolver) see(moves uint64, c candidate, by *resolution) (moved, ok bool) {
-	if c.id == r.current.id {
-		r.current = c
+	if active, current := r.use(); c.id == current.id {
+		if active.id == current.id {
+			active = c
+		}
+		r.set(active, c)
 		return false, true
 	}
 	if moves != r.moves.Load() {
 		return false, false
 	}
 	r.gate.stageMoved(c.id)
-	r.current, r.fallback, r.failure, r.pause = c, candidate{}, nil, nil
+	r.set(c, c)
+	r.failure, r.pause = nil, nil
 	r.moves.Add(1)
 	r.tell()
 	if s := r.running; s != nil && s != by && s.trying.id != c.id { // else it tries c already
@@ -79,27 +102,12 @@ func (r *resolver) tell() {
 	r.news = make(chan struct{})
 }
 
-// active returns the version that new connections log in with. r.mu is held.
-func (r *resolver) active() candidate {
-	if r.fallback.secret != nil {
-		return r.fallback
-	}
-	return r.current
-}
-
-// use returns the active version, and the one that the stage names.
-func (r *resolver) use() (active, current candidate) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.active(), r.current
-}
-
 // rejected says that the server rejected a version.
 func (r *resolver) rejected(c candidate) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if c.id == r.fallback.id {
-		r.fallback = candidate{}
+	if active, current := r.use(); c.id == active.id && c.id != current.id {
+		r.set(current, current)
 	}
 }
 
@@ -111,12 +119,13 @@ func (r *resolver) accepted(s *resolution, c candidate) (first bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	ours := s != nil && !s.over
-	switch {
-	case ours && c.id != r.current.id:
-		r.fallback, r.pause = c, nil
+	switch active, current := r.use(); {
+	case ours && c.id != current.id:
+		r.set(c, current)
+		r.pause = nil
 	case ours:
-		r.fallback = candidate{}
-	case c.id != r.active().id:
+		r.set(current, current)
+	case c.id != active.id:
 		return false
 	}
 	r.failure = nil
@@ -146,7 +155,7 @@ func (r *resolver) join(ctx context.Context, began time.Time, used candidate) me
 	defer r.mu.Unlock()
 	s := r.running
 	if s == nil {
-		if c := r.active(); c.id != used.id && r.gate.verdict(c.key()).state == verdictAccepted {
+		if c, _ := r.use(); c.id != used.id && r.gate.verdict(c.key()).state == verdictAccepted {
 			return membership{}
 		}
 		wait := r.pause.Wait(time.Now())
@@ -196,9 +205,10 @@ func (r *resolver) end(s *resolution, as result) {
 	s.cancel()
 }
 
-// retryWait returns the time from at until a retry of the active version is due. r.mu is held.
+// retryWait returns the time from at until a retry of the active version is due.
 func (r *resolver) retryWait(at time.Time) time.Duration {
-	return r.gate.verdict(r.active().key()).pause.Wait(at)
+	active, _ := r.use()
+	return r.gate.verdict(active.key()).pause.Wait(at)
 }
 
 // nextDue returns the time until a refresh or a retry is due.

@@ -297,7 +297,7 @@ func (c *Cache) arrive(f *flight, r Result, stop, timedOut bool) (FetchInfo, boo
 		return FetchInfo{}, false
 	}
 	f.entry.flight = nil
-	now := c.clock.Exact()
+	now := c.clock.Exact(time.Now())
 	info := FetchInfo{ID: shown(f.key.id), Stage: f.key.stage, Duration: now - f.start}
 	switch {
 	case c.closed():

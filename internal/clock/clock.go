@@ -41,25 +41,24 @@ func New() *Clock {
 func (c *Clock) Now() time.Duration {
 	mono := time.Since(c.start) // reads the monotonic clock only
 	if int64(mono) >= c.due.Load() {
-		c.readWall()
+		c.readWall(time.Now())
 	}
 	return mono + time.Duration(c.frozen.Load())
 }
 
 // Exact is Now after reading the wall clock: for the time of a thing whose age is
-// measured, lest a freeze just before it makes it look old.
-func (c *Clock) Exact() time.Duration {
-	c.readWall()
-	return c.Now()
+// measured, lest a freeze just before it makes it look old. now is time.Now().
+func (c *Clock) Exact(now time.Time) time.Duration {
+	c.readWall(now)
+	return now.Sub(c.start) + time.Duration(c.frozen.Load())
 }
 
-// readWall adds to frozen what the wall clock has gained on the monotonic clock.
-func (c *Clock) readWall() {
+// readWall adds to frozen what the wall clock has gained on the monotonic clock by now.
+func (c *Clock) readWall(now time.Time) {
 	if !c.mu.TryLock() {
 		return // another goroutine does it
 	}
 	defer c.mu.Unlock()
-	now := time.Now()
 	mono, wall := now.Sub(c.start), wall(now)
 	if gained := (wall - c.wall) - (mono - c.mono); gained >= leastFreeze {
 		c.frozen.Add(int64(gained))

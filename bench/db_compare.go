@@ -1,0 +1,125 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/sqlsecrets/sqlsecrets/bench/internal/report"
+	"github.com/sqlsecrets/sqlsecrets/bench/internal/turns"
+)
+
+// again is the name of the vendor's second run. What its median differs by from the first
+// one's is what the machine does, and no cost of anybody's.
+const again = ", once more"
+
+// oneByOne are the options for operations of a millisecond and more.
+func oneByOne(quick bool, rounds int) *turns.Options {
+	return &turns.Options{One: true, Once: quick, Rounds: rounds, MaxRounds: 3 * rounds}
+}
+
+// inSlices are the options for operations of less than a millisecond.
+func inSlices(quick bool) *turns.Options {
+	return &turns.Options{Once: quick, Rounds: 100, MaxRounds: 400}
+}
+
+// comparison lists results beside the first of them.
+func comparison(title string, results []turns.Result) report.Table {
+	t := report.Table{Title: title, Columns: []string{"", "median", "10th percentile", "90th percentile", "over the first", "allocations", "bytes"}}
+	for i, r := range results {
+		over := ""
+		if i > 0 {
+			over = signed(r.Median - results[0].Median)
+		}
+		t.Rows = append(t.Rows, []string{r.Name, took(r.Median), took(r.Low), took(r.High), over,
+			fmt.Sprintf("%.0f", r.Allocs), fmt.Sprintf("%.0f", r.Bytes)})
+	}
+	return t
+}
+
+// took writes nanoseconds.
+func took(ns float64) string {
+	d := time.Duration(math.Round(ns))
+	switch {
+	case d < 0:
+		return "−" + took(-ns)
+	case d < time.Microsecond:
+		return fmt.Sprintf("%.0f ns", ns)
+	case d < time.Millisecond:
+		return fmt.Sprintf("%.3g µs", ns/1e3)
+	case d < time.Second:
+		return fmt.Sprintf("%.3g ms", ns/1e6)
+	}
+	return fmt.Sprintf("%.3g s", ns/1e9)
+}
+
+// signed writes a difference of nanoseconds.
+func signed(ns float64) string {
+	if ns < 0 {
+		return took(ns)
+	}
+	return "+" + took(ns)
+}
+
+// noise is by how much the medians of two results may differ and mean nothing: the most of
+// what the vendor's own two runs differ by, two standard errors of the difference, and 1 %.
+// A median has about 1.25 times the standard error of a mean; the 10th and the 90th
+// percentile are 2.56 standard deviations apart.
+func noise(vendor, vendorAgain, ours turns.Result) float64 {
+	squares := 0.0
+	for _, r := range []turns.Result{vendor, ours} {
+		e := 1.25 * (r.High - r.Low) / 2.56 / math.Sqrt(float64(r.Rounds))
+		squares += e * e
+	}
+	return max(math.Abs(vendor.Median-vendorAgain.Median), 2*math.Sqrt(squares), vendor.Median/100)
+}
+
+// notMeasurable is the target that the library costs nothing beside the vendor. The vendor's
+// result is the faster one of its two runs.
+func notMeasurable(what string, vendor, vendorAgain, ours turns.Result) report.Target {
+	allowed := noise(vendor, vendorAgain, ours)
+	if vendorAgain.Median < vendor.Median {
+		vendor = vendorAgain
+	}
+	over := ours.Median - vendor.Median
+	t := report.Target{What: what, Want: fmt.Sprintf("the vendor's %s, within %s", took(vendor.Median), took(allowed)),
+		Got: fmt.Sprintf("%s, %s", took(ours.Median), signed(over)), Met: over <= allowed}
+	if !t.Met {
+		t.Missed = fmt.Sprintf("It is %s (%.1f %%) slower; %s would be noise.", took(over), 100*over/vendor.Median, took(allowed))
+	}
+	return t
+}
+
+// how explains notMeasurable to readers.
+const how = "The vendor's connector takes two turns in each round. Two medians count as equal if they differ by no more than " +
+	"the vendor's own two, by two standard errors, or by 1 %, whichever is most."
+
+// medians are the bars of results, in a unit of so many nanoseconds.
+func medians(results []turns.Result, unit float64) []float64 {
+	values := make([]float64, len(results))
+	for i, r := range results {
+		values[i] = r.Median / unit
+	}
+	return values
+}
+
+// A barGroup has the results of the same subjects at one thing.
+type barGroup struct {
+	label   string
+	results []turns.Result
+}
+
+// bars plots groups: a series for each subject.
+func bars(title, unitName string, unit float64, groups []barGroup) report.Plot {
+	p := report.Plot{Title: title, Unit: unitName}
+	for _, g := range groups {
+		p.Labels = append(p.Labels, g.label)
+		for i, v := range medians(g.results, unit) {
+			if i == len(p.Series) {
+				p.Series = append(p.Series, report.Series{Name: g.results[i].Name})
+			}
+			p.Series[i].Values = append(p.Series[i].Values, v)
+		}
+	}
+	return p
+}

@@ -1,0 +1,114 @@
+package main
+
+import (
+	"context"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/sqlsecrets/sqlsecrets/bench/internal/report"
+	"github.com/sqlsecrets/sqlsecrets/bench/internal/turns"
+	"github.com/sqlsecrets/sqlsecrets/engines/postgres"
+)
+
+// queries measures SELECT 1 on open connections.
+func queries(ctx context.Context, quick bool) (*report.Section, error) {
+	s := &report.Section{Name: "query", Title: "Queries on real servers",
+		Text: "`SELECT 1` on an open connection: as a text, and as a prepared statement. `Connect` returns the vendor's own connection, " +
+			"so a query costs what the vendor's costs. otelsql and sqlmw wrap the connection. " + how}
+	var groups []barGroup
+	measure := func(label string, subjects []turns.Subject) {
+		results := turns.Compare(subjects, inSlices(quick))
+		s.Tables = append(s.Tables, comparison(label, results))
+		groups = append(groups, barGroup{label, results})
+		s.Targets = append(s.Targets, notMeasurable("query, "+label, results[0], results[1], results[2]))
+	}
+	err := onServers(ctx, s, products, func(tb testing.TB, p *product) {
+		d := newDatabase(tb, p)
+		dbs := pools(tb, d)
+		measure(p.name, rowQueries(tb, dbs))
+		measure(p.name+", prepared", preparedQueries(tb, dbs))
+		if p.engine == "postgres" {
+			measure("pgxpool", poolQueries(tb, d))
+		}
+	})
+	if len(groups) > 0 {
+		s.Plots = []report.Plot{bars("One query", "µs", 1e3, groups)}
+	}
+	return s, err
+}
+
+// A row is sql.Row and pgx.Row.
+type row interface{ Scan(dest ...any) error }
+
+// selecting is a subject that reads the row of SELECT 1.
+func selecting(tb testing.TB, name string, query func() row) turns.Subject {
+	return turns.Subject{Name: name, Op: func(n int) {
+		for range n {
+			var one int
+			if err := query().Scan(&one); err != nil || one != 1 {
+				tb.Fatalf("SELECT 1 = %d, %v", one, err)
+			}
+		}
+	}}
+}
+
+func rowQueries(tb testing.TB, dbs []namedPool) []turns.Subject {
+	var subjects []turns.Subject
+	for _, db := range dbs {
+		db.SetMaxOpenConns(1)
+		subjects = append(subjects, selecting(tb, db.name, func() row { return db.QueryRowContext(tb.Context(), "SELECT 1") }))
+	}
+	return subjects
+}
+
+func preparedQueries(tb testing.TB, dbs []namedPool) []turns.Subject {
+	var subjects []turns.Subject
+	for _, db := range dbs {
+		db.SetMaxOpenConns(1)
+		stmt, err := db.PrepareContext(tb.Context(), "SELECT 1")
+		if err != nil {
+			tb.Fatal(err)
+		}
+		tb.Cleanup(func() { _ = stmt.Close() })
+		subjects = append(subjects, selecting(tb, db.name, func() row { return stmt.QueryRowContext(tb.Context()) }))
+	}
+	return subjects
+}
+
+// poolQueries are by pgxpool: a plain one, twice, and the library's.
+func poolQueries(tb testing.TB, d *database) []turns.Subject {
+	pools := make([]*pgxpool.Pool, 3)
+	for i := range pools {
+		var err error
+		if i == 2 {
+			pools[i], err = postgres.NewPool(tb.Context(), d.dsn(), d.options(tb), func(c *pgxpool.Config) error {
+				c.MaxConns = 1
+				return nil
+			})
+		} else {
+			pools[i], err = plainPool(tb.Context(), d)
+		}
+		if err != nil {
+			tb.Fatal(err)
+		}
+		tb.Cleanup(pools[i].Close)
+	}
+	var subjects []turns.Subject
+	for i, name := range []string{"pgxpool", "pgxpool" + again, "sqlsecrets, NewPool"} {
+		subjects = append(subjects, selecting(tb, name, func() row { return pools[i].QueryRow(tb.Context(), "SELECT 1") }))
+	}
+	return subjects
+}
+
+func plainPool(ctx context.Context, d *database) (*pgxpool.Pool, error) {
+	c, err := pgxpool.ParseConfig("")
+	if err != nil {
+		return nil, err
+	}
+	if c.ConnConfig, err = pgxConfig(d.Server, d.user, d.password); err != nil {
+		return nil, err
+	}
+	c.MaxConns = 1
+	return pgxpool.NewWithConfig(ctx, c)
+}

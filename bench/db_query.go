@@ -93,6 +93,9 @@ func poolQueries(tb testing.TB, d *database) []turns.Subject {
 			tb.Fatal(err)
 		}
 		tb.Cleanup(pools[i].Close)
+		if err := pools[i].Ping(tb.Context()); err != nil { // opens the connection
+			tb.Fatal(err)
+		}
 	}
 	var subjects []turns.Subject
 	for i, name := range []string{"pgxpool", "pgxpool" + again, "sqlsecrets, NewPool"} {

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"math"
+	"os"
 	"time"
 
 	"github.com/sqlsecrets/sqlsecrets/bench/internal/report"
@@ -21,6 +22,19 @@ func oneByOne(quick bool, rounds int) *turns.Options {
 // inSlices are the options for operations of less than a millisecond.
 func inSlices(quick bool) *turns.Options {
 	return &turns.Options{Once: quick, Rounds: 100, MaxRounds: 400}
+}
+
+// inTurns measures subjects in turns and shows the progress.
+func inTurns(what string, subjects []turns.Subject, o *turns.Options) []turns.Result {
+	fmt.Fprintf(os.Stderr, "   %s\n", what)
+	shown := time.Now()
+	o.Progress = func(rounds int) {
+		if time.Since(shown) > 5*time.Second {
+			shown = time.Now()
+			fmt.Fprintf(os.Stderr, "   %s: %d rounds\n", what, rounds)
+		}
+	}
+	return turns.Compare(subjects, o)
 }
 
 // comparison lists results beside the first of them.

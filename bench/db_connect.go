@@ -11,11 +11,15 @@ import (
 	"testing"
 
 	"github.com/XSAM/otelsql"
+	gomysql "github.com/go-sql-driver/mysql"
+	"github.com/jackc/pgx/v5"
 	"github.com/ngrok/sqlmw"
 
 	"github.com/sqlsecrets/sqlsecrets/bench/internal/report"
 	"github.com/sqlsecrets/sqlsecrets/bench/internal/turns"
 	"github.com/sqlsecrets/sqlsecrets/driver"
+	"github.com/sqlsecrets/sqlsecrets/engines/mysql/gosqldriver"
+	"github.com/sqlsecrets/sqlsecrets/engines/postgres/pgxv5"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
@@ -49,11 +53,15 @@ func connectModelled(ctx context.Context, quick bool) (*report.Section, error) {
 		{fmt.Sprintf("64 goroutines on each of %d cores", runtime.GOMAXPROCS(0)), turns.Options{Goroutines: 64}},
 	} {
 		c.opts.Once = quick
-		results := turns.Compare(subjects, &c.opts)
+		results := inTurns(c.label, subjects, &c.opts)
 		s.Tables = append(s.Tables, comparison(c.label, results))
 		groups = append(groups, barGroup{c.label, results})
 	}
 	s.Plots = []report.Plot{bars("One Connect call", "ns", 1, groups)}
+	for _, subjects := range preparations(&failed) {
+		results := inTurns(subjects[0].Name, subjects, &turns.Options{Once: quick})
+		s.Tables = append(s.Tables, comparison("Preparing a configuration, once for each place that a secret names", results))
+	}
 	s.Targets = []report.Target{connectTarget(groups[0].results[0], groups[0].results[1])}
 	return s, failed.err
 }
@@ -92,6 +100,36 @@ func modelledSubjects(ctx context.Context, m *model, cache *secretcache.Cache, f
 		}})
 	}
 	return subjects, nil
+}
+
+// preparations are subjects that make a configuration for an endpoint, by vendor.
+func preparations(failed *firstError) [][]turns.Subject {
+	repeat := func(name string, op func() error) turns.Subject {
+		return turns.Subject{Name: name, Op: func(n int) {
+			for range n {
+				failed.note(op())
+			}
+		}}
+	}
+	prepare := func(e driver.Engine, port int, params map[string]string) func() error {
+		return func() error {
+			_, err := e.Prepare(driver.Endpoint{Host: "db.test", Port: port, Database: "app", Params: params})
+			return err
+		}
+	}
+	return [][]turns.Subject{{
+		repeat("pgx.ParseConfig", func() error {
+			_, err := pgx.ParseConfig("host=db.test port=5432 dbname=app sslmode=require")
+			return err
+		}),
+		repeat("pgxv5.Engine.Prepare", prepare(pgxv5.Engine{}, 5432, map[string]string{"sslmode": "require"})),
+	}, {
+		repeat("mysql.ParseDSN", func() error {
+			_, err := gomysql.ParseDSN("tcp(db.test:3306)/app?parseTime=true")
+			return err
+		}),
+		repeat("gosqldriver.Engine.Prepare", prepare(gosqldriver.Engine{}, 3306, map[string]string{"parseTime": "true"})),
+	}}
 }
 
 func connectTarget(direct, ours turns.Result) report.Target {
@@ -133,7 +171,7 @@ func connectReal(ctx context.Context, quick bool) (*report.Section, error) {
 	var groups []barGroup
 	err := onServers(ctx, s, products, func(tb testing.TB, p *product) {
 		d := newDatabase(tb, p)
-		results := turns.Compare(openings(tb, d), oneByOne(quick, 200))
+		results := inTurns(p.name, openings(tb, d), oneByOne(quick, 200))
 		s.Tables = append(s.Tables, comparison(p.name, results))
 		groups = append(groups, barGroup{p.name, results})
 		s.Targets = append(s.Targets, notMeasurable("`Connect` on "+p.name, results[0], results[1], results[2]))
@@ -175,7 +213,8 @@ func pools(tb testing.TB, d *database) []namedPool {
 	all := []namedPool{
 		{d.vendors, sql.OpenDB(d.vendorConnector(tb))},
 		{d.vendors + again, sql.OpenDB(d.vendorConnector(tb))},
-		{"sqlsecrets", sql.OpenDB(d.connector(tb))},
+		{"sqlsecrets", sql.OpenDB(d.connector(tb, false))},
+		{"sqlsecrets, CloseSuperseded", sql.OpenDB(d.connector(tb, true))},
 		{"otelsql", otelsql.OpenDB(d.vendorConnector(tb))},
 		{"sqlmw", sql.OpenDB(sqlmwConnector(d.vendorConnector(tb)))},
 	}

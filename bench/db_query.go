@@ -18,7 +18,7 @@ func queries(ctx context.Context, quick bool) (*report.Section, error) {
 			"so a query costs what the vendor's costs. otelsql and sqlmw wrap the connection. " + how}
 	var groups []barGroup
 	measure := func(label string, subjects []turns.Subject) {
-		results := turns.Compare(subjects, inSlices(quick))
+		results := inTurns(label, subjects, inSlices(quick))
 		s.Tables = append(s.Tables, comparison(label, results))
 		groups = append(groups, barGroup{label, results})
 		s.Targets = append(s.Targets, notMeasurable("query, "+label, results[0], results[1], results[2]))

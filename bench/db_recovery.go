@@ -67,7 +67,7 @@ type recovered struct {
 }
 
 func (r *rotated) measure(o *turns.Options) recovered {
-	result := turns.Compare([]turns.Subject{{Name: r.name, Before: func() { r.d.rotate(r.tb) }, Op: func(n int) {
+	result := inTurns(r.d.name+", "+r.name, []turns.Subject{{Name: r.name, Before: func() { r.d.rotate(r.tb) }, Op: func(n int) {
 		for range n {
 			if err := r.connect(); err != nil {
 				r.tb.Fatal(err)
@@ -95,7 +95,7 @@ func (r recovered) target(p *product) report.Target {
 }
 
 func connectOurs(tb testing.TB, d *database) func() error {
-	c := d.connector(tb)
+	c := d.connector(tb, false)
 	return func() error { return connectOnce(tb.Context(), c) }
 }
 

@@ -158,9 +158,11 @@ func (d *database) vendorConnector(tb testing.TB) sqldriver.Connector {
 	return c
 }
 
-// connector is the library's.
-func (d *database) connector(tb testing.TB) sqldriver.Connector {
-	c, err := d.ours(d.dsn(), d.options(tb))
+// connector is the library's. closeSuperseded has each connection asked when the pool hands it out.
+func (d *database) connector(tb testing.TB, closeSuperseded bool) sqldriver.Connector {
+	opts := d.options(tb)
+	opts.CloseSuperseded = closeSuperseded
+	c, err := d.ours(d.dsn(), opts)
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -25,7 +25,7 @@ var sections = []section{
 	{"recovery", recovery},
 	{"storm", rotationStorm},
 	{"start", programStart},
-	{"size", sizes},
+	{"size", programSizes},
 }
 
 func main() {}

@@ -28,8 +28,8 @@ var linked = []struct{ name, vendor, ours, source string }{
 	{"db2, without IBM's driver", "", "db2", ""},
 }
 
-// sizes measures programs that open a database, as one builds them for production.
-func sizes(ctx context.Context, quick bool) (*report.Section, error) {
+// programSizes measures programs that open a database, as one builds them for production.
+func programSizes(ctx context.Context, quick bool) (*report.Section, error) {
 	s := &report.Section{Name: "size", Title: "Size of a program",
 		Text: "A program opens a database and prints one row, built with `-trimpath -ldflags \"-s -w\"`. *By hand* it reads the secret with the " +
 			"AWS SDK and opens the vendor's driver. With the library it has all sources; with the agent or files alone, and without `engines/<db>`, " +
@@ -63,13 +63,13 @@ func sizes(ctx context.Context, quick bool) (*report.Section, error) {
 		for i, v := range []float64{vendor, byHand, ours, agent, file} {
 			p.Series[i].Values = append(p.Series[i].Values, v)
 		}
-		s.Targets = append(s.Targets, sizeTarget(e.name, growth))
+		s.Targets = append(s.Targets, growthTarget(e.name, growth))
 	}
 	s.Tables, s.Plots = []report.Table{t}, []report.Plot{p}
 	return s, b.err
 }
 
-func sizeTarget(engine string, growth float64) report.Target {
+func growthTarget(engine string, growth float64) report.Target {
 	t := report.Target{What: "size of a program, " + engine, Want: fmt.Sprintf("at most %d %% more than by hand", mostGrowth),
 		Got: fmt.Sprintf("%+.1f %%", growth), Met: growth <= mostGrowth}
 	if !t.Met {
@@ -97,6 +97,7 @@ func (b *builder) build(ctx context.Context, program string, tags ...string) str
 	if _, err := os.Stat(path); err == nil || b.err != nil {
 		return path
 	}
+	fmt.Fprintf(os.Stderr, "   go build %s\n", filepath.Base(path))
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w",
 		"-tags="+strings.Join(tags, ","), "-o", path, "./programs/"+program)
 	cmd.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=")

@@ -38,7 +38,7 @@ func programStart(ctx context.Context, quick bool) (*report.Section, error) {
 				}
 			}}
 		}
-		results := turns.Compare(subjects, oneByOne(quick, 60))
+		results := inTurns("processes", subjects, oneByOne(quick, 60))
 		t := report.Table{Columns: []string{"", "median", "10th percentile", "90th percentile", "CPU, median"}}
 		for i, r := range results {
 			t.Rows = append(t.Rows, []string{r.Name, took(r.Median), took(r.Low), took(r.High), took(float64(processes[i].medianCPU()))})

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"slices"
 	"strconv"
 	"sync"
@@ -62,6 +63,7 @@ func rotationStorm(ctx context.Context, quick bool) (*report.Section, error) {
 			if quick && by.racy && n > 1 {
 				continue
 			}
+			fmt.Fprintf(os.Stderr, "   %s: %d calls\n", by.name, n)
 			r, err := by.measure(ctx, n, quick)
 			if err != nil {
 				return nil, fmt.Errorf("%s, %d calls: %w", by.name, n, err)

@@ -16,7 +16,7 @@ const again = ", once more"
 
 // oneByOne are the options for operations of a millisecond and more.
 func oneByOne(quick bool, rounds int) *turns.Options {
-	return &turns.Options{One: true, Once: quick, Rounds: rounds, MaxRounds: 3 * rounds}
+	return &turns.Options{One: true, Once: quick, Rounds: rounds, MaxRounds: 2 * rounds}
 }
 
 // inSlices are the options for operations of less than a millisecond.
@@ -108,32 +108,14 @@ func notMeasurable(what string, vendor, vendorAgain, ours turns.Result) report.T
 const how = "The vendor's connector takes two turns in each round. Two medians count as equal if they differ by no more than " +
 	"the vendor's own two, by two standard errors, or by 1 %, whichever is most."
 
-// medians are the bars of results, in a unit of so many nanoseconds.
-func medians(results []turns.Result, unit float64) []float64 {
-	values := make([]float64, len(results))
-	for i, r := range results {
-		values[i] = r.Median / unit
-	}
-	return values
-}
-
-// A barGroup has the results of the same subjects at one thing.
-type barGroup struct {
-	label   string
-	results []turns.Result
-}
-
-// bars plots groups: a series for each subject.
-func bars(title, unitName string, unit float64, groups []barGroup) report.Plot {
+// bars plots results, in a unit of so many nanoseconds.
+func bars(title, unitName string, unit float64, results []turns.Result) report.Plot {
+	low, median := report.Series{Name: "10th percentile"}, report.Series{Name: "median"}
 	p := report.Plot{Title: title, Unit: unitName}
-	for _, g := range groups {
-		p.Labels = append(p.Labels, g.label)
-		for i, v := range medians(g.results, unit) {
-			if i == len(p.Series) {
-				p.Series = append(p.Series, report.Series{Name: g.results[i].Name})
-			}
-			p.Series[i].Values = append(p.Series[i].Values, v)
-		}
+	for _, r := range results {
+		p.Labels = append(p.Labels, r.Name)
+		low.Values, median.Values = append(low.Values, r.Low/unit), append(median.Values, r.Median/unit)
 	}
+	p.Series = []report.Series{low, median}
 	return p
 }

@@ -44,8 +44,7 @@ func connectModelled(ctx context.Context, quick bool) (*report.Section, error) {
 	if err != nil {
 		return nil, err
 	}
-	var groups []barGroup
-	for _, c := range []struct {
+	for i, c := range []struct {
 		label string
 		opts  turns.Options
 	}{
@@ -55,14 +54,15 @@ func connectModelled(ctx context.Context, quick bool) (*report.Section, error) {
 		c.opts.Once = quick
 		results := inTurns(c.label, subjects, &c.opts)
 		s.Tables = append(s.Tables, comparison(c.label, results))
-		groups = append(groups, barGroup{c.label, results})
+		s.Plots = append(s.Plots, bars("Connect, "+c.label, "ns", 1, results))
+		if i == 0 {
+			s.Targets = []report.Target{connectTarget(results[0], results[1])}
+		}
 	}
-	s.Plots = []report.Plot{bars("One Connect call", "ns", 1, groups)}
 	for _, subjects := range preparations(&failed) {
 		results := inTurns(subjects[0].Name, subjects, &turns.Options{Once: quick})
 		s.Tables = append(s.Tables, comparison("Preparing a configuration, once for each place that a secret names", results))
 	}
-	s.Targets = []report.Target{connectTarget(groups[0].results[0], groups[0].results[1])}
 	return s, failed.err
 }
 
@@ -164,21 +164,23 @@ func (f *firstError) note(err error) {
 // connectReal measures Connect on real servers.
 func connectReal(ctx context.Context, quick bool) (*report.Section, error) {
 	s := &report.Section{Name: "connect", Title: "Connect on real servers",
-		Text: "A connection is opened and closed, by database/sql without idle connections. Beside the library are the vendor's own " +
+		Text: "A connection is opened and closed, by database/sql without idle connections, and by pgxpool. Beside the library are the vendor's own " +
 			"connector with a fixed password, and two libraries that wrap the vendor's connections, otelsql (with OpenTelemetry's tracer " +
 			"that does nothing) and sqlmw. " + how,
 		Absent: []string{noRefresh, noWrapper}}
-	var groups []barGroup
+	measure := func(label string, subjects []turns.Subject) {
+		results := inTurns(label, subjects, oneByOne(quick, 100))
+		s.Tables = append(s.Tables, comparison(label, results))
+		s.Plots = append(s.Plots, bars("Opening and closing one connection, "+label, "ms", 1e6, results))
+		s.Targets = append(s.Targets, notMeasurable("`Connect`, "+label, results[0], results[1], results[2]))
+	}
 	err := onServers(ctx, s, products, func(tb testing.TB, p *product) {
 		d := newDatabase(tb, p)
-		results := inTurns(p.name, openings(tb, d), oneByOne(quick, 200))
-		s.Tables = append(s.Tables, comparison(p.name, results))
-		groups = append(groups, barGroup{p.name, results})
-		s.Targets = append(s.Targets, notMeasurable("`Connect` on "+p.name, results[0], results[1], results[2]))
+		measure(p.name, openings(tb, d))
+		if p.engine == "postgres" {
+			measure("pgxpool", poolOpenings(tb, d))
+		}
 	})
-	if len(groups) > 0 {
-		s.Plots = []report.Plot{bars("Opening and closing one connection", "ms", 1e6, groups)}
-	}
 	return s, err
 }
 

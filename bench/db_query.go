@@ -16,11 +16,10 @@ func queries(ctx context.Context, quick bool) (*report.Section, error) {
 	s := &report.Section{Name: "query", Title: "Queries on real servers",
 		Text: "`SELECT 1` on an open connection: as a text, and as a prepared statement. `Connect` returns the vendor's own connection, " +
 			"so a query costs what the vendor's costs. otelsql and sqlmw wrap the connection. " + how}
-	var groups []barGroup
 	measure := func(label string, subjects []turns.Subject) {
 		results := inTurns(label, subjects, inSlices(quick))
 		s.Tables = append(s.Tables, comparison(label, results))
-		groups = append(groups, barGroup{label, results})
+		s.Plots = append(s.Plots, bars("SELECT 1, "+label, "µs", 1e3, results))
 		s.Targets = append(s.Targets, notMeasurable("query, "+label, results[0], results[1], results[2]))
 	}
 	err := onServers(ctx, s, products, func(tb testing.TB, p *product) {
@@ -32,9 +31,6 @@ func queries(ctx context.Context, quick bool) (*report.Section, error) {
 			measure("pgxpool", poolQueries(tb, d))
 		}
 	})
-	if len(groups) > 0 {
-		s.Plots = []report.Plot{bars("One query", "µs", 1e3, groups)}
-	}
 	return s, err
 }
 
@@ -76,32 +72,63 @@ func preparedQueries(tb testing.TB, dbs []namedPool) []turns.Subject {
 	return subjects
 }
 
-// poolQueries are by pgxpool: a plain one, twice, and the library's.
+// poolQueries are by pgxpool.
 func poolQueries(tb testing.TB, d *database) []turns.Subject {
-	pools := make([]*pgxpool.Pool, 3)
-	for i := range pools {
+	var subjects []turns.Subject
+	for _, pool := range pgxPools(tb, d) {
+		subjects = append(subjects, selecting(tb, pool.name, func() row { return pool.QueryRow(tb.Context(), "SELECT 1") }))
+	}
+	return subjects
+}
+
+// poolOpenings open and close one connection of a pgxpool.
+func poolOpenings(tb testing.TB, d *database) []turns.Subject {
+	var subjects []turns.Subject
+	for _, pool := range pgxPools(tb, d) {
+		pool.Reset() // closes the idle connection
+		subjects = append(subjects, turns.Subject{Name: pool.name, Op: func(n int) {
+			for range n {
+				conn, err := pool.Acquire(tb.Context())
+				if err != nil {
+					tb.Fatal(err)
+				}
+				if err := conn.Hijack().Close(tb.Context()); err != nil {
+					tb.Fatal(err)
+				}
+			}
+		}})
+	}
+	return subjects
+}
+
+// A namedPgxPool is a subject's pgxpool.
+type namedPgxPool struct {
+	name string
+	*pgxpool.Pool
+}
+
+// pgxPools are a plain pool, twice, and the library's. Each has one connection.
+func pgxPools(tb testing.TB, d *database) []namedPgxPool {
+	all := []namedPgxPool{{name: "pgxpool"}, {name: "pgxpool" + again}, {name: "sqlsecrets, NewPool"}}
+	for i := range all {
 		var err error
 		if i == 2 {
-			pools[i], err = postgres.NewPool(tb.Context(), d.dsn(), d.options(tb), func(c *pgxpool.Config) error {
+			all[i].Pool, err = postgres.NewPool(tb.Context(), d.dsn(), d.options(tb), func(c *pgxpool.Config) error {
 				c.MaxConns = 1
 				return nil
 			})
 		} else {
-			pools[i], err = plainPool(tb.Context(), d)
+			all[i].Pool, err = plainPool(tb.Context(), d)
 		}
 		if err != nil {
 			tb.Fatal(err)
 		}
-		tb.Cleanup(pools[i].Close)
-		if err := pools[i].Ping(tb.Context()); err != nil { // opens the connection
+		tb.Cleanup(all[i].Close)
+		if err := all[i].Ping(tb.Context()); err != nil { // opens the connection
 			tb.Fatal(err)
 		}
 	}
-	var subjects []turns.Subject
-	for i, name := range []string{"pgxpool", "pgxpool" + again, "sqlsecrets, NewPool"} {
-		subjects = append(subjects, selecting(tb, name, func() row { return pools[i].QueryRow(tb.Context(), "SELECT 1") }))
-	}
-	return subjects
+	return all
 }
 
 func plainPool(ctx context.Context, d *database) (*pgxpool.Pool, error) {

@@ -44,7 +44,7 @@ func programStart(ctx context.Context, quick bool) (*report.Section, error) {
 			t.Rows = append(t.Rows, []string{r.Name, took(r.Median), took(r.Low), took(r.High), took(float64(processes[i].medianCPU()))})
 		}
 		s.Tables = []report.Table{t}
-		s.Plots = []report.Plot{bars("From the start of a process to its end", "ms", 1e6, []barGroup{{p.name, results}})}
+		s.Plots = []report.Plot{bars("From the start of a process to its end", "ms", 1e6, results)}
 	})
 	return s, err
 }

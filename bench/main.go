@@ -18,6 +18,14 @@ type section struct {
 }
 
 // sections are all sections, in the order of the report.
-var sections = []section{}
+var sections = []section{
+	{"connect-modelled", connectModelled},
+	{"connect", connectReal},
+	{"query", queries},
+	{"recovery", recovery},
+	{"storm", rotationStorm},
+	{"start", programStart},
+	{"size", programSizes},
+}
 
 func main() {}

@@ -12,51 +12,13 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
-// BenchmarkConnect shows what a Connector adds to the login of an engine that
-// does nothing.
-func BenchmarkConnect(b *testing.B) {
-	engine, c := newIdleConnector()
-	login, err := engine.Prepare(driver.Endpoint{})
-	if err != nil {
-		b.Fatal(err)
-	}
-	ctx := context.Background()
-	b.Run("direct", func(b *testing.B) {
-		b.ReportAllocs()
-		for b.Loop() {
-			if _, err := login.Connect(ctx, driver.Credentials{User: "app", Password: driver.NewPassword("pw1")}); err != nil {
-				b.Fatal(err)
-			}
-		}
-	})
-	b.Run("sqlsecrets", func(b *testing.B) {
-		b.ReportAllocs()
-		for b.Loop() {
-			if _, err := c.Connect(ctx); err != nil {
-				b.Fatal(err)
-			}
-		}
-	})
-	b.Run("sqlsecrets-parallel", func(b *testing.B) {
-		b.ReportAllocs()
-		b.RunParallel(func(pb *testing.PB) {
-			for pb.Next() {
-				if _, err := c.Connect(ctx); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
-	})
-}
-
 // newIdleConnector returns a connector whose secret and logins take no time.
-func newIdleConnector() (driver.Engine, *driver.Connector) {
+func newIdleConnector() *driver.Connector {
 	value := credentials("app", "pw1")
 	cache := secretcache.New(secretcache.SourceFunc(func(_ context.Context, id, _ string) (*secretcache.Secret, error) {
 		return secretcache.NewSecret(secretcache.Value{ID: id, VersionID: "v1", String: value}), nil
 	}), nil)
-	engine := idleEngine{newEngine("mysql", nil)}
-	return engine, must(driver.NewConnector(engine, "prod/app", &driver.Options{Secrets: cache}))
+	return must(driver.NewConnector(idleEngine{newEngine("mysql", nil)}, "prod/app", &driver.Options{Secrets: cache}))
 }
 
 // An idleEngine's logins do nothing but reveal the password.
@@ -78,7 +40,7 @@ func TestConnectAllocations(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates")
 	}
-	_, c := newIdleConnector()
+	c := newIdleConnector()
 	got := testing.AllocsPerRun(100, func() {
 		if _, err := c.Connect(context.Background()); err != nil {
 			t.Fatal(err)

@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"github.com/sqlsecrets/sqlsecrets/driver/drivertest"
-	"github.com/sqlsecrets/sqlsecrets/integration/internal/testdb"
+	"github.com/sqlsecrets/sqlsecrets/integration/testdb"
 )
 
 // TestConformance runs the suite that every engine has to pass, on a server with TLS and

@@ -25,7 +25,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/engines/mariadb"
 	"github.com/sqlsecrets/sqlsecrets/engines/mysql"
 	"github.com/sqlsecrets/sqlsecrets/engines/postgres"
-	"github.com/sqlsecrets/sqlsecrets/integration/internal/testdb"
+	"github.com/sqlsecrets/sqlsecrets/integration/testdb"
 	"github.com/sqlsecrets/sqlsecrets/internal/standin/mysqlserver"
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/testca"
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm"

@@ -18,8 +18,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
-	"github.com/sqlsecrets/sqlsecrets/integration/internal/testdb"
 	"github.com/sqlsecrets/sqlsecrets/integration/rotation"
+	"github.com/sqlsecrets/sqlsecrets/integration/testdb"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm/awssmtest"
 )

@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
-	"github.com/sqlsecrets/sqlsecrets/integration/internal/testdb"
+	"github.com/sqlsecrets/sqlsecrets/integration/testdb"
 )
 
 // TestDatabaseWasRenamed: a database that the server does not have is a reason to look

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
-	"github.com/sqlsecrets/sqlsecrets/integration/internal/testdb"
+	"github.com/sqlsecrets/sqlsecrets/integration/testdb"
 )
 
 // A radius is a small RADIUS server (RFC 2865) that checks passwords of PAP.

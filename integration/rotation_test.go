@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
-	"github.com/sqlsecrets/sqlsecrets/integration/internal/testdb"
 	"github.com/sqlsecrets/sqlsecrets/integration/rotation"
+	"github.com/sqlsecrets/sqlsecrets/integration/testdb"
 )
 
 func noPause(string) {}

@@ -27,9 +27,9 @@ import (
 	mssql "github.com/microsoft/go-mssqldb"
 	"github.com/sijms/go-ora/v2/network"
 
-	"github.com/sqlsecrets/sqlsecrets/integration/internal/testdb"
 	"github.com/sqlsecrets/sqlsecrets/integration/internal/vendordb"
 	"github.com/sqlsecrets/sqlsecrets/integration/rotation"
+	"github.com/sqlsecrets/sqlsecrets/integration/testdb"
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm/awssmtest"
 )
 

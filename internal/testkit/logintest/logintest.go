@@ -93,30 +93,6 @@ func ClosesSuperseded(t *testing.T, open func(superseded func() bool) Connector,
 	}
 }
 
-// Benchmark measures a connect and its end.
-func Benchmark(b *testing.B, name string, c sqldriver.Connector) {
-	b.Run(name, func(b *testing.B) {
-		b.ReportAllocs()
-		for b.Loop() {
-			conn, err := c.Connect(b.Context())
-			if err != nil {
-				b.Fatal(err)
-			}
-			_ = conn.Close()
-		}
-	})
-}
-
-// BenchmarkPrepare measures Prepare.
-func BenchmarkPrepare(b *testing.B, e driver.Engine, ep driver.Endpoint) {
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := e.Prepare(ep); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
 // EveryCharacter has each character up to U+017F but NUL, and some of three and four bytes
 // in UTF-8.
 func EveryCharacter() []rune {

@@ -2,9 +2,9 @@
 // in this process, and tells what the servers themselves saw: who logged in, who was
 // rejected, which sessions there are.
 //
-// A test binary's TestMain calls [Main], and its tests call [Postgres], [MariaDB],
-// [MySQL], [SQLServer] or [Oracle], or [SQLServerStandIn] or [OracleStandIn], which
-// are always there. Tests that ask for the same [Options] share one server, which
+// A test binary's TestMain calls [Main]; a program that is no test calls [Run]. Tests call
+// [Postgres], [MariaDB], [MySQL], [SQLServer] or [Oracle], or [SQLServerStandIn] or
+// [OracleStandIn], which are always there. Tests that ask for the same [Options] share one server, which
 // starts with the first of them and ends with the binary. [PgBouncer] puts a PgBouncer
 // in front of a PostgreSQL server.
 //
@@ -237,7 +237,7 @@ func (k *kind) need(tb testing.TB) {
 	case k.missing == "":
 	case slices.Contains(required(), k.name):
 		tb.Fatalf("SQLSECRETS_REQUIRE: %s", k.missing)
-	case k.said.Swap(true):
+	case k.said.Swap(true) && !isProgram(tb):
 		tb.SkipNow()
 	default:
 		tb.Skip(k.missing)
@@ -271,7 +271,7 @@ type servers struct {
 func get(tb testing.TB, k *kind, o Options) *Server {
 	tb.Helper()
 	if !fleet.open.Load() {
-		tb.Fatal("testdb: TestMain must call testdb.Main")
+		tb.Fatal("testdb: TestMain must call testdb.Main, or a program testdb.Run")
 	}
 	k.need(tb)
 	if len(o.Args) > 0 && k.noArgs {

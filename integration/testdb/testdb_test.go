@@ -22,8 +22,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
 
-	"github.com/sqlsecrets/sqlsecrets/integration/internal/testdb"
 	"github.com/sqlsecrets/sqlsecrets/integration/internal/vendordb"
+	"github.com/sqlsecrets/sqlsecrets/integration/testdb"
 )
 
 // inFull skips what the suites show as well, with -short.

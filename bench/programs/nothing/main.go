@@ -1,0 +1,4 @@
+// Command nothing ends as soon as it starts.
+package main
+
+func main() {}

@@ -1,0 +1,5 @@
+//go:build db2
+
+package main
+
+import _ "github.com/sqlsecrets/sqlsecrets/engines/db2"

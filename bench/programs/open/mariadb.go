@@ -1,0 +1,5 @@
+//go:build mariadb
+
+package main
+
+import _ "github.com/sqlsecrets/sqlsecrets/engines/mariadb"

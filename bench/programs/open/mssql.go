@@ -1,0 +1,5 @@
+//go:build mssql
+
+package main
+
+import _ "github.com/microsoft/go-mssqldb"

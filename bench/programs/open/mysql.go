@@ -1,0 +1,5 @@
+//go:build mysql
+
+package main
+
+import _ "github.com/sqlsecrets/sqlsecrets/engines/mysql"

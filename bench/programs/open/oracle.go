@@ -1,0 +1,5 @@
+//go:build oracle
+
+package main
+
+import _ "github.com/sqlsecrets/sqlsecrets/engines/oracle"

@@ -1,0 +1,5 @@
+//go:build postgres
+
+package main
+
+import _ "github.com/sqlsecrets/sqlsecrets/engines/postgres"

@@ -1,0 +1,5 @@
+//go:build redshift
+
+package main
+
+import _ "github.com/sqlsecrets/sqlsecrets/engines/redshift"

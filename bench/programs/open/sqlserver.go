@@ -1,0 +1,5 @@
+//go:build sqlserver
+
+package main
+
+import _ "github.com/sqlsecrets/sqlsecrets/engines/sqlserver"

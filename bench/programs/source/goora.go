@@ -1,0 +1,7 @@
+//go:build goora
+
+package main
+
+import "github.com/sqlsecrets/sqlsecrets/engines/oracle/goora"
+
+func init() { engine = goora.Engine{} }

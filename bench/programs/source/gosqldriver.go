@@ -1,0 +1,7 @@
+//go:build gosqldriver
+
+package main
+
+import "github.com/sqlsecrets/sqlsecrets/engines/mysql/gosqldriver"
+
+func init() { engine = gosqldriver.Engine{} }

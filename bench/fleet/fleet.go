@@ -31,6 +31,7 @@ type Fleet struct {
 	db        *database
 	instances []*instance
 	options   driver.Options
+	both      bool        // instances call the service in the second region, too
 	warming   atomic.Bool // the first connections of an instance live for any time up to lifeMax
 }
 
@@ -38,17 +39,12 @@ func newFleet(n int, s *Scenario) *Fleet {
 	m := &meter{start: time.Now(), unhealthy: gauge{n: n}, dark: gauge{n: n}}
 	f := &Fleet{
 		meter: m, service: newService(m, quotaOf(n)), db: newDatabase(m, max(10, loginsEach*float64(n))),
-		options: driver.Options{FallbackStages: s.fallbacks},
+		options: driver.Options{FallbackStages: s.fallbacks}, both: s.bothRegions,
 	}
 	f.service.put("v1", "pw1", stageCurrent)
 	f.db.setPassword("pw1")
-	shared := f.service.source(false) // which has no state of one process
 	for range n {
-		i := &instance{fleet: f, source: shared, dark: true}
-		if s.bothRegions {
-			i.source = f.service.source(true)
-		}
-		f.instances = append(f.instances, i)
+		f.instances = append(f.instances, &instance{fleet: f, dark: true})
 	}
 	return f
 }

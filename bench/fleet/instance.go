@@ -75,7 +75,23 @@ func (i *instance) start() {
 	defer i.mu.Unlock()
 	i.stopCache()
 	i.cache, i.connector, i.opening, i.started = cache, connector, 0, time.Now()
+	if len(i.fleet.prefetch) > 0 {
+		go i.prefetch(cache, connector)
+		return
+	}
 	i.reconnect()
+}
+
+// prefetch fetches all secrets and opens the pool, also if that fails.
+func (i *instance) prefetch(cache *secretcache.Cache, c *driver.Connector) {
+	if err := cache.Prefetch(context.Background(), i.fleet.prefetch...); err != nil {
+		i.fleet.meter.count(func(n *Second) { n.PrefetchesFailed++ })
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if c == i.connector {
+		i.reconnect()
+	}
 }
 
 // stop ends the program.

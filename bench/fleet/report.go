@@ -151,6 +151,10 @@ func writeScenario(w io.Writer, runs []*Result) {
 			float64(r.sum(calls))/float64(r.N), r.sum(throttled), r.sum(failed), peak, at, r.mean(logins), most, r.sum(rejected),
 			percent(float64(ill)/float64(r.N)), seconds(r.Recovery), seconds(r.Connected))
 	}
+	if last := runs[len(runs)-1]; last.sum(batches) > 0 {
+		fmt.Fprintf(w, "\nWith %s instances: %d calls of BatchGetSecretValue, of which %d were throttled. Prefetch failed in %d instances.\n",
+			number(float64(last.N)), last.sum(batches), last.sum(batchesThrottled), last.sum(prefetchesFailed))
+	}
 }
 
 // anchor returns what a heading is linked by.

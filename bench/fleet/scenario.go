@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"fmt"
 	"slices"
 	"time"
 )
@@ -13,7 +14,8 @@ type Scenario struct {
 
 	fallbacks   []string // nil = the default, AWSPENDING
 	bothRegions bool
-	most        int // instances that it is run with, because it takes long; 0 = any
+	prefetch    []string // ids that each instance fetches with Cache.Prefetch when it starts
+	most        int      // instances that it is run with, because it takes long; 0 = any
 	run         func(*Fleet)
 
 	// Targets; zero is none.
@@ -41,6 +43,15 @@ var Scenarios = []*Scenario{
 	{
 		Name: "cold", Title: "Cold start of all at once",
 		Text: "All instances start in the same moment with empty caches, each opening ten connections at once.",
+		run: func(f *Fleet) {
+			f.measure("")
+			f.startAll()
+			time.Sleep(5 * time.Minute)
+		},
+	},
+	{
+		Name: "prefetch", Title: "Cold start of all at once with Prefetch", prefetch: tenSecrets(),
+		Text: "The same, and each instance first calls Cache.Prefetch for ten secrets, one of which is the pool's.",
 		run: func(f *Fleet) {
 			f.measure("")
 			f.startAll()
@@ -215,6 +226,15 @@ var Scenarios = []*Scenario{
 			time.Sleep(afterOutage)
 		},
 	},
+}
+
+// tenSecrets returns the ids of the pool's secret and of nine others.
+func tenSecrets() []string {
+	ids := []string{secretName}
+	for n := range 9 {
+		ids = append(ids, fmt.Sprintf("prod/other-%d", n+1))
+	}
+	return ids
 }
 
 // Sizes returns those of the numbers of instances that the scenario is run with.

@@ -160,8 +160,8 @@ func TestHangingLoginKeepsItsPlaceInMaxLogins(t *testing.T) {
 	})
 }
 
-// However long the password has been wrong, a new version is found within half a minute.
-func TestNewVersionIsFoundWithinHalfAMinute(t *testing.T) {
+// However long the password has been wrong, a new version is found within a minute.
+func TestNewVersionIsFoundWithinAMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, wrongPassword)
 		try := func() error { return b.pingFor(t, 10*time.Millisecond) }
@@ -171,7 +171,7 @@ func TestNewVersionIsFoundWithinHalfAMinute(t *testing.T) {
 		b.rotate("v2", "pw2")
 		var err error
 		start := time.Now()
-		for time.Since(start) <= 31*time.Second {
+		for time.Since(start) <= longestPause+time.Second {
 			if err = try(); err == nil {
 				return
 			}

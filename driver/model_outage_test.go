@@ -14,7 +14,7 @@ func (o outage) meets(c connectCall) bool { return c.begin.Before(o.end) && !c.e
 // outages returns the times in which no version that the secret offers is valid, and
 // those after the only valid one was rejected, for as long as it may not be sent again;
 // and the outages of the source. If the database moved before the secret did, the outage
-// goes on until the next refresh is due, which is 30 s at most.
+// goes on until the next refresh is due, which is longestPause at most.
 func (m *model) outages(logins []login) []outage {
 	os := m.sourceOutages(logins)
 	offers := func(s modelStep, version int) bool {
@@ -27,7 +27,7 @@ func (m *model) outages(logins []login) []outage {
 		}
 		if !offers(s, s.current) && !offers(s, s.pending) {
 			if s.shut {
-				end = earlier(end.Add(30*time.Second), m.nextAccepted(logins, end))
+				end = earlier(end.Add(longestPause), m.nextAccepted(logins, end))
 			}
 			os = append(os, outage{s.at, end, true})
 			continue
@@ -172,27 +172,23 @@ func (m *model) landed(f *modelFetch) time.Time {
 // sourceTimes returns the times in which a secret cannot be fetched, or not quickly. One
 // lasts from the begin of a fetch that meets a fault to its end. If the fetch fails, the
 // documented backoff comes on top: 1 s, twice that after each further failure in a row,
-// 60 s at most. For a fallback stage, the driver's own backoff comes on top of that: 30 s
-// at most. A source of a chain that cannot be asked past its cache may answer for one that
-// fails, and then name an old version. That is a refresh that finds nothing newer: the
-// backoff is the same, 30 s at most.
+// longestPause at most. For a fallback stage, the driver's own backoff comes on top of that,
+// longestPause at most. A source of a chain that cannot be asked past its cache may answer for
+// one that fails, and then name an old version. That is a refresh that finds nothing newer: the
+// backoff is the same.
 func (m *model) sourceTimes() (times []outage) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	failed := map[string]int{} // in a row, by stage
 	for _, f := range m.harm.fetches {
 		end := m.landed(f)
-		longest := time.Minute
-		if m.outdated(f) {
-			longest = 30 * time.Second
-		}
 		if f.err == nil && !m.outdated(f) {
 			failed[f.stage] = 0
 		} else {
-			end = end.Add(min(time.Second<<min(failed[f.stage], 10), longest))
+			end = end.Add(min(time.Second<<min(failed[f.stage], 10), longestPause))
 			failed[f.stage]++
 			if f.stage != "AWSCURRENT" {
-				end = end.Add(30 * time.Second)
+				end = end.Add(longestPause)
 			}
 		}
 		if f.fault != "" {
@@ -222,7 +218,7 @@ func (m *model) awaitSource() {
 	for {
 		end := time.Now()
 		for _, t := range m.sourceTimes() {
-			end = later(end, t.end.Add(31*time.Second))
+			end = later(end, t.end.Add(longestPause+time.Second))
 		}
 		m.mu.Lock()
 		for _, w := range m.harm.windows {

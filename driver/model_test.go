@@ -398,9 +398,11 @@ func (m *model) abandon() {
 const (
 	// One Connect call does not meet two rotations.
 	minGap = time.Second
-	// After an outage the next refresh is up to 30 s away. In another 30 s, a refresh
-	// that finds nothing still counts as one of the same outage.
-	settled = 62 * time.Second
+	// The longest pause between two refreshes.
+	longestPause = 55 * time.Second
+	// After an outage the next refresh is up to longestPause away. In another such time, a
+	// refresh that finds nothing still counts as one of the same outage.
+	settled = 2*longestPause + 2*time.Second
 )
 
 // rotate makes one rotation, good or bad.

@@ -259,7 +259,7 @@ func TestFallbackStages(t *testing.T) {
 			isAuthFailed(t, b.pingFor(t, time.Millisecond), "v1")
 			time.Sleep(100 * time.Millisecond)
 		}
-		// 1, 2, 4, 8, 16, 30 s
+		// 1, 2, 4, 8, 16, 32 s
 		wantBetween(t, "fetches of AWSPENDING", b.store.calls("AWSPENDING"), 5, 8)
 	})
 	inBubble(t, "another current version is refreshed on its own", func(t *testing.T) {

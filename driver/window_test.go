@@ -89,7 +89,7 @@ func TestNewsWakeThoseWhoWait(t *testing.T) {
 			b.wantPing(t)
 			done <- time.Now()
 		}()
-		// By then looks are half a minute apart.
+		// By then refreshes are up to a minute apart.
 		time.Sleep(2*time.Minute + 300*time.Millisecond)
 		b.store.put("v2", credentials("app", "pw2"), "AWSCURRENT")
 		b.cache.Invalidate("prod/app")

@@ -54,7 +54,7 @@ func New(src Source, opts *Options) *Cache {
 // waiting while it is younger than twice its TTL.
 //
 // Errors are the source's, ErrClosed, or ctx's with why the last attempt failed. A
-// fetch that failed is not repeated for 1 s, then 2 s, up to 60 s; until then Get
+// fetch that failed is not repeated for 1 s, then 2 s, up to 55 s; until then Get
 // returns its error. For one that ended at FetchTimeout, this counts from its start. A
 // fetch that has begun outlives the ctx of the callers that wait for it.
 func (c *Cache) Get(ctx context.Context, id, stage string) (*Secret, error) {
@@ -118,10 +118,10 @@ func (c *Cache) read(ctx context.Context, k key) (Reading, error) {
 // only if it began after the call. With rejected nil Refresh always fetches.
 //
 // If the stage still names rejected's version, Refresh returns that with a nil
-// error; a stage that names no version is ErrNoVersion. Refreshes that found nothing
-// newer are not repeated for 1 s, then 2 s, up to 30 s, and failed ones for up to
-// 60 s: Refresh waits for the next one if it is due within a second and before
-// ctx's deadline, and returns what the last one said otherwise.
+// error; a stage that names no version is ErrNoVersion. Refreshes that failed or found
+// nothing newer are not repeated for 1 s, then 2 s, up to 55 s: Refresh waits for the
+// next one if it is due within a second and before ctx's deadline, and returns what the
+// last one said otherwise.
 func (c *Cache) Refresh(ctx context.Context, id, stage string, rejected *Secret) (*Secret, error) {
 	s, err := c.refresh(ctx, keyOf(id, stage), rejected)
 	if s == rejected { // which has come out before, or is nil

@@ -12,10 +12,10 @@ import (
 )
 
 const (
-	// Pauses, from the first to the second, doubling: after fetches that failed, and
-	// after refreshes that found no newer version.
-	failBase, failMax       = time.Second, time.Minute
-	refreshBase, refreshMax = time.Second, 30 * time.Second
+	// The pause after a fetch that failed, and after a refresh that found no newer version.
+	// It begins at pauseBase and doubles up to pauseMax. A program that asks again within
+	// seconds is so healthy within a minute of the end of a fault.
+	pauseBase, pauseMax = time.Second, 55 * time.Second
 	// The next Recheck's fetch of a secret begins so long after the last one began:
 	// drawn from the first to the second, so that a fleet does not ask together.
 	recheckMin, recheckMax = 5 * time.Minute, 7*time.Minute + 30*time.Second
@@ -70,15 +70,15 @@ func (e *entry) pausedUntil() time.Duration {
 // over, or so recently that the next one would be longer, or Invalidate came.
 func (e *entry) remembers(now time.Duration) bool {
 	paused := e.fails != nil || e.unchanged != nil
-	return paused && e.pausedUntil()+failMax > now || e.recheck > now || e.invalidated(e.value.Load())
+	return paused && e.pausedUntil()+pauseMax > now || e.recheck > now || e.invalidated(e.value.Load())
 }
 
 // foundNothing notes that a refresh found no newer version.
 func (e *entry) foundNothing(now time.Duration) {
-	if e.unchanged.Wait(moment(now-refreshMax)) == 0 {
+	if e.unchanged.Wait(moment(now-pauseMax)) == 0 {
 		e.unchanged = nil // longer ago than any pause: that was another rejection's
 	}
-	e.unchanged = e.unchanged.Next(moment(now), refreshBase, refreshMax)
+	e.unchanged = e.unchanged.Next(moment(now), pauseBase, pauseMax)
 }
 
 // noteRejection notes that a Refresh names the cached version, v, as rejected; both may be nil.

@@ -325,7 +325,7 @@ func (c *Cache) fail(f *flight, stop bool, now time.Duration) {
 		if f.timedOut { // it was a pause long enough
 			since = max(f.start, now-c.o.FetchTimeout)
 		}
-		e.err, e.fails = f.err, e.fails.Next(moment(since), failBase, failMax)
+		e.err, e.fails = f.err, e.fails.Next(moment(since), pauseBase, pauseMax)
 		if f.rejected != nil && errors.Is(f.err, ErrNoVersion) {
 			e.foundNothing(now)
 		}

@@ -11,10 +11,12 @@ import (
 )
 
 const (
-	// Full is the number of instances that the results are scaled to, and Quota the calls of
-	// GetSecretValue that AWS allows per second, account and region.
-	Full  = 100_000
-	Quota = 10_000
+	// Full is the number of instances that the results are scaled to. Quota and BatchQuota are
+	// the calls of GetSecretValue and BatchGetSecretValue that AWS allows per second, account
+	// and region.
+	Full       = 100_000
+	Quota      = 10_000
+	BatchQuota = 100
 	// loginsEach is how many logins per second the databases take for each instance. A database
 	// of 1,000 instances takes 500.
 	loginsEach = 0.5
@@ -31,6 +33,8 @@ type Fleet struct {
 	db        *database
 	instances []*instance
 	options   driver.Options
+	both      bool        // instances call the service in the second region, too
+	prefetch  []string    // ids that an instance prefetches when it starts
 	warming   atomic.Bool // the first connections of an instance live for any time up to lifeMax
 }
 
@@ -38,17 +42,12 @@ func newFleet(n int, s *Scenario) *Fleet {
 	m := &meter{start: time.Now(), unhealthy: gauge{n: n}, dark: gauge{n: n}}
 	f := &Fleet{
 		meter: m, service: newService(m, quotaOf(n)), db: newDatabase(m, max(10, loginsEach*float64(n))),
-		options: driver.Options{FallbackStages: s.fallbacks},
+		options: driver.Options{FallbackStages: s.fallbacks}, both: s.bothRegions, prefetch: s.prefetch,
 	}
 	f.service.put("v1", "pw1", stageCurrent)
 	f.db.setPassword("pw1")
-	shared := f.service.source(false) // which has no state of one process
 	for range n {
-		i := &instance{fleet: f, source: shared, dark: true}
-		if s.bothRegions {
-			i.source = f.service.source(true)
-		}
-		f.instances = append(f.instances, i)
+		f.instances = append(f.instances, &instance{fleet: f, dark: true})
 	}
 	return f
 }

@@ -38,10 +38,10 @@ func TestScenarios(t *testing.T) {
 			if s.Name == "rotation" && r.MostCalls > int64(s.Calls)+1 { // a renewal at the TTL may be among them
 				t.Errorf("%d calls of one instance, want %d at most", r.MostCalls, s.Calls)
 			}
-			if share := r.LastingShare(); s.Share > 0 && share > 0.95 { // 0.76 with a mistyped secret
-				t.Errorf("%.0f %% of the quota in the long run, want less than 95 %%", 100*share)
+			if share := r.LastingShare(); s.Share > 0 && share > 0.6 { // 0.43 with a mistyped secret
+				t.Errorf("%.0f %% of the quota in the long run, want less than 60 %%", 100*share)
 			}
-			if s.Recovery > 0 && r.Recovery > 2*s.Recovery {
+			if s.Recovery > 0 && r.Recovery > s.Recovery {
 				t.Errorf("the last instance is healthy after %v, want %v", r.Recovery, s.Recovery)
 			}
 		})

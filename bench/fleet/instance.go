@@ -26,8 +26,7 @@ const (
 // poolSize connections open. When a Connect call fails, it makes one call at a time until
 // one succeeds.
 type instance struct {
-	fleet  *Fleet
-	source *awssm.Source
+	fleet *Fleet
 
 	calls, rejected atomic.Int64 // calls of the service and rejected logins, since the measurement began
 
@@ -46,14 +45,26 @@ type instance struct {
 // instanceKey is the key of a context for the *instance that a call of the service is for.
 type instanceKey struct{}
 
+// A source is an instance's.
+type source struct {
+	*awssm.Source
+	instance *instance
+}
+
 // Fetch fetches for the instance.
-func (i *instance) Fetch(ctx context.Context, id, stage string) (*secretcache.Secret, error) {
-	return i.source.Fetch(context.WithValue(ctx, instanceKey{}, i), id, stage)
+func (s source) Fetch(ctx context.Context, id, stage string) (*secretcache.Secret, error) {
+	return s.Source.Fetch(context.WithValue(ctx, instanceKey{}, s.instance), id, stage)
+}
+
+// FetchBatch fetches for the instance.
+func (s source) FetchBatch(ctx context.Context, ids []string) []secretcache.Result {
+	return s.Source.FetchBatch(context.WithValue(ctx, instanceKey{}, s.instance), ids)
 }
 
 // start starts the program, or restarts it.
 func (i *instance) start() {
-	cache := secretcache.New(i, &secretcache.Options{MaxSize: 8}) // saves memory of the simulation
+	src := source{i.fleet.service.source(i.fleet.both), i}
+	cache := secretcache.New(src, &secretcache.Options{MaxSize: 16}) // saves memory of the simulation
 	opts := i.fleet.options
 	opts.Secrets = cache
 	connector, err := driver.NewConnector(engine{i}, secretName, &opts)
@@ -64,7 +75,23 @@ func (i *instance) start() {
 	defer i.mu.Unlock()
 	i.stopCache()
 	i.cache, i.connector, i.opening, i.started = cache, connector, 0, time.Now()
+	if len(i.fleet.prefetch) > 0 {
+		go i.prefetch(cache, connector)
+		return
+	}
 	i.reconnect()
+}
+
+// prefetch fetches all secrets and opens the pool, also if that fails.
+func (i *instance) prefetch(cache *secretcache.Cache, c *driver.Connector) {
+	if err := cache.Prefetch(context.Background(), i.fleet.prefetch...); err != nil {
+		i.fleet.meter.count(func(n *Second) { n.PrefetchesFailed++ })
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if c == i.connector {
+		i.reconnect()
+	}
 }
 
 // stop ends the program.

@@ -7,7 +7,7 @@ import (
 
 // A Second is what happened within one second of a run.
 type Second struct {
-	Calls     int // sent to Secrets Manager, each attempt counts
+	Calls     int // of GetSecretValue, each attempt counts
 	Throttled int // of these, answered with ThrottlingException
 	Failed    int // of these, answered with an error of the service, or not at all
 	Logins    int // sent to the database
@@ -15,6 +15,10 @@ type Second struct {
 	Rejected  int // of these, for a wrong password
 	Unhealthy int // instances, at the worst moment
 	Dark      int // of these, without any connection
+
+	Batches          int // calls of BatchGetSecretValue, each attempt counts
+	BatchesThrottled int // of these
+	PrefetchesFailed int // of an instance's Prefetch calls, for one secret or more
 }
 
 // An Event is something that the scenario does.

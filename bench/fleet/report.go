@@ -56,17 +56,17 @@ Modelled are:
 
 | model | what it does |
 |---|---|
-| Secrets Manager | answers after 10 to 40 ms, and allows 10,000 calls of GetSecretValue per second and region: a token bucket that holds one second's calls |
+| Secrets Manager | answers after 10 to 40 ms, and allows 10,000 calls of GetSecretValue and 100 of BatchGetSecretValue per second and region: token buckets that hold one second's calls |
 | database | takes 0.5 logins per second for each instance (500 for a database with 1,000 instances); further ones queue for up to 5 s, and are turned away after that |
 | pool | 10 connections that live 24 to 30 minutes; after a Connect call that failed, a query makes the next one 1 to 2 s later |
 
-All options have their defaults: a TTL of one hour, three attempts for each fetch. The quota and
+All options have their defaults: a TTL of one hour, three attempts for a fetch (one after a fetch that failed). The quota and
 the logins are in proportion to the number of instances in the run. An instance is unhealthy from
 the moment in which it has lost all its connections, or in which a Connect call failed, until one
 succeeds. Each attempt of a fetch counts as a call, also one that was throttled. Run with %s on %s/%s.
 
 The limits are those of https://docs.aws.amazon.com/secretsmanager/latest/userguide/reference_limits.html.
-BatchGetSecretValue (100 per second) is not called here: only Cache.Prefetch calls it.
+Only Cache.Prefetch calls BatchGetSecretValue; these calls are counted apart.
 
 ## Summary
 
@@ -90,7 +90,7 @@ func writeSummary(w io.Writer, results [][]*Result) {
 		verdict := "met"
 		switch misses := r.Misses(); {
 		case len(misses) > 0:
-			verdict = "**missed**: " + strings.Join(misses, "; ")
+			verdict = strings.TrimSpace("**missed**: " + strings.Join(misses, "; ") + ". " + r.Scenario.Why)
 		case r.Scenario.target() == (&Scenario{}).target():
 			verdict = "–"
 		}
@@ -150,6 +150,10 @@ func writeScenario(w io.Writer, runs []*Result) {
 		fmt.Fprintf(w, "| %s | %d | %.2f | %d | %d | %d (after %d s) | %.1f | %d | %d | %s | %s | %s |\n", number(float64(r.N)), r.sum(calls),
 			float64(r.sum(calls))/float64(r.N), r.sum(throttled), r.sum(failed), peak, at, r.mean(logins), most, r.sum(rejected),
 			percent(float64(ill)/float64(r.N)), seconds(r.Recovery), seconds(r.Connected))
+	}
+	if last := runs[len(runs)-1]; last.sum(batches) > 0 {
+		fmt.Fprintf(w, "\nWith %s instances: %d calls of BatchGetSecretValue, of which %d were throttled. Prefetch failed in %d instances.\n",
+			number(float64(last.N)), last.sum(batches), last.sum(batchesThrottled), last.sum(prefetchesFailed))
 	}
 }
 

@@ -91,6 +91,10 @@ func busiest(seconds []Second, of func(Second) int, window int) (most float64) {
 	return most
 }
 
+func batches(s Second) int          { return s.Batches }
+func batchesThrottled(s Second) int { return s.BatchesThrottled }
+func prefetchesFailed(s Second) int { return s.PrefetchesFailed }
+
 func calls(s Second) int     { return s.Calls }
 func throttled(s Second) int { return s.Throttled }
 func failed(s Second) int    { return s.Failed }

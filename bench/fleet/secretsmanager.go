@@ -34,7 +34,6 @@ const (
 // SDK, so all that is above HTTP is real.
 type service struct {
 	meter *meter
-	quota float64 // calls per second and region
 
 	mu       sync.Mutex // guards all below
 	regions  map[string]*region
@@ -52,19 +51,25 @@ const (
 	hanging
 )
 
-// A region throttles by a token bucket that holds what one second allows.
+// A region throttles each operation for itself.
 type region struct {
-	state  state
-	others float64 // the share of the quota that other programs use up
+	state      state
+	others     float64 // the share of the quotas that other programs use up
+	get, batch bucket  // GetSecretValue, BatchGetSecretValue
+}
+
+// A bucket is a token bucket that holds what one second allows.
+type bucket struct {
+	quota  float64 // calls per second
 	tokens float64
 	filled time.Time
 }
 
 func newService(m *meter, quota float64) *service {
-	s := &service{meter: m, quota: quota, regions: map[string]*region{},
+	s := &service{meter: m, regions: map[string]*region{},
 		versions: map[string]string{}, stages: map[string]string{}, created: map[string]time.Time{}}
 	for _, name := range []string{homeRegion, otherRegion} {
-		s.regions[name] = &region{tokens: quota, filled: time.Now()}
+		s.regions[name] = &region{get: newBucket(quota), batch: newBucket(quota * BatchQuota / Quota)}
 	}
 	return s
 }
@@ -119,34 +124,55 @@ func (s *service) setAll(now state, others float64) {
 	s.set(otherRegion, now, others)
 }
 
-// take reports whether the quota allows one more call. The service's mu is held.
-func (r *region) take(quota float64) bool {
+func newBucket(quota float64) bucket {
+	return bucket{quota: quota, tokens: max(1, quota), filled: time.Now()}
+}
+
+// take reports whether the quota allows one more call, of which other programs use up a share.
+func (b *bucket) take(others float64) bool {
 	now := time.Now()
-	rate := quota * (1 - r.others)
-	r.tokens = min(max(1, rate), r.tokens+rate*now.Sub(r.filled).Seconds())
-	r.filled = now
-	if r.tokens < 1 {
+	rate := b.quota * (1 - others)
+	b.tokens = min(max(1, rate), b.tokens+rate*now.Sub(b.filled).Seconds())
+	b.filled = now
+	if b.tokens < 1 {
 		return false
 	}
-	r.tokens--
+	b.tokens--
 	return true
+}
+
+// An input is one of GetSecretValue, or of BatchGetSecretValue.
+type input struct {
+	SecretId, VersionStage string
+	SecretIdList           []string
+}
+
+func (in *input) isBatch() bool { return in.SecretIdList != nil }
+
+// count counts a call.
+func (s *service) count(ctx context.Context, in *input) {
+	if in.isBatch() {
+		s.meter.count(func(n *Second) { n.Batches++ })
+		return
+	}
+	s.meter.count(func(n *Second) { n.Calls++ })
+	if i, ok := ctx.Value(instanceKey{}).(*instance); ok {
+		i.calls.Add(1)
+	}
 }
 
 // Do answers a call of the AWS SDK.
 func (s *service) Do(req *http.Request) (*http.Response, error) {
 	ctx := req.Context()
-	if i, ok := ctx.Value(instanceKey{}).(*instance); ok {
-		i.calls.Add(1)
-	}
-	s.meter.count(func(n *Second) { n.Calls++ })
-	body, err := io.ReadAll(req.Body)
-	if err != nil {
+	var in input
+	if err := json.NewDecoder(req.Body).Decode(&in); err != nil {
 		return nil, err
 	}
+	s.count(ctx, &in)
 	if err := wait(ctx, callMin+chance.UpTo(callMax-callMin)); err != nil {
 		return nil, err
 	}
-	status, answer, err := s.answer(ctx, req.URL.Host, body)
+	status, answer, err := s.answer(ctx, req.URL.Host, &in)
 	if err != nil {
 		return nil, err
 	}
@@ -156,19 +182,18 @@ func (s *service) Do(req *http.Request) (*http.Response, error) {
 }
 
 // answer decides what a region answers.
-func (s *service) answer(ctx context.Context, host string, body []byte) (int, []byte, error) {
-	var in struct{ VersionStage string }
-	if err := json.Unmarshal(body, &in); err != nil {
-		return 0, nil, err
-	}
+func (s *service) answer(ctx context.Context, host string, in *input) (int, []byte, error) {
 	name := homeRegion
 	if strings.Contains(host, otherRegion) {
 		name = otherRegion
 	}
 	s.mu.Lock()
 	r := s.regions[name]
-	now := r.state
-	allowed := now == up && r.take(s.quota)
+	now, limit := r.state, &r.get
+	if in.isBatch() {
+		limit, in.VersionStage = &r.batch, stageCurrent
+	}
+	allowed := now == up && limit.take(r.others)
 	version := s.stages[in.VersionStage]
 	password, created := s.versions[version], s.created[version]
 	s.mu.Unlock()
@@ -181,18 +206,34 @@ func (s *service) answer(ctx context.Context, host string, body []byte) (int, []
 		s.meter.count(func(n *Second) { n.Failed++ })
 		return http.StatusServiceUnavailable, exception("InternalServiceError", "the service is down"), nil
 	case !allowed:
-		s.meter.count(func(n *Second) { n.Throttled++ })
+		s.meter.count(func(n *Second) {
+			if in.isBatch() {
+				n.BatchesThrottled++
+			} else {
+				n.Throttled++
+			}
+		})
 		return http.StatusBadRequest, exception("ThrottlingException", "Rate exceeded"), nil
 	case version == "":
 		return http.StatusBadRequest, exception("ResourceNotFoundException",
 			"Secrets Manager can't find the specified secret value for staging label: "+in.VersionStage), nil
 	}
-	return http.StatusOK, mustJSON(map[string]any{
-		"ARN":  "arn:aws:secretsmanager:" + name + ":123456789012:secret:" + secretName + "-AbCdEf",
-		"Name": secretName, "VersionId": version, "VersionStages": []string{in.VersionStage},
-		"CreatedDate":  float64(created.UnixMilli()) / 1000,
-		"SecretString": fmt.Sprintf(`{"host":"db.example.com","username":%q,"password":%q}`, userName, password),
-	}), nil
+	value := func(id string) map[string]any {
+		return map[string]any{
+			"ARN":  "arn:aws:secretsmanager:" + name + ":123456789012:secret:" + id + "-AbCdEf",
+			"Name": id, "VersionId": version, "VersionStages": []string{in.VersionStage},
+			"CreatedDate":  float64(created.UnixMilli()) / 1000,
+			"SecretString": fmt.Sprintf(`{"host":"db.example.com","username":%q,"password":%q}`, userName, password),
+		}
+	}
+	if !in.isBatch() {
+		return http.StatusOK, mustJSON(value(in.SecretId)), nil
+	}
+	var values []map[string]any
+	for _, id := range in.SecretIdList {
+		values = append(values, value(id))
+	}
+	return http.StatusOK, mustJSON(map[string]any{"SecretValues": values}), nil
 }
 
 func exception(kind, message string) []byte {

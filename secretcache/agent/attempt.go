@@ -43,6 +43,7 @@ type call struct {
 	refusal  *failure // what it said
 	attempts int      // that failed, and count
 	waits    int      // for a server that was not there
+	failing  bool     // the last fetch failed, for a reason that is likely to last
 	prev     *failure // the last attempt's
 }
 
@@ -55,15 +56,17 @@ func (s *Source) fetch(ctx context.Context, id, stage string, fresh bool) (*secr
 	case fresh && s.extension:
 		return nil, s.error(id, &failure{text: "it cannot be asked past its cache", err: errors.ErrUnsupported}, 0)
 	}
-	c := &call{s: s, id: id, url: s.url(id, stage, fresh)}
+	c := &call{s: s, id: id, url: s.url(id, stage, fresh), failing: s.failing.Load()}
 	for {
 		secret, f := c.attempt(ctx)
 		if f == nil {
+			s.failing.Store(false)
 			return secret, nil
 		}
 		pause, again := c.next(f)
 		err := s.error(id, f, c.attempts+c.waits)
 		if left, bounded := remaining(ctx); !again || bounded && left-pause < attemptMin {
+			s.note(f)
 			return nil, err
 		}
 		c.prev = f
@@ -71,6 +74,16 @@ func (s *Source) fetch(ctx context.Context, id, stage string, fresh bool) (*secr
 		if deadline.Sleep(ctx, pause) != nil {
 			return nil, s.error(id, c.end(ctx), 0)
 		}
+	}
+}
+
+// note notes why a fetch failed. A hang, and a server that is not there, say nothing.
+func (s *Source) note(f *failure) {
+	switch {
+	case f.lasts():
+		s.failing.Store(true)
+	case f.class == final:
+		s.failing.Store(false)
 	}
 }
 
@@ -112,7 +125,7 @@ func (c *call) next(f *failure) (pause time.Duration, again bool) {
 	default:
 		return 0, false
 	}
-	return pause, c.attempts < c.s.o.MaxAttempts
+	return pause, c.attempts < c.s.o.MaxAttempts && !(c.failing && f.lasts())
 }
 
 // end is the failure of a call whose context has ended.

@@ -215,6 +215,41 @@ func TestAttempts(t *testing.T) {
 	}
 }
 
+// TestOneAttemptWhileFetchesFail: the server makes calls of its own for each, so a fleet
+// would add to an outage of Secrets Manager.
+func TestOneAttemptWhileFetchesFail(t *testing.T) {
+	broken, refused := agenttest.Answer(500, ""), agenttest.Answer(404, "Not found")
+	for name, bad := range map[string]agenttest.Fault{
+		"500": broken, "429": agenttest.Answer(429, ""), "connection breaks": agenttest.CloseConn,
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				server := agenttest.NewServer(t, &store{version: "v1"}, inMemory)
+				src, made := server.Source(), 0
+				fetches := func(f agenttest.Fault, times, want int) {
+					t.Helper()
+					server.FailTimes(times, f)
+					_, err := src.Fetch(t.Context(), "a", "")
+					server.Heal()
+					synctest.Wait()
+					made, want = len(server.Requests()), made+want
+					if made != want || (err == nil) != (times > 0) {
+						t.Errorf("%d requests, want %d, and %v", made, want, err)
+					}
+				}
+				fetches(bad, 0, 3)
+				fetches(bad, 0, 1)
+				fetches(agenttest.Hang, 0, 3) // may be one bad connection each time
+				fetches(agenttest.Hang, 1, 2)
+				fetches(bad, 2, 3) // the server answered in between
+				fetches(bad, 0, 3)
+				fetches(refused, 0, 1) // an answer
+				fetches(bad, 0, 3)
+			})
+		})
+	}
+}
+
 // TestCancel: the caller's context ends a fetch wherever it is.
 func TestCancel(t *testing.T) {
 	for name, prepare := range map[string]func(*agenttest.Server){

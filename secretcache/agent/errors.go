@@ -65,6 +65,10 @@ type failure struct {
 	prev   *failure
 }
 
+// lasts reports whether a failure is likely to be the next fetch's as well. One that hangs
+// is not: it may be one bad connection.
+func (f *failure) lasts() bool { return f.class == busy || f.class == broken }
+
 // reason is what the failure's error says of it.
 func (f *failure) reason() string {
 	if f.kind == nil {

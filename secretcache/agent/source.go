@@ -18,7 +18,8 @@
 // Options.StartTimeout. Retried up to Options.MaxAttempts times are answers of too many
 // requests (429 and ThrottlingException), statuses of 500 and more, connections that
 // break, answers that cannot be read, and attempts without an answer within
-// Options.AttemptTimeout. A token that is not accepted is read again, and sent if it is
+// Options.AttemptTimeout. After a fetch that failed for one of these reasons, except the
+// last, the next fetches make one attempt each until the server answers. A token that is not accepted is read again, and sent if it is
 // another one. All else is final. Pauses are jittered.
 //
 // # Connections
@@ -58,6 +59,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
@@ -141,6 +143,9 @@ type Source struct {
 	optErr    error // what is wrong with the options; every fetch returns it
 	transport *http.Transport
 	away      outage
+	// failing says that the last fetch failed, for a reason that is likely to last: then a
+	// fetch makes one attempt, because the next fetch is the retry.
+	failing atomic.Bool
 }
 
 var (

@@ -18,7 +18,7 @@
 // A secret older than CacheItemTTL is returned while a fetch in the background
 // renews it; one older than twice that only after the fetch had up to a second.
 // While the service fails, a secret is served for 24 h past its TTL. A fetch that
-// failed is not repeated for 1 s, then 2 s, up to 60 s.
+// failed is not repeated for 1 s, then 2 s, up to 55 s.
 //
 // CacheConfig.VersionStage is the default of every getter, and zero fields of
 // CacheConfig are the defaults. docs/awscaching.md has the whole list.

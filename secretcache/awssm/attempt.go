@@ -76,6 +76,22 @@ func (f *failure) final(p *place) bool {
 	return f.class == ended || f.class == local || f.works(p)
 }
 
+// lasts reports whether a failure is likely to be the next fetch's as well. One that hangs
+// is not: it may be one bad connection.
+func (f *failure) lasts() bool {
+	return (f.class == throttled || f.class == unavailable) && !f.cause.timeout
+}
+
+// note notes what came of a fetch in the region. A hang, and a context that ended, say nothing.
+func (p *place) note(f *failure) {
+	switch {
+	case f == nil, f.class == refused, f.class == behind:
+		p.failing.Store(false)
+	case f.lasts():
+		p.failing.Store(true)
+	}
+}
+
 // do makes a call in the route's region, and where that does not answer in the
 // fall-back ones.
 func (s *Source) do(ctx context.Context, op, id string, rt route, call callFunc) *Error {
@@ -86,7 +102,7 @@ func (s *Source) do(ctx context.Context, op, id string, rt route, call callFunc)
 		defer func() { s.failover.probed(rt.region, primary != nil) }()
 	}
 	for i, region := range order {
-		p := s.place(rt, region)
+		p := s.place(rt, region, op)
 		attempts := s.maxAttempts(rt.cfg)
 		if p.first && probe {
 			attempts = 1
@@ -130,12 +146,15 @@ func shareEnd(ctx context.Context, left int) time.Time {
 	return time.Time{}
 }
 
-// try makes attempts in one region until one works, is final, or they are used
-// up. stay is asked before each but the first. report is told of each that failed.
-func (s *Source) try(ctx context.Context, p *place, end time.Time, most int, stay func() bool, call callFunc, report func(*failure)) *failure {
+// try makes attempts in one region until one works, is final, or they are used up: all
+// of most, or the first one if the last fetch has failed as this one does. stay is asked
+// before each but the first. report is told of each that failed.
+func (s *Source) try(ctx context.Context, p *place, end time.Time, most int, stay func() bool, call callFunc, report func(*failure)) (f *failure) {
+	failing := p.failing.Load()
+	defer func() { p.note(f) }()
 	var prev *failure
 	for n := 1; ; n++ {
-		f := s.attempt(ctx, p, &attempt{timeout: s.timeout(ctx, end, n), report: report}, call)
+		f = s.attempt(ctx, p, &attempt{timeout: s.timeout(ctx, end, n), report: report}, call)
 		if f == nil {
 			return nil
 		}
@@ -145,7 +164,7 @@ func (s *Source) try(ctx context.Context, p *place, end time.Time, most int, sta
 			return f
 		}
 		report(f)
-		if !f.retry || n >= most || !stay() {
+		if !f.retry || n >= most || failing && f.lasts() || !stay() {
 			return f
 		}
 		pause := f.pause(n)

@@ -39,7 +39,8 @@ func (s *Source) BatchSize() int { return batchSize }
 // An id's error is its own.
 //
 // Where the call is denied or unknown it fetches one by one, and does not try the
-// call again for 10 minutes. An id that the answer leaves out is also fetched
+// call again for 10 minutes. Where the call is throttled it fetches one by one as well:
+// AWS allows 100 of these calls per second, and 10,000 of GetSecretValue. An id that the answer leaves out is also fetched
 // alone, and so is one whose error may be another one the next time.
 func (s *Source) FetchBatch(ctx context.Context, ids []string) []secretcache.Result {
 	b := &batch{s: s, ids: ids, results: make([]secretcache.Result, len(ids)), slots: make(chan struct{}, singles)}
@@ -120,7 +121,7 @@ func (b *batch) fetch(ctx context.Context, rt route, index []int) {
 	case c.deniesBatch():
 		b.s.denyBatch(rt.region)
 		b.alone(ctx, index)
-	case c.mayBeOfOne():
+	case c.throttled(), c.mayBeOfOne(): // GetSecretValue has a quota of its own, 100 times as large
 		b.alone(ctx, index)
 	default:
 		for _, i := range index {
@@ -190,7 +191,7 @@ func (c *cause) deniesBatch() bool {
 
 // mayBeOfOne reports whether a call was refused for a reason that may be one id's.
 func (c *cause) mayBeOfOne() bool {
-	return c.api != nil && c.status < 500 && !c.throttled() && !credentialCodes[c.code()]
+	return c.api != nil && c.status < 500 && !credentialCodes[c.code()]
 }
 
 // unsupported reports whether an error says that there is no such operation, as

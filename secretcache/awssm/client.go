@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -160,12 +161,13 @@ func (s *Source) assumeRole(cfg *aws.Config) {
 type regional struct {
 	client    Client
 	transport *transport
+	failing   map[string]*atomic.Bool // by operation; see place.failing
 }
 
-// place returns the region's client, which it makes if there is none yet.
-func (s *Source) place(rt route, region string) *place {
+// place returns the region's client for an operation. It makes the client if there is none yet.
+func (s *Source) place(rt route, region, op string) *place {
 	if s.o.Client != nil {
-		return &place{client: s.o.Client, region: region, first: true}
+		return &place{client: s.o.Client, region: region, first: true, failing: new(atomic.Bool)}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -174,11 +176,11 @@ func (s *Source) place(rt route, region string) *place {
 		c = s.newRegional(rt.cfg, region)
 		s.clients[region] = c
 	}
-	return &place{client: c.client, transport: c.transport, region: region, first: region == rt.region}
+	return &place{client: c.client, transport: c.transport, failing: c.failing[op], region: region, first: region == rt.region}
 }
 
 func (s *Source) newRegional(cfg *aws.Config, region string) *regional {
-	r := &regional{}
+	r := &regional{failing: map[string]*atomic.Bool{opGet: new(atomic.Bool), opBatch: new(atomic.Bool)}}
 	r.client = secretsmanager.NewFromConfig(*cfg, func(o *secretsmanager.Options) {
 		o.Region = region
 		if s.o.Endpoint != "" {

@@ -37,7 +37,6 @@ var sentinels = []error{secretcache.ErrNotFound, secretcache.ErrNoVersion, secre
 func TestErrorsMatchTheirSentinels(t *testing.T) {
 	s := awssmtest.NewServer(t)
 	s.Put("a", canary)
-	src := s.Source(func(o *awssm.Options) { o.MaxAttempts = 2 })
 	for _, tt := range []struct {
 		name    string
 		fault   awssmtest.Fault
@@ -116,6 +115,7 @@ func TestErrorsMatchTheirSentinels(t *testing.T) {
 				s.Fail(tt.fault)
 			}
 			s.ResetCalls()
+			src := s.Source(func(o *awssm.Options) { o.MaxAttempts = 2 }) // no fetch before it has failed
 			_, err := src.Fetch(t.Context(), tt.id, tt.stage)
 			for _, sentinel := range sentinels {
 				if got, want := errors.Is(err, sentinel), tt.want == sentinel; got != want {

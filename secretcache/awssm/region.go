@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -130,6 +131,9 @@ type place struct {
 	first  bool // it is the route's own region, no replica's
 	// transport is the client's; nil for Options.Client.
 	transport *transport
+	// failing says that the last fetch with the operation failed, for a reason that is likely
+	// to last: then a fetch makes one attempt, because the next fetch is the retry.
+	failing *atomic.Bool
 }
 
 // id returns the id by which the secret is known in this region.

@@ -1,0 +1,100 @@
+package awssm_test
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm"
+)
+
+// fetches makes a fetch and checks whether it works, and how many calls it makes in each region.
+func (f *fakeService) fetches(t *testing.T, src *awssm.Source, works bool, calls map[string]int) {
+	t.Helper()
+	before := map[string]int{}
+	for region := range calls {
+		before[region] = f.count(region)
+	}
+	if _, err := src.Fetch(t.Context(), "x", ""); works != (err == nil) {
+		t.Errorf("Fetch() = %v, want it to work: %t", err, works)
+	}
+	for region, want := range calls {
+		if got := f.count(region) - before[region]; got != want {
+			t.Errorf("%d calls in %s, want %d", got, region, want)
+		}
+	}
+}
+
+// While a region fails, a fetch there is one call: a fleet whose caches repeat their fetches
+// until the outage is over would otherwise ask three times as much.
+func TestOneAttemptWhileFetchesFail(t *testing.T) {
+	good := secretAnswer("v", time.Unix(1, 0))
+	for name, bad := range map[string]answer{
+		"throttled":            errorAnswer(400, "ThrottlingException", "slow"),
+		"503":                  errorAnswer(503, "ServiceUnavailable", "down"),
+		"connection breaks":    broken,
+		"an unreadable answer": func(string, string, string) (int, string) { return 200, "{" },
+	} {
+		for ending, end := range map[string]struct {
+			answer
+			works bool
+		}{
+			"an answer": {good, true},
+			"a refusal": {errorAnswer(400, "AccessDeniedException", "no"), false},
+		} {
+			t.Run(name+", ended by "+ending, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					f := newFake()
+					src := f.source()
+					fetches := func(a answer, works bool, calls int) {
+						t.Helper()
+						f.set("us-west-2", a)
+						f.fetches(t, src, works, map[string]int{"us-west-2": calls})
+					}
+					fetches(bad, false, 3)
+					fetches(bad, false, 1)
+					fetches(bad, false, 1)
+					fetches(end.answer, end.works, 1)
+					fetches(first(2, bad, good), true, 3)
+				})
+			})
+		}
+	}
+}
+
+// One attempt that hangs may be one bad connection, also while fetches fail.
+func TestHangsAreRepeatedWhileFetchesFail(t *testing.T) {
+	good, fail := secretAnswer("v", time.Unix(1, 0)), errorAnswer(503, "ServiceUnavailable", "down")
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		src := f.source()
+		fetches := func(a answer, works bool, calls int) {
+			t.Helper()
+			f.set("us-west-2", a)
+			f.fetches(t, src, works, map[string]int{"us-west-2": calls})
+		}
+		fetches(hang, false, 3)
+		fetches(hang, false, 3) // hangs do not say that the region fails
+		fetches(fail, false, 3)
+		fetches(hang, false, 3) // nor that it does not
+		fetches(first(1, hang, fail), false, 2)
+		fetches(first(1, hang, good), true, 2)
+	})
+}
+
+// Each region fails on its own, and another one is asked after one attempt as after three.
+func TestFallbackRegionsAreAskedWhileFetchesFail(t *testing.T) {
+	good, fail := secretAnswer("v", time.Unix(1, 0)), errorAnswer(503, "ServiceUnavailable", "down")
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		src := f.source(func(o *awssm.Options) { o.Regions = []string{"us-east-1"} })
+		f.set("us-west-2", fail)
+		f.set("us-east-1", fail)
+		f.fetches(t, src, false, map[string]int{"us-west-2": 3, "us-east-1": 3})
+		f.fetches(t, src, false, map[string]int{"us-west-2": 1, "us-east-1": 1})
+		f.set("us-east-1", good)
+		f.fetches(t, src, true, map[string]int{"us-west-2": 1, "us-east-1": 1})
+		f.set("us-east-1", first(2, fail, good)) // it is asked first now
+		f.fetches(t, src, true, map[string]int{"us-west-2": 0, "us-east-1": 3})
+	})
+}

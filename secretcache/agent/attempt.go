@@ -56,11 +56,11 @@ func (s *Source) fetch(ctx context.Context, id, stage string, fresh bool) (*secr
 	case fresh && s.extension:
 		return nil, s.error(id, &failure{text: "it cannot be asked past its cache", err: errors.ErrUnsupported}, 0)
 	}
-	c := &call{s: s, id: id, url: s.url(id, stage, fresh), failing: s.failing.Load()}
+	c := &call{s: s, id: id, url: s.url(id, stage, fresh), failing: s.failing.Is()}
 	for {
 		secret, f := c.attempt(ctx)
 		if f == nil {
-			s.failing.Store(false)
+			s.failing.Set(false)
 			return secret, nil
 		}
 		pause, again := c.next(f)
@@ -81,9 +81,9 @@ func (s *Source) fetch(ctx context.Context, id, stage string, fresh bool) (*secr
 func (s *Source) note(f *failure) {
 	switch {
 	case f.lasts():
-		s.failing.Store(true)
+		s.failing.Set(true)
 	case f.class == final:
-		s.failing.Store(false)
+		s.failing.Set(false)
 	}
 }
 

@@ -59,10 +59,10 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
+	"github.com/sqlsecrets/sqlsecrets/secretcache/internal/httpfetch"
 )
 
 // Defaults of [Options].
@@ -143,9 +143,7 @@ type Source struct {
 	optErr    error // what is wrong with the options; every fetch returns it
 	transport *http.Transport
 	away      outage
-	// failing says that the last fetch failed, for a reason that is likely to last: then a
-	// fetch makes one attempt, because the next fetch is the retry.
-	failing atomic.Bool
+	failing   httpfetch.Failing
 }
 
 var (

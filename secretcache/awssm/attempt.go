@@ -86,9 +86,9 @@ func (f *failure) lasts() bool {
 func (p *place) note(f *failure) {
 	switch {
 	case f == nil, f.class == refused, f.class == behind:
-		p.failing.Store(false)
+		p.failing.Set(false)
 	case f.lasts():
-		p.failing.Store(true)
+		p.failing.Set(true)
 	}
 }
 
@@ -150,7 +150,7 @@ func shareEnd(ctx context.Context, left int) time.Time {
 // of most, or the first one if the last fetch has failed as this one does. stay is asked
 // before each but the first. report is told of each that failed.
 func (s *Source) try(ctx context.Context, p *place, end time.Time, most int, stay func() bool, call callFunc, report func(*failure)) (f *failure) {
-	failing := p.failing.Load()
+	failing := p.failing.Is()
 	defer func() { p.note(f) }()
 	var prev *failure
 	for n := 1; ; n++ {

@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -161,13 +160,13 @@ func (s *Source) assumeRole(cfg *aws.Config) {
 type regional struct {
 	client    Client
 	transport *transport
-	failing   map[string]*atomic.Bool // by operation; see place.failing
+	failing   map[string]*httpfetch.Failing // by operation; see place.failing
 }
 
 // place returns the region's client for an operation. It makes the client if there is none yet.
 func (s *Source) place(rt route, region, op string) *place {
 	if s.o.Client != nil {
-		return &place{client: s.o.Client, region: region, first: true, failing: new(atomic.Bool)}
+		return &place{client: s.o.Client, region: region, first: true, failing: new(httpfetch.Failing)}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -180,7 +179,7 @@ func (s *Source) place(rt route, region, op string) *place {
 }
 
 func (s *Source) newRegional(cfg *aws.Config, region string) *regional {
-	r := &regional{failing: map[string]*atomic.Bool{opGet: new(atomic.Bool), opBatch: new(atomic.Bool)}}
+	r := &regional{failing: map[string]*httpfetch.Failing{opGet: new(httpfetch.Failing), opBatch: new(httpfetch.Failing)}}
 	r.client = secretsmanager.NewFromConfig(*cfg, func(o *secretsmanager.Options) {
 		o.Region = region
 		if s.o.Endpoint != "" {

@@ -98,3 +98,17 @@ func TestFallbackRegionsAreAskedWhileFetchesFail(t *testing.T) {
 		f.fetches(t, src, true, map[string]int{"us-west-2": 0, "us-east-1": 3})
 	})
 }
+
+// A failure of long ago says nothing of the next fetch.
+func TestThreeAttemptsAgainAfterAWhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		src := f.source()
+		f.set("us-west-2", errorAnswer(503, "ServiceUnavailable", "down"))
+		f.fetches(t, src, false, map[string]int{"us-west-2": 3})
+		time.Sleep(time.Minute)
+		f.fetches(t, src, false, map[string]int{"us-west-2": 1})
+		time.Sleep(3 * time.Minute)
+		f.fetches(t, src, false, map[string]int{"us-west-2": 3})
+	})
+}

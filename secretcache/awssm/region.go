@@ -6,7 +6,6 @@ import (
 	"errors"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/sqlsecrets/sqlsecrets/internal/awsregion"
 	"github.com/sqlsecrets/sqlsecrets/internal/secretid"
+	"github.com/sqlsecrets/sqlsecrets/secretcache/internal/httpfetch"
 )
 
 var (
@@ -131,9 +131,9 @@ type place struct {
 	first  bool // it is the route's own region, no replica's
 	// transport is the client's; nil for Options.Client.
 	transport *transport
-	// failing says that the last fetch with the operation failed, for a reason that is likely
-	// to last: then a fetch makes one attempt, because the next fetch is the retry.
-	failing *atomic.Bool
+	// failing is of the region and the operation; with Options.Client, which retries itself,
+	// it says no.
+	failing *httpfetch.Failing
 }
 
 // id returns the id by which the secret is known in this region.

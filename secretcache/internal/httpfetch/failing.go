@@ -1,0 +1,29 @@
+package httpfetch
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// Failing says whether the last fetch failed, for a reason that is likely to last: then a fetch
+// makes one attempt, because the cache's next fetch is the retry. The zero value says no.
+type Failing struct{ at atomic.Int64 } // of the last failure, in nanoseconds of Unix time; 0 = it did not fail
+
+// failingFor is longer than the longest pause between two fetches of a cache. A failure
+// before that is no sign of what the next fetch will meet.
+const failingFor = 2 * time.Minute
+
+// Set notes how a fetch ended.
+func (f *Failing) Set(failed bool) {
+	if failed {
+		f.at.Store(time.Now().UnixNano())
+	} else {
+		f.at.Store(0)
+	}
+}
+
+// Is reports whether fetches fail.
+func (f *Failing) Is() bool {
+	at := f.at.Load()
+	return at != 0 && time.Since(time.Unix(0, at)) < failingFor
+}

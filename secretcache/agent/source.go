@@ -19,7 +19,8 @@
 // requests (429 and ThrottlingException), statuses of 500 and more, connections that
 // break, answers that cannot be read, and attempts without an answer within
 // Options.AttemptTimeout. After a fetch that failed for one of these reasons, except the
-// last, the next fetches make one attempt each until the server answers. A token that is not accepted is read again, and sent if it is
+// last, fetches in the next two minutes make one attempt each until the server answers.
+// A token that is not accepted is read again, and sent if it is
 // another one. All else is final. Pauses are jittered.
 //
 // # Connections

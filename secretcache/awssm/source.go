@@ -17,7 +17,7 @@
 // are throttling, the statuses 500, 502, 503 and 504, connections that break,
 // answers that cannot be read, and attempts without an answer within
 // Options.AttemptTimeout. After a fetch that failed in a region for one of these reasons,
-// except the last, the next fetches make one attempt each there, until the region answers.
+// except the last, fetches in the next two minutes make one attempt each there, until the region answers.
 // The cache's next fetch is the retry then, and an outage meets a third of the calls. An
 // attempt without an answer is repeated all the same: it may be one bad connection.
 // The SDK's retry quota is not used: after some failures it answers "failed to get rate

@@ -1,0 +1,209 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/maypok86/otter/v2"
+
+	"github.com/sqlsecrets/sqlsecrets/bench/internal/report"
+	"github.com/sqlsecrets/sqlsecrets/bench/internal/turns"
+	"github.com/sqlsecrets/sqlsecrets/secretcache"
+)
+
+const sizeText = `What costs more in a cache with many secrets? The source answers at once, so these are the costs
+of the cache, and of making the secret, which is the line "source alone".
+
+* miss: a Get of a new secret while there is room.
+* miss and eviction: a Get of a new secret when the cache is full.
+* failing miss: a Get of a secret that the source does not have. sqlsecrets remembers the pause of as many
+  ids as it may keep secrets; the others remember nothing.
+* Invalidate: of a secret that is cached, any of them.
+* Invalidate and Get: the same, and the fetch. AWS's client cannot.
+
+The sizes of one cache take turns, except in "miss", where caches are filled from nothing. AWS's client is
+measured up to 100,000 secrets.
+`
+
+// The operations that may depend on the number of secrets.
+const (
+	missing     = "miss"
+	evicting    = "miss and eviction"
+	failing     = "failing miss"
+	invalidate  = "Invalidate"
+	invalidated = "Invalidate and Get"
+	sourceAlone = "source alone"
+)
+
+var sizeOps = []string{missing, evicting, failing, invalidate, invalidated}
+
+var errNoSecret = fmt.Errorf("%w (%w)", secretcache.ErrNotFound, otter.ErrNotFound)
+
+// noSecret fails for ids of secrets that are not there.
+func noSecret(_ context.Context, id string) error {
+	if strings.HasPrefix(id, "none/") {
+		return errNoSecret
+	}
+	return nil
+}
+
+// A sized is a cache that is full.
+type sized struct {
+	*peer
+	size int
+	next int // number of the next new secret; those from 0 to size were the first
+}
+
+// fillSized fills a cache for size secrets, and returns how long one Get took in the slices of the last tenth.
+func fillSized(newPeer newPeerFunc, size int) (*sized, []float64, error) {
+	c := &sized{peer: newPeer(&backend{before: noSecret}, size, time.Hour), next: size}
+	c.size = size
+	const slice = 100
+	var slices []float64
+	for n := 0; n < size; n += slice {
+		start := time.Now()
+		for i := n; i < min(n+slice, size); i++ {
+			if err := c.fill(nameOf(i)); err != nil {
+				return nil, nil, err
+			}
+		}
+		if n >= size*9/10 {
+			slices = append(slices, float64(time.Since(start))/slice)
+		}
+	}
+	return c, slices, nil
+}
+
+// evict gets new secrets.
+func (c *sized) evict(n int) {
+	for range n {
+		if err := c.fill(nameOf(c.next)); err != nil {
+			panic(err)
+		}
+		c.next++
+	}
+}
+
+// failTo gets secrets that are not there.
+func (c *sized) failTo(n int) {
+	for range n {
+		if err := c.fill("none/" + nameOf(c.next)); !errors.Is(err, secretcache.ErrNotFound) {
+			panic(fmt.Sprintf("%s: a secret that is not there gave %v", c.name, err))
+		}
+		c.next++
+	}
+}
+
+// walk returns an operation on the first secrets, in an order that no processor foresees.
+func (c *sized) walk(op func(id string)) func(n int) {
+	at := 0
+	return func(n int) {
+		for range n {
+			at = (at + 611_953) % c.size // a prime, so that each one has its turn
+			op(nameOf(at))
+		}
+	}
+}
+
+// renew has a secret fetched again.
+func (c *sized) renew(id string) {
+	c.invalidate(id)
+	if err := c.fill(id); err != nil {
+		panic(err)
+	}
+}
+
+// sizeSubjects returns the operations: on what a has, and what changes what b has.
+func sizeSubjects(a, b *sized) (all []turns.Subject) {
+	add := func(op string, f func(n int)) {
+		all = append(all, turns.Subject{Name: sizeName(op, a.size), Op: f})
+	}
+	if a.name == ours { // the others forget the secret, so there is nothing to do the next time
+		add(invalidate, a.walk(a.invalidate))
+	}
+	if a.invalidate != nil {
+		add(invalidated, a.walk(a.renew))
+	}
+	add(evicting, b.evict)
+	add(failing, b.failTo)
+	return all
+}
+
+func sizeName(op string, size int) string { return op + " at " + plural(size, "secret") }
+
+func cacheSize(_ context.Context, quick bool) (*report.Section, error) {
+	sizes := []int{1e3, 1e4, 1e5, 1e6}
+	if quick {
+		sizes = []int{100, 1000}
+	}
+	s := &report.Section{Name: "cache-size", Title: "Miss, eviction and Invalidate, by the number of secrets", Text: sizeText}
+	by := map[string]map[string]turns.Result{}
+	for _, one := range []struct {
+		name string
+		new  newPeerFunc
+		most int
+	}{{ours, newOurs, 1e6}, {otterName, newOtter, 1e6}, {lruName, newLRU, 1e6}, {awsName, newAWS, 1e5}} {
+		results, err := bySize(quick, one.new, slices.DeleteFunc(slices.Clone(sizes), func(n int) bool { return n > one.most }))
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", one.name, err)
+		}
+		by[one.name] = results
+	}
+	for _, op := range sizeOps {
+		s.Plots = append(s.Plots, sizePlot(op, sizes, by))
+		s.Tables = append(s.Tables, sizeTable(op, sizes, by))
+	}
+	for _, op := range []string{missing, evicting, failing, invalidate} {
+		s.Targets = append(s.Targets, sizeTarget(op, sizes, by[ours]))
+	}
+	return s, nil
+}
+
+// bySize measures one cache with each size.
+func bySize(quick bool, newPeer newPeerFunc, sizes []int) (map[string]turns.Result, error) {
+	fills := map[int][]float64{}
+	full := map[int][]*sized{} // two of each size
+	rounds := 3
+	if quick {
+		rounds = 2
+	}
+	for range rounds {
+		for _, size := range sizes {
+			for range max(1, 10_000/size) { // so that small caches have as many slices
+				c, slices, err := fillSized(newPeer, size)
+				if err != nil {
+					return nil, err
+				}
+				fills[size] = append(fills[size], slices...)
+				full[size] = append(full[size], c)
+				if all := full[size]; len(all) > 2 {
+					all[0].drop()
+					full[size] = all[1:]
+				}
+			}
+		}
+	}
+	subjects := []turns.Subject{{Name: sourceAlone, Op: loop([]string{"prod/service/database"}, (&backend{}).Fetch)}}
+	for _, size := range sizes {
+		a, b := full[size][0], full[size][1]
+		if b.name == ours { // what failed is remembered
+			b.failTo(size)
+		}
+		subjects = append(subjects, sizeSubjects(a, b)...)
+	}
+	results := compare(quick, full[sizes[0]][0].name, subjects, turns.Options{MaxRounds: 80})
+	for size, slices := range fills {
+		results[sizeName(missing, size)] = turns.Of(sizeName(missing, size), slices)
+	}
+	for _, caches := range full {
+		caches[0].drop()
+		caches[1].drop()
+	}
+	runtime.GC() // the next cache's figures are not to pay for this one's memory
+	return results, nil
+}

@@ -13,8 +13,8 @@ import (
 
 const expiryText = `50 goroutines each get one secret every 2 ms while it expires, and the source takes 200 ms for each call.
 A caller has waited if its longest Get took half of that or more. AWS's client asks DescribeSecret at the
-TTL, and GetSecretValue if there is another version, which there is not here. The caches of Go have no
-draw of the TTL, so in a fleet that started together all processes would fetch together.
+TTL, and GetSecretValue if there is another version, which there is not here. otter and
+golang-lru do not draw the TTL, so in a fleet that started together all processes fetch together.
 `
 
 // An expiry is what the callers of one cache saw.

@@ -17,8 +17,8 @@ const hitText = `A Get of a secret that is cached and fresh. Each cache is calle
 |---|---|
 | sqlsecrets | TTL by a clock; at most so many secrets, the least recently used goes first; one fetch for all callers; a secret past its TTL is served while one fetch renews it, and while the source fails; pauses after failures; an id, a name and an ARN of one secret are one; counts of hits |
 | copy-on-write map | TTL by one time.Now, and nothing else: it is copied at each write, has no limit and fetches nothing |
-| otter, same promises | Get with a loader: TTL by a clock, a limit (by frequency and recency), one load for all callers, renewal beside the callers, counts. No pauses after failures; a secret is one for each id |
-| otter, expiry only | Get with a loader, TTL and limit. At the TTL all callers wait |
+| otter (same promises) | Get with a loader: TTL by a clock, a limit (by frequency and recency), one load for all callers, renewal beside the callers, counts. No pauses after failures; a secret is one for each id |
+| otter (expiry only) | Get with a loader, TTL and limit. At the TTL all callers wait |
 | golang-lru expirable | TTL and limit. One lock, also for reads. Each caller that finds nothing fetches |
 | awscaching (sqlsecrets) | the cache of sqlsecrets behind the API of AWS's client |
 | AWS's caching client | TTL and limit, two calls for each secret, one lock for all secrets and one for each. At the TTL all callers wait |
@@ -125,9 +125,9 @@ func hitPlot(runs []hitRun, keys int, peers []*peer) report.Plot {
 
 func hitTargets(runs []hitRun) []report.Target {
 	targets := []report.Target{
-		ratioTarget(runs, "cache hit by a copy-on-write map with one time.Now", ours, cowName, 0.95),
-		ratioTarget(runs, "cache hit by otter with the same promises", ours, otterName, 1),
-		ratioTarget(runs, "cache hit by AWS's client", ours, awsName, 1/2.5),
+		ratioTarget(runs, "cache hit, beside a copy-on-write map with one time.Now", ours, cowName, 0.95),
+		ratioTarget(runs, "cache hit, beside otter with the same promises", ours, otterName, 1),
+		ratioTarget(runs, "cache hit, beside AWS's client", ours, awsName, 1/2.5),
 	}
 	most := 0.0
 	for _, r := range runs {
@@ -173,7 +173,7 @@ func scalingTargets(runs []hitRun) (targets []report.Target) {
 		}
 		scaling := func(name string) float64 { return byCores[1].by[name].Low / byCores[2].by[name].Low }
 		got, want := scaling(ours), scaling(cowName)
-		targets = append(targets, report.Target{What: "cache hit: two cores by one, " + plural(keys, "key"),
+		targets = append(targets, report.Target{What: "cache hit: hits on two cores by hits on one, " + plural(keys, "key"),
 			Want: fmt.Sprintf("as the map: %s, less 5 %%", times(want)), Got: times(got),
 			Met: got >= 0.95*want, Missed: fmt.Sprintf("%.1f %% less than the map", 100*(1-got/want))})
 	}

@@ -20,8 +20,8 @@ import (
 const (
 	ours       = "sqlsecrets"
 	cowName    = "copy-on-write map"
-	otterName  = "otter, same promises"
-	expiryName = "otter, expiry only"
+	otterName  = "otter (same promises)"
+	expiryName = "otter (expiry only)"
 	lruName    = "golang-lru expirable"
 	dropInName = "awscaching (sqlsecrets)"
 	awsName    = "AWS's caching client"

@@ -22,7 +22,8 @@ const refreshText = `With real clients of the SDK and a Secrets Manager in proce
   calls Cache.Refresh, or RefreshNow and the getter. RefreshNow of AWS's client sleeps for 2.5 to 5 s.
 * miss: two secrets take turns in a cache that has room for one.
 
-"GetSecretValue alone" is the call of the SDK with no cache.
+"GetSecretValue alone" is the call of the SDK with no cache. It keeps its connection, and so do awscaching and
+AWS's client with it. sqlsecrets fetches by package awssm, which opens a connection for each call.
 `
 
 const sdkName = "GetSecretValue alone"

@@ -1,10 +1,6 @@
 package report
 
-import (
-	"fmt"
-	"math"
-	"strings"
-)
+import "math"
 
 // barsOf returns the series that have a value in a group.
 func (p *Plot) barsOf(group int) (series []int) {
@@ -25,20 +21,20 @@ func (p *Plot) barsHeight() int {
 }
 
 // drawBars draws the groups below each other, each with a bar for each series that has a value.
-func (p *Plot) drawBars(b *strings.Builder, y int) {
-	least, most := p.limits()
-	if p.Log {
+func (d *drawing) drawBars(y int) {
+	least, most := d.limits()
+	if d.Log {
 		least = math.Pow(10, math.Floor(math.Log10(least)-0.3)) // so that the shortest bar is one
 	}
-	for group, label := range p.Labels {
-		bars := p.barsOf(group)
+	for group, label := range d.Labels {
+		bars := d.barsOf(group)
 		middle := y + max(1, len(bars))*barHeight/2 + 4
-		fmt.Fprintf(b, `<text x="%d" y="%d" text-anchor="end">%s</text>`+"\n", labelWidth-8, middle, escape(label))
+		d.printf(`<text x="%d" y="%d" text-anchor="end">%s</text>`+"\n", labelWidth-8, middle, escape(label))
 		for _, n := range bars {
-			v := p.Series[n].Values[group]
-			width := p.barWidth(v, least, most)
-			fmt.Fprintf(b, `<rect x="%d" y="%d" width="%.1f" height="%d" rx="2" fill="%s"/><text x="%.1f" y="%d">%s</text>`+"\n",
-				labelWidth, y+1, width, barHeight-3, p.colour(n), labelWidth+width+5, y+12, format(v))
+			v := d.Series[n].Values[group]
+			width := d.barWidth(v, least, most)
+			d.printf(`<rect x="%d" y="%d" width="%.1f" height="%d" rx="2" fill="%s"/><text x="%.1f" y="%d">%s</text>`+"\n",
+				labelWidth, y+1, width, barHeight-3, d.colours[n], labelWidth+width+5, y+12, format(v))
 			y += barHeight
 		}
 		if len(bars) == 0 {

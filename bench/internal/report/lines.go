@@ -53,50 +53,56 @@ func (p *Plot) valueAxis() axis {
 }
 
 // drawLines draws a line for each series over the logarithm of X.
-func (p *Plot) drawLines(b *strings.Builder, top int) {
-	ys, xs := p.valueAxis(), axis{slices.Min(p.X), slices.Max(p.X), true}
+func (d *drawing) drawLines(top int) {
+	ys, xs := d.valueAxis(), axis{slices.Min(d.X), slices.Max(d.X), true}
 	x := func(v float64) float64 { return linesLeft + linesSpan*xs.at(v) }
 	y := func(v float64) float64 { return float64(top) + linesHeight*(1-ys.at(v)) }
 	for _, v := range ys.ticks() {
-		fmt.Fprintf(b, `<line class="grid" x1="%d" x2="%d" y1="%.1f" y2="%.1f"/><text x="%d" y="%.1f" text-anchor="end">%s</text>`+"\n",
+		d.printf(`<line class="grid" x1="%d" x2="%d" y1="%.1f" y2="%.1f"/><text x="%d" y="%.1f" text-anchor="end">%s</text>`+"\n",
 			linesLeft, linesLeft+linesSpan, y(v), y(v), linesLeft-6, y(v)+4, format(v))
 	}
-	for _, v := range p.X {
-		fmt.Fprintf(b, `<text x="%.1f" y="%d" text-anchor="middle">%s</text>`+"\n", x(v), top+linesHeight+16, format(v))
+	for _, v := range d.X {
+		d.printf(`<text x="%.1f" y="%d" text-anchor="middle">%s</text>`+"\n", x(v), top+linesHeight+16, format(v))
 	}
-	fmt.Fprintf(b, `<text x="%d" y="%d" text-anchor="middle">%s</text>`+"\n", linesLeft+linesSpan/2, top+linesHeight+34, escape(p.XUnit))
-	var taken []float64
-	for n, s := range p.Series {
-		var points []string
-		var lastX, lastY, last float64
-		for i, v := range s.Values {
-			if i >= len(p.X) || !p.drawable(v) {
-				continue
-			}
-			lastX, lastY, last = x(p.X[i]), y(v), v
-			points = append(points, fmt.Sprintf("%.1f,%.1f", lastX, lastY))
-			fmt.Fprintf(b, `<circle cx="%.1f" cy="%.1f" r="3" fill="%s"><title>%s: %s</title></circle>`+"\n", lastX, lastY, p.colour(n), escape(s.Name), format(v))
-		}
-		if len(points) == 0 {
-			continue
-		}
-		fmt.Fprintf(b, `<polyline class="line" stroke="%s" points="%s"/>`+"\n", p.colour(n), strings.Join(points, " "))
-		lastY = freePlace(taken, lastY)
-		taken = append(taken, lastY)
-		fmt.Fprintf(b, `<text x="%.1f" y="%.1f">%s</text>`+"\n", lastX+8, lastY+4, format(last))
+	d.printf(`<text x="%d" y="%d" text-anchor="middle">%s</text>`+"\n", linesLeft+linesSpan/2, top+linesHeight+34, escape(d.XUnit))
+	var taken []point
+	for n := range d.Series {
+		taken = d.drawLine(n, x, y, taken)
 	}
 }
 
-// freePlace returns the place next to y where a text covers no other one.
-func freePlace(taken []float64, y float64) float64 {
-	const line = 13
-	for d := 0.0; ; d += 2 {
-		for _, at := range []float64{y + d, y - d} {
-			if !slices.ContainsFunc(taken, func(t float64) bool { return math.Abs(t-at) < line }) {
-				return at
-			}
+// A point is a place in the drawing.
+type point struct{ x, y float64 }
+
+// drawLine draws the line of a series, and writes its last value where no other one is written. It
+// returns where values are written.
+func (d *drawing) drawLine(n int, x, y func(float64) float64, taken []point) []point {
+	var points []string
+	var at point
+	var last float64
+	s := d.Series[n]
+	for i, v := range s.Values {
+		if i >= len(d.X) || !d.drawable(v) {
+			continue
 		}
+		at, last = point{x(d.X[i]), y(v)}, v
+		points = append(points, fmt.Sprintf("%.1f,%.1f", at.x, at.y))
+		d.printf(`<circle cx="%.1f" cy="%.1f" r="3" fill="%s"><title>%s: %s</title></circle>`+"\n", at.x, at.y, d.colours[n], escape(s.Name), format(v))
 	}
+	if len(points) == 0 {
+		return taken
+	}
+	d.printf(`<polyline class="line" stroke="%s" points="%s"/>`+"\n", d.colours[n], strings.Join(points, " "))
+	for slices.ContainsFunc(taken, at.covers) {
+		at.y--
+	}
+	d.printf(`<text x="%.1f" y="%.1f" style="fill: %s">%s</text>`+"\n", at.x+8, at.y+4, d.colours[n], format(last))
+	return append(taken, at)
+}
+
+// covers reports whether texts at both places are in each other's way.
+func (p point) covers(q point) bool {
+	return math.Abs(p.x-q.x) < 60 && math.Abs(p.y-q.y) < 13
 }
 
 // niceCeiling returns the next of 1, 2, 5, 10 and so on.

@@ -14,9 +14,10 @@ func Write(dir string, machine Machine, sections []*Section) error {
 	if err := os.MkdirAll(plots, 0o755); err != nil {
 		return err
 	}
+	colours := paletteOf(sections)
 	for _, s := range sections {
 		for n := range s.Plots {
-			if err := os.WriteFile(filepath.Join(plots, plotFile(s, n)), []byte(s.Plots[n].SVG()), 0o644); err != nil {
+			if err := os.WriteFile(filepath.Join(plots, plotFile(s, n)), []byte(s.Plots[n].svg(colours)), 0o644); err != nil {
 				return err
 			}
 		}

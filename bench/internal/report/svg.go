@@ -4,6 +4,7 @@ import (
 	"encoding/xml"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -20,7 +21,7 @@ text { font: 12px system-ui, sans-serif; fill: #333 }
 // own is the series that has the first colour in every plot.
 const own = "sqlsecrets"
 
-var colours = []string{"#2f81f7", "#e5534b", "#c69026", "#57ab5a", "#b083f0", "#39a5b5", "#d4679c", "#8b949e"}
+var colours = [...]string{"#2f81f7", "#e5534b", "#c69026", "#57ab5a", "#b083f0", "#39a5b5", "#d4679c", "#8b949e"}
 
 // plotWidth and the others are in pixels.
 const (
@@ -32,15 +33,24 @@ const (
 	letter                = 6.8 // the mean width of one
 )
 
+// A drawing is a plot that is drawn.
+type drawing struct {
+	*Plot
+	strings.Builder
+	colours []string // of the series
+}
+
 // SVG draws the plot: lines if X is set, and bars otherwise.
-func (p *Plot) SVG() string {
-	var b strings.Builder
+func (p *Plot) SVG() string { return p.svg(nil) }
+
+func (p *Plot) svg(all palette) string {
+	d := &drawing{Plot: p, colours: all.choose(p.Series)}
 	top := titleHeight + p.legendHeight() + 8
-	draw, height := p.drawBars, p.barsHeight()
+	draw, height := d.drawBars, p.barsHeight()
 	if len(p.X) > 0 {
-		draw, height = p.drawLines, linesHeight+40
+		draw, height = d.drawLines, linesHeight+40
 	}
-	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" role="img" aria-label="%s">`+"\n%s",
+	d.printf(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" role="img" aria-label="%s">`+"\n%s",
 		plotWidth, top+height, escape(p.Title), style)
 	title := p.Title
 	if p.Unit != "" {
@@ -49,25 +59,46 @@ func (p *Plot) SVG() string {
 	if p.Log {
 		title += " (logarithmic)"
 	}
-	fmt.Fprintf(&b, `<text x="8" y="17" font-weight="bold">%s</text>`+"\n", escape(title))
-	p.drawLegend(&b)
-	draw(&b, top)
-	b.WriteString("</svg>\n")
-	return b.String()
+	d.printf(`<text x="8" y="17" font-weight="bold">%s</text>`+"\n", escape(title))
+	d.drawLegend()
+	draw(top)
+	d.printf("</svg>\n")
+	return d.String()
 }
 
-// colour returns the colour of a series.
-func (p *Plot) colour(n int) string {
-	if p.Series[n].Name == own {
-		return colours[0]
-	}
-	others := 0
-	for _, s := range p.Series[:n] {
-		if s.Name != own {
-			others++
+func (d *drawing) printf(format string, args ...any) { fmt.Fprintf(d, format, args...) }
+
+// A palette is which colour each name would like to have, so that it has the same one in most
+// plots.
+type palette map[string]int
+
+func paletteOf(sections []*Section) palette {
+	all := palette{}
+	for _, section := range sections {
+		for _, plot := range section.Plots {
+			for _, s := range plot.Series {
+				if _, ok := all[s.Name]; !ok && s.Name != own {
+					all[s.Name] = len(all)
+				}
+			}
 		}
 	}
-	return colours[1+others%(len(colours)-1)]
+	return all
+}
+
+// choose returns the colours of the series. Those of one plot differ, while there are enough.
+func (all palette) choose(series []Series) (chosen []string) {
+	for _, s := range series {
+		c := colours[0]
+		for n := 0; s.Name != own && n < len(colours)-1; n++ {
+			c = colours[1+(all[s.Name]+n)%(len(colours)-1)]
+			if !slices.Contains(chosen, c) {
+				break
+			}
+		}
+		chosen = append(chosen, c)
+	}
+	return chosen
 }
 
 // legendPlace returns where a series stands in the legend.
@@ -94,12 +125,12 @@ func (p *Plot) legendHeight() int {
 	return legendRow * (row + 1)
 }
 
-func (p *Plot) drawLegend(b *strings.Builder) {
-	for n, s := range p.Series {
-		x, row := p.legendPlace(n)
+func (d *drawing) drawLegend() {
+	for n, s := range d.Series {
+		x, row := d.legendPlace(n)
 		y := titleHeight + legendRow*row
-		fmt.Fprintf(b, `<rect x="%d" y="%d" width="14" height="10" rx="2" fill="%s"/><text x="%d" y="%d">%s</text>`+"\n",
-			x, y+3, p.colour(n), x+19, y+12, escape(s.Name))
+		d.printf(`<rect x="%d" y="%d" width="14" height="10" rx="2" fill="%s"/><text x="%d" y="%d">%s</text>`+"\n",
+			x, y+3, d.colours[n], x+19, y+12, escape(s.Name))
 	}
 }
 

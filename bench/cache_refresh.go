@@ -37,15 +37,15 @@ type caller struct {
 	ops          int // since the calls are counted
 }
 
-// newCaller makes a cache with room for one secret.
-type newCaller func(sm *awssmtest.Server) *caller
+// newCaller makes a cache for so many secrets.
+type newCaller func(sm *awssmtest.Server, size int) *caller
 
 // inTurn are the secrets of each server.
 var inTurn = []string{"prod/app/db", "prod/other/db"}
 
 // ourCaller is the cache of this library.
-func ourCaller(sm *awssmtest.Server) *caller {
-	c := secretcache.New(sm.Source(), &secretcache.Options{MaxSize: 1})
+func ourCaller(sm *awssmtest.Server, size int) *caller {
+	c := secretcache.New(sm.Source(), &secretcache.Options{MaxSize: size})
 	var last *secretcache.Secret // what the caller has, and was rejected
 	keep := func(s *secretcache.Secret, err error) (string, error) {
 		if err != nil {
@@ -60,8 +60,8 @@ func ourCaller(sm *awssmtest.Server) *caller {
 }
 
 // dropInCaller is the cache of this library behind the API of AWS's client.
-func dropInCaller(sm *awssmtest.Server) *caller {
-	c, err := awscaching.New(func(c *awscaching.Cache) { c.Client, c.MaxCacheSize = secretsmanager.NewFromConfig(sm.Config()), 1 })
+func dropInCaller(sm *awssmtest.Server, size int) *caller {
+	c, err := awscaching.New(func(c *awscaching.Cache) { c.Client, c.MaxCacheSize = secretsmanager.NewFromConfig(sm.Config()), size })
 	if err != nil {
 		panic(err) // only the SDK's configuration can fail, which is not loaded
 	}
@@ -69,8 +69,8 @@ func dropInCaller(sm *awssmtest.Server) *caller {
 }
 
 // awsCaller is AWS's client.
-func awsCaller(sm *awssmtest.Server) *caller {
-	c, err := awscache.New(func(c *awscache.Cache) { c.Client, c.MaxCacheSize = secretsmanager.NewFromConfig(sm.Config()), 1 })
+func awsCaller(sm *awssmtest.Server, size int) *caller {
+	c, err := awscache.New(func(c *awscache.Cache) { c.Client, c.MaxCacheSize = secretsmanager.NewFromConfig(sm.Config()), size })
 	if err != nil {
 		panic(err) // as above
 	}
@@ -85,7 +85,7 @@ func refreshNow(refresh func(id string), get func(id string) (string, error)) fu
 }
 
 // sdkCaller has no cache.
-func sdkCaller(sm *awssmtest.Server) *caller {
+func sdkCaller(sm *awssmtest.Server, _ int) *caller {
 	client := secretsmanager.NewFromConfig(sm.Config())
 	get := func(id string) (string, error) {
 		out, err := client.GetSecretValue(context.Background(), &secretsmanager.GetSecretValueInput{SecretId: &id})
@@ -151,8 +151,8 @@ func cacheRefresh(_ context.Context, quick bool) (*report.Section, error) {
 	s.Targets = []report.Target{refreshTarget(us, callers[len(callers)-1].callsPerOp(), refreshed[sdkName])}
 	plot := report.Plot{Title: "Forced refresh", Unit: "ms", Log: true, Labels: []string{"time"}}
 	if !quick { // it sleeps
-		theirs, aws := compareCallers(false, "forced refresh", true, turns.Options{One: true, Rounds: 8, MaxRounds: 8}, awsCaller)
-		refreshes.add(aws, theirs)
+		theirs, callers := compareCallers(false, "forced refresh", true, turns.Options{One: true, Rounds: 8, MaxRounds: 8}, awsCaller)
+		refreshes.add(callers, theirs)
 		refreshed[awsName] = theirs[awsName]
 	}
 	for _, name := range []string{ours, dropInName, awsName, sdkName} {
@@ -170,7 +170,7 @@ func compareCallers(quick bool, what string, refresh bool, o turns.Options, news
 	var callers []*caller
 	var subjects []turns.Subject
 	for _, n := range news {
-		c := n(awssmtest.NewServer(nil))
+		c := n(awssmtest.NewServer(nil), 1)
 		defer c.server.Close()
 		callers, subjects = append(callers, c), append(subjects, c.subject(refresh))
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -120,20 +121,20 @@ func (c *sized) renew(id string) {
 	}
 }
 
-// sizeSubjects returns the operations: on what a has, and what changes what b has.
-func sizeSubjects(a, b *sized) (all []turns.Subject) {
-	add := func(op string, f func(n int)) {
-		all = append(all, turns.Subject{Name: sizeName(op, a.size), Op: f})
+// walks returns the operations that leave the cache as it is.
+func (c *sized) walks() (all []turns.Subject) {
+	if c.name == ours { // the others forget the secret, so there is nothing to do the next time
+		all = append(all, turns.Subject{Name: sizeName(invalidate, c.size), Op: c.walk(c.invalidate)})
 	}
-	if a.name == ours { // the others forget the secret, so there is nothing to do the next time
-		add(invalidate, a.walk(a.invalidate))
+	if c.invalidate != nil {
+		all = append(all, turns.Subject{Name: sizeName(invalidated, c.size), Op: c.walk(c.renew)})
 	}
-	if a.invalidate != nil {
-		add(invalidated, a.walk(a.renew))
-	}
-	add(evicting, b.evict)
-	add(failing, b.failTo)
 	return all
+}
+
+// inserts returns the operations after which the first secrets are gone.
+func (c *sized) inserts() []turns.Subject {
+	return []turns.Subject{{Name: sizeName(evicting, c.size), Op: c.evict}, {Name: sizeName(failing, c.size), Op: c.failTo}}
 }
 
 func sizeName(op string, size int) string { return op + " at " + plural(size, "secret") }
@@ -169,41 +170,43 @@ func cacheSize(_ context.Context, quick bool) (*report.Section, error) {
 // bySize measures one cache with each size.
 func bySize(quick bool, newPeer newPeerFunc, sizes []int) (map[string]turns.Result, error) {
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
-	fills := map[int][]float64{}
-	var full [2]map[int]*sized // two of each size
-	for round := range full {
-		full[round] = map[int]*sized{}
-		for _, size := range sizes {
-			for range max(1, 10_000/size) { // so that small caches have as many slices
-				c, slices, err := fillSized(newPeer, size)
-				if err != nil {
-					return nil, err
-				}
-				if last := full[round][size]; last != nil {
-					last.drop()
-				}
-				full[round][size] = c
-				fills[size] = append(fills[size], slices...)
-			}
-		}
-	}
-	subjects := []turns.Subject{{Name: sourceAlone, Op: loop([]string{"prod/service/database"}, (&backend{}).Fetch)}}
+	results := map[string]turns.Result{}
+	walks := []turns.Subject{{Name: sourceAlone, Op: loop([]string{"prod/service/database"}, (&backend{}).Fetch)}}
+	var inserts []turns.Subject
+	var name string
 	for _, size := range sizes {
-		a, b := full[0][size], full[1][size]
-		if b.name == ours { // what failed is remembered
-			b.failTo(size)
+		c, fill, err := fillOften(newPeer, size)
+		if err != nil {
+			return nil, err
 		}
-		subjects = append(subjects, sizeSubjects(a, b)...)
+		defer c.drop()
+		name, results[fill.Name] = c.name, fill
+		walks, inserts = append(walks, c.walks()...), append(inserts, c.inserts()...)
+		if c.name == ours { // what failed is remembered
+			inserts[len(inserts)-1].Op(min(size, 1e5))
+		}
+		runtime.GC()
 	}
-	runtime.GC()
-	results := compare(quick, full[0][sizes[0]].name, subjects, turns.Options{MaxRounds: 80})
-	for size, slices := range fills {
-		results[sizeName(missing, size)] = turns.Of(sizeName(missing, size), slices)
+	for _, subjects := range [][]turns.Subject{walks, inserts} {
+		maps.Copy(results, compare(quick, name, subjects, turns.Options{MaxRounds: 80}))
+		runtime.GC()
 	}
-	for _, size := range sizes {
-		full[0][size].drop()
-		full[1][size].drop()
-	}
-	runtime.GC()
 	return results, nil
+}
+
+// fillOften fills caches one after the other, so that small ones have as many slices as a large
+// one, and returns the last one.
+func fillOften(newPeer newPeerFunc, size int) (c *sized, fill turns.Result, err error) {
+	var all []float64
+	for range max(1, 20_000/size) {
+		var slices []float64
+		if c != nil {
+			c.drop()
+		}
+		if c, slices, err = fillSized(newPeer, size); err != nil {
+			return nil, fill, err
+		}
+		all = append(all, slices...)
+	}
+	return c, turns.Of(sizeName(missing, size), all), nil
 }

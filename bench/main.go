@@ -69,11 +69,11 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, s := range chosen {
+	for n, s := range chosen {
 		if *only == "" && kept.Sections[s.name] != nil {
 			continue
 		}
-		fmt.Fprintf(os.Stderr, "== %s\n", s.name)
+		fmt.Fprintf(os.Stderr, "== %s, %d of %d\n", s.name, n+1, len(chosen))
 		began := time.Now()
 		measured, err := s.run(ctx, *quick)
 		if err != nil {

@@ -19,12 +19,12 @@ import (
 )
 
 const sizeText = `What costs more in a cache with many secrets? The source answers at once, so these are the costs
-of the cache, and of making the secret, which is the line "source alone".
+of the cache, and of making the secret, which is the column "source alone".
 
 * miss: a Get of a new secret while there is room.
 * miss and eviction: a Get of a new secret when the cache is full.
 * failing miss: a Get of a secret that the source does not have. sqlsecrets remembers the pause of as many
-  ids as it may keep secrets; the others remember nothing.
+  ids as it may keep secrets, here of up to 100,000; the others remember nothing.
 * Invalidate: of a secret that is cached, any of them.
 * Invalidate and Get: the same, and the fetch. AWS's client cannot.
 

@@ -45,7 +45,7 @@ var peers = []string{
 }
 
 var (
-	only    = flag.String("only", "", "names of sections, separated by commas; empty: all")
+	only    = flag.String("only", "", "names of sections, separated by commas, which are printed unless -results is set; empty: all")
 	out     = flag.String("out", "../docs", "directory of benchmarks.md")
 	quick   = flag.Bool("quick", false, "one turn of each operation, to see that it works; nothing is written")
 	results = flag.String("results", "", "file that keeps the sections: those that it has are not measured again, unless -only names them; empty: none")
@@ -92,7 +92,11 @@ func run(ctx context.Context) error {
 			return err
 		}
 	}
-	if *quick {
+	switch {
+	case *quick:
+		return nil
+	case *only != "" && *results == "": // a part is no report
+		report.Print(os.Stdout, kept.inOrder())
 		return nil
 	}
 	return report.Write(*out, report.ThisMachine(peers), kept.inOrder())

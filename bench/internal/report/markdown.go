@@ -27,6 +27,14 @@ func Write(dir string, machine Machine, sections []*Section) error {
 	return os.WriteFile(filepath.Join(dir, "benchmarks.md"), []byte(text.String()), 0o644)
 }
 
+// Print writes the sections without their plots.
+func Print(w io.Writer, sections []*Section) {
+	writeTargets(w, sections)
+	for _, s := range sections {
+		s.write(w, false)
+	}
+}
+
 // plotFile names the file of a section's plot.
 func plotFile(s *Section, n int) string { return fmt.Sprintf("%s-%d.svg", s.Name, n+1) }
 
@@ -49,7 +57,7 @@ func writeReport(w io.Writer, machine Machine, sections []*Section) {
 	writeTargets(w, sections)
 	writeAbsent(w, sections)
 	for _, s := range sections {
-		writeSection(w, s)
+		s.write(w, true)
 	}
 }
 
@@ -91,9 +99,9 @@ func writeAbsent(w io.Writer, sections []*Section) {
 	}
 }
 
-func writeSection(w io.Writer, s *Section) {
+func (s *Section) write(w io.Writer, plots bool) {
 	fmt.Fprintf(w, "\n## %s\n\n%s\n", s.Title, strings.TrimSpace(s.Text))
-	for n := range s.Plots {
+	for n := 0; plots && n < len(s.Plots); n++ {
 		fmt.Fprintf(w, "\n![%s](benchmarks/%s)\n", s.Plots[n].Title, plotFile(s, n))
 	}
 	for n := range s.Tables {

@@ -114,6 +114,14 @@ func TestWrite(t *testing.T) {
 	}
 }
 
+func TestPrintHasNoPlots(t *testing.T) {
+	var b strings.Builder
+	report.Print(&b, []*report.Section{{Name: "hit", Title: "Cache hit", Plots: []report.Plot{plots["bars"]}}})
+	if text := b.String(); !strings.Contains(text, "## Cache hit") || strings.Contains(text, "svg") {
+		t.Errorf("printed is:\n%s", text)
+	}
+}
+
 func TestSectionsSurviveJSON(t *testing.T) {
 	in := report.Section{Name: "x", Plots: []report.Plot{plots["bars"]}}
 	data, err := json.Marshal(in)

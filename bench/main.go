@@ -42,6 +42,13 @@ var peers = []string{
 	"github.com/aws/aws-secretsmanager-caching-go/v2",
 	"github.com/maypok86/otter/v2",
 	"github.com/hashicorp/golang-lru/v2",
+	"github.com/jackc/pgx/v5",
+	"github.com/go-sql-driver/mysql",
+	"github.com/microsoft/go-mssqldb",
+	"github.com/sijms/go-ora/v2",
+	"github.com/davepgreene/go-db-credential-refresh",
+	"github.com/XSAM/otelsql",
+	"github.com/ngrok/sqlmw",
 }
 
 var (

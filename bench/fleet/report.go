@@ -49,7 +49,7 @@ var findings string
 const introduction = `# A fleet, simulated
 
 What a fleet of 100,000 instances asks of Secrets Manager and of its databases when it starts,
-rotates and fails together. ` + "`go -C bench run ./fleet/cmd`" + ` writes this page.
+rotates and fails together. ` + "`go -C bench run . -only fleet`" + ` writes this page.
 
 Real are the cache, the connector, package awssm and the AWS SDK, under testing/synctest.
 Modelled are:

@@ -1,6 +1,11 @@
 // Package report writes docs/benchmarks.md: what was measured, as tables and plots.
 package report
 
+import (
+	"encoding/json"
+	"math"
+)
+
 // A Section is one group of measurements, and the plots and tables that show them.
 type Section struct {
 	Name    string // of its plots' files, and on the command line
@@ -33,8 +38,11 @@ type Plot struct {
 // A Series is one colour of a plot: a value for each label, or for each X. NaN is none.
 type Series struct {
 	Name   string
-	Values []float64
+	Values Values
 }
+
+// Values are the values of a Series. NaN is null in JSON.
+type Values []float64
 
 // A Target is what was asked of the library, and what was measured.
 type Target struct {
@@ -43,4 +51,32 @@ type Target struct {
 	Got    string
 	Met    bool
 	Missed string // by how much and why, if it is not met
+}
+
+// MarshalJSON writes NaN as null.
+func (v Values) MarshalJSON() ([]byte, error) {
+	all := make([]*float64, len(v))
+	for i := range v {
+		if !math.IsNaN(v[i]) {
+			all[i] = &v[i]
+		}
+	}
+	return json.Marshal(all)
+}
+
+// UnmarshalJSON reads null as NaN.
+func (v *Values) UnmarshalJSON(data []byte) error {
+	var all []*float64
+	if err := json.Unmarshal(data, &all); err != nil {
+		return err
+	}
+	*v = nil
+	for _, p := range all {
+		f := math.NaN()
+		if p != nil {
+			f = *p
+		}
+		*v = append(*v, f)
+	}
+	return nil
 }

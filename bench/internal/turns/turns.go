@@ -174,6 +174,12 @@ func (r *run) result() Result {
 		Allocs: percentile(r.allocs, 50), Bytes: percentile(r.bytes, 50), Rounds: len(r.times)}
 }
 
+// Of returns the result of times that were measured otherwise, in nanoseconds.
+func Of(name string, times []float64) Result {
+	r := run{Subject: Subject{Name: name}, times: times}
+	return r.result()
+}
+
 // percentile returns a percentile of values, or 0 if there are none.
 func percentile(values []float64, p int) float64 {
 	if len(values) == 0 {

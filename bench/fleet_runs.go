@@ -11,23 +11,23 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/bench/fleet"
 )
 
-// Results are those of earlier runs, and the file that keeps them.
-type results struct {
+// FleetResults are those of earlier runs, and the file that keeps them.
+type fleetResults struct {
 	mu   sync.Mutex // guards all below
 	file *os.File   // nil: none
 	all  []*fleet.Result
 }
 
-// load reads the results that a file keeps. An empty path is no file.
-func load(path string) (*results, error) {
+// loadRuns reads the results that a file keeps. An empty path is no file.
+func loadRuns(path string) (*fleetResults, error) {
 	if path == "" {
-		return &results{}, nil
+		return &fleetResults{}, nil
 	}
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
 		return nil, err
 	}
-	r := &results{file: file}
+	r := &fleetResults{file: file}
 	for d := json.NewDecoder(file); ; {
 		var one fleet.Result
 		if err := d.Decode(&one); errors.Is(err, io.EOF) {
@@ -42,7 +42,7 @@ func load(path string) (*results, error) {
 }
 
 // find returns the result of a scenario with n instances, or nil.
-func (r *results) find(s *fleet.Scenario, n int) *fleet.Result {
+func (r *fleetResults) find(s *fleet.Scenario, n int) *fleet.Result {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, one := range r.all {
@@ -54,7 +54,7 @@ func (r *results) find(s *fleet.Scenario, n int) *fleet.Result {
 }
 
 // add keeps a result.
-func (r *results) add(t *testing.T, one *fleet.Result) {
+func (r *fleetResults) add(t *testing.T, one *fleet.Result) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.file == nil {

@@ -22,10 +22,7 @@ type Cache struct {
 	clock *clock.Clock
 	index *index
 	seed  maphash.Seed // of version ids for sources that have none
-	hits  [32]struct { // each has a cache line of its own
-		n atomic.Uint64
-		_ [120]byte
-	}
+	hits  [32]hits
 
 	ctx    context.Context // of all fetches; ends at Close
 	cancel context.CancelFunc
@@ -34,7 +31,7 @@ type Cache struct {
 	fetchNo uint64    // number of the fetch that began last
 	queue   list.List // of *job: those that have not begun
 	jobs    int       // those that have
-	stats   Stats     // all but Hits and Entries
+	stats   Stats     // all but hits and Entries
 }
 
 // New returns an empty cache of src. It panics if src is nil.
@@ -87,18 +84,21 @@ func (c *Cache) Read(ctx context.Context, id, stage string) (Reading, error) {
 	return c.read(ctx, k)
 }
 
-// hit returns the secret of k if it is fresh, or nil.
+// hit returns the secret of k if it is fresh, or being renewed, or nil.
 func (c *Cache) hit(k key) *Secret {
 	e := c.index.find(k)
 	if e == nil {
 		return nil
 	}
-	v, now := e.value.Load(), c.clock.Now()
-	if !v.fresh(now) {
-		return nil
+	switch v, now := e.value.Load(), c.clock.Now(); {
+	case v.fresh(now):
+		c.counter().fresh.Add(1)
+		return c.serve(e, v, now)
+	case v != nil && now < time.Duration(e.calm.Load()):
+		c.counter().stale.Add(1)
+		return c.serve(e, v, now)
 	}
-	c.countHit()
-	return c.serve(e, v, now)
+	return nil
 }
 
 // read answers a Get or a Read that is no hit.
@@ -184,9 +184,10 @@ func (c *Cache) Stats() Stats {
 	defer c.mu.Unlock()
 	s := c.stats
 	for i := range c.hits {
-		s.Hits += c.hits[i].n.Load()
+		s.Hits += c.hits[i].fresh.Load()
+		s.StaleHits += c.hits[i].stale.Load()
 	}
-	s.Entries = c.index.recent.list.Len()
+	s.Entries = c.index.recent.len
 	return s
 }
 
@@ -240,10 +241,16 @@ func because(err, last error) error {
 	return fmt.Errorf("%w; the last attempt failed: %w", err, last)
 }
 
-// countHit counts without a line shared between cores: goroutines have stacks of
-// their own, so the address of a variable picks a counter.
-func (c *Cache) countHit() {
+// Hits are counts with a cache line of their own.
+type hits struct {
+	fresh, stale atomic.Uint64
+	_            [112]byte
+}
+
+// counter returns hits that goroutines on other cores seldom count in: goroutines have
+// stacks of their own, so the address of a variable picks them.
+func (c *Cache) counter() *hits {
 	var x byte
 	h := uint64(uintptr(unsafe.Pointer(&x))>>11) * 0x9E3779B97F4A7C15
-	c.hits[h>>59].n.Add(1)
+	return &c.hits[h>>59]
 }

@@ -1,7 +1,6 @@
 package secretcache
 
 import (
-	"container/list"
 	"errors"
 	"math"
 	"sync/atomic"
@@ -29,6 +28,7 @@ type entry struct {
 	stage string
 	value atomic.Pointer[value] // nil without one; stored under Cache.mu
 	used  atomic.Int64          // stamp of the last use; see index.stamp
+	calm  atomic.Int64          // until when the value is served without Cache.mu: a fetch renews it; stored under Cache.mu
 
 	// Guarded by Cache.mu:
 	ids    []string // by which callers find it
@@ -36,9 +36,9 @@ type entry struct {
 	name   string   // by which only Invalidate finds it; empty for none
 	flight *flight  // the fetch under way, or nil
 
-	in    *lru          // the list that it is in, or nil
-	place *list.Element // its place there
-	rank  int64         // its order when it was put there, or when victim saw it last
+	in         *lru   // the list that it is in, or nil
+	prev, next *entry // there
+	rank       int64  // its order when it was put there, or when victim saw it last
 
 	err       error            // why the last fetch brought no value; nil if it did
 	version   string           // the id of the version that was fetched last
@@ -115,6 +115,12 @@ func (e *entry) lastAnswer(rejected *Secret) (*Secret, error) {
 	return v.secret, nil
 }
 
+// endFlight says that no fetch renews the value any more.
+func (e *entry) endFlight() {
+	e.flight = nil
+	e.calm.Store(0)
+}
+
 // outdate makes fetches up to number not count.
 func (e *entry) outdate(number uint64) {
 	if v := e.value.Load(); v != nil {
@@ -122,6 +128,7 @@ func (e *entry) outdate(number uint64) {
 		old.expires = expired
 		e.value.Store(&old)
 	}
+	e.calm.Store(0)
 	e.after = max(e.after, number)
 	e.err, e.fails, e.unchanged, e.recheck = nil, nil, nil, 0
 }
@@ -163,5 +170,5 @@ func (v *value) newerThan(old *Secret) bool {
 
 // olderThan reports whether s is known to be created before the secret of v; both may be nil.
 func (s *Secret) olderThan(v *value) bool {
-	return s != nil && v != nil && !s.createdAt.IsZero() && s.createdAt.Before(v.secret.createdAt)
+	return s != nil && v != nil && s.createdAt != 0 && s.createdAt < v.secret.createdAt
 }

@@ -128,7 +128,7 @@ func (c *Cache) leave(f *flight) {
 	if len(j.flights) == 0 {
 		c.queue.Remove(j.place)
 	}
-	f.entry.flight = nil
+	f.entry.endFlight()
 	if f.recheck {
 		f.entry.recheck = 0 // it was due, and is so still
 	}
@@ -296,7 +296,7 @@ func (c *Cache) arrive(f *flight, r Result, stop, timedOut bool) (FetchInfo, boo
 	if f.entry.flight != f {
 		return FetchInfo{}, false
 	}
-	f.entry.flight = nil
+	f.entry.endFlight()
 	now := c.clock.Exact(time.Now())
 	info := FetchInfo{ID: shown(f.key.id), Stage: f.key.stage, Duration: now - f.start}
 	switch {

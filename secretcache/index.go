@@ -1,7 +1,6 @@
 package secretcache
 
 import (
-	"container/list"
 	"hash/maphash"
 	"slices"
 	"strings"
@@ -47,8 +46,8 @@ type index struct {
 
 func newIndex(size int) *index {
 	x := &index{ids: idtable.New[*entry](2 * size), names: idtable.New[*entry](size), size: size, seed: maphash.MakeSeed()}
-	x.recent.order = func(e *entry) int64 { return e.used.Load() }
-	x.idle.order = func(e *entry) int64 { return int64(e.pausedUntil()) }
+	x.recent.init(func(e *entry) int64 { return e.used.Load() })
+	x.idle.init(func(e *entry) int64 { return int64(e.pausedUntil()) })
 	return x
 }
 
@@ -130,6 +129,7 @@ func (x *index) move(id string, e, to *entry, now time.Duration) {
 	e.ids = slices.DeleteFunc(e.ids, func(s string) bool { return s == id })
 	x.name(to, id)
 	to.after, to.recheck = max(to.after, e.after), max(to.recheck, e.recheck)
+	to.calm.Store(0) // what Invalidate outdated is not served
 	switch {
 	case len(e.ids) == 0:
 		x.remove(e)
@@ -159,11 +159,11 @@ func (x *index) store(e *entry, v *value) {
 }
 
 // full reports whether one more value takes another's place.
-func (x *index) full() bool { return x.recent.list.Len() >= x.size }
+func (x *index) full() bool { return x.recent.len >= x.size }
 
 // evict makes room: the values that were used least recently go first.
 func (x *index) evict(now time.Duration) {
-	for x.recent.list.Len() > x.size {
+	for x.recent.len > x.size {
 		e := x.recent.victim()
 		if e == nil {
 			return
@@ -181,7 +181,7 @@ func (x *index) rest(e *entry, now time.Duration) {
 	}
 	e.value.Store(nil)
 	e.takeOut()
-	if x.idle.list.Len() >= max(x.size, minIdle) {
+	if x.idle.len >= max(x.size, minIdle) {
 		if victim := x.idle.victim(); victim != nil {
 			x.remove(victim)
 		}
@@ -227,8 +227,8 @@ func (x *index) slot(id string) uint64 { return maphash.String(x.seed, id) % uin
 
 // clear forgets all values, also those that a flight holds a while longer.
 func (x *index) clear() {
-	for at := x.recent.list.Front(); at != nil; at = x.recent.list.Front() {
-		e := at.Value.(*entry)
+	for x.recent.len > 0 {
+		e := x.recent.end.next
 		e.takeOut()
 		e.value.Store(nil)
 	}
@@ -237,22 +237,33 @@ func (x *index) clear() {
 
 // An lru keeps entries by their order, which grows by use: exactly up to 64 of them, about
 // if there are more. An entry is in one lru at most.
+//
+// It is a ring through its entries: an element of container/list takes 48 bytes more for each.
 type lru struct {
-	list  list.List // of *entry
+	end   entry // no entry: next is the one that was used last, and prev the one before all others
+	len   int
 	order func(*entry) int64
+}
+
+func (l *lru) init(order func(*entry) int64) {
+	l.end.prev, l.end.next, l.order = &l.end, &l.end, order
 }
 
 // put makes e the entry of l that was used last.
 func (l *lru) put(e *entry) {
 	e.takeOut()
-	e.in, e.place, e.rank = l, l.list.PushFront(e), l.order(e)
+	e.in, e.rank = l, l.order(e)
+	e.prev, e.next = &l.end, l.end.next
+	e.prev.next, e.next.prev = e, e
+	l.len++
 }
 
 // takeOut takes e out of its lru, if it is in one.
 func (e *entry) takeOut() {
 	if e.in != nil {
-		e.in.list.Remove(e.place)
-		e.in = nil
+		e.in.len--
+		e.prev.next, e.next.prev = e.next, e.prev
+		e.in, e.prev, e.next = nil, nil, nil
 	}
 }
 
@@ -260,20 +271,19 @@ func (e *entry) takeOut() {
 // moves entries that were used since it saw them last to the front.
 func (l *lru) victim() (victim *entry) {
 	unused := false
-	at := l.list.Back()
-	for n, m := 0, min(l.list.Len(), mostScan); n < m && !(unused && n >= usualScan); n++ {
-		e, prev := at.Value.(*entry), at.Prev()
+	e := l.end.prev
+	for n, m := 0, min(l.len, mostScan); n < m && !(unused && n >= usualScan); n++ {
+		prev := e.prev
 		rank, busy := l.order(e), e.flight != nil
 		if rank == e.rank && !busy {
 			unused = true
 		} else {
-			e.rank = rank
-			l.list.MoveToFront(at)
+			l.put(e)
 		}
 		if !busy && (victim == nil || rank < victim.rank) {
 			victim = e
 		}
-		at = prev
+		e = prev
 	}
 	return victim
 }

@@ -29,7 +29,7 @@ func (c *Cache) get(ctx context.Context, k key, recheck bool) (Reading, error) {
 	for !c.closed() {
 		e, v, now := c.lookUp(k)
 		if v.fresh(now) {
-			c.countHit()
+			c.counter().fresh.Add(1)
 			return Reading{Secret: c.serve(e, v, now)}, nil
 		}
 		f := c.renew(e, k, now, again, recheck)
@@ -40,6 +40,9 @@ func (c *Cache) get(ctx context.Context, k key, recheck bool) (Reading, error) {
 		case err != nil:
 			return c.miss(nil, err)
 		case !landed:
+			if now := c.clock.Now(); e.err == nil && e.flight == f && c.patience(ctx, e, v, now) == 0 {
+				e.calm.Store(int64(v.fetched + min(2*c.o.TTL, c.o.TTL+c.o.MaxStale)))
+			}
 			return c.serveStale(e, v, c.clock.Now()), nil
 		}
 		e, v, now = c.lookUp(k)
@@ -227,7 +230,7 @@ func (c *Cache) serveOr(err error, e *entry, v *value, now time.Duration) (Readi
 
 // serveStale answers a Get with v, which is of e. c.mu is held.
 func (c *Cache) serveStale(e *entry, v *value, now time.Duration) Reading {
-	c.stats.StaleHits++
+	c.counter().stale.Add(1)
 	r := Reading{Secret: c.serve(e, v, now)}
 	if e.err != nil && !v.fresh(now) {
 		r.StaleCause, r.StaleUntil = e.err, c.staleUntil(v, now)

@@ -39,7 +39,7 @@ type Value struct {
 type Secret struct {
 	id, arn, name, versionID string
 	stages                   []string
-	createdAt                time.Time
+	createdAt                int64 // in nanoseconds of Unix time; 0 = unknown
 	// value is a func because fmt prints a string field of any type, also one
 	// that is not exported, but of a func only the address.
 	value func() (s string, binary []byte, held any)
@@ -49,7 +49,10 @@ type Secret struct {
 
 // NewSecret returns the secret that v describes. It keeps no reference to v's slices.
 func NewSecret(v Value) *Secret {
-	s := Secret{id: v.ID, arn: v.ARN, name: v.Name, versionID: v.VersionID, createdAt: v.CreatedAt}
+	s := Secret{id: v.ID, arn: v.ARN, name: v.Name, versionID: v.VersionID}
+	if !v.CreatedAt.IsZero() {
+		s.createdAt = v.CreatedAt.UnixNano()
+	}
 	s.stages = slices.Clone(v.Stages)
 	if v.Binary != nil {
 		return s.WithBinary(v.Binary)
@@ -75,7 +78,12 @@ func (s *Secret) VersionID() string { return s.versionID }
 func (s *Secret) Stages() []string { return slices.Clone(s.stages) }
 
 // CreatedAt is when the version was created; zero where the source does not know.
-func (s *Secret) CreatedAt() time.Time { return s.createdAt }
+func (s *Secret) CreatedAt() time.Time {
+	if s.createdAt == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, s.createdAt).UTC()
+}
 
 // IsBinary reports whether the value was stored as bytes rather than as text.
 func (s *Secret) IsBinary() bool {
@@ -137,7 +145,7 @@ func (s *Secret) Held() any {
 // stages, so that one object can stand for both.
 func (s *Secret) sameAs(t *Secret) bool {
 	return s.versionID == t.versionID && s.arn == t.arn && s.name == t.name &&
-		s.createdAt.Equal(t.createdAt) && slices.Equal(s.stages, t.stages)
+		s.createdAt == t.createdAt && slices.Equal(s.stages, t.stages)
 }
 
 // shown returns an id, or nothing if it is neither a name nor an ARN: it may hold a password.

@@ -8,11 +8,11 @@ import (
 )
 
 // minBuckets and maxBuckets bound the memory of a Table: 8 bytes for each bucket.
-const minBuckets, maxBuckets = 64, 1 << 17
+const minBuckets, maxBuckets = 64, 1 << 21
 
 // A Table has values under ids. An id may have several values, and a value several ids.
 // First and Next may be called at any time, Add, Remove and Clear by one goroutine at a
-// time. What they cost does not grow with the number of ids up to 2^17.
+// time. What they cost does not grow with the number of ids up to 2^21.
 type Table[V comparable] struct {
 	seed    maphash.Seed
 	buckets []atomic.Pointer[Node[V]] // a power of two of them

@@ -241,10 +241,11 @@ func because(err, last error) error {
 	return fmt.Errorf("%w; the last attempt failed: %w", err, last)
 }
 
-// Hits are counts with a cache line of their own.
+// Hits are counts that share no cache line with others, nor with what comes before them in a
+// Cache, which each Get reads.
 type hits struct {
-	fresh, stale atomic.Uint64
 	_            [112]byte
+	fresh, stale atomic.Uint64
 }
 
 // counter returns hits that goroutines on other cores seldom count in: goroutines have

@@ -45,7 +45,7 @@ type index struct {
 }
 
 func newIndex(size int) *index {
-	x := &index{ids: idtable.New[*entry](2 * size), names: idtable.New[*entry](size), size: size, seed: maphash.MakeSeed()}
+	x := &index{ids: idtable.New[*entry](2 * size), names: idtable.New[*entry](size / 2), size: size, seed: maphash.MakeSeed()}
 	x.recent.init(func(e *entry) int64 { return e.used.Load() })
 	x.idle.init(func(e *entry) int64 { return int64(e.pausedUntil()) })
 	return x

@@ -133,7 +133,7 @@ func preparations(failed *firstError) [][]turns.Subject {
 }
 
 func connectTarget(direct, ours turns.Result) report.Target {
-	over, allocs := ours.Median-direct.Median, ours.Allocs-direct.Allocs
+	over, allocs := ours.Low-direct.Low, ours.Allocs-direct.Allocs
 	t := report.Target{What: "`Connect` over the login, on an engine that does nothing",
 		Want: fmt.Sprintf("at most %s and %d allocations", took(mostConnectTime), mostConnectAllocs),
 		Got:  fmt.Sprintf("%s and %.0f allocations", took(over), allocs),

@@ -297,6 +297,7 @@ var badDSNs = []struct {
 	{"profile, empty", "s?profile=", driver.ErrBadDSN, []string{`"profile"`, "empty"}},
 	{"roleArn of a user", "s?roleArn=arn:aws:iam::123456789012:user/canary", driver.ErrBadDSN, []string{`"roleArn"`, "arn:aws:iam::123456789012:role/app"}},
 	{"roleArn without an account", "s?roleArn=arn:aws:iam:::role/canary", driver.ErrBadDSN, []string{`"roleArn"`}},
+	{"roleArn of more than 2048 characters", "s?roleArn=" + role + strings.Repeat("x", 2049-len(role)), driver.ErrBadDSN, []string{`"roleArn"`}},
 	{"roleArn that is a name", "s?roleArn=canary", driver.ErrBadDSN, []string{`"roleArn"`}},
 	{"role_arn", "s?role_arn=canary", driver.ErrBadDSN, []string{`did you mean "roleArn"?`}},
 	{"externalId without a role", "s?externalId=canary", driver.ErrBadDSN, []string{`"externalId"`, `"roleArn"`}},

@@ -46,14 +46,15 @@ func setEndpoint(d *dataSource, v string) error {
 	return nil
 }
 
-// Amazon Resource Names of roles, and external ids, as IAM and STS take them.
+// Amazon Resource Names of roles, and external ids, as IAM and STS take them. Their lengths are
+// checked by len: {1,2048} in a regexp takes every program milliseconds to compile.
 var (
-	roleARN    = regexp.MustCompile(`^arn:aws[a-z-]*:iam::[0-9]{12}:role/[\w+=,.@/-]{1,576}$`)
+	roleARN    = regexp.MustCompile(`^arn:aws[a-z-]*:iam::[0-9]{12}:role/[\w+=,.@/-]+$`)
 	externalID = regexp.MustCompile(`^[\w+=,.@:/-]+$`)
 )
 
 func setRoleARN(d *dataSource, v string) error {
-	if !roleARN.MatchString(v) {
+	if len(v) > 2048 || !roleARN.MatchString(v) {
 		return errors.New("it is not the ARN of a role, as arn:aws:iam::123456789012:role/app is")
 	}
 	d.location.RoleARN = v

@@ -139,7 +139,7 @@ func (a *call) read(ctx context.Context) error {
 	}
 	a.gateOnce.Do(func() { a.enterGate(secrets) })
 	var start time.Time
-	if a.o.Trace.SecretDone != nil {
+	if a.reader.trace.SecretDone != nil {
 		start = time.Now()
 	}
 	// If the stage moved during the reading, the result may be out of date. Then the reading

@@ -124,8 +124,8 @@ func (a *call) logInByToken(ctx context.Context, lg Login, c Credentials, use ca
 
 // loginDone tells the trace how a login ended.
 func (a *call) loginDone(ctx context.Context, info *LoginInfo) {
-	if a.o.Trace.LoginDone != nil {
-		a.o.Trace.LoginDone(ctx, *info)
+	if a.reader.trace.LoginDone != nil {
+		a.reader.trace.LoginDone(ctx, *info)
 	}
 }
 
@@ -133,8 +133,8 @@ func (a *call) loginDone(ctx context.Context, info *LoginInfo) {
 func (a *call) logInOnce(ctx context.Context, lg Login, c Credentials, start time.Time, info *LoginInfo) (conn sqldriver.Conn, o outcome, err error) {
 	a.logins++
 	info.Duration, info.Rejected, info.Err = 0, false, nil
-	if a.o.Trace.LoginStart != nil {
-		a.o.Trace.LoginStart(ctx, *info)
+	if a.reader.trace.LoginStart != nil {
+		a.reader.trace.LoginStart(ctx, *info)
 	}
 	conn, err = lg.Connect(ctx, c)
 	if conn == nil && err == nil {

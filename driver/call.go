@@ -58,7 +58,7 @@ func (a *call) afterConnect(ctx context.Context, hook func(context.Context, sqld
 	err = errors.New("it did not return")
 	defer func() {
 		if p := recover(); p != nil {
-			a.reader.log.ErrorContext(ctx, "panic in AfterConnect", "type", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
+			a.reader.log.ErrorContext(ctx, msgPanic, "func", "AfterConnect", "type", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
 			err = fmt.Errorf("panic: %T", p)
 		}
 		if err != nil {

@@ -238,7 +238,7 @@ func (c *Connector) prepare(v candidate, files []fileState) (Login, error) {
 		c.prepared.Store(&prepared{t.place, files, lg})
 	case samePlace:
 		if c.reader.due(&c.filesDue, filesEvery) {
-			c.reader.log.Warn("a file that a parameter names has changed and cannot be used; connections go on with the former one", "error", err)
+			c.reader.log.Warn(msgFiles, "error", err)
 		}
 		return before.login, nil
 	}
@@ -251,7 +251,7 @@ func (c *Connector) turnsTLSOff() bool {
 	off := c.info.TurnsTLSOff(c.source.params) // parseSecret made sure of it
 	if off {
 		c.tlsOff.Do(func() {
-			c.reader.log.Warn(`connections are not encrypted: the secret's "ssl" asks for it, and the data source name turns TLS off`)
+			c.reader.log.Warn(msgPlaintext)
 		})
 	}
 	return off

@@ -308,7 +308,7 @@ func TestTraceAndLog(t *testing.T) {
 		for _, want := range []string{
 			`level=INFO msg="the server rejected the credentials" secret=prod/app stage=AWSCURRENT version=v1 address=db.example.com:3306 duration=2ms error="vendor: access denied`,
 			`level=INFO msg="the secret has no other version than the rejected one" secret=prod/app`,
-			`level=INFO msg="the server accepted a fall-back version" secret=prod/app stage=AWSPENDING version=v2`,
+			`level=INFO msg="the server accepted a fallback version" secret=prod/app stage=AWSPENDING version=v2`,
 		} {
 			if !strings.Contains(log.String(), want) {
 				t.Errorf("the log has no %s:\n%s", want, log.String())

@@ -48,7 +48,7 @@ func (a *call) send(ctx context.Context, c candidate, p permission) (conn sqldri
 			level = slog.LevelInfo
 			a.resolver.rejected(c)
 		}
-		a.reader.log.Log(ctx, level, "the server rejected the credentials", "stage", info.Stage, "version", info.Version,
+		a.reader.log.Log(ctx, level, msgRejected, "stage", info.Stage, "version", info.Version,
 			"address", info.Address, "duration", info.Duration, "error", err)
 	default:
 		a.noteFailure(err)
@@ -117,7 +117,7 @@ func (a *call) logInByToken(ctx context.Context, lg Login, c Credentials, use ca
 		if a.reader.due(&a.tokens.replacedDue, replacedEvery) {
 			level = slog.LevelInfo
 		}
-		a.reader.log.Log(ctx, level, "the server rejected a token that was reused; the login is sent once more with a new one",
+		a.reader.log.Log(ctx, level, msgTokenReplaced,
 			"version", info.Version, "address", info.Address, "error", err)
 	}
 }

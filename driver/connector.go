@@ -193,6 +193,11 @@ func (c *Connector) Connect(ctx context.Context) (sqldriver.Conn, error) {
 func (c *Connector) connect(ctx context.Context, window time.Duration, hook func(context.Context, sqldriver.Conn) error) (sqldriver.Conn, error) {
 	c.observe.Do(c.setObservers)
 	a := call{Connector: c, start: time.Now()}
+	if start := c.reader.trace.ConnectStart; start != nil {
+		if traced := start(ctx, ConnectInfo{SecretID: c.source.secretID}); traced != nil {
+			ctx = traced
+		}
+	}
 	conn, err := a.run(ctx, window)
 	if err == nil && hook != nil {
 		if err = a.afterConnect(ctx, hook, conn); err != nil {

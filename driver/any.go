@@ -92,6 +92,7 @@ type AnyConnector struct {
 
 	mu         sync.Mutex         // never held over a call of the network
 	connectors map[int]*Connector // by index in driver.engines
+	used       *Connector         // last, or nil
 }
 
 var _ sqldriver.Connector = (*AnyConnector)(nil)
@@ -231,6 +232,7 @@ func (c *AnyConnector) connector(i int) (*Connector, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if one := c.connectors[i]; one != nil {
+		c.used = one
 		return one, nil
 	}
 	one, err := NewConnector(c.driver.engines[i], c.dsn, &c.o)
@@ -240,7 +242,7 @@ func (c *AnyConnector) connector(i int) (*Connector, error) {
 	if c.source.secretID != "" {
 		one.reader.secrets = c.secrets
 	}
-	c.connectors[i] = one
+	c.connectors[i], c.used = one, one
 	return one, nil
 }
 

@@ -58,7 +58,7 @@ func (a *call) afterConnect(ctx context.Context, hook func(context.Context, sqld
 	err = errors.New("it did not return")
 	defer func() {
 		if p := recover(); p != nil {
-			a.reader.log.ErrorContext(ctx, "panic in AfterConnect", "type", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
+			a.reader.log.ErrorContext(ctx, msgPanic, "func", "AfterConnect", "type", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
 			err = fmt.Errorf("panic: %T", p)
 		}
 		if err != nil {
@@ -139,7 +139,7 @@ func (a *call) read(ctx context.Context) error {
 	}
 	a.gateOnce.Do(func() { a.enterGate(secrets) })
 	var start time.Time
-	if a.o.Trace.SecretDone != nil {
+	if a.reader.trace.SecretDone != nil {
 		start = time.Now()
 	}
 	// If the stage moved during the reading, the result may be out of date. Then the reading

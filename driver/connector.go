@@ -35,7 +35,8 @@ type Connector struct {
 
 	reader     *reader
 	resolver   *resolver
-	gate       *gate // set by the first Connect call, when secrets are open
+	observe    sync.Once // sets what the first Connect call finds in Options.Defaults
+	gate       *gate     // set by the first Connect call, when secrets are open
 	gateOnce   sync.Once
 	tokens     *tokens // nil: the secret's password is sent
 	outage     outage
@@ -116,7 +117,7 @@ func (c *Connector) checkSuperseded() error {
 // build makes the parts that Connect uses.
 func (c *Connector) build() {
 	c.reader = &reader{id: c.source.secretID, stage: c.source.stage, secrets: &openedSecrets{options: &c.o, source: c.source}, parse: c.target,
-		trace: c.o.Trace, log: c.o.Logger.With("secret", c.source.secretID), clock: clock.New()}
+		trace: &Trace{}, log: slog.New(slog.DiscardHandler), clock: clock.New()}
 	c.outage.clock = c.reader.clock
 	c.resolver = &resolver{
 		reader: c.reader, timeout: c.o.ConnectTimeout,
@@ -128,6 +129,21 @@ func (c *Connector) build() {
 	}}
 	if c.info.Files != nil {
 		c.files = c.info.Files(c.source.params)
+	}
+}
+
+// setObservers sets the log and the trace.
+func (c *Connector) setObservers() {
+	log, trace := c.o.Logger, c.o.Trace
+	if c.o.Defaults != nil && (log == nil || trace == nil) {
+		l, t := c.o.Defaults()
+		log, trace = cmp.Or(log, l), cmp.Or(trace, t)
+	}
+	if log != nil {
+		c.reader.log = log.With("secret", c.source.secretID)
+	}
+	if trace != nil {
+		c.reader.trace = trace
 	}
 }
 
@@ -175,15 +191,21 @@ func (c *Connector) Connect(ctx context.Context) (sqldriver.Conn, error) {
 
 // connect is Connect with a RotationWindow and an AfterConnect of its own.
 func (c *Connector) connect(ctx context.Context, window time.Duration, hook func(context.Context, sqldriver.Conn) error) (sqldriver.Conn, error) {
+	c.observe.Do(c.setObservers)
 	a := call{Connector: c, start: time.Now()}
+	if start := c.reader.trace.ConnectStart; start != nil {
+		if traced := start(ctx, ConnectInfo{SecretID: c.source.secretID}); traced != nil {
+			ctx = traced
+		}
+	}
 	conn, err := a.run(ctx, window)
 	if err == nil && hook != nil {
 		if err = a.afterConnect(ctx, hook, conn); err != nil {
 			conn = nil
 		}
 	}
-	if c.o.Trace.ConnectDone != nil {
-		c.o.Trace.ConnectDone(ctx, ConnectInfo{SecretID: c.source.secretID, Version: a.used.version(), Logins: a.logins,
+	if c.reader.trace.ConnectDone != nil {
+		c.reader.trace.ConnectDone(ctx, ConnectInfo{SecretID: c.source.secretID, Version: a.used.version(), Logins: a.logins,
 			Duration: time.Since(a.start), Err: err})
 	}
 	return conn, err
@@ -221,7 +243,7 @@ func (c *Connector) prepare(v candidate, files []fileState) (Login, error) {
 		c.prepared.Store(&prepared{t.place, files, lg})
 	case samePlace:
 		if c.reader.due(&c.filesDue, filesEvery) {
-			c.reader.log.Warn("a file that a parameter names has changed and cannot be used; connections go on with the former one", "error", err)
+			c.reader.log.Warn(msgFiles, "error", err)
 		}
 		return before.login, nil
 	}
@@ -234,7 +256,7 @@ func (c *Connector) turnsTLSOff() bool {
 	off := c.info.TurnsTLSOff(c.source.params) // parseSecret made sure of it
 	if off {
 		c.tlsOff.Do(func() {
-			c.reader.log.Warn(`connections are not encrypted: the secret's "ssl" asks for it, and the data source name turns TLS off`)
+			c.reader.log.Warn(msgPlaintext)
 		})
 	}
 	return off

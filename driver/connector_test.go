@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -308,7 +309,7 @@ func TestTraceAndLog(t *testing.T) {
 		for _, want := range []string{
 			`level=INFO msg="the server rejected the credentials" secret=prod/app stage=AWSCURRENT version=v1 address=db.example.com:3306 duration=2ms error="vendor: access denied`,
 			`level=INFO msg="the secret has no other version than the rejected one" secret=prod/app`,
-			`level=INFO msg="the server accepted a fall-back version" secret=prod/app stage=AWSPENDING version=v2`,
+			`level=INFO msg="the server accepted a fallback version" secret=prod/app stage=AWSPENDING version=v2`,
 		} {
 			if !strings.Contains(log.String(), want) {
 				t.Errorf("the log has no %s:\n%s", want, log.String())
@@ -451,4 +452,50 @@ func rot(r rune) rune {
 		return 'A' + (r-'A'+13)%26
 	}
 	return r
+}
+
+// A tracing span that ConnectStart begins is the parent of what the call does, also of the
+// refresh, which another goroutine does, and of the cache's fetch.
+func TestConnectStartsContextIsEverybodys(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		type key struct{}
+		var events []string
+		see := func(ctx context.Context, event string) {
+			events = append(events, fmt.Sprint(event, " ", ctx.Value(key{})))
+		}
+		b := newBench(t, func(b *bench, _ *string) {
+			b.cache = secretcache.New(b.store, &secretcache.Options{Trace: &secretcache.Trace{
+				FetchDone: func(ctx context.Context, _ secretcache.FetchInfo) { see(ctx, "fetch") }}})
+			b.opts.Trace = &driver.Trace{
+				ConnectStart: func(ctx context.Context, i driver.ConnectInfo) context.Context {
+					return context.WithValue(ctx, key{}, i.SecretID)
+				},
+				SecretDone:  func(ctx context.Context, _ driver.SecretInfo) { see(ctx, "secret") },
+				RefreshDone: func(ctx context.Context, _ driver.RefreshInfo) { see(ctx, "refresh") },
+				LoginStart:  func(ctx context.Context, _ driver.LoginInfo) { see(ctx, "login") },
+				LoginDone:   func(ctx context.Context, _ driver.LoginInfo) { see(ctx, "logged in") },
+				ConnectDone: func(ctx context.Context, _ driver.ConnectInfo) { see(ctx, "connect") },
+			}
+			b.db.set("app", "pw2")
+		})
+		if err := b.ping(t.Context()); !errors.Is(err, driver.ErrAuthFailed) {
+			t.Fatal(err)
+		}
+		// The refresh reads AWSCURRENT, AWSPENDING, which there is not, and AWSCURRENT again.
+		want := []string{"fetch", "secret", "login", "logged in", "fetch", "refresh", "fetch", "refresh", "fetch", "refresh", "connect"}
+		for i := range want {
+			want[i] += " prod/app"
+		}
+		if !slices.Equal(events, want) {
+			t.Errorf("events\n%q\nwant\n%q", events, want)
+		}
+	})
+}
+
+// A ConnectStart without a context of its own leaves the call's.
+func TestConnectStartMayReturnNothing(t *testing.T) {
+	b := newBench(t, func(b *bench, _ *string) {
+		b.opts.Trace = &driver.Trace{ConnectStart: func(context.Context, driver.ConnectInfo) context.Context { return nil }}
+	})
+	b.mustPing(t)
 }

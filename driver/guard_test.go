@@ -438,7 +438,7 @@ func TestLookBeforeAProbe(t *testing.T) {
 	})
 }
 
-// A fall-back version was accepted and then rejected. That the stage names it by
+// A fallback version was accepted and then rejected. That the stage names it by
 // now, unnoticed so far, does not make it good again.
 func TestWithdrawnFallbackVersionStaysRejected(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -48,7 +48,7 @@ func (a *call) send(ctx context.Context, c candidate, p permission) (conn sqldri
 			level = slog.LevelInfo
 			a.resolver.rejected(c)
 		}
-		a.reader.log.Log(ctx, level, "the server rejected the credentials", "stage", info.Stage, "version", info.Version,
+		a.reader.log.Log(ctx, level, msgRejected, "stage", info.Stage, "version", info.Version,
 			"address", info.Address, "duration", info.Duration, "error", err)
 	default:
 		a.noteFailure(err)
@@ -117,15 +117,15 @@ func (a *call) logInByToken(ctx context.Context, lg Login, c Credentials, use ca
 		if a.reader.due(&a.tokens.replacedDue, replacedEvery) {
 			level = slog.LevelInfo
 		}
-		a.reader.log.Log(ctx, level, "the server rejected a token that was reused; the login is sent once more with a new one",
+		a.reader.log.Log(ctx, level, msgTokenReplaced,
 			"version", info.Version, "address", info.Address, "error", err)
 	}
 }
 
 // loginDone tells the trace how a login ended.
 func (a *call) loginDone(ctx context.Context, info *LoginInfo) {
-	if a.o.Trace.LoginDone != nil {
-		a.o.Trace.LoginDone(ctx, *info)
+	if a.reader.trace.LoginDone != nil {
+		a.reader.trace.LoginDone(ctx, *info)
 	}
 }
 
@@ -133,8 +133,8 @@ func (a *call) loginDone(ctx context.Context, info *LoginInfo) {
 func (a *call) logInOnce(ctx context.Context, lg Login, c Credentials, start time.Time, info *LoginInfo) (conn sqldriver.Conn, o outcome, err error) {
 	a.logins++
 	info.Duration, info.Rejected, info.Err = 0, false, nil
-	if a.o.Trace.LoginStart != nil {
-		a.o.Trace.LoginStart(ctx, *info)
+	if a.reader.trace.LoginStart != nil {
+		a.reader.trace.LoginStart(ctx, *info)
 	}
 	conn, err = lg.Connect(ctx, c)
 	if conn == nil && err == nil {

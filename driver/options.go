@@ -135,6 +135,11 @@ type Options struct {
 
 	// Trace has funcs that are called at events. Nil calls none.
 	Trace *Trace
+
+	// Defaults returns the Logger and the Trace of a connector that has none; either may be
+	// nil. It is called once, by the first Connect call, so that a program can set them after
+	// sql.Open. The packages engines/<db> set it to those of package engines. Nil returns none.
+	Defaults func() (*slog.Logger, *Trace)
 }
 
 // clone returns a copy of what a later change by the caller would reach.
@@ -159,8 +164,6 @@ func (o *Options) setDefaults(info *Info) {
 		o.FallbackStages = []string{"AWSPENDING"}
 	}
 	o.MaxLogins = max(0, cmp.Or(o.MaxLogins, info.MaxLogins))
-	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
-	o.Trace = cmp.Or(o.Trace, &Trace{})
 }
 
 // checkSecrets makes sure that there is somewhere to get secrets from.

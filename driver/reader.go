@@ -115,7 +115,7 @@ func (r *reader) get(ctx context.Context) (c candidate, reading secretcache.Read
 // got tells trace and log what a Connect call has got.
 func (r *reader) got(ctx context.Context, reading secretcache.Reading, start time.Time, err error) {
 	if reading.StaleCause != nil && r.due(&r.staleDue, staleEvery) {
-		r.log.WarnContext(ctx, "the secret is stale: it is older than its TTL and could not be fetched again", "stage", r.stage,
+		r.log.WarnContext(ctx, msgStale, "stage", r.stage,
 			"version", reading.Secret.VersionID(), "served_until", reading.StaleUntil, "error", reading.StaleCause)
 	}
 	if r.trace.SecretDone != nil {
@@ -154,14 +154,14 @@ func (r *reader) refresh(ctx context.Context, stage string, rejected candidate, 
 // refreshed tells trace and log what a refresh has found.
 func (r *reader) refreshed(ctx context.Context, stage string, rejected, found candidate, start time.Time, err error) {
 	info := RefreshInfo{SecretID: r.id, Stage: stage, Rejected: rejected.version(), Version: found.version(), Duration: time.Since(start), Err: err}
-	level, text, detail := slog.LevelInfo, "the secret has another version than the rejected one", slog.String("version", info.Version)
+	level, text, detail := slog.LevelInfo, msgOtherVersion, slog.String("version", info.Version)
 	switch {
 	case errors.Is(err, secretcache.ErrNoVersion):
-		text, detail = "no version of the secret has the stage", slog.Attr{}
+		text, detail = msgNoVersion, slog.Attr{}
 	case err != nil:
-		level, text, detail = slog.LevelWarn, "the secret could not be refreshed", slog.Any("error", err)
+		level, text, detail = slog.LevelWarn, msgNotRefreshed, slog.Any("error", err)
 	case found.id == rejected.id:
-		text = "the secret has no other version than the rejected one"
+		text = msgSameVersion
 	}
 	r.traceRefresh(ctx, info)
 	r.log.LogAttrs(ctx, level, text, slog.String("stage", stage), slog.String("rejected", info.Rejected),
@@ -174,14 +174,14 @@ func (r *reader) traceRefresh(ctx context.Context, info RefreshInfo) {
 	if r.trace.RefreshDone == nil {
 		return
 	}
-	defer r.logPanic(ctx, "panic in Trace.RefreshDone")
+	defer r.logPanic(ctx, "Trace.RefreshDone")
 	r.trace.RefreshDone(ctx, info)
 }
 
 // logPanic is to be deferred. It logs a panic's type only: the text may hold a secret.
-func (r *reader) logPanic(ctx context.Context, text string) {
+func (r *reader) logPanic(ctx context.Context, in string) {
 	if p := recover(); p != nil {
-		r.log.ErrorContext(ctx, text, "type", fmt.Sprintf("%T", p))
+		r.log.ErrorContext(ctx, msgPanic, "func", in, "type", fmt.Sprintf("%T", p))
 	}
 }
 
@@ -200,7 +200,7 @@ func (r *reader) recheck(ctx context.Context, used candidate, resolver *resolver
 	if err != nil {
 		if r.due(&r.recheckDue, recheckEvery) {
 			r.traceRefresh(ctx, info)
-			r.log.WarnContext(ctx, "the secret could not be read again", "stage", r.stage, "used", used.version(), "error", err)
+			r.log.WarnContext(ctx, msgNotRead, "stage", r.stage, "used", used.version(), "error", err)
 		}
 		return false
 	}
@@ -208,7 +208,7 @@ func (r *reader) recheck(ctx context.Context, used candidate, resolver *resolver
 	if moved, _ := resolver.observe(moves, c); moved {
 		info.Version = c.version()
 		r.traceRefresh(ctx, info)
-		r.log.InfoContext(ctx, "the secret has changed since it was cached", "stage", r.stage, "used", used.version(), "version", info.Version)
+		r.log.InfoContext(ctx, msgChanged, "stage", r.stage, "used", used.version(), "version", info.Version)
 	}
 	active, _ := resolver.use()
 	return active.id != used.id

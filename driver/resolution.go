@@ -307,9 +307,9 @@ func (s *resolution) progress() (log attemptLog, reading string, trying, current
 // accept ends the resolution: the server accepts c. The waiter that logged in calls it.
 // resolver.mu is not held.
 func (s *resolution) accept(c candidate) {
-	text := "found a version that the server accepts"
+	text := msgFound
 	if !s.isOwn(c) {
-		text = "the server accepted a fall-back version"
+		text = msgFallback
 	}
 	if s.resolver.accepted(s, c) {
 		s.resolver.reader.log.InfoContext(s.ctx, text, "stage", c.stage, "version", c.version())
@@ -322,7 +322,7 @@ func (s *resolution) fail(read bool) {
 	if !s.over {
 		text := s.log.text(time.Time{}, time.Now())
 		s.unlocked(func() {
-			s.resolver.reader.log.WarnContext(s.ctx, "the server accepts no version of the secret", "version", s.current.version(), "error", text)
+			s.resolver.reader.log.WarnContext(s.ctx, msgNothing, "version", s.current.version(), "error", text)
 		})
 	}
 	s.settle(read)

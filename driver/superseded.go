@@ -52,7 +52,7 @@ func (s *superseder) check(login LoginInfo, version string) func() bool {
 		case !s.mayClose():
 			return false
 		}
-		s.resolver.reader.log.Info("a connection is closed whose version of the secret is superseded",
+		s.resolver.reader.log.Info(msgClosed,
 			"version", login.Version, "address", login.Address)
 		return true
 	}
@@ -84,7 +84,7 @@ func (s *superseder) peek() {
 		every = peekInRotation
 	}
 	s.peekDue.Store(now + int64(every))
-	go s.inBackground("reading the secret", func(ctx context.Context) {
+	go s.inBackground("Secrets.Get or Refresh", func(ctx context.Context) {
 		defer s.peeking.Store(false)
 		moves := s.resolver.moves.Load()
 		var c candidate
@@ -110,7 +110,7 @@ func (s *superseder) prove() {
 	}
 	s.proving = true
 	pause := s.pause // that nobody else changes until this one is over
-	go s.inBackground("logging in with a newer version of the secret", func(ctx context.Context) {
+	go s.inBackground("Connect for CloseSuperseded", func(ctx context.Context) {
 		defer func() {
 			s.mu.Lock()
 			defer s.mu.Unlock()
@@ -127,6 +127,6 @@ func (s *superseder) prove() {
 func (s *superseder) inBackground(what string, f func(context.Context)) {
 	ctx, cancel := context.WithTimeout(context.Background(), DefaultConnectTimeout)
 	defer cancel()
-	defer s.resolver.reader.logPanic(context.Background(), "panic while "+what)
+	defer s.resolver.reader.logPanic(context.Background(), what)
 	f(ctx)
 }

@@ -12,6 +12,10 @@ import (
 // waits while they run. What they are given holds no value of a secret. The cache's fetches
 // are events of [secretcache.Trace], which sees one cache of many connectors.
 type Trace struct {
+	// ConnectStart is called at the beginning of every Connect, with the SecretID only. The
+	// context that it returns takes the place of ctx, for what the Connect call does and for the
+	// other funcs, as one that has a tracing span. It ends when ctx does; nil is ctx.
+	ConnectStart func(ctx context.Context, info ConnectInfo) context.Context
 	// SecretDone is called when the secret was read, from the cache or not.
 	SecretDone func(ctx context.Context, info SecretInfo)
 	// RefreshDone is called when a refresh ended: once, however many calls wait for it. Its
@@ -22,7 +26,7 @@ type Trace struct {
 	LoginStart func(ctx context.Context, info LoginInfo)
 	// LoginDone is called when the server answered, or the login failed.
 	LoginDone func(ctx context.Context, info LoginInfo)
-	// ConnectDone is called at the end of every Connect.
+	// ConnectDone is called at the end of every Connect, with ConnectStart's context.
 	ConnectDone func(ctx context.Context, info ConnectInfo)
 }
 

@@ -2,7 +2,7 @@
 // location, which the packages engines/<db> use for programs that only call
 // [database/sql.Open].
 //
-// Two environment variables change them:
+// A program can change them by [SetDefaults], and three environment variables do:
 //
 //   - SQLSECRETS_TTL is how long a secret is served before it is fetched again, as
 //     a Go duration ("15m"); see [secretcache.Options].
@@ -11,6 +11,8 @@
 //     "extension", over local HTTP (package agent); "file:PATH", "keys:DIR",
 //     "env:NAME" or "envfile:NAME" (package file). Several with commas between are
 //     asked in their order, as "agent,aws" ([secretcache.Chain]).
+//   - SQLSECRETS_LOG, a level ("debug", "info", "warn", "error"), has connectors without a
+//     logger write their records of that level and above to the standard error stream.
 //
 // Without SQLSECRETS_TTL the TTL is [secretcache.DefaultTTL], 1 h; a minute for what
 // comes from the agent or the extension, whose own TTL adds to it; and 10 s for files.
@@ -31,6 +33,7 @@ import (
 const (
 	EnvTTL    = "SQLSECRETS_TTL"
 	EnvSource = "SQLSECRETS_SOURCE"
+	EnvLog    = "SQLSECRETS_LOG"
 )
 
 var (
@@ -55,6 +58,7 @@ func Cache(loc driver.Location) (*secretcache.Cache, error) {
 	if err != nil {
 		return nil, err
 	}
+	defaults.used = true
 	caches[loc] = c
 	return c, nil
 }
@@ -69,7 +73,9 @@ func newCache(loc driver.Location) (*secretcache.Cache, error) {
 			return nil, fmt.Errorf(`environment variable %s is %q, not a duration as "15m" is`, EnvTTL, s)
 		}
 	}
-	return secretcache.New(src, &secretcache.Options{TTL: ttl}), nil
+	opts := defaults.Cache
+	opts.TTL = cmp.Or(opts.TTL, ttl)
+	return secretcache.New(src, &opts), nil
 }
 
 // checkLocation says what is wrong with what a data source name says of the source.
@@ -82,8 +88,8 @@ func checkLocation(loc driver.Location) error {
 }
 
 // Options returns a copy of opts, which may be nil, with the process's default
-// caches where opts has neither Secrets nor SecretsAt, and with the tokens of
-// Amazon RDS where it has no IAMToken. A CheckLocation that it has is asked first.
+// caches where opts has neither Secrets nor SecretsAt, with the tokens of
+// Amazon RDS where it has no IAMToken, and with the process's Defaults. A CheckLocation that it has is asked first.
 func Options(opts *driver.Options) *driver.Options {
 	var o driver.Options
 	if opts != nil {
@@ -103,6 +109,9 @@ func Options(opts *driver.Options) *driver.Options {
 	}
 	if o.IAMToken == nil {
 		o.IAMToken = iamToken
+	}
+	if o.Defaults == nil {
+		o.Defaults = observers
 	}
 	return &o
 }

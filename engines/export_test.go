@@ -16,3 +16,11 @@ func TTLOf(loc driver.Location) time.Duration {
 	}
 	return cmp.Or(ttl, secretcache.DefaultTTL)
 }
+
+// ForgetDefaults has SetDefaults work again.
+func ForgetDefaults() {
+	mu.Lock()
+	defer mu.Unlock()
+	defaults.Defaults, defaults.used = Defaults{}, false
+	clear(caches)
+}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -419,7 +420,7 @@ func TestStaleIsServedUntilMaxStale(t *testing.T) { // checklist 19
 				src.put("a", current, "v1")
 				var until time.Time
 				c := newCache(t, src, &secretcache.Options{TTL: time.Minute, MaxStale: tt.maxStale, Trace: &secretcache.Trace{
-					FetchDone: func(i secretcache.FetchInfo) { until = i.StaleUntil },
+					FetchDone: func(_ context.Context, i secretcache.FetchInfo) { until = i.StaleUntil },
 				}})
 				want(t, c, "a", "", "v1")
 				fetched := time.Now()
@@ -733,7 +734,7 @@ func TestNoErrorAndNoTraceShowsTheValue(t *testing.T) { // checklist 41
 		}
 		hook := &vault{}
 		c := newCache(t, src, &secretcache.Options{TTL: -1, Hook: hook, FetchTimeout: second, Trace: &secretcache.Trace{
-			FetchStart: func(i secretcache.FetchInfo) { see(i) }, FetchDone: func(i secretcache.FetchInfo) { see(i) },
+			FetchStart: func(_ context.Context, i secretcache.FetchInfo) { see(i) }, FetchDone: func(_ context.Context, i secretcache.FetchInfo) { see(i) },
 		}})
 		all := func(ctx context.Context) {
 			for _, id := range []string{"a", "none"} {
@@ -1136,11 +1137,11 @@ func TestTraceSeesEachFetch(t *testing.T) {
 		var c *secretcache.Cache
 		var events []string
 		c = newCache(t, src, &secretcache.Options{TTL: time.Minute, Trace: &secretcache.Trace{
-			FetchStart: func(i secretcache.FetchInfo) {
+			FetchStart: func(_ context.Context, i secretcache.FetchInfo) {
 				c.Stats() // no lock is held
 				events = append(events, fmt.Sprintf("start %s %s", i.ID, i.Stage))
 			},
-			FetchDone: func(i secretcache.FetchInfo) {
+			FetchDone: func(_ context.Context, i secretcache.FetchInfo) {
 				c.Stats()
 				events = append(events, fmt.Sprintf("done %s %s %q %v %v %v", i.ID, i.Stage, i.VersionID, i.Changed, i.Duration, i.Err))
 			},
@@ -1163,6 +1164,35 @@ done a AWSCURRENT "" false 1s source is down`
 	})
 }
 
+// A span of the call that found the secret missing is the parent of the fetch's.
+func TestTraceAndSourceGetTheValuesOfTheFirstCall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		type key struct{}
+		var got []any
+		see := func(ctx context.Context) { got = append(got, ctx.Value(key{}), ctx.Err()) }
+		src := newFake(t)
+		src.put("a", current, "v1")
+		src.delay(second)
+		c := newCache(t, secretcache.SourceFunc(func(ctx context.Context, id, stage string) (*secretcache.Secret, error) {
+			defer see(ctx)
+			return src.Fetch(ctx, id, stage)
+		}), &secretcache.Options{Trace: &secretcache.Trace{
+			FetchStart: func(ctx context.Context, _ secretcache.FetchInfo) { see(ctx) },
+			FetchDone:  func(ctx context.Context, _ secretcache.FetchInfo) { see(ctx) },
+		}})
+		first, cancel := context.WithTimeout(context.WithValue(t.Context(), key{}, "first"), second/2)
+		defer cancel()
+		go func() { _, _ = c.Get(first, "a", "") }()
+		synctest.Wait()
+		if _, err := c.Get(context.WithValue(t.Context(), key{}, "second"), "a", ""); err != nil {
+			t.Fatal(err)
+		}
+		if want := []any{"first", nil, "first", nil, "first", nil}; !slices.Equal(got, want) {
+			t.Errorf("values and errors of the contexts: %v, want %v", got, want)
+		}
+	})
+}
+
 func TestOptionsAreCopied(t *testing.T) { // checklist 38
 	synctest.Test(t, func(t *testing.T) {
 		src := newFake(t)
@@ -1170,7 +1200,7 @@ func TestOptionsAreCopied(t *testing.T) { // checklist 38
 		trace := &secretcache.Trace{}
 		opts := &secretcache.Options{Trace: trace}
 		c := newCache(t, src, opts)
-		trace.FetchStart = func(secretcache.FetchInfo) { t.Error("the caller's trace changed the cache") }
+		trace.FetchStart = func(context.Context, secretcache.FetchInfo) { t.Error("the caller's trace changed the cache") }
 		opts.TTL = -1
 		want(t, c, "a", "", "v1")
 		want(t, c, "a", "", "v1")
@@ -1195,8 +1225,8 @@ func TestCloseEndsEverything(t *testing.T) { // checklist 40
 		src.put("c", current, "c1")
 		started, done := 0, 0
 		c := secretcache.New(src, &secretcache.Options{MaxFetches: 1, Trace: &secretcache.Trace{
-			FetchStart: func(secretcache.FetchInfo) { started++ },
-			FetchDone:  func(secretcache.FetchInfo) { done++ },
+			FetchStart: func(context.Context, secretcache.FetchInfo) { started++ },
+			FetchDone:  func(context.Context, secretcache.FetchInfo) { done++ },
 		}})
 		old := want(t, c, "c", "", "c1")
 		time.Sleep(2 * time.Minute)

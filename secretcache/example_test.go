@@ -114,7 +114,7 @@ func ExampleOptions() {
 	secretcache.New(secretcache.SourceFunc(nil), &secretcache.Options{
 		TTL:      15 * time.Minute, // look for a new version this often
 		MaxStale: 2 * time.Hour,    // and do without one for so long when the source is down
-		Trace: &secretcache.Trace{FetchDone: func(i secretcache.FetchInfo) {
+		Trace: &secretcache.Trace{FetchDone: func(_ context.Context, i secretcache.FetchInfo) {
 			if i.Err != nil {
 				slog.Warn("secret not fetched", "id", i.ID, "error", i.Err, "served until", i.StaleUntil)
 			}

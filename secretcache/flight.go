@@ -52,6 +52,7 @@ type flight struct {
 
 // A job is one call of the source: for one flight, or for a batch of them.
 type job struct {
+	caller  context.Context // of the first call that wanted it, for its values
 	flights []*flight
 	attempt atomic.Pointer[error] // why the last attempt failed; see AttemptFailed
 	kept    atomic.Bool           // a Chain had to answer from a cache of a source
@@ -80,9 +81,9 @@ func (c *Cache) add(j *job, e *entry, k key, fresh bool) *flight {
 	return e.flight
 }
 
-// launch starts a fetch of one secret as soon as it may begin. c.mu is held.
-func (c *Cache) launch(e *entry, k key, fresh bool) *flight {
-	f := c.add(&job{}, e, k, fresh)
+// launch starts a fetch of one secret as soon as it may begin, for a call with ctx. c.mu is held.
+func (c *Cache) launch(ctx context.Context, e *entry, k key, fresh bool) *flight {
+	f := c.add(&job{caller: ctx}, e, k, fresh)
 	c.enqueue(f.job)
 	return f
 }
@@ -141,8 +142,9 @@ func (c *Cache) leave(f *flight) {
 func (c *Cache) run(j *job) {
 	end := sync.OnceFunc(c.end)
 	defer end()
-	ctx, cancel := context.WithTimeout(context.WithValue(c.ctx, reportKey{}, &report{job: j}), c.o.FetchTimeout)
+	ctx, cancel := context.WithTimeout(context.WithValue(context.WithoutCancel(j.caller), reportKey{}, &report{job: j}), c.o.FetchTimeout)
 	defer cancel()
+	defer context.AfterFunc(c.ctx, cancel)()
 	// A source that ignores its context must not hold up those who wait.
 	abandon := time.AfterFunc(max(c.o.FetchTimeout, c.o.FetchTimeout+abandonAfter), func() {
 		end()
@@ -161,7 +163,7 @@ func (c *Cache) run(j *job) {
 	for _, f := range j.flights {
 		if c.o.Trace.FetchStart != nil {
 			info := FetchInfo{ID: shown(f.key.id), Stage: f.key.stage}
-			AttemptFailed(ctx, guard("Trace.FetchStart", func() { c.o.Trace.FetchStart(info) }))
+			AttemptFailed(ctx, guard("Trace.FetchStart", func() { c.o.Trace.FetchStart(ctx, info) }))
 		}
 	}
 	var fetched []Result
@@ -276,7 +278,7 @@ func (c *Cache) land(f *flight, r Result, timedOut bool) {
 		}
 		defer close(f.done)
 		if c.o.Trace.FetchDone != nil {
-			if p := guard("Trace.FetchDone", func() { c.o.Trace.FetchDone(info) }); p != nil && f.err != nil {
+			if p := guard("Trace.FetchDone", func() { c.o.Trace.FetchDone(context.WithoutCancel(f.job.caller), info) }); p != nil && f.err != nil {
 				f.err = fmt.Errorf("%w; %w", f.err, p)
 			}
 		}

@@ -352,8 +352,8 @@ func TestPanicsAreErrorsThatNameWhatPanicked(t *testing.T) { // design rule 10
 				Hook:   tt.bad,
 				StopOn: func(error) bool { boom(tt.bad.stopOn); return false },
 				Trace: &secretcache.Trace{
-					FetchStart: func(secretcache.FetchInfo) { boom(tt.bad.start) },
-					FetchDone:  func(secretcache.FetchInfo) { boom(tt.bad.done) },
+					FetchStart: func(context.Context, secretcache.FetchInfo) { boom(tt.bad.start) },
+					FetchDone:  func(context.Context, secretcache.FetchInfo) { boom(tt.bad.done) },
 				},
 			})
 			_, err := c.Get(t.Context(), "a", "")
@@ -377,7 +377,7 @@ func TestCallbackThatEndsTheGoroutineEndsNoCaller(t *testing.T) {
 		src.fail(errDown)
 		c := newCache(t, src, &secretcache.Options{
 			StopOn: func(error) bool { runtime.Goexit(); return true },
-			Trace:  &secretcache.Trace{FetchDone: func(secretcache.FetchInfo) { runtime.Goexit() }},
+			Trace:  &secretcache.Trace{FetchDone: func(context.Context, secretcache.FetchInfo) { runtime.Goexit() }},
 		})
 		wantErr(t, c, "a", "", errDown)
 		if err := c.Prefetch(t.Context(), "b", "c"); !errors.Is(err, errDown) {

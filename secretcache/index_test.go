@@ -114,8 +114,8 @@ func TestNameAndARNAreOneFetchOnceKnown(t *testing.T) { // checklist 10
 			c := newCache(t, src, &secretcache.Options{
 				FetchTimeout: time.Hour, StopOn: func(error) bool { return true },
 				Trace: &secretcache.Trace{
-					FetchStart: func(secretcache.FetchInfo) { busy++; most = max(most, busy) },
-					FetchDone:  func(secretcache.FetchInfo) { busy-- },
+					FetchStart: func(context.Context, secretcache.FetchInfo) { busy++; most = max(most, busy) },
+					FetchDone:  func(context.Context, secretcache.FetchInfo) { busy-- },
 				},
 			})
 			tt.learn(t, c, src)

@@ -2,6 +2,7 @@ package secretcache
 
 import (
 	"cmp"
+	"context"
 	"time"
 )
 
@@ -72,13 +73,15 @@ type Hook interface {
 
 // A Trace is a set of funcs that a [Cache] calls as it works; each may be nil.
 // They are called without locks held, possibly from several goroutines at once. A panic
-// fails no fetch. Logins and refreshes are events of package driver's Trace, and what lies in
+// fails no fetch. Their context has the values of the first call that wanted the fetch, such as a
+// tracing span, and is not cancelled with it: the fetch may go on when that call has ended.
+// Logins and refreshes are events of package driver's Trace, and what lies in
 // a directory of secrets is one of package file's.
 type Trace struct {
 	// FetchStart is called before a call of the source.
-	FetchStart func(FetchInfo)
+	FetchStart func(ctx context.Context, info FetchInfo)
 	// FetchDone is called after it, also when it was given up.
-	FetchDone func(FetchInfo)
+	FetchDone func(ctx context.Context, info FetchInfo)
 }
 
 // FetchInfo describes one fetch of one secret.

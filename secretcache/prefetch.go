@@ -29,7 +29,7 @@ type awaited struct {
 // joins those of all ids that could not be fetched, each with its id. If ctx ends
 // first, it is ctx's error with why the last attempt failed.
 func (c *Cache) Prefetch(ctx context.Context, ids ...string) error {
-	b := &batch{size: 1, seen: map[*entry]bool{}, next: &job{}}
+	b := &batch{size: 1, seen: map[*entry]bool{}, next: &job{caller: ctx}}
 	if src, ok := c.src.(BatchSource); ok {
 		b.size = max(1, src.BatchSize())
 	}
@@ -72,7 +72,7 @@ func (c *Cache) prefetch(b *batch, id string, last bool) error {
 	b.seen[e] = true
 	if n := len(b.next.flights); n == b.size || last && n > 0 {
 		c.enqueue(b.next)
-		b.next = &job{}
+		b.next = &job{caller: b.next.caller}
 	}
 	return nil
 }

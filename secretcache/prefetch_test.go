@@ -53,7 +53,7 @@ func TestPrefetchUsesBatches(t *testing.T) {
 			}
 			starts := 0
 			c := newCache(t, src, &secretcache.Options{MaxFetches: 1, Trace: &secretcache.Trace{
-				FetchStart: func(secretcache.FetchInfo) { starts++ },
+				FetchStart: func(context.Context, secretcache.FetchInfo) { starts++ },
 			}})
 			took(t, time.Duration(tt.calls)*second, func() {
 				wantPrefetch(t, c, append(ids, ids...)...)

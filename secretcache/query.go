@@ -32,7 +32,7 @@ func (c *Cache) get(ctx context.Context, k key, recheck bool) (Reading, error) {
 			c.counter().fresh.Add(1)
 			return Reading{Secret: c.serve(e, v, now)}, nil
 		}
-		f := c.renew(e, k, now, again, recheck)
+		f := c.renew(ctx, e, k, now, again, recheck)
 		if f == nil {
 			return c.serveOr(e.err, e, v, now)
 		}
@@ -74,7 +74,7 @@ func (c *Cache) refresh(ctx context.Context, k key, rejected *Secret) (*Secret, 
 			return c.serve(e, v, now), nil
 		case f != nil: // which Refresh waits for, even if it began before the call
 		case due == 0:
-			f = c.launch(e, k, true)
+			f = c.launch(ctx, e, k, true)
 			f.rejected, f.spare = rejected, true
 		case due <= refreshWait && timeLeft(ctx) >= due:
 			if err := c.pause(ctx, k, due); err != nil {
@@ -110,7 +110,7 @@ func (c *Cache) recheck(ctx context.Context, k key, used *Secret) (*Secret, erro
 	case f == nil && e.fails.Wait(moment(now)) > 0:
 		return nil, e.err
 	case f == nil:
-		f = c.launch(e, k, true)
+		f = c.launch(ctx, e, k, true)
 	}
 	e.countRecheck(f)
 	if _, err := c.wait(ctx, "wait to recheck", k, f, forever); err != nil {
@@ -128,13 +128,13 @@ func (c *Cache) lookUp(k key) (*entry, *value, time.Duration) {
 // renew returns the fetch of e that is under way for a Get, or launches one. It returns
 // nil during the pause after a failure, unless again is set. The fetch counts as a
 // Recheck's if recheck is set.
-func (c *Cache) renew(e *entry, k key, now time.Duration, again, recheck bool) *flight {
+func (c *Cache) renew(ctx context.Context, e *entry, k key, now time.Duration, again, recheck bool) *flight {
 	f := e.flight
 	if f == nil && !again && e.fails.Wait(moment(now)) > 0 {
 		return nil
 	}
 	if f == nil {
-		f = c.launch(e, k, false)
+		f = c.launch(ctx, e, k, false)
 	}
 	f.spare = false
 	if recheck {

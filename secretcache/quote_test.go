@@ -41,8 +41,8 @@ func TestAnIDThatMayBeAPasswordIsNotShown(t *testing.T) {
 	}
 	traced := func(o *secretcache.Options) *secretcache.Options {
 		o.Trace = &secretcache.Trace{
-			FetchStart: func(i secretcache.FetchInfo) { add(i) },
-			FetchDone:  func(i secretcache.FetchInfo) { add(i) },
+			FetchStart: func(_ context.Context, i secretcache.FetchInfo) { add(i) },
+			FetchDone:  func(_ context.Context, i secretcache.FetchInfo) { add(i) },
 		}
 		return o
 	}

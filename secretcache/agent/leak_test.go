@@ -1,6 +1,7 @@
 package agent_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -90,7 +91,7 @@ func TestNothingLeaks(t *testing.T) {
 						}
 					}
 				}
-				c := secretcache.New(src, &secretcache.Options{Trace: &secretcache.Trace{FetchDone: func(i secretcache.FetchInfo) {
+				c := secretcache.New(src, &secretcache.Options{Trace: &secretcache.Trace{FetchDone: func(_ context.Context, i secretcache.FetchInfo) {
 					check("the trace", i)
 					check("the trace's error", i.Err)
 				}}})

@@ -1,0 +1,77 @@
+package engines
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+
+	"github.com/sqlsecrets/sqlsecrets/driver"
+	"github.com/sqlsecrets/sqlsecrets/secretcache"
+)
+
+// Defaults are what a program gets that only calls [database/sql.Open]. A zero field leaves what
+// is said there.
+type Defaults struct {
+	// Logger gets the records of connectors that have no [driver.Options.Logger]. Nil means
+	// what SQLSECRETS_LOG says, and silence without it.
+	Logger *slog.Logger
+	// Trace is called by connectors that have no [driver.Options.Trace].
+	Trace *driver.Trace
+	// Cache has the options of the default caches. A TTL of zero is SQLSECRETS_TTL, or the
+	// source's default.
+	Cache secretcache.Options
+}
+
+// errTooLate is the error of a SetDefaults that some connector would not follow.
+var errTooLate = errors.New("the defaults are in use: call SetDefaults before the first connection, and before Cache")
+
+// defaults are set until they are used. mu guards them.
+var defaults struct {
+	Defaults
+	used bool
+}
+
+// SetDefaults sets the defaults of the process, instead of those that were set before. It is an
+// error once a connector has begun to connect, or a default cache was made. The following line
+// shows what the library does:
+//
+//	engines.SetDefaults(engines.Defaults{Logger: slog.Default()})
+func SetDefaults(d Defaults) error {
+	mu.Lock()
+	defer mu.Unlock()
+	if defaults.used {
+		return errTooLate
+	}
+	if d.Trace != nil {
+		trace := *d.Trace
+		d.Trace = &trace
+	}
+	defaults.Defaults = d
+	return nil
+}
+
+// observers are the defaults of a connector without a logger or a trace.
+func observers() (*slog.Logger, *driver.Trace) {
+	mu.Lock()
+	defer mu.Unlock()
+	defaults.used = true
+	return cmp.Or(defaults.Logger, envLogger()), defaults.Trace
+}
+
+// envLogger returns the logger that the environment asks for, or nil. A level that is none is
+// reported by that logger: an unknown word is no reason for a service not to start.
+func envLogger() *slog.Logger {
+	text := os.Getenv(EnvLog)
+	if text == "" {
+		return nil
+	}
+	var level slog.Level
+	err := level.UnmarshalText([]byte(text))
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+	if err != nil {
+		log.Warn(fmt.Sprintf("environment variable %s is none of debug, info, warn and error; info is used", EnvLog))
+	}
+	return log
+}

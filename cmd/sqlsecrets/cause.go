@@ -40,6 +40,15 @@ type failure struct {
 	text string // of err
 }
 
+// reason returns the text without what the first line says anyway.
+func (f *failure) reason() string {
+	e := (*driver.Error)(nil)
+	if errors.As(f.err, &e) && e.Err != nil {
+		return f.c.clean(e.Err.Error())
+	}
+	return f.text
+}
+
 // has reports whether the error's text has one of these parts.
 func (f *failure) has(parts ...string) bool {
 	for _, p := range parts {
@@ -102,13 +111,13 @@ var dsnCauses = []cause{
 		fixed("this is a database's own URL or connection string, which may hold a password, and not the name of a secret (it is not shown)"),
 		`Give the name or ARN of a secret that holds the credentials: sqlsecrets check "prod/app/db?sslmode=verify-full". If the URL had a password, your shell's history has it now.`},
 	{"region-typo", exitUsage, "", func(f *failure) bool { return f.has("did you mean") && f.has("AWS has no") },
-		func(f *failure) string { return "the region is misspelt: " + f.text }, "Correct the region in the data source name."},
+		func(f *failure) string { return "the region is misspelt: " + f.reason() }, "Correct the region in the data source name."},
 	{"wrong-engine", exitContent, "", func(f *failure) bool { return errors.Is(f.err, driver.ErrEngineMismatch) },
-		func(f *failure) string { return "the driver is for another engine: " + f.text }, "Use the driver of that engine."},
+		func(f *failure) string { return "the driver is for another engine: " + f.reason() }, "Use the driver of that engine."},
 	{"arn", exitUsage, "", func(f *failure) bool { return f.has("the ARN") },
-		func(f *failure) string { return "the ARN is not one of a secret: " + f.text }, "Copy the secret's whole ARN, up to the six characters that AWS adds to the name."},
+		func(f *failure) string { return "the ARN is not one of a secret: " + f.reason() }, "Copy the secret's whole ARN, up to the six characters that AWS adds to the name."},
 	{"data-source-name", exitUsage, "", func(*failure) bool { return true },
-		func(f *failure) string { return f.text }, "The README has the parameters of a data source name, and docs/ those of each engine."},
+		func(f *failure) string { return f.reason() }, "The README has the parameters of a data source name, and docs/ those of each engine."},
 }
 
 const proxyAdvice = "Check HTTPS_PROXY and NO_PROXY: the proxy must let the program reach the Secrets Manager endpoint, or the endpoint must be in NO_PROXY."
@@ -203,13 +212,16 @@ var secretCauses = []cause{
 		return f.c.asksAgent() && errors.Is(f.err, syscall.ECONNREFUSED) || f.c.asksAgent() && f.has("connection refused")
 	}, fixed("the Secrets Manager Agent or the Lambda extension does not run: nothing listens at its port"),
 		"Start it, or check its port: PARAMETERS_SECRETS_EXTENSION_HTTP_PORT, or endpoint in the data source name. docs/agent.md says more."},
+	{"agent-token", exitSource, "", func(f *failure) bool { return f.c.asksAgent() && f.has("no token") },
+		fixed("the token of the Secrets Manager Agent is not there: the agent does not run on this machine, or this process may not read the token"),
+		"Start the agent, or set AWS_TOKEN to the token or to file:// and its path. docs/agent.md says more."},
 	{"source-tls", exitSource, "", func(f *failure) bool { return f.has("x509:", "tls:") },
 		fixed("TLS with Secrets Manager fails"), "A proxy may open the connection: give its authority by AWS_CA_BUNDLE."},
 	{"source-unreachable", exitSource, "", func(f *failure) bool { return !answered(f) },
 		func(f *failure) string { return "Secrets Manager cannot be reached, or does not answer" },
 		"Check the network's way to the endpoint: a VPC endpoint, NAT, DNS, security groups; and AWS_ENDPOINT_URL_SECRETS_MANAGER."},
 	{"source", exitSource, "", func(*failure) bool { return true },
-		func(f *failure) string { return "the secret could not be read: " + f.text }, ""},
+		func(f *failure) string { return "the secret could not be read: " + f.reason() }, ""},
 }
 
 // answered reports whether the source gave an answer.
@@ -220,7 +232,7 @@ func answered(f *failure) bool {
 
 var fieldCauses = []cause{
 	{"wrong-engine", exitContent, "", func(f *failure) bool { return errors.Is(f.err, driver.ErrEngineMismatch) },
-		func(f *failure) string { return "the secret is for another engine than the driver: " + f.text }, "Use the driver of the secret's engine."},
+		func(f *failure) string { return "the secret is for another engine than the driver: " + f.reason() }, "Use the driver of the secret's engine."},
 	{"no-engine", exitContent, "", func(f *failure) bool { return f.has(`key "engine" is missing`) },
 		func(f *failure) string {
 			return `the secret does not say the engine, as those that RDS or Redshift manages`
@@ -228,15 +240,15 @@ var fieldCauses = []cause{
 	{"no-host", exitContent, "", func(f *failure) bool { return f.has("is missing; secrets that RDS or Redshift manages have none") },
 		fixed("the secret has no host, as those that RDS or Redshift manages"), `Give "host" (and "dbname") in the data source name.`},
 	{"wrong-key", exitContent, "", func(f *failure) bool { return f.has("is missing, and ") },
-		func(f *failure) string { return "the secret has another key than is expected: " + f.text }, "Give the name of the key in the data source name, or rename it in the secret."},
+		func(f *failure) string { return "the secret has another key than is expected: " + f.reason() }, "Give the name of the key in the data source name, or rename it in the secret."},
 	{"malformed-secret", exitContent, "", func(*failure) bool { return true },
-		func(f *failure) string { return "the secret's value cannot be used: " + f.text }, "The README has the keys that a secret should have."},
+		func(f *failure) string { return "the secret's value cannot be used: " + f.reason() }, "The README has the keys that a secret should have."},
 }
 
 var tlsCauses = []cause{
 	{"tls-file", exitTLS, stepTLS, func(f *failure) bool {
 		return !f.c.dialed() && (errors.Is(f.err, fs.ErrNotExist) || f.has("no such file"))
-	}, func(f *failure) string { return "a file that the data source name names is missing: " + f.text }, "Check the path, and that it is in the container or on the machine where this runs."},
+	}, func(f *failure) string { return "a file that the data source name names is missing: " + f.reason() }, "Check the path, and that it is in the container or on the machine where this runs."},
 	{"tls-name", exitTLS, stepTLS, func(f *failure) bool {
 		return is[x509.HostnameError](f.err) || f.has("certificate is valid for", "cannot validate certificate for", "not valid for any names")
 	}, fixed("the server's certificate is for another name than the host"), "Connect by a name that is in the certificate: with RDS the endpoint's name, and no CNAME or IP address."},
@@ -254,7 +266,7 @@ var tlsCauses = []cause{
 		return f.has("requires encryption, and", "the server requires it, and", "the server may require it, and", "require_secure_transport", "requires TLS")
 	}, fixed("the server requires TLS, and the data source name turns it off"), "Leave that parameter out."},
 	{"tls", exitTLS, stepTLS, func(f *failure) bool { return f.has("tls: ", "x509: ", "TLS Handshake", "TLS with ") },
-		func(f *failure) string { return "TLS with the server fails: " + f.text }, "docs/tls.md has what each parameter asks for."},
+		func(f *failure) string { return "TLS with the server fails: " + f.reason() }, "docs/tls.md has what each parameter asks for."},
 }
 
 // noTLS reports whether TLS was asked for, and the server has none.
@@ -286,7 +298,7 @@ var loginCauses = []cause{
 	{"wrong-password", exitRejected, stepLogin, func(f *failure) bool { return errors.Is(f.err, driver.ErrAuthFailed) },
 		fixed("the database rejected the user or the password in the secret"), "Somebody changed one of the two. Rotate the secret, or write the database's password into it. Check that host and port are those of the right database."},
 	{"database", exitDatabase, stepLogin, func(f *failure) bool { return f.c.reached() && !errors.Is(f.err, context.DeadlineExceeded) },
-		func(f *failure) string { return "the login failed: " + f.text }, ""},
+		func(f *failure) string { return "the login failed: " + f.reason() }, ""},
 	{"no-answer", exitDatabase, stepLogin, func(f *failure) bool { return f.c.reached() },
 		fixed("the server accepts connections, and does not answer in time"), "It may be overloaded, or no database of this engine: check host and port."},
 }
@@ -310,5 +322,5 @@ var networkCauses = []cause{
 		func(f *failure) string { return f.c.plan.Address + " does not answer in time" },
 		"Check security groups, network ACLs and routes, and that this machine is in the right network."},
 	{"configuration", exitUsage, stepTLS, func(*failure) bool { return true },
-		func(f *failure) string { return f.text }, "The parameters of the data source name do not fit the secret or this machine."},
+		func(f *failure) string { return f.reason() }, "The parameters of the data source name do not fit the secret or this machine."},
 }

@@ -211,7 +211,7 @@ func (c *check) showIdentity(context.Context) (string, error) {
 	case err == nil:
 		return who.ARN + ", " + text, nil
 	case who.Credentials == "":
-		text = "credentials not known"
+		return "not known: " + err.Error(), errUnknown
 	}
 	return text + "; AWS STS did not tell the ARN, which the login does not need: " + err.Error(), errUnknown
 }
@@ -375,9 +375,6 @@ func describePending(s *secretcache.Secret) string {
 	text := "AWSPENDING is on version " + s.VersionID()
 	if !s.CreatedAt().IsZero() {
 		text += ", which is " + age(s.CreatedAt()) + " old"
-	}
-	if s.Reveal() == "" {
-		text += " and has no value yet"
 	}
 	return text
 }

@@ -60,7 +60,7 @@ func (c *check) showTLS(context.Context) (string, error) {
 		return describeTLS(h) + " (" + c.rule() + ")", nil
 	case c.plan.TLSOff:
 		return "off (" + c.rule() + ")", nil
-	case c.failed != nil:
+	case c.failed != nil && c.because.exit != exitRejected && c.because.code != "no-database": // nobody saw the login
 		return "not known", errUnknown
 	case c.plan.Engine == "db2":
 		return "not known for this engine", errUnknown

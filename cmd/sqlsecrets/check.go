@@ -137,7 +137,7 @@ func (c *check) run(ctx context.Context) *result {
 				because = diagnose(f)
 			}
 			r.fail(f, because)
-			one.Mark, one.Text = markFailed, strings.TrimPrefix(one.Text+"; "+f.text, "; ")
+			one.Mark, one.Text = markFailed, strings.TrimPrefix(one.Text+"; "+f.reason(), "; ")
 		}
 		r.add(one)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -19,7 +20,14 @@ import (
 const envCommand = "SQLSECRETS_TEST_COMMAND"
 
 func TestMain(m *testing.M) {
-	if os.Getenv(envCommand) != "" {
+	switch {
+	case os.Getenv(envRotate) != "":
+		if err := rotateSecret(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	case os.Getenv(envCommand) != "":
 		main()
 	}
 	os.Exit(m.Run())

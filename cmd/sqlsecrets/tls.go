@@ -75,11 +75,14 @@ func describeTLS(h *handshake) string {
 	}
 	leaf := h.state.PeerCertificates[0]
 	text += "; " + describeCertificate(leaf)
-	if n := len(h.state.PeerCertificates); n > 1 {
-		text += fmt.Sprintf(", sent with %d of its chain", n-1)
-	}
 	if left := time.Until(leaf.NotAfter); left < 14*24*time.Hour {
-		text += fmt.Sprintf(" (in %d days)", int(left.Hours()/24))
+		text += fmt.Sprintf(", in %d days", int(left.Hours()/24))
+	}
+	for i, other := range h.state.PeerCertificates[1:] {
+		if i == 0 {
+			text += "; sent with it"
+		}
+		text += fmt.Sprintf(" %q", other.Subject.String())
 	}
 	return text
 }

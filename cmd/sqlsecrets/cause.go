@@ -208,9 +208,8 @@ var secretCauses = []cause{
 		"Something calls it very often: look in CloudTrail who does. Programs with this library keep a secret for an hour."},
 	{"proxy", exitSource, "", func(f *failure) bool { return f.has("proxy") },
 		fixed("an HTTP proxy is in the way to Secrets Manager"), proxyAdvice},
-	{"agent-not-running", exitSource, "", func(f *failure) bool {
-		return f.c.asksAgent() && errors.Is(f.err, syscall.ECONNREFUSED) || f.c.asksAgent() && f.has("connection refused")
-	}, fixed("the Secrets Manager Agent or the Lambda extension does not run: nothing listens at its port"),
+	{"agent-not-running", exitSource, "", func(f *failure) bool { return f.c.asksAgent() && refused(f.err) },
+		fixed("the Secrets Manager Agent or the Lambda extension does not run: nothing listens at its port"),
 		"Start it, or check its port: PARAMETERS_SECRETS_EXTENSION_HTTP_PORT, or endpoint in the data source name. docs/agent.md says more."},
 	{"agent-token", exitSource, "", func(f *failure) bool { return f.c.asksAgent() && f.has("no token") },
 		fixed("the token of the Secrets Manager Agent is not there: the agent does not run on this machine, or this process may not read the token"),
@@ -222,6 +221,13 @@ var secretCauses = []cause{
 		"Check the network's way to the endpoint: a VPC endpoint, NAT, DNS, security groups; and AWS_ENDPOINT_URL_SECRETS_MANAGER."},
 	{"source", exitSource, "", func(*failure) bool { return true },
 		func(f *failure) string { return "the secret could not be read: " + f.reason() }, ""},
+}
+
+// refused reports whether nothing listens at a port. Some errors have no more of it than a text,
+// which is another one on Windows.
+func refused(err error) bool {
+	return errors.Is(err, syscall.ECONNREFUSED) ||
+		err != nil && (strings.Contains(err.Error(), "connection refused") || strings.Contains(err.Error(), "actively refused"))
 }
 
 // answered reports whether the source gave an answer.
@@ -311,9 +317,8 @@ var networkCauses = []cause{
 			}
 			return fmt.Sprintf("the host %s has no address", f.c.field("host").Value)
 		}, "Check the name, and that this machine asks a DNS server that knows it (a private zone of a VPC)."},
-	{"port-closed", exitNetwork, stepTCP, func(f *failure) bool {
-		return errors.Is(f.c.dialError(), syscall.ECONNREFUSED) || f.has("connection refused")
-	}, func(f *failure) string { return "nothing listens at " + f.c.plan.Address },
+	{"port-closed", exitNetwork, stepTCP, func(f *failure) bool { return refused(f.c.dialError()) },
+		func(f *failure) string { return "nothing listens at " + f.c.plan.Address },
 		"Check the port, and that the database runs."},
 	{"unreachable", exitNetwork, stepTCP, func(f *failure) bool { return f.c.dialed() },
 		func(f *failure) string { return f.c.plan.Address + " cannot be reached" },

@@ -84,7 +84,6 @@ func (w *world) set(name, value string) {
 type ran struct {
 	stdout, stderr string
 	code           int
-	took           time.Duration
 }
 
 // first returns the first line.
@@ -101,9 +100,8 @@ func (w *world) run(args ...string) ran {
 	var out, errOut bytes.Buffer
 	cmd := exec.CommandContext(ctx, os.Args[0], args...)
 	cmd.Env, cmd.Stdout, cmd.Stderr = w.env, &out, &errOut
-	start := time.Now()
 	err := cmd.Run()
-	r := ran{stdout: out.String(), stderr: errOut.String(), took: time.Since(start)}
+	r := ran{stdout: out.String(), stderr: errOut.String()}
 	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
 		r.code = exit.ExitCode()
 	} else if err != nil {

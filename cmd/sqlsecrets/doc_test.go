@@ -107,7 +107,7 @@ func TestPageHasAllCauses(t *testing.T) {
 		t.Fatal(err)
 	}
 	var got, want []string
-	for _, row := range regexp.MustCompile("(?m)^\\| ([0-9]+) \\|[^|]*\\|(.*)\\|$").FindAllStringSubmatch(string(file), -1) {
+	for _, row := range regexp.MustCompile(`(?m)^\| ([0-9]+) \|[^|]*\|(.*)\|$`).FindAllStringSubmatch(string(file), -1) {
 		for _, code := range regexp.MustCompile("`([a-z-]+)`").FindAllStringSubmatch(row[2], -1) {
 			got = append(got, row[1]+" "+code[1])
 		}

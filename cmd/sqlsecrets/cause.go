@@ -87,6 +87,7 @@ func fixed(text string) func(*failure) string { return func(*failure) string { r
 // causes are those of each step.
 var causes = map[string][]cause{
 	stepDSN:    dsnCauses,
+	stepSource: sourceCauses,
 	stepSecret: append(identityCauses, secretCauses...),
 	stepFields: fieldCauses,
 	stepName:   networkCauses,
@@ -106,6 +107,9 @@ func diagnose(f *failure) cause {
 	return cause{code: "other", exit: exitOther, at: f.step, says: func(f *failure) string { return f.text }}
 }
 
+// interrupted is the cause of all that fails after SIGINT or SIGTERM.
+var interrupted = cause{code: "interrupted", exit: exitOther, says: fixed("interrupted")}
+
 var dsnCauses = []cause{
 	{"database-url", exitUsage, "", func(f *failure) bool { return isDatabaseURL(f.c.target.dsn) },
 		fixed("this is a database's own URL or connection string, which may hold a password, and not the name of a secret (it is not shown)"),
@@ -118,6 +122,11 @@ var dsnCauses = []cause{
 		func(f *failure) string { return "the ARN is not one of a secret: " + f.reason() }, "Copy the secret's whole ARN, up to the six characters that AWS adds to the name."},
 	{"data-source-name", exitUsage, "", func(*failure) bool { return true },
 		func(f *failure) string { return f.reason() }, "The README has the parameters of a data source name, and docs/ those of each engine."},
+}
+
+var sourceCauses = []cause{
+	{"configuration", exitUsage, "", func(*failure) bool { return true },
+		func(f *failure) string { return f.reason() }, "Correct the environment variable."},
 }
 
 const proxyAdvice = "Check HTTPS_PROXY and NO_PROXY: the proxy must let the program reach the Secrets Manager endpoint, or the endpoint must be in NO_PROXY."

@@ -136,6 +136,9 @@ func (c *check) run(ctx context.Context) *result {
 				f = &failure{c: c, step: s.name, err: err, text: c.clean(err.Error())}
 				because = diagnose(f)
 			}
+			if ctx.Err() == context.Canceled {
+				because = interrupted
+			}
 			r.fail(f, because)
 			one.Mark, one.Text = markFailed, strings.TrimPrefix(one.Text+"; "+f.reason(), "; ")
 		}
@@ -199,7 +202,7 @@ func (c *check) dialError() error {
 // clean returns a text as a line, without the user's name, which servers quote.
 func (c *check) clean(text string) string {
 	text = strings.Join(strings.FieldsFunc(text, func(r rune) bool { return r < ' ' || 0x7f <= r && r < 0xa0 }), " ")
-	if user := c.user(); user != "" {
+	if user := c.user(); user != "" && user != c.field("dbname").Value { // which is shown
 		name := regexp.QuoteMeta(user)
 		text = regexp.MustCompile(`(["'“«`+"`"+`]|\buser[ =]|\brole )`+name+`(["'”»`+"`"+`\s.,;:@]|$)`).ReplaceAllString(text, "${1}[username]${2}")
 	}

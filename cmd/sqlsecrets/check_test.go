@@ -220,6 +220,14 @@ var faults = []fault{
 		w.postgres(&pgserver.Server{}, map[string]any{"ssl": true})
 		return dsn("prod/app")
 	}, "tls-secret", exitTLS, `the secret's "ssl" requires TLS`},
+	{"wrong environment variable", func(w *world) []string {
+		w.set("SQLSECRETS_TTL", "soon")
+		return dsn("prod/app")
+	}, "configuration", exitUsage, "SQLSECRETS_TTL"},
+	{"user and database of one name", func(w *world) []string {
+		w.postgres(&pgserver.Server{Databases: []string{"other"}}, map[string]any{"username": "app", "password": password})
+		return dsn("prod/app")
+	}, "wrong-password", exitRejected, "rejected the user"},
 	{"source does not answer", func(w *world) []string {
 		w.aws.Fail(awssmtest.Hang)
 		return dsn("prod/app")

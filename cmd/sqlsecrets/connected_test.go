@@ -51,13 +51,13 @@ func TestConnected(t *testing.T) {
 		{"SQL Server", func(w *world) []string {
 			w.sqlserver(tdsserver.Options{TLS: ca.Server})
 			return dsn("prod/app")
-		}, []string{"NOT verified", "AWSCURRENT version"}},
+		}, []string{"NOT verified", "AWSCURRENT version", "Microsoft SQL Server"}},
 		{"Oracle", func(w *world) []string {
 			s := tnsserver.New(w.t, nil)
 			s.SetPassword(user, password)
 			w.put("prod/app", "oracle", s.Host, s.Port, map[string]any{"dbname": "ORCL"})
 			return dsn("prod/app")
-		}, []string{"none: the connection is NOT encrypted"}},
+		}, []string{"none: the connection is NOT encrypted", "Oracle Database"}},
 		{"rotation under way", func(w *world) []string {
 			s := w.postgres(&pgserver.Server{}, map[string]any{"password": password + "x"})
 			w.aws.PutStage("prod/app", fmt.Sprintf(`{"host":"127.0.0.1","port":%d,"username":%q,"password":%q}`, s.Port, user, password), "AWSPENDING")

@@ -49,10 +49,15 @@ func (f *failure) reason() string {
 	return f.text
 }
 
-// has reports whether the error's text has one of these parts.
+// has reports whether the error's text has one of these parts, without the secret's id, which may
+// be "prod/proxy".
 func (f *failure) has(parts ...string) bool {
+	text := f.text
+	if f.c.id != "" {
+		text = strings.ReplaceAll(text, f.c.id, "")
+	}
 	for _, p := range parts {
-		if strings.Contains(f.text, p) {
+		if strings.Contains(text, p) {
 			return true
 		}
 	}
@@ -206,9 +211,12 @@ var secretCauses = []cause{
 	}, "Give the full ARN, or the name."},
 	{"not-found", exitNoSecret, "", func(f *failure) bool { return errors.Is(f.err, secretcache.ErrNotFound) },
 		func(f *failure) string {
+			if f.c.region == "" {
+				return "the source " + f.c.where() + " has no such secret"
+			}
 			return "there is no such secret in " + f.c.where() + "; the name or the region is wrong"
 		},
-		"Check both, and the account: aws secretsmanager list-secrets --region REGION."},
+		"Check the name, the region and the account: aws secretsmanager list-secrets --region REGION. docs/sources.md has how other sources find a secret."},
 	{"no-version", exitNoSecret, "", func(f *failure) bool { return errors.Is(f.err, secretcache.ErrNoVersion) },
 		func(f *failure) string { return "the secret has no version with the stage " + f.c.plan.Stage },
 		"Store a value in the secret, or check the stage in the data source name."},

@@ -228,6 +228,49 @@ var faults = []fault{
 		w.postgres(&pgserver.Server{Databases: []string{"other"}}, map[string]any{"username": "app", "password": password})
 		return dsn("prod/app")
 	}, "wrong-password", exitRejected, "rejected the user"},
+	{"secret in a file that is not there", func(w *world) []string { return dsn("prod/proxy?source=file:" + w.t.TempDir()) },
+		"not-found", exitNoSecret, "has no such secret"},
+	{"no region", func(w *world) []string {
+		w.set("AWS_REGION", "")
+		return dsn("prod/app")
+	}, "no-region", exitIdentity, "no AWS region"},
+	{"unknown access key", func(w *world) []string {
+		w.aws.Fail(awssmtest.Error(400, "UnrecognizedClientException", "The security token included in the request is invalid."))
+		return dsn("prod/app")
+	}, "wrong-credentials", exitIdentity, "AWS does not accept the credentials"},
+	{"role that may not be assumed", func(w *world) []string {
+		sts := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusForbidden)
+			_, _ = w.Write([]byte(`<ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><Error><Code>AccessDenied</Code>` +
+				`<Message>User: arn:aws:iam::123456789012:user/u is not authorized to perform: sts:AssumeRole on resource: x</Message></Error></ErrorResponse>`))
+		}))
+		w.t.Cleanup(sts.Close)
+		w.set("AWS_ENDPOINT_URL_STS", sts.URL)
+		return dsn("prod/app?roleArn=arn:aws:iam::123456789012:role/app")
+	}, "access-denied-role", exitPermission, "sts:AssumeRole"},
+	{"stage without a version", func(w *world) []string {
+		w.put("prod/app", "postgres", "127.0.0.1", 1, nil)
+		return dsn("prod/app?stage=BLUE")
+	}, "no-version", exitNoSecret, "stage BLUE"},
+	{"secret that is no JSON", func(w *world) []string {
+		w.aws.Put("prod/app", password)
+		return dsn("prod/app?engine=postgres")
+	}, "malformed-secret", exitContent, "not a JSON object"},
+	{"server that requires TLS", func(w *world) []string {
+		w.postgres(&pgserver.Server{Check: func(pgserver.Login) *pgserver.Error {
+			return pgserver.NewError("28000", "ClientAuthentication", "no pg_hba.conf entry for host, no encryption")
+		}}, nil)
+		return dsn("prod/app?sslmode=disable")
+	}, "tls-required", exitTLS, "the server requires TLS"},
+	{"rejected IAM token", func(w *world) []string {
+		ca := testca.New("127.0.0.1")
+		w.postgres(&pgserver.Server{TLS: ca.Server}, nil)
+		return dsn("prod/app?auth=iam&sslrootcert=" + ca.File(w.t))
+	}, "iam-rejected", exitRejected, "rejected the IAM token"},
+	{"Db2, without IBM's driver", func(w *world) []string {
+		w.put("prod/app", "db2", "127.0.0.1", 1, nil)
+		return dsn("prod/app")
+	}, "no-driver", exitUsage, "without IBM's driver"},
 	{"source does not answer", func(w *world) []string {
 		w.aws.Fail(awssmtest.Hang)
 		return dsn("prod/app")

@@ -261,6 +261,10 @@ var faults = []fault{
 			return pgserver.NewError("28000", "ClientAuthentication", "no pg_hba.conf entry for host, no encryption")
 		}}, nil)
 		return dsn("prod/app?sslmode=disable")
+	}, "tls-required", exitTLS, "no rule for this login without TLS"},
+	{"SQL Server that requires TLS", func(w *world) []string {
+		w.sqlserver(tdsserver.Options{TLS: testca.New("127.0.0.1").Server, Force: true})
+		return dsn("prod/app?encrypt=disable")
 	}, "tls-required", exitTLS, "the server requires TLS"},
 	{"rejected IAM token", func(w *world) []string {
 		ca := testca.New("127.0.0.1")

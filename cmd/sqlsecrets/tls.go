@@ -44,7 +44,7 @@ func (c *check) rule() string {
 	case c.plan.IAM:
 		rule = "by auth=iam"
 	default:
-		rule = "the data source name does not say more: docs/tls.md"
+		rule = "nothing asks for more: docs/tls.md"
 	}
 	return rule
 }

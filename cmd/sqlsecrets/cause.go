@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"net"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -93,10 +94,10 @@ func fixed(text string) func(*failure) string { return func(*failure) string { r
 var causes = map[string][]cause{
 	stepDSN:    dsnCauses,
 	stepSource: sourceCauses,
-	stepSecret: append(identityCauses, secretCauses...),
+	stepSecret: slices.Concat(identityCauses, secretCauses),
 	stepFields: fieldCauses,
 	stepName:   networkCauses,
-	stepTCP:    append(append(append([]cause{}, tlsCauses...), loginCauses...), networkCauses...),
+	stepTCP:    slices.Concat(tlsCauses, loginCauses, networkCauses),
 }
 
 // diagnose returns the cause of a failure.
@@ -287,7 +288,12 @@ var tlsCauses = []cause{
 		fixed("the server has no TLS, and the data source name requires it"), "Turn TLS on at the server, or check that host and port are the database's."},
 	{"tls-required", exitTLS, stepTLS, func(f *failure) bool {
 		return f.has("requires encryption, and", "the server requires it, and", "the server may require it, and", "require_secure_transport", "requires TLS")
-	}, fixed("the server requires TLS, and the data source name turns it off"), "Leave that parameter out."},
+	}, func(f *failure) string {
+		if f.has("the server may require it") {
+			return "the server has no rule for this login without TLS (pg_hba.conf), and the data source name turns TLS off"
+		}
+		return "the server requires TLS, and the data source name turns it off"
+	}, "Leave that parameter out."},
 	{"tls", exitTLS, stepTLS, func(f *failure) bool { return f.has("tls: ", "x509: ", "TLS Handshake", "TLS with ") },
 		func(f *failure) string { return "TLS with the server fails: " + f.reason() }, "docs/tls.md has what each parameter asks for."},
 }

@@ -129,13 +129,14 @@ func verification(c *tls.Config) string {
 	return "NOT verified"
 }
 
-// last returns the last dial and the last handshake, or nil, and whether any dial succeeded.
+// last returns the last dial that succeeded, or the last of all, and the last handshake, or nil.
+// reached says whether a dial succeeded.
 func (o *observer) last() (d *dial, h *handshake, reached bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for _, one := range o.dials {
-		if d = &one; one.err == nil {
-			reached = true
+	for i := range o.dials {
+		if one := &o.dials[i]; one.err == nil || !reached {
+			d, reached = one, reached || one.err == nil
 		}
 	}
 	if n := len(o.handshakes); n > 0 {

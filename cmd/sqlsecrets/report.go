@@ -36,7 +36,6 @@ type result struct {
 	Steps     []step        `json:"steps"`
 }
 
-// add adds a step. A step that is reached after the one that a failure belongs to has the failure.
 func (r *result) add(s step) { r.Steps = append(r.Steps, s) }
 
 // fail sets the cause.

@@ -214,6 +214,11 @@ func (c *AnyConnector) choose(ctx context.Context) (*Connector, error) {
 		}
 		return nil, err
 	}
+	return c.called(name)
+}
+
+// called returns the connector of the engine that the secret names, in lower case.
+func (c *AnyConnector) called(name string) (*Connector, error) {
 	i := c.driver.named(name)
 	if i < 0 {
 		what := `key "engine" names none of`

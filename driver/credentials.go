@@ -40,13 +40,21 @@ type place struct {
 // neither says is the engine's default. With token, a token takes the place of the password,
 // which is not read.
 func parseSecret(s *secretcache.Secret, d *dataSource, info *Info, token bool) (*target, error) {
-	j := decodeSecret(s)
+	t, err := decodeSecret(s).target(s, d, info, token)
+	if err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// target is parseSecret. With an error it returns as much as the secret says.
+func (j *secretJSON) target(s *secretcache.Secret, d *dataSource, info *Info, token bool) (*target, error) {
+	t := &target{secret: s, place: d.place}
 	if d.engine == "" {
 		if engine := j.text("engine"); engine != "" && !info.Accepts(strings.ToLower(engine)) {
-			return nil, otherEngine(engine, info)
+			return t, otherEngine(engine, info)
 		}
 	}
-	t := &target{secret: s, place: d.place}
 	if t.host == "" {
 		t.host = j.host(d.fields.host, info)
 	}
@@ -70,7 +78,7 @@ func parseSecret(s *secretcache.Secret, d *dataSource, info *Info, token bool) (
 	}
 	t.keys = j.keys(info.Keys)
 	if j.err != nil {
-		return nil, malformed(j.err)
+		return t, malformed(j.err)
 	}
 	t.address = t.place.address()
 	return t, nil
@@ -248,6 +256,7 @@ func (j *secretJSON) host(key string, info *Info) string {
 	}
 	if err != nil {
 		j.fail("key %q: %w", key, err)
+		return ""
 	}
 	return host
 }
@@ -281,6 +290,7 @@ func (j *secretJSON) database(key string, info *Info) string {
 	if strings.ContainsAny(v, "?#&;/") {
 		// As AWS's JDBC library does: what would be parameters in a URL is hardly a name.
 		j.fail(`key %q holds one of "?#&;/"; if it is the database's name, give it as "dbname" in the data source name`, key)
+		return ""
 	}
 	if v = cmp.Or(v, info.Database); v == "" && info.DatabaseRequired {
 		j.fail(`key %q is missing; give it, or "dbname" in the data source name`, key)

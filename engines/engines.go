@@ -48,7 +48,7 @@ var (
 // and a client of its own. A cache is made at its first use; an environment variable or a
 // source that cannot be used is an error, and the next call tries again.
 func Cache(loc driver.Location) (*secretcache.Cache, error) {
-	loc.Source = cmp.Or(loc.Source, os.Getenv(EnvSource), SourceAWS)
+	loc.Source = SourceOf(loc)
 	mu.Lock()
 	defer mu.Unlock()
 	if c := caches[loc]; c != nil {

@@ -15,6 +15,7 @@ var statements = map[string]statement{
 	"SELECT 40 + 2":         fixed("", 42),
 	`SELECT 42 AS "answer"`: fixed("answer", 42),
 	"SELECT @@SPID":         {"", func(c *conn) any { return int(c.spid) }},
+	"SELECT @@VERSION":      fixed("", "Microsoft SQL Server, a stand-in"),
 	"SELECT SUSER_SNAME()":  {"", func(c *conn) any { return c.user }},
 	"SELECT DB_NAME()":      {"", func(c *conn) any { return c.current }},
 	"SET NOCOUNT ON":        {},

@@ -10,11 +10,13 @@ import (
 // statements are all that the server knows, by their exact text but for space around it.
 // They are what the tests send, and go-ora when it has logged in. Each answers one value.
 var statements = map[string]func(s *session) *result{
-	"SELECT 1 FROM DUAL":              number("1", 1),
-	"SELECT 40 + 2 FROM DUAL":         number("40+2", 42),
-	`SELECT 42 AS "answer" FROM DUAL`: number("answer", 42),
-	"SELECT USER FROM DUAL":           func(s *session) *result { return text("USER", s.user) },
-	"SELECT DBTIMEZONE FROM DUAL":     func(*session) *result { return text("DBTIMEZONE", "+00:00") },
+	"SELECT 1 FROM DUAL":                            number("1", 1),
+	"SELECT 40 + 2 FROM DUAL":                       number("40+2", 42),
+	`SELECT 42 AS "answer" FROM DUAL`:               number("answer", 42),
+	"SELECT banner FROM v$version WHERE ROWNUM = 1": func(*session) *result { return text("BANNER", "Oracle Database, a stand-in") },
+
+	"SELECT USER FROM DUAL":       func(s *session) *result { return text("USER", s.user) },
+	"SELECT DBTIMEZONE FROM DUAL": func(*session) *result { return text("DBTIMEZONE", "+00:00") },
 	"SELECT SYSTIMESTAMP FROM DUAL": func(*session) *result {
 		return &result{column: "SYSTIMESTAMP", kind: typeTimestampTZ, value: encodeTime(time.Now().UTC())}
 	},

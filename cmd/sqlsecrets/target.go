@@ -1,0 +1,106 @@
+package main
+
+import (
+	sqldriver "database/sql/driver"
+	"errors"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/sqlsecrets/sqlsecrets/driver"
+	"github.com/sqlsecrets/sqlsecrets/engines"
+	"github.com/sqlsecrets/sqlsecrets/secretcache"
+)
+
+// anyDriver is the driver that takes the engine from the data source name or the secret.
+const anyDriver = "secretsmanager"
+
+// A connector is a *driver.Connector or a *driver.AnyConnector.
+type connector interface {
+	sqldriver.Connector
+	Explain(s *secretcache.Secret) (driver.Explanation, error)
+}
+
+// A target is what the arguments of check name: what a program gives to sql.Open.
+type target struct {
+	driver string // "secretsmanager", or "secretsmanager-postgres" and the like
+	dsn    string
+}
+
+var errArguments = errors.New("give one data source name, in quotation marks of the shell, and before it, if you like, the driver's name")
+
+// parseTarget reads the arguments: a data source name, which may follow the name of its driver, as
+// a second argument or in the same, as "secretsmanager-postgres prod/app" in a log.
+func parseTarget(driverFlag string, args []string) (target, error) {
+	t := target{driver: driverFlag}
+	switch {
+	case len(args) == 2 && t.driver == "":
+		t.driver, t.dsn = args[0], args[1]
+	case len(args) == 1:
+		t.dsn = args[0]
+	default:
+		return t, errArguments
+	}
+	if name, rest, ok := cutDriver(t.dsn); ok && (t.driver == "" || t.driver == name) {
+		t.driver, t.dsn = name, rest
+	}
+	return t, nil
+}
+
+var driverPrefix = regexp.MustCompile(`^(secretsmanager(?:-[a-z0-9]+)?)(?:://|:| +)`)
+
+// cutDriver cuts a driver's name off a data source name.
+func cutDriver(dsn string) (name, rest string, ok bool) {
+	m := driverPrefix.FindStringSubmatch(dsn)
+	if m == nil {
+		return "", dsn, false
+	}
+	return m[1], strings.TrimPrefix(dsn, m[0]), true
+}
+
+// engine returns the engine of a driver's name; all is true if it is the driver of all.
+func (t target) engine(known []driver.Engine) (e driver.Engine, all bool, err error) {
+	name := strings.TrimPrefix(t.driver, anyDriver+"-")
+	if name == "" || name == anyDriver {
+		return nil, true, nil
+	}
+	i := slices.IndexFunc(known, func(e driver.Engine) bool { return e.Info().Name == name })
+	if i < 0 {
+		var names []string
+		for _, e := range known {
+			names = append(names, anyDriver+"-"+e.Info().Name)
+		}
+		return nil, false, errors.New("the driver is none of " + anyDriver + ", " + strings.Join(names, ", ") +
+			"; one with a name of your own is one of these, too")
+	}
+	return known[i], false, nil
+}
+
+// connector returns what sql.Open would make of the target.
+func (t target) connector(known []driver.Engine, opts *driver.Options) (connector, error) {
+	e, all, err := t.engine(known)
+	if err != nil {
+		return nil, err
+	}
+	if all {
+		c, err := driver.NewAnyDriver(anyDriver, known, engines.Options(opts)).NewConnector(t.dsn)
+		if err != nil {
+			return nil, err
+		}
+		return c, nil
+	}
+	c, err := driver.NewConnector(e, t.dsn, engines.Options(opts))
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// What a database's own URL or connection string looks like. An id of a secret has none of it.
+var databaseURL = regexp.MustCompile(`(?i)^[^?]*://|^[^?/]*:[^?]*@|(password|passwd|pwd) *=`)
+
+// isDatabaseURL reports whether a data source name that does not parse may be a database's own,
+// with a password.
+func isDatabaseURL(dsn string) bool {
+	return !strings.HasPrefix(dsn, "jdbc-secretsmanager:") && databaseURL.MatchString(dsn)
+}

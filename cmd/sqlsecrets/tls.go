@@ -1,0 +1,111 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Parameters about TLS, and those of them whose values are words and no paths or passphrases.
+var (
+	aboutTLS = regexp.MustCompile(`(?i)ssl|tls|encrypt|cert|wallet|security|^protocol$`)
+	wordsTLS = regexp.MustCompile(`(?i)^(sslmode|tls|encrypt|trustservercertificate|ssl|ssl.?verify|protocol|security|tlsmin|sslnegotiation)$`)
+)
+
+// tlsParams returns what the data source name says of TLS.
+func (c *check) tlsParams() (list []string) {
+	for _, name := range slices.Sorted(maps.Keys(c.plan.Params)) {
+		switch {
+		case !aboutTLS.MatchString(name):
+		case wordsTLS.MatchString(name):
+			list = append(list, name+"="+c.plan.Params[name])
+		default:
+			list = append(list, name)
+		}
+	}
+	return list
+}
+
+// rule says what asks for TLS.
+func (c *check) rule() string {
+	rule := strings.Join(c.tlsParams(), ", ")
+	switch {
+	case rule != "":
+		rule = "by " + rule + " in the data source name"
+	case c.plan.Encrypt:
+		rule = `by the secret's "ssl"`
+	case c.plan.IAM:
+		rule = "by auth=iam"
+	default:
+		rule = "nothing asks for more: docs/tls.md"
+	}
+	return rule
+}
+
+// showTLS says what is known of TLS on the connection.
+func (c *check) showTLS(context.Context) (string, error) {
+	if c.failed != nil && c.because.at == stepTLS {
+		return rejectedCertificate(c.failed.err), c.failed.err
+	}
+	_, h, _ := c.watch.last()
+	switch {
+	case h != nil:
+		return describeTLS(h) + " (" + c.rule() + ")", nil
+	case c.plan.TLSOff:
+		return "off (" + c.rule() + ")", nil
+	case c.failed != nil && c.because.exit != exitRejected && c.because.code != "no-database": // nobody saw the login
+		return "not known", errUnknown
+	case c.plan.Engine == "db2":
+		return "not known for this engine", errUnknown
+	}
+	return "none: the connection is NOT encrypted (" + c.rule() + ")", nil
+}
+
+func describeTLS(h *handshake) string {
+	text := tls.VersionName(h.state.Version) + ", " + h.verified
+	if len(h.state.PeerCertificates) == 0 {
+		return text
+	}
+	leaf := h.state.PeerCertificates[0]
+	text += "; " + describeCertificate(leaf)
+	if left := time.Until(leaf.NotAfter); left < 14*24*time.Hour {
+		text += fmt.Sprintf(", in %d days", int(left.Hours()/24))
+	}
+	for i, other := range h.state.PeerCertificates[1:] {
+		if i == 0 {
+			text += "; sent with it"
+		}
+		text += fmt.Sprintf(" %q", other.Subject.String())
+	}
+	return text
+}
+
+// describeCertificate names a certificate, its authority and its end.
+func describeCertificate(c *x509.Certificate) string {
+	names := c.DNSNames
+	for _, ip := range c.IPAddresses {
+		names = append(slices.Clone(names), ip.String())
+	}
+	const most = 5
+	if len(names) > most {
+		names = append(slices.Clone(names[:most]), "…")
+	}
+	return fmt.Sprintf("certificate %q for %s, issued by %q, valid until %s",
+		c.Subject.String(), strings.Join(names, ", "), c.Issuer.String(), c.NotAfter.UTC().Format(time.DateOnly))
+}
+
+// rejectedCertificate describes the certificate that did not pass verification, or returns "".
+func rejectedCertificate(err error) string {
+	var e *tls.CertificateVerificationError
+	if errors.As(err, &e) && len(e.UnverifiedCertificates) > 0 {
+		return describeCertificate(e.UnverifiedCertificates[0])
+	}
+	return ""
+}

@@ -28,7 +28,7 @@ func text(t *testing.T, name string) string {
 // sentence, and they exist.
 func TestSecurityNamesTestsThatExist(t *testing.T) {
 	doc := text(t, "SECURITY.md")
-	link := regexp.MustCompile("\\[([^\\]]*)\\]\\(([^)]*_test\\.go)\\)")
+	link := regexp.MustCompile(`\[([^\]]*)\]\(([^)]*_test\.go)\)`)
 	named := 0
 	for line := range strings.Lines(doc) {
 		test := ""

@@ -1,7 +1,7 @@
 # Shortcuts for people. The README's commands and .ci/run do not need make.
 .PHONY: help test race sizes quickstart bench fuzz lint ci
 
-MODULES := . examples examples/libpq integration bench
+MODULES := $(shell .ci/modules)
 FUZZTIME ?= 30s
 
 help: ## this list
@@ -19,8 +19,8 @@ sizes: ## how large programs are, what they link, and their go.sum
 quickstart: ## the main job, in one process
 	@go -C examples run ./quickstart
 
-bench: ## everything beside its peers: an hour; it writes docs/benchmarks.md
-	@go -C bench run .
+bench: ## benchmarks of all modules
+	@for m in $(MODULES); do go -C $$m test -run '^$$' -bench . ./... || exit; done
 
 fuzz: ## every fuzz target for FUZZTIME
 	@.ci/fuzz $(FUZZTIME)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
@@ -118,4 +119,32 @@ func ExampleOptions_checkLocation() {
 	_, err := driver.NewConnector(newEngine("postgres", nil), "prod/app?source=file:/etc/secrets", options)
 	fmt.Println(err)
 	// Output: parse data source name: bad data source name: this program takes no region, endpoint, source, profile, roleArn or externalId
+}
+
+// An onlyHosts is an engine that connects to no host but these.
+type onlyHosts struct {
+	*engine // the vendor's, such as pgxv5.Engine; all its methods count, so do not embed the interface
+	hosts   []string
+}
+
+func (e onlyHosts) Prepare(ep driver.Endpoint) (driver.Login, error) {
+	if !slices.Contains(e.hosts, ep.Host) {
+		return nil, errors.New("this program does not connect to that host")
+	}
+	return e.engine.Prepare(ep)
+}
+
+// A program refuses hosts that it does not know, whether a data source name or a secret names them:
+// Prepare gets the host before anything is sent there.
+func ExampleEngine_hosts() {
+	secrets := secretcache.New(newStore(credentials("app", "pw1")), nil)
+	engine := onlyHosts{newEngine("postgres", newDatabase("app", "pw1")), []string{"db.example.com"}}
+	connector, err := driver.NewConnector(engine, "prod/app?host=elsewhere.example.com", &driver.Options{Secrets: secrets})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	_, err = connector.Connect(context.Background())
+	fmt.Println(err)
+	// Output: connect with secret "prod/app" (version v1): this program does not connect to that host
 }

@@ -1,0 +1,91 @@
+package integration_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"os"
+	osexec "os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/sqlsecrets/sqlsecrets/integration/internal/testdb"
+	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm/awssmtest"
+)
+
+// buildExamples builds programs of a module and returns the directory that they are in.
+func buildExamples(t *testing.T, module string, names ...string) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	args := []string{"build", "-o", dir + string(filepath.Separator)}
+	for _, name := range names {
+		args = append(args, "./"+name)
+	}
+	cmd := osexec.CommandContext(t.Context(), "go", args...)
+	cmd.Dir = module
+	cmd.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	return dir
+}
+
+// example returns a command that has the Secrets Manager.
+func (v *env) example(ctx context.Context, path string, args ...string) *osexec.Cmd {
+	cmd := osexec.CommandContext(ctx, path, args...)
+	cmd.Env = append(os.Environ(), "AWS_ENDPOINT_URL_SECRETS_MANAGER="+v.sm.URL(), "AWS_REGION="+awssmtest.Region)
+	return cmd
+}
+
+// newExampleEnv's DSN is what an example gets.
+func newExampleEnv(t *testing.T) (v *env, dsn string) {
+	t.Helper()
+	v = newEnv(t, engineNamed("postgres"), testdb.Options{})
+	return v, v.id + "?sslmode=disable"
+}
+
+// crossed fails the test if no login but the rotation functions' own was rejected. Each of them
+// tries once whether it has set the password before.
+func (v *env) crossed(t *testing.T, rotations int) {
+	t.Helper()
+	if v.RejectedLogins(v.user) <= rotations {
+		t.Error("no login was rejected: the program did not cross the rotation")
+	}
+}
+
+// lockTable locks a table until the func is called.
+func (v *env) lockTable(t *testing.T, table, mode string) (unlock func()) {
+	t.Helper()
+	tx, err := v.Admin().BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.ExecContext(t.Context(), "LOCK TABLE "+table+" IN "+mode+" MODE"); err != nil {
+		_ = tx.Rollback()
+		t.Fatal(err)
+	}
+	return func() {
+		if err := tx.Rollback(); err != nil && !errors.Is(err, sql.ErrTxDone) {
+			t.Error(err)
+		}
+	}
+}
+
+// waitBlocked waits until a session of the user waits for a lock.
+func (v *env) waitBlocked(t *testing.T) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		var blocked bool
+		row := v.Admin().QueryRowContext(t.Context(), "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE usename = $1 AND wait_event_type = 'Lock')", v.user)
+		if err := row.Scan(&blocked); err != nil {
+			t.Fatal(err)
+		}
+		if blocked {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatal("no session waits for the lock")
+		}
+	}
+}

@@ -1,7 +1,7 @@
 # Shortcuts for people. The README's commands and .ci/run do not need make.
 .PHONY: help test race sizes quickstart bench fuzz lint ci
 
-MODULES := . examples examples/libpq integration
+MODULES := . examples examples/libpq examples/libraries integration
 FUZZTIME ?= 30s
 
 help: ## this list

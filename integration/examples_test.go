@@ -1,9 +1,12 @@
 package integration_test
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"os"
 	osexec "os/exec"
 	"path/filepath"
@@ -51,6 +54,50 @@ func (v *env) crossed(t *testing.T, rotations int) {
 	t.Helper()
 	if v.RejectedLogins(v.user) <= rotations {
 		t.Error("no login was rejected: the program did not cross the rotation")
+	}
+}
+
+// Each of these programs stores orders in all phases of a rotation, and none fails.
+func TestExamplesWithLibraries(t *testing.T) {
+	names := []string{"sqlx"}
+	dir := buildExamples(t, "../examples/libraries", names...)
+	for _, name := range names {
+		t.Run(name, func(t *testing.T) {
+			v, dsn := newExampleEnv(t)
+			cmd := v.example(t.Context(), filepath.Join(dir, name), "-lifetime", "1ms", dsn)
+			var stderr bytes.Buffer
+			cmd.Stderr = &stderr
+			in, err := cmd.StdinPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			out, err := cmd.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			lines := bufio.NewScanner(out)
+			n := 0
+			order := func(step string) {
+				n++
+				fmt.Fprintln(in, "tea")
+				if want := fmt.Sprintf("tea: %d", n); !lines.Scan() || lines.Text() != want {
+					t.Errorf("before %s it prints %q, want %q", step, lines.Text(), want)
+				}
+			}
+			order("the rotation")
+			if err := v.rotate(t.Context(), order); err != nil {
+				t.Error(err)
+			}
+			order("the end")
+			_ = in.Close()
+			if err := cmd.Wait(); err != nil {
+				t.Fatalf("%v\n%s", err, stderr.String())
+			}
+			v.crossed(t, 1)
+		})
 	}
 }
 

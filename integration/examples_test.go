@@ -59,7 +59,7 @@ func (v *env) crossed(t *testing.T, rotations int) {
 
 // Each of these programs stores orders in all phases of a rotation, and none fails.
 func TestExamplesWithLibraries(t *testing.T) {
-	names := []string{"sqlx", "gorm", "bun"}
+	names := []string{"sqlx", "gorm", "bun", "sqlc"}
 	dir := buildExamples(t, "../examples/libraries", names...)
 	for _, name := range names {
 		t.Run(name, func(t *testing.T) {

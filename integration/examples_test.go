@@ -101,6 +101,51 @@ func TestExamplesWithLibraries(t *testing.T) {
 	}
 }
 
+// Migrations run at each moment of a rotation, and one that is under way goes on.
+func TestExamplesOfMigrations(t *testing.T) {
+	names := []string{"goose"}
+	dir := buildExamples(t, "../examples/libraries", names...)
+	for _, name := range names {
+		t.Run(name, func(t *testing.T) {
+			v, dsn := newExampleEnv(t)
+			run := func(direction, want string) error {
+				out, err := v.example(t.Context(), filepath.Join(dir, name), direction, dsn).CombinedOutput()
+				if err == nil && string(out) != want {
+					err = errors.New("want " + want)
+				}
+				if err != nil {
+					return fmt.Errorf("%s %s: %w, output: %s", name, direction, err, out)
+				}
+				return nil
+			}
+			mustRun := func(string) {
+				if err := errors.Join(run("up", "version 2\n"), run("down", "version 0\n")); err != nil {
+					t.Error(err)
+				}
+			}
+			if err := v.rotate(t.Context(), mustRun); err != nil {
+				t.Fatal(err)
+			}
+			v.crossed(t, 1)
+
+			if err := run("up", "version 2\n"); err != nil {
+				t.Fatal(err)
+			}
+			unlock := v.lockTable(t, name+"_orders", "ACCESS SHARE")
+			done := make(chan error, 1)
+			go func() { done <- run("down", "version 0\n") }()
+			v.waitBlocked(t)
+			if err := v.rotate(t.Context(), noPause); err != nil {
+				t.Error(err)
+			}
+			unlock()
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 // lockTable locks a table until the func is called.
 func (v *env) lockTable(t *testing.T, table, mode string) (unlock func()) {
 	t.Helper()

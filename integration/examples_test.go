@@ -103,7 +103,7 @@ func TestExamplesWithLibraries(t *testing.T) {
 
 // Migrations run at each moment of a rotation, and one that is under way goes on.
 func TestExamplesOfMigrations(t *testing.T) {
-	names := []string{"goose"}
+	names := []string{"goose", "migrate"}
 	dir := buildExamples(t, "../examples/libraries", names...)
 	for _, name := range names {
 		t.Run(name, func(t *testing.T) {

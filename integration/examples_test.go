@@ -5,11 +5,14 @@ import (
 	"bytes"
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	osexec "os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -59,7 +62,7 @@ func (v *env) crossed(t *testing.T, rotations int) {
 
 // Each of these programs stores orders in all phases of a rotation, and none fails.
 func TestExamplesWithLibraries(t *testing.T) {
-	names := []string{"sqlx", "gorm", "bun", "sqlc"}
+	names := []string{"sqlx", "gorm", "bun", "sqlc", "otelsql"}
 	dir := buildExamples(t, "../examples/libraries", names...)
 	for _, name := range names {
 		t.Run(name, func(t *testing.T) {
@@ -97,7 +100,51 @@ func TestExamplesWithLibraries(t *testing.T) {
 				t.Fatalf("%v\n%s", err, stderr.String())
 			}
 			v.crossed(t, 1)
+			if name == "otelsql" {
+				rejectionIsInASpan(t, &stderr)
+			}
 		})
+	}
+}
+
+// rejectionIsInASpan reads the spans of examples/libraries/otelsql: one of a new connection tells of a
+// rejected login and the refresh that followed, and none has failed.
+func rejectionIsInASpan(t *testing.T, spans io.Reader) {
+	t.Helper()
+	found := false
+	for d := json.NewDecoder(spans); ; {
+		var span struct {
+			Name   string
+			Status struct{ Code string }
+			Events []struct {
+				Name       string
+				Attributes []struct {
+					Key   string
+					Value struct{ Value any }
+				}
+			}
+		}
+		if err := d.Decode(&span); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatalf("the spans: %v", err)
+		}
+		if span.Status.Code == "Error" {
+			t.Errorf("span %s has failed", span.Name)
+		}
+		var story []string
+		for _, e := range span.Events {
+			story = append(story, e.Name)
+			for _, a := range e.Attributes {
+				if a.Key == "rejected" && a.Value.Value == true {
+					story = append(story, "rejected")
+				}
+			}
+		}
+		found = found || span.Name == "sql.connector.connect" && strings.HasPrefix(strings.Join(story, " "), "login rejected refresh")
+	}
+	if !found {
+		t.Error("no span of a new connection tells of a rejected login and a refresh")
 	}
 }
 

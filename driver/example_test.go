@@ -5,10 +5,12 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"log"
 	"log/slog"
 	"os"
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
+	"github.com/sqlsecrets/sqlsecrets/engines"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
@@ -118,4 +120,70 @@ func ExampleOptions_checkLocation() {
 	_, err := driver.NewConnector(newEngine("postgres", nil), "prod/app?source=file:/etc/secrets", options)
 	fmt.Println(err)
 	// Output: parse data source name: bad data source name: this program takes no region, endpoint, source, profile, roleArn or externalId
+}
+
+// An engine of a third party gets a driver for sql.Open.
+func ExampleRegister() {
+	var engine driver.Engine // the third party's
+	driver.Register("secretsmanager-cockroach", engine, engines.Options(nil))
+	db, err := sql.Open("secretsmanager-cockroach", "prod/app")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer db.Close()
+}
+
+// One driver for the engines that a program has. The secret says which is meant.
+func ExampleNewAnyDriver() {
+	source := secretcache.SourceFunc(func(_ context.Context, id, _ string) (*secretcache.Secret, error) {
+		return secretcache.NewSecret(secretcache.Value{ID: id, VersionID: "v1",
+			String: `{"engine":"mysql","host":"db.example.com","username":"app","password":"correct horse"}`}), nil
+	})
+	database := newDatabase("app", "correct horse")
+	d := driver.NewAnyDriver("secretsmanager", []driver.Engine{newEngine("postgres", database), newEngine("mysql", database)},
+		&driver.Options{Secrets: secretcache.New(source, nil)})
+
+	connector, err := d.NewConnector("prod/app")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	db := sql.OpenDB(connector)
+	defer db.Close()
+	fmt.Println(db.PingContext(context.Background()), connector.Status().Address)
+	// Output: <nil> db.example.com:3306
+}
+
+// A health page shows which version is in use. It calls neither the database nor the source.
+func ExampleConnector_Status() {
+	source := secretcache.SourceFunc(func(_ context.Context, id, _ string) (*secretcache.Secret, error) {
+		return secretcache.NewSecret(secretcache.Value{ID: id, VersionID: "v1",
+			String: `{"host":"db.example.com","username":"app","password":"correct horse"}`}), nil
+	})
+	connector, err := driver.NewConnector(newEngine("postgres", newDatabase("app", "correct horse")), "prod/app",
+		&driver.Options{Secrets: secretcache.New(source, nil)})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	s := connector.Status()
+	fmt.Printf("%s: version %q, accepted: %t\n", s.SecretID, s.Version, !s.Accepted.IsZero())
+	if _, err := connector.Connect(context.Background()); err != nil {
+		fmt.Println(err)
+	}
+	s = connector.Status()
+	fmt.Printf("%s: version %q (%s) at %s, accepted: %t\n", s.SecretID, s.Version, s.From, s.Address, !s.Accepted.IsZero())
+	// Output:
+	// prod/app: version "", accepted: false
+	// prod/app: version "v1" (AWSCURRENT) at db.example.com:5432, accepted: true
+}
+
+// A password shows itself to nobody but who asks for it.
+func ExampleNewPassword() {
+	password := driver.NewPassword("correct horse")
+	fmt.Printf("%v %+v\n", password, struct{ Password driver.Password }{password})
+	fmt.Println(password.Reveal())
+	// Output:
+	// [redacted] {Password:[redacted]}
+	// correct horse
 }

@@ -10,7 +10,6 @@ import (
 	"os"
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
-	"github.com/sqlsecrets/sqlsecrets/engines"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
@@ -122,10 +121,12 @@ func ExampleOptions_checkLocation() {
 	// Output: parse data source name: bad data source name: this program takes no region, endpoint, source, profile, roleArn or externalId
 }
 
-// An engine of a third party gets a driver for sql.Open.
+// An engine of a third party gets a driver for sql.Open, with a source of secrets. engines.Options
+// gives it the process's default caches.
 func ExampleRegister() {
 	var engine driver.Engine // the third party's
-	driver.Register("secretsmanager-cockroach", engine, engines.Options(nil))
+	cache := secretcache.New(secretcache.SourceFunc(nil), nil)
+	driver.Register("secretsmanager-cockroach", engine, &driver.Options{Secrets: cache})
 	db, err := sql.Open("secretsmanager-cockroach", "prod/app")
 	if err != nil {
 		log.Fatal(err)

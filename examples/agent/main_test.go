@@ -106,10 +106,10 @@ func startPostgres(t *testing.T) *postgres {
 	return p
 }
 
-func (server *postgres) serve(c net.Conn) error {
-	p := pgproto3.NewBackend(c, c)
+func (p *postgres) serve(c net.Conn) error {
+	b := pgproto3.NewBackend(c, c)
 	for started := false; !started; {
-		m, err := p.ReceiveStartupMessage()
+		m, err := b.ReceiveStartupMessage()
 		if err != nil {
 			return err
 		}
@@ -121,43 +121,43 @@ func (server *postgres) serve(c net.Conn) error {
 		}
 		started = true
 	}
-	p.Send(&pgproto3.AuthenticationCleartextPassword{})
-	if err := p.Flush(); err != nil {
+	b.Send(&pgproto3.AuthenticationCleartextPassword{})
+	if err := b.Flush(); err != nil {
 		return err
 	}
-	if err := p.SetAuthType(pgproto3.AuthTypeCleartextPassword); err != nil {
+	if err := b.SetAuthType(pgproto3.AuthTypeCleartextPassword); err != nil {
 		return err
 	}
-	m, err := p.Receive()
+	m, err := b.Receive()
 	if err != nil {
 		return err
 	}
-	if pw, ok := m.(*pgproto3.PasswordMessage); !ok || pw.Password != server.password() {
-		p.Send(&pgproto3.ErrorResponse{Severity: "FATAL", Code: "28P01", Message: "password authentication failed"})
-		return p.Flush()
+	if pw, ok := m.(*pgproto3.PasswordMessage); !ok || pw.Password != p.password() {
+		b.Send(&pgproto3.ErrorResponse{Severity: "FATAL", Code: "28P01", Message: "password authentication failed"})
+		return b.Flush()
 	}
-	p.Send(&pgproto3.AuthenticationOk{})
-	p.Send(&pgproto3.ParameterStatus{Name: "standard_conforming_strings", Value: "on"})
-	p.Send(&pgproto3.ParameterStatus{Name: "client_encoding", Value: "UTF8"})
-	p.Send(&pgproto3.ReadyForQuery{TxStatus: 'I'})
+	b.Send(&pgproto3.AuthenticationOk{})
+	b.Send(&pgproto3.ParameterStatus{Name: "standard_conforming_strings", Value: "on"})
+	b.Send(&pgproto3.ParameterStatus{Name: "client_encoding", Value: "UTF8"})
+	b.Send(&pgproto3.ReadyForQuery{TxStatus: 'I'})
 	for {
-		if err := p.Flush(); err != nil {
+		if err := b.Flush(); err != nil {
 			return err
 		}
-		m, err := p.Receive()
+		m, err := b.Receive()
 		if err != nil {
 			return err
 		}
 		switch m := m.(type) {
 		case *pgproto3.Query:
 			if strings.HasPrefix(m.String, "SELECT current_user") {
-				p.Send(&pgproto3.RowDescription{Fields: []pgproto3.FieldDescription{
+				b.Send(&pgproto3.RowDescription{Fields: []pgproto3.FieldDescription{
 					{Name: []byte("current_user"), DataTypeOID: 25, DataTypeSize: -1, TypeModifier: -1},
 					{Name: []byte("current_database"), DataTypeOID: 25, DataTypeSize: -1, TypeModifier: -1}}})
-				p.Send(&pgproto3.DataRow{Values: [][]byte{[]byte("app_user"), []byte("app")}})
+				b.Send(&pgproto3.DataRow{Values: [][]byte{[]byte("app_user"), []byte("app")}})
 			}
-			p.Send(&pgproto3.CommandComplete{CommandTag: []byte("SELECT 1")})
-			p.Send(&pgproto3.ReadyForQuery{TxStatus: 'I'})
+			b.Send(&pgproto3.CommandComplete{CommandTag: []byte("SELECT 1")})
+			b.Send(&pgproto3.ReadyForQuery{TxStatus: 'I'})
 		case *pgproto3.Terminate:
 			return nil
 		}

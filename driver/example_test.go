@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"log"
 	"log/slog"
 	"os"
 	"slices"
@@ -147,4 +148,72 @@ func ExampleEngine_hosts() {
 	_, err = connector.Connect(context.Background())
 	fmt.Println(err)
 	// Output: connect with secret "prod/app" (version v1): this program does not connect to that host
+}
+
+// An engine of a third party gets a driver for sql.Open, with a source of secrets. engines.Options
+// gives it the process's default caches.
+func ExampleRegister() {
+	var engine driver.Engine // the third party's
+	cache := secretcache.New(secretcache.SourceFunc(nil), nil)
+	driver.Register("secretsmanager-cockroach", engine, &driver.Options{Secrets: cache})
+	db, err := sql.Open("secretsmanager-cockroach", "prod/app")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer db.Close()
+}
+
+// One driver for the engines that a program has. The secret says which is meant.
+func ExampleNewAnyDriver() {
+	source := secretcache.SourceFunc(func(_ context.Context, id, _ string) (*secretcache.Secret, error) {
+		return secretcache.NewSecret(secretcache.Value{ID: id, VersionID: "v1",
+			String: `{"engine":"mysql","host":"db.example.com","username":"app","password":"correct horse"}`}), nil
+	})
+	database := newDatabase("app", "correct horse")
+	d := driver.NewAnyDriver("secretsmanager", []driver.Engine{newEngine("postgres", database), newEngine("mysql", database)},
+		&driver.Options{Secrets: secretcache.New(source, nil)})
+
+	connector, err := d.NewConnector("prod/app")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	db := sql.OpenDB(connector)
+	defer db.Close()
+	fmt.Println(db.PingContext(context.Background()), connector.Status().Address)
+	// Output: <nil> db.example.com:3306
+}
+
+// A health page shows which version is in use. It calls neither the database nor the source.
+func ExampleConnector_Status() {
+	source := secretcache.SourceFunc(func(_ context.Context, id, _ string) (*secretcache.Secret, error) {
+		return secretcache.NewSecret(secretcache.Value{ID: id, VersionID: "v1",
+			String: `{"host":"db.example.com","username":"app","password":"correct horse"}`}), nil
+	})
+	connector, err := driver.NewConnector(newEngine("postgres", newDatabase("app", "correct horse")), "prod/app",
+		&driver.Options{Secrets: secretcache.New(source, nil)})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	s := connector.Status()
+	fmt.Printf("%s: version %q, accepted: %t\n", s.SecretID, s.Version, !s.Accepted.IsZero())
+	if _, err := connector.Connect(context.Background()); err != nil {
+		fmt.Println(err)
+	}
+	s = connector.Status()
+	fmt.Printf("%s: version %q (%s) at %s, accepted: %t\n", s.SecretID, s.Version, s.From, s.Address, !s.Accepted.IsZero())
+	// Output:
+	// prod/app: version "", accepted: false
+	// prod/app: version "v1" (AWSCURRENT) at db.example.com:5432, accepted: true
+}
+
+// A password shows itself to nobody but who asks for it.
+func ExampleNewPassword() {
+	password := driver.NewPassword("correct horse")
+	fmt.Printf("%v %+v\n", password, struct{ Password driver.Password }{password})
+	fmt.Println(password.Reveal())
+	// Output:
+	// [redacted] {Password:[redacted]}
+	// correct horse
 }

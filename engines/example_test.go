@@ -2,10 +2,14 @@ package engines_test
 
 import (
 	"context"
+	"database/sql"
 	"log"
+	"log/slog"
+	"time"
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/engines"
+	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
 // A database that is reached by an alias or a tunnel needs a token for the name that RDS gave it.
@@ -28,4 +32,21 @@ func ExampleCache() {
 	if err := cache.Prefetch(context.Background(), "prod/app/db", "prod/app/reports"); err != nil {
 		log.Print(err) // the first connect tries again
 	}
+}
+
+// A program that only calls sql.Open gets the log records of all its connectors, and secrets that
+// are fetched again after 10 minutes.
+func ExampleSetDefaults() {
+	err := engines.SetDefaults(engines.Defaults{
+		Logger: slog.Default(),
+		Cache:  secretcache.Options{TTL: 10 * time.Minute},
+	})
+	if err != nil {
+		log.Fatal(err) // something has connected already
+	}
+	db, err := sql.Open("secretsmanager-postgres", "prod/app/db?sslmode=verify-full")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer db.Close()
 }

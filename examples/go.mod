@@ -5,6 +5,7 @@ go 1.25.0
 replace github.com/sqlsecrets/sqlsecrets => ../
 
 require (
+	github.com/aws/aws-lambda-go v1.54.0
 	github.com/dolthub/go-mysql-server v0.20.0
 	github.com/go-sql-driver/mysql v1.10.1
 	github.com/jackc/pgx/v5 v5.13.0

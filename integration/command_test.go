@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/sqlsecrets/sqlsecrets/integration/internal/testdb"
+	"github.com/sqlsecrets/sqlsecrets/integration/testdb"
 )
 
 // TestCommandChecks: "sqlsecrets check" connects to the server and knows its version; a wrong

@@ -7,8 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	osexec "os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -24,7 +23,6 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/engines/postgres"
 	"github.com/sqlsecrets/sqlsecrets/integration/testdb"
-	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm/awssmtest"
 )
 
 // pool opens a pgxpool of the secret, which is closed at the test's end.
@@ -393,17 +391,20 @@ func TestPoolClosesSupersededConnections(t *testing.T) {
 	until(t, "the connection is another one", func() bool { return pid() != first })
 }
 
-// The program of docs/pgxpool.md does what the guide says.
+// The program of docs/pgxpool.md does what the guide says, at each moment of a rotation.
 func TestPoolExample(t *testing.T) {
-	v := newEnv(t, engineNamed("postgres"), testdb.Options{})
-	exec(t, v, "GRANT CREATE ON SCHEMA public TO "+v.user)
-	cmd := osexec.CommandContext(t.Context(), "go", "run", "./pgxpool", v.id+"?sslmode=disable")
-	cmd.Dir = "../examples"
-	cmd.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=", "AWS_ENDPOINT_URL_SECRETS_MANAGER="+v.sm.URL(), "AWS_REGION="+awssmtest.Region,
-		"AWS_ACCESS_KEY_ID=AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY=example")
-	out, err := cmd.CombinedOutput()
-	if err != nil || string(out) != "order 7: tea\n" {
-		t.Errorf("%v, output: %s", err, out)
+	v, dsn := newExampleEnv(t)
+	path := filepath.Join(buildExamples(t, "../examples", "pgxpool"), "pgxpool")
+	run := func(string) {
+		out, err := v.example(t.Context(), path, dsn).CombinedOutput()
+		if err != nil || string(out) != "order 7: tea\n" {
+			t.Errorf("%v, output: %s", err, out)
+		}
 	}
+	if err := v.rotate(t.Context(), run); err != nil {
+		t.Error(err)
+	}
+	run("the end")
+	v.crossed(t, 1)
 	v.WaitSessions(v.user, 0)
 }

@@ -230,3 +230,55 @@ func ExampleAttemptFailed() {
 	// Output:
 	// wait for secret "prod/app": context deadline exceeded; the last attempt failed: vault: connection refused
 }
+
+// A source of the program's own: any store of secrets.
+func ExampleNew() {
+	vault := map[string]string{"prod/app": "hunter2"}
+	cache := secretcache.New(secretcache.SourceFunc(func(_ context.Context, id, stage string) (*secretcache.Secret, error) {
+		value, ok := vault[id]
+		if !ok {
+			return nil, secretcache.ErrNotFound
+		}
+		return secretcache.NewSecret(secretcache.Value{ID: id, Stages: []string{stage}, String: value}), nil
+	}), nil)
+	defer cache.Close()
+
+	secret, err := cache.Get(context.Background(), "prod/app", "")
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(secret.Reveal())
+	_, err = cache.Get(context.Background(), "prod/other", "")
+	fmt.Println(errors.Is(err, secretcache.ErrNotFound))
+	// Output:
+	// hunter2
+	// true
+}
+
+// A service fetches what it will need before it takes requests. Counts go to its metrics, and an
+// event that a secret has changed makes the next Get fetch it.
+func ExampleCache_Prefetch() {
+	cache := secretcache.New(secretcache.SourceFunc(func(_ context.Context, id, stage string) (*secretcache.Secret, error) {
+		return secretcache.NewSecret(secretcache.Value{ID: id, Stages: []string{stage}, VersionID: "v1", String: "hunter2"}), nil
+	}), nil)
+	defer cache.Close()
+
+	ctx := context.Background()
+	if err := cache.Prefetch(ctx, "prod/app", "prod/reports"); err != nil {
+		log.Print(err) // the first Get tries again
+	}
+	for range 3 {
+		if _, err := cache.Get(ctx, "prod/app", ""); err != nil {
+			log.Fatal(err)
+		}
+	}
+	fmt.Println(cache.Stats().Fetches, "fetches,", cache.Stats().Hits, "hits")
+	cache.Invalidate("prod/app") // the event
+	if _, err := cache.Get(ctx, "prod/app", ""); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(cache.Stats().Fetches, "fetches")
+	// Output:
+	// 2 fetches, 3 hits
+	// 3 fetches
+}

@@ -2,10 +2,12 @@ package drivertest_test
 
 import (
 	"crypto/x509"
+	"errors"
 	"testing"
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/driver/drivertest"
+	"github.com/sqlsecrets/sqlsecrets/driver/vocabulary"
 )
 
 // The test of an engine starts a server that checks passwords, and says how to
@@ -46,3 +48,32 @@ type server struct {
 func startServer(testing.TB) *server                               { return &server{} }
 func (*server) setPassword(testing.TB, string, string)             {}
 func (*server) logins(testing.TB, string) (accepted, rejected int) { return 0, 0 }
+
+// The test of an engine's parameters: each of the page's tables has cases of what the vendor's
+// driver makes of a parameter.
+func ExampleRunVocabulary() {
+	var words *vocabulary.Vocabulary // of the engine
+	var engine *preparing            // keeps what it would dial with, and fails
+	_ = func(t *testing.T) {
+		drivertest.RunVocabulary(t, drivertest.Vocabulary{
+			Words: words,
+			Page:  "README.md",
+			Params: drivertest.Table{Heading: "parameter", Cases: map[string][]drivertest.Case{"prod/app?": drivertest.Cases(`
+				sslmode=require => sslmode="require"
+				sslmode=prefer => error: one of disable, require
+			`)}},
+			Open: func(t *testing.T, dsn string) (drivertest.Fields, error) {
+				err := drivertest.Connect(t.Context(), engine, dsn, `{"host":"h","username":"u","password":"p"}`)
+				if errors.Is(err, driver.ErrBadDSN) {
+					return nil, err
+				}
+				return drivertest.FieldsOf(engine.params), nil
+			},
+		})
+	}
+}
+
+type preparing struct {
+	driver.Engine
+	params map[string]string
+}

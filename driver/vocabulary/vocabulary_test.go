@@ -7,7 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/driver/vocabulary"
 )
 
@@ -169,29 +168,4 @@ func TestParseURL(t *testing.T) {
 			t.Errorf("ParseURL(%q): %s\nwant %s", c.url, got, c.want)
 		}
 	}
-}
-
-// An engine's CheckParams and ParseURL are calls of its vocabulary.
-func ExampleVocabulary() {
-	v := &vocabulary.Vocabulary{
-		Vendor: "lib/pq",
-		Params: map[string]vocabulary.Param{
-			"sslmode":         {Check: vocabulary.OneOf("disable", "require", "verify-full")},
-			"connect_timeout": {Check: vocabulary.Number("a number of seconds", 0, 3600)},
-		},
-		Properties: map[string]vocabulary.Property{
-			"currentSchema": {Param: "search_path"},
-			"loginTimeout":  {Param: "connect_timeout"},
-		},
-		Server: &vocabulary.Settings{}, // every other name is a setting of the server
-	}
-	fmt.Println(v.Check(map[string]string{"sslmode": "require", "work_mem": "4MB"}))
-	fmt.Println(v.Check(map[string]string{"sslMode": "require"}))
-	var u driver.URL
-	u, err := v.ParseURL("postgresql://db:5432/app?user=prod/app&currentSchema=sales", func(string) bool { return false })
-	fmt.Println(u.SecretID, u.Host, u.Port, u.Database, u.Params, err)
-	// Output:
-	// <nil>
-	// parameter "sslMode" is not known; did you mean "sslmode"?
-	// prod/app db 5432 app map[search_path:sales] <nil>
 }

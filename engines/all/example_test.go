@@ -3,6 +3,7 @@ package all_test
 import (
 	"crypto/tls"
 	"database/sql"
+	"fmt"
 	"log"
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
@@ -36,4 +37,16 @@ func Example_managedPassword() {
 		log.Fatal(err)
 	}
 	defer db.Close()
+}
+
+// A program that shows the version in use needs the connector.
+func ExampleNewConnector() {
+	connector, err := all.NewConnector("prod/app/db", nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	db := sql.OpenDB(connector)
+	defer db.Close()
+	fmt.Println(connector, connector.Status().Stage)
+	// Output: secretsmanager prod/app/db AWSCURRENT
 }

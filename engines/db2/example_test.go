@@ -3,6 +3,7 @@ package db2_test
 import (
 	"database/sql"
 	"log"
+	"log/slog"
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/engines"
@@ -26,5 +27,26 @@ func ExampleEngine() {
 		log.Fatal(err)
 	}
 	db := sql.OpenDB(connector)
+	defer db.Close()
+}
+
+// A log of rejected logins and of versions that were found.
+func ExampleNewConnector() {
+	connector, err := db2.NewConnector("prod/app/db?Security=SSL&SSLServerCertificate=/etc/rds-bundle.pem",
+		&driver.Options{Logger: slog.Default()})
+	if err != nil {
+		log.Fatal(err)
+	}
+	db := sql.OpenDB(connector)
+	defer db.Close()
+}
+
+// Tools that take the name of a driver get one with options of its own.
+func ExampleRegister() {
+	db2.Register("app-db", &driver.Options{FallbackStages: []string{"AWSPENDING", "AWSPREVIOUS"}})
+	db, err := sql.Open("app-db", "prod/app/db?Security=SSL&SSLServerCertificate=/etc/rds-bundle.pem")
+	if err != nil {
+		log.Fatal(err)
+	}
 	defer db.Close()
 }

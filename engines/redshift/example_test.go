@@ -1,8 +1,13 @@
 package redshift_test
 
 import (
+	"context"
 	"database/sql"
 	"log"
+	"log/slog"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/engines/redshift"
@@ -35,4 +40,56 @@ func ExampleRegister() {
 		log.Fatal(err)
 	}
 	defer db.Close()
+}
+
+// A log of rejected logins and of versions that were found.
+func ExampleNewConnector() {
+	connector, err := redshift.NewConnector("prod/app/db?sslmode=verify-full", &driver.Options{Logger: slog.Default()})
+	if err != nil {
+		log.Fatal(err)
+	}
+	db := sql.OpenDB(connector)
+	defer db.Close()
+}
+
+// A pgxpool. The parameters that begin with pool_ are pgxpool's.
+func ExampleNewPool() {
+	pool, err := redshift.NewPool(context.Background(), "prod/app/db?sslmode=verify-full&pool_max_conns=10", nil, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer pool.Close()
+}
+
+// A pool of a configuration that the program has already.
+func ExampleConfigurePool() {
+	config, err := pgxpool.ParseConfig("pool_max_conns=10")
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := redshift.ConfigurePool(config, "prod/app/db?sslmode=verify-full", nil); err != nil {
+		log.Fatal(err)
+	}
+	pool, err := pgxpool.NewWithConfig(context.Background(), config)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer pool.Close()
+}
+
+// One connection outside a pool.
+func ExampleConfigureConn() {
+	ctx := context.Background()
+	config, err := pgx.ParseConfig("")
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := redshift.ConfigureConn(config, "prod/app/db?sslmode=verify-full", nil); err != nil {
+		log.Fatal(err)
+	}
+	conn, err := pgx.ConnectConfig(ctx, config)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer conn.Close(ctx)
 }

@@ -2,12 +2,13 @@ package main
 
 import (
 	"context"
-	"encoding/json"
+	"fmt"
 	"log/slog"
 	"net"
 	"os"
 	"os/exec"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/jackc/pgx/v5/pgproto3"
@@ -16,13 +17,11 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache/agent/agenttest"
 )
 
-const password = "CANARY password"
-
-// TestRun opens the database through both servers.
+// TestRun opens the database through both servers, and after a rotation, which neither has noticed.
 func TestRun(t *testing.T) {
-	value := startPostgres(t)
+	db := startPostgres(t)
 	upstream := secretcache.SourceFunc(func(_ context.Context, id, _ string) (*secretcache.Secret, error) {
-		return secretcache.NewSecret(secretcache.Value{ID: id, VersionID: "v1", String: value}), nil
+		return db.secret(id), nil
 	})
 	for _, tt := range []struct {
 		name   string
@@ -35,16 +34,22 @@ func TestRun(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Setenv(tt.env, tt.server.Token())
-			var out, log strings.Builder
 			args := append(tt.flags, "-endpoint", tt.server.URL(), "prod/app?default_query_exec_mode=simple_protocol")
-			if err := run(t.Context(), args, &out, slog.New(slog.NewTextHandler(&log, nil))); err != nil {
-				t.Fatalf("%v\n%s", err, log.String())
-			}
-			if !strings.HasPrefix(out.String(), "app_user in app, after ") || !strings.HasSuffix(out.String(), "asked for secrets: 1 times\n") {
-				t.Errorf("output: %s", out.String())
-			}
-			if text := out.String() + log.String(); strings.Contains(text, "CANARY") {
-				t.Errorf("the output shows the password: %s", text)
+			for _, rotated := range []bool{false, true} {
+				if rotated {
+					db.version.Add(1)
+				}
+				var out, log strings.Builder
+				if err := run(t.Context(), args, &out, slog.New(slog.NewTextHandler(&log, nil))); err != nil {
+					t.Fatalf("rotated: %t: %v\n%s", rotated, err, log.String())
+				}
+				once := strings.HasSuffix(out.String(), "asked for secrets: 1 times\n")
+				if !strings.HasPrefix(out.String(), "app_user in app, after ") || once == rotated {
+					t.Errorf("rotated: %t: output: %s", rotated, out.String())
+				}
+				if text := out.String() + log.String(); strings.Contains(text, "CANARY") {
+					t.Errorf("the output shows the password: %s", text)
+				}
 			}
 		})
 	}
@@ -63,15 +68,29 @@ func TestNoSDK(t *testing.T) {
 	}
 }
 
-// startPostgres starts a stand-in for PostgreSQL with one user and an answer for one
-// query, and returns the user's secret.
-func startPostgres(t *testing.T) (secret string) {
+// A postgres is a stand-in for PostgreSQL with one user and an answer for one query. The user's
+// password is that of the version.
+type postgres struct {
+	port    int
+	version atomic.Int32
+}
+
+func (p *postgres) password() string { return fmt.Sprintf("CANARY password %d", p.version.Load()) }
+
+// secret returns the user's secret.
+func (p *postgres) secret(id string) *secretcache.Secret {
+	value := fmt.Sprintf(`{"engine":"postgres","host":"127.0.0.1","port":%d,"dbname":"app","username":"app_user","password":%q}`, p.port, p.password())
+	return secretcache.NewSecret(secretcache.Value{ID: id, VersionID: fmt.Sprint("v", p.version.Load()), String: value})
+}
+
+func startPostgres(t *testing.T) *postgres {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = l.Close() })
+	p := &postgres{port: l.Addr().(*net.TCPAddr).Port}
 	go func() {
 		for {
 			c, err := l.Accept()
@@ -80,22 +99,17 @@ func startPostgres(t *testing.T) (secret string) {
 			}
 			go func() {
 				defer c.Close()
-				_ = servePostgres(c) // if it goes wrong, the client notices
+				_ = p.serve(c) // if it goes wrong, the client notices
 			}()
 		}
 	}()
-	b, err := json.Marshal(map[string]any{"engine": "postgres", "host": "127.0.0.1", "port": l.Addr().(*net.TCPAddr).Port,
-		"dbname": "app", "username": "app_user", "password": password})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(b)
+	return p
 }
 
-func servePostgres(c net.Conn) error {
-	p := pgproto3.NewBackend(c, c)
+func (p *postgres) serve(c net.Conn) error {
+	b := pgproto3.NewBackend(c, c)
 	for started := false; !started; {
-		m, err := p.ReceiveStartupMessage()
+		m, err := b.ReceiveStartupMessage()
 		if err != nil {
 			return err
 		}
@@ -107,43 +121,43 @@ func servePostgres(c net.Conn) error {
 		}
 		started = true
 	}
-	p.Send(&pgproto3.AuthenticationCleartextPassword{})
-	if err := p.Flush(); err != nil {
+	b.Send(&pgproto3.AuthenticationCleartextPassword{})
+	if err := b.Flush(); err != nil {
 		return err
 	}
-	if err := p.SetAuthType(pgproto3.AuthTypeCleartextPassword); err != nil {
+	if err := b.SetAuthType(pgproto3.AuthTypeCleartextPassword); err != nil {
 		return err
 	}
-	m, err := p.Receive()
+	m, err := b.Receive()
 	if err != nil {
 		return err
 	}
-	if pw, ok := m.(*pgproto3.PasswordMessage); !ok || pw.Password != password {
-		p.Send(&pgproto3.ErrorResponse{Severity: "FATAL", Code: "28P01", Message: "password authentication failed"})
-		return p.Flush()
+	if pw, ok := m.(*pgproto3.PasswordMessage); !ok || pw.Password != p.password() {
+		b.Send(&pgproto3.ErrorResponse{Severity: "FATAL", Code: "28P01", Message: "password authentication failed"})
+		return b.Flush()
 	}
-	p.Send(&pgproto3.AuthenticationOk{})
-	p.Send(&pgproto3.ParameterStatus{Name: "standard_conforming_strings", Value: "on"})
-	p.Send(&pgproto3.ParameterStatus{Name: "client_encoding", Value: "UTF8"})
-	p.Send(&pgproto3.ReadyForQuery{TxStatus: 'I'})
+	b.Send(&pgproto3.AuthenticationOk{})
+	b.Send(&pgproto3.ParameterStatus{Name: "standard_conforming_strings", Value: "on"})
+	b.Send(&pgproto3.ParameterStatus{Name: "client_encoding", Value: "UTF8"})
+	b.Send(&pgproto3.ReadyForQuery{TxStatus: 'I'})
 	for {
-		if err := p.Flush(); err != nil {
+		if err := b.Flush(); err != nil {
 			return err
 		}
-		m, err := p.Receive()
+		m, err := b.Receive()
 		if err != nil {
 			return err
 		}
 		switch m := m.(type) {
 		case *pgproto3.Query:
 			if strings.HasPrefix(m.String, "SELECT current_user") {
-				p.Send(&pgproto3.RowDescription{Fields: []pgproto3.FieldDescription{
+				b.Send(&pgproto3.RowDescription{Fields: []pgproto3.FieldDescription{
 					{Name: []byte("current_user"), DataTypeOID: 25, DataTypeSize: -1, TypeModifier: -1},
 					{Name: []byte("current_database"), DataTypeOID: 25, DataTypeSize: -1, TypeModifier: -1}}})
-				p.Send(&pgproto3.DataRow{Values: [][]byte{[]byte("app_user"), []byte("app")}})
+				b.Send(&pgproto3.DataRow{Values: [][]byte{[]byte("app_user"), []byte("app")}})
 			}
-			p.Send(&pgproto3.CommandComplete{CommandTag: []byte("SELECT 1")})
-			p.Send(&pgproto3.ReadyForQuery{TxStatus: 'I'})
+			b.Send(&pgproto3.CommandComplete{CommandTag: []byte("SELECT 1")})
+			b.Send(&pgproto3.ReadyForQuery{TxStatus: 'I'})
 		case *pgproto3.Terminate:
 			return nil
 		}

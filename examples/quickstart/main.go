@@ -38,8 +38,11 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	result, err := run(ctx, os.Stdout, 3, 300*time.Millisecond)
-	if err == nil && result.failed > 0 {
-		err = errors.New("queries failed")
+	switch {
+	case ctx.Err() != nil:
+		err = errors.New("interrupted")
+	case err == nil && result.failed > 0:
+		err = fmt.Errorf("%d queries failed", result.failed)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "quickstart:", err)
@@ -49,9 +52,9 @@ func main() {
 
 // A summary is what run counted.
 type summary struct {
-	queries, failed            int64
-	accepted, rejected, looked int64
-	apiCalls, rotations        int
+	queries, failed               int64
+	accepted, rejected, refreshes int64
+	apiCalls, rotations           int
 }
 
 // run does it all: rotations of them, each step pause after the one before.
@@ -147,47 +150,51 @@ func query(ctx context.Context, db *sql.DB, log *timeline, s *summary) {
 	}
 }
 
-// tracer tells and counts what the connector does.
+// tracer tells and counts what the connector does. The workers' connections share it, so each
+// line is printed once.
 func tracer(log *timeline, s *summary) *driver.Trace {
-	var last sync.Map // what was said last, to say it once
+	var said sync.Map
+	once := func(line string) {
+		if _, again := said.LoadOrStore(line, true); !again {
+			log.say("  %s", line)
+		}
+	}
 	return &driver.Trace{
 		LoginDone: func(_ context.Context, i driver.LoginInfo) {
 			switch {
 			case i.Rejected:
 				atomic.AddInt64(&s.rejected, 1)
-				log.say("  login rejected with version %s", short(i.Version))
+				once("the database no longer accepts version " + short(i.Version))
 			case i.Err == nil:
 				atomic.AddInt64(&s.accepted, 1)
-				if old, _ := last.Swap("version", i.Version); old != i.Version {
-					log.say("  logins accepted with version %s (%s)", short(i.Version), i.Stage)
-				}
+				once(fmt.Sprintf("logins accepted with version %s (%s)", short(i.Version), i.Stage))
 			}
 		},
 		RefreshDone: func(_ context.Context, i driver.RefreshInfo) {
-			atomic.AddInt64(&s.looked, 1)
-			// Connects share the looks; one line says it for all of them.
-			if old, _ := last.Swap(i.Stage, i.Version); i.Err == nil && old == i.Version {
-				return
-			}
-			if i.Err != nil {
-				log.say("  looked at %s: %v", i.Stage, i.Err)
-			} else {
-				log.say("  looked at %s: version %s", i.Stage, short(i.Version))
+			atomic.AddInt64(&s.refreshes, 1)
+			switch {
+			case i.Err == nil:
+				once(fmt.Sprintf("refresh: %s is version %s", i.Stage, short(i.Version)))
+			case !errors.Is(i.Err, context.Canceled): // canceled: nobody waits for it any more
+				log.say("  REFRESH FAILED: %s: %v", i.Stage, i.Err)
 			}
 		},
 	}
 }
 
+// print prints the numbers and, if they prove it, what they prove.
 func (s *summary) print(out io.Writer) {
 	fmt.Fprintf(out, `
 %10d rotations
 %10d queries
 %10d logins accepted
-%10d logins rejected
-%10d looks for another version, all connects together
+%10d logins with a password that was no longer right, each repeated with the new one
+%10d refreshes of the secret, all connections together
 %10d calls of GetSecretValue
-%10d failed queries
-`, s.rotations, s.queries, s.accepted, s.rejected, s.looked, s.apiCalls, s.failed)
+`, s.rotations, s.queries, s.accepted, s.rejected, s.refreshes, s.apiCalls)
+	if s.failed == 0 && s.queries > 0 && s.rejected > 0 {
+		fmt.Fprintf(out, "\nProved: the password changed %d times under %d workers, and all %d queries succeeded.\n", s.rotations, workers, s.queries)
+	}
 }
 
 // credentials returns the JSON that Secrets Manager keeps for a database.

@@ -48,3 +48,11 @@ func ExampleNewExtension() {
 	cache := secretcache.New(source, &secretcache.Options{TTL: 15 * time.Minute})
 	defer cache.Close()
 }
+
+// The token of a service that the deployment writes to a file of its own.
+func ExampleTokenFile() {
+	cache := secretcache.New(agent.New(func(o *agent.Options) {
+		o.Token = agent.TokenFile("/run/secrets/agent-token")
+	}), nil)
+	defer cache.Close()
+}

@@ -124,3 +124,15 @@ func ExampleCacheHook() {
 	fmt.Println(cache.GetSecretString("prod/app/key"))
 	// Output: first <nil>
 }
+
+// The configuration is AWS's.
+func ExampleNew() {
+	cache, err := secretcache.New(func(c *secretcache.Cache) {
+		c.MaxCacheSize = 100
+		c.CacheItemTTL = int64(10 * time.Minute)
+	})
+	if err != nil {
+		log.Fatal(err) // the SDK's configuration cannot be loaded
+	}
+	_ = cache
+}

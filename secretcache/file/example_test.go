@@ -103,3 +103,15 @@ func ExampleSource_Check() {
 	// <nil>
 	// what should be the name of an environment variable is none (letters, digits and _.-): is it the value of a secret?
 }
+
+// A program that takes a path or a variable's name from its configuration checks it first. The
+// error does not quote it: it may be a secret by mistake.
+func ExampleCheckPath() {
+	fmt.Println(file.CheckPath("/mnt/secrets-store"), file.CheckEnv("DB_SECRET"))
+	fmt.Println(file.CheckPath(`{"password":"hunter2"}`))
+	fmt.Println(file.CheckEnv(`{"password":"hunter2"}`))
+	// Output:
+	// <nil> <nil>
+	// what should be the path of the secrets' file or directory is none: is it the value of a secret?
+	// what should be the name of an environment variable is none (letters, digits and _.-): is it the value of a secret?
+}

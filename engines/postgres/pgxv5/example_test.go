@@ -9,6 +9,7 @@ import (
 	"net"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
@@ -50,4 +51,46 @@ func ExampleEngine_raw() {
 		})
 	}
 	_ = copyRows
+}
+
+// A pgxpool with an engine and options of the program's own.
+func ExampleNewPool() {
+	pool, err := pgxv5.NewPool(context.Background(), pgxv5.Engine{}, "prod/app?sslmode=verify-full&pool_max_conns=10", engines.Options(nil), nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer pool.Close()
+}
+
+// A pool of a configuration that the program has already.
+func ExampleConfigurePool() {
+	config, err := pgxpool.ParseConfig("pool_max_conns=10")
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := pgxv5.ConfigurePool(config, pgxv5.Engine{}, "prod/app?sslmode=verify-full", engines.Options(nil)); err != nil {
+		log.Fatal(err)
+	}
+	pool, err := pgxpool.NewWithConfig(context.Background(), config)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer pool.Close()
+}
+
+// A connection that is kept for LISTEN.
+func ExampleConfigureConn() {
+	ctx := context.Background()
+	config, err := pgx.ParseConfig("")
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := pgxv5.ConfigureConn(config, pgxv5.Engine{}, "prod/app?sslmode=verify-full", engines.Options(nil)); err != nil {
+		log.Fatal(err)
+	}
+	conn, err := pgx.ConnectConfig(ctx, config)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer conn.Close(ctx)
 }

@@ -2,7 +2,10 @@ package agenttest_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/http"
+	"time"
 
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 	"github.com/sqlsecrets/sqlsecrets/secretcache/agent/agenttest"
@@ -39,4 +42,63 @@ func ExampleNewServer() {
 	// secret "prod/app" version "22222222-2222-2222-2222-222222222222" [redacted] <nil>
 	// secret "prod/app" version "22222222-2222-2222-2222-222222222222" [redacted] <nil>
 	// 2 requests
+}
+
+// The extension has no secrets before the function's first invocation. FailTimes makes requests
+// fail; the source repeats what may pass.
+func ExampleNewExtension() {
+	secretsManager := awssmtest.NewServer(nil)
+	defer secretsManager.Close()
+	secretsManager.Put("prod/app", "first")
+
+	server := agenttest.NewExtension(nil, secretsManager.Source(), func(o *agenttest.Options) { o.TTL = -1 }) // keeps nothing
+	defer server.Close()
+	cache := secretcache.New(server.Source(), nil)
+	defer cache.Close()
+
+	for _, fault := range []agenttest.Fault{
+		agenttest.NotReady,
+		agenttest.CloseConn,
+		agenttest.Truncate,
+		agenttest.Delay(time.Millisecond),
+		agenttest.Exception(http.StatusBadRequest, "ThrottlingException", "Rate exceeded"),
+	} {
+		server.FailTimes(1, fault)
+		cache.Invalidate("prod/app")
+		_, err := cache.Get(context.Background(), "prod/app", "")
+		fmt.Println(err)
+	}
+	// These do not pass. What is cached is used, so ask for another secret.
+	for _, fault := range []agenttest.Fault{
+		agenttest.Answer(http.StatusTeapot, "no"),
+		agenttest.Redirect("https://example.com/"),
+	} {
+		server.FailTimes(1, fault)
+		_, err := cache.Get(context.Background(), "prod/other", "")
+		fmt.Println(err != nil)
+	}
+	// Output:
+	// <nil>
+	// <nil>
+	// <nil>
+	// <nil>
+	// <nil>
+	// true
+	// true
+}
+
+// A server that hangs: the caller waits until its own deadline.
+func ExampleHang() {
+	secretsManager := awssmtest.NewServer(nil)
+	defer secretsManager.Close()
+	server := agenttest.NewServer(nil, secretsManager.Source())
+	defer server.Close()
+	server.Fail(agenttest.Hang)
+	defer server.Heal()
+
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	_, err := server.Source().Fetch(ctx, "prod/app", "")
+	fmt.Println(errors.Is(err, context.DeadlineExceeded))
+	// Output: true
 }

@@ -3,6 +3,8 @@ package awssmtest_test
 import (
 	"context"
 	"fmt"
+	"net/http"
+	"time"
 
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm/awssmtest"
@@ -31,4 +33,66 @@ func ExampleNewServer() {
 	// prod/app/db [AWSPREVIOUS] <nil>
 	// GetSecretValue "prod/app/db" in us-west-2: access to the secret denied: AccessDeniedException: User: arn:aws:sts::123456789012:assumed-role/app/session is not authorized to perform: secretsmanager:GetSecretValue on resource: prod/app/db because no identity-based policy allows the secretsmanager:GetSecretValue action
 	// 3 calls
+}
+
+// A rotation, as in the service: the function is called for the four steps.
+func ExampleServer_Rotate() {
+	ctx := context.Background()
+	server := awssmtest.NewServer(nil)
+	defer server.Close()
+	server.Put("prod/app/db", `{"username":"app","password":"first"}`)
+	database := map[string]string{"app": "first"} // users and their passwords
+
+	server.SetRotation(func(_ context.Context, e awssmtest.RotationEvent) error {
+		fmt.Println(e.Step)
+		switch e.Step {
+		case awssmtest.CreateSecret:
+			server.PutVersion(e.SecretID, e.ClientRequestToken, `{"username":"app","password":"second"}`, "AWSPENDING")
+		case awssmtest.SetSecret:
+			database["app"] = "second"
+		case awssmtest.TestSecret:
+			// log in with AWSPENDING
+		case awssmtest.FinishSecret:
+			server.MoveStage(e.SecretID, "AWSCURRENT", e.ClientRequestToken)
+		}
+		return nil
+	})
+	version, err := server.Rotate(ctx, "prod/app/db")
+	fmt.Println(server.Stages("prod/app/db")["AWSCURRENT"] == version, err)
+	// Output:
+	// createSecret
+	// setSecret
+	// testSecret
+	// finishSecret
+	// true <nil>
+}
+
+// Faults of the service. Each is for all requests, or for those that its methods choose.
+func ExampleServer_Fail() {
+	ctx := context.Background()
+	server := awssmtest.NewServer(nil)
+	defer server.Close()
+	server.Put("prod/app/db", `{"username":"app","password":"first"}`)
+	source := server.Source()
+
+	// The SDK and the source repeat what may pass.
+	server.Fail(awssmtest.Unavailable.Times(1))
+	_, err := source.Fetch(ctx, "prod/app/db", "")
+	fmt.Println(err)
+	server.Fail(awssmtest.Delay(10 * time.Millisecond).Op("GetSecretValue").Times(1))
+	_, err = source.Fetch(ctx, "prod/app/db", "")
+	fmt.Println(err)
+
+	server.Fail(awssmtest.Error(http.StatusBadRequest, "DecryptionFailure", "the key is disabled").Secret("prod/app/db"))
+	_, err = source.Fetch(ctx, "prod/app/db", "")
+	fmt.Println(err != nil)
+	server.Heal()
+	server.Fail(awssmtest.Answer(http.StatusForbidden, "<html>a proxy</html>"))
+	_, err = source.Fetch(ctx, "prod/app/db", "")
+	fmt.Println(err != nil)
+	// Output:
+	// <nil>
+	// <nil>
+	// true
+	// true
 }

@@ -1,0 +1,1 @@
+ALTER TABLE migrate_orders DROP COLUMN placed;

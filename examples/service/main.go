@@ -1,0 +1,88 @@
+// Command service is an HTTP service with a database that it opens by the name of a secret:
+// settings of the pool, pages for health and readiness, a structured log, and an end without a
+// failed request. Passwords may rotate meanwhile.
+//
+//	go run ./service -listen :8080 'prod/app/db?sslmode=verify-full&sslrootcert=rds.pem'
+//
+// It needs a table: CREATE TABLE service_orders (item text NOT NULL).
+package main
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/sqlsecrets/sqlsecrets/driver"
+	"github.com/sqlsecrets/sqlsecrets/engines/postgres"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	log := slog.New(slog.NewJSONHandler(os.Stderr, nil))
+	if err := run(ctx, os.Args[1:], log); err != nil {
+		log.Error("the service ends", "error", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string, log *slog.Logger) error {
+	flags := flag.NewFlagSet("service", flag.ContinueOnError)
+	listen := flags.String("listen", "127.0.0.1:8080", "address")
+	lifetime := flags.Duration("lifetime", 15*time.Minute, "how long a connection is used")
+	drain := flags.Duration("drain", 5*time.Second, "how long the load balancer takes to notice that /ready says no")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if flags.NArg() != 1 {
+		return errors.New("usage: service [flags] secretID[?parameters]")
+	}
+
+	connector, err := postgres.NewConnector(flags.Arg(0), &driver.Options{Logger: log})
+	if err != nil {
+		return err
+	}
+	db := sql.OpenDB(connector)
+	defer db.Close()
+	db.SetMaxOpenConns(20) // of all replicas together fewer than the server takes
+	db.SetMaxIdleConns(20) // the default, 2, has a busy service log in all the time
+	db.SetConnMaxIdleTime(5 * time.Minute)
+	// Open connections outlive a change of the password. A lifetime well below the time between
+	// rotations has a service notice within minutes, and not at its next restart, if a new
+	// password does not work.
+	db.SetConnMaxLifetime(*lifetime)
+
+	s := &service{db: db, connector: connector, log: log}
+	server := &http.Server{Handler: s.handler(), ReadHeaderTimeout: 10 * time.Second}
+	listener, err := net.Listen("tcp", *listen)
+	if err != nil {
+		return err
+	}
+	log.Info("listening", "address", listener.Addr().String())
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	select {
+	case err := <-served:
+		return err
+	case <-ctx.Done():
+	}
+	log.Info("stopping")
+	s.stopping.Store(true)
+	time.Sleep(*drain) // requests still come
+	end, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	if err := server.Shutdown(end); err != nil {
+		return fmt.Errorf("requests were cut off: %w", err)
+	}
+	log.Info("stopped")
+	return nil
+}

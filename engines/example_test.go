@@ -3,6 +3,7 @@ package engines_test
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"log"
 	"log/slog"
 	"time"
@@ -49,4 +50,22 @@ func ExampleSetDefaults() {
 		log.Fatal(err)
 	}
 	defer db.Close()
+}
+
+// Where a secret comes from, if the data source name does not say it.
+func ExampleSourceOf() {
+	fmt.Println(engines.SourceOf(driver.Location{Source: "agent,aws"}))
+	fmt.Println(engines.SourceOf(driver.Location{}))
+	// Output:
+	// agent,aws
+	// aws
+}
+
+// As whom a program asks for a secret: the first thing to see when access is denied.
+func ExampleIdentity() {
+	who, err := engines.Identity(context.Background(), driver.Location{Region: "us-west-2"}, "prod/app/db")
+	if err != nil {
+		log.Print(err) // who has what is known without AWS STS
+	}
+	log.Printf("%s in %s, by the credentials of %s", who.ARN, who.Region, who.Credentials)
 }

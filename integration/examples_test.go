@@ -148,6 +148,24 @@ func rejectionIsInASpan(t *testing.T, spans io.Reader) {
 	}
 }
 
+// The program of docs/pgxpool.md does what the guide says, at each moment of a rotation.
+func TestExamplePgxpool(t *testing.T) {
+	v, dsn := newExampleEnv(t)
+	path := filepath.Join(buildExamples(t, "../examples", "pgxpool"), "pgxpool")
+	run := func(string) {
+		out, err := v.example(t.Context(), path, dsn).CombinedOutput()
+		if err != nil || string(out) != "order 7: tea\n" {
+			t.Errorf("%v, output: %s", err, out)
+		}
+	}
+	if err := v.rotate(t.Context(), run); err != nil {
+		t.Error(err)
+	}
+	run("the end")
+	v.crossed(t, 1)
+	v.WaitSessions(v.user, 0)
+}
+
 // Migrations run at each moment of a rotation, and one that is under way goes on.
 func TestExamplesOfMigrations(t *testing.T) {
 	names := []string{"goose", "migrate"}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -389,22 +388,4 @@ func TestPoolClosesSupersededConnections(t *testing.T) {
 	}
 	cache.Invalidate(v.id)
 	until(t, "the connection is another one", func() bool { return pid() != first })
-}
-
-// The program of docs/pgxpool.md does what the guide says, at each moment of a rotation.
-func TestPoolExample(t *testing.T) {
-	v, dsn := newExampleEnv(t)
-	path := filepath.Join(buildExamples(t, "../examples", "pgxpool"), "pgxpool")
-	run := func(string) {
-		out, err := v.example(t.Context(), path, dsn).CombinedOutput()
-		if err != nil || string(out) != "order 7: tea\n" {
-			t.Errorf("%v, output: %s", err, out)
-		}
-	}
-	if err := v.rotate(t.Context(), run); err != nil {
-		t.Error(err)
-	}
-	run("the end")
-	v.crossed(t, 1)
-	v.WaitSessions(v.user, 0)
 }

@@ -54,7 +54,7 @@ func run(ctx context.Context, args []string, log *slog.Logger) error {
 	db := sql.OpenDB(connector)
 	defer db.Close()
 	db.SetMaxOpenConns(20) // of all replicas together fewer than the server takes
-	db.SetMaxIdleConns(20) // the default, 2, has a busy service log in all the time
+	db.SetMaxIdleConns(20) // with the default, 2, a busy service logs in all the time
 	db.SetConnMaxIdleTime(5 * time.Minute)
 	// Open connections outlive a change of the password. A lifetime well below the time between
 	// rotations has a service notice within minutes, and not at its next restart, if a new

@@ -106,25 +106,30 @@ func (p *folder) read(root fs.FS, name string) error {
 	if err != nil || file.Name.Name == "main" {
 		return err
 	}
-	isTest := strings.HasSuffix(name, "_test.go")
 	for _, decl := range file.Decls {
-		switch d := decl.(type) {
-		case *ast.FuncDecl:
-			switch {
-			case isTest && strings.HasPrefix(d.Name.Name, "Example"):
-				p.example(file, d)
-			case !isTest && d.Recv == nil && d.Name.IsExported():
-				p.entries[d.Name.Name] = true
-			}
-		case *ast.GenDecl:
-			for _, spec := range d.Specs {
-				if s, ok := spec.(*ast.TypeSpec); ok && !isTest && slices.Contains(filledIn, s.Name.Name) {
-					p.entries[s.Name.Name] = true
-				}
-			}
+		if !strings.HasSuffix(name, "_test.go") {
+			p.declared(decl)
+		} else if f, ok := decl.(*ast.FuncDecl); ok && strings.HasPrefix(f.Name.Name, "Example") {
+			p.example(file, f)
 		}
 	}
 	return nil
+}
+
+// declared notes an entry point.
+func (p *folder) declared(decl ast.Decl) {
+	switch d := decl.(type) {
+	case *ast.FuncDecl:
+		if d.Recv == nil && d.Name.IsExported() {
+			p.entries[d.Name.Name] = true
+		}
+	case *ast.GenDecl:
+		for _, spec := range d.Specs {
+			if s, ok := spec.(*ast.TypeSpec); ok && slices.Contains(filledIn, s.Name.Name) {
+				p.entries[s.Name.Name] = true
+			}
+		}
+	}
 }
 
 // example notes what an Example shows.

@@ -40,10 +40,9 @@ func (c *Cache) get(ctx context.Context, k key, recheck bool) (Reading, error) {
 		case err != nil:
 			return c.miss(nil, err)
 		case !landed:
-			if now := c.clock.Now(); e.err == nil && e.flight == f && c.patience(ctx, e, v, now) == 0 {
-				e.calm.Store(int64(v.fetched + min(2*c.o.TTL, c.o.TTL+c.o.MaxStale)))
-			}
-			return c.serveStale(e, v, c.clock.Now()), nil
+			now = c.clock.Now()
+			c.calm(ctx, e, v, f, now)
+			return c.serveStale(e, v, now), nil
 		}
 		e, v, now = c.lookUp(k)
 		switch earlier := f.number <= called; { // it began before this call
@@ -186,6 +185,14 @@ func (c *Cache) patience(ctx context.Context, e *entry, v *value, now time.Durat
 		return 0
 	}
 	return min(renewWait, max(1, timeLeft(ctx)/2)) // leaves the caller time to use the secret
+}
+
+// calm has the next Gets serve v without the lock while f renews it, for as long as this one
+// needs no patience and has no failure to tell. c.mu is held.
+func (c *Cache) calm(ctx context.Context, e *entry, v *value, f *flight, now time.Duration) {
+	if e.err == nil && e.flight == f && c.patience(ctx, e, v, now) == 0 {
+		e.calm.Store(int64(v.fetched + min(2*c.o.TTL, c.o.TTL+c.o.MaxStale)))
+	}
 }
 
 // timeLeft returns the time until ctx's deadline.

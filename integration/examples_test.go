@@ -62,6 +62,7 @@ func (v *env) crossed(t *testing.T, rotations int) {
 
 // Each of these programs stores orders in all phases of a rotation, and none fails.
 func TestExamplesWithLibraries(t *testing.T) {
+	testdb.Postgres(t, testdb.Options{}) // or skip, before anything is built
 	names := []string{"sqlx", "gorm", "bun", "sqlc", "otelsql"}
 	dir := buildExamples(t, "../examples/libraries", names...)
 	for _, name := range names {
@@ -168,6 +169,7 @@ func TestExamplePgxpool(t *testing.T) {
 
 // Migrations run at each moment of a rotation, and one that is under way goes on.
 func TestExamplesOfMigrations(t *testing.T) {
+	testdb.Postgres(t, testdb.Options{}) // or skip, before anything is built
 	names := []string{"goose", "migrate"}
 	dir := buildExamples(t, "../examples/libraries", names...)
 	for _, name := range names {

@@ -71,7 +71,7 @@ var Scenarios = []*Scenario{
 	},
 	{
 		Name: "rotation", Title: "Rotation", Calls: 3,
-		Why: "The fourth call is the renewal of a secret whose TTL ends in these 25 minutes.",
+		Why:  "The fourth call is the renewal of a secret whose TTL ends in these 25 minutes.",
 		Text: "A single-user rotation: the database has the new password for 10 seconds before AWSCURRENT moves. Connections stay open.",
 		run: func(f *Fleet) {
 			f.warmUp()

@@ -137,7 +137,7 @@ type Options struct {
 	Trace *Trace
 
 	// Defaults returns the Logger and the Trace of a connector that has none; either may be
-	// nil. It is called once, by the first Connect call, so that a program can set them after
+	// nil. It is called once at most, by the first Connect call, so that a program can set them after
 	// sql.Open. The packages engines/<db> set it to those of package engines. Nil returns none.
 	Defaults func() (*slog.Logger, *Trace)
 }

@@ -2,6 +2,7 @@ package driver_test
 
 import (
 	"errors"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -81,5 +82,26 @@ func TestStatusOfAnyEngineIsOfTheOneThatConnects(t *testing.T) {
 	}
 	if got := c.Status(); got.Version != "v1" {
 		t.Errorf("after Explain: Status = %+v, want version v1", got)
+	}
+}
+
+// For the race detector: a health page may be asked before the program connects.
+func TestStatusDuringTheFirstConnectCall(t *testing.T) {
+	for range 20 {
+		c, err := anyOf(t, "app", &recheckable{old: version("v1", `{"engine":"mysql","host":"db","username":"app","password":"pw1"}`)}, new(driver.Location), "postgres", "mysql")
+		if err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			if _, err := c.Connect(t.Context()); err != nil {
+				t.Error(err)
+			}
+		}()
+		for c.Status().Accepted.IsZero() && !t.Failed() {
+			runtime.Gosched()
+		}
+		<-done
 	}
 }

@@ -28,7 +28,7 @@ type entry struct {
 	stage string
 	value atomic.Pointer[value] // nil without one; stored under Cache.mu
 	used  atomic.Int64          // stamp of the last use; see index.stamp
-	calm  atomic.Int64          // until when the value is served without Cache.mu: a fetch renews it; stored under Cache.mu
+	calm  atomic.Int64          // until when Gets serve the value without Cache.mu, because a fetch renews it; stored under Cache.mu
 
 	// Guarded by Cache.mu:
 	ids    []string // by which callers find it

@@ -51,8 +51,8 @@ func cacheExpiry(_ context.Context, quick bool) (*report.Section, error) {
 	return s, nil
 }
 
-// expire lets a secret expire while it is in use. It expires once: the callers go on for one and a
-// half TTLs, and its TTL is drawn from half of it on.
+// expire lets a secret expire while it is in use. The callers go on for two calls of the source
+// after the TTL. A cache that draws the TTL from half of it on may renew the secret twice.
 func expire(newPeer newPeerFunc, ttl, slow time.Duration) (*expiry, error) {
 	b := &backend{}
 	p := newPeer(b, 64, ttl)

@@ -108,7 +108,7 @@ func fleetSection(all [][]*fleet.Result) *report.Section {
 		misses := r.Misses()
 		s.Targets = append(s.Targets, report.Target{What: "fleet: " + r.Scenario.Title, Want: want,
 			Got: fmt.Sprintf("%s of the quota, %s, %d calls", share, recovery, r.MostCalls),
-			Met: len(misses) == 0, Missed: strings.Join(misses, "; ")})
+			Met: len(misses) == 0, Missed: strings.TrimSpace(strings.Join(misses, "; ") + ". " + r.Scenario.Why)})
 	}
 	s.Tables = []report.Table{table}
 	return s

@@ -88,11 +88,11 @@ type AnyConnector struct {
 	fixed   int // index of the engine that the data source name says; -1: the secret says it
 	id      string
 	secrets *openedSecrets
-	read    atomic.Pointer[engineOf] // the secret that was read last
+	read    atomic.Pointer[engineOf]  // the secret that was read last
+	used    atomic.Pointer[Connector] // that connected last, or the only one; nil: none yet
 
 	mu         sync.Mutex         // never held over a call of the network
 	connectors map[int]*Connector // by index in driver.engines
-	used       *Connector         // last, or nil
 }
 
 var _ sqldriver.Connector = (*AnyConnector)(nil)
@@ -127,6 +127,7 @@ func (d *AnyDriver) NewConnector(dsn string) (*AnyConnector, error) {
 			return nil, err
 		}
 		c.id = one.source.secretID
+		c.used.Store(one)
 	}
 	return c, nil
 }
@@ -179,12 +180,14 @@ func (c *AnyConnector) Connect(ctx context.Context) (sqldriver.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.used.Store(one)
 	conn, err := one.Connect(ctx)
 	if err == nil || !errors.Is(err, ErrEngineMismatch) {
 		return conn, err
 	}
 	// The secret has changed during the call, or the call saw it do so.
 	if other, otherErr := c.choose(ctx); otherErr == nil && other != one {
+		c.used.Store(other)
 		return other.Connect(ctx)
 	}
 	return nil, err
@@ -237,7 +240,6 @@ func (c *AnyConnector) connector(i int) (*Connector, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if one := c.connectors[i]; one != nil {
-		c.used = one
 		return one, nil
 	}
 	one, err := NewConnector(c.driver.engines[i], c.dsn, &c.o)
@@ -247,7 +249,7 @@ func (c *AnyConnector) connector(i int) (*Connector, error) {
 	if c.source.secretID != "" {
 		one.reader.secrets = c.secrets
 	}
-	c.connectors[i], c.used = one, one
+	c.connectors[i] = one
 	return one, nil
 }
 

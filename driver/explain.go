@@ -58,7 +58,7 @@ const (
 func (c *Connector) Explain(s *secretcache.Secret) (Explanation, error) {
 	d := c.source
 	e := d.explain()
-	e.FallbackStages = c.resolver.fallbacks
+	e.FallbackStages = slices.Clone(c.resolver.fallbacks)
 	e.Engine, e.IAM, e.Params = c.info.Name, d.auth == authIAM, maps.Clone(d.params)
 	e.TLSOff = c.info.TurnsTLSOff != nil && c.info.TurnsTLSOff(d.params)
 	if s == nil {
@@ -77,7 +77,7 @@ func (c *Connector) Explain(s *secretcache.Secret) (Explanation, error) {
 
 // explain returns what the data source name says of the secret.
 func (d *dataSource) explain() Explanation {
-	return Explanation{SecretID: d.secretID, Stage: d.stage, Location: d.location, FallbackStages: d.fallback}
+	return Explanation{SecretID: d.secretID, Stage: d.stage, Location: d.location, FallbackStages: slices.Clone(d.fallback)}
 }
 
 // fields returns the fields of a target and where they come from.

@@ -74,3 +74,17 @@ func TestExplainWithoutASecret(t *testing.T) {
 		t.Errorf("keys %q at %s, %v, want %q", e.Keys, e.Address, err, want)
 	}
 }
+
+func TestAnExplanationIsTheCallersOwn(t *testing.T) {
+	for _, dsn := range []string{"prod/app?fallback=A,B", "prod/app?fallback=A,B&engine=mysql"} {
+		conn, err := anyOf(t, dsn, &recheckable{}, new(driver.Location), "mysql")
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, _ := conn.Explain(nil)
+		e.FallbackStages[0] = "changed"
+		if e, _ = conn.Explain(nil); e.FallbackStages[0] != "A" {
+			t.Errorf("%s: a change of an Explanation changed the connector", dsn)
+		}
+	}
+}

@@ -47,7 +47,7 @@ func setEndpoint(d *dataSource, v string) error {
 }
 
 // Amazon Resource Names of roles, and external ids, as IAM and STS take them. Their lengths are
-// checked by len: {1,2048} in a regexp takes every program milliseconds to compile.
+// checked by len: a regexp with {1,576} takes every program milliseconds to compile.
 var (
 	roleARN    = regexp.MustCompile(`^arn:aws[a-z-]*:iam::[0-9]{12}:role/[\w+=,.@/-]+$`)
 	externalID = regexp.MustCompile(`^[\w+=,.@:/-]+$`)

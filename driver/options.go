@@ -130,15 +130,15 @@ type Options struct {
 
 	// Logger gets the records that an operator wants to see: rejected logins, refreshes,
 	// fallback versions, stale secrets. A rotation writes a handful at level INFO, however
-	// many connections there are. Nil is silent.
+	// many connections there are. Nil means that of Defaults, or else silence.
 	Logger *slog.Logger
 
-	// Trace has funcs that are called at events. Nil calls none.
+	// Trace has funcs that are called at events. Nil means that of Defaults, or else none.
 	Trace *Trace
 
-	// Defaults returns the Logger and the Trace of a connector that has none; either may be
-	// nil. It is called once, by the first Connect call, so that a program can set them after
-	// sql.Open. The packages engines/<db> set it to those of package engines. Nil returns none.
+	// Defaults returns the Logger and the Trace of a connector that lacks one; either may be nil.
+	// It is called once at most, by the first Connect call, so that a program can set them after
+	// sql.Open. The packages engines/<db> set it to those of package engines. Nil: there are none.
 	Defaults func() (*slog.Logger, *Trace)
 }
 

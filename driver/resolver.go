@@ -11,8 +11,8 @@ import (
 
 const (
 	// The pause after a resolution that read the secret and found nothing, until the
-	// secret is read again. It begins at refreshBase and doubles up to refreshMax. A program
-	// that asks again within seconds is so healthy within a minute of the end of a fault.
+	// secret is read again. It begins at refreshBase and doubles up to refreshMax. So a
+	// program that asks again within seconds is healthy within a minute of the end of a fault.
 	refreshBase, refreshMax = time.Second, 55 * time.Second
 	// A Connect call waits for the next resolution if that is due within refreshWait.
 	refreshWait = time.Second

@@ -3,7 +3,7 @@ package driver
 import "time"
 
 // Status is what a connector knows, for a health page. It holds no value of the secret but the
-// address.
+// address, the database, and what the server says in Rejected, which may name the user.
 type Status struct {
 	SecretID string // of the data source name
 	Stage    string // likewise
@@ -52,12 +52,10 @@ func (g *gate) lastOutcome(k loginKey) (acceptedAt time.Time, rejected error) {
 	return acceptedAt, rejected
 }
 
-// Status returns what is known of the engine's connector that was used last. Before the secret has
-// told the engine, it has the SecretID and the Stage only.
+// Status returns what the connector of the engine knows that the last Connect call was for. Before
+// the secret has told the engine, it has the SecretID and the Stage only.
 func (c *AnyConnector) Status() Status {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if one := c.used; one != nil {
+	if one := c.used.Load(); one != nil {
 		return one.Status()
 	}
 	return Status{SecretID: c.id, Stage: c.source.stage}

@@ -2,6 +2,7 @@ package driver_test
 
 import (
 	"errors"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -63,5 +64,44 @@ func TestStatusOfAnyEngine(t *testing.T) {
 	}
 	if got := c.Status(); got.Version != "v1" || got.Address != "db:3306" {
 		t.Errorf("Status = %+v, want version v1 at db:3306", got)
+	}
+}
+
+// A tool asks what a version of another engine means; no connection uses it.
+func TestStatusOfAnyEngineIsOfTheOneThatConnects(t *testing.T) {
+	const mysql = `{"engine":"mysql","host":"db","username":"app","password":"pw1"}`
+	c, err := anyOf(t, "app", &recheckable{old: version("v1", mysql)}, new(driver.Location), "postgres", "mysql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Connect(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Explain(version("v0", strings.Replace(mysql, "mysql", "postgres", 1))); err != nil {
+		t.Fatal(err)
+	}
+	if got := c.Status(); got.Version != "v1" {
+		t.Errorf("after Explain: Status = %+v, want version v1", got)
+	}
+}
+
+// For the race detector: a health page may be asked before the program connects.
+func TestStatusDuringTheFirstConnectCall(t *testing.T) {
+	for range 20 {
+		c, err := anyOf(t, "app", &recheckable{old: version("v1", `{"engine":"mysql","host":"db","username":"app","password":"pw1"}`)}, new(driver.Location), "postgres", "mysql")
+		if err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			if _, err := c.Connect(t.Context()); err != nil {
+				t.Error(err)
+			}
+		}()
+		for c.Status().Accepted.IsZero() && !t.Failed() {
+			runtime.Gosched()
+		}
+		<-done
 	}
 }

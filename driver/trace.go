@@ -13,8 +13,8 @@ import (
 // are events of [secretcache.Trace], which sees one cache of many connectors.
 type Trace struct {
 	// ConnectStart is called at the beginning of every Connect, with the SecretID only. The
-	// context that it returns takes the place of ctx, for what the Connect call does and for the
-	// other funcs, as one that has a tracing span. It ends when ctx does; nil is ctx.
+	// Connect call and the other funcs use the context that it returns in place of ctx, for
+	// example one with a tracing span. That context must end when ctx does. Nil means ctx.
 	ConnectStart func(ctx context.Context, info ConnectInfo) context.Context
 	// SecretDone is called when the secret was read, from the cache or not.
 	SecretDone func(ctx context.Context, info SecretInfo)

@@ -1,7 +1,6 @@
 package engines
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -44,12 +43,18 @@ func SetDefaults(d Defaults) error {
 	if defaults.used {
 		return errTooLate
 	}
-	if d.Trace != nil {
-		trace := *d.Trace
-		d.Trace = &trace
-	}
+	d.Trace, d.Cache.Trace = copyOf(d.Trace), copyOf(d.Cache.Trace)
 	defaults.Defaults = d
 	return nil
+}
+
+// copyOf returns a copy of what p points to, or nil.
+func copyOf[T any](p *T) *T {
+	if p == nil {
+		return nil
+	}
+	v := *p
+	return &v
 }
 
 // observers are the defaults of a connector without a logger or a trace.
@@ -57,7 +62,10 @@ func observers() (*slog.Logger, *driver.Trace) {
 	mu.Lock()
 	defer mu.Unlock()
 	defaults.used = true
-	return cmp.Or(defaults.Logger, envLogger()), defaults.Trace
+	if defaults.Logger == nil {
+		defaults.Logger = envLogger() // once, with its record of a wrong level
+	}
+	return defaults.Logger, defaults.Trace
 }
 
 // envLogger returns the logger that the environment asks for, or nil. A level that is none is

@@ -106,6 +106,39 @@ func TestDefaultsOfTheCacheKeepTheSourcesTTL(t *testing.T) {
 	}
 }
 
+func TestDefaultsAreCopied(t *testing.T) {
+	engines.ForgetDefaults()
+	t.Cleanup(engines.ForgetDefaults)
+	fetches, changed := 0, 0
+	trace := &secretcache.Trace{FetchDone: func(context.Context, secretcache.FetchInfo) { fetches++ }}
+	if err := engines.SetDefaults(engines.Defaults{Cache: secretcache.Options{Trace: trace}}); err != nil {
+		t.Fatal(err)
+	}
+	trace.FetchDone = func(context.Context, secretcache.FetchInfo) { changed++ }
+	t.Setenv("APP_SECRET", "{}")
+	c, _ := get(t, driver.Location{Source: "env:APP_SECRET"}, "prod/app")
+	_ = c.Close()
+	if fetches != 1 || changed != 0 {
+		t.Errorf("the trace that was set saw %d fetches, and a later change of it %d; want 1 and 0", fetches, changed)
+	}
+}
+
+// standardError returns what f writes to the standard error stream.
+func standardError(t *testing.T, f func()) string {
+	t.Helper()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stderr := os.Stderr
+	os.Stderr = w
+	f()
+	os.Stderr = stderr
+	_ = w.Close()
+	got, _ := io.ReadAll(r)
+	return string(got)
+}
+
 // A logger by one environment variable: sql.Open users have no options.
 func TestTheEnvironmentTurnsTheLogOn(t *testing.T) {
 	for _, tt := range []struct {
@@ -118,18 +151,39 @@ func TestTheEnvironmentTurnsTheLogOn(t *testing.T) {
 		{"verbose", "none of debug, info, warn and error", "verbose"},
 	} {
 		t.Setenv(engines.EnvLog, tt.level)
-		r, w, err := os.Pipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		stderr := os.Stderr
-		os.Stderr = w
-		rejectedLogin(t, func() {})
-		os.Stderr = stderr
-		_ = w.Close()
-		got, _ := io.ReadAll(r)
-		if !strings.Contains(string(got), tt.has) || strings.Contains(string(got), tt.not) {
+		got := standardError(t, func() { rejectedLogin(t, func() {}) })
+		if !strings.Contains(got, tt.has) || strings.Contains(got, tt.not) {
 			t.Errorf("%s=%q: standard error has\n%s\nwant %q and not %q", engines.EnvLog, tt.level, got, tt.has, tt.not)
 		}
+	}
+}
+
+// A misspelt level is one mistake, however many databases the program opens.
+func TestALevelThatIsNoneIsReportedOnce(t *testing.T) {
+	t.Setenv(engines.EnvLog, "verbose")
+	engines.ForgetDefaults()
+	t.Cleanup(engines.ForgetDefaults)
+	defaults := engines.Options(nil).Defaults
+	got := standardError(t, func() {
+		_, _ = defaults()
+		_, _ = defaults()
+	})
+	if n := strings.Count(got, engines.EnvLog); n != 1 {
+		t.Errorf("two connectors: %d records, want 1:\n%s", n, got)
+	}
+}
+
+func TestALoggerTakesPrecedenceOverTheEnvironment(t *testing.T) {
+	t.Setenv(engines.EnvLog, "verbose")
+	engines.ForgetDefaults()
+	t.Cleanup(engines.ForgetDefaults)
+	own := slog.New(slog.DiscardHandler)
+	if err := engines.SetDefaults(engines.Defaults{Logger: own}); err != nil {
+		t.Fatal(err)
+	}
+	var log *slog.Logger
+	got := standardError(t, func() { log, _ = engines.Options(nil).Defaults() })
+	if log != own || got != "" {
+		t.Errorf("the program's logger is used: %t; standard error has %q, want nothing", log == own, got)
 	}
 }

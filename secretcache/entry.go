@@ -12,8 +12,8 @@ import (
 
 const (
 	// The pause after a fetch that failed, and after a refresh that found no newer version.
-	// It begins at pauseBase and doubles up to pauseMax. A program that asks again within
-	// seconds is so healthy within a minute of the end of a fault.
+	// It begins at pauseBase and doubles up to pauseMax. So a program that asks again within
+	// seconds is healthy within a minute of the end of a fault.
 	pauseBase, pauseMax = time.Second, 55 * time.Second
 	// The next Recheck's fetch of a secret begins so long after the last one began:
 	// drawn from the first to the second, so that a fleet does not ask together.
@@ -28,7 +28,7 @@ type entry struct {
 	stage string
 	value atomic.Pointer[value] // nil without one; stored under Cache.mu
 	used  atomic.Int64          // stamp of the last use; see index.stamp
-	calm  atomic.Int64          // until when the value is served without Cache.mu: a fetch renews it; stored under Cache.mu
+	calm  atomic.Int64          // until when Gets serve the value without Cache.mu, because a fetch renews it; stored under Cache.mu
 
 	// Guarded by Cache.mu:
 	ids    []string // by which callers find it

@@ -240,7 +240,7 @@ func (x *index) clear() {
 //
 // It is a ring through its entries: an element of container/list takes 48 bytes more for each.
 type lru struct {
-	end   entry // no entry: next is the one that was used last, and prev the one before all others
+	end   entry // where the ring ends, and no entry of the cache: end.next was used last, end.prev is the next victim
 	len   int
 	order func(*entry) int64
 }

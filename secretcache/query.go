@@ -36,13 +36,13 @@ func (c *Cache) get(ctx context.Context, k key, recheck bool) (Reading, error) {
 		if f == nil {
 			return c.serveOr(e.err, e, v, now)
 		}
-		switch landed, err := c.wait(ctx, "wait for", k, f, c.patience(ctx, e, v, now)); {
+		patience := c.patience(ctx, e, v, now)
+		switch landed, err := c.wait(ctx, "wait for", k, f, patience); {
 		case err != nil:
 			return c.miss(nil, err)
 		case !landed:
-			now = c.clock.Now()
-			c.calm(ctx, e, v, f, now)
-			return c.serveStale(e, v, now), nil
+			c.keepCalm(e, v, patience)
+			return c.serveStale(e, v, c.clock.Now()), nil
 		}
 		e, v, now = c.lookUp(k)
 		switch earlier := f.number <= called; { // it began before this call
@@ -187,11 +187,11 @@ func (c *Cache) patience(ctx context.Context, e *entry, v *value, now time.Durat
 	return min(renewWait, max(1, timeLeft(ctx)/2)) // leaves the caller time to use the secret
 }
 
-// calm has the next Gets serve v without the lock while f renews it, for as long as this one
-// needs no patience and has no failure to tell. c.mu is held.
-func (c *Cache) calm(ctx context.Context, e *entry, v *value, f *flight, now time.Duration) {
-	if e.err == nil && e.flight == f && c.patience(ctx, e, v, now) == 0 {
-		e.calm.Store(int64(v.fetched + min(2*c.o.TTL, c.o.TTL+c.o.MaxStale)))
+// keepCalm lets the next Gets serve v, the value of e, without c.mu while the fetch is under way, if
+// they have nothing to wait for, and no failure to tell. c.mu is held.
+func (c *Cache) keepCalm(e *entry, v *value, patience time.Duration) {
+	if patience == 0 && e.err == nil {
+		e.calm.Store(int64(v.fetched + c.o.TTL + min(c.o.TTL, c.o.MaxStale)))
 	}
 }
 

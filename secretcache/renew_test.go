@@ -2,6 +2,7 @@ package secretcache_test
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
@@ -57,4 +58,21 @@ func TestGetsWhileASecretIsRenewed(t *testing.T) {
 		time.Sleep(10 * time.Minute)
 		took(t, 0, func() { want(t, c, "a", "", "v2") })
 	})
+}
+
+// The first Get after a renewal that failed tells of it, and serves nothing that StopOn forbids.
+func TestGetsAfterARenewalThatFailed(t *testing.T) {
+	for _, stops := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			src, c, _ := cacheOfV1(t, &secretcache.Options{TTL: time.Minute, FetchTimeout: 10 * second, StopOn: func(error) bool { return stops }})
+			src.delay(time.Hour)
+			time.Sleep(time.Minute + second)
+			want(t, c, "a", "", "v1") // while it is renewed
+			time.Sleep(10 * second)
+			r, err := c.Read(t.Context(), "a", "")
+			if stops != (err != nil) || !stops && r.StaleCause == nil {
+				t.Errorf("StopOn %t: Read = %+v, %v", stops, r, err)
+			}
+		})
+	}
 }

@@ -159,7 +159,8 @@ var Scenarios = []*Scenario{
 		},
 	},
 	{
-		Name: "source-outage-cold", Title: "Outage of Secrets Manager, and all restart", Recovery: time.Minute,
+		Name: "source-outage-cold", Title: "Outage of Secrets Manager, and all restart", Share: 0.5, Recovery: time.Minute,
+		Why:  "All instances restart within a minute, each with an empty cache. That is a cold start, to which no delay is added. See the rate that lasts.",
 		Text: "The same, and every instance restarts in the first minute of the outage. No cache has the secret.",
 		run: func(f *Fleet) {
 			f.warmUp()

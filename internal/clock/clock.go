@@ -47,7 +47,7 @@ func (c *Clock) Now() time.Duration {
 }
 
 // Exact is Now after reading the wall clock: for the time of a thing whose age is
-// measured, lest a freeze just before it makes it look old. now is time.Now().
+// measured, because a freeze just before it is no part of its age. now is time.Now().
 func (c *Clock) Exact(now time.Time) time.Duration {
 	c.readWall(now)
 	return now.Sub(c.start) + time.Duration(c.frozen.Load())

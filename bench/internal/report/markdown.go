@@ -44,9 +44,10 @@ What the library costs, beside its peers. ` + "`go -C bench run .`" + ` measures
 
 The subjects of a comparison run in one process and take turns in slices of some milliseconds,
 because the speed of a shared machine changes. "low" is the 10th percentile of the slices,
-"median" the 50th. Comparisons are of low: it says what the code costs, and the rest is what else
-the machine did. Each comparison goes on until its medians settle. Times are of one operation; with
-several goroutines, the time that passes divided by the operations of all. "allocs" is heap objects
+"median" the 50th. Comparisons are of low unless a section says otherwise: it says what the code
+costs, and the rest is what else the machine did. Each comparison goes on until no median differs by
+more than 1 % from that of its first three quarters, but not for more than some hundred slices.
+Times are of one operation; with several goroutines, the time that passes divided by the operations of all. "allocs" is heap objects
 for each operation. Secrets have a JSON value of about 150 bytes, each in memory of its own.
 
 `

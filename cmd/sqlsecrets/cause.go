@@ -123,12 +123,18 @@ var dsnCauses = []cause{
 	{"region-typo", exitUsage, "", func(f *failure) bool { return f.has("did you mean") && f.has("AWS has no") },
 		func(f *failure) string { return "the region is misspelt: " + f.reason() }, "Correct the region in the data source name."},
 	{"wrong-engine", exitContent, "", func(f *failure) bool { return errors.Is(f.err, driver.ErrEngineMismatch) },
-		func(f *failure) string { return "the driver is for another engine: " + f.reason() }, "Use the driver of that engine."},
+		func(f *failure) string { return "the driver is for another engine: " + f.reason() }, "Use the driver of that engine, or correct it in the data source name."},
 	{"arn", exitUsage, "", func(f *failure) bool { return f.has("the ARN") },
 		func(f *failure) string { return "the ARN is not one of a secret: " + f.reason() }, "Copy the secret's whole ARN, up to the six characters that AWS adds to the name."},
+	{"data-source-name", exitUsage, "", func(f *failure) bool { return f.has("the driver is none of") },
+		func(f *failure) string { return f.reason() }, "Give one of these, or no driver: then the data source name or the secret says the engine."},
+	{"data-source-name", exitUsage, "", func(f *failure) bool { return f.c.target.dsn == "" },
+		fixed("the data source name is empty"), adviceDSN},
 	{"data-source-name", exitUsage, "", func(*failure) bool { return true },
-		func(f *failure) string { return f.reason() }, "The README has the parameters of a data source name, and docs/ those of each engine."},
+		func(f *failure) string { return f.reason() }, adviceDSN},
 }
+
+const adviceDSN = "The README has the parameters of a data source name, and docs/ those of each engine."
 
 var sourceCauses = []cause{
 	{"configuration", exitUsage, "", func(*failure) bool { return true },
@@ -146,6 +152,8 @@ var identityCauses = []cause{
 		fixed("no AWS region is known"), `Set AWS_REGION, give "region" in the data source name, or name the secret by its ARN.`},
 	{"no-credentials", exitIdentity, "", func(f *failure) bool { return f.has("no AWS credentials found") },
 		fixed("no AWS credentials found"), "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE, or give the machine, task or pod a role."},
+	{"no-credentials", exitIdentity, "", func(f *failure) bool { return f.has("failed to get shared config profile") },
+		fixed("no AWS credentials: the AWS configuration has no such profile"), "Check the name, in the data source name or AWS_PROFILE, and that this user's configuration has it: aws configure list-profiles."},
 	{"expired-credentials", exitIdentity, "", func(f *failure) bool {
 		return strings.HasPrefix(f.api(), "ExpiredToken") || f.api() == "RequestExpired" || f.has("is expired", "has expired") && f.has("token")
 	}, fixed("the AWS credentials have expired"), "Get new ones: for example by aws sso login, or a new session. A token in the environment does not renew itself."},
@@ -234,6 +242,9 @@ var secretCauses = []cause{
 		"Start the agent, or set AWS_TOKEN to the token or to file:// and its path. docs/agent.md says more."},
 	{"source-tls", exitSource, "", func(f *failure) bool { return f.has("x509:", "tls:") },
 		fixed("TLS with Secrets Manager fails"), "A proxy may open the connection: give its authority by AWS_CA_BUNDLE."},
+	{"source-unreachable", exitSource, "", func(f *failure) bool { return !answered(f) && f.has("of AWS STS") },
+		fixed("AWS STS cannot be reached, or does not answer, so there are no credentials of the role"),
+		"Check the network's way to AWS STS: a VPC endpoint of its own, NAT, DNS, security groups; and AWS_ENDPOINT_URL_STS."},
 	{"source-unreachable", exitSource, "", func(f *failure) bool { return !answered(f) },
 		func(f *failure) string { return "Secrets Manager cannot be reached, or does not answer" },
 		"Check the network's way to the endpoint: a VPC endpoint, NAT, DNS, security groups; and AWS_ENDPOINT_URL_SECRETS_MANAGER."},
@@ -255,6 +266,8 @@ func answered(f *failure) bool {
 }
 
 var fieldCauses = []cause{
+	{"data-source-name", exitUsage, "", func(f *failure) bool { return errors.Is(f.err, driver.ErrBadDSN) },
+		func(f *failure) string { return f.reason() }, adviceDSN},
 	{"wrong-engine", exitContent, "", func(f *failure) bool { return errors.Is(f.err, driver.ErrEngineMismatch) },
 		func(f *failure) string { return "the secret is for another engine than the driver: " + f.reason() }, "Use the driver of the secret's engine."},
 	{"no-engine", exitContent, "", func(f *failure) bool { return f.has(`key "engine" is missing`) },

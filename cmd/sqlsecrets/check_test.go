@@ -248,6 +248,20 @@ var faults = []fault{
 		w.set("AWS_ENDPOINT_URL_STS", sts.URL)
 		return dsn("prod/app?roleArn=arn:aws:iam::123456789012:role/app")
 	}, "access-denied-role", exitPermission, "sts:AssumeRole"},
+	{"AWS STS cannot be reached", func(w *world) []string {
+		w.set("AWS_ENDPOINT_URL_STS", fmt.Sprintf("http://127.0.0.1:%d", closedPort(w.t)))
+		return dsn("prod/app?roleArn=arn:aws:iam::123456789012:role/app")
+	}, "source-unreachable", exitSource, "AWS STS cannot be reached"},
+	{"unknown profile", func(*world) []string { return dsn("prod/app?profile=none") },
+		"no-credentials", exitIdentity, "has no such profile"},
+	{"parameter that only the engine of the secret can check", func(w *world) []string {
+		w.put("prod/app", "postgres", "127.0.0.1", 1, nil)
+		return dsn("prod/app?sslmode=bogus")
+	}, "data-source-name", exitUsage, `parameter "sslmode"`},
+	{"password in the data source name", func(*world) []string { return dsn("prod/app?password=CANARY") },
+		"data-source-name", exitUsage, `"password" is not allowed`},
+	{"empty data source name", func(*world) []string { return dsn("") },
+		"data-source-name", exitUsage, "the data source name is empty"},
 	{"stage without a version", func(w *world) []string {
 		w.put("prod/app", "postgres", "127.0.0.1", 1, nil)
 		return dsn("prod/app?stage=BLUE")

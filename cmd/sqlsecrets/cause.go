@@ -346,7 +346,9 @@ var loginCauses = []cause{
 }
 
 var networkCauses = []cause{
-	{"host-not-found", exitNetwork, stepName, func(f *failure) bool { return f.step == stepName || is[*net.DNSError](f.err) },
+	{"host-not-found", exitNetwork, stepName, func(f *failure) bool {
+		return f.step == stepName || is[*net.DNSError](f.c.dialError()) || !f.c.dialed() && is[*net.DNSError](f.err)
+	},
 		func(f *failure) string {
 			if e := (*net.DNSError)(nil); errors.As(f.err, &e) && !e.IsNotFound {
 				return "the name of the host cannot be resolved: " + f.text
@@ -356,6 +358,9 @@ var networkCauses = []cause{
 	{"port-closed", exitNetwork, stepTCP, func(f *failure) bool { return refused(f.c.dialError()) },
 		func(f *failure) string { return "nothing listens at " + f.c.plan.Address },
 		"Check the port, and that the database runs."},
+	{"port-closed", exitNetwork, stepTCP, func(f *failure) bool { return errors.Is(f.c.dialError(), fs.ErrNotExist) },
+		func(f *failure) string { return "there is no socket " + f.c.plan.Address },
+		"Check the path, and that the database runs on this machine and its socket is in this container."},
 	{"unreachable", exitNetwork, stepTCP, func(f *failure) bool { return f.c.dialed() },
 		func(f *failure) string { return f.c.plan.Address + " cannot be reached" },
 		"Check security groups, network ACLs and routes, and that this machine is in the right network."},

@@ -137,6 +137,14 @@ var faults = []fault{
 		w.put("prod/app", "postgres", "127.0.0.1", closedPort(w.t), nil)
 		return dsn("prod/app")
 	}, "port-closed", exitNetwork, "nothing listens at 127.0.0.1:"},
+	{"missing socket", func(w *world) []string {
+		w.put("prod/app", "postgres", "/no/such/directory", 1, nil)
+		return dsn("prod/app")
+	}, "port-closed", exitNetwork, "there is no socket /no/such/directory"},
+	{"two hosts, one without address and one with a closed port", func(w *world) []string {
+		w.put("prod/app", "postgres", "db.invalid,127.0.0.1", closedPort(w.t), nil)
+		return dsn("prod/app")
+	}, "port-closed", exitNetwork, "nothing listens at"},
 	{"TLS refused", func(w *world) []string {
 		w.postgres(&pgserver.Server{}, nil)
 		return dsn("prod/app?sslmode=require")

@@ -16,7 +16,8 @@
 //   - sqlsecrets.login.duration: logins, by "sqlsecrets.outcome": accepted, rejected, failed.
 //   - sqlsecrets.refresh.duration: readings for another version than a rejected one, by outcome:
 //     found, unchanged, no_version, failed.
-//   - sqlsecrets.fetch.duration: calls of the source, by outcome: changed, unchanged, failed.
+//   - sqlsecrets.fetch.duration: calls of the source, by outcome: changed, unchanged, no_version,
+//     failed.
 //   - sqlsecrets.secret.stale: how often a Connect call got a secret that is older than its TTL
 //     because the source failed.
 //   - sqlsecrets.cache.requests, by "sqlsecrets.cache.result": hit, stale, miss; and

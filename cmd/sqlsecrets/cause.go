@@ -231,7 +231,7 @@ var secretCauses = []cause{
 		"Store a value in the secret, or check the stage in the data source name."},
 	{"throttled", exitSource, "", func(f *failure) bool { return errors.Is(f.err, secretcache.ErrThrottled) },
 		fixed("Secrets Manager throttles the account's requests"),
-		"Something calls it very often: look in CloudTrail who does. Programs with this library keep a secret for an hour."},
+		"Something calls it very often: CloudTrail says who. Programs with this library keep a secret for an hour."},
 	{"proxy", exitSource, "", func(f *failure) bool { return f.has("proxy") },
 		fixed("an HTTP proxy is in the way to Secrets Manager"), proxyAdvice},
 	{"agent-not-running", exitSource, "", func(f *failure) bool { return f.c.asksAgent() && refused(f.err) },

@@ -32,7 +32,7 @@ const defaultListen = "127.0.0.1:4584"
 
 func runServe(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	f := flag.NewFlagSet("serve", flag.ContinueOnError)
-	listen := f.String("listen", defaultListen, "the `address` to listen at; port 0 is any. Everybody who reaches it can read the secrets")
+	listen := f.String("listen", defaultListen, "the `address` to listen at; port 0 picks a free one. Everybody who reaches it can read the secrets")
 	seed := f.String("seed", "", "a JSON `file` of an object with the secrets to begin with, by name: each value is an object, or a text")
 	rotate := f.String("rotate", "", "the `command` that is the rotation function: it is run by the shell for each step, with the event of AWS Lambda on its standard input")
 	others, code, ok := parseFlags(f, aboutServe, args, stdout, stderr)

@@ -9,6 +9,7 @@ import (
 	"net"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -54,8 +55,8 @@ func (f *failure) reason() string {
 // be "prod/proxy".
 func (f *failure) has(parts ...string) bool {
 	text := f.text
-	if f.c.id != "" {
-		text = strings.ReplaceAll(text, f.c.id, "")
+	if id := f.c.id; id != "" {
+		text = strings.NewReplacer(strconv.Quote(id), "", "secret:"+id, "", "resource: "+id, "").Replace(text)
 	}
 	for _, p := range parts {
 		if strings.Contains(text, p) {
@@ -340,7 +341,7 @@ var loginCauses = []cause{
 	{"wrong-password", exitRejected, stepLogin, func(f *failure) bool { return errors.Is(f.err, driver.ErrAuthFailed) },
 		fixed("the database rejected the user or the password in the secret"), "Somebody changed one of the two. Rotate the secret, or write the database's password into it. Check that host and port are those of the right database."},
 	{"database", exitDatabase, stepLogin, func(f *failure) bool { return f.c.reached() && !errors.Is(f.err, context.DeadlineExceeded) },
-		func(f *failure) string { return "the login failed: " + f.reason() }, ""},
+		func(f *failure) string { return "the login failed: " + f.reason() }, "Check that host and port are those of a database of this engine. The server's log may say more."},
 	{"no-answer", exitDatabase, stepLogin, func(f *failure) bool { return f.c.reached() },
 		fixed("the server accepts connections, and does not answer in time"), "It may be overloaded, or no database of this engine: check host and port."},
 }

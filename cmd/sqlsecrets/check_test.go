@@ -149,6 +149,11 @@ var faults = []fault{
 		w.postgres(&pgserver.Server{}, nil)
 		return dsn("prod/app?sslmode=require")
 	}, "tls-refused", exitTLS, "the server has no TLS"},
+	{"TLS refused, and the secret's name is a word of that error", func(w *world) []string {
+		s := w.postgres(&pgserver.Server{}, nil)
+		w.put("server", "postgres", "127.0.0.1", s.Port, nil)
+		return dsn("server?sslmode=require")
+	}, "tls-refused", exitTLS, "the server has no TLS"},
 	{"certificate for another name", func(w *world) []string {
 		ca := testca.New("db.example.com")
 		w.postgres(&pgserver.Server{TLS: ca.Server}, nil)

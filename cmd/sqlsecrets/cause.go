@@ -296,6 +296,8 @@ var tlsCauses = []cause{
 	{"tls-certificate", exitTLS, stepTLS, func(f *failure) bool {
 		return is[x509.CertificateInvalidError](f.err) || f.has("has expired or is not yet valid", "not valid now")
 	}, fixed("the server's certificate is not valid now"), "Renew it, and check the clock of this machine."},
+	{"tls", exitTLS, stepTLS, func(f *failure) bool { return f.has("neither yes nor no") },
+		fixed("the server answers the request for TLS as no PostgreSQL server does"), "Check that host and port are the database's."},
 	{"tls-secret", exitTLS, stepTLS, func(f *failure) bool { return noTLS(f) && f.c.plan.Encrypt && len(f.c.tlsParams()) == 0 },
 		fixed(`the secret's "ssl" requires TLS, and the server has none`), `Turn TLS on at the server, or remove "ssl" from the secret.`},
 	{"tls-refused", exitTLS, stepTLS, noTLS,

@@ -154,6 +154,10 @@ var faults = []fault{
 		w.put("server", "postgres", "127.0.0.1", s.Port, nil)
 		return dsn("server?sslmode=require")
 	}, "tls-refused", exitTLS, "the server has no TLS"},
+	{"another server at the port", func(w *world) []string {
+		w.postgres(&pgserver.Server{Answer: 'H'}, nil) // as of HTTP
+		return dsn("prod/app")
+	}, "tls", exitTLS, "as no PostgreSQL server does"},
 	{"certificate for another name", func(w *world) []string {
 		ca := testca.New("db.example.com")
 		w.postgres(&pgserver.Server{TLS: ca.Server}, nil)

@@ -68,8 +68,8 @@ func observers() (*slog.Logger, *driver.Trace) {
 	return defaults.Logger, defaults.Trace
 }
 
-// envLogger returns the logger that the environment asks for, or nil. A level that is none is
-// reported by that logger: an unknown word is no reason for a service not to start.
+// envLogger returns the logger that the environment asks for, or nil. An unknown
+// level is reported by that logger: a typo must not keep a service from starting.
 func envLogger() *slog.Logger {
 	text := os.Getenv(EnvLog)
 	if text == "" {

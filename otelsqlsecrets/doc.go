@@ -1,4 +1,4 @@
-// Package otelsqlsecrets has OpenTelemetry see what sqlsecrets does: metrics and spans of Connect
+// Package otelsqlsecrets tells OpenTelemetry what sqlsecrets does: metrics and spans of Connect
 // calls, logins, refreshes and fetches, and the counts of caches.
 //
 // A program that only calls [database/sql.Open] needs it once, before its first connection:
@@ -14,9 +14,10 @@
 //   - db.client.connection.create_time: Connect calls. The name is OpenTelemetry's, see
 //     https://opentelemetry.io/docs/specs/semconv/db/database-metrics/.
 //   - sqlsecrets.login.duration: logins, by "sqlsecrets.outcome": accepted, rejected, failed.
-//   - sqlsecrets.refresh.duration: readings for another version than a rejected one, by outcome:
-//     found, unchanged, no_version, failed.
-//   - sqlsecrets.fetch.duration: calls of the source, by outcome: changed, unchanged, failed.
+//   - sqlsecrets.refresh.duration: readings of the secret after a rejection, by outcome: found,
+//     unchanged, no_version, failed.
+//   - sqlsecrets.fetch.duration: calls of the source, by outcome: changed, unchanged, no_version,
+//     failed.
 //   - sqlsecrets.secret.stale: how often a Connect call got a secret that is older than its TTL
 //     because the source failed.
 //   - sqlsecrets.cache.requests, by "sqlsecrets.cache.result": hit, stale, miss; and
@@ -26,8 +27,8 @@
 //
 // "aws.secretsmanager.secret.arn" is the id in the data source name if that is an ARN, and
 // "sqlsecrets.secret.id" if it is a name; "sqlsecrets.secret.stage" a staging label;
-// "server.address" and "server.port" the database's; "error.type" the condition of an error, as
-// auth_failed. Versions are attributes of spans only: their number grows.
+// "server.address" and "server.port" the database's; "error.type" the condition of an error,
+// such as auth_failed. Versions are attributes of spans only: their number grows.
 //
 // # Spans
 //

@@ -22,11 +22,11 @@ import (
 
 const scope = "github.com/sqlsecrets/sqlsecrets/otelsqlsecrets"
 
-// Options change what is told, and whom. A nil *Options means all defaults.
+// Options say what is told to which providers. A nil *Options means all defaults.
 type Options struct {
 	MeterProvider  metric.MeterProvider // nil = otel.GetMeterProvider()
 	TracerProvider trace.TracerProvider // nil = otel.GetTracerProvider()
-	// Attributes are of all metrics and spans, as "db.system.name".
+	// Attributes are added to all metrics and spans, for example "db.system.name".
 	Attributes []attribute.KeyValue
 }
 
@@ -186,8 +186,8 @@ func (i *Instrumentation) CacheTrace() *secretcache.Trace {
 	}}
 }
 
-// ObserveCache has a cache's counts be read whenever metrics are collected, until the registration
-// is ended. attributes tell caches apart.
+// ObserveCache reads a cache's counts whenever metrics are collected, until Unregister is called on
+// the registration. attributes tell caches apart.
 func (i *Instrumentation) ObserveCache(c *secretcache.Cache, attributes ...attribute.KeyValue) (metric.Registration, error) {
 	own := append(i.attributes[:len(i.attributes):len(i.attributes)], attributes...)
 	set := func(result string) metric.ObserveOption {

@@ -9,6 +9,7 @@ import (
 	"net"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -54,8 +55,8 @@ func (f *failure) reason() string {
 // be "prod/proxy".
 func (f *failure) has(parts ...string) bool {
 	text := f.text
-	if f.c.id != "" {
-		text = strings.ReplaceAll(text, f.c.id, "")
+	if id := f.c.id; id != "" {
+		text = strings.NewReplacer(strconv.Quote(id), "", "secret:"+id, "", "resource: "+id, "").Replace(text)
 	}
 	for _, p := range parts {
 		if strings.Contains(text, p) {
@@ -123,12 +124,18 @@ var dsnCauses = []cause{
 	{"region-typo", exitUsage, "", func(f *failure) bool { return f.has("did you mean") && f.has("AWS has no") },
 		func(f *failure) string { return "the region is misspelt: " + f.reason() }, "Correct the region in the data source name."},
 	{"wrong-engine", exitContent, "", func(f *failure) bool { return errors.Is(f.err, driver.ErrEngineMismatch) },
-		func(f *failure) string { return "the driver is for another engine: " + f.reason() }, "Use the driver of that engine."},
+		func(f *failure) string { return "the driver is for another engine: " + f.reason() }, "Use the driver of that engine, or correct it in the data source name."},
 	{"arn", exitUsage, "", func(f *failure) bool { return f.has("the ARN") },
 		func(f *failure) string { return "the ARN is not one of a secret: " + f.reason() }, "Copy the secret's whole ARN, up to the six characters that AWS adds to the name."},
+	{"data-source-name", exitUsage, "", func(f *failure) bool { return f.has("the driver is none of") },
+		func(f *failure) string { return f.reason() }, "Give one of these, or no driver: then the data source name or the secret says the engine."},
+	{"data-source-name", exitUsage, "", func(f *failure) bool { return f.c.target.dsn == "" },
+		fixed("the data source name is empty"), adviceDSN},
 	{"data-source-name", exitUsage, "", func(*failure) bool { return true },
-		func(f *failure) string { return f.reason() }, "The README has the parameters of a data source name, and docs/ those of each engine."},
+		func(f *failure) string { return f.reason() }, adviceDSN},
 }
+
+const adviceDSN = "The README has the parameters of a data source name, and docs/ those of each engine."
 
 var sourceCauses = []cause{
 	{"configuration", exitUsage, "", func(*failure) bool { return true },
@@ -146,6 +153,8 @@ var identityCauses = []cause{
 		fixed("no AWS region is known"), `Set AWS_REGION, give "region" in the data source name, or name the secret by its ARN.`},
 	{"no-credentials", exitIdentity, "", func(f *failure) bool { return f.has("no AWS credentials found") },
 		fixed("no AWS credentials found"), "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE, or give the machine, task or pod a role."},
+	{"no-credentials", exitIdentity, "", func(f *failure) bool { return f.has("failed to get shared config profile") },
+		fixed("no AWS credentials: the AWS configuration has no such profile"), "Check the name, in the data source name or AWS_PROFILE, and that this user's configuration has it: aws configure list-profiles."},
 	{"expired-credentials", exitIdentity, "", func(f *failure) bool {
 		return strings.HasPrefix(f.api(), "ExpiredToken") || f.api() == "RequestExpired" || f.has("is expired", "has expired") && f.has("token")
 	}, fixed("the AWS credentials have expired"), "Get new ones: for example by aws sso login, or a new session. A token in the environment does not renew itself."},
@@ -223,7 +232,7 @@ var secretCauses = []cause{
 		"Store a value in the secret, or check the stage in the data source name."},
 	{"throttled", exitSource, "", func(f *failure) bool { return errors.Is(f.err, secretcache.ErrThrottled) },
 		fixed("Secrets Manager throttles the account's requests"),
-		"Something calls it very often: look in CloudTrail who does. Programs with this library keep a secret for an hour."},
+		"Something calls it very often: CloudTrail says who. Programs with this library keep a secret for an hour."},
 	{"proxy", exitSource, "", func(f *failure) bool { return f.has("proxy") },
 		fixed("an HTTP proxy is in the way to Secrets Manager"), proxyAdvice},
 	{"agent-not-running", exitSource, "", func(f *failure) bool { return f.c.asksAgent() && refused(f.err) },
@@ -234,6 +243,9 @@ var secretCauses = []cause{
 		"Start the agent, or set AWS_TOKEN to the token or to file:// and its path. docs/agent.md says more."},
 	{"source-tls", exitSource, "", func(f *failure) bool { return f.has("x509:", "tls:") },
 		fixed("TLS with Secrets Manager fails"), "A proxy may open the connection: give its authority by AWS_CA_BUNDLE."},
+	{"source-unreachable", exitSource, "", func(f *failure) bool { return !answered(f) && f.has("of AWS STS") },
+		fixed("AWS STS cannot be reached, or does not answer, so there are no credentials of the role"),
+		"Check the network's way to AWS STS: a VPC endpoint of its own, NAT, DNS, security groups; and AWS_ENDPOINT_URL_STS."},
 	{"source-unreachable", exitSource, "", func(f *failure) bool { return !answered(f) },
 		func(f *failure) string { return "Secrets Manager cannot be reached, or does not answer" },
 		"Check the network's way to the endpoint: a VPC endpoint, NAT, DNS, security groups; and AWS_ENDPOINT_URL_SECRETS_MANAGER."},
@@ -255,6 +267,8 @@ func answered(f *failure) bool {
 }
 
 var fieldCauses = []cause{
+	{"data-source-name", exitUsage, "", func(f *failure) bool { return errors.Is(f.err, driver.ErrBadDSN) },
+		func(f *failure) string { return f.reason() }, adviceDSN},
 	{"wrong-engine", exitContent, "", func(f *failure) bool { return errors.Is(f.err, driver.ErrEngineMismatch) },
 		func(f *failure) string { return "the secret is for another engine than the driver: " + f.reason() }, "Use the driver of the secret's engine."},
 	{"no-engine", exitContent, "", func(f *failure) bool { return f.has(`key "engine" is missing`) },
@@ -282,6 +296,8 @@ var tlsCauses = []cause{
 	{"tls-certificate", exitTLS, stepTLS, func(f *failure) bool {
 		return is[x509.CertificateInvalidError](f.err) || f.has("has expired or is not yet valid", "not valid now")
 	}, fixed("the server's certificate is not valid now"), "Renew it, and check the clock of this machine."},
+	{"tls", exitTLS, stepTLS, func(f *failure) bool { return f.has("neither yes nor no") },
+		fixed("the server answers the request for TLS as no PostgreSQL server does"), "Check that host and port are the database's."},
 	{"tls-secret", exitTLS, stepTLS, func(f *failure) bool { return noTLS(f) && f.c.plan.Encrypt && len(f.c.tlsParams()) == 0 },
 		fixed(`the secret's "ssl" requires TLS, and the server has none`), `Turn TLS on at the server, or remove "ssl" from the secret.`},
 	{"tls-refused", exitTLS, stepTLS, noTLS,
@@ -327,13 +343,15 @@ var loginCauses = []cause{
 	{"wrong-password", exitRejected, stepLogin, func(f *failure) bool { return errors.Is(f.err, driver.ErrAuthFailed) },
 		fixed("the database rejected the user or the password in the secret"), "Somebody changed one of the two. Rotate the secret, or write the database's password into it. Check that host and port are those of the right database."},
 	{"database", exitDatabase, stepLogin, func(f *failure) bool { return f.c.reached() && !errors.Is(f.err, context.DeadlineExceeded) },
-		func(f *failure) string { return "the login failed: " + f.reason() }, ""},
+		func(f *failure) string { return "the login failed: " + f.reason() }, "Check that host and port are those of a database of this engine. The server's log may say more."},
 	{"no-answer", exitDatabase, stepLogin, func(f *failure) bool { return f.c.reached() },
 		fixed("the server accepts connections, and does not answer in time"), "It may be overloaded, or no database of this engine: check host and port."},
 }
 
 var networkCauses = []cause{
-	{"host-not-found", exitNetwork, stepName, func(f *failure) bool { return f.step == stepName || is[*net.DNSError](f.err) },
+	{"host-not-found", exitNetwork, stepName, func(f *failure) bool {
+		return f.step == stepName || is[*net.DNSError](f.c.dialError()) || !f.c.dialed() && is[*net.DNSError](f.err)
+	},
 		func(f *failure) string {
 			if e := (*net.DNSError)(nil); errors.As(f.err, &e) && !e.IsNotFound {
 				return "the name of the host cannot be resolved: " + f.text
@@ -343,6 +361,9 @@ var networkCauses = []cause{
 	{"port-closed", exitNetwork, stepTCP, func(f *failure) bool { return refused(f.c.dialError()) },
 		func(f *failure) string { return "nothing listens at " + f.c.plan.Address },
 		"Check the port, and that the database runs."},
+	{"port-closed", exitNetwork, stepTCP, func(f *failure) bool { return errors.Is(f.c.dialError(), fs.ErrNotExist) },
+		func(f *failure) string { return "there is no socket " + f.c.plan.Address },
+		"Check the path, and that the database runs on this machine and its socket is in this container."},
 	{"unreachable", exitNetwork, stepTCP, func(f *failure) bool { return f.c.dialed() },
 		func(f *failure) string { return f.c.plan.Address + " cannot be reached" },
 		"Check security groups, network ACLs and routes, and that this machine is in the right network."},

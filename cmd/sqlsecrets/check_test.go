@@ -137,10 +137,27 @@ var faults = []fault{
 		w.put("prod/app", "postgres", "127.0.0.1", closedPort(w.t), nil)
 		return dsn("prod/app")
 	}, "port-closed", exitNetwork, "nothing listens at 127.0.0.1:"},
+	{"missing socket", func(w *world) []string {
+		w.put("prod/app", "postgres", "/no/such/directory", 1, nil)
+		return dsn("prod/app")
+	}, "port-closed", exitNetwork, "there is no socket /no/such/directory"},
+	{"two hosts, one without address and one with a closed port", func(w *world) []string {
+		w.put("prod/app", "postgres", "db.invalid,127.0.0.1", closedPort(w.t), nil)
+		return dsn("prod/app")
+	}, "port-closed", exitNetwork, "nothing listens at"},
 	{"TLS refused", func(w *world) []string {
 		w.postgres(&pgserver.Server{}, nil)
 		return dsn("prod/app?sslmode=require")
 	}, "tls-refused", exitTLS, "the server has no TLS"},
+	{"TLS refused, and the secret's name is a word of that error", func(w *world) []string {
+		s := w.postgres(&pgserver.Server{}, nil)
+		w.put("server", "postgres", "127.0.0.1", s.Port, nil)
+		return dsn("server?sslmode=require")
+	}, "tls-refused", exitTLS, "the server has no TLS"},
+	{"another server at the port", func(w *world) []string {
+		w.postgres(&pgserver.Server{Answer: 'H'}, nil) // as of HTTP
+		return dsn("prod/app")
+	}, "tls", exitTLS, "as no PostgreSQL server does"},
 	{"certificate for another name", func(w *world) []string {
 		ca := testca.New("db.example.com")
 		w.postgres(&pgserver.Server{TLS: ca.Server}, nil)
@@ -248,6 +265,20 @@ var faults = []fault{
 		w.set("AWS_ENDPOINT_URL_STS", sts.URL)
 		return dsn("prod/app?roleArn=arn:aws:iam::123456789012:role/app")
 	}, "access-denied-role", exitPermission, "sts:AssumeRole"},
+	{"AWS STS cannot be reached", func(w *world) []string {
+		w.set("AWS_ENDPOINT_URL_STS", fmt.Sprintf("http://127.0.0.1:%d", closedPort(w.t)))
+		return dsn("prod/app?roleArn=arn:aws:iam::123456789012:role/app")
+	}, "source-unreachable", exitSource, "AWS STS cannot be reached"},
+	{"unknown profile", func(*world) []string { return dsn("prod/app?profile=none") },
+		"no-credentials", exitIdentity, "has no such profile"},
+	{"parameter that only the engine of the secret can check", func(w *world) []string {
+		w.put("prod/app", "postgres", "127.0.0.1", 1, nil)
+		return dsn("prod/app?sslmode=bogus")
+	}, "data-source-name", exitUsage, `parameter "sslmode"`},
+	{"password in the data source name", func(*world) []string { return dsn("prod/app?password=CANARY") },
+		"data-source-name", exitUsage, `"password" is not allowed`},
+	{"empty data source name", func(*world) []string { return dsn("") },
+		"data-source-name", exitUsage, "the data source name is empty"},
 	{"stage without a version", func(w *world) []string {
 		w.put("prod/app", "postgres", "127.0.0.1", 1, nil)
 		return dsn("prod/app?stage=BLUE")

@@ -112,6 +112,9 @@ func TestURLWithPasswordIsNotShown(t *testing.T) {
 		{"secretsmanager-postgres", "postgres://app:CANARY@host/db"},
 		{"secretsmanager-postgres:postgres://app:CANARY@host/db"},
 		{"app:CANARY@tcp(host:3306)/db"},
+		{"app:CAN?CANARY@tcp(host:3306)/db"},
+		{"app/CANARY@host:1521/db"},
+		{"app/CANARY@//host:1521/db"},
 		{"host=db user=app password=CANARY"},
 		{"server=db;user id=app;pwd=CANARY"},
 		{"jdbc:postgresql://host/db?user=app&password=CANARY"},
@@ -127,7 +130,7 @@ func TestURLWithPasswordIsNotShown(t *testing.T) {
 		if all := r.stdout + r.stderr; r.code != exitUsage || strings.Contains(all, "CANARY") || strings.Contains(all, "app:") {
 			t.Errorf("%q: code %d:\n%s", args, r.code, all)
 		}
-		if strings.HasPrefix(args[0], "postgres") && !strings.Contains(r.stdout, "a database's own URL") {
+		if (strings.HasPrefix(args[0], "postgres") || strings.HasPrefix(args[0], "app")) && !strings.Contains(r.stdout, "a database's own URL") {
 			t.Errorf("%q does not say what it is: %s", args, r.stdout)
 		}
 	}

@@ -32,7 +32,7 @@ const defaultListen = "127.0.0.1:4584"
 
 func runServe(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	f := flag.NewFlagSet("serve", flag.ContinueOnError)
-	listen := f.String("listen", defaultListen, "the `address` to listen at; port 0 is any. Whoever reaches it reads the secrets")
+	listen := f.String("listen", defaultListen, "the `address` to listen at; port 0 picks a free one. Everybody who reaches it can read the secrets")
 	seed := f.String("seed", "", "a JSON `file` of an object with the secrets to begin with, by name: each value is an object, or a text")
 	rotate := f.String("rotate", "", "the `command` that is the rotation function: it is run by the shell for each step, with the event of AWS Lambda on its standard input")
 	others, code, ok := parseFlags(f, aboutServe, args, stdout, stderr)
@@ -73,7 +73,7 @@ func serve(ctx context.Context, listen, seed, rotate string, stdout, stderr io.W
 		}
 	}
 	if !l.Addr().(*net.TCPAddr).IP.IsLoopback() {
-		fmt.Fprintln(stderr, "sqlsecrets serve: it listens on the network: whoever reaches it reads the secrets, so keep to those of tests")
+		fmt.Fprintln(stderr, "sqlsecrets serve: it listens on the network: everybody who reaches it can read the secrets, so store only secrets of tests")
 	}
 	for _, e := range env {
 		fmt.Fprintln(stdout, "export "+e)
@@ -114,6 +114,7 @@ func environment(a *net.TCPAddr) []string {
 	return []string{
 		"AWS_ENDPOINT_URL_SECRETS_MANAGER=http://" + net.JoinHostPort(host, fmt.Sprint(a.Port)),
 		"AWS_REGION=" + awssmtest.Region,
+		"AWS_DEFAULT_REGION=" + awssmtest.Region, // boto3 and the AWS CLI 1 read only this one
 		"AWS_ACCESS_KEY_ID=test",
 		"AWS_SECRET_ACCESS_KEY=test",
 	}

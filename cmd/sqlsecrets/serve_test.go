@@ -87,14 +87,14 @@ func startServe(t *testing.T) *serving {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.cmd.Process.Kill() })
-	for lines := bufio.NewScanner(out); len(s.env) < 4 && lines.Scan(); {
+	for lines := bufio.NewScanner(out); len(s.env) < 5 && lines.Scan(); {
 		e, ok := strings.CutPrefix(lines.Text(), "export ")
 		if !ok {
 			t.Fatalf("it printed %q", lines.Text())
 		}
 		s.env = append(s.env, e)
 	}
-	if len(s.env) != 4 {
+	if len(s.env) != 5 {
 		t.Fatalf("it printed %q: %s", s.env, s.stderr)
 	}
 	s.url = strings.TrimPrefix(s.env[0], "AWS_ENDPOINT_URL_SECRETS_MANAGER=")

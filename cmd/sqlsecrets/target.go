@@ -96,8 +96,9 @@ func (t target) connector(known []driver.Engine, opts *driver.Options) (connecto
 	return c, nil
 }
 
-// What a database's own URL or connection string looks like. An id of a secret has none of it.
-var databaseURL = regexp.MustCompile(`(?i)^[^?]*://|^[^?/]*:[^?]*@|(password|passwd|pwd) *=`)
+// What a database's own URL or connection string looks like: a URL, user:password@host, MySQL's,
+// Oracle's user/password@host:port, or a list of key=value. An id of a secret has none of it.
+var databaseURL = regexp.MustCompile(`(?i)^[^?]*://|^[^?/]*:[^?]*@|@(tcp|unix)\(|^[^?:/]+/[^?]*@(//|[^?]*:)|^[^?]*(password|passwd|pwd) *=`)
 
 // isDatabaseURL reports whether a data source name that does not parse may be a database's own,
 // with a password.

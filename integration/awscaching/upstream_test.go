@@ -14,6 +14,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	_ "github.com/aws/aws-secretsmanager-caching-go/v2/secretcache" // its source, which go list finds, is what is compared
 )
 
 const (

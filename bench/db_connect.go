@@ -166,7 +166,7 @@ func connectReal(ctx context.Context, quick bool) (*report.Section, error) {
 	s := &report.Section{Name: "connect", Title: "Connect on real servers",
 		Text: "A connection is opened and closed, by database/sql without idle connections, and by pgxpool. Beside the library are the vendor's own " +
 			"connector with a fixed password, and two libraries that wrap the vendor's connections, otelsql (with OpenTelemetry's tracer " +
-			"that does nothing) and sqlmw. " + how,
+			"that does nothing) and sqlmw; and the vendor's with a deadline for each connection, which the library's have. " + how,
 		Absent: []string{noRefresh, noWrapper}}
 	measure := func(label string, subjects []turns.Subject) {
 		results := inTurns(label, subjects, oneByOne(quick, 100))
@@ -201,6 +201,22 @@ func openings(tb testing.TB, d *database) []turns.Subject {
 			}
 		}})
 	}
+	withDeadline := sql.OpenDB(d.vendorConnector(tb))
+	tb.Cleanup(func() { _ = withDeadline.Close() })
+	withDeadline.SetMaxIdleConns(-1)
+	subjects = append(subjects, turns.Subject{Name: d.vendors + ", with a deadline", Op: func(n int) {
+		for range n {
+			ctx, cancel := context.WithTimeout(tb.Context(), driver.DefaultConnectTimeout)
+			conn, err := withDeadline.Conn(ctx)
+			cancel()
+			if err != nil {
+				tb.Fatal(err)
+			}
+			if err := conn.Close(); err != nil {
+				tb.Fatal(err)
+			}
+		}
+	}})
 	return subjects
 }
 

@@ -87,7 +87,7 @@ func (r recovered) row() []string {
 func (r recovered) target(p *product) report.Target {
 	const noSleep = 500 * time.Millisecond
 	t := report.Target{What: "forced refresh after a rotation, " + p.name, Want: "1 API call, no sleep",
-		Got: fmt.Sprintf("%.2g API calls, %s", r.calls, took(r.Median)), Met: r.calls == 1 && r.Median < float64(noSleep)}
+		Got: fmt.Sprintf("%s, API calls: %.2g", took(r.Median), r.calls), Met: r.calls == 1 && r.Median < float64(noSleep)}
 	if !t.Met {
 		t.Missed = fmt.Sprintf("%+.2g API calls; half of the Connect calls took %s or more", r.calls-1, took(r.Median))
 	}

@@ -113,7 +113,7 @@ func virtualStorms(ctx context.Context, quick bool) (all []stormed, err error) {
 func virtualTarget(r stormed) report.Target {
 	ideal := stormCall + 2*stormLogin
 	t := report.Target{What: fmt.Sprintf("%d Connect calls rejected together, in virtual time: from the rejection until all are connected", r.n),
-		Want: fmt.Sprintf("%s: one call and two logins", ideal), Got: took(float64(r.took)), Met: r.took <= ideal}
+		Want: took(float64(ideal)) + ": one call and two logins", Got: took(float64(r.took)), Met: r.took <= ideal}
 	if !t.Met {
 		t.Missed = took(float64(r.took-ideal)) + " longer"
 	}
@@ -234,7 +234,7 @@ func stormTargets(name string, ours, waits []stormed) []report.Target {
 		goroutines.Missed = fmt.Sprintf("%d too many", r.goroutines-r.n)
 	}
 	t := report.Target{What: what + "time from the rejection", Got: took(float64(r.took)), Met: r.took <= max(ideal, least),
-		Want: fmt.Sprintf("%s, one call and two logins, which take %s here without any library", ideal, took(float64(least)))}
+		Want: fmt.Sprintf("%s, one call and two logins, which take %s here without any library", took(float64(ideal)), took(float64(least)))}
 	if !t.Met {
 		t.Missed = fmt.Sprintf("It took %s longer than one call and two logins, and %s longer than the waits alone.",
 			took(float64(r.took-ideal)), took(float64(r.took-least)))

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -93,7 +94,11 @@ func (t *Target) verdict() string {
 func writeAbsent(w io.Writer, sections []*Section) {
 	var all []string
 	for _, s := range sections {
-		all = append(all, s.Absent...)
+		for _, absent := range s.Absent { // sections may lack the same
+			if !slices.Contains(all, absent) {
+				all = append(all, absent)
+			}
+		}
 	}
 	if len(all) > 0 {
 		fmt.Fprintf(w, "\nCould not be had:\n\n- %s\n", strings.Join(all, "\n- "))

@@ -68,7 +68,7 @@ func TestGetsAfterARenewalThatFailed(t *testing.T) {
 			src.delay(time.Hour)
 			time.Sleep(time.Minute + second)
 			want(t, c, "a", "", "v1") // while it is renewed
-			time.Sleep(10 * second)
+			time.Sleep(11 * second)
 			r, err := c.Read(t.Context(), "a", "")
 			if stops != (err != nil) || !stops && r.StaleCause == nil {
 				t.Errorf("StopOn %t: Read = %+v, %v", stops, r, err)

@@ -24,6 +24,6 @@ func (f *Failing) Set(failed bool) {
 
 // Is reports whether fetches fail.
 func (f *Failing) Is() bool {
-	at := f.at.Load()
-	return at != 0 && time.Since(time.Unix(0, at)) < failingFor
+	since := time.Since(time.Unix(0, f.at.Load()))
+	return since >= 0 && since < failingFor // below 0: the wall clock was set back
 }

@@ -208,7 +208,7 @@ func ExampleConnector_Status() {
 	// prod/app: version "v1" (AWSCURRENT) at db.example.com:5432, accepted: true
 }
 
-// A password shows itself to nobody but who asks for it.
+// Only Reveal returns the password. All that prints it shows [redacted].
 func ExampleNewPassword() {
 	password := driver.NewPassword("correct horse")
 	fmt.Printf("%v %+v\n", password, struct{ Password driver.Password }{password})

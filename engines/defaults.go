@@ -10,13 +10,13 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
-// Defaults are what a program gets that only calls [database/sql.Open]. A zero field leaves what
-// is said there.
+// Defaults are for programs that only call [database/sql.Open]. A zero field keeps the default that
+// its comment names.
 type Defaults struct {
 	// Logger gets the records of connectors that have no [driver.Options.Logger]. Nil means
 	// what SQLSECRETS_LOG says, and silence without it.
 	Logger *slog.Logger
-	// Trace is called by connectors that have no [driver.Options.Trace].
+	// Trace is called by connectors that have no [driver.Options.Trace]. Nil calls nothing.
 	Trace *driver.Trace
 	// Cache has the options of the default caches. A TTL of zero is SQLSECRETS_TTL, or the
 	// source's default.
@@ -33,8 +33,8 @@ var defaults struct {
 }
 
 // SetDefaults sets the defaults of the process, instead of those that were set before. It is an
-// error once a connector has begun to connect, or a default cache was made. The following line
-// shows what the library does:
+// error once a connector has begun to connect, or a default cache was made. This line turns the
+// log on:
 //
 //	engines.SetDefaults(engines.Defaults{Logger: slog.Default()})
 func SetDefaults(d Defaults) error {
@@ -79,7 +79,7 @@ func envLogger() *slog.Logger {
 	err := level.UnmarshalText([]byte(text))
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
 	if err != nil {
-		log.Warn(fmt.Sprintf("environment variable %s is none of debug, info, warn and error; info is used", EnvLog))
+		log.Warn(fmt.Sprintf("environment variable %s is not debug, info, warn or error; info is used", EnvLog))
 	}
 	return log
 }

@@ -148,7 +148,7 @@ func TestTheEnvironmentTurnsTheLogOn(t *testing.T) {
 		{"", "", "level="},
 		{"warn", "the server accepts no version of the secret", "level=INFO"},
 		{"info", "the server rejected the credentials", "level=DEBUG"},
-		{"verbose", "none of debug, info, warn and error", "verbose"},
+		{"verbose", "not debug, info, warn or error", "verbose"},
 	} {
 		t.Setenv(engines.EnvLog, tt.level)
 		got := standardError(t, func() { rejectedLogin(t, func() {}) })

@@ -89,7 +89,8 @@ func checkLocation(loc driver.Location) error {
 
 // Options returns a copy of opts, which may be nil, with the process's default
 // caches where opts has neither Secrets nor SecretsAt, with the tokens of
-// Amazon RDS where it has no IAMToken, and with the process's Defaults. A CheckLocation that it has is asked first.
+// Amazon RDS where it has no IAMToken, and with the process's Defaults. A CheckLocation that it
+// has is asked first.
 func Options(opts *driver.Options) *driver.Options {
 	var o driver.Options
 	if opts != nil {

@@ -63,9 +63,9 @@ func ExampleSourceOf() {
 
 // As whom a program asks for a secret: the first thing to see when access is denied.
 func ExampleIdentity() {
-	who, err := engines.Identity(context.Background(), driver.Location{Region: "us-west-2"}, "prod/app/db")
+	identity, err := engines.Identity(context.Background(), driver.Location{Region: "us-west-2"}, "prod/app/db")
 	if err != nil {
-		log.Print(err) // who has what is known without AWS STS
+		log.Print(err) // identity has what is known without AWS STS
 	}
-	log.Printf("%s in %s, by the credentials of %s", who.ARN, who.Region, who.Credentials)
+	log.Printf("%s in %s, by the credentials of %s", identity.ARN, identity.Region, identity.Credentials)
 }

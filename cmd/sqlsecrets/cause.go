@@ -127,7 +127,7 @@ var dsnCauses = []cause{
 		func(f *failure) string { return "the driver is for another engine: " + f.reason() }, "Use the driver of that engine, or correct it in the data source name."},
 	{"arn", exitUsage, "", func(f *failure) bool { return f.has("the ARN") },
 		func(f *failure) string { return "the ARN is not one of a secret: " + f.reason() }, "Copy the secret's whole ARN, up to the six characters that AWS adds to the name."},
-	{"data-source-name", exitUsage, "", func(f *failure) bool { return f.has("the driver is none of") },
+	{"data-source-name", exitUsage, "", func(f *failure) bool { return f.has("the driver is not one of") },
 		func(f *failure) string { return f.reason() }, "Give one of these, or no driver: then the data source name or the secret says the engine."},
 	{"data-source-name", exitUsage, "", func(f *failure) bool { return f.c.target.dsn == "" },
 		fixed("the data source name is empty"), adviceDSN},

@@ -70,7 +70,7 @@ func (t target) engine(known []driver.Engine) (e driver.Engine, all bool, err er
 		for _, e := range known {
 			names = append(names, anyDriver+"-"+e.Info().Name)
 		}
-		return nil, false, errors.New("the driver is none of " + anyDriver + ", " + strings.Join(names, ", ") +
+		return nil, false, errors.New("the driver is not one of " + anyDriver + ", " + strings.Join(names, ", ") +
 			"; one with a name of your own is one of these, too")
 	}
 	return known[i], false, nil

@@ -40,8 +40,9 @@ func (s *Source) BatchSize() int { return batchSize }
 //
 // Where the call is denied or unknown it fetches one by one, and does not try the
 // call again for 10 minutes. Where the call is throttled it fetches one by one as well:
-// AWS allows 100 of these calls per second, and 10,000 of GetSecretValue. An id that the answer leaves out is also fetched
-// alone, and so is one whose error may be another one the next time.
+// AWS allows 100 of these calls per second, and 10,000 of GetSecretValue. An id that the
+// answer leaves out is also fetched alone, and so is one whose error may be another one the
+// next time.
 func (s *Source) FetchBatch(ctx context.Context, ids []string) []secretcache.Result {
 	b := &batch{s: s, ids: ids, results: make([]secretcache.Result, len(ids)), slots: make(chan struct{}, singles)}
 	regions := map[string][]int{}

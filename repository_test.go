@@ -162,3 +162,11 @@ func TestChangelogIsKept(t *testing.T) {
 		t.Error("there is no section \"Unreleased\"")
 	}
 }
+
+// The README shows the whole program of examples/production, which integration runs.
+func TestReadmeShowsTheProductionProgram(t *testing.T) {
+	_, program, _ := strings.Cut(text(t, "examples/production/main.go"), "\npackage main\n")
+	if !strings.Contains(text(t, "README.md"), "```go\npackage main\n"+program+"```\n") {
+		t.Error("README.md shows another program than examples/production/main.go")
+	}
+}

@@ -34,7 +34,7 @@
 // New connections log in with AWSCURRENT's version, which a cache keeps. When the server rejects its
 // password, the library reads the secret again, once for all waiting connections. It logs in with the
 // version that AWSCURRENT names by then, or else with AWSPENDING's. Connections that are already open
-// live on, because a server checks a password only at login.
+// go on, because a server checks a password only at login.
 //
 // # Map of the packages
 //

@@ -20,7 +20,6 @@ import (
 var notYet = []string{
 	"README.md",
 	"docs/agent.md",
-	"docs/aws.md",
 	"docs/command.md",
 	"docs/design.md",
 	"docs/examples.md",

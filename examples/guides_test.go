@@ -140,7 +140,7 @@ func compile(t *testing.T, root string, pages []*page) {
 	}
 	commands := [][]string{{"vet", "./..."}}
 	if mains {
-		commands = append(commands, []string{"build", "./..."})
+		commands = append(commands, []string{"build", "-o", "bin" + string(filepath.Separator), "./..."})
 	}
 	position := regexp.MustCompile(`(page\d+block\d+)/\w+\.go:(\d+)[:\d]*: (.*)`)
 	for _, args := range commands {

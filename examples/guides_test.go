@@ -42,8 +42,8 @@ var notYet = []string{
 //   - ```text after the line <!-- output --> is what the block before it prints. "…" is anything in
 //     a line, and alone in a line, any lines.
 //   - ```go with a package clause is compiled, with what the examples' module requires. Other Go is
-//     part of the file that the line <!-- from: path/of/file.go --> before it names. "…" alone in a
-//     line is any lines of that file.
+//     part of the file that the line <!-- from: path/of/file.go --> before it names, but for comments.
+//     "…" alone in a line is any lines of that file.
 //   - ```json is JSON. A policy of AWS IAM in it allows no more than it should.
 //   - Other blocks say their language.
 func TestGuides(t *testing.T) {
@@ -175,7 +175,7 @@ func TestGuidesFaults(t *testing.T) {
 		{"what is needed is not there", "```sh\n# needs a cat\ncat_of_nobody --feed\n```\n", ""},
 		{"a process that is ended", "```sh\nsleep 60 &\nkill $!\nwait $! || true\n```\n", ""},
 		{"any lines", "```sh\nseq 9\n```\n<!-- output -->\n```text\n1\n…\n8\n9\n```\n", ""},
-		{"from a file", "<!-- from: examples/repository/repository.go -->\n```go\ndb := sql.OpenDB(connector)\n…\nreturn &Orders{db}, nil\n```\n", ""},
+		{"from a file", "<!-- from: examples/repository/repository.go -->\n```go\ndb := sql.OpenDB(connector) // a pool\n\n// more\n…\nreturn &Orders{db}, nil\n```\n", ""},
 
 		{"a command fails", "\n```sh\ntrue\nfalse\ntrue\n```\n", "page.md:4: exit status 1"},
 		{"a command of a later block fails", "```sh\ntrue\n```\n\n```sh\nls nothing.here\n```\n", "page.md:6: exit status 2"},

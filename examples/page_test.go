@@ -112,8 +112,8 @@ func (b block) packageName() string {
 	return ""
 }
 
-// checkFrom notes a fault if the block's lines are not in the file, one after the other. Neither
-// indentation nor empty lines matter. A line "…" stands for any lines.
+// checkFrom notes a fault if the block's lines are not in the file, one after the other. Indentation,
+// empty lines and comments of Go do not matter. A line "…" stands for any lines.
 func (p *page) checkFrom(b block, root, file string) {
 	data, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(file)))
 	if err != nil {
@@ -129,7 +129,7 @@ func (p *page) checkFrom(b block, root, file string) {
 	if len(want) == 0 || !found {
 		line := b.line
 		for i, seen := 0, 0; i < len(b.lines) && seen <= best; i++ {
-			if strings.TrimSpace(b.lines[i]) != "" {
+			if len(significant(b.lines[i:i+1])) > 0 {
 				line, seen = b.line+1+i, seen+1
 			}
 		}
@@ -137,10 +137,13 @@ func (p *page) checkFrom(b block, root, file string) {
 	}
 }
 
-// significant returns the lines that are not empty, without spaces around them.
+// goComment is a comment at the end of a line. A text in quotes with " // " in it would look like one.
+var goComment = regexp.MustCompile(`(^|\s)//\s.*$`)
+
+// significant returns what is left of lines without spaces around them and comments of Go.
 func significant(lines []string) (s []string) {
 	for _, line := range lines {
-		if line = strings.TrimSpace(line); line != "" {
+		if line = strings.TrimSpace(goComment.ReplaceAllString(line, "")); line != "" {
 			s = append(s, line)
 		}
 	}

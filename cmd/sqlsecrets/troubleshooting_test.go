@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -41,29 +42,37 @@ func openDatabase() {
 	}
 }
 
-// Each text in the first column of a table in docs/troubleshooting.md is one that the library writes:
-// in an error of a fault, in one of docs/rotation.md, which driver/doc_test.go writes, or in a log
-// record of docs/observability.md, which driver's TestMessagesAreDocumented compares.
-func TestTroubleshootingQuotesErrors(t *testing.T) {
-	page, err := os.ReadFile("../../docs/troubleshooting.md")
+// Each text in a column "error text" of the pages in docs is one that the library writes: in an error
+// of a fault, in one of docs/rotation.md, which driver/doc_test.go writes, or in a log record of
+// docs/observability.md, which driver's TestMessagesAreDocumented compares.
+func TestPagesQuoteErrors(t *testing.T) {
+	pages, err := filepath.Glob("../../docs/*.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	written := errorTexts(t)
 	quoted := 0
-	for i, line := range strings.Split(string(page), "\n") {
-		cell, ok := strings.CutPrefix(line, "| `")
-		if !ok {
-			continue
+	for _, name := range pages {
+		page, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
 		}
-		text, _, _ := strings.Cut(cell, "` |")
-		quoted++
-		if !contains(written, text) {
-			t.Errorf("docs/troubleshooting.md:%d: nothing writes %q", i+1, text)
+		inTable := false
+		for i, line := range strings.Split(string(page), "\n") {
+			inTable = strings.HasPrefix(line, "| error text |") || inTable && strings.HasPrefix(line, "|")
+			cell, ok := strings.CutPrefix(line, "| `")
+			if !inTable || !ok {
+				continue
+			}
+			text, _, _ := strings.Cut(cell, "` |")
+			quoted++
+			if !contains(written, text) {
+				t.Errorf("%s:%d: nothing writes %q", filepath.ToSlash(name), i+1, text)
+			}
 		}
 	}
 	if quoted < 50 {
-		t.Errorf("the page quotes %d texts", quoted)
+		t.Errorf("the pages quote %d texts", quoted)
 	}
 	if contains(written, "a text that nothing writes") || contains(written, "credentials rejected: … no such host") {
 		t.Error("the test finds what nothing writes")
@@ -87,7 +96,7 @@ func errorTexts(t *testing.T) (texts []string) {
 	opened := slices.Clone(faults)
 	for _, args := range [][]string{
 		{"postgres://app:CANARY@db.example.com/app"}, {"secretsmanager-postgres", "prod/app?sslmod=verify-full"},
-		{"prod/app?maxOpenConns=3"}, {"jdbc:postgresql://db.example.com/app?user=prod/app"},
+		{"prod/app?maxOpenConns=3"}, {"prod/app?engine=postgres&pool_max_conns=3"}, {"prod/app?engine=sqlserver&closeSuperseded=true"}, {"jdbc:postgresql://db.example.com/app?user=prod/app"},
 	} {
 		opened = append(opened, fault{name: strings.Join(args, " "), setUp: func(*world) []string { return args }})
 	}
@@ -111,7 +120,7 @@ func errorTexts(t *testing.T) (texts []string) {
 		})
 	}
 	running.Wait()
-	texts = append(texts, connectTimeout(t))
+	texts = append(append(texts, connectTimeout(t)), tested(t)...)
 	for file, line := range map[string]*regexp.Regexp{
 		"../../docs/rotation.md":      regexp.MustCompile(`(?m)^(?:error| {4}) ?((?:connect with|get) secret "prod/app".*(?:\n {8}.*)*)$`),
 		"../../docs/observability.md": regexp.MustCompile("(?m)^\\| `(.*?)` \\| (?:INFO|WARN|ERROR) \\|"),
@@ -127,6 +136,21 @@ func errorTexts(t *testing.T) (texts []string) {
 		for _, m := range found {
 			texts = append(texts, strings.ReplaceAll(m[1], "\n        ", " "))
 		}
+	}
+	return texts
+}
+
+// tested returns texts that other tests expect.
+func tested(t *testing.T) (texts []string) {
+	t.Helper()
+	for file, text := range map[string]string{
+		"../../driver/lockout_test.go": "wait to log in behind 3 logins with the same version: context deadline exceeded",
+	} {
+		data, err := os.ReadFile(file)
+		if err != nil || !strings.Contains(string(data), text) {
+			t.Errorf("%s does not expect %q: %v", file, text, err)
+		}
+		texts = append(texts, text)
 	}
 	return texts
 }

@@ -1,14 +1,18 @@
 package sqlsecrets_test
 
 import (
+	"fmt"
 	"io/fs"
+	"net/url"
 	"os"
 	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"unicode"
 )
 
 // text returns a file of the repository. A module in Go's cache does not have all of them.
@@ -169,4 +173,179 @@ func TestReadmeShowsTheProductionProgram(t *testing.T) {
 	if !strings.Contains(text(t, "README.md"), "```go\npackage main\n"+program+"```\n") {
 		t.Error("README.md shows another program than examples/production/main.go")
 	}
+}
+
+// Every relative link in a page of the repository leads to a file or a folder of it, and to a
+// heading or a line that is there.
+func TestLinksOfPages(t *testing.T) {
+	text(t, "README.md")
+	pages := map[string]string{}
+	err := filepath.WalkDir(".", func(name string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && (d.Name() == ".git" || d.Name() == "node_modules"):
+			return filepath.SkipDir
+		case strings.HasSuffix(name, ".md"):
+			pages[filepath.ToSlash(name)] = text(t, filepath.ToSlash(name))
+		}
+		return nil
+	})
+	if err != nil || len(pages) < 25 {
+		t.Fatalf("%d pages, %v", len(pages), err)
+	}
+	for name, page := range pages {
+		for _, fault := range wrongLinks(os.DirFS("."), name, page) {
+			t.Error(fault)
+		}
+	}
+}
+
+// Each kind of wrong link is found, with its line.
+func TestLinksOfPagesThatAreWrong(t *testing.T) {
+	page := "# A `head`, and more!\n\n## Twice\n## Twice\n```sh\n# no heading\n[no](link.md)\n```\n<a name=\"here\"></a>\n"
+	for _, c := range []struct{ text, want string }{
+		{"[x](README.md), [x](docs), `[x](nothing)` and [x](https://example.com/nothing)", ""},
+		{"[x](#a-head-and-more) [x](#twice) [x](#twice-1) [x](#here) [x](go.mod#L1)", ""},
+		{"[a\nb](README.md#engines \"title\") and ![x](LICENSE)\n\n[x]: docs/tls.md", ""},
+		{"see [x](nothing.md)", "page.md:10: nothing.md"},
+		{"two\n[x](docs/nothing)", "page.md:11: docs/nothing"},
+		{"[a\nb](nothing.md)", "page.md:11: nothing.md"},
+		{"[x](README.md#nothing)", "page.md:10: README.md#nothing"},
+		{"[x](#no-heading)", "page.md:10: #no-heading"},
+		{"[x](#twice-2)", "page.md:10: #twice-2"},
+		{"[x](#Twice)", "page.md:10: #Twice"},
+		{"[x](go.mod#L1000)", "page.md:10: go.mod#L1000"},
+		{"[x](../elsewhere.md)", "page.md:10: ../elsewhere.md"},
+		{"[x](/README.md)", "page.md:10: /README.md"},
+		{"[x]: nothing.md", "page.md:10: nothing.md"},
+		{"<a href=\"nothing.md\">", "page.md:10: nothing.md"},
+	} {
+		if got := strings.Join(wrongLinks(os.DirFS("."), "page.md", page+c.text), "; "); got != c.want && !strings.HasPrefix(got, c.want+": ") || (c.want == "") != (got == "") {
+			t.Errorf("%q: %q, want %q", c.text, got, c.want)
+		}
+	}
+}
+
+var (
+	inlineLink = regexp.MustCompile(`\]\(<?([^)\s>]*)>?(?:\s+"[^"]*")?\)|(?m:^ {0,3}\[[^\]]+\]:\s+(\S+))|<(?:a|img)\s[^>]*(?:href|src)="([^"]*)"`)
+	codeSpan   = regexp.MustCompile("`+[^`\n]+`+")
+	fence      = regexp.MustCompile("^ *(```+|~~~+)")
+	heading    = regexp.MustCompile(`^ {0,3}#{1,6} +(.*?)(?: +#+)?\s*$`)
+	linkText   = regexp.MustCompile(`!?\[([^\]]*)\]\([^)]*\)`)
+	named      = regexp.MustCompile(`<a\s[^>]*(?:name|id)="([^"]*)"`)
+	lineNumber = regexp.MustCompile(`^L(\d+)(?:-L\d+)?$`)
+)
+
+// wrongLinks returns the links of a page that lead nowhere, as "name:line: link: why".
+func wrongLinks(root fs.FS, name, page string) (faults []string) {
+	prose := proseOf(page)
+	// A link in code is none, and code in a link's text is of no interest.
+	prose = codeSpan.ReplaceAllStringFunc(prose, func(s string) string { return strings.Repeat("`", len(s)) })
+	for _, m := range inlineLink.FindAllStringSubmatchIndex(prose, -1) {
+		at := 2
+		for m[at] < 0 {
+			at += 2
+		}
+		link := prose[m[at]:m[at+1]]
+		if why := wrongLink(root, name, page, link); why != "" {
+			faults = append(faults, fmt.Sprintf("%s:%d: %s: %s", name, 1+strings.Count(prose[:m[at]], "\n"), link, why))
+		}
+	}
+	return faults
+}
+
+// wrongLink returns why a link leads nowhere, or "".
+func wrongLink(root fs.FS, name, page, link string) string {
+	u, err := url.Parse(link)
+	switch {
+	case err != nil:
+		return "it is no URL"
+	case u.IsAbs() || u.Host != "":
+		return ""
+	case strings.HasPrefix(u.Path, "/"):
+		return "it begins with a slash"
+	}
+	if u.Path != "" {
+		target := path.Join(path.Dir(name), u.Path)
+		if file, ok := strings.CutPrefix(u.Path, "../blob/main/"); ok && strings.HasPrefix(name, ".github/") {
+			target = file // GitHub shows a template at /owner/repository/compare/branch
+		}
+		info, err := fs.Stat(root, target)
+		if err != nil {
+			return "there is no such file"
+		}
+		if u.Fragment == "" {
+			return ""
+		}
+		if info.IsDir() {
+			return "a folder has no headings"
+		}
+		data, err := fs.ReadFile(root, target)
+		if err != nil {
+			return err.Error()
+		}
+		name, page = target, string(data)
+	}
+	if m := lineNumber.FindStringSubmatch(u.Fragment); m != nil && path.Ext(name) != ".md" {
+		if n, _ := strconv.Atoi(m[1]); n < 1 || n > strings.Count(page, "\n") {
+			return "the file has no such line"
+		}
+		return ""
+	}
+	if path.Ext(name) != ".md" || !slices.Contains(anchors(page), u.Fragment) {
+		return "the page has no such heading"
+	}
+	return ""
+}
+
+// proseOf returns a page without its fenced blocks, line for line.
+func proseOf(page string) string {
+	lines, open := strings.Split(page, "\n"), ""
+	for i, line := range lines {
+		mark := strings.TrimLeft(fence.FindString(line), " ")
+		switch {
+		case open == "" && mark != "":
+			open, lines[i] = mark, ""
+		case open != "":
+			if strings.HasPrefix(mark, open) {
+				open = ""
+			}
+			lines[i] = ""
+		}
+	}
+	return strings.Join(lines, "\n")
+}
+
+// anchors returns the fragments that lead to a page's headings, as GitHub makes them: the text in
+// lower case, a hyphen for a space, without punctuation, and with -1, -2 for the later ones of the
+// same text.
+func anchors(page string) (list []string) {
+	prose := proseOf(page)
+	for _, m := range named.FindAllStringSubmatch(prose, -1) {
+		list = append(list, m[1])
+	}
+	seen := map[string]int{}
+	for line := range strings.Lines(prose) {
+		m := heading.FindStringSubmatch(line)
+		if m == nil {
+			continue
+		}
+		anchor := strings.Map(func(r rune) rune {
+			switch {
+			case unicode.IsLetter(r), unicode.IsDigit(r), r == '-', r == '_':
+				return r
+			case r == ' ':
+				return '-'
+			}
+			return -1
+		}, strings.ToLower(linkText.ReplaceAllString(m[1], "$1")))
+		n := seen[anchor]
+		seen[anchor]++
+		if n > 0 {
+			anchor += "-" + strconv.Itoa(n)
+		}
+		list = append(list, anchor)
+	}
+	return list
 }

@@ -27,6 +27,9 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 		return
+	case os.Getenv(envOpen) != "":
+		openDatabase()
+		return
 	case os.Getenv(envCommand) != "":
 		main()
 	}

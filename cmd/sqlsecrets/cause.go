@@ -183,7 +183,8 @@ func missing(f *failure) string {
 }
 
 // isPartialARN reports whether a secret's ARN seems to lack the six characters that AWS adds to the
-// name. Six lower-case letters at the end count as a word of the name, because AWS hardly ever adds those.
+// name. Six lower-case letters at the end count as a word of the name, because AWS hardly ever adds
+// those.
 func isPartialARN(id string) bool {
 	return strings.HasPrefix(id, "arn:") && (!suffix.MatchString(id) || wordSuffix.MatchString(id))
 }

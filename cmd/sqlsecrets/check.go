@@ -99,8 +99,8 @@ func newCheck(t target, progress func(string)) *check {
 	return c
 }
 
-// trace returns a trace that records the logins. It cancels the Connect call before a rejected version
-// is sent again. A data source name with a rotationWindow would send some versions again.
+// trace returns a trace that records the logins. It cancels the Connect call before a rejected
+// version is sent again. A data source name with a rotationWindow would send some versions again.
 func (c *check) trace() *driver.Trace {
 	return &driver.Trace{
 		LoginStart: func(_ context.Context, info driver.LoginInfo) {

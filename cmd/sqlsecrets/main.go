@@ -14,8 +14,8 @@
 //	sqlsecrets check "prod/app/db?sslmode=verify-full"
 //
 // The first line of the output names the cause. The next lines show each step, from the data source
-// name to the server's version. The last line says what to do. The exit code is 0 only if the database
-// opened.
+// name to the server's version. The last line says what to do. The exit code is 0 only if the
+// database opened.
 //
 // Without -driver, the engine comes from the data source name or the secret. Check logs in with the
 // library itself, at most once with each version of the secret. By itself that is too few logins to
@@ -25,16 +25,18 @@
 //
 //	sqlsecrets serve [-listen 127.0.0.1:4584] [-seed FILE] [-rotate COMMAND]
 //
-// Serve is a Secrets Manager for tests: it serves a part of the API of AWS Secrets Manager over HTTP and
-// keeps all secrets in memory. It is useful for programs that are not written in Go, or that run in
-// another process than their test. A test in Go can use package secretcache/awssm/awssmtest instead.
+// Serve is a Secrets Manager for tests: it serves a part of the API of AWS Secrets Manager over
+// HTTP and keeps all secrets in memory. It is useful for programs that are not written in Go, or
+// that run in another process than their test. A test in Go can use package
+// secretcache/awssm/awssmtest instead.
 //
 //   - FILE is a JSON object. Each key is the name of a secret, and each value is the secret: an object
 //     or a string.
 //   - COMMAND is the rotation function. The shell runs it for each step of a rotation. It gets the
 //     event of AWS Lambda, a JSON object, on its standard input.
 //
-// Serve prints the environment variables that an AWS SDK needs, and runs until it gets SIGINT or SIGTERM.
+// Serve prints the environment variables that an AWS SDK needs, and runs until it gets SIGINT or
+// SIGTERM.
 //
 // The page https://github.com/sqlsecrets/sqlsecrets/blob/main/docs/command.md has examples, the exit
 // codes and causes, the permissions, and a Docker Compose file.

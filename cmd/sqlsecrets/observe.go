@@ -21,8 +21,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/engines/sqlserver/mssqldb"
 )
 
-// An observer records what the vendors' drivers dial, and their TLS handshakes. It does not change how
-// they connect.
+// An observer records what the vendors' drivers dial, and their TLS handshakes. It does not change
+// how they connect.
 type observer struct {
 	mu         sync.Mutex
 	dials      []dial
@@ -130,8 +130,8 @@ func verification(c *tls.Config) string {
 	return "NOT verified"
 }
 
-// last returns the last dial that succeeded. If none did, it returns the last dial, and reached is false.
-// It also returns the last handshake. Both are nil if there was none.
+// last returns the last dial that succeeded. If none did, it returns the last dial, and reached is
+// false. It also returns the last handshake. Both are nil if there was none.
 func (o *observer) last() (d *dial, h *handshake, reached bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

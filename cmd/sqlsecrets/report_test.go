@@ -23,7 +23,8 @@ func TestInterruptedCheck(t *testing.T) {
 	}
 }
 
-// Symbols are for a terminal with UTF-8 only, and progress is for a terminal only. A file gets neither.
+// Symbols are for a terminal with UTF-8 only, and progress is for a terminal only. A file gets
+// neither.
 func TestOutputWithoutATerminal(t *testing.T) {
 	t.Setenv("LC_ALL", "de_DE.UTF-8")
 	file, err := os.Create(t.TempDir() + "/out")

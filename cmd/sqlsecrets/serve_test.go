@@ -112,8 +112,8 @@ func (s *serving) stop(t *testing.T) {
 	}
 }
 
-// A client uses the variables that serve prints. It reads a seeded secret, rotates it with the ordinary
-// API, and reads the new value. The rotation runs the command for each step.
+// A client uses the variables that serve prints. It reads a seeded secret, rotates it with the
+// ordinary API, and reads the new value. The rotation runs the command for each step.
 func TestServeRotatesByACommand(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("the command needs sh")

@@ -22,7 +22,8 @@ import (
 // identityTimeout bounds the call of AWS STS, because its answer is not needed to connect.
 const identityTimeout = 2 * time.Second
 
-// findSource finds the source and its cache. It also starts the requests for the secret and the identity.
+// findSource finds the source and its cache. It also starts the requests for the secret and the
+// identity.
 func (c *check) findSource(ctx context.Context) (string, error) {
 	loc := c.plan.Location
 	source := engines.SourceOf(loc)
@@ -54,8 +55,8 @@ func (c *check) findSource(ctx context.Context) (string, error) {
 	return text, nil
 }
 
-// ask starts two requests: one reads the secret into the cache that the connector uses, the other asks
-// AWS STS for the identity.
+// ask starts two requests: one reads the secret into the cache that the connector uses, the other
+// asks AWS STS for the identity.
 func (c *check) ask(ctx context.Context) {
 	c.fetch = inBackground(func() (*secretcache.Secret, error) { return c.cache.Get(ctx, c.id, c.plan.Stage) })
 	c.identity = inBackground(func() (awssm.Identity, error) {

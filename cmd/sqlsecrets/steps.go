@@ -206,8 +206,8 @@ func (c *check) askServer(ctx context.Context) (string, error) {
 	return version, nil
 }
 
-// findPending sets c.pending if a rotation is under way: the server rejected a version, and AWSPENDING
-// is on another version than the one that was sent first.
+// findPending sets c.pending if a rotation is under way: the server rejected a version, and
+// AWSPENDING is on another version than the one that was sent first.
 func (c *check) findPending(ctx context.Context) {
 	const pending = "AWSPENDING"
 	if c.secret == nil || !slices.Contains(c.plan.FallbackStages, pending) {

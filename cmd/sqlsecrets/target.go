@@ -58,7 +58,8 @@ func cutDriver(dsn string) (name, rest string, ok bool) {
 	return m[1], strings.TrimPrefix(dsn, m[0]), true
 }
 
-// engine returns the engine of the target's driver. all is true if that is the driver for all engines.
+// engine returns the engine of the target's driver. all is true if that is the driver for all
+// engines.
 func (t target) engine(known []driver.Engine) (e driver.Engine, all bool, err error) {
 	name := strings.TrimPrefix(t.driver, anyDriver+"-")
 	if name == "" || name == anyDriver {

@@ -27,8 +27,8 @@ func TestEnginesAreAll(t *testing.T) {
 	}
 }
 
-// The arguments are what a user can copy: what the program gives to sql.Open, or the name of a connector
-// in a log.
+// The arguments are what a user can copy: what the program gives to sql.Open, or the name of a
+// connector in a log.
 func TestTarget(t *testing.T) {
 	for _, c := range []struct {
 		driver string

@@ -69,8 +69,8 @@ func TestNoSDK(t *testing.T) {
 	}
 }
 
-// A postgres is a stand-in for PostgreSQL with one user and an answer to one query. Each version has
-// another password.
+// A postgres is a stand-in for PostgreSQL with one user and an answer to one query. The password
+// changes with the version.
 type postgres struct {
 	port    int
 	version atomic.Int32

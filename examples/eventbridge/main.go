@@ -31,8 +31,8 @@
 //	  }
 //	}
 //
-// In a region that does not have these events yet, use a trail. It delivers the calls of the API
-// and the end of a rotation (rule-cloudtrail.json). Both rules together do no harm.
+// Where these events are not available yet, use a trail. It delivers the calls of the API and the
+// end of a rotation (rule-cloudtrail.json). Both rules together do no harm.
 //
 //	aws events put-rule --name secret-changed --event-pattern file://rule.json
 //

@@ -244,7 +244,7 @@ var secretCauses = []cause{
 		fixed("the token of the Secrets Manager Agent is missing: the agent is not running on this machine, or this process may not read the token"),
 		"Start the agent, or set AWS_TOKEN to the token or to file:// and the path of its file. See docs/agent.md."},
 	{"source-tls", exitSource, "", func(f *failure) bool { return f.has("x509:", "tls:") },
-		fixed("TLS with Secrets Manager fails"), "A proxy may decrypt the connection. If so, set AWS_CA_BUNDLE to a file with the certificate of the proxy's authority."},
+		fixed("TLS with Secrets Manager fails"), "A proxy may decrypt the connection. If so, set AWS_CA_BUNDLE to a file with the proxy's CA certificate."},
 	{"source-unreachable", exitSource, "", func(f *failure) bool { return !answered(f) && f.has("of AWS STS") },
 		fixed("AWS STS cannot be reached or does not answer, so there are no credentials for the role"),
 		"Check the network path to AWS STS: its own VPC endpoint, NAT, DNS, security groups. Check AWS_ENDPOINT_URL_STS, too."},

@@ -28,7 +28,8 @@ the driver's name that the program gives to sql.Open. Run the command where the 
 the program's environment.
 
 It sends at most one login for each version of the secret. Of the secret's values, it shows only
-host, port and database.
+host, port and database. The pages that it names, such as docs/tls.md, are in the repository
+https://github.com/sqlsecrets/sqlsecrets.
 
 `
 

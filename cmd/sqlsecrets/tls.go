@@ -16,7 +16,8 @@ import (
 var (
 	// aboutTLS matches the names of parameters about TLS.
 	aboutTLS = regexp.MustCompile(`(?i)ssl|tls|encrypt|cert|wallet|security|^protocol$`)
-	// wordsTLS matches those of them whose values may be shown: they are no paths and no passphrases.
+	// wordsTLS matches the names of those parameters whose values may be shown. Values that may be
+	// paths or passphrases are not shown.
 	wordsTLS = regexp.MustCompile(`(?i)^(sslmode|tls|encrypt|trustservercertificate|ssl|ssl.?verify|protocol|security|tlsmin|sslnegotiation)$`)
 )
 

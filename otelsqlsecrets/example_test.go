@@ -1,6 +1,7 @@
 package otelsqlsecrets_test
 
 import (
+	"context"
 	"database/sql"
 	"log"
 
@@ -13,7 +14,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
-// A program that only calls sql.Open. The global providers are used; set them before.
+// A program that calls sql.Open. It uses the global providers of OpenTelemetry, which must be set
+// before.
 func Example() {
 	o, err := otelsqlsecrets.New(&otelsqlsecrets.Options{Attributes: []attribute.KeyValue{attribute.String("db.system.name", "postgresql")}})
 	if err != nil {
@@ -25,7 +27,8 @@ func Example() {
 	}); err != nil {
 		log.Fatal(err)
 	}
-	cache, err := engines.Cache(driver.Location{}) // of data source names that say nothing of it
+	// The cache for data source names without a region, a source and the like.
+	cache, err := engines.Cache(driver.Location{})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -37,4 +40,23 @@ func Example() {
 		log.Fatal(err)
 	}
 	defer db.Close()
+}
+
+// A connector has one trace. To add a func of your own, wrap the func of this trace.
+func ExampleInstrumentation_ConnectorTrace() {
+	o, err := otelsqlsecrets.New(nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	t := o.ConnectorTrace()
+	record := t.ConnectDone
+	t.ConnectDone = func(ctx context.Context, info driver.ConnectInfo) {
+		record(ctx, info)
+		if info.Err != nil {
+			log.Printf("no connection after %v", info.Duration)
+		}
+	}
+	if err := engines.SetDefaults(engines.Defaults{Trace: t, Cache: secretcache.Options{Trace: o.CacheTrace()}}); err != nil {
+		log.Fatal(err)
+	}
 }

@@ -22,16 +22,17 @@ import (
 
 const scope = "github.com/sqlsecrets/sqlsecrets/otelsqlsecrets"
 
-// Options say what is told to which providers. A nil *Options means all defaults.
+// Options are for [New]. A nil *Options means all defaults.
 type Options struct {
-	MeterProvider  metric.MeterProvider // nil = otel.GetMeterProvider()
-	TracerProvider trace.TracerProvider // nil = otel.GetTracerProvider()
+	MeterProvider  metric.MeterProvider // nil means otel.GetMeterProvider() at the time of New
+	TracerProvider trace.TracerProvider // nil means otel.GetTracerProvider() at the time of New
 	// Attributes are added to all metrics and spans, for example "db.system.name".
 	Attributes []attribute.KeyValue
 }
 
-// An Instrumentation tells OpenTelemetry of connectors and caches. It may be used from several
-// goroutines at once.
+// An Instrumentation makes metrics and spans from what connectors and caches do. One
+// Instrumentation is enough for a program. Its methods may be called from several goroutines at
+// once.
 type Instrumentation struct {
 	meter      metric.Meter
 	tracer     trace.Tracer
@@ -43,7 +44,8 @@ type Instrumentation struct {
 	secrets                        metric.Int64ObservableGauge
 }
 
-// New returns an Instrumentation. Its error is the meter provider's.
+// New returns an Instrumentation. The error comes from the meter provider, when it makes an
+// instrument.
 func New(opts *Options) (*Instrumentation, error) {
 	o := *cmp.Or(opts, &Options{})
 	if o.MeterProvider == nil {
@@ -55,8 +57,8 @@ func New(opts *Options) (*Instrumentation, error) {
 	i := &Instrumentation{meter: o.MeterProvider.Meter(scope), tracer: o.TracerProvider.Tracer(scope), attributes: o.Attributes}
 	var errs []error
 	seconds := func(name, description string) metric.Float64Histogram {
-		// Bounds as OpenTelemetry advises for a connection's create_time, and longer ones: a
-		// Connect call may take 30 s.
+		// The bounds up to 10 s are those that OpenTelemetry advises for a connection's create_time.
+		// A Connect call may take 30 s.
 		h, err := i.meter.Float64Histogram(name, metric.WithUnit("s"), metric.WithDescription(description),
 			metric.WithExplicitBucketBoundaries(0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30))
 		errs = append(errs, err)
@@ -64,11 +66,11 @@ func New(opts *Options) (*Instrumentation, error) {
 	}
 	i.connect = seconds("db.client.connection.create_time", "The time it took to create a new connection.")
 	i.login = seconds("sqlsecrets.login.duration", "The time of one login.")
-	i.refresh = seconds("sqlsecrets.refresh.duration", "The time to read a secret for another version than a rejected one.")
+	i.refresh = seconds("sqlsecrets.refresh.duration", "The time of one refresh: after a rejection, the secret is read again.")
 	i.fetch = seconds("sqlsecrets.fetch.duration", "The time of one call of the source of secrets.")
 	var err error
 	i.stale, err = i.meter.Int64Counter("sqlsecrets.secret.stale", metric.WithUnit("{read}"),
-		metric.WithDescription("Reads of a secret that is older than its TTL because the source failed."))
+		metric.WithDescription("Reads that got a secret older than its TTL, because the source failed."))
 	errs = append(errs, err)
 	i.requests, err = i.meter.Int64ObservableCounter("sqlsecrets.cache.requests", metric.WithUnit("{read}"),
 		metric.WithDescription("Reads of the cache."))
@@ -78,7 +80,7 @@ func New(opts *Options) (*Instrumentation, error) {
 	return i, errors.Join(append(errs, err)...)
 }
 
-// Names of attributes.
+// The names of the attributes.
 const (
 	keyARN     = attribute.Key("aws.secretsmanager.secret.arn")
 	keyID      = attribute.Key("sqlsecrets.secret.id")
@@ -91,7 +93,7 @@ const (
 	keyError   = attribute.Key("error.type")
 )
 
-// An event is what a metric and a span tell.
+// An event has the data of one point of a metric and of one span.
 type event struct {
 	metric     metric.Float64Histogram
 	span       string
@@ -101,7 +103,8 @@ type event struct {
 	attributes []attribute.KeyValue
 }
 
-// ConnectorTrace returns a trace for [driver.Options] or package engines' Defaults.
+// ConnectorTrace returns a new trace for [driver.Options] or the Defaults of package engines. The
+// caller may change its funcs before a connector uses it.
 func (i *Instrumentation) ConnectorTrace() *driver.Trace {
 	return &driver.Trace{
 		ConnectStart: i.connectStart,
@@ -131,7 +134,7 @@ func (i *Instrumentation) ConnectorTrace() *driver.Trace {
 			}
 			outcome, err := "found", r.Err
 			switch {
-			case errors.Is(r.Err, secretcache.ErrNoVersion): // an answer, and no failure
+			case errors.Is(r.Err, secretcache.ErrNoVersion): // the source answered, so the event did not fail
 				outcome, err = "no_version", nil
 			case r.Err != nil:
 				outcome = "failed"
@@ -144,7 +147,7 @@ func (i *Instrumentation) ConnectorTrace() *driver.Trace {
 	}
 }
 
-// connectStart begins a Connect call's span, if its caller has one.
+// connectStart starts the span of a Connect call, if ctx has a span that is recorded.
 func (i *Instrumentation) connectStart(ctx context.Context, c driver.ConnectInfo) context.Context {
 	if !trace.SpanFromContext(ctx).IsRecording() {
 		return ctx
@@ -166,7 +169,8 @@ func (i *Instrumentation) connectDone(ctx context.Context, c driver.ConnectInfo)
 	}
 }
 
-// CacheTrace returns a trace for [secretcache.Options].
+// CacheTrace returns a new trace for [secretcache.Options]. The caller may change its funcs before
+// a cache uses it.
 func (i *Instrumentation) CacheTrace() *secretcache.Trace {
 	return &secretcache.Trace{FetchDone: func(ctx context.Context, f secretcache.FetchInfo) {
 		if i.off(ctx, i.fetch) {
@@ -174,7 +178,7 @@ func (i *Instrumentation) CacheTrace() *secretcache.Trace {
 		}
 		outcome, err := "unchanged", f.Err
 		switch {
-		case errors.Is(f.Err, secretcache.ErrNoVersion): // an answer, and no failure
+		case errors.Is(f.Err, secretcache.ErrNoVersion): // the source answered, so the event did not fail
 			outcome, err = "no_version", nil
 		case f.Err != nil:
 			outcome = "failed"
@@ -186,8 +190,11 @@ func (i *Instrumentation) CacheTrace() *secretcache.Trace {
 	}}
 }
 
-// ObserveCache reads a cache's counts whenever metrics are collected, until Unregister is called on
-// the registration. attributes tell caches apart.
+// ObserveCache reports a cache's counts each time metrics are collected. A program with several
+// caches gives each one different attributes.
+//
+// To stop it, call Unregister on the registration. Without Unregister, the meter provider keeps the
+// cache in memory. A program that uses its caches until it ends need not call Unregister.
 func (i *Instrumentation) ObserveCache(c *secretcache.Cache, attributes ...attribute.KeyValue) (metric.Registration, error) {
 	own := append(i.attributes[:len(i.attributes):len(i.attributes)], attributes...)
 	set := func(result string) metric.ObserveOption {
@@ -204,12 +211,12 @@ func (i *Instrumentation) ObserveCache(c *secretcache.Cache, attributes ...attri
 	}, i.requests, i.secrets)
 }
 
-// off reports whether nobody wants an event.
+// off reports whether neither the metric nor a span is recorded.
 func (i *Instrumentation) off(ctx context.Context, h metric.Float64Histogram) bool {
 	return !h.Enabled(ctx) && !trace.SpanFromContext(ctx).IsRecording()
 }
 
-// record tells of an event that has just ended.
+// record records an event that ended now.
 func (i *Instrumentation) record(ctx context.Context, e event) {
 	if e.metric.Enabled(ctx) {
 		e.metric.Record(ctx, e.duration.Seconds(), metric.WithAttributes(withError(e.attributes, e.err)...))
@@ -224,7 +231,8 @@ func (i *Instrumentation) record(ctx context.Context, e event) {
 	span.End(trace.WithTimestamp(end))
 }
 
-// of returns the attributes of a secret, and more.
+// of returns the attributes from Options, the attribute of a secret's id, and more. The slice has
+// room for two other attributes.
 func (i *Instrumentation) of(id string, more ...attribute.KeyValue) []attribute.KeyValue {
 	key := keyID
 	if strings.HasPrefix(id, "arn:") {
@@ -233,7 +241,7 @@ func (i *Instrumentation) of(id string, more ...attribute.KeyValue) []attribute.
 	return append(append(append(make([]attribute.KeyValue, 0, len(i.attributes)+len(more)+3), i.attributes...), key.String(id)), more...)
 }
 
-// address returns a server's attributes. A list of hosts, or a socket, has no port.
+// address returns the attributes of a server. A list of hosts or a Unix socket has no port.
 func address(text string) []attribute.KeyValue {
 	host, port, err := net.SplitHostPort(text)
 	if n, bad := strconv.Atoi(port); err == nil && bad == nil {
@@ -242,7 +250,7 @@ func address(text string) []attribute.KeyValue {
 	return []attribute.KeyValue{keyAddress.String(text)}
 }
 
-// setError marks a span as failed. The library's errors hold no secret.
+// setError marks a span as failed, if err is not nil. The library's errors hold no secret value.
 func setError(span trace.Span, err error) {
 	if err != nil {
 		span.SetAttributes(keyError.String(errorType(err)))
@@ -250,6 +258,8 @@ func setError(span trace.Span, err error) {
 	}
 }
 
+// withError returns attributes, with error.type if err is not nil. It does not change the array of
+// attributes.
 func withError(attributes []attribute.KeyValue, err error) []attribute.KeyValue {
 	if err == nil {
 		return attributes
@@ -257,7 +267,7 @@ func withError(attributes []attribute.KeyValue, err error) []attribute.KeyValue 
 	return append(attributes[:len(attributes):len(attributes)], keyError.String(errorType(err)))
 }
 
-// conditions are the errors that error.type tells apart, the more special first.
+// conditions lists the errors that have an error.type of their own. The first that matches is used.
 var conditions = []struct {
 	err  error
 	name string
@@ -275,8 +285,9 @@ var conditions = []struct {
 	{context.Canceled, "canceled"},
 }
 
-// errorType returns one of few names: it is an attribute of metrics. "_OTHER" is
-// OpenTelemetry's, see https://opentelemetry.io/docs/specs/semconv/registry/attributes/error/.
+// errorType returns the error.type of an error. It has few values, because it is an attribute of
+// metrics. The value "_OTHER" is OpenTelemetry's, see
+// https://opentelemetry.io/docs/specs/semconv/registry/attributes/error/.
 func errorType(err error) string {
 	for _, c := range conditions {
 		if errors.Is(err, c.err) {

@@ -22,7 +22,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
-// An engine is a database that accepts one password.
+// An engine is an engine for a database that accepts one password.
 type engine struct {
 	driver.Engine
 	password *string
@@ -48,14 +48,14 @@ type conn struct{ sqldriver.Conn }
 
 func (conn) Close() error { return nil }
 
-// A setup is a connector whose secret is version v1 of a password until rotate.
+// A setup is a connector whose secret has version v1 of a password. rotate changes it.
 type setup struct {
 	*driver.Connector
 	*otelsqlsecrets.Instrumentation
 	cache    *secretcache.Cache
 	password string
 	version  string
-	down     error // of the source
+	down     error // what the source returns; nil if it works
 }
 
 func newSetup(t testing.TB, opts *otelsqlsecrets.Options) *setup {
@@ -83,7 +83,7 @@ func newSetup(t testing.TB, opts *otelsqlsecrets.Options) *setup {
 	return s
 }
 
-// rotate changes the password and the secret.
+// rotate changes the database's password and the secret.
 func (s *setup) rotate(version string) { s.version, s.password = version, "pw "+version }
 
 func (s *setup) connect(t testing.TB, ctx context.Context) {
@@ -133,7 +133,8 @@ func TestMetricsOfARotation(t *testing.T) {
 	}
 }
 
-// collect returns a line for each point: name, unit, attributes and the number of events.
+// collect returns a line for each point: name, unit, attributes, and the number of events or the
+// value.
 func collect(t *testing.T, reader metric.Reader) (lines []string) {
 	t.Helper()
 	var data metricdata.ResourceMetrics
@@ -170,9 +171,9 @@ func TestSpansOfARotation(t *testing.T) {
 	spans := tracetest.NewSpanRecorder()
 	provider := trace.NewTracerProvider(trace.WithSpanProcessor(spans))
 	s := newSetup(t, &otelsqlsecrets.Options{TracerProvider: provider})
-	s.connect(t, t.Context()) // without a span of the caller's
+	s.connect(t, t.Context()) // the caller has no span
 	if n := len(spans.Ended()); n > 0 {
-		t.Errorf("%d spans for a caller without one, want none", n)
+		t.Errorf("%d spans for a caller that has no span, want none", n)
 	}
 	s.rotate("v2")
 	ctx, request := provider.Tracer("test").Start(t.Context(), "request")
@@ -192,7 +193,7 @@ func TestSpansOfARotation(t *testing.T) {
 			}
 		}
 		if span.StartTime().After(span.EndTime()) {
-			t.Errorf("%s ends before it begins", span.Name())
+			t.Errorf("span %s ends before it starts", span.Name())
 		}
 		got = append(got, line)
 	}
@@ -209,7 +210,7 @@ func TestSpansOfARotation(t *testing.T) {
 	}
 }
 
-func TestAFailureOfTheSourceIsTold(t *testing.T) {
+func TestAFailureOfTheSourceIsInTheMetrics(t *testing.T) {
 	reader := metric.NewManualReader()
 	s := newSetup(t, &otelsqlsecrets.Options{MeterProvider: metric.NewMeterProvider(metric.WithReader(reader))})
 	s.down = fmt.Errorf("get: %w", secretcache.ErrThrottled)
@@ -220,12 +221,12 @@ func TestAFailureOfTheSourceIsTold(t *testing.T) {
 		if got := collect(t, reader); !slices.ContainsFunc(got, func(line string) bool {
 			return strings.HasPrefix(line, name) && strings.Contains(line, "error.type=throttled")
 		}) {
-			t.Errorf("%s has no throttled:\n%s", name, strings.Join(got, "\n"))
+			t.Errorf("%s has no error.type=throttled:\n%s", name, strings.Join(got, "\n"))
 		}
 	}
 }
 
-// No password is in what is told, nor in a list of hosts or a socket's path.
+// A host and its port are two attributes. A list of hosts or a socket's path is one.
 func TestAddresses(t *testing.T) {
 	reader := metric.NewManualReader()
 	i, err := otelsqlsecrets.New(&otelsqlsecrets.Options{MeterProvider: metric.NewMeterProvider(metric.WithReader(reader))})
@@ -243,7 +244,7 @@ func TestAddresses(t *testing.T) {
 	}
 }
 
-// Where nobody collects metrics or spans, it costs no allocation.
+// If no metrics and no spans are collected, an event costs no allocation.
 func TestOffAllocatesNothing(t *testing.T) {
 	i, err := otelsqlsecrets.New(&otelsqlsecrets.Options{MeterProvider: metricnoop.NewMeterProvider(), TracerProvider: tracenoop.NewTracerProvider()})
 	if err != nil {

@@ -18,31 +18,32 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
-// Exit codes. docs/command.md has them.
+// The exit codes. docs/command.md documents them.
 const (
 	exitOK         = 0
 	exitOther      = 1
-	exitUsage      = 2  // the arguments, or the data source name
-	exitIdentity   = 3  // AWS credentials and region
-	exitPermission = 4  // of the AWS identity
+	exitUsage      = 2  // wrong arguments or data source name
+	exitIdentity   = 3  // AWS credentials or region
+	exitPermission = 4  // the AWS identity lacks a permission
 	exitNoSecret   = 5  // no such secret or version
-	exitSource     = 6  // the source of secrets does not answer, or not as it should
-	exitContent    = 7  // of the secret
-	exitNetwork    = 8  // on the way to the database
-	exitTLS        = 9  // with the database
+	exitSource     = 6  // the source of secrets does not answer, or gives a wrong answer
+	exitContent    = 7  // the secret's value
+	exitNetwork    = 8  // the network between this machine and the database
+	exitTLS        = 9  // TLS with the database
 	exitRejected   = 10 // the database rejected the login
-	exitDatabase   = 11 // the database had another error
+	exitDatabase   = 11 // another error of the database, or no answer
 )
 
-// A failure is why a step failed.
+// A failure is the reason why a step failed.
 type failure struct {
 	c    *check
-	step string // in which it was noticed
+	step string // the step that noticed the failure
 	err  error
-	text string // of err
+	text string // the text of err, cleaned
 }
 
-// reason returns the text without what the first line says anyway.
+// reason returns the failure's text for the end of the first line. It leaves out what a driver.Error
+// says before its cause: the operation and the secret's id.
 func (f *failure) reason() string {
 	e := (*driver.Error)(nil)
 	if errors.As(f.err, &e) && e.Err != nil {
@@ -51,8 +52,8 @@ func (f *failure) reason() string {
 	return f.text
 }
 
-// has reports whether the error's text has one of these parts, without the secret's id, which may
-// be "prod/proxy".
+// has reports whether the error's text contains one of these parts. The secret's id does not count,
+// because it may be a name such as "prod/proxy".
 func (f *failure) has(parts ...string) bool {
 	text := f.text
 	if id := f.c.id; id != "" {
@@ -78,20 +79,20 @@ func (f *failure) api() string {
 	return ""
 }
 
-// A cause is a kind of failures: the first of the list that matches is the one.
+// A cause is one kind of failure. In a list of causes, the first that matches is used.
 type cause struct {
 	code   string
 	exit   int
-	at     string // the step that it belongs to; empty: where it was noticed
+	at     string // the step that it belongs to; empty means the step that noticed the failure
 	match  func(f *failure) bool
-	says   func(f *failure) string // the cause, for the first line
-	advice string
+	says   func(f *failure) string // returns the cause for the first line
+	advice string                  // what to do, for the last line
 }
 
-// fixed is a cause's sentence that is always the same.
+// fixed returns a func for cause.says that always returns text.
 func fixed(text string) func(*failure) string { return func(*failure) string { return text } }
 
-// causes are those of each step.
+// causes holds the list of causes for each step that can fail.
 var causes = map[string][]cause{
 	stepDSN:    dsnCauses,
 	stepSource: sourceCauses,
@@ -114,63 +115,63 @@ func diagnose(f *failure) cause {
 	return cause{code: "other", exit: exitOther, at: f.step, says: func(f *failure) string { return f.text }}
 }
 
-// interrupted is the cause of all that fails after SIGINT or SIGTERM.
+// interrupted is the cause of every failure after SIGINT or SIGTERM.
 var interrupted = cause{code: "interrupted", exit: exitOther, says: fixed("interrupted")}
 
 var dsnCauses = []cause{
 	{"database-url", exitUsage, "", func(f *failure) bool { return isDatabaseURL(f.c.target.dsn) },
-		fixed("this is a database's own URL or connection string, which may hold a password, and not the name of a secret (it is not shown)"),
-		`Give the name or ARN of a secret that holds the credentials: sqlsecrets check "prod/app/db?sslmode=verify-full". If the URL had a password, your shell's history has it now.`},
+		fixed("this is a database's own URL or connection string, not the name of a secret (it is not shown, because it may hold a password)"),
+		`Give the name or ARN of the secret that holds the credentials: sqlsecrets check "prod/app/db?sslmode=verify-full". If the URL holds a password, that password is now in your shell's history.`},
 	{"region-typo", exitUsage, "", func(f *failure) bool { return f.has("did you mean") && f.has("AWS has no") },
-		func(f *failure) string { return "the region is misspelt: " + f.reason() }, "Correct the region in the data source name."},
+		func(f *failure) string { return "the region is misspelled: " + f.reason() }, "Correct the region in the data source name."},
 	{"wrong-engine", exitContent, "", func(f *failure) bool { return errors.Is(f.err, driver.ErrEngineMismatch) },
-		func(f *failure) string { return "the driver is for another engine: " + f.reason() }, "Use the driver of that engine, or correct it in the data source name."},
+		func(f *failure) string { return "the driver is for another engine: " + f.reason() }, "Use the driver for the engine in the data source name, or correct the engine there."},
 	{"arn", exitUsage, "", func(f *failure) bool { return f.has("the ARN") },
-		func(f *failure) string { return "the ARN is not one of a secret: " + f.reason() }, "Copy the secret's whole ARN, up to the six characters that AWS adds to the name."},
+		func(f *failure) string { return "this is not the ARN of a secret: " + f.reason() }, "Copy the secret's whole ARN. It ends with a hyphen and six characters that AWS adds to the name."},
 	{"data-source-name", exitUsage, "", func(f *failure) bool { return f.has("the driver is not one of") },
-		func(f *failure) string { return f.reason() }, "Give one of these, or no driver: then the data source name or the secret says the engine."},
+		func(f *failure) string { return f.reason() }, "Give one of these names. Without a driver's name, the engine comes from the data source name or the secret."},
 	{"data-source-name", exitUsage, "", func(f *failure) bool { return f.c.target.dsn == "" },
 		fixed("the data source name is empty"), adviceDSN},
 	{"data-source-name", exitUsage, "", func(*failure) bool { return true },
 		func(f *failure) string { return f.reason() }, adviceDSN},
 }
 
-const adviceDSN = "The README has the parameters of a data source name, and docs/ those of each engine."
+const adviceDSN = "docs/dsn.md lists the parameters of a data source name."
 
 var sourceCauses = []cause{
 	{"configuration", exitUsage, "", func(*failure) bool { return true },
 		func(f *failure) string { return f.reason() }, "Correct the environment variable."},
 }
 
-const proxyAdvice = "Check HTTPS_PROXY and NO_PROXY: the proxy must let the program reach the Secrets Manager endpoint, or the endpoint must be in NO_PROXY."
+const proxyAdvice = "Check HTTPS_PROXY and NO_PROXY. The proxy must allow requests to the Secrets Manager endpoint, or NO_PROXY must contain the endpoint."
 
 var identityCauses = []cause{
 	{"region-typo", exitIdentity, "", func(f *failure) bool { return awsregion.Meant(f.c.region) != "" && !answered(f) },
 		func(f *failure) string {
-			return fmt.Sprintf("AWS has no region %q; %q may be meant", f.c.region, awsregion.Meant(f.c.region))
+			return fmt.Sprintf("AWS has no region %q; did you mean %q?", f.c.region, awsregion.Meant(f.c.region))
 		}, "Correct the region."},
 	{"no-region", exitIdentity, "", func(f *failure) bool { return f.has("no AWS region") },
-		fixed("no AWS region is known"), `Set AWS_REGION, give "region" in the data source name, or name the secret by its ARN.`},
+		fixed("no AWS region is set"), `Set AWS_REGION, give "region" in the data source name, or name the secret by its ARN.`},
 	{"no-credentials", exitIdentity, "", func(f *failure) bool { return f.has("no AWS credentials found") },
-		fixed("no AWS credentials found"), "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE, or give the machine, task or pod a role."},
+		fixed("no AWS credentials found"), "Set AWS_PROFILE, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the instance, task or pod an IAM role."},
 	{"no-credentials", exitIdentity, "", func(f *failure) bool { return f.has("failed to get shared config profile") },
-		fixed("no AWS credentials: the AWS configuration has no such profile"), "Check the name, in the data source name or AWS_PROFILE, and that this user's configuration has it: aws configure list-profiles."},
+		fixed("no AWS credentials: the AWS configuration has no such profile"), "Check the profile's name in the data source name or in AWS_PROFILE. This command lists the profiles of this user: aws configure list-profiles."},
 	{"expired-credentials", exitIdentity, "", func(f *failure) bool {
 		return strings.HasPrefix(f.api(), "ExpiredToken") || f.api() == "RequestExpired" || f.has("is expired", "has expired") && f.has("token")
-	}, fixed("the AWS credentials have expired"), "Get new ones: for example by aws sso login, or a new session. A token in the environment does not renew itself."},
+	}, fixed("the AWS credentials have expired"), "Get new credentials, for example with aws sso login or from a new session. A session token in an environment variable does not renew itself."},
 	{"wrong-credentials", exitIdentity, "", func(f *failure) bool {
 		switch f.api() {
 		case "UnrecognizedClientException", "InvalidClientTokenId", "InvalidSignatureException", "SignatureDoesNotMatch", "InvalidAccessKeyId", "IncompleteSignature":
 			return true
 		}
 		return false
-	}, fixed("AWS does not accept the credentials"), "Check the access key, the secret access key, and the session token that belongs to them; and the clock of this machine."},
+	}, fixed("AWS does not accept the credentials"), "Check that the access key, the secret access key and the session token belong together. Check the clock of this machine, too."},
 }
 
-// action finds the action in the service's text for a missing permission.
+// action finds the missing action in the service's error text.
 var action = regexp.MustCompile(`not authorized to perform: ([A-Za-z0-9-]+:[A-Za-z0-9*]+)`)
 
-// missing returns the action that the AWS identity may not use.
+// missing returns the action that the AWS identity is not allowed to call.
 func missing(f *failure) string {
 	if m := action.FindStringSubmatch(f.text); m != nil {
 		return m[1]
@@ -181,8 +182,9 @@ func missing(f *failure) string {
 	return "secretsmanager:GetSecretValue"
 }
 
-// isPartialARN reports whether a secret's ARN seems to lack the six characters that AWS adds to
-// the name. A word of six letters at the end is hardly what AWS adds.
+// isPartialARN reports whether a secret's ARN seems to lack the six characters that AWS adds to the
+// name. Six lower-case letters at the end count as a word of the name, because AWS hardly ever adds
+// those.
 func isPartialARN(id string) bool {
 	return strings.HasPrefix(id, "arn:") && (!suffix.MatchString(id) || wordSuffix.MatchString(id))
 }
@@ -194,31 +196,31 @@ var (
 
 var secretCauses = []cause{
 	{"access-denied-kms", exitPermission, "", func(f *failure) bool { return strings.HasPrefix(missing(f), "kms:") },
-		fixed("access denied: the AWS identity lacks kms:Decrypt for the key that the secret is encrypted with"),
-		"Allow kms:Decrypt for that key, in the identity's policy and in the key's. Check that the key is enabled."},
+		fixed("access denied: the AWS identity lacks kms:Decrypt for the key that encrypts the secret"),
+		"Allow kms:Decrypt for that key in the identity's policy and in the key's policy. Check that the key is enabled."},
 	{"access-denied-role", exitPermission, "", func(f *failure) bool { return strings.HasPrefix(missing(f), "sts:") },
 		func(f *failure) string {
 			return "access denied: the AWS identity lacks " + missing(f) + " for the role"
 		},
-		"Allow it in the identity's policy, and name the identity in the role's trust policy; check externalId."},
+		"Allow that action in the identity's policy. The role's trust policy must name the identity. Check externalId, too."},
 	{"access-denied-partial-arn", exitPermission, "", func(f *failure) bool {
 		return errors.Is(f.err, secretcache.ErrAccessDenied) && isPartialARN(f.c.id)
 	}, func(f *failure) string {
-		return "access denied: the AWS identity lacks " + missing(f) + " for this ARN, which seems to be partial: it lacks the six characters that AWS adds to the name"
-	}, "Give the full ARN: a policy that has it does not allow the partial one."},
+		return "access denied: the AWS identity lacks " + missing(f) + " for this ARN. The ARN seems to be partial: it lacks the six characters that AWS adds to the name"
+	}, "Give the full ARN. A policy that allows the full ARN does not allow the partial one."},
 	{"access-denied", exitPermission, "", func(f *failure) bool { return errors.Is(f.err, secretcache.ErrAccessDenied) },
 		func(f *failure) string {
 			return "access denied: the AWS identity lacks " + missing(f) + " for this secret"
 		},
-		"Allow it in the identity's policy for the secret's ARN. A policy of the secret, of the VPC endpoint or of the organization may forbid it as well."},
+		"Allow that action in the identity's policy for the secret's ARN. If it is allowed there, check the policies of the secret, the VPC endpoint and the organization."},
 	{"deleted", exitNoSecret, "", func(f *failure) bool {
 		return errors.Is(f.err, secretcache.ErrNotFound) && f.has("deletion", "deleted")
-	}, fixed("the secret is marked for deletion"), "Restore it (aws secretsmanager restore-secret), or name another one."},
+	}, fixed("the secret is marked for deletion"), "Restore it (aws secretsmanager restore-secret), or give the name of another secret."},
 	{"partial-arn", exitNoSecret, "", func(f *failure) bool {
 		return errors.Is(f.err, secretcache.ErrNotFound) && isPartialARN(f.c.id)
 	}, func(f *failure) string {
 		return "there is no secret with this ARN in " + f.c.where() + ", and the ARN seems to be partial: it lacks the six characters that AWS adds to the name"
-	}, "Give the full ARN, or the name."},
+	}, "Give the full ARN, or the secret's name."},
 	{"not-found", exitNoSecret, "", func(f *failure) bool { return errors.Is(f.err, secretcache.ErrNotFound) },
 		func(f *failure) string {
 			if f.c.region == "" {
@@ -226,41 +228,41 @@ var secretCauses = []cause{
 			}
 			return "there is no such secret in " + f.c.where() + "; the name or the region is wrong"
 		},
-		"Check the name, the region and the account: aws secretsmanager list-secrets --region REGION. docs/sources.md has how other sources find a secret."},
+		"Check the name, the region and the account: aws secretsmanager list-secrets --region REGION. docs/sources.md explains how other sources find a secret."},
 	{"no-version", exitNoSecret, "", func(f *failure) bool { return errors.Is(f.err, secretcache.ErrNoVersion) },
 		func(f *failure) string { return "the secret has no version with the stage " + f.c.plan.Stage },
 		"Store a value in the secret, or check the stage in the data source name."},
 	{"throttled", exitSource, "", func(f *failure) bool { return errors.Is(f.err, secretcache.ErrThrottled) },
 		fixed("Secrets Manager throttles the account's requests"),
-		"Something calls it very often: CloudTrail says who. Programs with this library keep a secret for an hour."},
+		"Some program in the account calls Secrets Manager very often; CloudTrail shows which. Programs with this library keep a secret for an hour by default."},
 	{"proxy", exitSource, "", func(f *failure) bool { return f.has("proxy") },
-		fixed("an HTTP proxy is in the way to Secrets Manager"), proxyAdvice},
+		fixed("the request to Secrets Manager fails at an HTTP proxy"), proxyAdvice},
 	{"agent-not-running", exitSource, "", func(f *failure) bool { return f.c.asksAgent() && refused(f.err) },
-		fixed("the Secrets Manager Agent or the Lambda extension does not run: nothing listens at its port"),
-		"Start it, or check its port: PARAMETERS_SECRETS_EXTENSION_HTTP_PORT, or endpoint in the data source name. docs/agent.md says more."},
+		fixed("the Secrets Manager Agent or the Lambda extension is not running: nothing listens at its port"),
+		"Start it, or check its port: PARAMETERS_SECRETS_EXTENSION_HTTP_PORT, or \"endpoint\" in the data source name. See docs/agent.md."},
 	{"agent-token", exitSource, "", func(f *failure) bool { return f.c.asksAgent() && f.has("no token") },
-		fixed("the token of the Secrets Manager Agent is not there: the agent does not run on this machine, or this process may not read the token"),
-		"Start the agent, or set AWS_TOKEN to the token or to file:// and its path. docs/agent.md says more."},
+		fixed("the token of the Secrets Manager Agent is missing: the agent is not running on this machine, or this process may not read the token"),
+		"Start the agent, or set AWS_TOKEN to the token or to file:// and the path of its file. See docs/agent.md."},
 	{"source-tls", exitSource, "", func(f *failure) bool { return f.has("x509:", "tls:") },
-		fixed("TLS with Secrets Manager fails"), "A proxy may open the connection: give its authority by AWS_CA_BUNDLE."},
+		fixed("TLS with Secrets Manager fails"), "A proxy may decrypt the connection. If so, set AWS_CA_BUNDLE to a file with the proxy's CA certificate."},
 	{"source-unreachable", exitSource, "", func(f *failure) bool { return !answered(f) && f.has("of AWS STS") },
-		fixed("AWS STS cannot be reached, or does not answer, so there are no credentials of the role"),
-		"Check the network's way to AWS STS: a VPC endpoint of its own, NAT, DNS, security groups; and AWS_ENDPOINT_URL_STS."},
+		fixed("AWS STS cannot be reached or does not answer, so there are no credentials for the role"),
+		"Check the network path to AWS STS: its own VPC endpoint, NAT, DNS, security groups. Check AWS_ENDPOINT_URL_STS, too."},
 	{"source-unreachable", exitSource, "", func(f *failure) bool { return !answered(f) },
-		func(f *failure) string { return "Secrets Manager cannot be reached, or does not answer" },
-		"Check the network's way to the endpoint: a VPC endpoint, NAT, DNS, security groups; and AWS_ENDPOINT_URL_SECRETS_MANAGER."},
+		func(f *failure) string { return "Secrets Manager cannot be reached or does not answer" },
+		"Check the network path to the endpoint: VPC endpoint, NAT, DNS, security groups. Check AWS_ENDPOINT_URL_SECRETS_MANAGER, too."},
 	{"source", exitSource, "", func(*failure) bool { return true },
 		func(f *failure) string { return "the secret could not be read: " + f.reason() }, ""},
 }
 
-// refused reports whether nothing listens at a port. Some errors have no more of it than a text,
-// which is another one on Windows.
+// refused reports whether err says that nothing listens at a port. Some errors say so only in their
+// text, which differs on Windows.
 func refused(err error) bool {
 	return errors.Is(err, syscall.ECONNREFUSED) ||
 		err != nil && (strings.Contains(err.Error(), "connection refused") || strings.Contains(err.Error(), "actively refused"))
 }
 
-// answered reports whether the source gave an answer.
+// answered reports whether the source answered, also with an error.
 func answered(f *failure) bool {
 	var network net.Error
 	return f.api() != "" || f.has("status ") || !(errors.As(f.err, &network) || errors.Is(f.err, context.DeadlineExceeded) || f.has("dial tcp", "no answer", "connection"))
@@ -270,56 +272,56 @@ var fieldCauses = []cause{
 	{"data-source-name", exitUsage, "", func(f *failure) bool { return errors.Is(f.err, driver.ErrBadDSN) },
 		func(f *failure) string { return f.reason() }, adviceDSN},
 	{"wrong-engine", exitContent, "", func(f *failure) bool { return errors.Is(f.err, driver.ErrEngineMismatch) },
-		func(f *failure) string { return "the secret is for another engine than the driver: " + f.reason() }, "Use the driver of the secret's engine."},
+		func(f *failure) string { return "the driver does not fit the secret's engine: " + f.reason() }, "Use the driver for the secret's engine."},
 	{"no-engine", exitContent, "", func(f *failure) bool { return f.has(`key "engine" is missing`) },
 		func(f *failure) string {
-			return `the secret does not say the engine, as those that RDS or Redshift manages`
-		}, `Give "engine" in the data source name, or use the driver of the engine, such as secretsmanager-postgres.`},
+			return `the secret does not name the engine; secrets that RDS or Redshift manages do not have it`
+		}, `Give "engine" in the data source name, or use the driver for one engine, such as secretsmanager-postgres.`},
 	{"no-host", exitContent, "", func(f *failure) bool { return f.has("is missing; secrets that RDS or Redshift manages have none") },
-		fixed("the secret has no host, as those that RDS or Redshift manages"), `Give "host" (and "dbname") in the data source name.`},
+		fixed("the secret has no host; secrets that RDS or Redshift manages do not have one"), `Give "host" (and "dbname") in the data source name.`},
 	{"wrong-key", exitContent, "", func(f *failure) bool { return f.has("is missing, and ") },
-		func(f *failure) string { return "the secret has another key than is expected: " + f.reason() }, "Give the name of the key in the data source name, or rename it in the secret."},
+		func(f *failure) string { return "a key in the secret has another name than expected: " + f.reason() }, "Give the key's name in the data source name, or rename the key in the secret."},
 	{"malformed-secret", exitContent, "", func(*failure) bool { return true },
-		func(f *failure) string { return "the secret's value cannot be used: " + f.reason() }, "The README has the keys that a secret should have."},
+		func(f *failure) string { return "the secret's value cannot be used: " + f.reason() }, "docs/dsn.md lists the keys that a secret should have."},
 }
 
 var tlsCauses = []cause{
 	{"tls-file", exitTLS, stepTLS, func(f *failure) bool {
 		return !f.c.dialed() && (errors.Is(f.err, fs.ErrNotExist) || f.has("no such file"))
-	}, func(f *failure) string { return "a file that the data source name names is missing: " + f.reason() }, "Check the path, and that it is in the container or on the machine where this runs."},
+	}, func(f *failure) string { return "a file from the data source name is missing: " + f.reason() }, "Check the path. The file must be in the container or on the machine where this command runs."},
 	{"tls-name", exitTLS, stepTLS, func(f *failure) bool {
 		return is[x509.HostnameError](f.err) || f.has("certificate is valid for", "cannot validate certificate for", "not valid for any names")
-	}, fixed("the server's certificate is for another name than the host"), "Connect by a name that is in the certificate: with RDS the endpoint's name, and no CNAME or IP address."},
+	}, fixed("the server's certificate does not contain the host's name"), "Connect by a name that is in the certificate. For RDS that is the endpoint's name, not a CNAME and not an IP address."},
 	{"tls-authority", exitTLS, stepTLS, func(f *failure) bool {
 		return is[x509.UnknownAuthorityError](f.err) || f.has("signed by unknown authority", "certificate is not trusted")
-	}, fixed("the server's certificate is by an unknown authority"), "Name a file with the authority: for RDS global-bundle.pem. docs/tls.md has the parameter of each engine."},
+	}, fixed("the server's certificate is from an unknown authority"), "Give the file with the authority's certificate in the data source name: for RDS, global-bundle.pem. docs/tls.md shows the parameter for each engine."},
 	{"tls-certificate", exitTLS, stepTLS, func(f *failure) bool {
 		return is[x509.CertificateInvalidError](f.err) || f.has("has expired or is not yet valid", "not valid now")
-	}, fixed("the server's certificate is not valid now"), "Renew it, and check the clock of this machine."},
+	}, fixed("the server's certificate is not valid now"), "Renew the certificate. Check the clock of this machine, too."},
 	{"tls", exitTLS, stepTLS, func(f *failure) bool { return f.has("neither yes nor no") },
-		fixed("the server answers the request for TLS as no PostgreSQL server does"), "Check that host and port are the database's."},
+		fixed("the server does not answer like a PostgreSQL server"), "Check that host and port are the database's."},
 	{"tls-secret", exitTLS, stepTLS, func(f *failure) bool { return noTLS(f) && f.c.plan.Encrypt && len(f.c.tlsParams()) == 0 },
-		fixed(`the secret's "ssl" requires TLS, and the server has none`), `Turn TLS on at the server, or remove "ssl" from the secret.`},
+		fixed(`the secret's "ssl" requires TLS, but the server has no TLS`), `Turn TLS on at the server, or remove "ssl" from the secret.`},
 	{"tls-refused", exitTLS, stepTLS, noTLS,
-		fixed("the server has no TLS, and the data source name requires it"), "Turn TLS on at the server, or check that host and port are the database's."},
+		fixed("the server has no TLS, but the data source name requires it"), "Turn TLS on at the server, or check that host and port are the database's."},
 	{"tls-required", exitTLS, stepTLS, func(f *failure) bool {
 		return f.has("requires encryption, and", "the server requires it, and", "the server may require it, and", "require_secure_transport", "requires TLS")
 	}, func(f *failure) string {
 		if f.has("the server may require it") {
 			return "the server has no rule for this login without TLS (pg_hba.conf), and the data source name turns TLS off"
 		}
-		return "the server requires TLS, and the data source name turns it off"
-	}, "Leave that parameter out."},
+		return "the server requires TLS, but the data source name turns TLS off"
+	}, "Remove the parameter that turns TLS off."},
 	{"tls", exitTLS, stepTLS, func(f *failure) bool { return f.has("tls: ", "x509: ", "TLS Handshake", "TLS with ") },
-		func(f *failure) string { return "TLS with the server fails: " + f.reason() }, "docs/tls.md has what each parameter asks for."},
+		func(f *failure) string { return "TLS with the server fails: " + f.reason() }, "docs/tls.md explains the parameters."},
 }
 
-// noTLS reports whether TLS was asked for, and the server has none.
+// noTLS reports whether TLS was required but the server has none.
 func noTLS(f *failure) bool {
 	return f.has("server refused TLS connection", "server does not support TLS", "server does not support encryption", "does not answer with TLS", "first record does not look like a TLS handshake")
 }
 
-// is reports whether err's tree has a T.
+// is reports whether err, or an error that it wraps, is a T.
 func is[T error](err error) bool {
 	var t T
 	return errors.As(err, &t)
@@ -327,25 +329,25 @@ func is[T error](err error) bool {
 
 var loginCauses = []cause{
 	{"no-driver", exitUsage, stepTCP, func(f *failure) bool { return f.has("no driver is registered as") },
-		fixed("this command is built without IBM's driver for Db2, so it does not log in there"), "All that is above was checked. Use IBM's db2cli validate for the rest."},
+		fixed("this command is built without IBM's driver for Db2, so it cannot log in to Db2"), "The steps above this one were checked. Check the rest with IBM's db2cli validate."},
 	{"account-locked", exitRejected, stepLogin, func(f *failure) bool { return f.c.accountLocked(f.err) },
-		fixed("the database has locked the account"), "Unlock it, and find out who logs in with a wrong password. This command sends at most one login for each version of the secret."},
+		fixed("the database has locked the account"), "Unlock the account, and find the program that logs in with a wrong password. This command sends at most one login for each version of the secret."},
 	{"no-database", exitDatabase, stepLogin, func(f *failure) bool { return f.c.noDatabase(f.err) },
 		func(f *failure) string {
 			return fmt.Sprintf("the server has no database %q", f.c.field("dbname").Value)
-		}, `Correct it in the secret, or give "dbname" in the data source name.`},
+		}, `Correct the name in the secret, or give "dbname" in the data source name.`},
 	{"rotation-under-way", exitRejected, stepLogin, func(f *failure) bool { return errors.Is(f.err, driver.ErrAuthFailed) && f.c.pending != "" },
 		func(f *failure) string {
 			return "the database rejected the password of every version, and a rotation is under way: " + f.c.pending
-		}, "Wait until it is done. If it does not end, look at the log of the rotation function, and rotate again."},
+		}, "Wait until the rotation ends. If it does not end, read the log of the rotation function, and rotate again."},
 	{"iam-rejected", exitRejected, stepLogin, func(f *failure) bool { return errors.Is(f.err, driver.ErrAuthFailed) && f.c.plan.IAM },
-		fixed("the database rejected the IAM token"), "Allow rds-db:connect for the user, grant rds_iam (PostgreSQL) or AWSAuthenticationPlugin (MySQL), and use the endpoint's name as the host."},
+		fixed("the database rejected the IAM token"), "Allow rds-db:connect for the user. In the database, grant rds_iam (PostgreSQL) or use AWSAuthenticationPlugin (MySQL). The host must be the endpoint's own name."},
 	{"wrong-password", exitRejected, stepLogin, func(f *failure) bool { return errors.Is(f.err, driver.ErrAuthFailed) },
-		fixed("the database rejected the user or the password in the secret"), "Somebody changed one of the two. Rotate the secret, or write the database's password into it. Check that host and port are those of the right database."},
+		fixed("the database rejected the user or the password in the secret"), "The secret and the database differ: one of them was changed alone. Rotate the secret, or write the database's password into it. Check that host and port are those of the right database."},
 	{"database", exitDatabase, stepLogin, func(f *failure) bool { return f.c.reached() && !errors.Is(f.err, context.DeadlineExceeded) },
 		func(f *failure) string { return "the login failed: " + f.reason() }, "Check that host and port are those of a database of this engine. The server's log may say more."},
 	{"no-answer", exitDatabase, stepLogin, func(f *failure) bool { return f.c.reached() },
-		fixed("the server accepts connections, and does not answer in time"), "It may be overloaded, or no database of this engine: check host and port."},
+		fixed("the server accepts connections but does not answer in time"), "The server may be overloaded, or it is not a database of this engine: check host and port."},
 }
 
 var networkCauses = []cause{
@@ -354,16 +356,16 @@ var networkCauses = []cause{
 	},
 		func(f *failure) string {
 			if e := (*net.DNSError)(nil); errors.As(f.err, &e) && !e.IsNotFound {
-				return "the name of the host cannot be resolved: " + f.text
+				return "the host name cannot be resolved: " + f.text
 			}
-			return fmt.Sprintf("the host %s has no address", f.c.field("host").Value)
-		}, "Check the name, and that this machine asks a DNS server that knows it (a private zone of a VPC)."},
+			return fmt.Sprintf("the host name %s has no address", f.c.field("host").Value)
+		}, "Check the name. Check that this machine's DNS server knows it: a name in a private zone is known only in the VPCs of that zone."},
 	{"port-closed", exitNetwork, stepTCP, func(f *failure) bool { return refused(f.c.dialError()) },
 		func(f *failure) string { return "nothing listens at " + f.c.plan.Address },
 		"Check the port, and that the database runs."},
 	{"port-closed", exitNetwork, stepTCP, func(f *failure) bool { return errors.Is(f.c.dialError(), fs.ErrNotExist) },
 		func(f *failure) string { return "there is no socket " + f.c.plan.Address },
-		"Check the path, and that the database runs on this machine and its socket is in this container."},
+		"Check the path. The database must run on this machine, and if this is a container, the socket must be mounted in it."},
 	{"unreachable", exitNetwork, stepTCP, func(f *failure) bool { return f.c.dialed() },
 		func(f *failure) string { return f.c.plan.Address + " cannot be reached" },
 		"Check security groups, network ACLs and routes, and that this machine is in the right network."},
@@ -371,5 +373,5 @@ var networkCauses = []cause{
 		func(f *failure) string { return f.c.plan.Address + " does not answer in time" },
 		"Check security groups, network ACLs and routes, and that this machine is in the right network."},
 	{"configuration", exitUsage, stepTLS, func(*failure) bool { return true },
-		func(f *failure) string { return f.reason() }, "The parameters of the data source name do not fit the secret or this machine."},
+		func(f *failure) string { return f.reason() }, "A parameter of the data source name does not fit the secret or this machine."},
 }

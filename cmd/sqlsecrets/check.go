@@ -20,10 +20,16 @@ import (
 const aboutCheck = `usage: sqlsecrets check [flags] DSN
        sqlsecrets check [flags] DRIVER DSN
 
-Says why a database does not open by the name of a secret, in the first line, and then what it
-found step by step. DSN is what the program gives to sql.Open, DRIVER the name that it gives with
-it. Put the DSN into quotation marks. It sends at most one login for each version of the secret, and
-shows no value of the secret but host, port and database.
+Says why a database does not open by the name of a secret. The first line names the cause, the next
+lines show each step, and the last line says what to do.
+
+DSN is the data source name that the program gives to sql.Open. Put it in quotation marks. DRIVER is
+the driver's name that the program gives to sql.Open. Run the command where the program runs, with
+the program's environment.
+
+It sends at most one login for each version of the secret. Of the secret's values, it shows only
+host, port and database. The pages that it names, such as docs/tls.md, are in the repository
+https://github.com/sqlsecrets/sqlsecrets.
 
 `
 
@@ -31,7 +37,7 @@ const defaultTimeout = 10 * time.Second
 
 func runCheck(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	f := flag.NewFlagSet("check", flag.ContinueOnError)
-	name := f.String("driver", "", "the driver's `name`, as sql.Open takes it: secretsmanager-postgres; or an engine's: postgres (default secretsmanager)")
+	name := f.String("driver", "", "the driver's `name`, as for sql.Open, such as secretsmanager-postgres, or the engine's name, such as postgres (default secretsmanager: the data source name or the secret names the engine)")
 	asJSON := f.Bool("json", false, "print one JSON object")
 	timeout := f.Duration("timeout", defaultTimeout, "how long the whole run may take")
 	others, code, ok := parseFlags(f, aboutCheck, args, stdout, stderr)
@@ -40,14 +46,14 @@ func runCheck(ctx context.Context, args []string, stdout, stderr io.Writer) int 
 	}
 	t, err := parseTarget(*name, others)
 	if *timeout <= 0 {
-		err = errors.New("-timeout has to be more than zero")
+		err = errors.New("-timeout must be more than zero")
 	}
 	if err != nil {
 		_, _ = io.WriteString(stderr, "sqlsecrets check: "+err.Error()+"\n")
 		return exitUsage
 	}
 	start := time.Now()
-	ctx, cancel := context.WithTimeout(ctx, *timeout*9/10) // the rest is for the output
+	ctx, cancel := context.WithTimeout(ctx, *timeout*9/10) // a tenth is left for the output
 	defer cancel()
 	p := newProgress(stderr)
 	c := newCheck(t, p.show)
@@ -70,21 +76,21 @@ type check struct {
 	engines  []driver.Engine
 
 	connector connector
-	plan      driver.Explanation // as far as it is known
+	plan      driver.Explanation // what is known so far
 	id        string             // of the secret
 	identity  func() (awssm.Identity, error)
 	fetch     func() (*secretcache.Secret, error)
-	region    string // that was asked; empty if it is not known
+	region    string // where the secret was asked for; empty if unknown
 	cache     *secretcache.Cache
 	secret    *secretcache.Secret
 	cancel    context.CancelFunc // ends the Connect call
 
 	mu      sync.Mutex
-	logins  []driver.LoginInfo // that were sent, in their order
-	pending string             // what is known of a rotation under way, or ""
+	logins  []driver.LoginInfo // the logins that were sent, in order
+	pending string             // describes a rotation that is under way; "" if none is known
 
 	conn    *sql.Conn
-	failed  *failure // of the Connect call, or nil
+	failed  *failure // why the Connect call failed; nil if it did not
 	because cause
 }
 
@@ -94,8 +100,8 @@ func newCheck(t target, progress func(string)) *check {
 	return c
 }
 
-// trace has the check see the logins. A second login with a version does not take place: a
-// data source name with a rotationWindow would make some.
+// trace returns a trace that records the logins. It cancels the Connect call before a rejected
+// version is sent again. A data source name with a rotationWindow would send some versions again.
 func (c *check) trace() *driver.Trace {
 	return &driver.Trace{
 		LoginStart: func(_ context.Context, info driver.LoginInfo) {
@@ -116,11 +122,11 @@ func (c *check) trace() *driver.Trace {
 	}
 }
 
-// run takes the steps, in their order, up to the first that fails.
+// run takes the steps in order, and stops at the first that fails.
 func (c *check) run(ctx context.Context) *result {
 	r := &result{}
 	for _, s := range steps {
-		if r.Cause != "" { // of an earlier step
+		if r.Cause != "" { // an earlier step failed
 			r.add(step{Name: s.name, Mark: markNone, Text: "not reached"})
 			continue
 		}
@@ -163,7 +169,7 @@ func (c *check) connect(ctx context.Context) {
 	}
 }
 
-// engine returns the engine of the plan, or nil.
+// engine returns the plan's engine, or nil if there is none.
 func (c *check) engine() driver.Engine {
 	i := slices.IndexFunc(c.engines, func(e driver.Engine) bool { return e.Info().Name == c.plan.Engine })
 	if i < 0 {
@@ -179,7 +185,7 @@ func (c *check) accountLocked(err error) bool {
 
 func (c *check) noDatabase(err error) bool { return c.engine() != nil && c.engine().NoDatabase(err) }
 
-// field returns a field of the plan.
+// field returns a field of the plan. If the plan does not have it, only Name is set.
 func (c *check) field(name string) driver.Field {
 	i := slices.IndexFunc(c.plan.Fields, func(f driver.Field) bool { return f.Name == name })
 	if i < 0 {
@@ -199,10 +205,10 @@ func (c *check) dialError() error {
 	return nil
 }
 
-// clean returns a text as a line, without the user's name, which servers quote.
+// clean returns text as one line, without the user's name. Servers quote that name in their errors.
 func (c *check) clean(text string) string {
 	text = strings.Join(strings.FieldsFunc(text, func(r rune) bool { return r < ' ' || 0x7f <= r && r < 0xa0 }), " ")
-	if user := c.user(); user != "" && user != c.field("dbname").Value { // which is shown
+	if user := c.user(); user != "" && user != c.field("dbname").Value { // the database's name is shown
 		name := regexp.QuoteMeta(user)
 		text = regexp.MustCompile(`(["'“«`+"`"+`]|\buser[ =]|\brole )`+name+`(["'”»`+"`"+`\s.,;:@]|$)`).ReplaceAllString(text, "${1}[username]${2}")
 	}

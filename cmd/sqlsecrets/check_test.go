@@ -18,7 +18,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm/awssmtest"
 )
 
-// put stores a secret for a server, with more fields; nil removes one.
+// put stores a secret for a server. more adds or replaces fields; nil removes one.
 func (w *world) put(id, engine, host string, port int, more map[string]any) (versionID string) {
 	fields := map[string]any{"engine": engine, "host": host, "port": port, "dbname": "app", "username": user, "password": password}
 	maps.Copy(fields, more)
@@ -34,7 +34,7 @@ func (w *world) put(id, engine, host string, port int, more map[string]any) (ver
 	return w.aws.Put(id, string(value))
 }
 
-// postgres starts a server that knows the user, and stores its secret.
+// postgres starts a server that accepts the user, and stores its secret.
 func (w *world) postgres(s *pgserver.Server, more map[string]any) *pgserver.Server {
 	s.CheckPasswords = true
 	s.SetPassword(w.t, user, password)
@@ -53,18 +53,18 @@ func closedPort(t *testing.T) int {
 	return l.Addr().(*net.TCPAddr).Port
 }
 
-// A fault is something wrong, and what the first line says of it.
+// A fault is something that is wrong, and what the command must say about it.
 type fault struct {
 	name  string
 	setUp func(w *world) (args []string)
 	cause string
 	exit  int
-	says  string // in the first line
+	says  string // a part of the first line
 }
 
 func dsn(s ...string) []string { return s }
 
-// faults has the twenty-five of the issue "The command", and forms of them.
+// faults has the twenty-five faults that the command was made for, and variants of them.
 var faults = []fault{
 	{"wrong region", func(w *world) []string {
 		w.aws.FreezeReplica("us-east-1")
@@ -77,7 +77,7 @@ var faults = []fault{
 		w.set("AWS_REGION", "us-wset-2")
 		w.set("AWS_ENDPOINT_URL_SECRETS_MANAGER", fmt.Sprintf("http://127.0.0.1:%d", closedPort(w.t)))
 		return dsn("prod/app")
-	}, "region-typo", exitIdentity, `"us-west-2" may be meant`},
+	}, "region-typo", exitIdentity, `did you mean "us-west-2"`},
 	{"missing permission", func(w *world) []string {
 		w.aws.Fail(awssmtest.Denied)
 		return dsn("prod/app")
@@ -91,11 +91,11 @@ var faults = []fault{
 		w.aws.Delete("prod/app")
 		return dsn("prod/app")
 	}, "deleted", exitNoSecret, "marked for deletion"},
-	{"partial ARN, which a policy does not allow", func(w *world) []string {
+	{"partial ARN that a policy does not allow", func(w *world) []string {
 		w.aws.Fail(awssmtest.Denied)
 		return dsn("arn:aws:secretsmanager:us-west-2:123456789012:secret:prod/app")
 	}, "access-denied-partial-arn", exitPermission, "partial"},
-	{"partial ARN of a name that ends as a full one", func(w *world) []string {
+	{"partial ARN of a name that ends like a full ARN", func(w *world) []string {
 		w.aws.Fail(awssmtest.Error(400, "ResourceNotFoundException", "Secrets Manager can't find the specified secret."))
 		return dsn("arn:aws:secretsmanager:us-west-2:123456789012:secret:prod/my-secret")
 	}, "partial-arn", exitNoSecret, "partial"},
@@ -106,7 +106,7 @@ var faults = []fault{
 	{"managed secret without engine", func(w *world) []string {
 		w.put("prod/app", "", "", 0, map[string]any{"engine": nil, "host": nil})
 		return dsn("prod/app")
-	}, "no-engine", exitContent, "does not say the engine"},
+	}, "no-engine", exitContent, "does not name the engine"},
 	{"wrong engine", func(w *world) []string {
 		w.put("prod/app", "mysql", "127.0.0.1", 1, nil)
 		return dsn("secretsmanager-postgres", "prod/app")
@@ -155,14 +155,14 @@ var faults = []fault{
 		return dsn("server?sslmode=require")
 	}, "tls-refused", exitTLS, "the server has no TLS"},
 	{"another server at the port", func(w *world) []string {
-		w.postgres(&pgserver.Server{Answer: 'H'}, nil) // as of HTTP
+		w.postgres(&pgserver.Server{Answer: 'H'}, nil) // the first byte of an answer of HTTP
 		return dsn("prod/app")
-	}, "tls", exitTLS, "as no PostgreSQL server does"},
+	}, "tls", exitTLS, "does not answer like a PostgreSQL server"},
 	{"certificate for another name", func(w *world) []string {
 		ca := testca.New("db.example.com")
 		w.postgres(&pgserver.Server{TLS: ca.Server}, nil)
 		return dsn("prod/app?sslmode=verify-full&sslrootcert=" + ca.File(w.t))
-	}, "tls-name", exitTLS, "for another name"},
+	}, "tls-name", exitTLS, "does not contain the host's name"},
 	{"unknown authority", func(w *world) []string {
 		w.postgres(&pgserver.Server{TLS: testca.New("127.0.0.1").Server}, nil)
 		return dsn("prod/app?sslmode=verify-full")
@@ -219,11 +219,11 @@ var faults = []fault{
 	{"agent not running", func(w *world) []string {
 		w.set("AWS_TOKEN", "CANARYSESSIONTOKEN")
 		return dsn(fmt.Sprintf("prod/app?source=agent&endpoint=http://127.0.0.1:%d", closedPort(w.t)))
-	}, "agent-not-running", exitSource, "does not run"},
-	{"agent not set up", func(w *world) []string {
+	}, "agent-not-running", exitSource, "is not running"},
+	{"agent without a token", func(w *world) []string {
 		w.set("AWS_SESSION_TOKEN", "")
 		return dsn(fmt.Sprintf("prod/app?source=agent&endpoint=http://127.0.0.1:%d", closedPort(w.t)))
-	}, "agent-token", exitSource, "the token of the Secrets Manager Agent is not there"},
+	}, "agent-token", exitSource, "the token of the Secrets Manager Agent is missing"},
 	{"proxy in the way", func(w *world) []string {
 		proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(http.StatusProxyAuthRequired)
@@ -232,7 +232,7 @@ var faults = []fault{
 		w.set("HTTPS_PROXY", proxy.URL)
 		w.set("AWS_ENDPOINT_URL_SECRETS_MANAGER", "")
 		return dsn("prod/app")
-	}, "proxy", exitSource, "an HTTP proxy is in the way"},
+	}, "proxy", exitSource, "fails at an HTTP proxy"},
 	{"ssl required by the secret", func(w *world) []string {
 		w.postgres(&pgserver.Server{}, map[string]any{"ssl": true})
 		return dsn("prod/app")
@@ -241,11 +241,11 @@ var faults = []fault{
 		w.set("SQLSECRETS_TTL", "soon")
 		return dsn("prod/app")
 	}, "configuration", exitUsage, "SQLSECRETS_TTL"},
-	{"user and database of one name", func(w *world) []string {
+	{"user and database with the same name", func(w *world) []string {
 		w.postgres(&pgserver.Server{Databases: []string{"other"}}, map[string]any{"username": "app", "password": password})
 		return dsn("prod/app")
 	}, "wrong-password", exitRejected, "rejected the user"},
-	{"secret in a file that is not there", func(w *world) []string { return dsn("prod/proxy?source=file:" + w.t.TempDir()) },
+	{"secret in a file that does not exist", func(w *world) []string { return dsn("prod/proxy?source=file:" + w.t.TempDir()) },
 		"not-found", exitNoSecret, "has no such secret"},
 	{"no region", func(w *world) []string {
 		w.set("AWS_REGION", "")
@@ -283,7 +283,7 @@ var faults = []fault{
 		w.put("prod/app", "postgres", "127.0.0.1", 1, nil)
 		return dsn("prod/app?stage=BLUE")
 	}, "no-version", exitNoSecret, "stage BLUE"},
-	{"secret that is no JSON", func(w *world) []string {
+	{"secret that is not JSON", func(w *world) []string {
 		w.aws.Put("prod/app", password)
 		return dsn("prod/app?engine=postgres")
 	}, "malformed-secret", exitContent, "not a JSON object"},
@@ -316,7 +316,7 @@ var faults = []fault{
 	}, "no-answer", exitDatabase, "does not answer in time"},
 }
 
-// sqlserver starts a server that knows the user, and stores its secret.
+// sqlserver starts a server that accepts the user, and stores its secret.
 func (w *world) sqlserver(o tdsserver.Options) *tdsserver.Server {
 	o.Databases = []string{"app"}
 	s, err := tdsserver.Start(o)
@@ -342,8 +342,8 @@ func (w *world) port(id string) string {
 	return fields.Port.String()
 }
 
-// Each fault is named in the first line, within 10 s, and no output has a value of the secret or
-// credentials in it.
+// The first line names each fault, within 10 s. No output contains a value of the secret or of the
+// credentials.
 func TestFaultsAreNamedInTheFirstLine(t *testing.T) {
 	for _, f := range faults {
 		t.Run(f.name, func(t *testing.T) {
@@ -370,7 +370,7 @@ func TestFaultsAreNamedInTheFirstLine(t *testing.T) {
 			}
 			for _, r := range []ran{text, out} {
 				if all := r.stdout + r.stderr; strings.Contains(strings.ToUpper(all), "CANARY") {
-					t.Errorf("the output shows a value:\n%s", all)
+					t.Errorf("the output shows a secret value:\n%s", all)
 				}
 			}
 		})

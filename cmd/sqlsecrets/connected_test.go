@@ -13,7 +13,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/testca"
 )
 
-// What connects is a first line, exit code 0, and every step without a failure.
+// If the database opens, the first line says so, the exit code is 0, and no step has failed.
 func TestConnected(t *testing.T) {
 	ca := testca.New("127.0.0.1")
 	for _, c := range []struct {
@@ -29,7 +29,7 @@ func TestConnected(t *testing.T) {
 			w.postgres(&pgserver.Server{TLS: ca.Server}, map[string]any{"ssl": true})
 			return dsn("prod/app")
 		}, []string{"TLS 1.3, NOT verified", `by the secret's "ssl"`}},
-		{"PostgreSQL, authority alone", func(w *world) []string {
+		{"PostgreSQL, only the authority verified", func(w *world) []string {
 			w.postgres(&pgserver.Server{TLS: ca.Server}, nil)
 			return dsn("secretsmanager-postgres prod/app?sslmode=verify-ca&sslrootcert=" + ca.File(w.t))
 		}, []string{"authority verified, but not the name"}},
@@ -62,7 +62,7 @@ func TestConnected(t *testing.T) {
 			s := w.postgres(&pgserver.Server{}, map[string]any{"password": password + "x"})
 			w.aws.PutStage("prod/app", fmt.Sprintf(`{"host":"127.0.0.1","port":%d,"username":%q,"password":%q}`, s.Port, user, password), "AWSPENDING")
 			return dsn("prod/app?engine=postgres")
-		}, []string{"with AWSPENDING: the server rejected AWSCURRENT, a rotation is under way", "rejected: ", "AWSPENDING version"}},
+		}, []string{"with AWSPENDING; the server rejected AWSCURRENT, so a rotation is under way", "rejected: ", "AWSPENDING version"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -83,13 +83,13 @@ func TestConnected(t *testing.T) {
 				t.Errorf("%v: code %d: %s", err, out.code, out.stdout)
 			}
 			if all := text.stdout + text.stderr + out.stdout; strings.Contains(strings.ToUpper(all), "CANARY") {
-				t.Errorf("the output shows a value:\n%s", all)
+				t.Errorf("the output shows a secret value:\n%s", all)
 			}
 		})
 	}
 }
 
-// No version is sent twice, also if the data source name has a window for rotations.
+// Check sends no version twice, even if the data source name has a rotationWindow.
 func TestOneLoginForEachVersion(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -101,7 +101,7 @@ func TestOneLoginForEachVersion(t *testing.T) {
 	}
 }
 
-// What does not parse is not shown, wherever it stands.
+// An argument that does not parse is not shown, wherever it is on the command line.
 func TestURLWithPasswordIsNotShown(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -131,7 +131,7 @@ func TestURLWithPasswordIsNotShown(t *testing.T) {
 			t.Errorf("%q: code %d:\n%s", args, r.code, all)
 		}
 		if (strings.HasPrefix(args[0], "postgres") || strings.HasPrefix(args[0], "app")) && !strings.Contains(r.stdout, "a database's own URL") {
-			t.Errorf("%q does not say what it is: %s", args, r.stdout)
+			t.Errorf("%q: the output does not say that this is a database's URL: %s", args, r.stdout)
 		}
 	}
 	if r := w.run("postgres://app:CANARY@host/db"); strings.Contains(r.stdout+r.stderr, "CANARY") || r.code != exitUsage {

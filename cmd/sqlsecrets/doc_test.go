@@ -15,13 +15,13 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm/awssmtest"
 )
 
-var update = flag.Bool("update", false, "write what docs/command.md shows instead of comparing it")
+var update = flag.Bool("update", false, "write the examples of docs/command.md instead of comparing them")
 
 const page = "../../docs/command.md"
 
-// examples are what the page shows: the arguments, and what they meet.
+// examples has the examples of the page by name. setUp prepares each and returns the real arguments.
 var examples = map[string]struct {
-	shown string // as the reader would write the arguments
+	shown string // the arguments as the page shows them
 	setUp func(w *world) (args []string)
 }{
 	"connected": {`"prod/app?sslmode=verify-full&sslrootcert=/etc/ca.pem"`, func(w *world) []string {
@@ -42,7 +42,7 @@ var examples = map[string]struct {
 	}},
 }
 
-// varying is what differs between runs, and what the page has instead.
+// varying matches what differs between runs, and has the text that the page shows instead.
 var varying = []struct {
 	text *regexp.Regexp
 	with string
@@ -58,8 +58,8 @@ var varying = []struct {
 
 var block = regexp.MustCompile("(?s)<!-- doc_test.go: ([a-z' A-Z]+) -->\n```text\n(.*?)```\n")
 
-// The examples in docs/command.md are what the command prints on a terminal. With -update they are
-// written.
+// The examples in docs/command.md are what the command prints on a terminal. With -update, the test
+// writes them.
 func TestPageShowsWhatIsPrinted(t *testing.T) {
 	file, err := os.ReadFile(page)
 	if err != nil {
@@ -70,7 +70,7 @@ func TestPageShowsWhatIsPrinted(t *testing.T) {
 		name := block.FindStringSubmatch(b)[1]
 		e, ok := examples[name]
 		if !ok {
-			t.Errorf("nothing plays the page's block %q", name)
+			t.Errorf("this test has no example for the page's block %q", name)
 			return b
 		}
 		shown++
@@ -96,11 +96,11 @@ func TestPageShowsWhatIsPrinted(t *testing.T) {
 			t.Fatal(err)
 		}
 	case text != string(file):
-		t.Errorf("go test -run TestPage ./cmd/sqlsecrets -update writes what differs; it is now\n%s", text)
+		t.Errorf("the page differs; write it with go test -run TestPage ./cmd/sqlsecrets -update. It should be\n%s", text)
 	}
 }
 
-// The page has all causes, with their exit codes.
+// The page lists all causes with their exit codes.
 func TestPageHasAllCauses(t *testing.T) {
 	file, err := os.ReadFile(page)
 	if err != nil {
@@ -120,7 +120,7 @@ func TestPageHasAllCauses(t *testing.T) {
 	}
 	slices.Sort(got)
 	slices.Sort(want)
-	want = slices.Compact(want) // some are of two steps
+	want = slices.Compact(want) // some belong to two steps
 	if !slices.Equal(got, want) {
 		t.Errorf("the page has\n%q, want\n%q", got, want)
 	}

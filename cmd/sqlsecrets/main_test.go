@@ -16,7 +16,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm/awssmtest"
 )
 
-// envCommand has the test's program be the command.
+// envCommand makes the test's program run as the command.
 const envCommand = "SQLSECRETS_TEST_COMMAND"
 
 func TestMain(m *testing.M) {
@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// What no output may have in it.
+// No output may contain one of these.
 const (
 	user         = "canary_user"
 	password     = "CANARY-password-1"
@@ -44,14 +44,14 @@ const (
 	sessionToken = "CANARYSESSIONTOKEN"
 )
 
-// A world is what a run of the command meets.
+// A world is the environment of a run of the command.
 type world struct {
 	t   *testing.T
 	aws *awssmtest.Server
 	env []string
 }
 
-// newWorld returns one in which Secrets Manager answers, and AWS STS.
+// newWorld returns a world with a Secrets Manager and an AWS STS.
 func newWorld(t *testing.T) *world {
 	w := &world{t: t, aws: awssmtest.NewServer(t)}
 	sts := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -83,13 +83,13 @@ func (w *world) set(name, value string) {
 	w.env = env
 }
 
-// A ran is what a run of the command did.
+// A ran is the outcome of a run of the command.
 type ran struct {
 	stdout, stderr string
 	code           int
 }
 
-// first returns the first line.
+// first returns the first line of the output.
 func (r ran) first() string {
 	line, _, _ := strings.Cut(r.stdout, "\n")
 	return line

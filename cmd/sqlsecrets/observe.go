@@ -21,28 +21,29 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/engines/sqlserver/mssqldb"
 )
 
-// An observer sees what the vendors' drivers dial, and their TLS handshakes. It changes nothing.
+// An observer records what the vendors' drivers dial, and their TLS handshakes. It does not change
+// how they connect.
 type observer struct {
 	mu         sync.Mutex
 	dials      []dial
 	handshakes []handshake
 }
 
-// A dial is one connection that a driver wanted.
+// A dial is one attempt of a driver to open a network connection.
 type dial struct {
-	address string // as the driver has it
-	remote  string // the address of the server
+	address string // what the driver asked for
+	remote  string // the server's address; empty if the dial failed
 	took    time.Duration
 	err     error
 }
 
-// A handshake is one of TLS that succeeded.
+// A handshake is a TLS handshake that succeeded.
 type handshake struct {
 	state    tls.ConnectionState
-	verified string // what of the server was verified
+	verified string // what was verified, such as "authority and name verified"
 }
 
-// engines returns the engines that can be opened here, observed.
+// engines returns all engines of this command. Their network connections are observed.
 func (o *observer) engines() []driver.Engine {
 	pg := pgxv5.Engine{Configure: func(c *pgx.ConnConfig) error {
 		c.DialFunc = o.dialer(c.DialFunc)
@@ -74,14 +75,14 @@ func (o *observer) engines() []driver.Engine {
 
 type dialFunc = func(ctx context.Context, network, address string) (net.Conn, error)
 
-// oracleDialer is go-ora's form of a dialFunc.
+// oracleDialer adapts a dialFunc to the interface of go-ora.
 type oracleDialer struct{ dial dialFunc }
 
 func (d oracleDialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	return d.dial(ctx, network, address)
 }
 
-// dialer returns next, observed.
+// dialer returns a dialFunc that calls next and records the dial.
 func (o *observer) dialer(next dialFunc) dialFunc {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		start := time.Now()
@@ -97,8 +98,8 @@ func (o *observer) dialer(next dialFunc) dialFunc {
 	}
 }
 
-// watch has a configuration tell of its handshakes. It changes the configuration in place: a
-// driver that finds another one would no longer leave TLS to the server.
+// watch records the handshakes of a configuration. It changes the configuration in place. If the
+// driver got another configuration instead, it would require TLS where TLS is now left to the server.
 func (o *observer) watch(c *tls.Config) {
 	if c == nil {
 		return
@@ -116,7 +117,7 @@ func (o *observer) watch(c *tls.Config) {
 	}
 }
 
-// verification says what a configuration verifies.
+// verification describes what a configuration verifies.
 func verification(c *tls.Config) string {
 	switch {
 	case !c.InsecureSkipVerify:
@@ -124,13 +125,13 @@ func verification(c *tls.Config) string {
 	case c.VerifyPeerCertificate != nil:
 		return "authority verified, but not the name"
 	case c.VerifyConnection != nil:
-		return "verified to be the certificate that the data source name names"
+		return "verified to be the certificate given in the data source name"
 	}
 	return "NOT verified"
 }
 
-// last returns the last dial that succeeded, or the last of all, and the last handshake, or nil.
-// reached says whether a dial succeeded.
+// last returns the last dial that succeeded. If none did, it returns the last dial, and reached is
+// false. It also returns the last handshake. Both are nil if there was none.
 func (o *observer) last() (d *dial, h *handshake, reached bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

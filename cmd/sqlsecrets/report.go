@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// A mark is how a step ended.
+// A mark says how a step ended.
 type mark string
 
 const (
@@ -18,17 +18,17 @@ const (
 	markNone   mark = "none" // not reached, or no answer
 )
 
-// A step is what was found in one step.
+// A step is the outcome of one step.
 type step struct {
 	Name string `json:"name"`
 	Mark mark   `json:"mark"`
 	Text string `json:"text"`
 }
 
-// A result is what the command prints.
+// A result is what check prints.
 type result struct {
 	Connected bool          `json:"connected"`
-	Cause     string        `json:"cause,omitempty"` // a word of docs/command.md; empty if connected
+	Cause     string        `json:"cause,omitempty"` // one of the causes in docs/command.md; empty if connected
 	Summary   string        `json:"summary"`         // the first line
 	Advice    string        `json:"advice,omitempty"`
 	ExitCode  int           `json:"exitCode"`
@@ -38,13 +38,13 @@ type result struct {
 
 func (r *result) add(s step) { r.Steps = append(r.Steps, s) }
 
-// fail sets the cause.
+// fail records that the run failed, and why.
 func (r *result) fail(f *failure, because cause) {
 	r.Cause, r.ExitCode, r.Advice = because.code, because.exit, because.advice
 	r.Summary = "not connected: " + f.c.clean(because.says(f))
 }
 
-// finish sets the first line of a run that has connected.
+// finish sets the first line if the run has connected.
 func (r *result) finish(c *check) {
 	if r.Cause != "" {
 		return
@@ -52,12 +52,12 @@ func (r *result) finish(c *check) {
 	r.Connected = true
 	r.Summary = "connected to " + c.plan.Engine + " at " + c.plan.Address
 	if n := len(c.logins); n > 0 && c.logins[n-1].Stage != c.plan.Stage {
-		r.Summary += fmt.Sprintf(" with %s: the server rejected %s, a rotation is under way", c.logins[n-1].Stage, c.plan.Stage)
-		r.Advice = "A program goes on with that version until the rotation is done. If it does not end, look at the log of the rotation function."
+		r.Summary += fmt.Sprintf(" with %s; the server rejected %s, so a rotation is under way", c.logins[n-1].Stage, c.plan.Stage)
+		r.Advice = "Nothing, if the rotation ends soon: until then, programs log in with that version. If the rotation does not end, read the log of the rotation function."
 	}
 }
 
-// marks are how marks are written.
+// marks says how each mark is printed.
 type marks map[mark]string
 
 var (
@@ -65,7 +65,7 @@ var (
 	words   = marks{markOK: "ok  ", markFailed: "FAIL", markNone: "-   "}
 )
 
-// marksFor returns symbols for a terminal with UTF-8, else words.
+// marksFor returns symbols for a terminal with UTF-8, and words otherwise.
 func marksFor(w io.Writer) marks {
 	locale := ""
 	for _, name := range []string{"LC_ALL", "LC_CTYPE", "LANG"} {
@@ -113,8 +113,8 @@ func (r *result) writeJSON(w io.Writer) {
 	}{r, r.Took.Milliseconds()})
 }
 
-// A progress shows on a terminal what the command waits for.
-type progress struct{ w io.Writer } // nil: nothing is shown
+// A progress shows on a terminal what the command is waiting for. With a nil w it shows nothing.
+type progress struct{ w io.Writer }
 
 func newProgress(stderr io.Writer) *progress {
 	if !isTerminal(stderr) {

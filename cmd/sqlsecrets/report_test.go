@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// The check ends when it is interrupted, and says so.
+// An interrupted check ends at once and says that it was interrupted.
 func TestInterruptedCheck(t *testing.T) {
 	w := newWorld(t)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -23,7 +23,8 @@ func TestInterruptedCheck(t *testing.T) {
 	}
 }
 
-// Marks are symbols on a terminal with UTF-8 only, and progress is shown on a terminal only.
+// Symbols are for a terminal with UTF-8 only, and progress is for a terminal only. A file gets
+// neither.
 func TestOutputWithoutATerminal(t *testing.T) {
 	t.Setenv("LC_ALL", "de_DE.UTF-8")
 	file, err := os.Create(t.TempDir() + "/out")
@@ -46,7 +47,6 @@ func TestOutputWithoutATerminal(t *testing.T) {
 	}
 }
 
-// How old a version is, as people say it.
 func TestAge(t *testing.T) {
 	for ago, want := range map[time.Duration]string{
 		-time.Minute: "0s", 90 * time.Second: "1m30s", 5*time.Hour + time.Minute: "5 h", 73 * time.Hour: "3 days",

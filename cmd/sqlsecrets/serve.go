@@ -20,27 +20,28 @@ import (
 
 const aboutServe = `usage: sqlsecrets serve [flags]
 
-Is a Secrets Manager for tests, of programs in any language: it speaks the API of AWS Secrets Manager
-over HTTP, keeps everything in memory, and takes any credentials. It prints the environment variables
-that have an AWS SDK use it, and serves until it gets SIGINT or SIGTERM. GET / answers 200 when it is
-ready.
+Runs a Secrets Manager for tests of programs in any language. It serves the API of AWS Secrets Manager
+over HTTP, keeps everything in memory, and accepts any credentials.
+
+It prints the environment variables that make an AWS SDK use it. It runs until it gets SIGINT or
+SIGTERM. GET / returns status 200 when it is ready.
 
 `
 
-// defaultListen is where serve listens without -listen.
+// defaultListen is the address of serve without -listen.
 const defaultListen = "127.0.0.1:4584"
 
 func runServe(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	f := flag.NewFlagSet("serve", flag.ContinueOnError)
-	listen := f.String("listen", defaultListen, "the `address` to listen at; port 0 picks a free one. Everybody who reaches it can read the secrets")
-	seed := f.String("seed", "", "a JSON `file` of an object with the secrets to begin with, by name: each value is an object, or a text")
-	rotate := f.String("rotate", "", "the `command` that is the rotation function: it is run by the shell for each step, with the event of AWS Lambda on its standard input")
+	listen := f.String("listen", defaultListen, "the `address` to listen at; port 0 picks a free port. Everybody who can reach the address can read the secrets")
+	seed := f.String("seed", "", "a JSON `file` with the first secrets: one object whose keys are the names, and whose values are the secrets, each an object or a string")
+	rotate := f.String("rotate", "", "the `command` that is the rotation function. The shell runs it for each step, with the event of AWS Lambda on its standard input")
 	others, code, ok := parseFlags(f, aboutServe, args, stdout, stderr)
 	switch {
 	case !ok:
 		return code
 	case len(others) > 0:
-		fmt.Fprintln(stderr, "sqlsecrets serve: it takes flags only")
+		fmt.Fprintln(stderr, "sqlsecrets serve: only flags are allowed; \"sqlsecrets serve -h\" lists them")
 		return exitUsage
 	}
 	if err := serve(ctx, *listen, *seed, *rotate, stdout, stderr); err != nil {
@@ -73,7 +74,7 @@ func serve(ctx context.Context, listen, seed, rotate string, stdout, stderr io.W
 		}
 	}
 	if !l.Addr().(*net.TCPAddr).IP.IsLoopback() {
-		fmt.Fprintln(stderr, "sqlsecrets serve: it listens on the network: everybody who reaches it can read the secrets, so store only secrets of tests")
+		fmt.Fprintln(stderr, "sqlsecrets serve: warning: it listens on the network, and everybody who can reach it can read the secrets; store only test secrets")
 	}
 	for _, e := range env {
 		fmt.Fprintln(stdout, "export "+e)
@@ -89,12 +90,13 @@ func serve(ctx context.Context, listen, seed, rotate string, stdout, stderr io.W
 	ending, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	if server.Shutdown(ending) != nil {
-		_ = server.Close() // of requests that hang
+		_ = server.Close() // some requests did not end in time
 	}
 	return nil
 }
 
-// ready answers GET / for those that wait until the server is there, and leaves the rest to next.
+// ready answers GET /, which tells a client that the server is ready. It passes all other requests to
+// next.
 func ready(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodGet && r.URL.Path == "/" {
@@ -105,7 +107,7 @@ func ready(next http.Handler) http.Handler {
 	})
 }
 
-// environment is what has an AWS SDK use a server.
+// environment returns the variables that make an AWS SDK use the server at an address.
 func environment(a *net.TCPAddr) []string {
 	host := a.IP.String()
 	if a.IP.IsUnspecified() {
@@ -114,13 +116,13 @@ func environment(a *net.TCPAddr) []string {
 	return []string{
 		"AWS_ENDPOINT_URL_SECRETS_MANAGER=http://" + net.JoinHostPort(host, fmt.Sprint(a.Port)),
 		"AWS_REGION=" + awssmtest.Region,
-		"AWS_DEFAULT_REGION=" + awssmtest.Region, // boto3 and the AWS CLI 1 read only this one
+		"AWS_DEFAULT_REGION=" + awssmtest.Region, // boto3 and version 1 of the AWS CLI read only this one
 		"AWS_ACCESS_KEY_ID=test",
 		"AWS_SECRET_ACCESS_KEY=test",
 	}
 }
 
-// readSeed reads the secrets to begin with. Its errors quote none.
+// readSeed reads the first secrets, by name. No error quotes the value of a secret.
 func readSeed(file string) (map[string]string, error) {
 	if file == "" {
 		return nil, nil
@@ -131,7 +133,7 @@ func readSeed(file string) (map[string]string, error) {
 	}
 	var values map[string]json.RawMessage
 	if json.Unmarshal(data, &values) != nil || values == nil {
-		return nil, fmt.Errorf("%s is not a JSON object with the secrets by name", file)
+		return nil, fmt.Errorf("%s is not a JSON object whose keys are the names of secrets", file)
 	}
 	secrets := map[string]string{}
 	for name, raw := range values {
@@ -141,17 +143,17 @@ func readSeed(file string) (map[string]string, error) {
 		case json.Unmarshal(raw, &object) == nil && object != nil:
 			text = string(raw)
 		case json.Unmarshal(raw, &text) != nil:
-			return nil, fmt.Errorf("%s: the value of %q is neither an object nor a text", file, name)
+			return nil, fmt.Errorf("%s: the value of %q is neither an object nor a string", file, name)
 		}
 		secrets[name] = text
 	}
 	return secrets, nil
 }
 
-// put stores a secret.
+// put stores a secret. A value or a name that the server does not accept is an error.
 func put(sm *awssmtest.Server, name, value string) (err error) {
 	defer func() {
-		if p := recover(); p != nil { // the server has no other way to say it
+		if p := recover(); p != nil { // without a test, the server reports errors by a panic
 			err = fmt.Errorf("%v", p)
 		}
 	}()
@@ -159,8 +161,8 @@ func put(sm *awssmtest.Server, name, value string) (err error) {
 	return nil
 }
 
-// rotation returns a rotation function that runs a command by the shell. Its event is the one that
-// AWS Lambda gets.
+// rotation returns a rotation function that runs a command with the shell. The command gets the same
+// event as a function in AWS Lambda.
 func rotation(command string, env []string, stderr io.Writer) awssmtest.RotationFunc {
 	return func(ctx context.Context, e awssmtest.RotationEvent) error {
 		event, err := json.Marshal(struct{ Step, SecretId, ClientRequestToken string }{e.Step, e.SecretID, e.ClientRequestToken})
@@ -175,9 +177,9 @@ func rotation(command string, env []string, stderr io.Writer) awssmtest.Rotation
 		cmd.Env = append(os.Environ(), env...)
 		cmd.Stdin = bytes.NewReader(append(event, '\n'))
 		cmd.Stdout, cmd.Stderr = stderr, stderr
-		cmd.WaitDelay = time.Second // its children may go on
+		cmd.WaitDelay = time.Second // child processes may keep the output open
 		if err = cmd.Run(); err != nil {
-			err = fmt.Errorf("the rotation's command: %w", err)
+			err = fmt.Errorf("the command of -rotate: %w", err)
 			if ctx.Err() == nil {
 				fmt.Fprintf(stderr, "sqlsecrets serve: rotation of %s, %s: %v\n", e.SecretID, e.Step, err)
 			}

@@ -20,10 +20,10 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 )
 
-// envRotate has the test's program be a rotation function.
+// envRotate makes the test's program run as a rotation function.
 const envRotate = "SQLSECRETS_TEST_ROTATE"
 
-// rotateSecret is a rotation function: it makes a password, and finishes.
+// rotateSecret is a rotation function. It stores a new password and moves AWSCURRENT to it.
 func rotateSecret() error {
 	var event struct{ Step, SecretId, ClientRequestToken string }
 	if err := json.NewDecoder(os.Stdin).Decode(&event); err != nil {
@@ -63,12 +63,12 @@ func rotateSecret() error {
 // A serving is a run of "sqlsecrets serve".
 type serving struct {
 	cmd    *exec.Cmd
-	env    []string // that it printed
+	env    []string // the variables that it printed
 	url    string
 	stderr *bytes.Buffer
 }
 
-// startServe starts a server with a secret, whose rotation function is this program.
+// startServe starts a server with two secrets. The rotation function is this program.
 func startServe(t *testing.T) *serving {
 	t.Helper()
 	seed := filepath.Join(t.TempDir(), "seed.json")
@@ -101,7 +101,7 @@ func startServe(t *testing.T) *serving {
 	return s
 }
 
-// stop ends the server as an operator does.
+// stop ends the server with SIGTERM.
 func (s *serving) stop(t *testing.T) {
 	t.Helper()
 	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
@@ -112,11 +112,11 @@ func (s *serving) stop(t *testing.T) {
 	}
 }
 
-// A client with the variables that serve prints reads a seeded secret, rotates it by the ordinary
-// API, which runs the command for each step, and reads the new one.
+// A client uses the variables that serve prints. It reads a seeded secret, rotates it with the
+// ordinary API, and reads the new value. The rotation runs the command for each step.
 func TestServeRotatesByACommand(t *testing.T) {
 	if runtime.GOOS == "windows" {
-		t.Skip("the command is for sh")
+		t.Skip("the command needs sh")
 	}
 	t.Parallel()
 	s := startServe(t)
@@ -146,14 +146,14 @@ func TestServeRotatesByACommand(t *testing.T) {
 	}
 	for end := time.Now().Add(20 * time.Second); !strings.Contains(get("prod/app"), "rotated"); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("it is not rotated: %s", s.stderr)
+			t.Fatalf("the secret was not rotated: %s", s.stderr)
 		}
 	}
 	s.stop(t)
 }
 
-// What serve cannot use is an error that quotes no value.
-func TestServeRefuses(t *testing.T) {
+// An input that serve cannot use is an error that quotes no value of a secret.
+func TestServeErrors(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	seed := filepath.Join(t.TempDir(), "seed.json")
@@ -162,7 +162,7 @@ func TestServeRefuses(t *testing.T) {
 		code       int
 	}{
 		{`["CANARY"]`, "not a JSON object", exitOther},
-		{`{"prod/app": 1}`, "neither an object nor a text", exitOther},
+		{`{"prod/app": 1}`, "neither an object nor a string", exitOther},
 		{`{"prod app": "CANARY"}`, "prod app", exitOther},
 	} {
 		if err := os.WriteFile(seed, []byte(c.file), 0o600); err != nil {
@@ -178,7 +178,7 @@ func TestServeRefuses(t *testing.T) {
 	}
 }
 
-// script rotates a secret and prints what it reads before and after.
+// script rotates a secret and prints its password before and after.
 const script = `
 const { SecretsManagerClient, GetSecretValueCommand, RotateSecretCommand, CreateSecretCommand, DescribeSecretCommand } =
   require("@aws-sdk/client-secrets-manager");
@@ -200,8 +200,8 @@ const { SecretsManagerClient, GetSecretValueCommand, RotateSecretCommand, Create
 })();
 `
 
-// The AWS SDK for JavaScript agrees, with nothing set but what serve prints.
-// .ci/independent-clients/aws-sdk-js installs it and sets the variable.
+// The AWS SDK for JavaScript works with serve. It needs only the variables that serve prints.
+// .ci/independent-clients/aws-sdk-js installs the SDK and sets SQLSECRETS_AWS_SDK_JS.
 func TestAWSSDKForJavaScript(t *testing.T) {
 	modules := os.Getenv("SQLSECRETS_AWS_SDK_JS")
 	if modules == "" {

@@ -19,10 +19,11 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm"
 )
 
-// identityTimeout bounds the question to AWS STS, which is not needed to connect.
+// identityTimeout bounds the call of AWS STS, because its answer is not needed to connect.
 const identityTimeout = 2 * time.Second
 
-// findSource finds the cache, and begins to ask for the secret and the identity.
+// findSource finds the source and its cache. It also starts the requests for the secret and the
+// identity.
 func (c *check) findSource(ctx context.Context) (string, error) {
 	loc := c.plan.Location
 	source := engines.SourceOf(loc)
@@ -54,7 +55,8 @@ func (c *check) findSource(ctx context.Context) (string, error) {
 	return text, nil
 }
 
-// ask reads the secret into the cache, which the connector uses, and asks AWS as whom.
+// ask starts two requests: one reads the secret into the cache that the connector uses, the other
+// asks AWS STS for the identity.
 func (c *check) ask(ctx context.Context) {
 	c.fetch = inBackground(func() (*secretcache.Secret, error) { return c.cache.Get(ctx, c.id, c.plan.Stage) })
 	c.identity = inBackground(func() (awssm.Identity, error) {
@@ -64,7 +66,7 @@ func (c *check) ask(ctx context.Context) {
 	})
 }
 
-// inBackground calls f now. What it returns waits for f.
+// inBackground starts f in a goroutine. The func that it returns waits for f and returns its results.
 func inBackground[T any](f func() (T, error)) func() (T, error) {
 	var value T
 	var err error
@@ -100,7 +102,7 @@ func (c *check) readSecret(context.Context) (string, error) {
 	return text, nil
 }
 
-// age returns how long ago a time was, as people say it.
+// age returns how long ago a time was, in seconds, hours or days. A time in the future gives "0s".
 func age(t time.Time) string {
 	switch d := time.Since(t); {
 	case d < 0:
@@ -117,13 +119,13 @@ func age(t time.Time) string {
 func (c *check) showRegion(context.Context) (string, error) {
 	who, err := c.identity()
 	if errors.Is(err, engines.ErrNotAWS) {
-		return "not asked for by this source", errUnknown
+		return "not used by this source", errUnknown
 	}
 	if c.region = who.Region; c.region == "" {
-		return "not known: " + err.Error(), errUnknown
+		return "unknown: " + err.Error(), errUnknown
 	}
 	asked, others := awsregion.Split(c.plan.Location.Region)
-	from := "the shared config file, or the instance's"
+	from := "the shared config file or the instance"
 	switch {
 	case asked != "":
 		from = string(driver.FromDSN)
@@ -149,16 +151,16 @@ func (c *check) showIdentity(context.Context) (string, error) {
 	text := "credentials from " + who.Credentials
 	switch {
 	case errors.Is(err, engines.ErrNotAWS):
-		return "not asked for by this source", errUnknown
+		return "not used by this source", errUnknown
 	case err == nil:
 		return who.ARN + ", " + text, nil
 	case who.Credentials == "":
-		return "not known: " + err.Error(), errUnknown
+		return "unknown: " + err.Error(), errUnknown
 	}
-	return text + "; AWS STS did not tell the ARN, which the login does not need: " + err.Error(), errUnknown
+	return text + "; AWS STS did not return the ARN, but it is not needed to connect: " + err.Error(), errUnknown
 }
 
-// where names the region in which the secret was asked for.
+// where returns the region where the secret was asked for, or the source if it has no region.
 func (c *check) where() string {
 	if c.region == "" {
 		return engines.SourceOf(c.plan.Location)

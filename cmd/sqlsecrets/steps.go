@@ -31,7 +31,8 @@ const (
 	stepServer   = "server"
 )
 
-// steps are all, in their order. One returns what it found; errUnknown says that it is no answer.
+// steps are all steps, in order. Each returns what it found. With errUnknown the step has no answer,
+// and the text says why.
 var steps = []struct {
 	name, doing string
 	take        func(c *check, ctx context.Context) (string, error)
@@ -49,7 +50,7 @@ var steps = []struct {
 	{stepServer, "asking the server for its version", (*check).askServer},
 }
 
-// errUnknown marks a step that has no answer, and has not failed.
+// errUnknown marks a step that has no answer but has not failed.
 var errUnknown = errors.New("not known")
 
 func (c *check) readDSN(context.Context) (string, error) {
@@ -63,7 +64,7 @@ func (c *check) readDSN(context.Context) (string, error) {
 	c.id = c.plan.SecretID
 	text := fmt.Sprintf("secret %s, stage %s, ", secretid.Quote(c.id), c.plan.Stage)
 	if c.plan.Engine == "" {
-		return text + "engine as the secret says", nil
+		return text + "engine named by the secret", nil
 	}
 	return text + "engine " + c.plan.Engine, nil
 }
@@ -97,7 +98,8 @@ func (c *check) fieldList() string {
 	return strings.Join(parts, ", ")
 }
 
-// hosts returns the names of the plan's hosts, and whether they are a Unix socket.
+// hosts returns the names of the plan's hosts. If socket is true, the only name is the path of a Unix
+// socket.
 func (c *check) hosts() (names []string, socket bool) {
 	host := c.field("host").Value
 	switch jdbcurl.FormOf(host) {
@@ -117,7 +119,7 @@ func (c *check) hosts() (names []string, socket bool) {
 	return []string{host}, false
 }
 
-// resolve asks for the addresses of the hosts. It fails if none has any.
+// resolve looks up the addresses of the hosts. It fails if no host has an address.
 func (c *check) resolve(ctx context.Context) (string, error) {
 	names, socket := c.hosts()
 	if socket {
@@ -144,7 +146,7 @@ func (c *check) resolve(ctx context.Context) (string, error) {
 	return strings.Join(parts, "; "), nil
 }
 
-// dial makes the Connect call, and says what it dialled.
+// dial makes the Connect call and returns what was dialed.
 func (c *check) dial(ctx context.Context) (string, error) {
 	c.connect(ctx)
 	if c.failed != nil && c.because.at == stepTCP {
@@ -152,7 +154,7 @@ func (c *check) dial(ctx context.Context) (string, error) {
 	}
 	d, _, _ := c.watch.last()
 	if d == nil {
-		return "nothing was dialled", errUnknown
+		return "nothing was dialed", errUnknown
 	}
 	text := "connected to " + d.remote
 	if d.remote != d.address {
@@ -161,7 +163,7 @@ func (c *check) dial(ctx context.Context) (string, error) {
 	return text + " in " + d.took.Round(100*time.Microsecond).String(), nil
 }
 
-// showLogin says how the logins ended.
+// showLogin returns how each login ended.
 func (c *check) showLogin(context.Context) (string, error) {
 	if c.failed != nil {
 		return "", c.failed.err
@@ -184,7 +186,7 @@ func (c *check) showLogin(context.Context) (string, error) {
 	return strings.Join(parts, "; "), nil
 }
 
-// queries ask for the server's version.
+// queries holds the query for the server's version, by engine.
 var queries = map[string]string{
 	"postgres":  "SELECT version()",
 	"redshift":  "SELECT version()",
@@ -197,14 +199,15 @@ var queries = map[string]string{
 func (c *check) askServer(ctx context.Context) (string, error) {
 	var version string
 	if err := c.conn.QueryRowContext(ctx, queries[c.plan.Engine]).Scan(&version); err != nil {
-		return "its version is not known: " + err.Error(), errUnknown
+		return "version unknown: " + err.Error(), errUnknown
 	}
 	version, _, _ = strings.Cut(version, "\n")
 	version, _, _ = strings.Cut(version, ", compiled by")
 	return version, nil
 }
 
-// findPending finds out whether a rotation is under way.
+// findPending sets c.pending if a rotation is under way: the server rejected a version, and
+// AWSPENDING is on another version than the one that was sent first.
 func (c *check) findPending(ctx context.Context) {
 	const pending = "AWSPENDING"
 	if c.secret == nil || !slices.Contains(c.plan.FallbackStages, pending) {
@@ -224,14 +227,14 @@ func (c *check) findPending(ctx context.Context) {
 }
 
 func describePending(s *secretcache.Secret) string {
-	text := "AWSPENDING is on version " + s.VersionID()
+	text := "AWSPENDING is version " + s.VersionID()
 	if !s.CreatedAt().IsZero() {
 		text += ", which is " + age(s.CreatedAt()) + " old"
 	}
 	return text
 }
 
-// user returns the user's name in the secret, which is not shown.
+// user returns the user's name in the secret, or "". It must not be shown.
 func (c *check) user() string {
 	if c.secret == nil {
 		return ""

@@ -12,7 +12,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
-// anyDriver is the driver that takes the engine from the data source name or the secret.
+// anyDriver is the name of the driver that takes the engine from the data source name or the secret.
 const anyDriver = "secretsmanager"
 
 // A connector is a *driver.Connector or a *driver.AnyConnector.
@@ -21,16 +21,16 @@ type connector interface {
 	Explain(s *secretcache.Secret) (driver.Explanation, error)
 }
 
-// A target is what the arguments of check name: what a program gives to sql.Open.
+// A target is the pair that a program gives to sql.Open.
 type target struct {
-	driver string // "secretsmanager", or "secretsmanager-postgres" and the like
+	driver string // "secretsmanager", "secretsmanager-postgres" or "postgres"; "" means "secretsmanager"
 	dsn    string
 }
 
-var errArguments = errors.New("give one data source name, in quotation marks of the shell, and before it, if you like, the driver's name")
+var errArguments = errors.New("give one data source name, in quotation marks, with or without the driver's name before it")
 
-// parseTarget reads the arguments: a data source name, which may follow the name of its driver, as
-// a second argument or in the same, as "secretsmanager-postgres prod/app" in a log.
+// parseTarget reads the arguments of check: a data source name, with or without the driver's name
+// before it. The two may be one argument, such as "secretsmanager-postgres prod/app" from a log.
 func parseTarget(driverFlag string, args []string) (target, error) {
 	t := target{driver: driverFlag}
 	switch {
@@ -49,7 +49,7 @@ func parseTarget(driverFlag string, args []string) (target, error) {
 
 var driverPrefix = regexp.MustCompile(`^(secretsmanager(?:-[a-z0-9]+)?)(?:://|:| +)`)
 
-// cutDriver cuts a driver's name off a data source name.
+// cutDriver splits a driver's name from the data source name after it. ok is false if there is none.
 func cutDriver(dsn string) (name, rest string, ok bool) {
 	m := driverPrefix.FindStringSubmatch(dsn)
 	if m == nil {
@@ -58,7 +58,8 @@ func cutDriver(dsn string) (name, rest string, ok bool) {
 	return m[1], strings.TrimPrefix(dsn, m[0]), true
 }
 
-// engine returns the engine of a driver's name; all is true if it is the driver of all.
+// engine returns the engine of the target's driver. all is true if that is the driver for all
+// engines.
 func (t target) engine(known []driver.Engine) (e driver.Engine, all bool, err error) {
 	name := strings.TrimPrefix(t.driver, anyDriver+"-")
 	if name == "" || name == anyDriver {
@@ -71,12 +72,12 @@ func (t target) engine(known []driver.Engine) (e driver.Engine, all bool, err er
 			names = append(names, anyDriver+"-"+e.Info().Name)
 		}
 		return nil, false, errors.New("the driver is not one of " + anyDriver + ", " + strings.Join(names, ", ") +
-			"; one with a name of your own is one of these, too")
+			"; if the program registers a driver by another name, give the one of these for the same engine")
 	}
 	return known[i], false, nil
 }
 
-// connector returns what sql.Open would make of the target.
+// connector returns the connector that sql.Open would make from the target.
 func (t target) connector(known []driver.Engine, opts *driver.Options) (connector, error) {
 	e, all, err := t.engine(known)
 	if err != nil {
@@ -96,12 +97,12 @@ func (t target) connector(known []driver.Engine, opts *driver.Options) (connecto
 	return c, nil
 }
 
-// What a database's own URL or connection string looks like: a URL, user:password@host, MySQL's,
-// Oracle's user/password@host:port, or a list of key=value. An id of a secret has none of it.
+// databaseURL matches a database's own URL or connection string: a URL, user:password@host, MySQL's
+// form, Oracle's user/password@host:port, or a list of key=value. No id of a secret looks like that.
 var databaseURL = regexp.MustCompile(`(?i)^[^?]*://|^[^?/]*:[^?]*@|@(tcp|unix)\(|^[^?:/]+/[^?]*@(//|[^?]*:)|^[^?]*(password|passwd|pwd) *=`)
 
-// isDatabaseURL reports whether a data source name that does not parse may be a database's own,
-// with a password.
+// isDatabaseURL reports whether a data source name that does not parse may be a database's own URL or
+// connection string. Those may hold a password.
 func isDatabaseURL(dsn string) bool {
 	return !strings.HasPrefix(dsn, "jdbc-secretsmanager:") && databaseURL.MatchString(dsn)
 }

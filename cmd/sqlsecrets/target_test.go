@@ -9,7 +9,7 @@ import (
 	_ "github.com/sqlsecrets/sqlsecrets/engines/all"
 )
 
-// The command opens what engines/all opens.
+// The command opens the same engines as engines/all.
 func TestEnginesAreAll(t *testing.T) {
 	var want, got []string
 	for _, name := range sql.Drivers() {
@@ -27,8 +27,8 @@ func TestEnginesAreAll(t *testing.T) {
 	}
 }
 
-// The arguments are what a user has at hand: what the program gives to sql.Open, or what a log
-// calls a connector.
+// The arguments are what a user can copy: what the program gives to sql.Open, or the name of a
+// connector in a log.
 func TestTarget(t *testing.T) {
 	for _, c := range []struct {
 		driver string

@@ -13,13 +13,15 @@ import (
 	"time"
 )
 
-// Parameters about TLS, and those of them whose values are words and no paths or passphrases.
 var (
+	// aboutTLS matches the names of parameters about TLS.
 	aboutTLS = regexp.MustCompile(`(?i)ssl|tls|encrypt|cert|wallet|security|^protocol$`)
+	// wordsTLS matches the names of those parameters whose values may be shown. Values that may be
+	// paths or passphrases are not shown.
 	wordsTLS = regexp.MustCompile(`(?i)^(sslmode|tls|encrypt|trustservercertificate|ssl|ssl.?verify|protocol|security|tlsmin|sslnegotiation)$`)
 )
 
-// tlsParams returns what the data source name says of TLS.
+// tlsParams returns the parameters about TLS in the data source name.
 func (c *check) tlsParams() (list []string) {
 	for _, name := range slices.Sorted(maps.Keys(c.plan.Params)) {
 		switch {
@@ -33,7 +35,7 @@ func (c *check) tlsParams() (list []string) {
 	return list
 }
 
-// rule says what asks for TLS.
+// rule returns what decides about TLS.
 func (c *check) rule() string {
 	rule := strings.Join(c.tlsParams(), ", ")
 	switch {
@@ -44,12 +46,12 @@ func (c *check) rule() string {
 	case c.plan.IAM:
 		rule = "by auth=iam"
 	default:
-		rule = "nothing asks for more: docs/tls.md"
+		rule = "the default, see docs/tls.md"
 	}
 	return rule
 }
 
-// showTLS says what is known of TLS on the connection.
+// showTLS returns what is known about TLS on the connection.
 func (c *check) showTLS(context.Context) (string, error) {
 	if c.failed != nil && c.because.at == stepTLS {
 		return rejectedCertificate(c.failed.err), c.failed.err
@@ -60,10 +62,10 @@ func (c *check) showTLS(context.Context) (string, error) {
 		return describeTLS(h) + " (" + c.rule() + ")", nil
 	case c.plan.TLSOff:
 		return "off (" + c.rule() + ")", nil
-	case c.failed != nil && c.because.exit != exitRejected && c.because.code != "no-database": // nobody saw the login
-		return "not known", errUnknown
+	case c.failed != nil && c.because.exit != exitRejected && c.because.code != "no-database": // the server did not check the login
+		return "unknown", errUnknown
 	case c.plan.Engine == "db2":
-		return "not known for this engine", errUnknown
+		return "unknown for this engine", errUnknown
 	}
 	return "none: the connection is NOT encrypted (" + c.rule() + ")", nil
 }
@@ -87,7 +89,7 @@ func describeTLS(h *handshake) string {
 	return text
 }
 
-// describeCertificate names a certificate, its authority and its end.
+// describeCertificate returns a certificate's subject, names, issuer and last day.
 func describeCertificate(c *x509.Certificate) string {
 	names := c.DNSNames
 	for _, ip := range c.IPAddresses {
@@ -101,7 +103,8 @@ func describeCertificate(c *x509.Certificate) string {
 		c.Subject.String(), strings.Join(names, ", "), c.Issuer.String(), c.NotAfter.UTC().Format(time.DateOnly))
 }
 
-// rejectedCertificate describes the certificate that did not pass verification, or returns "".
+// rejectedCertificate describes the certificate that failed verification. It returns "" if there is
+// none, or if the vendor's driver does not return it.
 func rejectedCertificate(err error) string {
 	var e *tls.CertificateVerificationError
 	if errors.As(err, &e) && len(e.UnverifiedCertificates) > 0 {

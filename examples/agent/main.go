@@ -1,10 +1,11 @@
-// Command agent opens a PostgreSQL database by the name of a secret that it has from the
-// Secrets Manager Agent, or from the Parameters and Secrets Lambda Extension. It links no
-// AWS SDK. Beside an agent that runs on the same machine:
+// Command agent opens a PostgreSQL database by the name of a secret. It gets the secret from the
+// Secrets Manager Agent, or from the Parameters and Secrets Lambda Extension, so the program does
+// not contain the AWS SDK. If an agent runs on the same machine:
 //
 //	go run ./agent 'prod/app/db?sslmode=verify-full&sslrootcert=rds.pem'
 //
-// The token is that of the agent's own environment (AWS_TOKEN, …), or /var/run/awssmatoken.
+// The agent requires a token. The program finds it where the agent does: in the environment
+// (AWS_TOKEN, …) or in /var/run/awssmatoken. docs/agent.md explains both sources.
 package main
 
 import (
@@ -36,9 +37,9 @@ func main() {
 
 func run(ctx context.Context, args []string, out io.Writer, logger *slog.Logger) error {
 	flags := flag.NewFlagSet("agent", flag.ContinueOnError)
-	extension := flags.Bool("extension", false, "ask the Lambda extension")
-	endpoint := flags.String("endpoint", "", "URL of the agent or the extension, if it is not http://127.0.0.1:2773")
-	every := flags.Duration("every", 0, "query so often until interrupted; 0: once")
+	extension := flags.Bool("extension", false, "get the secret from the Lambda extension instead of the agent")
+	endpoint := flags.String("endpoint", "", "`URL` of the agent or the extension; by default http://127.0.0.1:2773")
+	every := flags.Duration("every", 0, "time between queries; 0 means one query")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -66,7 +67,7 @@ func run(ctx context.Context, args []string, out io.Writer, logger *slog.Logger)
 			return err
 		}
 		stats := cache.Stats()
-		fmt.Fprintf(out, "%s in %s, after %v; asked for secrets: %d times\n", user, database, time.Since(start).Round(time.Millisecond), stats.Fetches)
+		fmt.Fprintf(out, "logged in as %s to database %s after %v; fetches of secrets so far: %d\n", user, database, time.Since(start).Round(time.Millisecond), stats.Fetches)
 		if *every <= 0 {
 			return nil
 		}

@@ -17,7 +17,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache/agent/agenttest"
 )
 
-// TestRun opens the database through both servers, and after a rotation, which neither has noticed.
+// TestRun opens the database with each source, before and after a rotation. The sources have not
+// noticed the rotation.
 func TestRun(t *testing.T) {
 	db := startPostgres(t)
 	upstream := secretcache.SourceFunc(func(_ context.Context, id, _ string) (*secretcache.Secret, error) {
@@ -43,8 +44,8 @@ func TestRun(t *testing.T) {
 				if err := run(t.Context(), args, &out, slog.New(slog.NewTextHandler(&log, nil))); err != nil {
 					t.Fatalf("rotated: %t: %v\n%s", rotated, err, log.String())
 				}
-				once := strings.HasSuffix(out.String(), "asked for secrets: 1 times\n")
-				if !strings.HasPrefix(out.String(), "app_user in app, after ") || once == rotated {
+				once := strings.HasSuffix(out.String(), "fetches of secrets so far: 1\n")
+				if !strings.HasPrefix(out.String(), "logged in as app_user to database app after ") || once == rotated {
 					t.Errorf("rotated: %t: output: %s", rotated, out.String())
 				}
 				if text := out.String() + log.String(); strings.Contains(text, "CANARY") {
@@ -55,7 +56,7 @@ func TestRun(t *testing.T) {
 	}
 }
 
-// TestNoSDK: the program links none.
+// TestNoSDK checks that the program does not contain the AWS SDK.
 func TestNoSDK(t *testing.T) {
 	cmd := exec.Command("go", "list", "-deps", ".")
 	cmd.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=")
@@ -64,12 +65,12 @@ func TestNoSDK(t *testing.T) {
 		t.Fatalf("go list: %v", err)
 	}
 	if strings.Contains(string(out), "github.com/aws/") || !strings.Contains(string(out), "github.com/jackc/pgx/") {
-		t.Errorf("it links:\n%s", out)
+		t.Errorf("the AWS SDK is, or pgx is not, among the packages:\n%s", out)
 	}
 }
 
-// A postgres is a stand-in for PostgreSQL with one user and an answer for one query. The user's
-// password is that of the version.
+// A postgres is a stand-in for PostgreSQL with one user and an answer to one query. The password
+// changes with the version.
 type postgres struct {
 	port    int
 	version atomic.Int32
@@ -77,7 +78,7 @@ type postgres struct {
 
 func (p *postgres) password() string { return fmt.Sprintf("CANARY password %d", p.version.Load()) }
 
-// secret returns the user's secret.
+// secret returns the user's secret with the present password.
 func (p *postgres) secret(id string) *secretcache.Secret {
 	value := fmt.Sprintf(`{"engine":"postgres","host":"127.0.0.1","port":%d,"dbname":"app","username":"app_user","password":%q}`, p.port, p.password())
 	return secretcache.NewSecret(secretcache.Value{ID: id, VersionID: fmt.Sprint("v", p.version.Load()), String: value})
@@ -99,7 +100,7 @@ func startPostgres(t *testing.T) *postgres {
 			}
 			go func() {
 				defer c.Close()
-				_ = p.serve(c) // if it goes wrong, the client notices
+				_ = p.serve(c) // the client sees the error
 			}()
 		}
 	}()

@@ -25,7 +25,7 @@ func each(b *testing.B, bench func(b *testing.B, cache *secretcache.Cache)) {
 	}
 }
 
-// BenchmarkHit is a Get of a secret in the cache.
+// BenchmarkHit measures a Get of a secret that is in the cache.
 func BenchmarkHit(b *testing.B) {
 	each(b, func(b *testing.B, cache *secretcache.Cache) {
 		ctx := b.Context()
@@ -37,7 +37,7 @@ func BenchmarkHit(b *testing.B) {
 	})
 }
 
-// BenchmarkConnect is a connect of an engine whose logins take no time.
+// BenchmarkConnect measures a Connect call of an engine whose logins do nothing.
 func BenchmarkConnect(b *testing.B) {
 	each(b, func(b *testing.B, cache *secretcache.Cache) {
 		c, err := driver.NewConnector(engine{}, ids[0], &driver.Options{Secrets: cache})
@@ -53,7 +53,7 @@ func BenchmarkConnect(b *testing.B) {
 	})
 }
 
-// BenchmarkPut is what the hook adds to a fetch.
+// BenchmarkPut measures what the hook adds to a fetch.
 func BenchmarkPut(b *testing.B) {
 	h := newTestSealer(b)
 	s, err := fetch(b.Context(), ids[0], "AWSCURRENT")

@@ -1,40 +1,46 @@
-// Command encryption keeps the secrets in a cache encrypted, with a
-// [secretcache.Hook] that is in sealer.go, and shows what that is good for: it looks
-// for a password in the process's own memory, with the hook and without.
+// Command encryption keeps the secrets in a cache encrypted. It uses a [secretcache.Hook], which is
+// in sealer.go. To show the effect, the program looks for passwords in its own memory, without the
+// hook and with it.
 //
 //	go -C examples run ./encryption
 //
 // # What it protects against
 //
-// Against who sees a part of the memory: pages in the swap, a bug that discloses some
-// kilobytes of the heap. And against who searches a dump for what looks like a
-// password. The secrets that a process has fetched and rarely uses are then no plain
-// text.
+// It protects against a person who sees a part of the memory, for example pages in the swap, or some
+// kilobytes of the heap that a bug discloses. It also protects against a person who searches a memory
+// dump for text that looks like a password. Secrets that the process has fetched but rarely uses are
+// then not plain text.
 //
 // # What it does not protect against
 //
-// Against who has all memory of the process and knows what to look for, or runs code
-// in it: the key is there, too. What is in use is plain text as well, for as long as
-// it is used: the secret that [secretcache.Cache.Get] returned, a copy of it that the
-// garbage collector has not taken yet, the last version in each driver.Connector, and
-// the password in the vendor's connections that are open. Go cannot wipe strings; the
-// hook wipes the bytes it has made itself. The answer of Secrets Manager on its way
-// into the cache is not wiped either. Turning swap and core dumps off (RLIMIT_CORE,
-// prctl PR_SET_DUMPABLE) is worth more, and is no code of this library's.
+// It does not protect against a person who has all memory of the process and knows what to look for,
+// or who runs code in the process: the key is in the same memory.
+//
+// Secrets in use are plain text as long as they are used:
+//
+//   - the secret that [secretcache.Cache.Get] returned, and copies of it until the garbage collector
+//     frees them
+//   - the last version in each driver.Connector
+//   - the password in the open connections of the vendor's driver
+//
+// Go cannot wipe strings. The hook wipes the byte slices that it made itself. The answer of Secrets
+// Manager is not wiped on its way into the cache either.
+//
+// It is worth more to turn off swap and core dumps (RLIMIT_CORE, prctl PR_SET_DUMPABLE). The library
+// does not do that.
 //
 // # What it costs
 //
-// Measured with go test -bench . -cpu 1 ./encryption, for a value of 167 bytes, with
-// Go 1.26 on a shared core of linux/amd64 that has AES instructions:
+// Measured with go test -bench . -cpu 1 ./encryption, for a value of 167 bytes, with Go 1.26 on a
+// shared core of linux/amd64 that has AES instructions:
 //
-//	                                            without the hook        with it
-//	a Get that the cache answers                67 ns, 0 allocs         380 ns, 7 allocs
-//	a connect, to an engine that does nothing   1.2 µs, 6 allocs        4.6 µs, 51 allocs
-//	storing what was fetched                                            360 ns, 7 allocs
+//	                                              without the hook     with the hook
+//	Get of a secret in the cache                  67 ns, 0 allocs      380 ns, 7 allocs
+//	Connect call, with logins that do nothing     1.2 µs, 6 allocs     4.6 µs, 51 allocs
+//	Put of a fetched secret into the cache        —                    360 ns, 7 allocs
 //
-// A connect pays for the decryption and for reading the JSON, which the connector does
-// again for each secret that it has not seen before: with a hook, each Get returns a new
-// one. A login to a database takes milliseconds.
+// With the hook, each Get returns a new Secret. So a Connect call pays for the decryption and for
+// parsing the JSON again. A login to a database takes milliseconds.
 package main
 
 import (
@@ -75,7 +81,7 @@ func run(out io.Writer) error {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(out, "%-14s  %d secrets in the cache, passwords of them found in the heap: %d\n", way.name, cache.Stats().Entries, found)
+		fmt.Fprintf(out, "%-14s  %d secrets are in the cache; %d of their passwords were found in the memory\n", way.name, cache.Stats().Entries, found)
 		_ = cache.Close()
 	}
 	return nil
@@ -83,7 +89,8 @@ func run(out io.Writer) error {
 
 var ids = []string{"prod/app/db", "prod/reports/db", "prod/search/db"}
 
-// keep uses secrets and returns how many of their passwords are in the heap then.
+// keep reads the secrets into the cache, and returns how many of their passwords are then in the
+// memory as plain text.
 func keep(cache *secretcache.Cache) (found int, err error) {
 	for _, id := range ids {
 		if _, err := cache.Get(context.Background(), id, ""); err != nil {
@@ -103,8 +110,8 @@ func keep(cache *secretcache.Cache) (found int, err error) {
 	return found, nil
 }
 
-// fetch stands for Secrets Manager, which is another process: the password is made
-// for each answer, so that no copy of it is here but what the cache keeps.
+// fetch stands in for Secrets Manager, which is another process. It makes the password anew for each
+// call, so that the only copy in the memory is in the cache.
 func fetch(_ context.Context, id, stage string) (*secretcache.Secret, error) {
 	value := append([]byte(`{"engine":"postgres","host":"db.example.com","port":5432,"dbname":"app","username":"app","password":"`), password(id)...)
 	value = append(value, `"}`...)
@@ -116,8 +123,8 @@ func password(id string) []byte {
 	return hex.AppendEncode(nil, sum[:])
 }
 
-// heap returns what is in the process's memory and not garbage: the heap, the
-// goroutines' stacks and the global variables, as runtime/debug dumps them.
+// heap returns the process's memory without garbage: the heap, the stacks of goroutines and the
+// global variables, as runtime/debug dumps them.
 func heap() ([]byte, error) {
 	f, err := os.CreateTemp("", "heap")
 	if err != nil {
@@ -126,7 +133,7 @@ func heap() ([]byte, error) {
 	defer os.Remove(f.Name())
 	defer f.Close()
 	runtime.GC()
-	runtime.GC() // what sync.Pools held is let go by the second
+	runtime.GC() // the second call frees what sync.Pools hold
 	debug.WriteHeapDump(f.Fd())
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return nil, err

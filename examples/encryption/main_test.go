@@ -28,7 +28,7 @@ func TestPasswordsInTheCacheAreNotInMemory(t *testing.T) {
 		hook secretcache.Hook
 		want int
 	}{
-		{"without a hook", nil, len(ids)}, // so that the search finds what is there
+		{"without a hook", nil, len(ids)}, // proves that the search works
 		{"with the hook", newTestSealer(t), 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -39,9 +39,9 @@ func TestPasswordsInTheCacheAreNotInMemory(t *testing.T) {
 				t.Fatal(err)
 			}
 			if found != tt.want {
-				t.Errorf("%d of %d passwords are in the heap, want %d", found, len(ids), tt.want)
+				t.Errorf("%d of %d passwords are in the memory, want %d", found, len(ids), tt.want)
 			}
-			// They are what they were.
+			// The secrets come out of the cache unchanged.
 			for _, id := range ids {
 				s, err := cache.Get(t.Context(), id, "")
 				if err != nil || !strings.Contains(s.Reveal(), string(password(id))) {
@@ -57,8 +57,8 @@ func TestProgram(t *testing.T) {
 	if err := run(&out); err != nil {
 		t.Fatal(err)
 	}
-	const want = "without a hook  3 secrets in the cache, passwords of them found in the heap: 3\n" +
-		"with the hook   3 secrets in the cache, passwords of them found in the heap: 0\n"
+	const want = "without a hook  3 secrets are in the cache; 3 of their passwords were found in the memory\n" +
+		"with the hook   3 secrets are in the cache; 0 of their passwords were found in the memory\n"
 	if out.String() != want {
 		t.Errorf("got\n%swant\n%s", out.String(), want)
 	}
@@ -84,11 +84,11 @@ func TestValuesComeBack(t *testing.T) {
 			continue
 		}
 		if v := s.Bytes(); len(v) > 0 && bytes.Contains(sealed.Bytes(), v) {
-			t.Errorf("%s: the value is in what is stored", name)
+			t.Errorf("%s: the stored secret contains the value", name)
 		}
 		again, err := h.Put(s)
 		if err != nil || bytes.Equal(again.Bytes(), sealed.Bytes()) {
-			t.Errorf("%s: sealed twice to the same bytes, %v", name, err)
+			t.Errorf("%s: two calls of Put gave the same bytes, %v", name, err)
 		}
 		got, err := h.Get(sealed)
 		if err != nil || got.Reveal() != s.Reveal() || got.IsBinary() != s.IsBinary() || got.VersionID() != s.VersionID() {
@@ -97,7 +97,7 @@ func TestValuesComeBack(t *testing.T) {
 	}
 }
 
-func TestAValueOpensAsNothingElse(t *testing.T) {
+func TestAValueOpensOnlyForItsSecretAndVersion(t *testing.T) {
 	h := newTestSealer(t)
 	sealed, err := h.Put(secret("prod/app", "v1", "hunter2", nil))
 	if err != nil {
@@ -130,7 +130,7 @@ func TestAValueOpensAsNothingElse(t *testing.T) {
 	}
 }
 
-// An engine's logins do nothing but reveal the password.
+// An engine is an engine whose logins only reveal the password.
 type engine struct{}
 
 func (engine) Info() driver.Info {
@@ -151,8 +151,8 @@ func (engine) Connect(_ context.Context, c driver.Credentials) (sqldriver.Conn, 
 	return struct{ sqldriver.Conn }{}, nil
 }
 
-// What the package's documentation says of connectors.
-func TestAConnectorKeepsTheVersionThatItUsedLast(t *testing.T) {
+// The documentation of the command says so.
+func TestAConnectorKeepsTheLastVersionAsPlainText(t *testing.T) {
 	cache := secretcache.New(secretcache.SourceFunc(fetch), &secretcache.Options{Hook: newTestSealer(t)})
 	defer cache.Close()
 	c, err := driver.NewConnector(engine{}, ids[0], &driver.Options{Secrets: cache})
@@ -167,7 +167,7 @@ func TestAConnectorKeepsTheVersionThatItUsedLast(t *testing.T) {
 		t.Fatal(err)
 	}
 	if found != 1 {
-		t.Errorf("%d passwords are in the heap, want the connector's", found)
+		t.Errorf("%d passwords are in the memory, want 1, the connector's", found)
 	}
 	runtime.KeepAlive(c)
 }

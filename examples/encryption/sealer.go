@@ -10,20 +10,19 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
-// A sealer is a [secretcache.Hook] that keeps values encrypted with AES-256-GCM
-// while they are in the cache.
+// A sealer is a [secretcache.Hook] that keeps values in the cache encrypted with AES-256-GCM.
 //
-// The key is made with the sealer and is in no other place; each value gets a random
-// nonce of 96 bits, which is good for 2³² values with one key (NIST SP 800-38D, 8.3).
-// What kind of value it is, the secret's id and its version are authenticated with
-// it, so that a value opens as nothing else than what was sealed.
+// The sealer makes the key, and the key is nowhere else. Each value gets a random nonce of 96 bits,
+// which is safe for 2³² values with one key (NIST SP 800-38D, 8.3). The kind of the value, the
+// secret's id and its version are authenticated. A value that was sealed for one secret and version
+// does not open for another.
 type sealer struct{ aead cipher.AEAD }
 
 var _ secretcache.Hook = (*sealer)(nil)
 
 func newSealer() (*sealer, error) {
 	key := make([]byte, 32)
-	defer clear(key) // what the cipher expands it to stays
+	defer clear(key) // the cipher keeps its own expanded key
 	if _, err := rand.Read(key); err != nil {
 		return nil, err
 	}
@@ -35,13 +34,13 @@ func newSealer() (*sealer, error) {
 	return &sealer{aead}, err
 }
 
-// The kinds of a value, of which a sealed one has the first byte.
+// The kinds of values. The first byte of a sealed value is its kind.
 const (
 	kindText byte = iota
 	kindBinary
 )
 
-// Put seals a value.
+// Put returns the secret with its value sealed.
 func (h *sealer) Put(s *secretcache.Secret) (*secretcache.Secret, error) {
 	kind := kindText
 	if s.IsBinary() {
@@ -54,7 +53,7 @@ func (h *sealer) Put(s *secretcache.Secret) (*secretcache.Secret, error) {
 
 var errSealed = errors.New("a value in the cache was not sealed by this process for this secret and version")
 
-// Get opens a value.
+// Get returns the secret with its value opened.
 func (h *sealer) Get(s *secretcache.Secret) (*secretcache.Secret, error) {
 	box := s.Bytes()
 	if len(box) == 0 {
@@ -72,8 +71,8 @@ func (h *sealer) Get(s *secretcache.Secret) (*secretcache.Secret, error) {
 	return s.WithString(string(plain)), nil
 }
 
-// sealedFor is what a value is sealed for. The id's length keeps it apart from the
-// version.
+// sealedFor returns the data that is authenticated with a value: kind, id and version. The length
+// of the id shows where the version starts.
 func sealedFor(s *secretcache.Secret, kind byte) []byte {
 	b := append(make([]byte, 0, 128), kind)
 	b = binary.AppendUvarint(b, uint64(len(s.ID())))

@@ -7,31 +7,31 @@ import (
 	"strings"
 )
 
-// An event is what EventBridge delivers of Secrets Manager, all kinds in one, as far as
-// it says which secret changed. Documentation:
+// An event is an event of EventBridge about Secrets Manager. It has the fields of all kinds of such
+// events that say which secret changed. They are documented here:
 //
-//   - Secrets Manager User Guide, "Secret Label Updated event": the service's own.
-//   - The same, "AWS CloudTrail entries for Secrets Manager": calls of the API and
+//   - Secrets Manager User Guide, "Secret Label Updated event": the service's own event.
+//   - Secrets Manager User Guide, "AWS CloudTrail entries for Secrets Manager": calls of the API, and
 //     "AWS Service Event via CloudTrail", in the form of CloudTrail records.
-//   - AWS re:Post, knowledge-center/secrets-manager-arn: until February 2024 some calls
-//     were recorded with "aRN" instead of "arn".
+//   - AWS re:Post, knowledge-center/secrets-manager-arn: until February 2024 some records of calls had
+//     "aRN" instead of "arn".
 //
-// encoding/json takes the names of fields in any case, so that ARN, arn and aRN, or
-// SecretId and secretId, are one.
+// encoding/json matches the names of fields in any case. So ARN, arn and aRN are one field, and so
+// are SecretId and secretId.
 type event struct {
 	Source     string     `json:"source"`
 	DetailType string     `json:"detail-type"`
 	Resources  []string   `json:"resources"`
 	Detail     *trailCall `json:"detail"`
 
-	// What may be around an event.
-	Records []record `json:"Records"` // a Lambda function's event of a queue or topic
-	Type    string   `json:"Type"`    // "Notification" of SNS over HTTP or in a queue
+	// An event may arrive inside a message of SQS or SNS. These are the fields of such messages.
+	Records []record `json:"Records"` // what a Lambda function gets from a queue or a topic
+	Type    string   `json:"Type"`    // "Notification" from SNS, over HTTP or in a queue
 	Message string   `json:"Message"`
 }
 
 type record struct {
-	Body string `json:"body"` // of SQS: the event, or a Notification
+	Body string `json:"body"` // from SQS: the event or a Notification
 	SNS  struct {
 		Message string `json:"Message"`
 	} `json:"Sns"`
@@ -39,10 +39,10 @@ type record struct {
 
 // A trailCall is the detail of an event.
 type trailCall struct {
-	// Of "Secret Label Updated".
+	// Set in "Secret Label Updated".
 	Name string `json:"name"`
 
-	// Of CloudTrail.
+	// Set in events from CloudTrail.
 	EventSource         string  `json:"eventSource"`
 	EventName           string  `json:"eventName"`
 	ErrorCode           string  `json:"errorCode"`
@@ -52,8 +52,8 @@ type trailCall struct {
 	ServiceEventDetails *idents `json:"serviceEventDetails"`
 }
 
-// idents are parameters or results of a call. Those that are not text are as if they
-// were not there: what we do not know must not keep us from what we do.
+// idents are parameters or results of a call. A value of an unexpected type counts as missing, so an
+// unknown parameter does not hide the known ones.
 type idents map[string]json.RawMessage
 
 func (p *idents) text(name string) string {
@@ -81,8 +81,8 @@ func (p *idents) texts(name string) (list []string) {
 	return nil
 }
 
-// changes are the calls and service events after which a secret may have another
-// value, or be there again.
+// changes are the calls and service events after which a secret may have another value, or may exist
+// again.
 var changes = map[string]bool{
 	"PutSecretValue": true, "UpdateSecret": true, "UpdateSecretVersionStage": true, "RotationSucceeded": true,
 	"CreateSecret": true, "RestoreSecret": true, "DeleteSecret": true,
@@ -95,17 +95,17 @@ const (
 	viaTrail    = " via CloudTrail"
 )
 
-var errNotJSON = errors.New("it is not a JSON object")
+var errNotJSON = errors.New("not a JSON object")
 
-// changed returns the ids of the secrets whose values changed, by what was delivered:
-// an event, or some in what a queue or a topic puts around them. Nothing else is an
-// error but what is no JSON; what is not about a value of a secret changes nothing.
+// changed returns the ids of the secrets whose values changed. delivered is an event, or a message
+// of a queue or a topic with events in it. Only data that is not a JSON object is an error. For an
+// event that is not about a secret's value, the list is empty.
 func changed(delivered []byte) ([]string, error) {
 	var e event
 	if err := json.Unmarshal(delivered, &e); err != nil {
 		var wrong *json.UnmarshalTypeError
-		if !errors.As(err, &wrong) || wrong.Field == "" { // a member of another type is not ours
-			return nil, errNotJSON // the cause quotes what was delivered
+		if !errors.As(err, &wrong) || wrong.Field == "" { // a field of another type is ignored
+			return nil, errNotJSON // without the cause, which quotes the data
 		}
 	}
 	var ids []string
@@ -122,7 +122,7 @@ func changed(delivered []byte) ([]string, error) {
 		}
 		more, err := changed([]byte(text))
 		if err != nil {
-			continue // one of many that is not ours
+			continue // the other messages may be events
 		}
 		ids = append(ids, more...)
 	}
@@ -131,9 +131,9 @@ func changed(delivered []byte) ([]string, error) {
 	return slices.Compact(ids), nil
 }
 
-// secrets returns the ids by which the event names the secret that changed: its ARN,
-// or what the call asked for if there is none. One is enough for a cache, and two have
-// it fetch twice if a Get comes in between.
+// secrets returns the ids of the secret that changed: its ARN or, if the event has none, the id in
+// the call. It does not return both. One id is enough for a cache; with two, the cache would fetch
+// twice if a Get came in between.
 func (e *event) secrets() []string {
 	d := e.Detail
 	if e.Source != source || d == nil {
@@ -163,8 +163,8 @@ func (e *event) secrets() []string {
 	return nil
 }
 
-// onlyPending reports whether a call moved nothing but AWSPENDING, as a rotation does
-// first and last: no cache keeps that stage.
+// onlyPending reports whether a call moved only AWSPENDING, as the first and the last call of a
+// rotation do. No cache keeps that stage.
 func (d *trailCall) onlyPending() bool {
 	stages := d.RequestParameters.texts("versionStages")
 	if stage := d.RequestParameters.text("versionStage"); stage != "" {

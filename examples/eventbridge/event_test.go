@@ -10,15 +10,15 @@ import (
 
 const sampleARN = "arn:aws:secretsmanager:us-west-2:123456789012:secret:prod/app/db-a1b2c3"
 
-// Samples are written after the documentation that event.go names; RotationSucceeded
-// after the event in the AWS Database Blog, "Multi-user secrets rotation for Amazon
-// RDS"; PutSecretValue after the message in the documentation of External Secrets'
-// Reloader, "AWS SQS". A "%" stands for sampleARN.
+// samples follow the documentation that event.go names. RotationSucceeded follows the event in the
+// AWS Database Blog, "Multi-user secrets rotation for Amazon RDS". PutSecretValue follows the
+// message in the documentation of External Secrets' Reloader, "AWS SQS". A "%" stands for
+// sampleARN.
 var samples = []struct {
 	name  string
 	event string
 	want  []string
-	// Whether the rules of this folder match it.
+	// Whether rule.json (native) and rule-cloudtrail.json (trail) match it.
 	native, trail bool
 }{
 	{
@@ -28,7 +28,7 @@ var samples = []struct {
 			"detail":{"name":"prod/app/db","labelUpdated":"AWSCURRENT","versionId":"b4d1c0de-0000-4000-8000-000000000002"}}`,
 	},
 	{
-		name: "Secret Label Updated of a label of one's own", want: []string{sampleARN},
+		name: "Secret Label Updated of a custom label", want: []string{sampleARN},
 		event: `{"detail-type":"Secret Label Updated","source":"aws.secretsmanager","resources":["%"],"detail":{"name":"prod/app/db","labelUpdated":"BLUE","versionId":"v"}}`,
 	},
 	{
@@ -45,7 +45,7 @@ var samples = []struct {
 			"readOnly":false,"eventType":"AwsServiceEvent","managementEvent":true,"eventCategory":"Management"}}`,
 	},
 	{
-		// As some report to have seen it.
+		// Some users report this form.
 		name: "RotationSucceeded with serviceEventDetails", trail: true, want: []string{sampleARN},
 		event: `{"detail-type":"AWS Service Event via CloudTrail","source":"aws.secretsmanager",
 			"detail":{"eventSource":"secretsmanager.amazonaws.com","eventName":"RotationSucceeded","serviceEventDetails":{"secretId":"%"}}}`,
@@ -59,7 +59,7 @@ var samples = []struct {
 			"responseElements":{"arn":"%"},"readOnly":false,"eventType":"AwsApiCall"}}`,
 	},
 	{
-		name: "PutSecretValue as a rotation begins", trail: true,
+		name: "PutSecretValue at the start of a rotation", trail: true,
 		event: `{"detail-type":"AWS API Call via CloudTrail","source":"aws.secretsmanager",
 			"detail":{"eventSource":"secretsmanager.amazonaws.com","eventName":"PutSecretValue","requestParameters":{"secretId":"%","versionStages":["AWSPENDING"]},"responseElements":{"arn":"%"}}}`,
 	},
@@ -69,7 +69,7 @@ var samples = []struct {
 			"detail":{"eventSource":"secretsmanager.amazonaws.com","eventName":"UpdateSecret","requestParameters":{"secretId":"prod/app/db"},"responseElements":{"aRN":"%","name":"prod/app/db"}}}`,
 	},
 	{
-		name: "UpdateSecret without an answer", trail: true, want: []string{"prod/app/db"},
+		name: "UpdateSecret without response elements", trail: true, want: []string{"prod/app/db"},
 		event: `{"detail-type":"AWS API Call via CloudTrail","source":"aws.secretsmanager",
 			"detail":{"eventSource":"secretsmanager.amazonaws.com","eventName":"UpdateSecret","requestParameters":{"secretId":"prod/app/db"},"responseElements":null}}`,
 	},
@@ -90,16 +90,16 @@ var samples = []struct {
 			"detail":{"eventSource":"secretsmanager.amazonaws.com","eventName":"CreateSecret","requestParameters":{"name":"prod/app/db"},"responseElements":{"arn":"%","name":"prod/app/db","versionId":"v"}}}`,
 	},
 	{
-		name: "parameters of other types", trail: true, want: []string{sampleARN},
+		name: "parameters of unexpected types", trail: true, want: []string{sampleARN},
 		event: `{"detail-type":"AWS API Call via CloudTrail","source":"aws.secretsmanager","resources":[{"ARN":"%"}],
 			"detail":{"eventSource":"secretsmanager.amazonaws.com","eventName":"PutSecretValue","requestParameters":{"secretId":5,"versionStages":"x"},"responseElements":{"arn":"%","replicationStatus":[{"region":"us-east-1"}]}}}`,
 	},
 	{
-		name: "detail that is text", want: []string{sampleARN},
+		name: "detail that is a string", want: []string{sampleARN},
 		event: `{"detail-type":"Secret Label Updated","source":"aws.secretsmanager","resources":["%"],"detail":"x"}`,
 	},
 
-	// Not about the value of a secret.
+	// These are not about the value of a secret.
 	{
 		name: "a call that failed",
 		event: `{"detail-type":"AWS API Call via CloudTrail","source":"aws.secretsmanager",
@@ -125,7 +125,7 @@ var samples = []struct {
 		event: `{"detail-type":"AWS API Call via CloudTrail","source":"aws.ssm","detail":{"eventSource":"ssm.amazonaws.com","eventName":"PutSecretValue","requestParameters":{"secretId":"%"}}}`,
 	},
 	{
-		name:  "a source of somebody's own",
+		name:  "a custom source",
 		event: `{"detail-type":"Secret Label Updated","source":"my.app","resources":["%"],"detail":{"name":"prod/app/db","labelUpdated":"AWSCURRENT"}}`,
 	},
 	{name: "another kind of event", event: `{"detail-type":"Scheduled Event","source":"aws.events","resources":["%"],"detail":{}}`},
@@ -163,17 +163,17 @@ func TestSamples(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoJSON(t *testing.T) {
+func TestInvalidJSON(t *testing.T) {
 	for _, delivered := range []string{"", "canary", "{", `{"detail":{"name":"canary"`, `["canary"]`, `"canary"`, "5", `{}canary`} {
 		got, err := changed([]byte(delivered))
 		if err == nil || got != nil || strings.Contains(err.Error(), "canary") {
-			t.Errorf("%s: got %q, %v, want an error that quotes nothing", delivered, got, err)
+			t.Errorf("%s: got %q, %v, want an error that does not quote the data", delivered, got, err)
 		}
 	}
 }
 
-// The rules match the samples that they are for, so that what is handled is delivered
-// and what is not stays away.
+// Each rule matches exactly the samples that it is for. So EventBridge delivers the events that the
+// program handles, and no others.
 func TestRules(t *testing.T) {
 	for file, want := range map[string]func(i int) bool{
 		"rule.json":            func(i int) bool { return samples[i].native },
@@ -196,10 +196,10 @@ func TestRules(t *testing.T) {
 				t.Errorf("%s: %s matches: %t, want %t", file, tt.name, got, want(i))
 			}
 			if want(i) && !samples[i].trail && tt.want == nil {
-				t.Errorf("%s matches %s, which changes nothing", file, tt.name)
+				t.Errorf("%s matches %s, which changes no secret", file, tt.name)
 			}
 		}
-		// The documentation shows what the file says.
+		// The documentation of the command shows rule.json.
 		doc, err := os.ReadFile("main.go")
 		if err != nil {
 			t.Fatal(err)
@@ -210,7 +210,7 @@ func TestRules(t *testing.T) {
 	}
 }
 
-// matches is EventBridge's matching of patterns, as far as the rules here use it:
+// matches reports whether EventBridge's pattern matches an event. It knows what the rules here use:
 // values, prefix and exists ("Comparison operators for use in event patterns").
 func matches(pattern map[string]any, event any) bool {
 	fields, _ := event.(map[string]any)

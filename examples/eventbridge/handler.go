@@ -8,19 +8,20 @@ import (
 	"net/http"
 )
 
-// tokenHeader is the header in which EventBridge sends the key of a connection; its
-// name is set there.
+// tokenHeader is the header in which EventBridge sends the key of a connection. The connection's
+// settings name it.
 const tokenHeader = "X-Api-Key"
 
-// maxBody is more than an event has: 1 MB with what is around it.
+// maxBody is more than the largest message: an event is at most 1 MB, including what is around it.
 const maxBody = 2 << 20
 
-// A cache forgets that a secret is fresh; [*secretcache.Cache] is one.
+// A cache is the part of [*secretcache.Cache] that the handler uses. After Invalidate, the cache
+// fetches the secret at its next use.
 type cache interface{ Invalidate(id string) }
 
-// A handler takes what EventBridge delivers to an API destination.
+// A handler receives the events that EventBridge delivers to an API destination.
 type handler struct {
-	token  string // that who delivers has to know
+	token  string // each request must have it in tokenHeader
 	caches []cache
 	log    *slog.Logger
 }
@@ -31,28 +32,29 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "only POST", http.StatusMethodNotAllowed)
 		return
 	}
-	// Who can deliver can make us ask Secrets Manager as often as he likes. Digests have
-	// one length, so that the time tells nothing of the token.
+	// Without this check, anybody could make the program call Secrets Manager again and again. The
+	// digests have the same length, so the time of the comparison says nothing about the token.
 	got, want := sha256.Sum256([]byte(r.Header.Get(tokenHeader))), sha256.Sum256([]byte(h.token))
 	if h.token == "" || subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
-		http.Error(w, "header "+tokenHeader+" is not the token", http.StatusUnauthorized)
+		http.Error(w, "the header "+tokenHeader+" does not have the token", http.StatusUnauthorized)
 		return
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if err != nil {
-		http.Error(w, "body is too large, or broken", http.StatusRequestEntityTooLarge)
+		http.Error(w, "the body is too large or incomplete", http.StatusRequestEntityTooLarge)
 		return
 	}
 	if err := h.deliver(body); err != nil {
-		http.Error(w, "body: "+err.Error(), http.StatusBadRequest)
+		http.Error(w, "the body is "+err.Error(), http.StatusBadRequest)
 		return
 	}
-	// Also for what is not ours: EventBridge would deliver it again.
+	// Events about other things get this status, too. With an error, EventBridge would deliver them
+	// again.
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// deliver invalidates what changed. A function of AWS Lambda or the loop that
-// receives from a queue calls it with what it gets.
+// deliver invalidates the secrets that changed. A Lambda function or a loop that receives from a
+// queue calls it with each message.
 func (h *handler) deliver(body []byte) error {
 	ids, err := changed(body)
 	if err != nil {

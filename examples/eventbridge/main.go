@@ -1,26 +1,26 @@
-// Command eventbridge takes "this secret has a new value" events of Amazon EventBridge
-// and has the cache fetch the secret at its next use, instead of when its TTL is over or
-// the database rejects the old password.
+// Command eventbridge receives events of Amazon EventBridge that say that a secret has a new value.
+// After such an event, the cache fetches the secret at its next use. Without events, the cache
+// fetches it when its TTL has passed, or when the database rejects the old password.
 //
-//	go -C examples run ./eventbridge                  a demonstration, in one process
-//	go -C examples run ./eventbridge -stdin < event.json    which secrets an event is about
+//	go -C examples run ./eventbridge                        # a demonstration in one process
+//	go -C examples run ./eventbridge -stdin < event.json    # prints which secrets an event is about
 //	EVENTS_TOKEN=… go -C examples run ./eventbridge -listen :8080
 //
-// The last is what a service does: it mounts the handler beside its own, for the
-// process's default cache, which all databases that it opens by the name of a secret
-// share:
+// The third form does what a service does. A service mounts the handler beside its own handlers,
+// for the process's default cache. All databases that the process opens by the name of a secret
+// share that cache:
 //
 //	cache, err := engines.Cache(driver.Location{})
 //	http.Handle("/secret-events", &handler{token: token, caches: []cache{cache}, log: slog.Default()})
 //
-// Pooled connections that were opened with the old value stay open, unless the data
-// source name has closeSuperseded=true: then they end one after the other once the
-// new one has been accepted.
+// Pooled connections that were opened with the old value stay open. With closeSuperseded=true in
+// the data source name, they close one after the other, once the database has accepted the new
+// value.
 //
 // # The rule
 //
-// Secrets Manager sends an event itself when a label moves to another version; that
-// needs no CloudTrail (rule.json):
+// Secrets Manager itself sends an event when a label moves to another version. That needs no
+// CloudTrail (rule.json):
 //
 //	{
 //	  "source": ["aws.secretsmanager"],
@@ -31,25 +31,25 @@
 //	  }
 //	}
 //
-// Where those are not there yet, a trail delivers the calls of the API and the end of a
-// rotation (rule-cloudtrail.json). Both at once do no harm.
+// Where these events are not available yet, use a trail. It delivers the calls of the API and the
+// end of a rotation (rule-cloudtrail.json). Both rules together do no harm.
 //
 //	aws events put-rule --name secret-changed --event-pattern file://rule.json
 //
 // # The target
 //
-// An event has to come to every process that has a cache. An API destination with an
-// API key connection (header X-Api-Key) is enough where one process is behind its
-// address; behind a load balancer one of them gets it. Many processes get it by an SNS
-// topic with a queue each, or by whatever you have for broadcasts; deliver takes a
-// message of SQS, a notification of SNS in it, and a Lambda function's event of either.
-// In AWS Lambda itself there is no way to reach all instances: leave it to the TTL.
+// Each process that has a cache needs the event. An API destination with an API key connection
+// (header X-Api-Key) is enough if there is one process behind the address. Behind a load balancer,
+// only one of the processes gets the event. For many processes, use an SNS topic with one queue for
+// each process, or another broadcast that you have. The method deliver accepts a message of SQS, a
+// notification of SNS inside it, and the event that a Lambda function gets from either. In AWS
+// Lambda, no event can reach all instances: rely on the TTL there.
 //
-// Events are an improvement, not a need: they are delivered at least once, in any
-// order, and late or never when something is down. Without them a secret is fetched
-// again at its TTL and when a login with it is rejected. And they are for the region
-// that they come from: in another one the replica may not have the new value yet when
-// the event is there.
+// Events make rotations smoother, but the library does not need them. EventBridge delivers an event
+// at least once, in any order, and late or never when something is down. Without events, the cache
+// fetches a secret when its TTL has passed, and when a login is rejected. Events are for the region
+// that they come from: in another region, the replica may not have the new value yet when the event
+// arrives.
 package main
 
 import (
@@ -75,7 +75,7 @@ import (
 )
 
 func main() {
-	listen := flag.String("listen", "", "take events at this `address`, for the process's default cache; empty: a demonstration")
+	listen := flag.String("listen", "", "receive events at this `address`, for the process's default cache; without it, run the demonstration")
 	stdin := flag.Bool("stdin", false, "read events from the standard input and print which secrets changed")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -95,7 +95,7 @@ func main() {
 	}
 }
 
-// read prints the ids of the secrets that changed by each event of in.
+// read reads events from in. For each, it prints the ids of the secrets that changed.
 func read(in io.Reader, out io.Writer) error {
 	for d := json.NewDecoder(in); ; {
 		var event json.RawMessage
@@ -107,7 +107,7 @@ func read(in io.Reader, out io.Writer) error {
 		}
 		ids, err := changed(event)
 		if err != nil {
-			return fmt.Errorf("an event of the standard input: %w", err)
+			return fmt.Errorf("an event of the standard input is %w", err)
 		}
 		fmt.Fprintf(out, "changed: %q\n", ids)
 	}
@@ -116,7 +116,7 @@ func read(in io.Reader, out io.Writer) error {
 func listenAndServe(ctx context.Context, address string) error {
 	token := os.Getenv("EVENTS_TOKEN")
 	if token == "" {
-		return errors.New("EVENTS_TOKEN is not set; it is the key of EventBridge's connection")
+		return errors.New("EVENTS_TOKEN is not set; set it to the key of EventBridge's connection")
 	}
 	cache, err := engines.Cache(driver.Location{})
 	if err != nil {
@@ -133,8 +133,8 @@ func newHandler(token string, log *slog.Logger, caches ...cache) *handler {
 	return &handler{token: token, caches: caches, log: log}
 }
 
-// serve serves events until ctx ends. TLS, which EventBridge requires, is the load
-// balancer's in front of it.
+// serve serves events until ctx ends. EventBridge requires TLS, which the load balancer in front of
+// the program provides.
 func serve(ctx context.Context, l net.Listener, h http.Handler) error {
 	mux := http.NewServeMux()
 	mux.Handle("/secret-events", h)
@@ -149,14 +149,14 @@ func serve(ctx context.Context, l net.Listener, h http.Handler) error {
 
 const secretID = "prod/app/db"
 
-// A summary is what the demonstration saw.
+// A summary is what the demonstration saw: before the rotation, after it, and after the event.
 type summary struct {
-	first, stale, fresh                 string // versions that Get returned
-	callsBefore, callsStale, callsFresh int    // of GetSecretValue until then
+	first, stale, fresh                 string // the version that Get returned
+	callsBefore, callsStale, callsFresh int    // the calls of GetSecretValue so far
 }
 
-// demonstrate shows it with a Secrets Manager in this process, whose events it
-// delivers itself.
+// demonstrate runs a Secrets Manager in this process, rotates a secret, and delivers the event
+// itself.
 func demonstrate(ctx context.Context, out io.Writer) (*summary, error) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -164,7 +164,7 @@ func demonstrate(ctx context.Context, out io.Writer) (*summary, error) {
 	defer manager.Close()
 	manager.Put(secretID, `{"username":"app","password":"one"}`)
 
-	// What your service does.
+	// Part 1: what your service does.
 	cache := secretcache.New(manager.Source(), nil)
 	defer cache.Close()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -188,29 +188,29 @@ func demonstrate(ctx context.Context, out io.Writer) (*summary, error) {
 	if s.first, s.callsBefore, err = get(); err != nil {
 		return nil, err
 	}
-	fmt.Fprintf(out, "1000 Gets: version %s, %d call of GetSecretValue so far\n", s.first, s.callsBefore)
+	fmt.Fprintf(out, "The program reads the secret 1000 times: version %s. Calls of Secrets Manager so far: %d\n", s.first, s.callsBefore)
 
-	// What a rotation does.
+	// Part 2: what a rotation does.
 	rotated := manager.Put(secretID, `{"username":"app","password":"two"}`)
-	fmt.Fprintf(out, "rotated: version %s is AWSCURRENT\n", rotated)
+	fmt.Fprintf(out, "A rotation makes version %s the current one.\n", rotated)
 	if s.stale, s.callsStale, err = get(); err != nil {
 		return nil, err
 	}
-	fmt.Fprintf(out, "1000 Gets: version %s, %d call; so it would be until its TTL is over\n", s.stale, s.callsStale)
+	fmt.Fprintf(out, "The program reads it 1000 times: still version %s, until the TTL has passed. Calls so far: %d\n", s.stale, s.callsStale)
 
-	// What EventBridge does.
+	// Part 3: what EventBridge does.
 	if err := post(ctx, "http://"+l.Addr().String()+"/secret-events", token, labelUpdated(manager.ARN(secretID), rotated)); err != nil {
 		return nil, err
 	}
 	if s.fresh, s.callsFresh, err = get(); err != nil {
 		return nil, err
 	}
-	fmt.Fprintf(out, "1000 Gets: version %s, %d calls\n", s.fresh, s.callsFresh)
+	fmt.Fprintf(out, "After the event, the program reads it 1000 times: version %s. Calls so far: %d\n", s.fresh, s.callsFresh)
 	stop()
 	return &s, <-served
 }
 
-// labelUpdated returns the event that AWSCURRENT moved.
+// labelUpdated returns the event that Secrets Manager sends when AWSCURRENT moves.
 func labelUpdated(arn, version string) []byte {
 	b, err := json.Marshal(map[string]any{
 		"version": "0", "id": "6f1d8a52-0c3b-4f0e-9d7a-2b1c3d4e5f60", "detail-type": labelMoved, "source": source,
@@ -219,7 +219,7 @@ func labelUpdated(arn, version string) []byte {
 		"detail":    map[string]string{"name": secretID, "labelUpdated": "AWSCURRENT", "versionId": version},
 	})
 	if err != nil {
-		panic(err) // a map of texts
+		panic(err) // cannot happen: a map of strings
 	}
 	return b
 }
@@ -237,7 +237,7 @@ func post(ctx context.Context, url, token string, event []byte) error {
 	}
 	defer res.Body.Close()
 	if res.StatusCode != http.StatusNoContent {
-		return fmt.Errorf("the event was not taken: %s", res.Status)
+		return fmt.Errorf("the event was not accepted: %s", res.Status)
 	}
 	return nil
 }

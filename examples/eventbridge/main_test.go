@@ -26,14 +26,14 @@ func TestAnEventBringsTheNewVersionWithOneCall(t *testing.T) {
 		t.Errorf("before the event: %d and %d calls, want 1 and 1; version %s and %s, want the same", s.callsBefore, s.callsStale, s.first, s.stale)
 	}
 	if s.fresh == s.first || s.callsFresh != 2 {
-		t.Errorf("after it: version %s after %d calls, want another than %s after 2", s.fresh, s.callsFresh, s.first)
+		t.Errorf("after the event: version %s after %d calls, want another version than %s after 2", s.fresh, s.callsFresh, s.first)
 	}
 	if strings.Contains(out.String(), `"one"`) || strings.Contains(out.String(), `"two"`) {
 		t.Errorf("the output shows a password:\n%s", out.String())
 	}
 }
 
-// noted is a cache.
+// noted is a cache that notes the ids that were invalidated.
 type noted []string
 
 func (n *noted) Invalidate(id string) { *n = append(*n, id) }
@@ -46,10 +46,10 @@ func TestHandler(t *testing.T) {
 		want                      []string // invalidated, in each cache
 	}{
 		{"event", "POST", "t0ken", event, 204, []string{sampleARN}},
-		{"not ours", "POST", "t0ken", `{"source":"aws.ec2"}`, 204, nil},
+		{"event about something else", "POST", "t0ken", `{"source":"aws.ec2"}`, 204, nil},
 		{"no token", "POST", "", event, 401, nil},
 		{"another token", "POST", "t0keN", event, 401, nil},
-		{"no JSON", "POST", "t0ken", "canary", 400, nil},
+		{"not JSON", "POST", "t0ken", "canary", 400, nil},
 		{"too large", "POST", "t0ken", `{"x":"` + strings.Repeat("a", maxBody) + `"}`, 413, nil},
 		{"GET", "GET", "t0ken", "", 405, nil},
 	} {
@@ -70,7 +70,7 @@ func TestHandler(t *testing.T) {
 			}
 		})
 	}
-	// Without a token nobody gets in.
+	// A handler without a token accepts no request.
 	w := httptest.NewRecorder()
 	newHandler("", slog.New(slog.DiscardHandler)).ServeHTTP(w, httptest.NewRequest("POST", "/", strings.NewReader(event)))
 	if w.Code != 401 {

@@ -1,13 +1,15 @@
-// Command lambda is an AWS Lambda function. It opens its database by the name of a secret, which
-// it has from the Parameters and Secrets Lambda Extension. Passwords may rotate meanwhile.
+// Command lambda is an AWS Lambda function. It opens its database by the name of a secret, and the
+// password may rotate while the function runs. The secret comes from the Parameters and Secrets
+// Lambda Extension.
 //
-// DATABASE is the data source name:
+// The environment variable DATABASE is the data source name:
 //
 //	prod/app/db?source=extension,aws&tls=true
 //
-// The extension, a layer, keeps secrets for up to 300 s and cannot be asked past its cache. With
-// source=extension,aws the API is asked when the database has rejected what the extension said, and
-// only then. docs/agent.md tells what happens with source=extension alone.
+// The extension, a Lambda layer, caches secrets for up to 300 s. Nobody can make it read a newer
+// value before that. With source=extension,aws, the library calls the API of Secrets Manager, but
+// only when the database has rejected the extension's value. docs/agent.md explains what happens
+// with source=extension alone.
 package main
 
 import (
@@ -32,7 +34,7 @@ func main() {
 	lambda.Start((&handler{db}).handle)
 }
 
-// open does not connect: the extension has no secrets before the first invocation.
+// open does not connect, because the extension has no secrets before the first invocation.
 func open(dsn, lifetime string) (*sql.DB, error) {
 	max, err := time.ParseDuration(cmp.Or(lifetime, "15m"))
 	if err != nil {
@@ -42,7 +44,7 @@ func open(dsn, lifetime string) (*sql.DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	db.SetMaxOpenConns(1) // an instance has one invocation at a time
+	db.SetMaxOpenConns(1) // an instance runs one invocation at a time
 	db.SetConnMaxLifetime(max)
 	return db, nil
 }
@@ -53,7 +55,7 @@ type order struct{ Item string }
 
 type answer struct{ Orders int }
 
-// handle stores an order and returns how many there are of its item.
+// handle stores an order and returns how many orders there are of its item.
 func (h *handler) handle(ctx context.Context, o order) (a answer, err error) {
 	if _, err := h.db.ExecContext(ctx, "INSERT INTO orders (item) VALUES (?)", o.Item); err != nil {
 		return a, err

@@ -23,7 +23,7 @@ import (
 
 const secretID = "prod/app/db"
 
-// The test runs its own binary as the function.
+// The test starts its own binary again, which then runs as the function.
 func TestMain(m *testing.M) {
 	if os.Getenv("AWS_LAMBDA_RUNTIME_API") != "" {
 		main()
@@ -32,14 +32,14 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// The function answers each invocation in all phases of rotations.
+// The function answers each invocation, before and after each step of a rotation.
 func TestFunctionThroughRotations(t *testing.T) {
 	for _, tt := range []struct {
 		source    string
 		rotations int
 	}{
 		{"extension,aws", 2},
-		// The extension would give the first rotation's AWSPENDING in the second.
+		// In a second rotation, the extension would still return the first rotation's AWSPENDING.
 		{"extension", 1},
 	} {
 		t.Run(tt.source, func(t *testing.T) {
@@ -67,7 +67,7 @@ func TestFunctionThroughRotations(t *testing.T) {
 	}
 }
 
-// start starts a database and a Secrets Manager, which has the secret of the database.
+// start starts a database, and a Secrets Manager with the secret of that database.
 func start(t *testing.T) (*mysqlserver.Server, *awssmtest.Server) {
 	t.Helper()
 	database, err := mysqlserver.Start(t.Context(), "app")
@@ -104,7 +104,7 @@ func rotate(ctx context.Context, database *mysqlserver.Server, secrets *awssmtes
 	return nil
 }
 
-// A function is an instance of the function, and what AWS Lambda is for it.
+// A function is a running instance of the function, with a stand-in for the runtime of AWS Lambda.
 type function struct{ events, answers chan string }
 
 func startFunction(t *testing.T, source string, secrets *awssmtest.Server) *function {
@@ -126,7 +126,7 @@ func startFunction(t *testing.T, source string, secrets *awssmtest.Server) *func
 			t.Error(err)
 		}
 		w.WriteHeader(http.StatusAccepted)
-		f.answers <- string(b) // an error of the function's comes here, too
+		f.answers <- string(b) // an error of the function arrives here, too
 	})
 	api := httptest.NewServer(mux)
 	t.Cleanup(api.Close)
@@ -158,17 +158,17 @@ func startFunction(t *testing.T, source string, secrets *awssmtest.Server) *func
 	return f
 }
 
-// invoke has the function handle an event and returns its answer.
+// invoke sends an event to the function and returns its answer.
 func (f *function) invoke(t *testing.T, event string) (answer string) {
 	t.Helper()
 	if !json.Valid([]byte(event)) {
-		t.Fatalf("no JSON: %s", event)
+		t.Fatalf("not JSON: %s", event)
 	}
 	timeout := time.After(30 * time.Second)
 	select {
 	case f.events <- event:
 	case <-timeout:
-		t.Error("the function takes no event")
+		t.Error("the function does not accept the event")
 		return ""
 	}
 	select {

@@ -1,6 +1,9 @@
-// Package libpq is an engine of a third party: PostgreSQL by github.com/lib/pq, in place of
-// the library's own on pgx. It shows what the author of an engine writes: tables of names,
-// Prepare and Connect, and which errors are rejected credentials.
+// Package libpq is an engine that is not part of the library. It connects to PostgreSQL with
+// github.com/lib/pq; the library's own engine uses pgx.
+//
+// It shows the four things that the author of an engine writes: tables of parameters ([Words]),
+// [Engine.Prepare], the method Connect of the login that Prepare returns, and [Engine.Rejected],
+// which says which errors are rejected credentials.
 package libpq
 
 import (
@@ -20,9 +23,10 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/driver/vocabulary"
 )
 
-// Words are what lib/pq, PostgreSQL's JDBC driver and the server call things. lib/pq's
-// sslmode=prefer is not among the values: it sends the login in plaintext after any error of
-// TLS. Without sslmode, the server's certificate is verified.
+// Words has the names of the parameters of lib/pq, PostgreSQL's JDBC driver and the server.
+//
+// lib/pq's sslmode=prefer is not allowed, because lib/pq then sends the login in plaintext after any
+// TLS error. Without sslmode, the server's certificate is verified.
 var Words = &vocabulary.Vocabulary{
 	Vendor: "lib/pq",
 	Params: map[string]vocabulary.Param{
@@ -34,7 +38,7 @@ var Words = &vocabulary.Vocabulary{
 		"ApplicationName": {Param: "application_name"},
 		"connectTimeout":  {Param: "connect_timeout"},
 		"currentSchema":   {Param: "search_path"},
-		"tcpKeepAlive":    vocabulary.Only("", "true"), // Go has it on
+		"tcpKeepAlive":    vocabulary.Only("", "true"), // Go turns it on
 		"sslfactory":      vocabulary.None("sslrootcert names authorities"),
 	},
 	Absent: "autosave binaryTransfer loadBalanceHosts stringtype",
@@ -57,7 +61,8 @@ func (Engine) Info() driver.Info {
 	names := []string{"postgres", "postgresql", "aurora-postgresql"}
 	return driver.Info{Name: "libpq", Schemes: []string{"postgresql"}, Port: 5432, Database: "postgres",
 		Accepts: func(engine string) bool { return slices.Contains(names, engine) },
-		// Else TLS is always on. Info.Files is nil: lib/pq reads sslrootcert at each connect.
+		// Only sslmode=disable turns TLS off. Info.Files is nil, because lib/pq reads sslrootcert
+		// for each new connection.
 		TurnsTLSOff: func(params map[string]string) bool { return params["sslmode"] == "disable" }}
 }
 
@@ -66,10 +71,11 @@ func (Engine) ParseURL(url string, own func(property string) bool) (driver.URL, 
 	return Words.ParseURL(url, own)
 }
 
-// CheckParams checks parameters.
+// CheckParams checks the parameters of a data source name.
 func (Engine) CheckParams(params map[string]string) error { return Words.Check(params) }
 
-// Prepare builds lib/pq's configuration. NewConfig would read the environment.
+// Prepare builds the configuration for lib/pq. It does not use pq.NewConfig, which reads the
+// environment.
 func (Engine) Prepare(ep driver.Endpoint) (driver.Login, error) {
 	if err := Words.Check(ep.Params); err != nil {
 		return nil, err
@@ -82,7 +88,7 @@ func (Engine) Prepare(ep driver.Endpoint) (driver.Login, error) {
 	if mode, ok := ep.Params["sslmode"]; ok {
 		config.SSLMode = pq.SSLMode(mode)
 	}
-	seconds, _ := strconv.Atoi(ep.Params["connect_timeout"]) // was checked
+	seconds, _ := strconv.Atoi(ep.Params["connect_timeout"]) // Words.Check has checked it
 	config.ConnectTimeout = time.Duration(seconds) * time.Second
 	maps.Copy(config.Runtime, ep.Params)
 	maps.DeleteFunc(config.Runtime, func(name, _ string) bool { _, ok := Words.Params[name]; return ok })
@@ -91,7 +97,8 @@ func (Engine) Prepare(ep driver.Endpoint) (driver.Login, error) {
 
 type login struct{ config pq.Config }
 
-// Connect logs in. lib/pq heeds ctx until it has dialled, so this ends the rest.
+// Connect logs in. lib/pq observes ctx only until it has dialed. So the dialer closes the
+// connection when ctx ends, which ends the login.
 func (l login) Connect(ctx context.Context, c driver.Credentials) (sqldriver.Conn, error) {
 	config := l.config.Clone()
 	config.User, config.Password = c.User, c.Password.Reveal()
@@ -102,7 +109,7 @@ func (l login) Connect(ctx context.Context, c driver.Credentials) (sqldriver.Con
 	d := &dialer{ctx: ctx}
 	connector.Dialer(d)
 	conn, err := connector.Connect(ctx)
-	if d.stop != nil && !d.stop() && err == nil { // ctx ended just now
+	if d.stop != nil && !d.stop() && err == nil { // ctx ended, so the dialer closes the connection
 		_ = conn.Close()
 		conn, err = nil, ctx.Err()
 	}
@@ -112,7 +119,7 @@ func (l login) Connect(ctx context.Context, c driver.Credentials) (sqldriver.Con
 	return conn, err
 }
 
-// A dialer closes its connection when ctx ends.
+// A dialer dials for one login, and closes the connection when ctx ends. stop turns that off.
 type dialer struct {
 	net.Dialer
 	ctx  context.Context
@@ -133,15 +140,16 @@ func (d *dialer) DialTimeout(network, address string, timeout time.Duration) (ne
 	return d.DialContext(ctx, network, address)
 }
 
-// Rejected tells rejected credentials by SQLSTATE: 28P01 (invalid_password), and 28000
-// (invalid_authorization_specification) where it is about a user that does not exist. The
-// latter is also what pg_hba.conf says of a host.
+// Rejected reports whether the server rejected the credentials, by SQLSTATE: 28P01
+// (invalid_password), or 28000 (invalid_authorization_specification) for a user that does not
+// exist. The routine in the error tells that case apart, because the server also sends 28000 if
+// pg_hba.conf does not allow the host.
 func (Engine) Rejected(err error) bool {
 	e := (*pq.Error)(nil)
 	return errors.As(err, &e) && (e.Code == "28P01" || e.Code == "28000" && e.Routine == "InitializeSessionUserId")
 }
 
-// NoDatabase tells a missing database by SQLSTATE 3D000 (invalid_catalog_name).
+// NoDatabase reports whether the database does not exist, by SQLSTATE 3D000 (invalid_catalog_name).
 func (Engine) NoDatabase(err error) bool {
 	e := (*pq.Error)(nil)
 	return errors.As(err, &e) && e.Code == "3D000"

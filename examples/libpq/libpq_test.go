@@ -9,7 +9,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/examples/libpq"
 )
 
-// A preparing engine keeps what it is given, and does not dial.
+// A preparing engine keeps the parameters of the endpoint and does not dial.
 type preparing struct {
 	libpq.Engine
 	params map[string]string
@@ -20,7 +20,7 @@ func (p *preparing) Prepare(ep driver.Endpoint) (driver.Login, error) {
 		return nil, err
 	}
 	p.params = ep.Params
-	return nil, errors.New("not dialled")
+	return nil, errors.New("not dialed")
 }
 
 func TestVocabulary(t *testing.T) {

@@ -1,5 +1,6 @@
-// Command observability serves its metrics to Prometheus: what the pool, the connector and the
-// cache do while passwords rotate. dashboard.json is for Grafana, and alerts.yaml for Prometheus.
+// Command observability serves metrics to Prometheus. They show what the pool, the connector and
+// the cache do while passwords rotate. dashboard.json is a dashboard for Grafana, and alerts.yaml
+// has alerts for Prometheus.
 //
 //	go run . 'prod/app/db?sslmode=verify-full&sslrootcert=rds.pem'
 //	curl localhost:9464/metrics
@@ -64,8 +65,8 @@ func run(ctx context.Context, args []string) error {
 	return nil
 }
 
-// observe has all connectors and the default cache tell OpenTelemetry what they do, and returns
-// what serves it to Prometheus. It has to be called before the first connection.
+// observe connects all connectors and the default cache to OpenTelemetry. It returns the handler that
+// serves the metrics to Prometheus. Call it before the first connection.
 func observe(cache secretcache.Options) (http.Handler, error) {
 	registry := prometheus.NewRegistry()
 	exporter, err := otelprometheus.New(otelprometheus.WithRegisterer(registry), otelprometheus.WithoutScopeInfo())
@@ -83,7 +84,7 @@ func observe(cache secretcache.Options) (http.Handler, error) {
 	if err := engines.SetDefaults(engines.Defaults{Logger: slog.Default(), Trace: o.ConnectorTrace(), Cache: cache}); err != nil {
 		return nil, err
 	}
-	// The cache of data source names without a region, an endpoint or a source.
+	// The cache for data source names without a region, an endpoint or a source.
 	c, err := engines.Cache(driver.Location{})
 	if err != nil {
 		return nil, err
@@ -94,7 +95,7 @@ func observe(cache secretcache.Options) (http.Handler, error) {
 	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{}), nil
 }
 
-// work is what the program is for.
+// work stands for the real work of the program.
 func work(ctx context.Context, db *sql.DB) {
 	for ctx.Err() == nil {
 		if err := db.PingContext(ctx); err != nil {

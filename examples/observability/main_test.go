@@ -27,7 +27,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm/awssmtest"
 )
 
-// A monitor is Prometheus, whose clock goes on by a minute with each scrape.
+// A monitor stands for a Prometheus server. Its clock advances by one minute with each scrape.
 type monitor struct {
 	t       *testing.T
 	handler http.Handler
@@ -41,7 +41,7 @@ func newMonitor(t *testing.T, handler http.Handler) *monitor {
 		MaxSamples: 1e6, Timeout: time.Minute, Parser: parser.NewParser(parser.Options{})}), time.Unix(1e9, 0)}
 }
 
-// scrape asks the program for its metrics.
+// scrape reads the program's metrics.
 func (m *monitor) scrape() {
 	m.t.Helper()
 	m.now = m.now.Add(time.Minute)
@@ -73,7 +73,7 @@ func (m *monitor) scrape() {
 	}
 }
 
-// query returns what a PromQL expression gives now.
+// query returns the present result of a PromQL expression.
 func (m *monitor) query(expr string) promql.Vector {
 	m.t.Helper()
 	q, err := m.engine.NewInstantQuery(m.t.Context(), m.storage, nil, expr, m.now)
@@ -88,7 +88,7 @@ func (m *monitor) query(expr string) promql.Vector {
 	return slices.Clone(v)
 }
 
-// firing returns the names of the alerts of alerts.yaml that fire.
+// firing returns the names of the alerts in alerts.yaml that fire now.
 func (m *monitor) firing() (names []string) {
 	m.t.Helper()
 	groups, errs := rulefmt.ParseFile("alerts.yaml", false, model.UTF8Validation, parser.NewParser(parser.Options{}), slog.New(slog.DiscardHandler))
@@ -144,18 +144,18 @@ func TestDashboardAndAlertsThroughARotationAndAnOutage(t *testing.T) {
 		}
 	}
 
-	for range 2 { // a counter counts for Prometheus from its second scrape
+	for range 2 { // Prometheus sees an increase from the second scrape on
 		ping(true)
 		m.scrape()
 	}
-	want("all is well")
+	want("normal operation")
 	for n := range 2 {
 		password(fmt.Sprint("rotated ", n))
 		secret(fmt.Sprint("rotated ", n))
 		ping(true)
 		m.scrape()
 	}
-	want("rotations")
+	want("after rotations")
 
 	sm.Fail(awssmtest.Unavailable)
 	time.Sleep(2 * ttl)
@@ -166,7 +166,7 @@ func TestDashboardAndAlertsThroughARotationAndAnOutage(t *testing.T) {
 		}
 		m.scrape()
 	}
-	want("Secrets Manager fails", "SecretStale")
+	want("while Secrets Manager fails", "SecretStale")
 
 	password("another")
 	for range 2 {
@@ -175,7 +175,7 @@ func TestDashboardAndAlertsThroughARotationAndAnOutage(t *testing.T) {
 		ping(false)
 		m.scrape()
 	}
-	want("and the password changes", "SecretStale", "LoginsRejected", "RefreshFails")
+	want("after a change of the password while Secrets Manager fails", "SecretStale", "LoginsRejected", "RefreshFails")
 
 	dashboard, err := os.ReadFile("dashboard.json")
 	if err != nil {

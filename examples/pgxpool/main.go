@@ -1,5 +1,6 @@
-// Command pgxpool opens a pgxpool by the name of a secret, and a connection that is kept for
-// LISTEN. Passwords may rotate meanwhile. docs/pgxpool.md explains it.
+// Command pgxpool opens a pgxpool by the name of a secret. It also opens a connection outside the
+// pool for LISTEN. The password may rotate while the program runs. docs/pgxpool.md explains the
+// program.
 //
 //	go run ./pgxpool 'prod/app/db?sslmode=verify-full&sslrootcert=rds.pem'
 package main
@@ -62,8 +63,8 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	return nil
 }
 
-// configure sets what is the program's matter. Where the database is, as whom to log in, and
-// TLS are not among it.
+// configure sets what the program decides. Host, port, database, user, password and TLS come from the
+// secret and the data source name.
 func configure(c *pgxpool.Config) error {
 	c.MaxConns = 10
 	c.MaxConnLifetime = 30 * time.Minute
@@ -78,7 +79,7 @@ type order struct {
 	Item string
 }
 
-// registerTypes has a new connection know types that pgx does not.
+// registerTypes makes the program's types known to a new connection.
 func registerTypes(ctx context.Context, conn *pgx.Conn) error {
 	typ, err := conn.LoadType(ctx, "orders_order")
 	if err != nil {
@@ -107,7 +108,7 @@ func listen(ctx context.Context, dsn, channel string) (*pgx.Conn, error) {
 	return conn, nil
 }
 
-// createType does what a migration would.
+// createType creates the type. In a service, a migration does that.
 func createType(ctx context.Context, conn *pgx.Conn) error {
 	_, err := conn.Exec(ctx, `DO $$ BEGIN
 		CREATE TYPE orders_order AS (id int, item text);

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// The code of docs/pgxpool.md is the code of this program, which the integration tests run.
+// docs/pgxpool.md shows code of this program only. The integration tests run the program.
 func TestTheGuideShowsThisProgram(t *testing.T) {
 	guide, err := os.ReadFile("../../docs/pgxpool.md")
 	if err != nil {
@@ -23,7 +23,7 @@ func TestTheGuideShowsThisProgram(t *testing.T) {
 	}
 	for _, b := range blocks {
 		if !strings.Contains(flat(string(program)), flat(b[1])) {
-			t.Errorf("the guide shows what is not in the program:\n%s", b[1])
+			t.Errorf("the guide shows code that is not in the program:\n%s", b[1])
 		}
 	}
 }

@@ -1,7 +1,8 @@
-// Command quickstart shows what sqlsecrets is for, with nothing but Go: it opens
-// a database by the name of a secret, queries it from several workers, and
-// changes the password under them, three times, as a rotation does. The database
-// and the Secrets Manager run in this process.
+// Command quickstart shows what sqlsecrets is for. It needs nothing but Go.
+//
+// The program opens a database by the name of a secret and queries it from several workers.
+// Meanwhile it changes the password three times, in the same steps as a rotation in AWS. The
+// database and a stand-in for AWS Secrets Manager run in the same process.
 package main
 
 import (
@@ -13,6 +14,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,8 +31,8 @@ const (
 	user     = "shop"
 	database = "shop"
 	workers  = 8
-	// A connection lives so long, so that there are always new ones; in
-	// production it is minutes.
+	// lifetime is how long a connection is used. It is very short here, so that the program logs in
+	// all the time. In production it is minutes.
 	lifetime = 25 * time.Millisecond
 )
 
@@ -50,16 +52,19 @@ func main() {
 	}
 }
 
-// A summary is what run counted.
+// A summary holds the numbers that run counted.
 type summary struct {
 	queries, failed               int64
 	accepted, rejected, refreshes int64
 	apiCalls, rotations           int
 }
 
-// run does it all: rotations of them, each step pause after the one before.
+// run rotates the password as often as rotations says, and pauses before each step. It prints to
+// out what happens, and returns the numbers.
 func run(ctx context.Context, out io.Writer, rotations int, pause time.Duration) (*summary, error) {
-	// What AWS would run for you: a database and a Secrets Manager.
+	printIntroduction(out, rotations)
+
+	// Part 1: what AWS runs for you, a database and Secrets Manager.
 	server, err := mysqlserver.Start(ctx, database)
 	if err != nil {
 		return nil, err
@@ -76,10 +81,10 @@ func run(ctx context.Context, out io.Writer, rotations int, pause time.Duration)
 		return nil, err
 	}
 	log := &timeline{out: out, start: time.Now()}
-	first := secrets.Put(secretID, credentials(server, password))
-	log.say("secret %q: version %s is AWSCURRENT", secretID, short(first))
+	secrets.PutVersion(secretID, "1", credentials(server, password), "AWSCURRENT")
+	log.say("secret   %q holds the user and the password; version 1 is AWSCURRENT", secretID)
 
-	// What your program does: it opens the database by the secret's name.
+	// Part 2: what your program does. It opens the database by the secret's name.
 	var s summary
 	cache := secretcache.New(secrets.Source(), nil)
 	defer cache.Close()
@@ -95,7 +100,8 @@ func run(ctx context.Context, out io.Writer, rotations int, pause time.Duration)
 	if err := db.QueryRowContext(ctx, "SELECT COUNT(*) FROM items").Scan(&n); err != nil {
 		return nil, err
 	}
-	log.say("program: SELECT COUNT(*) FROM items = %d; %d workers go on querying, each connection for %v", n, workers, lifetime)
+	log.say("program  opened the database and found %d items", n)
+	log.say("program  starts %d workers; each connection is replaced after %v, so new logins never stop", workers, lifetime)
 
 	working, finish := context.WithCancel(ctx)
 	defer finish()
@@ -104,24 +110,26 @@ func run(ctx context.Context, out io.Writer, rotations int, pause time.Duration)
 		wg.Go(func() { query(working, db, log, &s) })
 	}
 
-	// What a rotation does, in the four steps of AWS's rotation functions.
+	// Part 3: what a rotation does, in the four steps of AWS's rotation functions.
 	for i := range rotations {
+		step := func(n int, text string) { log.say("rotation %d, step %d of 4: %s", i+1, n, text) }
+		version := strconv.Itoa(i + 2)
 		if err := sleep(ctx, pause); err != nil {
 			return nil, err
 		}
 		password = fmt.Sprintf("rotated-password-%d", i+1)
-		next := secrets.PutStage(secretID, credentials(server, password), "AWSPENDING")
-		log.say("rotation %d: create  version %s is AWSPENDING", i+1, short(next))
+		secrets.PutVersion(secretID, version, credentials(server, password), "AWSPENDING")
+		step(1, "a new password is in the secret: version "+version+" is AWSPENDING")
 		if err := errors.Join(sleep(ctx, pause), server.SetPassword(ctx, user, password)); err != nil {
 			return nil, err
 		}
-		log.say("rotation %d: set     the database has the new password, the secret still the old one", i+1)
+		step(2, "the database has the new password, but AWSCURRENT still has the old one")
 		if err := sleep(ctx, pause); err != nil {
 			return nil, err
 		}
-		log.say("rotation %d: test    (the rotation function logs in)", i+1)
-		secrets.MoveStage(secretID, "AWSCURRENT", next)
-		log.say("rotation %d: finish  version %s is AWSCURRENT", i+1, short(next))
+		step(3, "a rotation function would test the new password here")
+		secrets.MoveStage(secretID, "AWSCURRENT", version)
+		step(4, "version "+version+" is AWSCURRENT; the rotation is complete")
 		s.rotations++
 	}
 	if err := sleep(ctx, pause); err != nil {
@@ -134,13 +142,27 @@ func run(ctx context.Context, out io.Writer, rotations int, pause time.Duration)
 	return &s, nil
 }
 
+// printIntroduction prints what will happen, and the words that the other lines use.
+func printIntroduction(out io.Writer, rotations int) {
+	fmt.Fprintf(out, `This program opens a MySQL database by the name of a secret and queries it from %d workers.
+Meanwhile the password changes %d times, and every query must succeed.
+The database and a stand-in for AWS Secrets Manager run in this process.
+
+A secret has versions, and labels that say what each version is for:
+  AWSCURRENT  the version that programs normally log in with
+  AWSPENDING  the next version, while the password is being changed (a rotation)
+Below, indented lines show what the library, sqlsecrets, does by itself.
+
+`, workers, rotations)
+}
+
 // query queries until ctx ends.
 func query(ctx context.Context, db *sql.DB, log *timeline, s *summary) {
 	for ctx.Err() == nil {
 		var name string
 		err := db.QueryRowContext(ctx, "SELECT name FROM items WHERE id = 2").Scan(&name)
 		if ctx.Err() != nil {
-			return // the end of the program, not of a query
+			return // the program ends, the query did not fail
 		}
 		atomic.AddInt64(&s.queries, 1)
 		if err != nil {
@@ -150,8 +172,8 @@ func query(ctx context.Context, db *sql.DB, log *timeline, s *summary) {
 	}
 }
 
-// tracer tells and counts what the connector does. The workers' connections share it, so each
-// line is printed once.
+// tracer prints and counts what the connector does. All workers cause the same events, so each line
+// is printed once.
 func tracer(log *timeline, s *summary) *driver.Trace {
 	var said sync.Map
 	once := func(line string) {
@@ -164,40 +186,42 @@ func tracer(log *timeline, s *summary) *driver.Trace {
 			switch {
 			case i.Rejected:
 				atomic.AddInt64(&s.rejected, 1)
-				once("the database no longer accepts version " + short(i.Version))
+				once("the database no longer accepts the password of version " + i.Version)
 			case i.Err == nil:
 				atomic.AddInt64(&s.accepted, 1)
-				once(fmt.Sprintf("logins accepted with version %s (%s)", short(i.Version), i.Stage))
+				once(fmt.Sprintf("the database accepts logins with version %s (%s)", i.Version, i.Stage))
 			}
 		},
 		RefreshDone: func(_ context.Context, i driver.RefreshInfo) {
 			atomic.AddInt64(&s.refreshes, 1)
 			switch {
+			case i.Err == nil && i.Version == i.Rejected:
+				once(fmt.Sprintf("the secret is read again: %s is still version %s", i.Stage, i.Version))
 			case i.Err == nil:
-				once(fmt.Sprintf("refresh: %s is version %s", i.Stage, short(i.Version)))
-			case !errors.Is(i.Err, context.Canceled): // canceled: nobody waits for it any more
+				once(fmt.Sprintf("the secret is read again: %s is version %s", i.Stage, i.Version))
+			case !errors.Is(i.Err, context.Canceled): // canceled: no Connect call waits for it any more
 				log.say("  REFRESH FAILED: %s: %v", i.Stage, i.Err)
 			}
 		},
 	}
 }
 
-// print prints the numbers and, if they prove it, what they prove.
+// print prints the numbers. If no query failed, it also prints what they prove.
 func (s *summary) print(out io.Writer) {
 	fmt.Fprintf(out, `
-%10d rotations
+%10d password changes (rotations)
 %10d queries
-%10d logins accepted
-%10d logins with a password that was no longer right, each repeated with the new one
-%10d refreshes of the secret, all connections together
-%10d calls of GetSecretValue
+%10d logins that the database accepted
+%10d logins with an old password, each repeated with the new one
+%10d times the secret was read again after such a login, for all connections together
+%10d calls of Secrets Manager (GetSecretValue)
 `, s.rotations, s.queries, s.accepted, s.rejected, s.refreshes, s.apiCalls)
 	if s.failed == 0 && s.queries > 0 && s.rejected > 0 {
 		fmt.Fprintf(out, "\nProved: the password changed %d times under %d workers, and all %d queries succeeded.\n", s.rotations, workers, s.queries)
 	}
 }
 
-// credentials returns the JSON that Secrets Manager keeps for a database.
+// credentials returns a database's secret: the JSON object that AWS keeps for it.
 func credentials(server *mysqlserver.Server, password string) string {
 	b, err := json.Marshal(map[string]any{
 		"engine": "mysql", "host": server.Host, "port": server.Port,
@@ -209,10 +233,7 @@ func credentials(server *mysqlserver.Server, password string) string {
 	return string(b)
 }
 
-// short returns the beginning of a version's id.
-func short(version string) string { return version[:min(8, len(version))] }
-
-// A timeline prints lines with the time since its start.
+// A timeline prints lines, each with the time since its start.
 type timeline struct {
 	mu    sync.Mutex
 	out   io.Writer

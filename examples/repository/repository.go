@@ -1,5 +1,6 @@
-// Package repository is a part of a service, and its test runs it through a rotation. See
-// repository_test.go: the Secrets Manager is in the test's process.
+// Package repository is a part of a service: it stores orders in a database. The example is its test,
+// repository_test.go, which rotates the password while the package is in use. The database and a
+// Secrets Manager run in the test's process.
 package repository
 
 import (
@@ -16,8 +17,8 @@ type Orders struct{ db *sql.DB }
 
 // Options are for Open. Nil means the defaults.
 type Options struct {
-	Driver      *driver.Options // a test gives its Secrets Manager here
-	MaxLifetime time.Duration   // how long a connection is used; 0 = 15 min
+	Driver      *driver.Options // a test sets its own Secrets Manager here; nil means the defaults
+	MaxLifetime time.Duration   // how long a connection is used; 0 means 15 min
 }
 
 // Open opens the database by the name of its secret.
@@ -46,7 +47,7 @@ func (o *Orders) Place(ctx context.Context, item string) error {
 	return err
 }
 
-// Count returns how many orders there are of an item.
+// Count returns the number of orders of an item.
 func (o *Orders) Count(ctx context.Context, item string) (n int, err error) {
 	err = o.db.QueryRowContext(ctx, "SELECT COUNT(*) FROM orders WHERE item = ?", item).Scan(&n)
 	return n, err

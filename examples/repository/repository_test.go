@@ -32,8 +32,8 @@ func TestOrdersArePlacedThroughARotation(t *testing.T) {
 		t.Errorf("%d orders, %v, want 2", n, err)
 	}
 
-	// The database has another password than the secret says, and no rotation is under way.
-	if err := database.SetPassword(t.Context(), "app", "of nobody"); err != nil {
+	// Now the database has another password than the secret, and no rotation is under way.
+	if err := database.SetPassword(t.Context(), "app", "unknown"); err != nil {
 		t.Fatal(err)
 	}
 	if err := orders.Place(t.Context(), "tea"); !errors.Is(err, driver.ErrAuthFailed) {
@@ -49,7 +49,7 @@ func TestOrdersNeedTheSecretOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	secrets.Fail(awssmtest.Denied) // what is cached is used
+	secrets.Fail(awssmtest.Denied) // the cached secret is used
 	if err := orders.Place(t.Context(), "tea"); err != nil {
 		t.Errorf("without Secrets Manager: %v", err)
 	}
@@ -58,7 +58,7 @@ func TestOrdersNeedTheSecretOnce(t *testing.T) {
 	}
 }
 
-// open opens the repository with the test's Secrets Manager, and connects anew each time.
+// open opens the repository with the test's Secrets Manager. Each query uses a new connection.
 func open(t *testing.T, secrets *awssmtest.Server) *repository.Orders {
 	t.Helper()
 	cache := secretcache.New(secrets.Source(), nil)
@@ -77,8 +77,8 @@ func open(t *testing.T, secrets *awssmtest.Server) *repository.Orders {
 	return orders
 }
 
-// setUp starts a database, which stands for your own test database, and a Secrets Manager with its
-// secret and a rotation function.
+// setUp starts a database and a Secrets Manager. The Secrets Manager has the database's secret and a
+// rotation function. In your test, use your own test database.
 func setUp(t *testing.T) (*mysqlserver.Server, *awssmtest.Server) {
 	t.Helper()
 	database, err := mysqlserver.Start(t.Context(), "app")

@@ -39,7 +39,7 @@ func (s *service) order(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusCreated)
 }
 
-// health is for people and alerts. It shows no value of the secret but the address.
+// health is for people and alerts. Of the secret's values, it shows only the address.
 func (s *service) health(w http.ResponseWriter, r *http.Request) {
 	healthy := s.ping(r.Context())
 	status, pool := s.connector.Status(), s.db.Stats()
@@ -60,11 +60,11 @@ func (s *service) health(w http.ResponseWriter, r *http.Request) {
 	if !healthy {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}
-	_ = json.NewEncoder(w).Encode(page) // fails if the client has gone
+	_ = json.NewEncoder(w).Encode(page) // an error means that the client is gone
 }
 
-// ready is for the load balancer. A check that restarts the service must not ask for it: a restart
-// does not mend the database.
+// ready is for the load balancer. Do not use it for a check that restarts the service, because a
+// restart does not repair the database.
 func (s *service) ready(w http.ResponseWriter, r *http.Request) {
 	if s.stopping.Load() || !s.ping(r.Context()) {
 		w.WriteHeader(http.StatusServiceUnavailable)

@@ -1,6 +1,6 @@
-// Command service is an HTTP service with a database that it opens by the name of a secret:
-// settings of the pool, pages for health and readiness, a structured log, and an end without a
-// failed request. Passwords may rotate meanwhile.
+// Command service is an HTTP service whose database is opened by the name of a secret. The password
+// may rotate while the service runs. The example shows settings of the pool, pages for health and
+// readiness, a structured log, and a shutdown without a failed request.
 //
 //	go run ./service -listen :8080 'prod/app/db?sslmode=verify-full&sslrootcert=rds.pem'
 //
@@ -30,7 +30,7 @@ func main() {
 	defer stop()
 	log := slog.New(slog.NewJSONHandler(os.Stderr, nil))
 	if err := run(ctx, os.Args[1:], log); err != nil {
-		log.Error("the service ends", "error", err)
+		log.Error("the service failed", "error", err)
 		os.Exit(1)
 	}
 }
@@ -39,7 +39,7 @@ func run(ctx context.Context, args []string, log *slog.Logger) error {
 	flags := flag.NewFlagSet("service", flag.ContinueOnError)
 	listen := flags.String("listen", "127.0.0.1:8080", "address")
 	lifetime := flags.Duration("lifetime", 15*time.Minute, "how long a connection is used")
-	drain := flags.Duration("drain", 5*time.Second, "how long the load balancer takes to notice that /ready says no")
+	drain := flags.Duration("drain", 5*time.Second, "how long the load balancer needs to notice that /ready fails")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -53,12 +53,12 @@ func run(ctx context.Context, args []string, log *slog.Logger) error {
 	}
 	db := sql.OpenDB(connector)
 	defer db.Close()
-	db.SetMaxOpenConns(20) // of all replicas together fewer than the server takes
-	db.SetMaxIdleConns(20) // with the default, 2, a busy service logs in all the time
+	db.SetMaxOpenConns(20) // all replicas together must stay below the server's limit
+	db.SetMaxIdleConns(20) // with the default, 2, a busy service opens new connections all the time
 	db.SetConnMaxIdleTime(5 * time.Minute)
-	// Open connections outlive a change of the password. A lifetime well below the time between
-	// rotations has a service notice within minutes, and not at its next restart, if a new
-	// password does not work.
+	// Open connections keep working after the password has changed. So keep the lifetime well below
+	// the time between rotations. Then, if a new password does not work, the service fails within
+	// minutes and not at its next restart.
 	db.SetConnMaxLifetime(*lifetime)
 
 	s := &service{db: db, connector: connector, log: log}
@@ -77,11 +77,11 @@ func run(ctx context.Context, args []string, log *slog.Logger) error {
 	}
 	log.Info("stopping")
 	s.stopping.Store(true)
-	time.Sleep(*drain) // requests still come
+	time.Sleep(*drain) // requests still arrive
 	end, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	if err := server.Shutdown(end); err != nil {
-		return fmt.Errorf("requests were cut off: %w", err)
+		return fmt.Errorf("some requests did not finish: %w", err)
 	}
 	log.Info("stopped")
 	return nil

@@ -1,6 +1,5 @@
-// Package mysqlserver runs a MySQL-compatible server in this process, for
-// examples that must run with nothing but Go. It checks passwords, and they can
-// be changed while it runs.
+// Package mysqlserver runs a MySQL-compatible server in this process, for examples that need nothing
+// but Go. The server checks passwords, which can change while it runs.
 package mysqlserver
 
 import (
@@ -33,7 +32,7 @@ type Server struct {
 	stop   func() error
 }
 
-// Start starts a server with an empty database of that name.
+// Start starts a server with an empty database of that name. The caller must call Close.
 func Start(ctx context.Context, database string) (*Server, error) {
 	logrus.SetOutput(io.Discard) // the server logs every connection
 	provider := memory.NewDBProvider(memory.NewDatabase(database))
@@ -41,7 +40,7 @@ func Start(ctx context.Context, database string) (*Server, error) {
 	users := engine.Analyzer.Catalog.MySQLDb
 	users.SetEnabled(true)
 	users.SetPersister(&mysql_db.NoopPersister{})
-	users.AddRootAccount() // without a password, from localhost only
+	users.AddRootAccount() // it has no password and logs in from localhost only
 
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -79,7 +78,7 @@ func Start(ctx context.Context, database string) (*Server, error) {
 	return srv, nil
 }
 
-// Close ends all connections and the server.
+// Close closes all connections and stops the server.
 func (s *Server) Close() error { return s.stop() }
 
 // Exec runs a statement as the administrator.
@@ -96,7 +95,7 @@ func (s *Server) CreateUser(ctx context.Context, user, password string) error {
 	return s.Exec(ctx, fmt.Sprintf("GRANT ALL ON *.* TO %s", quote(user)))
 }
 
-// SetPassword changes a user's password. Open connections go on.
+// SetPassword changes a user's password. Open connections stay open.
 func (s *Server) SetPassword(ctx context.Context, user, password string) error {
 	return s.Exec(ctx, fmt.Sprintf("ALTER USER %s IDENTIFIED BY %s", quote(user), quote(password)))
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/examples/internal/mysqlserver"
 )
 
-// TestConformance runs the suite of engines with nothing but Go.
+// TestConformance runs the conformance suite of engines. It needs nothing but Go.
 func TestConformance(t *testing.T) {
 	server, err := mysqlserver.Start(t.Context(), "app")
 	if err != nil {
@@ -23,7 +23,7 @@ func TestConformance(t *testing.T) {
 	drivertest.Run(t, drivertest.Server{
 		Engine: gosqldriver.Engine{}, Host: server.Host, Port: server.Port, Database: "app",
 		Query: "SELECT 1", ConnType: "*mysql.mysqlConn",
-		NoUnknownUser: true, // its answer is error 2012, which no real server sends
+		NoUnknownUser: true, // for an unknown user it sends error 2012, which no real server sends
 		SetPassword: func(t testing.TB, user, password string) {
 			t.Helper()
 			set := server.SetPassword
@@ -34,7 +34,7 @@ func TestConformance(t *testing.T) {
 				t.Fatal(err)
 			}
 		},
-		TLS: &drivertest.TLS{ // it has none
+		TLS: &drivertest.TLS{ // the server has no TLS
 			Verified: "tls=true", Unknown: "tls=true", Off: "tls=false",
 			URL: func(address, id string) string {
 				return "mysql://" + address + "/app?user=" + id + "&sslMode=VERIFY_IDENTITY"

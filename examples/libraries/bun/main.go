@@ -1,5 +1,5 @@
-// Command bun stores the orders that it reads, one a line, with github.com/uptrace/bun. It opens
-// the database by the name of a secret; passwords may rotate meanwhile.
+// Command bun reads orders, one per line, and stores them with github.com/uptrace/bun. It opens the
+// database by the name of a secret, and the password may rotate while the program runs.
 //
 //	echo tea | go run ./bun 'prod/app/db?sslmode=verify-full&sslrootcert=rds.pem'
 package main
@@ -66,7 +66,7 @@ type order struct {
 	Item string `bun:",notnull"`
 }
 
-// store stores an order and returns how many there are of its item.
+// store stores an order and returns how many orders there are of its item.
 func store(ctx context.Context, db *bun.DB, o order) (int, error) {
 	if _, err := db.NewInsert().Model(&o).Exec(ctx); err != nil {
 		return 0, err

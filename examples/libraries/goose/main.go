@@ -1,5 +1,5 @@
-// Command goose migrates a database with github.com/pressly/goose. It opens the database by the
-// name of a secret, at any moment of a rotation.
+// Command goose migrates a database with github.com/pressly/goose. It opens the database by the name
+// of a secret. That works at any moment of a rotation.
 //
 //	go run ./goose up 'prod/app/db?sslmode=verify-full&sslrootcert=rds.pem'
 package main
@@ -47,7 +47,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	// Replicas that start together migrate one after the other.
+	// With this lock, replicas that start at the same time migrate one after the other.
 	locker, err := lock.NewPostgresSessionLocker()
 	if err != nil {
 		return err

@@ -1,5 +1,5 @@
-// Command gorm stores the orders that it reads, one a line, with gorm.io/gorm. It opens the
-// database by the name of a secret; passwords may rotate meanwhile.
+// Command gorm reads orders, one per line, and stores them with gorm.io/gorm. It opens the
+// database by the name of a secret, and the password may rotate while the program runs.
 //
 //	echo tea | go run ./gorm 'prod/app/db?sslmode=verify-full&sslrootcert=rds.pem'
 package main
@@ -44,7 +44,7 @@ func run(ctx context.Context, args []string, in io.Reader, out io.Writer) error 
 	defer sqlDB.Close()
 	sqlDB.SetConnMaxLifetime(*lifetime)
 
-	// With Conn, GORM opens nothing itself. It needs no DSN then.
+	// With Conn, GORM uses this *sql.DB. It opens no connections itself and needs no DSN.
 	db, err := gorm.Open(gormpostgres.New(gormpostgres.Config{Conn: sqlDB}), nil)
 	if err != nil {
 		return err
@@ -72,7 +72,7 @@ type Order struct {
 
 func (Order) TableName() string { return "gorm_orders" }
 
-// store stores an order and returns how many there are of its item.
+// store stores an order and returns how many orders there are of its item.
 func store(db *gorm.DB, o Order) (n int64, err error) {
 	err = db.Transaction(func(tx *gorm.DB) error {
 		if err := tx.Create(&o).Error; err != nil {

@@ -1,5 +1,5 @@
-// Command migrate migrates a database with github.com/golang-migrate/migrate. It opens the
-// database by the name of a secret, at any moment of a rotation.
+// Command migrate migrates a database with github.com/golang-migrate/migrate. It opens the database
+// by the name of a secret. That works at any moment of a rotation.
 //
 //	go run ./migrate up 'prod/app/db?sslmode=verify-full&sslrootcert=rds.pem'
 package main
@@ -42,7 +42,7 @@ func run(args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	// The package is named pgx. It takes a *sql.DB, whichever driver opened it.
+	// In spite of its name, the package pgx accepts a *sql.DB of any driver.
 	database, err := pgx.WithInstance(db, &pgx.Config{})
 	if err != nil {
 		return err

@@ -1,7 +1,7 @@
-// Command otelsql stores the orders that it reads, one a line. github.com/XSAM/otelsql makes a
-// span of each query and each new connection; a Trace tells the latter's logins. It opens the
-// database by the name of a secret; passwords may rotate meanwhile. The spans go to the standard
-// error.
+// Command otelsql reads orders, one per line, and stores them. github.com/XSAM/otelsql makes a span
+// for each query and for each new connection. A Trace of sqlsecrets adds the logins to the span of
+// the connection. The program opens the database by the name of a secret, and the password may
+// rotate while it runs. The spans go to the standard error stream.
 //
 //	echo tea | go run ./otelsql 'prod/app/db?sslmode=verify-full&sslrootcert=rds.pem'
 package main
@@ -43,7 +43,7 @@ func run(ctx context.Context, args []string, in io.Reader, out, spans io.Writer)
 	if flags.NArg() != 1 {
 		return errors.New("usage: otelsql [flags] secretID[?parameters]")
 	}
-	exporter, err := stdouttrace.New(stdouttrace.WithWriter(spans)) // a service has otlptracegrpc here
+	exporter, err := stdouttrace.New(stdouttrace.WithWriter(spans)) // a service uses otlptracegrpc instead
 	if err != nil {
 		return err
 	}
@@ -72,8 +72,8 @@ func run(ctx context.Context, args []string, in io.Reader, out, spans io.Writer)
 	return lines.Err()
 }
 
-// events adds what a connector does to the span that otelsql has begun for its Connect call. They
-// hold ids of versions, and no value of the secret.
+// events adds logins and refreshes to the span that otelsql started for the Connect call. The
+// events have ids of versions, but no value of the secret.
 var events = &driver.Trace{
 	LoginDone: func(ctx context.Context, i driver.LoginInfo) {
 		trace.SpanFromContext(ctx).AddEvent("login", trace.WithAttributes(
@@ -88,7 +88,7 @@ var events = &driver.Trace{
 	},
 }
 
-// store stores an order and returns how many there are of its item.
+// store stores an order and returns how many orders there are of its item.
 func store(ctx context.Context, db *sql.DB, item string) (n int, err error) {
 	if _, err := db.ExecContext(ctx, "INSERT INTO otelsql_orders (item) VALUES ($1)", item); err != nil {
 		return 0, err

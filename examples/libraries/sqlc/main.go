@@ -1,6 +1,6 @@
-// Command sqlc stores the orders that it reads, one a line, with code that sqlc has generated from
-// orders/queries.sql. It opens the database by the name of a secret; passwords may rotate
-// meanwhile.
+// Command sqlc reads orders, one per line, and stores them with code that sqlc generated from
+// orders/queries.sql. It opens the database by the name of a secret, and the password may rotate
+// while the program runs.
 //
 //	echo tea | go run ./sqlc 'prod/app/db?sslmode=verify-full&sslrootcert=rds.pem'
 package main

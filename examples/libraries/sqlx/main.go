@@ -1,5 +1,5 @@
-// Command sqlx stores the orders that it reads, one a line, with github.com/jmoiron/sqlx. It opens
-// the database by the name of a secret; passwords may rotate meanwhile.
+// Command sqlx reads orders, one per line, and stores them with github.com/jmoiron/sqlx. It opens the
+// database by the name of a secret, and the password may rotate while the program runs.
 //
 //	echo tea | go run ./sqlx 'prod/app/db?sslmode=verify-full&sslrootcert=rds.pem'
 package main
@@ -19,8 +19,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/engines/postgres"
 )
 
-// sqlx chooses placeholders by the driver's name, and does not know ours. Without this line it
-// leaves ? as it is, which PostgreSQL does not take.
+// sqlx chooses the form of placeholders by the driver's name, and it does not know this name.
+// Without this line it sends ?, which PostgreSQL does not accept.
 func init() { sqlx.BindDriver(postgres.DriverName, sqlx.DOLLAR) }
 
 func main() {
@@ -64,7 +64,7 @@ type order struct {
 	Item string
 }
 
-// store stores an order and returns how many there are of its item.
+// store stores an order and returns how many orders there are of its item.
 func store(ctx context.Context, db *sqlx.DB, o order) (int, error) {
 	if _, err := db.NamedExecContext(ctx, "INSERT INTO sqlx_orders (item) VALUES (:item)", o); err != nil {
 		return 0, err

@@ -9,7 +9,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/engines/postgres"
 )
 
-// Without sqlx.BindDriver, sqlx leaves ? as it is.
+// Without sqlx.BindDriver, sqlx would not change ? to $1.
 func TestPlaceholdersAreThoseOfPostgreSQL(t *testing.T) {
 	opened, err := sql.Open(postgres.DriverName, "prod/app/db")
 	if err != nil {

@@ -10,9 +10,9 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/bench/internal/turns"
 )
 
-const busyText = `A Get of a cached secret by one goroutine, while a fetch is under way that does not end: of
-another secret, or of this one, which is past its TTL. AWS's client and otter without a renewal do not
-serve a secret that is past its TTL: their callers wait for the source.
+const busyText = `One goroutine gets a cached secret while a fetch hangs. The fetch is for another secret, or for this one,
+which is past its TTL. AWS's client, and otter without a renewal, do not serve a secret that is past its TTL:
+their callers wait for the source.
 `
 
 // The states of a cache in which it is asked for a secret.
@@ -128,8 +128,8 @@ func busySection(by map[string]turns.Result) *report.Section {
 	hit := by[ours+": "+idle].Low
 	for _, state := range []string{another, renewed} {
 		got := by[ours+": "+state].Low
-		s.Targets = append(s.Targets, report.Target{What: "hit " + state, Want: "as a hit: " + figure(hit) + ", and 5 % for noise", Got: figure(got),
-			Met: got <= 1.05*hit, Missed: fmt.Sprintf("%s, %s more; no lock is taken; what is left is the second check of the time, or noise", times(got/hit), figure(got-hit))})
+		s.Targets = append(s.Targets, report.Target{What: "hit " + state, Want: "as a hit, " + figure(hit) + ", plus 5 % for noise", Got: figure(got),
+			Met: got <= 1.05*hit, Missed: fmt.Sprintf("%s, %s more. No lock is taken. What is left is the second check of the time, or noise", times(got/hit), figure(got-hit))})
 	}
 	return s
 }

@@ -15,13 +15,13 @@ const hitText = `A Get of a secret that is cached and fresh. Each cache is calle
 
 | cache | what it promises |
 |---|---|
-| sqlsecrets | TTL by a clock; at most so many secrets, the least recently used goes first; one fetch for all callers; a secret past its TTL is served while one fetch renews it, and while the source fails; pauses after failures; an id, a name and an ARN of one secret are one; counts of hits |
-| copy-on-write map | TTL by one time.Now, and nothing else: it is copied at each write, has no limit and fetches nothing |
-| otter (same promises) | Get with a loader: TTL by a clock, a limit (by frequency and recency), one load for all callers, renewal beside the callers, counts. No pauses after failures; a secret is one for each id |
+| sqlsecrets | TTL by a clock. A limit on the number of secrets; the least recently used one is evicted first. One fetch for all callers. A secret past its TTL is served while one fetch renews it, and while the source fails. Pauses after failures. An id, a name and an ARN of one secret share an entry. Hits are counted |
+| copy-on-write map | TTL by one time.Now. The map is copied at each write, has no limit and fetches nothing |
+| otter (same promises) | Get with a loader: TTL by a clock, a limit (by frequency and recency), one load for all callers, renewal in the background, counts. No pauses after failures. Each id is a secret of its own |
 | otter (expiry only) | Get with a loader, TTL and limit. At the TTL all callers wait |
 | golang-lru expirable | TTL and limit. One lock, also for reads. Each caller that finds nothing fetches |
 | awscaching (sqlsecrets) | the cache of sqlsecrets behind the API of AWS's client |
-| AWS's caching client | TTL and limit, two calls for each secret, one lock for all secrets and one for each. At the TTL all callers wait |
+| AWS's caching client | TTL and limit, two calls for each secret, one lock for all secrets and one for each secret. At the TTL all callers wait |
 `
 
 // A way is how many goroutines call on how many cores.
@@ -99,7 +99,7 @@ func hitPeers(ids []string) ([]*peer, error) {
 }
 
 func hitTable(r *hitRun, peers []*peer) report.Table {
-	t := report.Table{Title: r.name(), Columns: []string{"cache", "low", "median", "allocs", "by sqlsecrets"}}
+	t := report.Table{Title: r.name(), Columns: []string{"cache", "low", "median", "allocs", "times sqlsecrets"}}
 	for _, p := range peers {
 		t.Rows = append(t.Rows, []string{p.name, figure(r.by[p.name].Low), figure(r.by[p.name].Median), allocs(r.by[p.name]), times(r.ratio(p.name, ours))})
 	}
@@ -125,9 +125,9 @@ func hitPlot(runs []hitRun, keys int, peers []*peer) report.Plot {
 
 func hitTargets(runs []hitRun) []report.Target {
 	targets := []report.Target{
-		ratioTarget(runs, "cache hit, beside a copy-on-write map with one time.Now", ours, cowName, 0.95),
-		ratioTarget(runs, "cache hit, beside otter with the same promises", ours, otterName, 1),
-		ratioTarget(runs, "cache hit, beside AWS's client", ours, awsName, 1/2.5),
+		ratioTarget(runs, "cache hit, compared with a copy-on-write map with one time.Now", ours, cowName, 0.95),
+		ratioTarget(runs, "cache hit, compared with otter with the same promises", ours, otterName, 1),
+		ratioTarget(runs, "cache hit, compared with AWS's client", ours, awsName, 1/2.5),
 	}
 	most := 0.0
 	for _, r := range runs {
@@ -173,8 +173,8 @@ func scalingTargets(runs []hitRun) (targets []report.Target) {
 		}
 		scaling := func(name string) float64 { return byCores[1].by[name].Low / byCores[2].by[name].Low }
 		got, want := scaling(ours), scaling(cowName)
-		targets = append(targets, report.Target{What: "cache hit: hits on two cores by hits on one, " + plural(keys, "key"),
-			Want: fmt.Sprintf("as the map: %s, less 5 %%", times(want)), Got: times(got),
+		targets = append(targets, report.Target{What: "cache hit: speedup by a second core, " + plural(keys, "key"),
+			Want: fmt.Sprintf("as with the map: %s, less 5 %%", times(want)), Got: times(got),
 			Met: got >= 0.95*want, Missed: fmt.Sprintf("%.1f %% less than the map", 100*(1-got/want))})
 	}
 	return targets

@@ -11,12 +11,12 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm/awssmtest"
 )
 
-const memoryText = `The heap that 10,000 cached secrets take, without their values, which are in memory before. All else
-counts: ids, names and ARNs, versions, the caches' tables. otter and golang-lru keep the same
-secretcache.Secret as this library. The map has no limit and is not kept in order.
+const memoryText = `The heap that each of 10,000 cached secrets takes, without its value, which was in memory before. Everything
+else counts: ids, names, ARNs, versions, the tables of the cache. otter and golang-lru keep the same
+secretcache.Secret as this library. The map has no limit and no order.
 
-AWS's client keeps what two calls of the SDK return. So it is measured with the SDK's real client on a
-Secrets Manager in process, with name, ARN and the value.
+AWS's client keeps what two calls of the SDK return. So it is measured with the SDK's real client and a
+Secrets Manager in the same process, with name, ARN and value.
 `
 
 func cacheMemory(_ context.Context, quick bool) (*report.Section, error) {
@@ -25,7 +25,7 @@ func cacheMemory(_ context.Context, quick bool) (*report.Section, error) {
 		n = 100
 	}
 	table := report.Table{Columns: []string{"cache", "with an id", "with id, name and ARN"}}
-	plot := report.Plot{Title: "Memory per secret beside its value", Unit: "bytes", Labels: table.Columns[1:]}
+	plot := report.Plot{Title: "Memory per secret without its value", Unit: "bytes", Labels: table.Columns[1:]}
 	s := &report.Section{Name: "cache-memory", Title: "Memory per secret", Text: memoryText}
 	for _, newPeer := range []newPeerFunc{newOurs, newOtter, newOtterExpiry, newLRU, newMapOf(n)} {
 		series, row := report.Series{}, []string{""}
@@ -81,7 +81,7 @@ func fetchedMemory(n int) (report.Table, error) {
 }
 
 func memoryTarget(what string, got, most float64) report.Target {
-	return report.Target{What: what, Want: fmt.Sprintf("at most %.0f bytes beside the value", most), Got: fmt.Sprintf("%.0f bytes", got),
+	return report.Target{What: what, Want: fmt.Sprintf("at most %.0f bytes without the value", most), Got: fmt.Sprintf("%.0f bytes", got),
 		Met: got <= most, Missed: over(got, most, fmt.Sprintf("%.0f bytes more", got-most))}
 }
 

@@ -16,14 +16,14 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm/awssmtest"
 )
 
-const refreshText = `With real clients of the SDK and a Secrets Manager in process (awssmtest), which counts the API calls.
+const refreshText = `The SDK's real clients call a Secrets Manager in the same process (awssmtest), which counts the API calls.
 
-* forced refresh: the secret has a new version, and the caller knows that the one that it has was rejected. It
+* forced refresh: the secret has a new version, and the caller knows that its own version was rejected. It
   calls Cache.Refresh, or RefreshNow and the getter. RefreshNow of AWS's client sleeps for 2.5 to 5 s.
 * miss: two secrets take turns in a cache that has room for one.
 
-"GetSecretValue alone" is the call of the SDK with no cache. It keeps its connection, and so do awscaching and
-AWS's client with it. sqlsecrets fetches by package awssm, which opens a connection for each call.
+"GetSecretValue alone" is the SDK's call without a cache. It keeps its connection, and so do awscaching and
+AWS's client. sqlsecrets fetches through package awssm, which opens a connection for each call.
 `
 
 const sdkName = "GetSecretValue alone"

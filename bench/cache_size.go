@@ -18,19 +18,19 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
-const sizeText = `What costs more in a cache with many secrets? The source answers at once, so these are the costs
-of the cache, and of making the secret, which is the column "source alone".
+const sizeText = `This section shows which operations cost more in a cache with many secrets. The source answers at once. So the
+figures are the cost of the cache and of making the secret. The column "source alone" is the second part.
 
 * miss: a Get of a new secret while there is room.
 * miss and eviction: a Get of a new secret when the cache is full.
-* failing miss: a Get of a secret that the source does not have. sqlsecrets remembers the pause of as many
-  ids as it may keep secrets, here of up to 100,000; the others remember nothing.
-* Invalidate: of a secret that is cached, any of them.
-* Invalidate and Get: the same, and the fetch. AWS's client cannot.
+* failing miss: a Get of a secret that the source does not have. sqlsecrets remembers the pauses of as many
+  ids as it may keep secrets, here of up to 100,000. The others remember nothing.
+* Invalidate: of any cached secret.
+* Invalidate and Get: the same, and the fetch. AWS's client has no such call.
 
-The sizes of one cache take turns, except in "miss", where caches are filled from nothing. The garbage
-collector runs between the comparisons only: its work is in proportion to what is allocated, and not a cost of
-one size. AWS's client is measured up to 100,000 secrets.
+The sizes of one cache take turns, except in "miss", where empty caches are filled. The garbage collector
+runs between the comparisons only, because its work depends on what is allocated, not on the size. AWS's client
+is measured with up to 100,000 secrets.
 `
 
 // The operations that may depend on the number of secrets.

@@ -39,7 +39,7 @@ func inTurns(what string, subjects []turns.Subject, o *turns.Options) []turns.Re
 
 // comparison lists results beside the first of them.
 func comparison(title string, results []turns.Result) report.Table {
-	t := report.Table{Title: title, Columns: []string{"", "median", "10th percentile", "90th percentile", "over the first", "allocations", "bytes"}}
+	t := report.Table{Title: title, Columns: []string{"", "median", "10th percentile", "90th percentile", "more than the first", "allocations", "bytes"}}
 	for i, r := range results {
 		over := ""
 		if i > 0 {
@@ -96,7 +96,7 @@ func notMeasurable(what string, vendor, vendorAgain, ours turns.Result) report.T
 		vendor = vendorAgain
 	}
 	over := ours.Median - vendor.Median
-	t := report.Target{What: what, Want: fmt.Sprintf("the vendor's %s, within %s", took(vendor.Median), took(allowed)),
+	t := report.Target{What: what, Want: fmt.Sprintf("as the vendor's driver, %s, plus at most %s", took(vendor.Median), took(allowed)),
 		Got: fmt.Sprintf("%s, %s", took(ours.Median), signed(over)), Met: over <= allowed}
 	if !t.Met {
 		t.Missed = fmt.Sprintf("It is %s (%.1f %%) slower; %s would be noise.", took(over), 100*over/vendor.Median, took(allowed))
@@ -105,8 +105,8 @@ func notMeasurable(what string, vendor, vendorAgain, ours turns.Result) report.T
 }
 
 // how explains notMeasurable to readers.
-const how = "The vendor's connector takes two turns in each round. Two medians count as equal if they differ by no more than " +
-	"the vendor's own two, by two standard errors, or by 1 %, whichever is most."
+const how = "The vendor's connector takes two turns in each round. Two medians count as equal if they differ by no more than the " +
+	"largest of three values: the difference of the vendor's own two medians, two standard errors, and 1 %."
 
 // bars plots results, in a unit of so many nanoseconds.
 func bars(title, unitName string, unit float64, results []turns.Result) report.Plot {

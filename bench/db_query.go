@@ -14,8 +14,8 @@ import (
 // queries measures SELECT 1 on open connections.
 func queries(ctx context.Context, quick bool) (*report.Section, error) {
 	s := &report.Section{Name: "query", Title: "Queries on real servers",
-		Text: "`SELECT 1` on an open connection: as a text, and as a prepared statement. `Connect` returns the vendor's own connection, " +
-			"so a query costs what the vendor's costs. otelsql and sqlmw wrap the connection. " + how}
+		Text: "`SELECT 1` on an open connection: as text, and as a prepared statement. `Connect` returns the vendor's own " +
+			"connection, so a query costs as much as with the vendor's driver. otelsql and sqlmw wrap the connection. " + how}
 	measure := func(label string, subjects []turns.Subject) {
 		results := inTurns(label, subjects, inSlices(quick))
 		s.Tables = append(s.Tables, comparison(label, results))

@@ -17,9 +17,10 @@ import (
 // recovery measures the first connection after a rotation.
 func recovery(ctx context.Context, quick bool) (*report.Section, error) {
 	s := &report.Section{Name: "recovery", Title: "Recovery from a rotation on real servers",
-		Text: "The first Connect call after a rotation, with the former version in the cache: a login that is rejected, the secret, and the " +
-			"next login. Beside it is the same by hand: the vendor's driver and AWS's caching client, whose `RefreshNow` sleeps for 2.5 to " +
-			"5 s before it calls. The Secrets Manager is a stand-in on this machine. Calls and logins are by the servers' own counts.",
+		Text: "The first Connect call after a rotation, while the cache has the former version: one rejected login, one fetch of the " +
+			"secret, and one more login. It is compared with the same by hand: the vendor's driver and AWS's caching client, whose " +
+			"`RefreshNow` sleeps for 2.5 to 5 s before it calls. The Secrets Manager is a stand-in on this machine. The servers " +
+			"count calls and logins.",
 		Absent: []string{noRefresh, noWrapper}}
 	var labels []string
 	var ours, byHand []float64

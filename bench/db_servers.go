@@ -31,7 +31,7 @@ import (
 // Peers that the module proxy does not serve.
 const (
 	noRefresh = "github.com/davepgreene/go-db-credential-refresh: the module proxy answers 403 for every version. " +
-		"By its source, `Connect` holds one mutex from its begin to its end, so Connect calls log in one after the other."
+		"In its source, `Connect` holds one mutex from its beginning to its end, so Connect calls log in one after the other."
 	noWrapper = "github.com/aws/aws-advanced-go-wrapper (awssql, pgx-driver, mysql-driver, aws-secrets-manager): " +
 		"the module proxy answers 403 for every version."
 )

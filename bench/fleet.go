@@ -93,10 +93,11 @@ func showRun(r *fleet.Result) {
 
 // fleetSection sums up the largest run of each scenario.
 func fleetSection(all [][]*fleet.Result) *report.Section {
-	table := report.Table{Columns: []string{"scenario", "share of the quota, busiest second", "last instance healthy after", "calls of one instance, most"}}
+	table := report.Table{Columns: []string{"scenario", "share of the quota in the busiest second", "last instance healthy after", "most calls of one instance"}}
 	s := &report.Section{Name: "fleet", Title: "A fleet of 100,000, simulated",
-		Text: "The real cache and connector with a modelled Secrets Manager and a modelled database: [the report](benchmarks/fleet.md)\n" +
-			"has the model, the plots and what follows from them. These are the largest runs, scaled to 100,000 instances."}
+		Text: "The cache and the connector are real. Secrets Manager and the database are models. [The report](benchmarks/fleet.md) " +
+			"has the models, the plots and the conclusions. The figures here are those of the largest runs, scaled to 100,000 " +
+			"instances."}
 	for _, runs := range all {
 		r := runs[len(runs)-1]
 		share, recovery := fmt.Sprintf("%.1f %%", 100*r.Share()), fmt.Sprintf("%.1f s", r.Recovery.Seconds())

@@ -31,9 +31,10 @@ var linked = []struct{ name, vendor, ours, source string }{
 // programSizes measures programs that open a database, as one builds them for production.
 func programSizes(ctx context.Context, quick bool) (*report.Section, error) {
 	s := &report.Section{Name: "size", Title: "Size of a program",
-		Text: "A program opens a database and prints one row, built with `-trimpath -ldflags \"-s -w\"`. *By hand* it reads the secret with the " +
-			"AWS SDK and opens the vendor's driver. With the library it has all sources; with the agent or files alone, and without `engines/<db>`, " +
-			"it links no AWS SDK. Redshift and Db2 have no engine without `engines/<db>`. The vendor's driver for Db2 needs cgo and is in none."}
+		Text: "A program opens a database and prints one row. It is built with `-trimpath -ldflags \"-s -w\"`. *By hand* it reads the " +
+			"secret with the AWS SDK and opens the vendor's driver. With the library it has all sources. With the agent or files " +
+			"alone, and without `engines/<db>`, it links no AWS SDK. Redshift and Db2 have no engine without `engines/<db>`. The " +
+			"vendor's driver for Db2 needs cgo, so no program has it."}
 	engines := linked
 	if quick {
 		engines = engines[:1]
@@ -44,10 +45,10 @@ func programSizes(ctx context.Context, quick bool) (*report.Section, error) {
 	}
 	defer os.RemoveAll(dir)
 	b := builder{dir: dir}
-	t := report.Table{Columns: []string{"engine", "vendor's driver", "by hand", "sqlsecrets", "over by hand", "agent alone", "files alone"}}
+	t := report.Table{Columns: []string{"engine", "vendor's driver", "by hand", "sqlsecrets", "more than by hand", "agent alone", "files alone"}}
 	p := report.Plot{Title: "Size of a program", Unit: "MB"}
 	for _, name := range t.Columns[1:] {
-		if name != "over by hand" {
+		if name != "more than by hand" {
 			p.Series = append(p.Series, report.Series{Name: name})
 		}
 	}

@@ -148,7 +148,7 @@ func (s *Scenario) target() string {
 		parts = append(parts, fmt.Sprintf("at most %d calls for each instance", s.Calls))
 	}
 	if len(parts) == 0 {
-		return "none; it is reported"
+		return "none. The figures are only reported"
 	}
 	return strings.Join(parts, ", ")
 }

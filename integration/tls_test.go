@@ -16,7 +16,7 @@ func TestTLSIfAvailable(t *testing.T) {
 		e.need(t, tlsIfAvailable)
 		for _, c := range []struct {
 			name   string
-			server bool // takes TLS
+			server bool // has TLS
 			params string
 			want   bool
 		}{
@@ -37,8 +37,8 @@ func TestTLSIfAvailable(t *testing.T) {
 	})
 }
 
-// TestTLSAskedFor: verification fails where the server has no TLS, without a login.
-// Wrong names and unknown authorities are in the conformance suite.
+// TestTLSAskedFor: if the server has no TLS, verification fails without a login. Wrong names and
+// unknown authorities are in the conformance suite.
 func TestTLSAskedFor(t *testing.T) {
 	forEach(t, func(t *testing.T, e *engine) {
 		e.need(t, tlsServer)

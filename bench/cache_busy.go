@@ -15,14 +15,14 @@ which is past its TTL. AWS's client, and otter without a renewal, do not serve a
 their callers wait for the source.
 `
 
-// The states of a cache in which it is asked for a secret.
+// The states of a cache when a secret is read.
 const (
 	idle    = "a hit"
 	another = "while another secret is fetched"
 	renewed = "while this one is renewed"
 )
 
-// newPeerFunc makes a cache for so many secrets.
+// A newPeerFunc makes a cache for size secrets.
 type newPeerFunc func(b *backend, size int, ttl time.Duration) *peer
 
 // A busyCache is a cache that has the secret "app", in one of the states.
@@ -30,11 +30,11 @@ type busyCache struct {
 	*peer
 	state   string
 	backend backend
-	release chan struct{} // closed, it ends the fetch that is under way
+	release chan struct{} // closing it ends the fetch that is under way
 }
 
-// newBusy returns a cache in a state. A secret that is renewed is past ttl then, and younger than
-// twice that: its callers need not wait.
+// newBusy returns a cache in a state. In the state renewed the secret is older than ttl and younger
+// than twice ttl, so its callers need not wait.
 func newBusy(newPeer newPeerFunc, state string, ttl time.Duration) (*busyCache, error) {
 	c := &busyCache{state: state, release: make(chan struct{})}
 	limit := 2 * ttl

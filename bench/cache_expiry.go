@@ -17,7 +17,7 @@ DescribeSecret, and then GetSecretValue if there is another version; here there 
 do not randomize the TTL, so in a fleet that started together all processes fetch together.
 `
 
-// An expiry is what the callers of one cache saw.
+// An expiry is the result of one cache.
 type expiry struct {
 	name    string
 	waited  int // callers
@@ -51,8 +51,9 @@ func cacheExpiry(_ context.Context, quick bool) (*report.Section, error) {
 	return s, nil
 }
 
-// expire lets a secret expire while it is in use. The callers go on for two calls of the source
-// after the TTL. A cache that draws the TTL from half of it on may renew the secret twice.
+// expire lets a secret expire while it is in use. The callers go on after the TTL for the time of
+// two calls of the source. A cache that draws the real age from half the TTL to the whole TTL may
+// renew the secret twice.
 func expire(newPeer newPeerFunc, ttl, slow time.Duration) (*expiry, error) {
 	b := &backend{}
 	p := newPeer(b, 64, ttl)

@@ -24,7 +24,7 @@ const hitText = `A Get of a secret that is cached and fresh. Each cache is calle
 | AWS's caching client | TTL and limit, two calls for each secret, one lock for all secrets and one for each secret. At the TTL all callers wait |
 `
 
-// A way is how many goroutines call on how many cores.
+// A way is a number of goroutines and cores.
 type way struct {
 	name              string
 	cores, goroutines int
@@ -46,14 +46,14 @@ type hitRun struct {
 
 func (r *hitRun) name() string { return fmt.Sprintf("%s, %s", plural(r.keys, "key"), r.way.name) }
 
-// ratio returns how long one cache takes, by the other.
+// ratio returns the time of cache a divided by the time of cache b.
 func (r *hitRun) ratio(a, b string) float64 { return r.by[a].Low / r.by[b].Low }
 
 func cacheHit(_ context.Context, quick bool) (*report.Section, error) {
 	s := &report.Section{Name: "cache-hit", Title: "Cache hit", Text: hitText}
 	var runs []hitRun
 	for _, keys := range []int{1, 1000} {
-		ids := names(keys) // the caches have these very strings, as with a connector's id
+		ids := names(keys) // the caches get the same strings again, as with a connector's id
 		peers, err := hitPeers(ids)
 		if err != nil {
 			return nil, err
@@ -138,8 +138,7 @@ func hitTargets(runs []hitRun) []report.Target {
 	return append(targets, scalingTargets(runs)...)
 }
 
-// ratioTarget asks that one cache takes at most so many times what another one takes, in all
-// runs.
+// ratioTarget says that cache a may take at most so many times as long as cache b, in all runs.
 func ratioTarget(runs []hitRun, what, a, b string, most float64) report.Target {
 	worst, best := runs[0], runs[0]
 	var misses []string
@@ -159,7 +158,7 @@ func ratioTarget(runs []hitRun, what, a, b string, most float64) report.Target {
 		Met: len(misses) == 0, Missed: fmt.Sprintf("in %d of %d comparisons, by up to %.1f %%: %s", len(misses), len(runs), 100*(worst.ratio(a, b)/most-1), list(misses))}
 }
 
-// scalingTargets ask that two cores do as many times the hits of one as they do with the map.
+// scalingTargets say that the library's speedup by a second core has to be that of the map.
 func scalingTargets(runs []hitRun) (targets []report.Target) {
 	for _, keys := range []int{1, 1000} {
 		byCores := map[int]hitRun{}

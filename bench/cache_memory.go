@@ -63,10 +63,10 @@ func fetchedMemory(n int) (report.Table, error) {
 			sm.Put(id, newValue(id))
 		}
 		c := newCaller(sm, n)
-		if _, err := c.get(inTurn[0]); err != nil { // what the client takes is not the secrets'
+		if _, err := c.get(inTurn[0]); err != nil { // the client's own memory does not count
 			return table, err
 		}
-		sm.ResetCalls() // so that the server's record of requests does not count
+		sm.ResetCalls() // the server's record of requests does not count
 		before := heap()
 		for _, id := range names(n) {
 			if _, err := c.get(id); err != nil {
@@ -96,8 +96,8 @@ func newMapOf(n int) newPeerFunc {
 	}
 }
 
-// memory returns how many bytes of the heap each of n secrets takes, without its value: the
-// median of several fills, because what was garbage before may be freed meanwhile.
+// memory returns how many bytes of the heap each of n secrets takes, without its value. It is the
+// median of several fills, because earlier garbage may be freed in the meantime.
 func memory(newPeer newPeerFunc, n int, bare bool) (name string, bytes float64, err error) {
 	values := make(map[string]string, n)
 	for _, id := range names(n) {
@@ -121,7 +121,7 @@ func memory(newPeer newPeerFunc, n int, bare bool) (name string, bytes float64, 
 	return name, turns.Of(name, fills).Median, nil
 }
 
-// heap returns the bytes of the heap that are in use, when collecting frees no more.
+// heap returns the bytes of the heap in use after garbage collections free no more.
 func heap() int64 {
 	for last := int64(-1); ; {
 		var m runtime.MemStats

@@ -32,9 +32,9 @@ const sdkName = "GetSecretValue alone"
 type caller struct {
 	name   string
 	server *awssmtest.Server
-	// get returns a secret's value. refresh returns its newest one, which is not cached.
+	// get returns a secret's value. refresh returns its newest value, which is not cached.
 	get, refresh func(id string) (string, error)
-	ops          int // since the calls are counted
+	ops          int // operations since the calls are counted
 }
 
 // newCaller makes a cache for so many secrets.
@@ -46,7 +46,7 @@ var inTurn = []string{"prod/app/db", "prod/other/db"}
 // ourCaller is the cache of this library.
 func ourCaller(sm *awssmtest.Server, size int) *caller {
 	c := secretcache.New(sm.Source(), &secretcache.Options{MaxSize: size})
-	var last *secretcache.Secret // what the caller has, and was rejected
+	var last *secretcache.Secret // the version that the caller has, which was rejected
 	keep := func(s *secretcache.Secret, err error) (string, error) {
 		if err != nil {
 			return "", err
@@ -97,7 +97,7 @@ func sdkCaller(sm *awssmtest.Server, _ int) *caller {
 	return &caller{name: sdkName, server: sm, get: get, refresh: get}
 }
 
-// subject returns an operation that refreshes a secret, or else misses one.
+// subject returns an operation that refreshes a secret, or one that misses.
 func (c *caller) subject(refresh bool) turns.Subject {
 	version := 0
 	value := func(id string) string { return fmt.Sprintf(`{"username":"app","password":"%s %d"}`, id, version) }
@@ -191,7 +191,7 @@ func (t *apiTableOf) add(callers []*caller, by map[string]turns.Result) {
 	}
 }
 
-// refreshTarget asks for one call, and no sleep: less than 5 ms more than the call takes.
+// refreshTarget asks for one call and no sleep: less than 5 ms more than the call itself.
 func refreshTarget(us turns.Result, calls float64, alone turns.Result) report.Target {
 	const most = 5 * time.Millisecond
 	return report.Target{What: "forced refresh", Want: "1 API call, no sleep", Got: fmt.Sprintf("%.2f calls, %s; the call alone takes %s", calls, figure(us.Low), figure(alone.Low)),

@@ -60,7 +60,7 @@ func sizeTable(op string, sizes []int, by map[string]map[string]turns.Result) re
 	return t
 }
 
-// sizeTarget asks that the largest cache takes at most three times what the smallest one takes.
+// sizeTarget says that the largest cache may take at most three times as long as the smallest one.
 func sizeTarget(op string, sizes []int, by map[string]turns.Result) report.Target {
 	small, large := sizes[0], sizes[len(sizes)-1]
 	a, b := by[sizeName(op, small)].Low, by[sizeName(op, large)].Low

@@ -16,7 +16,7 @@ has at most 32 fetches under way (Options.MaxFetches), so that a starting progra
 With more slow secrets than that, a fast one waits for its turn. The others have no such limit.
 `
 
-// A meeting is what a fast secret took beside slow ones.
+// A meeting has the times of a fast secret beside slow ones.
 type meeting struct {
 	first time.Duration // its first Get
 	hits  time.Duration // the longest of 1,000 hits after that

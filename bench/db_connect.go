@@ -23,7 +23,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
-// What Connect may cost over the engine's own login.
+// The limits of what Connect may cost in addition to the engine's own login.
 const (
 	mostConnectTime   = 1000 // ns
 	mostConnectAllocs = 6
@@ -102,7 +102,7 @@ func modelledSubjects(ctx context.Context, m *model, cache *secretcache.Cache, f
 	return subjects, nil
 }
 
-// preparations are subjects that make a configuration for an endpoint, by vendor.
+// preparations are subjects that make a configuration for an endpoint, for each vendor.
 func preparations(failed *firstError) [][]turns.Subject {
 	repeat := func(name string, op func() error) turns.Subject {
 		return turns.Subject{Name: name, Op: func(n int) {
@@ -149,7 +149,7 @@ func connectTarget(direct, ours turns.Result) report.Target {
 	return t
 }
 
-// firstError keeps the first error of operations that are measured.
+// A firstError keeps the first error of measured operations.
 type firstError struct {
 	once sync.Once
 	err  error
@@ -227,7 +227,7 @@ type namedPool struct {
 	*sql.DB
 }
 
-// pools are the vendor's, twice, the library's, and those that wrap the vendor's connections.
+// pools are two of the vendor, those of the library, and those that wrap the vendor's connections.
 func pools(tb testing.TB, d *database) []namedPool {
 	all := []namedPool{
 		{d.vendors, sql.OpenDB(d.vendorConnector(tb))},
@@ -246,7 +246,7 @@ func pools(tb testing.TB, d *database) []namedPool {
 	return all
 }
 
-// sqlmwConnector wraps a connector by sqlmw, which wraps drivers.
+// sqlmwConnector wraps a connector with sqlmw, which wraps drivers only.
 func sqlmwConnector(c sqldriver.Connector) sqldriver.Connector {
 	return openDriver{sqlmw.Driver(driverOf{c}, sqlmw.NullInterceptor{})}
 }

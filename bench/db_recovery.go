@@ -47,10 +47,10 @@ type rotated struct {
 	name    string
 	d       *database
 	connect func() error
-	before  int // API calls by then
+	before  int // API calls before the first rotation
 }
 
-// newRecovery connects once, which fills the cache.
+// newRecovery opens one connection, which fills the cache.
 func newRecovery(tb testing.TB, p *product, name string, with func(testing.TB, *database) func() error) *rotated {
 	d := newDatabase(tb, p)
 	r := &rotated{tb: tb, name: name, d: d, connect: with(tb, d)}
@@ -61,7 +61,7 @@ func newRecovery(tb testing.TB, p *product, name string, with func(testing.TB, *
 	return r
 }
 
-// A recovered is what connections after a rotation took, each on the average but the times.
+// A recovered is the result of connections after a rotation. All values except the times are means.
 type recovered struct {
 	turns.Result
 	calls, rejected, accepted float64
@@ -84,7 +84,7 @@ func (r recovered) row() []string {
 		fmt.Sprintf("%.2g", r.calls), fmt.Sprintf("%.2g", r.rejected), fmt.Sprintf("%.2g", r.accepted)}
 }
 
-// target is the one of a forced refresh: any sleep of a library would be longer.
+// target is the target of a forced refresh: a library that sleeps takes longer.
 func (r recovered) target(p *product) report.Target {
 	const noSleep = 500 * time.Millisecond
 	t := report.Target{What: "forced refresh after a rotation, " + p.name, Want: "1 API call, no sleep",
@@ -100,7 +100,7 @@ func connectOurs(tb testing.TB, d *database) func() error {
 	return func() error { return connectOnce(tb.Context(), c) }
 }
 
-// connectByHand logs in with what AWS's caching client has, and once more after its RefreshNow.
+// connectByHand logs in with the value of AWS's caching client, and once more after its RefreshNow.
 func connectByHand(tb testing.TB, d *database) func() error {
 	cache, err := awscache.New(func(c *awscache.Cache) { c.Client = secretsmanager.NewFromConfig(d.sm.Config()) })
 	if err != nil {

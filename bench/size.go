@@ -13,11 +13,11 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/bench/internal/report"
 )
 
-// mostGrowth is how much larger a program may be, in percent, than the same one on the
-// vendor's driver and the AWS SDK.
+// mostGrowth is the limit in percent: a program may be this much larger than the same program with
+// the vendor's driver and the AWS SDK.
 const mostGrowth = 13
 
-// linked says which build tags of bench/programs link an engine's drivers.
+// linked has the build tags of bench/programs that link the drivers of an engine.
 var linked = []struct{ name, vendor, ours, source string }{
 	{"postgres", "pgx", "postgres", "pgxv5"},
 	{"mysql", "gomysql", "mysql", "gosqldriver"},
@@ -28,7 +28,7 @@ var linked = []struct{ name, vendor, ours, source string }{
 	{"db2, without IBM's driver", "", "db2", ""},
 }
 
-// programSizes measures programs that open a database, as one builds them for production.
+// programSizes measures programs that open a database, built as for production.
 func programSizes(ctx context.Context, quick bool) (*report.Section, error) {
 	s := &report.Section{Name: "size", Title: "Size of a program",
 		Text: "A program opens a database and prints one row. It is built with `-trimpath -ldflags \"-s -w\"`. *By hand* it reads the " +
@@ -86,10 +86,10 @@ func megabytes(mb float64) string {
 	return fmt.Sprintf("%.1f MB", mb)
 }
 
-// A builder builds the programs of bench/programs, once each.
+// A builder builds each of the programs of bench/programs once.
 type builder struct {
 	dir string
-	err error // the first; nothing is built after it
+	err error // the first error; nothing is built after it
 }
 
 // build returns the path of a program with these build tags.

@@ -99,7 +99,7 @@ func (p *process) medianCPU() time.Duration {
 // secretFile puts the secret into a directory of files, and returns the directory.
 func (d *database) secretFile(tb testing.TB) string {
 	dir := tb.TempDir()
-	name := strings.ReplaceAll(d.id, "/", "_") // as package file reads it
+	name := strings.ReplaceAll(d.id, "/", "_") // the name that package file looks for
 	if err := os.WriteFile(filepath.Join(dir, name), []byte(d.secret(d.password)), 0o600); err != nil {
 		tb.Fatal(err)
 	}

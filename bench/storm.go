@@ -15,27 +15,27 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/bench/internal/report"
 )
 
-// The modelled server's times.
+// The times of the modeled server.
 const (
 	stormLogin = 10 * time.Millisecond
 	stormCall  = 20 * time.Millisecond
 
-	// stormTrust is how long after its last acceptance a version's logins are not held back.
-	// After it, at most three are in flight until one is accepted.
+	// stormTrust is the time after the last acceptance of a version in which its logins are not
+	// held back. After it, at most three are in flight until one is accepted.
 	stormTrust = time.Second
 
-	stormTarget = 10_000 // Connect calls that the target is about
+	stormTarget = 10_000 // the number of Connect calls of the target
 )
 
-// A stormer is what makes the Connect calls of a storm.
+// A stormer makes the Connect calls of a storm.
 type stormer struct {
 	name string
 	// prepare fills the cache with the version that the model accepts, and returns one
 	// Connect call.
 	prepare func(ctx context.Context, m *model) (connect func(context.Context) error, err error)
 	quiet   bool // the version was accepted a while ago
-	storms  int  // of each number of calls
-	racy    bool // it has a data race, so it makes only one call where the race detector may look
+	storms  int  // storms for each number of calls
+	racy    bool // it has a data race, so it makes only one call if the race detector may be on
 }
 
 var (
@@ -45,7 +45,7 @@ var (
 	byHand   = &stormer{name: "AWS's caching client by hand", prepare: stormByHand, storms: 1, racy: true}
 )
 
-// rotationStorm measures Connect calls that all begin just after a rotation.
+// rotationStorm measures Connect calls that all begin immediately after a rotation.
 func rotationStorm(ctx context.Context, quick bool) (*report.Section, error) {
 	s := &report.Section{Name: "storm", Title: "A storm of Connect calls at a rotation", Absent: []string{noRefresh}, Text: fmt.Sprintf(
 		"Connect calls begin together, immediately after the password was changed. The cache has the former version. The "+
@@ -122,18 +122,18 @@ func virtualTarget(r stormed) report.Target {
 	return t
 }
 
-// stormed is what a storm came to.
+// stormed is the result of a storm.
 type stormed struct {
 	n                     int           // Connect calls
 	took                  time.Duration // from the first rejected login until all were connected
-	whole                 time.Duration // from the begin
+	whole                 time.Duration // from the beginning
 	goroutines            int           // at most, beside the callers'
 	memory                int64         // at most, beside the callers' stacks as they begin
 	calls, sent, rejected int64
 }
 
-// measure makes storms of n calls. Of several it returns the one whose time is the median, with
-// the most goroutines and memory of all.
+// measure makes storms of n calls. It returns the storm with the median time, with the maximum of
+// goroutines and memory of all storms.
 func (by *stormer) measure(ctx context.Context, n int, quick bool) (stormed, error) {
 	storms := by.storms
 	if quick {
@@ -218,7 +218,7 @@ func stormPlot(title, unit string, all []*stormer, sizes []int, measured map[*st
 	return p
 }
 
-// stormTargets are about the storm of stormTarget calls, or of the most there are.
+// stormTargets are for the storm of stormTarget calls, or for the largest storm.
 func stormTargets(name string, ours, waits []stormed) []report.Target {
 	i := slices.IndexFunc(ours, func(r stormed) bool { return r.n == stormTarget })
 	if i < 0 {

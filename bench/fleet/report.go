@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// Write writes the report into a directory: fleet.md, and a plot for each scenario. results
-// has the runs of one scenario in each row, from the smallest fleet to the largest.
+// Write writes the report into a directory: fleet.md, and a plot for each scenario. Each row of
+// results has the runs of one scenario, from the smallest fleet to the largest.
 func Write(dir string, results [][]*Result) error {
 	plots := filepath.Join(dir, "fleet")
 	if err := os.MkdirAll(plots, 0o755); err != nil {
@@ -136,7 +136,7 @@ func writeScaling(w io.Writer, results [][]*Result) {
 		"10 logins per second.\n")
 }
 
-// longest returns the runs of the scenario that has most of them.
+// longest returns the runs of the scenario that has the most runs.
 func longest(results [][]*Result) []*Result {
 	return slices.MaxFunc(results, func(a, b []*Result) int { return len(a) - len(b) })
 }
@@ -160,7 +160,7 @@ func writeScenario(w io.Writer, runs []*Result) {
 	}
 }
 
-// anchor returns what a heading is linked by.
+// anchor returns the anchor of a heading.
 func anchor(title string) string {
 	return strings.NewReplacer(" ", "-", ",", "").Replace(strings.ToLower(title))
 }

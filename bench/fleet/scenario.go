@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// A Scenario is something that happens to a fleet, and what is asked of the library then.
+// A Scenario is an event that a fleet meets, with the targets for the library.
 type Scenario struct {
 	Name  string // of the plot's file
 	Title string
@@ -15,14 +15,14 @@ type Scenario struct {
 	fallbacks   []string // nil = the default, AWSPENDING
 	bothRegions bool
 	prefetch    []string // ids that each instance fetches with Cache.Prefetch when it starts
-	most        int      // instances that it is run with, because it takes long; 0 = any
+	most        int      // limit of the number of instances, because the scenario takes long; 0 = no limit
 	run         func(*Fleet)
 
-	// Targets; zero is none.
+	// Targets. Zero means none.
 	Share    float64       // of the quota, in any second
 	Recovery time.Duration // until the last instance is healthy
 	Calls    int           // of one instance
-	Why      string        // we accept that a target is missed, as a sentence; empty: we do not
+	Why      string        // why we accept that a target is missed, as a sentence; empty: we do not accept it
 }
 
 const (
@@ -237,7 +237,7 @@ var Scenarios = []*Scenario{
 	},
 }
 
-// tenSecrets returns the ids of the pool's secret and of nine others.
+// tenSecrets returns the ids of the pool's secret and of nine other secrets.
 func tenSecrets() []string {
 	ids := []string{secretName}
 	for n := range 9 {
@@ -246,7 +246,7 @@ func tenSecrets() []string {
 	return ids
 }
 
-// Sizes returns those of the numbers of instances that the scenario is run with.
+// Sizes returns the numbers of instances of counts with which the scenario is run.
 func (s *Scenario) Sizes(counts []int) []int {
 	return slices.DeleteFunc(slices.Clone(counts), func(n int) bool { return s.most > 0 && n > s.most })
 }

@@ -15,10 +15,10 @@ func Write(dir string, machine Machine, sections []*Section) error {
 	if err := os.MkdirAll(plots, 0o755); err != nil {
 		return err
 	}
-	colours := paletteOf(sections)
+	colors := paletteOf(sections)
 	for _, s := range sections {
 		for n := range s.Plots {
-			if err := os.WriteFile(filepath.Join(plots, plotFile(s, n)), []byte(s.Plots[n].svg(colours)), 0o644); err != nil {
+			if err := os.WriteFile(filepath.Join(plots, plotFile(s, n)), []byte(s.Plots[n].svg(colors)), 0o644); err != nil {
 				return err
 			}
 		}
@@ -97,7 +97,7 @@ func (t *Target) verdict() string {
 func writeAbsent(w io.Writer, sections []*Section) {
 	var all []string
 	for _, s := range sections {
-		for _, absent := range s.Absent { // sections may lack the same
+		for _, absent := range s.Absent { // several sections may lack the same peer
 			if !slices.Contains(all, absent) {
 				all = append(all, absent)
 			}
@@ -122,7 +122,7 @@ func (s *Section) write(w io.Writer, plots bool) {
 	}
 }
 
-// write writes the table. Its figures are right-aligned unless it is of words.
+// write writes the table. Figures are right-aligned, and words are not.
 func (t *Table) write(w io.Writer, words bool) {
 	align := "--:|"
 	if words {

@@ -191,9 +191,9 @@ func TestPgBouncerRotation(t *testing.T) {
 	}
 }
 
-// refused makes a login that PgBouncer turns away for another reason than the credentials. There is
+// turnedAway makes a login that PgBouncer turns away for another reason than the credentials. There is
 // one login, and the secret is not read a second time.
-func refused(t *testing.T, v *env, id, params, want string) {
+func turnedAway(t *testing.T, v *env, id, params, want string) {
 	t.Helper()
 	var logins loginLog
 	dsn := id
@@ -243,35 +243,35 @@ func TestPgBouncerErrorsThatAreNoRejection(t *testing.T) {
 		t.Run("paused", func(t *testing.T) { // before PgBouncer has seen a greeting of the server
 			b.Console("PAUSE")
 			defer b.Console("RESUME")
-			refused(t, v, v.id, "", "query_wait_timeout")
+			turnedAway(t, v, v.id, "", "query_wait_timeout")
 		})
 		t.Run("server down", func(t *testing.T) {
-			refused(t, v, onDatabase(v, "down"), "", "query_wait_timeout")
+			turnedAway(t, v, onDatabase(v, "down"), "", "query_wait_timeout")
 		})
 		t.Run("no such database", func(t *testing.T) {
-			refused(t, v, onDatabase(v, "nowhere"), "", "no such database: nowhere")
+			turnedAway(t, v, onDatabase(v, "nowhere"), "", "no such database: nowhere")
 		})
 		t.Run("disabled", func(t *testing.T) {
 			b.Console("DISABLE " + v.Database)
 			defer b.Console("ENABLE " + v.Database)
-			refused(t, v, v.id, "", `database "`+v.Database+`" is disabled`)
+			turnedAway(t, v, v.id, "", `database "`+v.Database+`" is disabled`)
 		})
 		t.Run("startup parameter", func(t *testing.T) {
-			refused(t, v, v.id, "search_path=public", "unsupported startup parameter: search_path")
+			turnedAway(t, v, v.id, "search_path=public", "unsupported startup parameter: search_path")
 		})
 		t.Run("too many clients", func(t *testing.T) {
 			db := v.open(t, "", nil)
 			mustPing(t, db) // the connection stays in the pool
 			b.Console("SET max_client_conn = 1")
 			defer b.Console("SET max_client_conn = 100")
-			refused(t, v, v.id, "", "no more connections allowed (max_client_conn)")
+			turnedAway(t, v, v.id, "", "no more connections allowed (max_client_conn)")
 		})
 		t.Run("a hash that is no use for SCRAM", func(t *testing.T) {
 			// With this entry PgBouncer can check a client's password, but cannot log in.
 			hash := fmt.Sprintf("md5%x", md5.Sum([]byte(v.password+v.user)))
 			b.SetUsers(map[string]string{v.user: hash})
 			b.Console("RECONNECT")
-			refused(t, v, v.id, "", "server login failed: wrong password type")
+			turnedAway(t, v, v.id, "", "server login failed: wrong password type")
 		})
 	})
 
@@ -283,14 +283,14 @@ func TestPgBouncerErrorsThatAreNoRejection(t *testing.T) {
 		}, nil)
 		t.Run("server down", func(t *testing.T) {
 			id := onDatabase(v, "down")
-			refused(t, v, id, "", "query_wait_timeout")
-			refused(t, v, id, "", "server login has been failing")
+			turnedAway(t, v, id, "", "query_wait_timeout")
+			turnedAway(t, v, id, "", "server login has been failing")
 		})
 		t.Run("auth_query fails", func(t *testing.T) {
 			if _, err := v.Admin().ExecContext(t.Context(), "REVOKE SELECT ON pg_shadow FROM "+b.AuthUser); err != nil {
 				t.Fatal(err)
 			}
-			refused(t, v, v.id, "", "bouncer config error")
+			turnedAway(t, v, v.id, "", "bouncer config error")
 		})
 		// PgBouncer does not say whether users or databases exist. So this looks like a wrong
 		// password, and counts as rejected.

@@ -98,7 +98,7 @@ func TestPostgresEncryptsIfTheSecretSaysSo(t *testing.T) {
 			if !secure.engine.encrypted(t, secure, secure.open(t, mode, nil)) {
 				t.Errorf("ssl %v, %q: no TLS", value, mode)
 			}
-			refuses(t, plain, plain.open(t, mode, nil))
+			failsWithoutLogin(t, plain, plain.open(t, mode, nil))
 		}
 		if secure.engine.encrypted(t, secure, secure.open(t, "sslmode=disable", nil)) {
 			t.Errorf("ssl %v: TLS in spite of sslmode=disable", value)

@@ -60,17 +60,18 @@ func TestTLSAskedFor(t *testing.T) {
 		t.Run("by the data source name, server without TLS", func(t *testing.T) {
 			e.need(t, plainServer)
 			plain := newEnv(t, e, testdb.Options{})
-			refuses(t, plain, plain.open(t, params, nil))
+			failsWithoutLogin(t, plain, plain.open(t, params, nil))
 		})
 		t.Run("by Options.TLS, server without TLS", func(t *testing.T) {
 			e.need(t, plainServer)
 			plain := newEnv(t, e, testdb.Options{})
-			refuses(t, plain, plain.open(t, "", opts()))
+			failsWithoutLogin(t, plain, plain.open(t, "", opts()))
 		})
 	})
 }
 
-func refuses(t *testing.T, v *env, db *sql.DB) {
+// failsWithoutLogin checks that a Ping fails for TLS, before a login.
+func failsWithoutLogin(t *testing.T, v *env, db *sql.DB) {
 	t.Helper()
 	if err := db.PingContext(t.Context()); err == nil || errors.Is(err, driver.ErrAuthFailed) {
 		t.Errorf("Ping = %v, want an error of TLS", err)

@@ -107,13 +107,13 @@ type connector struct {
 
 func (c connector) Connect(ctx context.Context) (sqldriver.Conn, error) {
 	var mu sync.Mutex
-	var dialled []net.Conn
+	var dialed []net.Conn
 	ended := false
 	end := func() {
 		mu.Lock()
 		defer mu.Unlock()
 		ended = true
-		for _, c := range dialled {
+		for _, c := range dialed {
 			_ = c.Close()
 		}
 	}
@@ -125,7 +125,7 @@ func (c connector) Connect(ctx context.Context) (sqldriver.Conn, error) {
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		if dialled = append(dialled, raw); ended {
+		if dialed = append(dialed, raw); ended {
 			_ = raw.Close()
 		}
 		return raw, nil

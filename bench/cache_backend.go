@@ -15,8 +15,8 @@ import (
 
 const versionID = "0f5f2e2c-3c1c-4d51-9f5a-0b6b7e1d9a55"
 
-// A backend is what all caches of a comparison fetch from. Its secrets have ids, names and values
-// in memory of their own. It takes no time, unless before does.
+// A backend is the source of all caches of a comparison. Its secrets have ids, names and values in
+// memory of their own. It takes no time, unless before does.
 type backend struct {
 	// before is called at each API call, and may wait or fail. Nil does nothing.
 	before func(ctx context.Context, id string) error
@@ -48,7 +48,7 @@ func (b *backend) valueOf(id string) string {
 	return b.value(id)
 }
 
-// own returns a copy of a string, as of one that came in an answer.
+// own returns a copy of a string, as an answer of the API would have.
 func own(s string) string { return string([]byte(s)) }
 
 func arnOf(id string) string {
@@ -67,7 +67,7 @@ func (b *backend) Fetch(ctx context.Context, id, stage string) (*secretcache.Sec
 	return secretcache.NewSecret(v), nil
 }
 
-// An api is the backend as AWS's client sees it.
+// An api is the backend for AWS's client.
 type api struct {
 	awscache.SecretsManagerAPIClient // the operations that no cache calls
 	*backend

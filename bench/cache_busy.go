@@ -10,19 +10,19 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/bench/internal/turns"
 )
 
-const busyText = `A Get of a cached secret by one goroutine, while a fetch is under way that does not end: of
-another secret, or of this one, which is past its TTL. AWS's client and otter without a renewal do not
-serve a secret that is past its TTL: their callers wait for the source.
+const busyText = `One goroutine gets a cached secret while a fetch hangs. The fetch is for another secret, or for this one,
+which is past its TTL. AWS's client, and otter without a renewal, do not serve a secret that is past its TTL:
+their callers wait for the source.
 `
 
-// The states of a cache in which it is asked for a secret.
+// The states of a cache when a secret is read.
 const (
 	idle    = "a hit"
 	another = "while another secret is fetched"
 	renewed = "while this one is renewed"
 )
 
-// newPeerFunc makes a cache for so many secrets.
+// A newPeerFunc makes a cache for size secrets.
 type newPeerFunc func(b *backend, size int, ttl time.Duration) *peer
 
 // A busyCache is a cache that has the secret "app", in one of the states.
@@ -30,11 +30,11 @@ type busyCache struct {
 	*peer
 	state   string
 	backend backend
-	release chan struct{} // closed, it ends the fetch that is under way
+	release chan struct{} // closing it ends the fetch that is under way
 }
 
-// newBusy returns a cache in a state. A secret that is renewed is past ttl then, and younger than
-// twice that: its callers need not wait.
+// newBusy returns a cache in a state. In the state renewed the secret is older than ttl and younger
+// than twice ttl, so its callers need not wait.
 func newBusy(newPeer newPeerFunc, state string, ttl time.Duration) (*busyCache, error) {
 	c := &busyCache{state: state, release: make(chan struct{})}
 	limit := 2 * ttl
@@ -128,8 +128,8 @@ func busySection(by map[string]turns.Result) *report.Section {
 	hit := by[ours+": "+idle].Low
 	for _, state := range []string{another, renewed} {
 		got := by[ours+": "+state].Low
-		s.Targets = append(s.Targets, report.Target{What: "hit " + state, Want: "as a hit: " + figure(hit) + ", and 5 % for noise", Got: figure(got),
-			Met: got <= 1.05*hit, Missed: fmt.Sprintf("%s, %s more; no lock is taken; what is left is the second check of the time, or noise", times(got/hit), figure(got-hit))})
+		s.Targets = append(s.Targets, report.Target{What: "hit " + state, Want: "as a hit, " + figure(hit) + ", plus 5 % for noise", Got: figure(got),
+			Met: got <= 1.05*hit, Missed: fmt.Sprintf("%s, %s more. No lock is taken. What is left is the second check of the time, or noise", times(got/hit), figure(got-hit))})
 	}
 	return s
 }

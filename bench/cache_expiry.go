@@ -11,13 +11,13 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/bench/internal/report"
 )
 
-const expiryText = `50 goroutines each get one secret every 2 ms while it expires, and the source takes 200 ms for each call.
-A caller has waited if its longest Get took half of that or more. AWS's client asks DescribeSecret at the
-TTL, and GetSecretValue if there is another version, which there is not here. otter and
-golang-lru do not draw the TTL, so in a fleet that started together all processes fetch together.
+const expiryText = `50 goroutines each get one secret every 2 ms while it expires. The source takes 200 ms for each call.
+A caller has waited if its longest Get took half of that time or more. At the TTL, AWS's client calls
+DescribeSecret, and then GetSecretValue if there is another version; here there is none. otter and golang-lru
+do not randomize the TTL, so in a fleet that started together all processes fetch together.
 `
 
-// An expiry is what the callers of one cache saw.
+// An expiry is the result of one cache.
 type expiry struct {
 	name    string
 	waited  int // callers
@@ -43,7 +43,7 @@ func cacheExpiry(_ context.Context, quick bool) (*report.Section, error) {
 		table.Rows = append(table.Rows, []string{e.name, fmt.Sprint(e.waited), figure(float64(e.longest)), fmt.Sprint(e.calls)})
 		plot.Series = append(plot.Series, report.Series{Name: e.name, Values: report.Values{math.Round(10*e.longest.Seconds()*1e3) / 10}})
 		if e.name == ours {
-			s.Targets = []report.Target{{What: "expiry with a 200 ms source, 50 callers", Want: "nobody waits", Got: fmt.Sprintf("%d waited; longest Get %s", e.waited, figure(float64(e.longest))),
+			s.Targets = []report.Target{{What: "expiry with a 200 ms source, 50 callers", Want: "no caller waits", Got: fmt.Sprintf("%d waited; longest Get %s", e.waited, figure(float64(e.longest))),
 				Met: e.waited == 0, Missed: fmt.Sprintf("%d of 50 callers waited, up to %v", e.waited, e.longest)}}
 		}
 	}
@@ -51,8 +51,9 @@ func cacheExpiry(_ context.Context, quick bool) (*report.Section, error) {
 	return s, nil
 }
 
-// expire lets a secret expire while it is in use. The callers go on for two calls of the source
-// after the TTL. A cache that draws the TTL from half of it on may renew the secret twice.
+// expire lets a secret expire while it is in use. The callers go on after the TTL for the time of
+// two calls of the source. A cache that draws the real age from half the TTL to the whole TTL may
+// renew the secret twice.
 func expire(newPeer newPeerFunc, ttl, slow time.Duration) (*expiry, error) {
 	b := &backend{}
 	p := newPeer(b, 64, ttl)

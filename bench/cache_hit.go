@@ -15,16 +15,16 @@ const hitText = `A Get of a secret that is cached and fresh. Each cache is calle
 
 | cache | what it promises |
 |---|---|
-| sqlsecrets | TTL by a clock; at most so many secrets, the least recently used goes first; one fetch for all callers; a secret past its TTL is served while one fetch renews it, and while the source fails; pauses after failures; an id, a name and an ARN of one secret are one; counts of hits |
-| copy-on-write map | TTL by one time.Now, and nothing else: it is copied at each write, has no limit and fetches nothing |
-| otter (same promises) | Get with a loader: TTL by a clock, a limit (by frequency and recency), one load for all callers, renewal beside the callers, counts. No pauses after failures; a secret is one for each id |
+| sqlsecrets | TTL by a clock. A limit on the number of secrets; the least recently used one is evicted first. One fetch for all callers. A secret past its TTL is served while one fetch renews it, and while the source fails. Pauses after failures. An id, a name and an ARN of one secret share an entry. Hits are counted |
+| copy-on-write map | TTL by one time.Now. The map is copied at each write, has no limit and fetches nothing |
+| otter (same promises) | Get with a loader: TTL by a clock, a limit (by frequency and recency), one load for all callers, renewal in the background, counts. No pauses after failures. Each id is a secret of its own |
 | otter (expiry only) | Get with a loader, TTL and limit. At the TTL all callers wait |
 | golang-lru expirable | TTL and limit. One lock, also for reads. Each caller that finds nothing fetches |
 | awscaching (sqlsecrets) | the cache of sqlsecrets behind the API of AWS's client |
-| AWS's caching client | TTL and limit, two calls for each secret, one lock for all secrets and one for each. At the TTL all callers wait |
+| AWS's caching client | TTL and limit, two calls for each secret, one lock for all secrets and one for each secret. At the TTL all callers wait |
 `
 
-// A way is how many goroutines call on how many cores.
+// A way is a number of goroutines and cores.
 type way struct {
 	name              string
 	cores, goroutines int
@@ -46,14 +46,14 @@ type hitRun struct {
 
 func (r *hitRun) name() string { return fmt.Sprintf("%s, %s", plural(r.keys, "key"), r.way.name) }
 
-// ratio returns how long one cache takes, by the other.
+// ratio returns the time of cache a divided by the time of cache b.
 func (r *hitRun) ratio(a, b string) float64 { return r.by[a].Low / r.by[b].Low }
 
 func cacheHit(_ context.Context, quick bool) (*report.Section, error) {
 	s := &report.Section{Name: "cache-hit", Title: "Cache hit", Text: hitText}
 	var runs []hitRun
 	for _, keys := range []int{1, 1000} {
-		ids := names(keys) // the caches have these very strings, as with a connector's id
+		ids := names(keys) // the caches get the same strings again, as with a connector's id
 		peers, err := hitPeers(ids)
 		if err != nil {
 			return nil, err
@@ -99,7 +99,7 @@ func hitPeers(ids []string) ([]*peer, error) {
 }
 
 func hitTable(r *hitRun, peers []*peer) report.Table {
-	t := report.Table{Title: r.name(), Columns: []string{"cache", "low", "median", "allocs", "by sqlsecrets"}}
+	t := report.Table{Title: r.name(), Columns: []string{"cache", "low", "median", "allocs", "times sqlsecrets"}}
 	for _, p := range peers {
 		t.Rows = append(t.Rows, []string{p.name, figure(r.by[p.name].Low), figure(r.by[p.name].Median), allocs(r.by[p.name]), times(r.ratio(p.name, ours))})
 	}
@@ -125,9 +125,9 @@ func hitPlot(runs []hitRun, keys int, peers []*peer) report.Plot {
 
 func hitTargets(runs []hitRun) []report.Target {
 	targets := []report.Target{
-		ratioTarget(runs, "cache hit, beside a copy-on-write map with one time.Now", ours, cowName, 0.95),
-		ratioTarget(runs, "cache hit, beside otter with the same promises", ours, otterName, 1),
-		ratioTarget(runs, "cache hit, beside AWS's client", ours, awsName, 1/2.5),
+		ratioTarget(runs, "cache hit, compared with a copy-on-write map with one time.Now", ours, cowName, 0.95),
+		ratioTarget(runs, "cache hit, compared with otter with the same promises", ours, otterName, 1),
+		ratioTarget(runs, "cache hit, compared with AWS's client", ours, awsName, 1/2.5),
 	}
 	most := 0.0
 	for _, r := range runs {
@@ -138,8 +138,7 @@ func hitTargets(runs []hitRun) []report.Target {
 	return append(targets, scalingTargets(runs)...)
 }
 
-// ratioTarget asks that one cache takes at most so many times what another one takes, in all
-// runs.
+// ratioTarget says that cache a may take at most so many times as long as cache b, in all runs.
 func ratioTarget(runs []hitRun, what, a, b string, most float64) report.Target {
 	worst, best := runs[0], runs[0]
 	var misses []string
@@ -159,7 +158,7 @@ func ratioTarget(runs []hitRun, what, a, b string, most float64) report.Target {
 		Met: len(misses) == 0, Missed: fmt.Sprintf("in %d of %d comparisons, by up to %.1f %%: %s", len(misses), len(runs), 100*(worst.ratio(a, b)/most-1), list(misses))}
 }
 
-// scalingTargets ask that two cores do as many times the hits of one as they do with the map.
+// scalingTargets say that the library's speedup by a second core has to be that of the map.
 func scalingTargets(runs []hitRun) (targets []report.Target) {
 	for _, keys := range []int{1, 1000} {
 		byCores := map[int]hitRun{}
@@ -173,8 +172,8 @@ func scalingTargets(runs []hitRun) (targets []report.Target) {
 		}
 		scaling := func(name string) float64 { return byCores[1].by[name].Low / byCores[2].by[name].Low }
 		got, want := scaling(ours), scaling(cowName)
-		targets = append(targets, report.Target{What: "cache hit: hits on two cores by hits on one, " + plural(keys, "key"),
-			Want: fmt.Sprintf("as the map: %s, less 5 %%", times(want)), Got: times(got),
+		targets = append(targets, report.Target{What: "cache hit: speedup by a second core, " + plural(keys, "key"),
+			Want: fmt.Sprintf("as with the map: %s, less 5 %%", times(want)), Got: times(got),
 			Met: got >= 0.95*want, Missed: fmt.Sprintf("%.1f %% less than the map", 100*(1-got/want))})
 	}
 	return targets

@@ -11,12 +11,12 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm/awssmtest"
 )
 
-const memoryText = `The heap that 10,000 cached secrets take, without their values, which are in memory before. All else
-counts: ids, names and ARNs, versions, the caches' tables. otter and golang-lru keep the same
-secretcache.Secret as this library. The map has no limit and is not kept in order.
+const memoryText = `The heap that each of 10,000 cached secrets takes, without its value, which was in memory before. Everything
+else counts: ids, names, ARNs, versions, the tables of the cache. otter and golang-lru keep the same
+secretcache.Secret as this library. The map has no limit and no order.
 
-AWS's client keeps what two calls of the SDK return. So it is measured with the SDK's real client on a
-Secrets Manager in process, with name, ARN and the value.
+AWS's client keeps what two calls of the SDK return. So it is measured with the SDK's real client and a
+Secrets Manager in the same process, with name, ARN and value.
 `
 
 func cacheMemory(_ context.Context, quick bool) (*report.Section, error) {
@@ -25,7 +25,7 @@ func cacheMemory(_ context.Context, quick bool) (*report.Section, error) {
 		n = 100
 	}
 	table := report.Table{Columns: []string{"cache", "with an id", "with id, name and ARN"}}
-	plot := report.Plot{Title: "Memory per secret beside its value", Unit: "bytes", Labels: table.Columns[1:]}
+	plot := report.Plot{Title: "Memory per secret without its value", Unit: "bytes", Labels: table.Columns[1:]}
 	s := &report.Section{Name: "cache-memory", Title: "Memory per secret", Text: memoryText}
 	for _, newPeer := range []newPeerFunc{newOurs, newOtter, newOtterExpiry, newLRU, newMapOf(n)} {
 		series, row := report.Series{}, []string{""}
@@ -63,10 +63,10 @@ func fetchedMemory(n int) (report.Table, error) {
 			sm.Put(id, newValue(id))
 		}
 		c := newCaller(sm, n)
-		if _, err := c.get(inTurn[0]); err != nil { // what the client takes is not the secrets'
+		if _, err := c.get(inTurn[0]); err != nil { // the client's own memory does not count
 			return table, err
 		}
-		sm.ResetCalls() // so that the server's record of requests does not count
+		sm.ResetCalls() // the server's record of requests does not count
 		before := heap()
 		for _, id := range names(n) {
 			if _, err := c.get(id); err != nil {
@@ -81,7 +81,7 @@ func fetchedMemory(n int) (report.Table, error) {
 }
 
 func memoryTarget(what string, got, most float64) report.Target {
-	return report.Target{What: what, Want: fmt.Sprintf("at most %.0f bytes beside the value", most), Got: fmt.Sprintf("%.0f bytes", got),
+	return report.Target{What: what, Want: fmt.Sprintf("at most %.0f bytes without the value", most), Got: fmt.Sprintf("%.0f bytes", got),
 		Met: got <= most, Missed: over(got, most, fmt.Sprintf("%.0f bytes more", got-most))}
 }
 
@@ -96,8 +96,8 @@ func newMapOf(n int) newPeerFunc {
 	}
 }
 
-// memory returns how many bytes of the heap each of n secrets takes, without its value: the
-// median of several fills, because what was garbage before may be freed meanwhile.
+// memory returns how many bytes of the heap each of n secrets takes, without its value. It is the
+// median of several fills, because earlier garbage may be freed in the meantime.
 func memory(newPeer newPeerFunc, n int, bare bool) (name string, bytes float64, err error) {
 	values := make(map[string]string, n)
 	for _, id := range names(n) {
@@ -121,7 +121,7 @@ func memory(newPeer newPeerFunc, n int, bare bool) (name string, bytes float64, 
 	return name, turns.Of(name, fills).Median, nil
 }
 
-// heap returns the bytes of the heap that are in use, when collecting frees no more.
+// heap returns the bytes of the heap in use after garbage collections free no more.
 func heap() int64 {
 	for last := int64(-1); ; {
 		var m runtime.MemStats

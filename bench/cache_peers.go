@@ -27,13 +27,13 @@ const (
 	awsName    = "AWS's caching client"
 )
 
-// A peer is a cache, as a program uses it.
+// A peer is a cache as a program uses it.
 type peer struct {
 	name string
 	get  func(ctx context.Context, id string) error
-	// hits returns an operation that gets secrets which are cached.
+	// hits returns an operation that gets cached secrets.
 	hits func(ids []string) func(n int)
-	// invalidate makes the next get fetch the secret. Nil: it cannot.
+	// invalidate makes the next get fetch the secret. Nil means that the cache has no such call.
 	invalidate func(id string)
 	// drop frees the memory.
 	drop func()
@@ -51,7 +51,7 @@ func newPeer[V any](name string, get func(ctx context.Context, id, stage string)
 	}
 }
 
-// loop gets the secrets one after the other, from any of them on.
+// loop gets the secrets one after the other, beginning with a random one.
 func loop[V any](ids []string, get func(ctx context.Context, id, stage string) (V, error)) func(n int) {
 	ctx := context.Background()
 	return func(n int) {
@@ -92,7 +92,7 @@ func newAWS(b *backend, size int, ttl time.Duration) *peer {
 		c.Client, c.MaxCacheSize, c.CacheItemTTL = api{backend: b}, size, int64(ttl)
 	})
 	if err != nil {
-		panic(err) // only the SDK's configuration can fail, which is not loaded
+		panic(err) // only the SDK's configuration can fail, and it is not loaded
 	}
 	return newPeer(awsName, c.GetSecretStringWithStageWithContext)
 }
@@ -118,8 +118,8 @@ func (c *otterCache) get(ctx context.Context, id, _ string) (*secretcache.Secret
 	return c.Get(ctx, id, c.loader)
 }
 
-// newOtter is otter with what this library promises as far as otter can: one load for all
-// callers, a bounded number of secrets, a renewal beside the callers, and counts. A secret is
+// newOtter is otter with as many of this library's promises as otter can keep: one load for all
+// callers, a bounded number of secrets, a renewal in the background, and counts. A secret is
 // renewed at ttl, and served until a day later.
 func newOtter(b *backend, size int, ttl time.Duration) *peer {
 	return otterPeer(otterName, b, &otter.Options[string, *secretcache.Secret]{MaximumSize: size,
@@ -192,7 +192,7 @@ func (m *cowMap) get(_ context.Context, id, _ string) (*secretcache.Secret, erro
 	return nil, errMissing
 }
 
-// newMap is a copy-on-write map that has these secrets, and fetches none.
+// newMap is a copy-on-write map with these secrets. It fetches none.
 func newMap(b *backend, ids []string, ttl time.Duration) (*peer, error) {
 	entries := map[string]cowEntry{}
 	for _, id := range ids {

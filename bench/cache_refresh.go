@@ -16,14 +16,14 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm/awssmtest"
 )
 
-const refreshText = `With real clients of the SDK and a Secrets Manager in process (awssmtest), which counts the API calls.
+const refreshText = `The SDK's real clients call a Secrets Manager in the same process (awssmtest), which counts the API calls.
 
-* forced refresh: the secret has a new version, and the caller knows that the one that it has was rejected. It
+* forced refresh: the secret has a new version, and the caller knows that its own version was rejected. It
   calls Cache.Refresh, or RefreshNow and the getter. RefreshNow of AWS's client sleeps for 2.5 to 5 s.
 * miss: two secrets take turns in a cache that has room for one.
 
-"GetSecretValue alone" is the call of the SDK with no cache. It keeps its connection, and so do awscaching and
-AWS's client with it. sqlsecrets fetches by package awssm, which opens a connection for each call.
+"GetSecretValue alone" is the SDK's call without a cache. It keeps its connection, and so do awscaching and
+AWS's client. sqlsecrets fetches through package awssm, which opens a connection for each call.
 `
 
 const sdkName = "GetSecretValue alone"
@@ -32,9 +32,9 @@ const sdkName = "GetSecretValue alone"
 type caller struct {
 	name   string
 	server *awssmtest.Server
-	// get returns a secret's value. refresh returns its newest one, which is not cached.
+	// get returns a secret's value. refresh returns its newest value, which is not cached.
 	get, refresh func(id string) (string, error)
-	ops          int // since the calls are counted
+	ops          int // operations since the calls are counted
 }
 
 // newCaller makes a cache for so many secrets.
@@ -46,7 +46,7 @@ var inTurn = []string{"prod/app/db", "prod/other/db"}
 // ourCaller is the cache of this library.
 func ourCaller(sm *awssmtest.Server, size int) *caller {
 	c := secretcache.New(sm.Source(), &secretcache.Options{MaxSize: size})
-	var last *secretcache.Secret // what the caller has, and was rejected
+	var last *secretcache.Secret // the version that the caller has, which was rejected
 	keep := func(s *secretcache.Secret, err error) (string, error) {
 		if err != nil {
 			return "", err
@@ -97,7 +97,7 @@ func sdkCaller(sm *awssmtest.Server, _ int) *caller {
 	return &caller{name: sdkName, server: sm, get: get, refresh: get}
 }
 
-// subject returns an operation that refreshes a secret, or else misses one.
+// subject returns an operation that refreshes a secret, or one that misses.
 func (c *caller) subject(refresh bool) turns.Subject {
 	version := 0
 	value := func(id string) string { return fmt.Sprintf(`{"username":"app","password":"%s %d"}`, id, version) }
@@ -191,7 +191,7 @@ func (t *apiTableOf) add(callers []*caller, by map[string]turns.Result) {
 	}
 }
 
-// refreshTarget asks for one call, and no sleep: less than 5 ms more than the call takes.
+// refreshTarget asks for one call and no sleep: less than 5 ms more than the call itself.
 func refreshTarget(us turns.Result, calls float64, alone turns.Result) report.Target {
 	const most = 5 * time.Millisecond
 	return report.Target{What: "forced refresh", Want: "1 API call, no sleep", Got: fmt.Sprintf("%.2f calls, %s; the call alone takes %s", calls, figure(us.Low), figure(alone.Low)),

@@ -18,19 +18,19 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
-const sizeText = `What costs more in a cache with many secrets? The source answers at once, so these are the costs
-of the cache, and of making the secret, which is the column "source alone".
+const sizeText = `This section shows which operations cost more in a cache with many secrets. The source answers at once. So the
+figures are the cost of the cache and of making the secret. The column "source alone" is the second part.
 
 * miss: a Get of a new secret while there is room.
 * miss and eviction: a Get of a new secret when the cache is full.
-* failing miss: a Get of a secret that the source does not have. sqlsecrets remembers the pause of as many
-  ids as it may keep secrets, here of up to 100,000; the others remember nothing.
-* Invalidate: of a secret that is cached, any of them.
-* Invalidate and Get: the same, and the fetch. AWS's client cannot.
+* failing miss: a Get of a secret that the source does not have. sqlsecrets remembers the pauses of as many
+  ids as it may keep secrets, here of up to 100,000. The others remember nothing.
+* Invalidate: of any cached secret.
+* Invalidate and Get: the same, and the fetch. AWS's client has no such call.
 
-The sizes of one cache take turns, except in "miss", where caches are filled from nothing. The garbage
-collector runs between the comparisons only: its work is in proportion to what is allocated, and not a cost of
-one size. AWS's client is measured up to 100,000 secrets.
+The sizes of one cache take turns, except in "miss", where empty caches are filled. The garbage collector
+runs between the comparisons only, because its work depends on what is allocated, not on the size. AWS's client
+is measured with up to 100,000 secrets.
 `
 
 // The operations that may depend on the number of secrets.
@@ -47,7 +47,7 @@ var sizeOps = []string{missing, evicting, failing, invalidate, invalidated}
 
 var errNoSecret = fmt.Errorf("%w (%w)", secretcache.ErrNotFound, otter.ErrNotFound)
 
-// noSecret fails for ids of secrets that are not there.
+// noSecret fails for ids of secrets that do not exist.
 func noSecret(_ context.Context, id string) error {
 	if strings.HasPrefix(id, "none/") {
 		return errNoSecret
@@ -59,10 +59,11 @@ func noSecret(_ context.Context, id string) error {
 type sized struct {
 	*peer
 	size int
-	next int // number of the next new secret; those from 0 to size were the first
+	next int // number of the next new secret; the first secrets have the numbers below size
 }
 
-// fillSized fills a cache for size secrets, and returns how long one Get took in the slices of the last tenth.
+// fillSized fills a cache with size secrets. It returns how long one Get took, in slices of the
+// last tenth.
 func fillSized(newPeer newPeerFunc, size int) (*sized, []float64, error) {
 	c := &sized{peer: newPeer(&backend{before: noSecret}, size, time.Hour), next: size}
 	c.size = size
@@ -92,17 +93,17 @@ func (c *sized) evict(n int) {
 	}
 }
 
-// failTo gets secrets that are not there.
+// failTo gets secrets that do not exist.
 func (c *sized) failTo(n int) {
 	for range n {
 		if err := c.fill("none/" + nameOf(c.next)); !errors.Is(err, secretcache.ErrNotFound) {
-			panic(fmt.Sprintf("%s: a secret that is not there gave %v", c.name, err))
+			panic(fmt.Sprintf("%s: a secret that does not exist gave %v", c.name, err))
 		}
 		c.next++
 	}
 }
 
-// walk returns an operation on the first secrets, in an order that no processor foresees.
+// walk returns an operation on the first secrets, in an order that a processor cannot predict.
 func (c *sized) walk(op func(id string)) func(n int) {
 	at := 0
 	return func(n int) {
@@ -113,7 +114,7 @@ func (c *sized) walk(op func(id string)) func(n int) {
 	}
 }
 
-// renew has a secret fetched again.
+// renew makes the cache fetch a secret again.
 func (c *sized) renew(id string) {
 	c.invalidate(id)
 	if err := c.fill(id); err != nil {
@@ -121,9 +122,9 @@ func (c *sized) renew(id string) {
 	}
 }
 
-// walks returns the operations that leave the cache as it is.
+// walks returns the operations that do not change the cache.
 func (c *sized) walks() (all []turns.Subject) {
-	if c.name == ours { // the others forget the secret, so there is nothing to do the next time
+	if c.name == ours { // the others forget the secret, so the next call would do nothing
 		all = append(all, turns.Subject{Name: sizeName(invalidate, c.size), Op: c.walk(c.invalidate)})
 	}
 	if c.invalidate != nil {
@@ -132,7 +133,7 @@ func (c *sized) walks() (all []turns.Subject) {
 	return all
 }
 
-// inserts returns the operations after which the first secrets are gone.
+// inserts returns the operations that evict the first secrets.
 func (c *sized) inserts() []turns.Subject {
 	return []turns.Subject{{Name: sizeName(evicting, c.size), Op: c.evict}, {Name: sizeName(failing, c.size), Op: c.failTo}}
 }
@@ -182,7 +183,7 @@ func bySize(quick bool, newPeer newPeerFunc, sizes []int) (map[string]turns.Resu
 		defer c.drop()
 		name, results[fill.Name] = c.name, fill
 		walks, inserts = append(walks, c.walks()...), append(inserts, c.inserts()...)
-		if c.name == ours { // what failed is remembered
+		if c.name == ours { // failed ids are remembered
 			inserts[len(inserts)-1].Op(min(size, 1e5))
 		}
 		runtime.GC()
@@ -194,8 +195,8 @@ func bySize(quick bool, newPeer newPeerFunc, sizes []int) (map[string]turns.Resu
 	return results, nil
 }
 
-// fillOften fills caches one after the other, so that small ones have as many slices as a large
-// one, and returns the last one.
+// fillOften fills caches one after the other, so that small caches have as many slices as a large
+// one. It returns the last cache.
 func fillOften(newPeer newPeerFunc, size int) (c *sized, fill turns.Result, err error) {
 	var all []float64
 	for range max(1, 20_000/size) {

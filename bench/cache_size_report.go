@@ -38,7 +38,7 @@ func sizeTable(op string, sizes []int, by map[string]map[string]turns.Result) re
 	for _, size := range sizes {
 		t.Columns = append(t.Columns, report.Number(size))
 	}
-	t.Columns = append(t.Columns, "largest by smallest", sourceAlone)
+	t.Columns = append(t.Columns, "largest / smallest", sourceAlone)
 	for _, name := range sizePeers {
 		var first, last turns.Result
 		row := []string{name}
@@ -60,10 +60,10 @@ func sizeTable(op string, sizes []int, by map[string]map[string]turns.Result) re
 	return t
 }
 
-// sizeTarget asks that the largest cache takes at most three times what the smallest one takes.
+// sizeTarget says that the largest cache may take at most three times as long as the smallest one.
 func sizeTarget(op string, sizes []int, by map[string]turns.Result) report.Target {
 	small, large := sizes[0], sizes[len(sizes)-1]
 	a, b := by[sizeName(op, small)].Low, by[sizeName(op, large)].Low
-	return report.Target{What: fmt.Sprintf("%s with %s", op, plural(large, "secret")), Want: "at most 3 × of " + plural(small, "secret"),
-		Got: fmt.Sprintf("%s (%s by %s)", times(b/a), figure(b), figure(a)), Met: b <= 3*a, Missed: over(b, 3*a, "the work is the same, but the memory of 1,000 secrets is in the processor's caches, and that of a million is not")}
+	return report.Target{What: fmt.Sprintf("%s with %s", op, plural(large, "secret")), Want: "at most 3 × that of " + plural(small, "secret"),
+		Got: fmt.Sprintf("%s (%s and %s)", times(b/a), figure(b), figure(a)), Met: b <= 3*a, Missed: over(b, 3*a, "the work is the same, but the memory of 1,000 secrets fits into the processor's caches, and that of a million does not")}
 }

@@ -10,13 +10,13 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/bench/internal/report"
 )
 
-const slowText = `The source takes 500 ms for each of some slow secrets, of which each is wanted by five goroutines, and
-1 ms for a fast one, which is asked for 10 ms later. AWS's client makes two calls for each
-secret. sqlsecrets has at most 32 fetches under way (Options.MaxFetches), so that a start does not throttle
-itself; with more slow secrets than that, a fast one waits for its turn. The others have no such limit.
+const slowText = `The source takes 500 ms for each slow secret, and 1 ms for the fast one. Five goroutines want each slow
+secret. 10 ms later the fast secret is asked for. AWS's client makes two calls for each secret. sqlsecrets
+has at most 32 fetches under way (Options.MaxFetches), so that a starting program does not throttle itself.
+With more slow secrets than that, a fast one waits for its turn. The others have no such limit.
 `
 
-// A meeting is what a fast secret took beside slow ones.
+// A meeting has the times of a fast secret beside slow ones.
 type meeting struct {
 	first time.Duration // its first Get
 	hits  time.Duration // the longest of 1,000 hits after that

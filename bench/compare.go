@@ -56,8 +56,8 @@ func digits(v float64) string {
 	return fmt.Sprintf("%.0f", v)
 }
 
-// allocs writes a number of allocations. What a few goroutines of the measurement itself allocate is
-// spread over many operations and shows as 0.00.
+// allocs writes a number of allocations. The measurement itself allocates for a few goroutines.
+// That is spread over many operations and shows as 0.00.
 func allocs(r turns.Result) string {
 	if r.Allocs < 0.005 {
 		return "0"
@@ -65,7 +65,7 @@ func allocs(r turns.Result) string {
 	return fmt.Sprintf("%.2f", r.Allocs)
 }
 
-// over says by how much a figure is over what was asked: "12 % over", for reasons given.
+// over says by how much a figure exceeds a limit, and why: "12 % over: …".
 func over(got, want float64, why string) string {
 	return fmt.Sprintf("%.1f %% over: %s", 100*(got/want-1), why)
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/bench/internal/turns"
 )
 
-// again is the name of the vendor's second run. What its median differs by from the first
-// one's is what the machine does, and no cost of anybody's.
+// again is the suffix of the vendor's second subject. The difference between the two medians of the
+// vendor comes from the machine.
 const again = ", once more"
 
 // oneByOne are the options for operations of a millisecond and more.
@@ -37,9 +37,9 @@ func inTurns(what string, subjects []turns.Subject, o *turns.Options) []turns.Re
 	return turns.Compare(subjects, o)
 }
 
-// comparison lists results beside the first of them.
+// comparison lists results, with the difference from the first of them.
 func comparison(title string, results []turns.Result) report.Table {
-	t := report.Table{Title: title, Columns: []string{"", "median", "10th percentile", "90th percentile", "over the first", "allocations", "bytes"}}
+	t := report.Table{Title: title, Columns: []string{"", "median", "10th percentile", "90th percentile", "more than the first", "allocations", "bytes"}}
 	for i, r := range results {
 		over := ""
 		if i > 0 {
@@ -75,10 +75,10 @@ func signed(ns float64) string {
 	return "+" + took(ns)
 }
 
-// noise is by how much the medians of two results may differ and mean nothing: the most of
-// what the vendor's own two runs differ by, two standard errors of the difference, and 1 %.
-// A median has about 1.25 times the standard error of a mean; the 10th and the 90th
-// percentile are 2.56 standard deviations apart.
+// noise is the difference of two medians that means nothing. It is the largest of three values: the
+// difference of the vendor's own two medians, two standard errors of the difference, and 1 %. A
+// median has about 1.25 times the standard error of a mean. The 10th and the 90th percentile are
+// 2.56 standard deviations apart.
 func noise(vendor, vendorAgain, ours turns.Result) float64 {
 	squares := 0.0
 	for _, r := range []turns.Result{vendor, ours} {
@@ -88,15 +88,15 @@ func noise(vendor, vendorAgain, ours turns.Result) float64 {
 	return max(math.Abs(vendor.Median-vendorAgain.Median), 2*math.Sqrt(squares), vendor.Median/100)
 }
 
-// notMeasurable is the target that the library costs nothing beside the vendor. The vendor's
-// result is the faster one of its two runs.
+// notMeasurable is the target that the library costs no measurable time compared with the vendor.
+// The vendor's result is the faster one of its two.
 func notMeasurable(what string, vendor, vendorAgain, ours turns.Result) report.Target {
 	allowed := noise(vendor, vendorAgain, ours)
 	if vendorAgain.Median < vendor.Median {
 		vendor = vendorAgain
 	}
 	over := ours.Median - vendor.Median
-	t := report.Target{What: what, Want: fmt.Sprintf("the vendor's %s, within %s", took(vendor.Median), took(allowed)),
+	t := report.Target{What: what, Want: fmt.Sprintf("as the vendor's driver, %s, plus at most %s", took(vendor.Median), took(allowed)),
 		Got: fmt.Sprintf("%s, %s", took(ours.Median), signed(over)), Met: over <= allowed}
 	if !t.Met {
 		t.Missed = fmt.Sprintf("It is %s (%.1f %%) slower; %s would be noise.", took(over), 100*over/vendor.Median, took(allowed))
@@ -105,10 +105,10 @@ func notMeasurable(what string, vendor, vendorAgain, ours turns.Result) report.T
 }
 
 // how explains notMeasurable to readers.
-const how = "The vendor's connector takes two turns in each round. Two medians count as equal if they differ by no more than " +
-	"the vendor's own two, by two standard errors, or by 1 %, whichever is most."
+const how = "The vendor's connector takes two turns in each round. Two medians count as equal if they differ by no more than the " +
+	"largest of three values: the difference of the vendor's own two medians, two standard errors, and 1 %."
 
-// bars plots results, in a unit of so many nanoseconds.
+// bars plots results. unit is the number of nanoseconds in a unit.
 func bars(title, unitName string, unit float64, results []turns.Result) report.Plot {
 	low, median := report.Series{Name: "10th percentile"}, report.Series{Name: "median"}
 	p := report.Plot{Title: title, Unit: unitName}

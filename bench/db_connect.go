@@ -23,7 +23,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
-// What Connect may cost over the engine's own login.
+// The limits of what Connect may cost in addition to the engine's own login.
 const (
 	mostConnectTime   = 1000 // ns
 	mostConnectAllocs = 6
@@ -32,9 +32,9 @@ const (
 // connectModelled measures Connect on an engine whose logins take no time.
 func connectModelled(ctx context.Context, quick bool) (*report.Section, error) {
 	s := &report.Section{Name: "connect-modelled", Title: "Connect on an engine that does nothing",
-		Text: "`Connect` of a `driver.Connector` beside the engine's own login with a fixed password. The engine dials nothing: " +
-			"it takes the password and returns a connection, which is 1 allocation. What is left is the library's own cost. " +
-			"With many goroutines, the time is that which passes, divided by all Connect calls."}
+		Text: "`Connect` of a `driver.Connector` is compared with the engine's own login with a fixed password. The engine dials " +
+			"nothing: it takes the password and returns a connection, which is 1 allocation. What is left is the library's own " +
+			"cost. With many goroutines, the elapsed time is divided by the number of all Connect calls."}
 	m := &model{}
 	m.rotate("v1")
 	cache := secretcache.New(m, nil)
@@ -61,7 +61,7 @@ func connectModelled(ctx context.Context, quick bool) (*report.Section, error) {
 	}
 	for _, subjects := range preparations(&failed) {
 		results := inTurns(subjects[0].Name, subjects, &turns.Options{Once: quick})
-		s.Tables = append(s.Tables, comparison("Preparing a configuration, once for each place that a secret names", results))
+		s.Tables = append(s.Tables, comparison("Preparing a configuration, once for each endpoint", results))
 	}
 	return s, failed.err
 }
@@ -102,7 +102,7 @@ func modelledSubjects(ctx context.Context, m *model, cache *secretcache.Cache, f
 	return subjects, nil
 }
 
-// preparations are subjects that make a configuration for an endpoint, by vendor.
+// preparations are subjects that make a configuration for an endpoint, for each vendor.
 func preparations(failed *firstError) [][]turns.Subject {
 	repeat := func(name string, op func() error) turns.Subject {
 		return turns.Subject{Name: name, Op: func(n int) {
@@ -134,7 +134,7 @@ func preparations(failed *firstError) [][]turns.Subject {
 
 func connectTarget(direct, ours turns.Result) report.Target {
 	over, allocs := ours.Low-direct.Low, ours.Allocs-direct.Allocs
-	t := report.Target{What: "`Connect` over the login, on an engine that does nothing",
+	t := report.Target{What: "`Connect` beyond the login, on an engine that does nothing",
 		Want: fmt.Sprintf("at most %s and %d allocations", took(mostConnectTime), mostConnectAllocs),
 		Got:  fmt.Sprintf("%s and %.0f allocations", took(over), allocs),
 		Met:  over <= mostConnectTime && allocs < mostConnectAllocs+0.5}
@@ -149,7 +149,7 @@ func connectTarget(direct, ours turns.Result) report.Target {
 	return t
 }
 
-// firstError keeps the first error of operations that are measured.
+// A firstError keeps the first error of measured operations.
 type firstError struct {
 	once sync.Once
 	err  error
@@ -164,9 +164,10 @@ func (f *firstError) note(err error) {
 // connectReal measures Connect on real servers.
 func connectReal(ctx context.Context, quick bool) (*report.Section, error) {
 	s := &report.Section{Name: "connect", Title: "Connect on real servers",
-		Text: "A connection is opened and closed, by database/sql without idle connections, and by pgxpool. Beside the library are the vendor's own " +
-			"connector with a fixed password, and two libraries that wrap the vendor's connections, otelsql (with OpenTelemetry's tracer " +
-			"that does nothing) and sqlmw; and the vendor's with a deadline for each connection, which the library's have. " + how,
+		Text: "database/sql without idle connections, and pgxpool, open and close one connection. The library is compared with the " +
+			"vendor's own connector with a fixed password, and with two libraries that wrap the vendor's connections: otelsql " +
+			"(with OpenTelemetry's tracer that does nothing) and sqlmw. The last subject is the vendor's connector with a deadline " +
+			"for each connection, because the library sets one. " + how,
 		Absent: []string{noRefresh, noWrapper}}
 	measure := func(label string, subjects []turns.Subject) {
 		results := inTurns(label, subjects, oneByOne(quick, 100))
@@ -226,7 +227,7 @@ type namedPool struct {
 	*sql.DB
 }
 
-// pools are the vendor's, twice, the library's, and those that wrap the vendor's connections.
+// pools are two of the vendor, those of the library, and those that wrap the vendor's connections.
 func pools(tb testing.TB, d *database) []namedPool {
 	all := []namedPool{
 		{d.vendors, sql.OpenDB(d.vendorConnector(tb))},
@@ -245,7 +246,7 @@ func pools(tb testing.TB, d *database) []namedPool {
 	return all
 }
 
-// sqlmwConnector wraps a connector by sqlmw, which wraps drivers.
+// sqlmwConnector wraps a connector with sqlmw, which wraps drivers only.
 func sqlmwConnector(c sqldriver.Connector) sqldriver.Connector {
 	return openDriver{sqlmw.Driver(driverOf{c}, sqlmw.NullInterceptor{})}
 }

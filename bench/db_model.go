@@ -12,13 +12,13 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
-// A model is a database and its secret in this process. Neither a login nor a call of the API
-// queues; each takes its time.
+// A model is a database and its secret in this process. Neither logins nor API calls queue. Each
+// takes its time.
 type model struct {
 	loginTime, callTime time.Duration
-	seen                func() // called in each login and call; nil: nothing is
+	seen                func() // called in each login and API call; nil: nothing is called
 
-	current               atomic.Pointer[modelVersion] // that the database accepts, and the secret's
+	current               atomic.Pointer[modelVersion] // the version that the database accepts and the secret has
 	sent, rejected, calls atomic.Int64
 	firstRejection        atomic.Int64 // since start, in ns; 0: none yet
 	start                 time.Time
@@ -32,7 +32,7 @@ var (
 	_ driver.Login  = (*model)(nil)
 
 	errModelRejected = errors.New("password authentication failed")
-	errModelNoSQL    = errors.New("the modelled database knows logins only")
+	errModelNoSQL    = errors.New("the model of a database knows logins only")
 )
 
 // rotate changes the password of the database and the secret.
@@ -55,14 +55,14 @@ func (m *model) login(ctx context.Context, password string) error {
 	return errModelRejected
 }
 
-// call answers what a call of the API does.
+// call answers an API call.
 func (m *model) call(ctx context.Context) (*modelVersion, error) {
 	m.calls.Add(1)
 	err := m.wait(ctx, m.callTime)
 	return m.current.Load(), err
 }
 
-// Fetch makes the model a source of a cache.
+// Fetch makes the model a source for a cache.
 func (m *model) Fetch(ctx context.Context, id, stage string) (*secretcache.Secret, error) {
 	v, err := m.call(ctx)
 	if err != nil {
@@ -89,11 +89,11 @@ func (m *model) wait(ctx context.Context, d time.Duration) error {
 }
 
 func (m *model) Info() driver.Info {
-	return driver.Info{Name: "modelled", Port: 5432, Database: "app", ClosesSuperseded: true, Accepts: func(string) bool { return true }}
+	return driver.Info{Name: "modeled", Port: 5432, Database: "app", ClosesSuperseded: true, Accepts: func(string) bool { return true }}
 }
 
 func (m *model) ParseURL(string, func(string) bool) (driver.URL, error) {
-	return driver.URL{}, errors.New("the modelled database has no URLs")
+	return driver.URL{}, errors.New("the model of a database has no URLs")
 }
 
 func (m *model) CheckParams(map[string]string) error           { return nil }
@@ -109,14 +109,14 @@ func (m *model) Connect(ctx context.Context, c driver.Credentials) (sqldriver.Co
 	return &modelConn{}, nil
 }
 
-// A modelConn is a connection to a model. It is not empty, so each is an object of its own.
+// A modelConn is a connection to a model. It is not empty, so each one is an object of its own.
 type modelConn struct{ _ int }
 
 func (*modelConn) Prepare(string) (sqldriver.Stmt, error) { return nil, errModelNoSQL }
 func (*modelConn) Begin() (sqldriver.Tx, error)           { return nil, errModelNoSQL }
 func (*modelConn) Close() error                           { return nil }
 
-// An idleEngine's logins do nothing but reveal the password.
+// The logins of an idleEngine only reveal the password.
 type idleEngine struct{ *model }
 
 func (e idleEngine) Prepare(driver.Endpoint) (driver.Login, error) { return e, nil }

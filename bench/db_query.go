@@ -14,8 +14,8 @@ import (
 // queries measures SELECT 1 on open connections.
 func queries(ctx context.Context, quick bool) (*report.Section, error) {
 	s := &report.Section{Name: "query", Title: "Queries on real servers",
-		Text: "`SELECT 1` on an open connection: as a text, and as a prepared statement. `Connect` returns the vendor's own connection, " +
-			"so a query costs what the vendor's costs. otelsql and sqlmw wrap the connection. " + how}
+		Text: "`SELECT 1` on an open connection: as text, and as a prepared statement. `Connect` returns the vendor's own " +
+			"connection, so a query costs as much as with the vendor's driver. otelsql and sqlmw wrap the connection. " + how}
 	measure := func(label string, subjects []turns.Subject) {
 		results := inTurns(label, subjects, inSlices(quick))
 		s.Tables = append(s.Tables, comparison(label, results))
@@ -34,7 +34,7 @@ func queries(ctx context.Context, quick bool) (*report.Section, error) {
 	return s, err
 }
 
-// A row is sql.Row and pgx.Row.
+// A row is an sql.Row or a pgx.Row.
 type row interface{ Scan(dest ...any) error }
 
 // selecting is a subject that reads the row of SELECT 1.
@@ -72,7 +72,7 @@ func preparedQueries(tb testing.TB, dbs []namedPool) []turns.Subject {
 	return subjects
 }
 
-// poolQueries are by pgxpool.
+// poolQueries are queries through pgxpool.
 func poolQueries(tb testing.TB, d *database) []turns.Subject {
 	var subjects []turns.Subject
 	for _, pool := range pgxPools(tb, d) {
@@ -107,7 +107,7 @@ type namedPgxPool struct {
 	*pgxpool.Pool
 }
 
-// pgxPools are a plain pool, twice, and the library's. Each has one connection.
+// pgxPools are two plain pools and the library's pool. Each has one connection.
 func pgxPools(tb testing.TB, d *database) []namedPgxPool {
 	all := []namedPgxPool{{name: "pgxpool"}, {name: "pgxpool" + again}, {name: "sqlsecrets, NewPool"}}
 	for i := range all {

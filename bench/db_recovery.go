@@ -17,9 +17,10 @@ import (
 // recovery measures the first connection after a rotation.
 func recovery(ctx context.Context, quick bool) (*report.Section, error) {
 	s := &report.Section{Name: "recovery", Title: "Recovery from a rotation on real servers",
-		Text: "The first Connect call after a rotation, with the former version in the cache: a login that is rejected, the secret, and the " +
-			"next login. Beside it is the same by hand: the vendor's driver and AWS's caching client, whose `RefreshNow` sleeps for 2.5 to " +
-			"5 s before it calls. The Secrets Manager is a stand-in on this machine. Calls and logins are by the servers' own counts.",
+		Text: "The first Connect call after a rotation, while the cache has the former version: one rejected login, one fetch of the " +
+			"secret, and one more login. It is compared with the same by hand: the vendor's driver and AWS's caching client, whose " +
+			"`RefreshNow` sleeps for 2.5 to 5 s before it calls. The Secrets Manager is a stand-in on this machine. The servers " +
+			"count calls and logins.",
 		Absent: []string{noRefresh, noWrapper}}
 	var labels []string
 	var ours, byHand []float64
@@ -46,10 +47,10 @@ type rotated struct {
 	name    string
 	d       *database
 	connect func() error
-	before  int // API calls by then
+	before  int // API calls before the first rotation
 }
 
-// newRecovery connects once, which fills the cache.
+// newRecovery opens one connection, which fills the cache.
 func newRecovery(tb testing.TB, p *product, name string, with func(testing.TB, *database) func() error) *rotated {
 	d := newDatabase(tb, p)
 	r := &rotated{tb: tb, name: name, d: d, connect: with(tb, d)}
@@ -60,7 +61,7 @@ func newRecovery(tb testing.TB, p *product, name string, with func(testing.TB, *
 	return r
 }
 
-// A recovered is what connections after a rotation took, each on the average but the times.
+// A recovered is the result of connections after a rotation. All values except the times are means.
 type recovered struct {
 	turns.Result
 	calls, rejected, accepted float64
@@ -83,7 +84,7 @@ func (r recovered) row() []string {
 		fmt.Sprintf("%.2g", r.calls), fmt.Sprintf("%.2g", r.rejected), fmt.Sprintf("%.2g", r.accepted)}
 }
 
-// target is the one of a forced refresh: any sleep of a library would be longer.
+// target is the target of a forced refresh: a library that sleeps takes longer.
 func (r recovered) target(p *product) report.Target {
 	const noSleep = 500 * time.Millisecond
 	t := report.Target{What: "forced refresh after a rotation, " + p.name, Want: "1 API call, no sleep",
@@ -99,7 +100,7 @@ func connectOurs(tb testing.TB, d *database) func() error {
 	return func() error { return connectOnce(tb.Context(), c) }
 }
 
-// connectByHand logs in with what AWS's caching client has, and once more after its RefreshNow.
+// connectByHand logs in with the value of AWS's caching client, and once more after its RefreshNow.
 func connectByHand(tb testing.TB, d *database) func() error {
 	cache, err := awscache.New(func(c *awscache.Cache) { c.Client = secretsmanager.NewFromConfig(d.sm.Config()) })
 	if err != nil {

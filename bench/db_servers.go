@@ -31,7 +31,7 @@ import (
 // Peers that the module proxy does not serve.
 const (
 	noRefresh = "github.com/davepgreene/go-db-credential-refresh: the module proxy answers 403 for every version. " +
-		"By its source, `Connect` holds one mutex from its begin to its end, so Connect calls log in one after the other."
+		"In its source, `Connect` holds one mutex from its beginning to its end, so Connect calls log in one after the other."
 	noWrapper = "github.com/aws/aws-advanced-go-wrapper (awssql, pgx-driver, mysql-driver, aws-secrets-manager): " +
 		"the module proxy answers 403 for every version."
 )
@@ -89,12 +89,12 @@ type database struct {
 	rotations      int
 }
 
-// onServers calls measure for the products, each with a server that ends with it. Those whose
-// server cannot be had are named in the section's Absent.
+// onServers calls measure for each product, with a server that ends with the call. If a server is
+// not available, its name is added to the section's Absent.
 func onServers(ctx context.Context, s *report.Section, which []*product, measure func(tb testing.TB, p *product)) error {
 	for _, p := range which {
 		err := testdb.Run(ctx, func(tb testing.TB) {
-			p.start(tb, testdb.Options{}) // a missing server is noticed before anything else
+			p.start(tb, testdb.Options{}) // so that a missing server is noticed first
 			measure(tb, p)
 		})
 		if errors.Is(err, testdb.ErrMissing) {
@@ -142,14 +142,14 @@ func (d *database) calls() int { return d.sm.Calls("GetSecretValue") + d.sm.Call
 // dsn is the library's data source name.
 func (d *database) dsn() string { return d.id + "?" + d.noTLS }
 
-// options are with a cache of the Secrets Manager.
+// options returns options with a cache of the Secrets Manager.
 func (d *database) options(tb testing.TB) *driver.Options {
 	cache := secretcache.New(d.sm.Source(), nil)
 	tb.Cleanup(func() { _ = cache.Close() })
 	return &driver.Options{Secrets: cache}
 }
 
-// vendorConnector is the vendor's own with the fixed password.
+// vendorConnector returns the vendor's own connector with the fixed password.
 func (d *database) vendorConnector(tb testing.TB) sqldriver.Connector {
 	c, err := d.vendor(d.Server, d.user, d.password)
 	if err != nil {
@@ -158,7 +158,8 @@ func (d *database) vendorConnector(tb testing.TB) sqldriver.Connector {
 	return c
 }
 
-// connector is the library's. closeSuperseded has each connection asked when the pool hands it out.
+// connector returns the library's connector. closeSuperseded makes it check each connection when
+// the pool hands it out.
 func (d *database) connector(tb testing.TB, closeSuperseded bool) sqldriver.Connector {
 	opts := d.options(tb)
 	opts.CloseSuperseded = closeSuperseded
@@ -178,7 +179,7 @@ func connectOnce(ctx context.Context, c sqldriver.Connector) error {
 	return conn.Close()
 }
 
-// awsEnv lets the SDK of a program find the Secrets Manager.
+// awsEnv returns the environment in which the SDK of a program finds the Secrets Manager.
 func (d *database) awsEnv() []string {
 	return []string{
 		"AWS_REGION=us-west-2", "AWS_ENDPOINT_URL_SECRETS_MANAGER=" + d.sm.URL(),

@@ -19,16 +19,16 @@ import (
 var (
 	fleetSizes     = flag.String("fleet.n", "1,100,1000,10000", "numbers of instances, separated by commas, ascending")
 	fleetScenarios = flag.String("fleet.scenarios", "", "names of scenarios, separated by commas; empty: all")
-	fleetRuns      = flag.String("fleet.results", "", "file that keeps the fleet's runs: those that it has are not made again; empty: none")
-	fleetSeed      = flag.Uint64("fleet.seed", 1, "of random choices; equal seeds give similar runs, because scheduling takes no seed")
+	fleetRuns      = flag.String("fleet.results", "", "file that keeps the fleet's runs. A run in the file is not repeated; empty: no file")
+	fleetSeed      = flag.Uint64("fleet.seed", 1, "seed of random choices; equal seeds give similar runs, not equal ones, because scheduling has no seed")
 )
 
-// testKey is under which a context has the test that runs the sections.
+// testKey is the key of the test in the context of the sections.
 type testKey struct{}
 
 func withTest(t *testing.T) context.Context { return context.WithValue(t.Context(), testKey{}, t) }
 
-// simulatedFleet runs package fleet, which writes a report of its own beside this one.
+// simulatedFleet runs package fleet, which also writes a report of its own.
 func simulatedFleet(ctx context.Context, quick bool) (*report.Section, error) {
 	names, counts := *fleetScenarios, *fleetSizes
 	if quick {
@@ -58,8 +58,8 @@ func simulatedFleet(ctx context.Context, quick bool) (*report.Section, error) {
 	return fleetSection(all), nil
 }
 
-// runFleet runs the scenarios with each of the sizes, and returns the runs of one scenario in
-// each row. Those that are done are not run again.
+// runFleet runs the scenarios with each of the sizes. Each row of the result has the runs of one
+// scenario. Runs that are done are not repeated.
 func runFleet(t *testing.T, scenarios []*fleet.Scenario, sizes []int, done *fleetResults) ([][]*fleet.Result, error) {
 	all := make([][]*fleet.Result, len(scenarios))
 	defer chance.Seed(*fleetSeed)()
@@ -93,10 +93,11 @@ func showRun(r *fleet.Result) {
 
 // fleetSection sums up the largest run of each scenario.
 func fleetSection(all [][]*fleet.Result) *report.Section {
-	table := report.Table{Columns: []string{"scenario", "share of the quota, busiest second", "last instance healthy after", "calls of one instance, most"}}
+	table := report.Table{Columns: []string{"scenario", "share of the quota in the busiest second", "last instance healthy after", "most calls of one instance"}}
 	s := &report.Section{Name: "fleet", Title: "A fleet of 100,000, simulated",
-		Text: "The real cache and connector with a modelled Secrets Manager and a modelled database: [the report](benchmarks/fleet.md)\n" +
-			"has the model, the plots and what follows from them. These are the largest runs, scaled to 100,000 instances."}
+		Text: "The cache and the connector are real. Secrets Manager and the database are models. [The report](benchmarks/fleet.md) " +
+			"has the models, the plots and the conclusions. The figures here are those of the largest runs, scaled to 100,000 " +
+			"instances."}
 	for _, runs := range all {
 		r := runs[len(runs)-1]
 		share, recovery := fmt.Sprintf("%.1f %%", 100*r.Share()), fmt.Sprintf("%.1f s", r.Recovery.Seconds())
@@ -114,7 +115,7 @@ func fleetSection(all [][]*fleet.Result) *report.Section {
 	return s
 }
 
-// fleetTarget says what is asked of a scenario; empty for nothing.
+// fleetTarget returns the target of a scenario, or nothing if it has none.
 func fleetTarget(s *fleet.Scenario) string {
 	var parts []string
 	if s.Share > 0 {
@@ -135,7 +136,7 @@ func numbers(list string) ([]int, error) {
 	for text := range strings.SplitSeq(list, ",") {
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 1 {
-			return nil, fmt.Errorf("%q is no number of instances", text)
+			return nil, fmt.Errorf("%q is not a number of instances", text)
 		}
 		ns = append(ns, n)
 	}

@@ -11,10 +11,10 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/bench/fleet"
 )
 
-// FleetResults are those of earlier runs, and the file that keeps them.
+// fleetResults are the results of earlier runs, and the file that keeps them.
 type fleetResults struct {
 	mu   sync.Mutex // guards all below
-	file *os.File   // nil: none
+	file *os.File   // nil: no file
 	all  []*fleet.Result
 }
 

@@ -9,13 +9,13 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/bench/internal/report"
 )
 
-// Kept are the sections that were measured, and the file that keeps them.
+// A kept has the sections that were measured, and the file that keeps them.
 type kept struct {
-	path     string // empty: none
+	path     string // empty: no file
 	Sections map[string]*report.Section
 }
 
-// loadKept reads the sections that a file has. The file need not exist.
+// loadKept reads the sections of a file. The file need not exist.
 func loadKept(path string) (*kept, error) {
 	k := &kept{path: path, Sections: map[string]*report.Section{}}
 	if path == "" {
@@ -31,7 +31,7 @@ func loadKept(path string) (*kept, error) {
 	return k, json.Unmarshal(data, k)
 }
 
-// add keeps a section, in place of an earlier one of that name.
+// add keeps a section. It replaces an earlier one with the same name.
 func (k *kept) add(s *report.Section) error {
 	k.Sections[s.Name] = s
 	if k.path == "" {

@@ -24,7 +24,7 @@ func TestKeptSections(t *testing.T) {
 	}
 	all := second.inOrder()
 	if len(all) != 2 || all[0].Name != "cache-hit" || all[1].Title != "new" {
-		t.Errorf("the file keeps %+v, want cache-hit, and cache-memory as it was measured last", all)
+		t.Errorf("the file keeps %+v, want cache-hit and the newest cache-memory", all)
 	}
 }
 
@@ -33,6 +33,6 @@ func TestNamedSections(t *testing.T) {
 		t.Errorf("got %v, %v", chosen, err)
 	}
 	if _, err := named("cache-hit,none"); err == nil {
-		t.Error("a section that is not there is no error")
+		t.Error("an unknown section is not an error")
 	}
 }

@@ -1,6 +1,7 @@
-// Command bench measures the library beside its peers and writes docs/benchmarks.md. It takes
-// an hour. Run it on a machine that does nothing else:
+// Command bench measures the library and its peers, and writes docs/benchmarks.md. It takes an
+// hour. Run it on a machine that does nothing else:
 //
+//	go -C bench run .
 //	go -C bench run .
 package main
 
@@ -17,8 +18,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/bench/internal/report"
 )
 
-// A section measures one thing. Run fills in the report; quick asks for one turn of each
-// operation, to see that it works.
+// A section measures one thing. run returns its part of the report. quick means one turn of each
+// operation, to check that it works.
 type section struct {
 	name string
 	run  func(ctx context.Context, quick bool) (*report.Section, error)
@@ -43,7 +44,7 @@ var sections = []section{
 	{"fleet", simulatedFleet},
 }
 
-// peers are the modules whose versions the report names, if they are linked.
+// peers are the modules whose versions the report names, if the program links them.
 var peers = []string{
 	"github.com/aws/aws-sdk-go-v2",
 	"github.com/aws/aws-secretsmanager-caching-go/v2",
@@ -59,14 +60,14 @@ var peers = []string{
 }
 
 var (
-	only    = flag.String("only", "", "names of sections, separated by commas, which are printed unless -results is set; empty: all")
+	only    = flag.String("only", "", "names of sections to measure, separated by commas; empty: all. Without -results they are printed, and no page is written")
 	out     = flag.String("out", "../docs", "directory of benchmarks.md")
-	quick   = flag.Bool("quick", false, "one turn of each operation, to see that it works; nothing is written")
-	results = flag.String("results", "", "file that keeps the sections: those that it has are not measured again, unless -only names them; empty: none")
+	quick   = flag.Bool("quick", false, "one turn of each operation, to check that it works; nothing is written")
+	results = flag.String("results", "", "file that keeps measured sections. A section in the file is not measured again, unless -only names it; empty: no file")
 )
 
 func main() {
-	// As a test, because the fleet needs testing/synctest, which has bubbles for tests only.
+	// It runs as a test, because the fleet needs testing/synctest, which works in tests only.
 	testing.Main(func(string, string) (bool, error) { return true, nil }, []testing.InternalTest{{Name: "bench", F: func(t *testing.T) {
 		if err := run(withTest(t)); err != nil {
 			t.Fatal(err)
@@ -109,7 +110,7 @@ func run(ctx context.Context) error {
 	switch {
 	case *quick:
 		return nil
-	case *only != "" && *results == "": // a part is no report
+	case *only != "" && *results == "": // some sections are not the whole report
 		report.Print(os.Stdout, kept.inOrder())
 		return nil
 	}

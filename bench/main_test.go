@@ -2,7 +2,7 @@ package main
 
 import "testing"
 
-// Each section does what it measures once. No time fails the test.
+// Each section runs everything once. No duration fails the test.
 func TestEverySectionRuns(t *testing.T) {
 	for _, s := range sections {
 		t.Run(s.name, func(t *testing.T) {
@@ -14,7 +14,7 @@ func TestEverySectionRuns(t *testing.T) {
 				t.Errorf("the section is called %q, want %q", measured.Name, s.name)
 			}
 			if len(measured.Tables) == 0 && len(measured.Absent) == 0 {
-				t.Error("the section has no table, and names nothing that could not be had")
+				t.Error("the section has no table, and names nothing that is not available")
 			}
 			for _, table := range measured.Tables {
 				for _, row := range table.Rows {

@@ -13,11 +13,11 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/bench/internal/report"
 )
 
-// mostGrowth is how much larger a program may be, in percent, than the same one on the
-// vendor's driver and the AWS SDK.
+// mostGrowth is the limit in percent: a program may be this much larger than the same program with
+// the vendor's driver and the AWS SDK.
 const mostGrowth = 13
 
-// linked says which build tags of bench/programs link an engine's drivers.
+// linked has the build tags of bench/programs that link the drivers of an engine.
 var linked = []struct{ name, vendor, ours, source string }{
 	{"postgres", "pgx", "postgres", "pgxv5"},
 	{"mysql", "gomysql", "mysql", "gosqldriver"},
@@ -28,12 +28,13 @@ var linked = []struct{ name, vendor, ours, source string }{
 	{"db2, without IBM's driver", "", "db2", ""},
 }
 
-// programSizes measures programs that open a database, as one builds them for production.
+// programSizes measures programs that open a database, built as for production.
 func programSizes(ctx context.Context, quick bool) (*report.Section, error) {
 	s := &report.Section{Name: "size", Title: "Size of a program",
-		Text: "A program opens a database and prints one row, built with `-trimpath -ldflags \"-s -w\"`. *By hand* it reads the secret with the " +
-			"AWS SDK and opens the vendor's driver. With the library it has all sources; with the agent or files alone, and without `engines/<db>`, " +
-			"it links no AWS SDK. Redshift and Db2 have no engine without `engines/<db>`. The vendor's driver for Db2 needs cgo and is in none."}
+		Text: "A program opens a database and prints one row. It is built with `-trimpath -ldflags \"-s -w\"`. *By hand* it reads the " +
+			"secret with the AWS SDK and opens the vendor's driver. With the library it has all sources. With the agent or files " +
+			"alone, and without `engines/<db>`, it links no AWS SDK. Redshift and Db2 have no engine without `engines/<db>`. The " +
+			"vendor's driver for Db2 needs cgo, so no program has it."}
 	engines := linked
 	if quick {
 		engines = engines[:1]
@@ -44,10 +45,10 @@ func programSizes(ctx context.Context, quick bool) (*report.Section, error) {
 	}
 	defer os.RemoveAll(dir)
 	b := builder{dir: dir}
-	t := report.Table{Columns: []string{"engine", "vendor's driver", "by hand", "sqlsecrets", "over by hand", "agent alone", "files alone"}}
+	t := report.Table{Columns: []string{"engine", "vendor's driver", "by hand", "sqlsecrets", "more than by hand", "agent alone", "files alone"}}
 	p := report.Plot{Title: "Size of a program", Unit: "MB"}
 	for _, name := range t.Columns[1:] {
-		if name != "over by hand" {
+		if name != "more than by hand" {
 			p.Series = append(p.Series, report.Series{Name: name})
 		}
 	}
@@ -85,10 +86,10 @@ func megabytes(mb float64) string {
 	return fmt.Sprintf("%.1f MB", mb)
 }
 
-// A builder builds the programs of bench/programs, once each.
+// A builder builds each of the programs of bench/programs once.
 type builder struct {
 	dir string
-	err error // the first; nothing is built after it
+	err error // the first error; nothing is built after it
 }
 
 // build returns the path of a program with these build tags.

@@ -19,9 +19,9 @@ import (
 // programStart measures whole processes, from their start to the first row of a query.
 func programStart(ctx context.Context, quick bool) (*report.Section, error) {
 	s := &report.Section{Name: "start", Title: "Program start to first row",
-		Text: "A process starts, opens a real PostgreSQL, prints one row and ends. The Secrets Manager and its Agent are stand-ins on this machine, " +
-			"over HTTP without TLS and with static credentials: a real one takes longer. *By hand* the program reads the secret before it opens the database. " +
-			"CPU is the user's and the system's time of the process.",
+		Text: "A process starts, opens a real PostgreSQL, prints one row and ends. The Secrets Manager and its Agent are stand-ins " +
+			"on this machine, over HTTP without TLS and with static credentials. Real ones take longer. *By hand* the program " +
+			"reads the secret before it opens the database. CPU is the user time plus the system time of the process.",
 		Absent: []string{noWrapper}}
 	dir, err := os.MkdirTemp("", "start")
 	if err != nil {
@@ -99,7 +99,7 @@ func (p *process) medianCPU() time.Duration {
 // secretFile puts the secret into a directory of files, and returns the directory.
 func (d *database) secretFile(tb testing.TB) string {
 	dir := tb.TempDir()
-	name := strings.ReplaceAll(d.id, "/", "_") // as package file reads it
+	name := strings.ReplaceAll(d.id, "/", "_") // the name that package file looks for
 	if err := os.WriteFile(filepath.Join(dir, name), []byte(d.secret(d.password)), 0o600); err != nil {
 		tb.Fatal(err)
 	}

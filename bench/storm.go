@@ -15,27 +15,27 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/bench/internal/report"
 )
 
-// The modelled server's times.
+// The times of the modeled server.
 const (
 	stormLogin = 10 * time.Millisecond
 	stormCall  = 20 * time.Millisecond
 
-	// stormTrust is how long after its last acceptance a version's logins are not held back.
-	// After it, at most three are in flight until one is accepted.
+	// stormTrust is the time after the last acceptance of a version in which its logins are not
+	// held back. After it, at most three are in flight until one is accepted.
 	stormTrust = time.Second
 
-	stormTarget = 10_000 // Connect calls that the target is about
+	stormTarget = 10_000 // the number of Connect calls of the target
 )
 
-// A stormer is what makes the Connect calls of a storm.
+// A stormer makes the Connect calls of a storm.
 type stormer struct {
 	name string
 	// prepare fills the cache with the version that the model accepts, and returns one
 	// Connect call.
 	prepare func(ctx context.Context, m *model) (connect func(context.Context) error, err error)
 	quiet   bool // the version was accepted a while ago
-	storms  int  // of each number of calls
-	racy    bool // it has a data race, so it makes only one call where the race detector may look
+	storms  int  // storms for each number of calls
+	racy    bool // it has a data race, so it makes only one call if the race detector may be on
 }
 
 var (
@@ -45,15 +45,17 @@ var (
 	byHand   = &stormer{name: "AWS's caching client by hand", prepare: stormByHand, storms: 1, racy: true}
 )
 
-// rotationStorm measures Connect calls that all begin just after a rotation.
+// rotationStorm measures Connect calls that all begin immediately after a rotation.
 func rotationStorm(ctx context.Context, quick bool) (*report.Section, error) {
 	s := &report.Section{Name: "storm", Title: "A storm of Connect calls at a rotation", Absent: []string{noRefresh}, Text: fmt.Sprintf(
-		"Connect calls begin together, just after the password was changed. The cache has the former version. The database and the API are "+
-			"modelled in this process: a login takes %s and a call of the API %s, and neither queues. Time is counted from the first rejected "+
-			"login until the last call has its connection. A version that was accepted within the last second is trusted: all calls send it, and "+
-			"all are rejected together. After a quiet second three calls send it, and the others wait. *The waits alone* is without any library: "+
-			"as many goroutines wait for two logins and one call. It shows what the machine needs for that. AWS's `RefreshNow` sleeps for 2.5 to "+
-			"5 s. In virtual time only the waits take time, so what is left is what the library waits for. Goroutines and memory are the most at any time, beyond the callers' own as they begin; memory includes garbage.",
+		"Connect calls begin together, immediately after the password was changed. The cache has the former version. The "+
+			"database and the API are models in this process: a login takes %s and a call of the API %s, and neither queues. The "+
+			"time runs from the first rejected login until the last call has its connection. A version that was accepted within "+
+			"the last second is trusted: all calls send it, and all are rejected together. After a quiet second three calls send "+
+			"it, and the others wait. *The waits alone* uses no library: the same number of goroutines wait for two logins and one "+
+			"call. It shows what the machine needs for that. AWS's `RefreshNow` sleeps for 2.5 to 5 s. In virtual time only waits "+
+			"take time, so what is left is the time that the library waits. Goroutines and memory are the maximum at any time, "+
+			"beyond what the callers have when they begin. Memory includes garbage.",
 		stormLogin, stormCall)}
 	sizes := []int{1, 10, 100, 1000, 10_000, 100_000}
 	if quick {
@@ -78,13 +80,13 @@ func rotationStorm(ctx context.Context, quick bool) (*report.Section, error) {
 	s.Plots = []report.Plot{
 		stormPlot("Time from the rejection until all are connected", "ms", all, sizes, measured, func(r stormed) float64 { return r.took.Seconds() * 1e3 }),
 		stormPlot("Rejected logins", "", all, sizes, measured, func(r stormed) float64 { return float64(r.rejected) }),
-		stormPlot("Memory at most", "MB", all, sizes, measured, func(r stormed) float64 { return float64(r.memory) / 1e6 }),
+		stormPlot("Maximum memory", "MB", all, sizes, measured, func(r stormed) float64 { return float64(r.memory) / 1e6 }),
 	}
 	inVirtualTime, err := virtualStorms(ctx, quick)
 	if err != nil {
 		return nil, err
 	}
-	s.Tables = append(s.Tables, stormTable("sqlsecrets, in virtual time: processors cost none", inVirtualTime))
+	s.Tables = append(s.Tables, stormTable("sqlsecrets, in virtual time, where only waits take time", inVirtualTime))
 	s.Targets = append(s.Targets, virtualTarget(inVirtualTime[len(inVirtualTime)-1]))
 	for _, by := range []*stormer{together, quietly} {
 		s.Targets = append(s.Targets, stormTargets(by.name, measured[by], measured[waits])...)
@@ -120,18 +122,18 @@ func virtualTarget(r stormed) report.Target {
 	return t
 }
 
-// stormed is what a storm came to.
+// stormed is the result of a storm.
 type stormed struct {
 	n                     int           // Connect calls
 	took                  time.Duration // from the first rejected login until all were connected
-	whole                 time.Duration // from the begin
+	whole                 time.Duration // from the beginning
 	goroutines            int           // at most, beside the callers'
 	memory                int64         // at most, beside the callers' stacks as they begin
 	calls, sent, rejected int64
 }
 
-// measure makes storms of n calls. Of several it returns the one whose time is the median, with
-// the most goroutines and memory of all.
+// measure makes storms of n calls. It returns the storm with the median time, with the maximum of
+// goroutines and memory of all storms.
 func (by *stormer) measure(ctx context.Context, n int, quick bool) (stormed, error) {
 	storms := by.storms
 	if quick {
@@ -191,7 +193,7 @@ func (by *stormer) storm(ctx context.Context, n int) (stormed, error) {
 }
 
 func stormTable(name string, all []stormed) report.Table {
-	t := report.Table{Title: name, Columns: []string{"Connect calls", "from the rejection", "in all", "goroutines", "memory", "API calls", "logins", "rejected"}}
+	t := report.Table{Title: name, Columns: []string{"Connect calls", "from the rejection", "in total", "goroutines", "memory", "API calls", "logins", "rejected"}}
 	for _, r := range all {
 		t.Rows = append(t.Rows, []string{strconv.Itoa(r.n), took(float64(r.took)), took(float64(r.whole)), fmt.Sprintf("+%d", r.goroutines),
 			fmt.Sprintf("%.2f MB", float64(r.memory)/1e6), fmt.Sprint(r.calls), fmt.Sprint(r.sent), fmt.Sprint(r.rejected)})
@@ -216,7 +218,7 @@ func stormPlot(title, unit string, all []*stormer, sizes []int, measured map[*st
 	return p
 }
 
-// stormTargets are about the storm of stormTarget calls, or of the most there are.
+// stormTargets are for the storm of stormTarget calls, or for the largest storm.
 func stormTargets(name string, ours, waits []stormed) []report.Target {
 	i := slices.IndexFunc(ours, func(r stormed) bool { return r.n == stormTarget })
 	if i < 0 {
@@ -229,12 +231,12 @@ func stormTargets(name string, ours, waits []stormed) []report.Target {
 	if !calls.Met {
 		calls.Missed = fmt.Sprintf("%d too many", r.calls-1)
 	}
-	goroutines := report.Target{What: what + "goroutines", Want: "at most one for each call", Got: fmt.Sprintf("%d for all", r.goroutines), Met: r.goroutines <= r.n}
+	goroutines := report.Target{What: what + "goroutines", Want: "at most one for each call", Got: fmt.Sprintf("%d in total", r.goroutines), Met: r.goroutines <= r.n}
 	if !goroutines.Met {
 		goroutines.Missed = fmt.Sprintf("%d too many", r.goroutines-r.n)
 	}
 	t := report.Target{What: what + "time from the rejection", Got: took(float64(r.took)), Met: r.took <= max(ideal, least),
-		Want: fmt.Sprintf("%s, one call and two logins, which take %s here without any library", took(float64(ideal)), took(float64(least)))}
+		Want: fmt.Sprintf("%s: one call and two logins. They take %s here without any library", took(float64(ideal)), took(float64(least)))}
 	if !t.Met {
 		t.Missed = fmt.Sprintf("It took %s longer than one call and two logins, and %s longer than the waits alone.",
 			took(float64(r.took-ideal)), took(float64(r.took-least)))

@@ -28,8 +28,8 @@ func stormOurs(ctx context.Context, m *model) (func(context.Context) error, erro
 	return connect, connect(ctx)
 }
 
-// stormWaits waits as the library has to: all send the former version, one reads the secret
-// and sends the next version, and then all others send it.
+// stormWaits waits as long as the library has to: all goroutines send the former version, one reads
+// the secret and sends the next version, and then all others send it.
 func stormWaits(_ context.Context, m *model) (func(context.Context) error, error) {
 	former := m.current.Load().password
 	var led atomic.Bool
@@ -51,7 +51,7 @@ func stormWaits(_ context.Context, m *model) (func(context.Context) error, error
 	}, nil
 }
 
-// stormByHand logs in with what AWS's caching client has, and again after its RefreshNow.
+// stormByHand logs in with the value of AWS's caching client, and again after its RefreshNow.
 func stormByHand(ctx context.Context, m *model) (func(context.Context) error, error) {
 	cache, err := awscache.New(func(c *awscache.Cache) { c.Client = modelClient{m: m} })
 	if err != nil {
@@ -78,7 +78,7 @@ func stormByHand(ctx context.Context, m *model) (func(context.Context) error, er
 	}, login(ctx)
 }
 
-// A modelClient is a model's API as AWS's caching client wants it.
+// A modelClient is the API of a model for AWS's caching client.
 type modelClient struct {
 	awscache.SecretsManagerAPIClient // nil: it calls no other methods
 	m                                *model
@@ -100,16 +100,16 @@ func (c modelClient) GetSecretValue(ctx context.Context, _ *secretsmanager.GetSe
 	return &secretsmanager.GetSecretValueOutput{VersionId: &v.id, SecretString: &v.value, VersionStages: []string{"AWSCURRENT"}}, nil
 }
 
-// A peak finds the most goroutines and the most memory beyond what there is when it begins.
+// A peak finds the maximum of goroutines and memory, beyond those at its beginning.
 type peak struct {
 	baseGoroutines int
 	baseMemory     int64
 	goroutines     atomic.Int64
-	memory         int64 // of the goroutine that looks at it, until ended is closed
+	memory         int64 // owned by the measuring goroutine until ended is closed
 	stop, ended    chan struct{}
 }
 
-// newPeak begins to look at the memory once a millisecond.
+// newPeak begins to measure the memory once a millisecond.
 func newPeak() *peak {
 	p := &peak{stop: make(chan struct{}), ended: make(chan struct{})}
 	runtime.GC()
@@ -131,7 +131,7 @@ func newPeak() *peak {
 	return p
 }
 
-// goroutine looks at the number of goroutines.
+// goroutine measures the number of goroutines.
 func (p *peak) goroutine() {
 	n := int64(runtime.NumGoroutine() - p.baseGoroutines)
 	for {
@@ -155,7 +155,7 @@ func memoryInUse() int64 {
 	return int64(samples[0].Value.Uint64() + samples[1].Value.Uint64())
 }
 
-// absent returns n values that are not there.
+// absent returns n missing values.
 func absent(n int) []float64 {
 	values := make([]float64, n)
 	for i := range values {

@@ -13,8 +13,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/integration/testdb"
 )
 
-// An AfterConnect that fails leaves no session behind, and the credentials are not in doubt:
-// nothing is fetched again, whatever the error is.
+// If AfterConnect fails, no session stays open. The credentials are not in doubt: nothing is
+// fetched again, whatever the error is.
 func TestAfterConnectThatFailsLeavesNoSession(t *testing.T) {
 	forEach(t, func(t *testing.T, e *engine) {
 		v := newEnv(t, e, testdb.Options{})

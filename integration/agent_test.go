@@ -11,24 +11,24 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache/agent/agenttest"
 )
 
-// TestRotationBehindTheExtension: there is no way past what the extension keeps. What that
-// means depends on the rotation function, and on what the data source name asks for.
+// TestRotationBehindTheExtension: nothing bypasses the secrets that the extension keeps. The result
+// depends on the rotation function, and on the options of the data source name.
 func TestRotationBehindTheExtension(t *testing.T) {
 	for _, c := range []struct {
 		name     string
 		params   string
 		pending  bool // AWSPENDING stays on the new version
 		fails    bool
-		accepted int // logins, with the one before the rotation
-		requests int // to the extension; 0: not checked
+		accepted int // logins, including the one before the rotation
+		requests int // sent to the extension; 0: not checked
 	}{
 		{"AWSPENDING stays on the new version", "", true, false, 2, 3},
 		{"AWSPENDING is taken away", "", false, true, 1, 3},
-		{"AWSPENDING is taken away, and a connect may wait for longer than the TTL", "rotationWindow=20s", false, false, 2, 0},
+		{"AWSPENDING is taken away, and a Connect call may wait for longer than the TTL", "rotationWindow=20s", false, false, 2, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			v := newEnv(t, engineNamed("sqlserver stand-in"), testdb.Options{})
-			server := agenttest.NewExtension(t, v.sm.Source(), func(o *agenttest.Options) { o.TTL = 1500 * time.Millisecond }) // 300 s, in short
+			server := agenttest.NewExtension(t, v.sm.Source(), func(o *agenttest.Options) { o.TTL = 1500 * time.Millisecond }) // in place of 300 s
 			cache := secretcache.New(server.Source(), nil)
 			t.Cleanup(func() { _ = cache.Close() })
 			db := v.open(t, c.params, &driver.Options{Secrets: cache})
@@ -45,7 +45,8 @@ func TestRotationBehindTheExtension(t *testing.T) {
 			if got := v.Logins(v.user); got != c.accepted {
 				t.Errorf("%d logins accepted, want %d", got, c.accepted)
 			}
-			// One version of a stage that was looked at, and one that was not kept yet.
+			// Two fetches: AWSCURRENT before the rotation, and AWSPENDING, which the extension did
+			// not keep yet.
 			if got, fetches := len(server.Requests()), v.fetches(); c.requests != 0 && (got != c.requests || fetches != 2 || v.RejectedLogins(v.user) != 1) {
 				t.Errorf("%d requests, %d calls of GetSecretValue, %d logins rejected, want %d, 2 and 1", got, fetches, v.RejectedLogins(v.user), c.requests)
 			}

@@ -19,8 +19,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm/awssmtest"
 )
 
-// TestNothingShowsThePassword drives real servers and real SDK clients into errors
-// and searches what they say, the whole trees of them, for the password.
+// TestNothingShowsThePassword makes real servers and real SDK clients fail. Then it searches the
+// whole trees of errors, traces and logs for the password.
 func TestNothingShowsThePassword(t *testing.T) {
 	forEach(t, func(t *testing.T, e *engine) {
 		plain := newEnv(t, e, testdb.Options{})
@@ -34,7 +34,7 @@ func TestNothingShowsThePassword(t *testing.T) {
 			name, params string
 			env          *env
 			fault        *awssmtest.Fault
-			vendor       bool // the server's own error has to be found
+			vendor       bool // the error tree has to contain the server's own error
 		}{
 			{"rejected", "", plain, nil, true},
 			{"rejected over TLS", e.anyTLS + tlsPort(encrypted.Server), encrypted, nil, true},

@@ -11,8 +11,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/integration/testdb"
 )
 
-// TestCommandChecks: "sqlsecrets check" connects to the server and knows its version; a wrong
-// password is named, and costs one login by the server's own log.
+// TestCommandChecks: "sqlsecrets check" connects to the server and knows its version. It names a
+// wrong password, and the server's own log shows one login for it.
 func TestCommandChecks(t *testing.T) {
 	command := filepath.Join(t.TempDir(), "sqlsecrets.exe")
 	if out, err := osexec.Command("go", "build", "-o", command, "github.com/sqlsecrets/sqlsecrets/cmd/sqlsecrets").CombinedOutput(); err != nil {
@@ -52,7 +52,7 @@ type checked struct {
 	Steps          []struct{ Name, Mark, Text string }
 }
 
-// check runs the command. Neither a password nor the user is in its output.
+// check runs the command. Its output must contain neither a password nor the user.
 func (v *env) check(t *testing.T, command string, args ...string) checked {
 	t.Helper()
 	cmd := osexec.CommandContext(t.Context(), command, append([]string{"check", "-json"}, args...)...)

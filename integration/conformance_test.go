@@ -23,13 +23,13 @@ func TestConformance(t *testing.T) {
 	})
 }
 
-// conformance describes a server for the suite, which has TLS if there are names for its
-// certificate.
+// conformance describes a server for the suite. The server has TLS if names for its certificate are
+// given.
 func conformance(t *testing.T, e *engine, names []string) drivertest.Server {
 	server := e.start(t, testdb.Options{TLS: names != nil, Names: names})
 	others := testdb.UnknownCA(t)
 	ca, port, params := server.CA, server.Port, ""
-	if ca == nil { // nothing is verified by it
+	if ca == nil { // it verifies nothing
 		ca = others
 	}
 	_, onlyIfAsked := e.lacks[tlsIfAvailable]

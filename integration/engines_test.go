@@ -46,25 +46,26 @@ type engine struct {
 	connType     string                                                           // of the vendor's connection
 	vendorError  func(error) bool                                                 // errors.As finds the vendor's error
 	vendorAs     func(e *env, user, password string) (sqldriver.Connector, error) // the vendor's own
-	from         string                                                           // what a SELECT without a table needs at its end
-	userName     string                                                           // an expression for who is logged in
+	from         string                                                           // the end of a SELECT without a table
+	userName     string                                                           // an expression for the user that is logged in
 	user         func(name string) string                                         // a name, or a part of one, as the database has it
-	noClones     bool                                                             // the rotation function makes none
-	roomy        []string                                                         // arguments of a server that takes 300 connections
-	packed       []string                                                         // of one that takes 700
+	noClones     bool                                                             // the rotation function makes no clones
+	roomy        []string                                                         // arguments of a server that accepts 300 connections
+	packed       []string                                                         // arguments of a server that accepts 700 connections
 
-	// urls are JDBC URLs with the server's $address, which is its $host and $port, the
-	// $database, the secret's $id and Secrets Manager's $endpoint, also $escaped.
+	// urls are JDBC URLs. $address is replaced with $host and $port of the server, $database with
+	// its database, $id with the secret's id, and $endpoint and $escaped with the URL of the
+	// Secrets Manager, plain and escaped.
 	urls []struct{ name, format string }
 
-	encrypted func(t *testing.T, v *env, db *sql.DB) bool    // a new connection uses TLS, by the server's word
+	encrypted func(t *testing.T, v *env, db *sql.DB) bool    // the server says that a new connection uses TLS
 	noTLS     string                                         // a parameter that turns TLS off
-	mayTLS    string                                         // a parameter that leaves TLS to the server; none with Oracle
+	mayTLS    string                                         // a parameter for TLS if available; empty with Oracle
 	anyTLS    string                                         // parameters that ask for TLS without verification
 	verify    func(t testing.TB, ca *testdb.CA) string       // parameters that ask for verification
 	verifyURL string                                         // the same as a JDBC URL with $address, $database, $id, $verify and the $ca file
-	lacks     map[feature]string                             // what does not apply, and why
-	noUser    func(password string) (why string, unfit bool) // no user can have the password; or nil
+	lacks     map[feature]string                             // features that are missing, and why
+	noUser    func(password string) (why string, unfit bool) // reports that no user can have the password; or nil
 }
 
 // A feature is what an engine or its server may lack.
@@ -72,13 +73,13 @@ type feature string
 
 const (
 	closesSuperseded feature = "closing of superseded connections"
-	noticesTheDead   feature = "a look at a pooled connection before a Ping uses it"
+	noticesTheDead   feature = "a check of a pooled connection before a Ping uses it"
 	tlsIfAvailable   feature = "TLS if available"
 	tlsServer        feature = "a server with TLS"
 	plainServer      feature = "a server without TLS"
 )
 
-// need skips a test of a feature that there is not.
+// need skips the test if the engine lacks a feature.
 func (e *engine) need(t *testing.T, f feature) {
 	t.Helper()
 	if why, ok := e.lacks[f]; ok {
@@ -200,7 +201,8 @@ func urls(scheme string) []struct{ name, format string } {
 // verifyURL is of the form that most databases have.
 func verifyURL(scheme string) string { return scheme + "://$address/$database?user=$id&$verify" }
 
-// tlsPort is a parameter that leads to the port with TLS, with a "&" in front, or nothing.
+// tlsPort is a parameter for the port with TLS, with a "&" in front. It is empty if TLS has no port
+// of its own.
 func tlsPort(s *testdb.Server) string {
 	if s.TLSPort == s.Port {
 		return ""
@@ -249,7 +251,7 @@ func (v *env) account(user, password string) vendordb.Account {
 	return vendordb.Account{Host: v.Host, Port: v.Port, Database: v.Database, User: user, Password: password}
 }
 
-// encryptedSQLServer asks the administrator, since not everybody may see it.
+// encryptedSQLServer asks the administrator, because not every user may see it.
 func encryptedSQLServer(t *testing.T, v *env, db *sql.DB) bool {
 	t.Helper()
 	conn, err := db.Conn(t.Context())
@@ -269,7 +271,7 @@ func encryptedSQLServer(t *testing.T, v *env, db *sql.DB) bool {
 	return option == "TRUE"
 }
 
-// byText asks with a query for a text, which is this one with TLS.
+// byText runs a query whose answer is this text if the connection has TLS.
 func byText(query, secure string) func(t *testing.T, v *env, db *sql.DB) bool {
 	return func(t *testing.T, _ *env, db *sql.DB) bool {
 		t.Helper()
@@ -281,7 +283,7 @@ func byText(query, secure string) func(t *testing.T, v *env, db *sql.DB) bool {
 	}
 }
 
-// byCipher asks with a query of two columns, of which the second is empty without TLS.
+// byCipher runs a query of two columns. The second column is empty without TLS.
 func byCipher(query string) func(t *testing.T, v *env, db *sql.DB) bool {
 	return func(t *testing.T, _ *env, db *sql.DB) bool {
 		t.Helper()

@@ -44,15 +44,15 @@ func (v *env) example(ctx context.Context, path string, args ...string) *osexec.
 	return cmd
 }
 
-// newExampleEnv's DSN is what an example gets.
+// newExampleEnv returns an env, and the DSN that an example gets.
 func newExampleEnv(t *testing.T) (v *env, dsn string) {
 	t.Helper()
 	v = newEnv(t, engineNamed("postgres"), testdb.Options{})
 	return v, v.id + "?sslmode=disable"
 }
 
-// crossed fails the test if no login but the rotation functions' own was rejected. Each of them
-// tries once whether it has set the password before.
+// crossed fails the test if no login was rejected besides those of the rotation functions. Each
+// rotation function tries once whether it has set the password before.
 func (v *env) crossed(t *testing.T, rotations int) {
 	t.Helper()
 	if v.RejectedLogins(v.user) <= rotations {
@@ -60,9 +60,9 @@ func (v *env) crossed(t *testing.T, rotations int) {
 	}
 }
 
-// Each of these programs stores orders in all phases of a rotation, and none fails.
+// Each of these programs stores orders in all phases of a rotation, and no order fails.
 func TestExamplesWithLibraries(t *testing.T) {
-	testdb.Postgres(t, testdb.Options{}) // or skip, before anything is built
+	testdb.Postgres(t, testdb.Options{}) // skips before anything is built
 	names := []string{"sqlx", "gorm", "bun", "sqlc", "otelsql"}
 	dir := buildExamples(t, "../examples/libraries", names...)
 	for _, name := range names {
@@ -108,8 +108,8 @@ func TestExamplesWithLibraries(t *testing.T) {
 	}
 }
 
-// rejectionIsInASpan reads the spans of examples/libraries/otelsql: one of a new connection tells of a
-// rejected login and the refresh that followed, and none has failed.
+// rejectionIsInASpan reads the spans of examples/libraries/otelsql. One span of a new connection
+// has to show a rejected login and the refresh after it, and no span may have failed.
 func rejectionIsInASpan(t *testing.T, spans io.Reader) {
 	t.Helper()
 	found := false
@@ -145,7 +145,7 @@ func rejectionIsInASpan(t *testing.T, spans io.Reader) {
 		found = found || span.Name == "sql.connector.connect" && strings.HasPrefix(strings.Join(story, " "), "login rejected refresh")
 	}
 	if !found {
-		t.Error("no span of a new connection tells of a rejected login and a refresh")
+		t.Error("no span of a new connection shows a rejected login and a refresh")
 	}
 }
 
@@ -167,9 +167,9 @@ func TestExamplePgxpool(t *testing.T) {
 	v.WaitSessions(v.user, 0)
 }
 
-// Migrations run at each moment of a rotation, and one that is under way goes on.
+// Migrations run at each moment of a rotation. A migration that is under way continues.
 func TestExamplesOfMigrations(t *testing.T) {
-	testdb.Postgres(t, testdb.Options{}) // or skip, before anything is built
+	testdb.Postgres(t, testdb.Options{}) // skips before anything is built
 	names := []string{"goose", "migrate"}
 	dir := buildExamples(t, "../examples/libraries", names...)
 	for _, name := range names {

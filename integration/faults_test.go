@@ -25,25 +25,25 @@ import (
 
 const (
 	faultWorkers = 8
-	// Each phase has fetches, and those of a phase that hangs fail in it.
+	// Each phase has fetches. If the source hangs, they fail within the phase.
 	faultTTL     = 50 * time.Millisecond
 	faultTimeout = 300 * time.Millisecond
 	faultTime    = 400 * time.Millisecond
 )
 
-// A trouble is what a source is like for a time, and what was counted then.
+// A trouble is a fault of a source for some time, and what was counted in that time.
 type trouble struct {
 	name       string
 	begin, end func() error // either may be nil
-	fails      bool         // fetches do
+	fails      bool         // fetches fail
 
 	queries, failed, slowest atomic.Int64
 	fetches, errors          uint64
 }
 
-// TestSourcesInTroubleUnderLoad: workers go on opening connections while where secrets come
-// from is killed, restarted, throttled, slowed and broken. No query fails, since there is a
-// cached password that works. It prints the numbers (-v).
+// TestSourcesInTroubleUnderLoad: workers open connections while the source of the secrets is
+// killed, restarted, throttled, slowed down and broken. No query fails, because a cached password
+// works. It prints the numbers (-v).
 func TestSourcesInTroubleUnderLoad(t *testing.T) {
 	for _, source := range []struct {
 		name      string
@@ -77,7 +77,7 @@ func TestSourcesInTroubleUnderLoad(t *testing.T) {
 		}, 2},
 		{"extension", func(t *testing.T, v *env) (secretcache.Source, []*trouble) {
 			server := agenttest.NewExtension(t, v.sm.Source(), func(o *agenttest.Options) { o.TTL = faultTTL })
-			return server.Source(), append(troublesOf(t, v, server), // it has no limit of connections, and one text for all
+			return server.Source(), append(troublesOf(t, v, server), // the extension has no limit of connections, and one text for all errors
 				faulty(server, "not ready", true, agenttest.NotReady),
 				faulty(server, "failing", true, agenttest.Answer(http.StatusBadRequest, "an unexpected error occurred while executing request")))
 		}, 2},
@@ -117,7 +117,7 @@ func TestSourcesInTroubleUnderLoad(t *testing.T) {
 			t.Parallel()
 			v := newEnv(t, engineNamed("sqlserver stand-in"), testdb.Options{})
 			src, troubles := source.make(t, v)
-			troubles = append(append([]*trouble{{name: "well"}}, troubles...), &trouble{name: "well again"})
+			troubles = append(append([]*trouble{{name: "healthy"}}, troubles...), &trouble{name: "healthy again"})
 			underLoad(t, v, source.name, src, troubles)
 			if n := v.RejectedLogins(v.user); (n == 0) != (source.rotations == 0) || n > source.rotations*faultWorkers {
 				t.Errorf("%d logins rejected in %d rotations with %d workers", n, source.rotations, faultWorkers)
@@ -202,7 +202,7 @@ func underLoad(t *testing.T, v *env, name string, src secretcache.Source, troubl
 				t.Error(err)
 			}
 		}
-		cache.Invalidate(v.id) // or the pause after a failure has to pass
+		cache.Invalidate(v.id) // otherwise the pause after a failure has to pass
 		until(t, p.name+": a fetch that works afterwards", func() bool {
 			n := cache.Stats()
 			return n.Fetches-n.Errors > after.Fetches-after.Errors
@@ -222,7 +222,7 @@ func underLoad(t *testing.T, v *env, name string, src secretcache.Source, troubl
 	t.Logf("%d workers, a connection for each query, TTL %v, FetchTimeout %v\n%s", faultWorkers, faultTTL, faultTimeout, text)
 }
 
-// until waits for what is to come, for a generous time.
+// until waits until a condition holds, for a generous time.
 func until(t *testing.T, what string, done func() bool) {
 	t.Helper()
 	for end := time.Now().Add(10 * time.Second); !done(); time.Sleep(5 * time.Millisecond) {

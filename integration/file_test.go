@@ -13,8 +13,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache/file"
 )
 
-// TestRotationsInFiles: the files and the database change under queries that each log in.
-// No query fails, and each rotation is read once.
+// TestRotationsInFiles: the files and the database change while queries run, each with its own
+// login. No query fails, and each rotation is read once.
 func TestRotationsInFiles(t *testing.T) {
 	for _, c := range []struct {
 		name  string
@@ -41,7 +41,7 @@ func TestRotationsInFiles(t *testing.T) {
 				if err := write(v.secret(user(n), password)); err != nil {
 					t.Fatal(err)
 				}
-				if c.users > 1 { // as if two rotations had come
+				if c.users > 1 { // as after two rotations
 					if err := v.SetPassword(t.Context(), user(n+1), fmt.Sprint("password of nobody ", n)); err != nil {
 						t.Fatal(err)
 					}
@@ -87,9 +87,9 @@ func fileIn(dir string) (*file.Source, func(value string) error) {
 	return file.New(path), func(value string) error { return replace(path, value+"\n") }
 }
 
-// TestFilesBehindTheDatabase: while they are, the error says so, and a later connect finds
-// what they have by then.
-func TestFilesBehindTheDatabase(t *testing.T) {
+// TestFilesThatLagBehindTheDatabase: while the files have the former password, the error says so. A
+// later Connect call finds what the files have by then.
+func TestFilesThatLagBehindTheDatabase(t *testing.T) {
 	v := newEnv(t, engineNamed("sqlserver stand-in"), testdb.Options{})
 	source, write := keysIn(t.TempDir())
 	if err := write(v.secret(v.user, "the password before")); err != nil {
@@ -99,7 +99,7 @@ func TestFilesBehindTheDatabase(t *testing.T) {
 	t.Cleanup(func() { _ = cache.Close() })
 	db := v.open(t, "", &driver.Options{Secrets: cache})
 	if err := db.PingContext(t.Context()); err == nil || !strings.Contains(err.Error(), "AWSPENDING") {
-		t.Errorf("Ping = %v, want that AWSPENDING was looked for, too", err)
+		t.Errorf("Ping = %v, want an error that names AWSPENDING, too", err)
 	}
 	if err := write(v.secret(v.user, v.password)); err != nil {
 		t.Fatal(err)

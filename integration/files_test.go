@@ -43,7 +43,7 @@ func (b *logBuffer) count(part string) int {
 	return strings.Count(b.text.String(), part)
 }
 
-// replaceFile puts a file in the place of another, as a rotation of certificates does.
+// replaceFile replaces a file by another one, as a rotation of certificates does.
 func replaceFile(t *testing.T, path string, text []byte) {
 	t.Helper()
 	then := time.Now().Add(-time.Minute) // older than a tick of the clock
@@ -61,8 +61,8 @@ func readFile(t *testing.T, path string) []byte {
 	return text
 }
 
-// TestAuthoritiesOfAFileAreReadAgain: what ssl-ca names verifies the server, a new file does
-// without a restart, and half a file keeps the former one.
+// TestAuthoritiesOfAFileAreReadAgain: the file that ssl-ca names verifies the server. A new file is
+// used without a restart, and half a file leaves the former one in use.
 func TestAuthoritiesOfAFileAreReadAgain(t *testing.T) {
 	forMySQL(t, func(t *testing.T, e *engine) {
 		v := newEnv(t, e, testdb.Options{TLS: true})
@@ -93,9 +93,9 @@ func TestAuthoritiesOfAFileAreReadAgain(t *testing.T) {
 	})
 }
 
-// TestCertificateOfAClientIsReadAgain: a user who needs a certificate logs in with
-// ssl-cert and ssl-key, and with new ones without a restart. A key that does not fit keeps
-// the former pair.
+// TestCertificateOfAClientIsReadAgain: a user who needs a certificate logs in with ssl-cert and
+// ssl-key, and with new files without a restart. If the key does not fit, the former pair stays in
+// use.
 func TestCertificateOfAClientIsReadAgain(t *testing.T) {
 	forMySQL(t, func(t *testing.T, e *engine) {
 		v := newEnv(t, e, testdb.Options{TLS: true})

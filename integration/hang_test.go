@@ -14,8 +14,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm/awssmtest"
 )
 
-// TestSecretsManagerHangs: a caller leaves at its own deadline, the next one is
-// answered although the first request still hangs, and no goroutine stays.
+// TestSecretsManagerHangs: a caller returns at its own deadline. The next one gets an answer
+// although the first request still hangs. No goroutine is left.
 func TestSecretsManagerHangs(t *testing.T) {
 	forEachTogether(t, func(t *testing.T, e *engine) {
 		v := newEnv(t, e, testdb.Options{})
@@ -31,8 +31,8 @@ func TestSecretsManagerHangs(t *testing.T) {
 	})
 }
 
-// pingWhileHanging checks that a Ping with a deadline of 200 ms, and the next one, take
-// less than the timeout of the fetch that hangs. The bound is for a machine that is busy.
+// pingWhileHanging checks that a Ping with a deadline of 200 ms, and the next Ping, take less time
+// than the timeout of the fetch that hangs. The bound leaves room for a busy machine.
 func pingWhileHanging(t *testing.T, v *env, fetchTimeout time.Duration) {
 	t.Helper()
 	const bound = 3 * time.Second
@@ -65,11 +65,11 @@ func pingWhileHanging(t *testing.T, v *env, fetchTimeout time.Duration) {
 	t.Logf("Ping with a deadline of 200ms took %v, the next one %v", took.Round(time.Millisecond), next.Round(time.Millisecond))
 }
 
-// TestNoGoroutineOutlivesAHungFetch: after FetchTimeout nothing is left of it.
+// TestNoGoroutineOutlivesAHungFetch: after FetchTimeout no goroutine of the fetch is left.
 func TestNoGoroutineOutlivesAHungFetch(t *testing.T) {
 	forEach(t, func(t *testing.T, e *engine) {
 		v := newEnv(t, e, testdb.Options{})
-		mustPing(t, v.open(t, "", nil)) // everything that starts once has started
+		mustPing(t, v.open(t, "", nil)) // so that everything that starts once has started
 		before := goleak.IgnoreCurrent()
 
 		cache := secretcache.New(v.sm.Source(), &secretcache.Options{FetchTimeout: time.Second})

@@ -9,8 +9,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/integration/testdb"
 )
 
-// TestAListOfHostsAfterAFailover is what docs/postgres.md says: the first host that takes writes
-// gets the connections, and one that becomes read-only keeps those that are open until
+// TestAListOfHostsAfterAFailover checks what docs/postgres.md says. New connections go to the first
+// host that takes writes. If a host becomes read-only, its open connections stay until
 // SetConnMaxLifetime closes them.
 func TestAListOfHostsAfterAFailover(t *testing.T) {
 	v := newEnv(t, engineNamed("postgres"), testdb.Options{Args: []string{"-c", "cluster_name=first"}, Private: true})
@@ -50,7 +50,7 @@ func TestAListOfHostsAfterAFailover(t *testing.T) {
 		time.Sleep(10 * time.Millisecond)
 	}
 	if got := show("cluster_name"); got != "first" {
-		t.Errorf("the open connection went to the %s host by itself", got)
+		t.Errorf("the open connection moved to the %s host by itself", got)
 	}
 	db.SetConnMaxLifetime(time.Nanosecond)
 	if got := show("cluster_name"); got != "second" {

@@ -32,8 +32,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm/awssmtest"
 )
 
-// Tokens are what AWS's own package for them makes, but for a "/" before the "?" that the AWS CLI
-// has as well: what is signed is the same.
+// The tokens are the same as those of AWS's own package, except for a "/" before the "?" that the
+// AWS CLI writes, too. The signed content is the same.
 func TestTokensAreSignedAsByAWS(t *testing.T) {
 	for _, creds := range []aws.Credentials{
 		{AccessKeyID: "AKIDEXAMPLE", SecretAccessKey: "example"},
@@ -79,7 +79,8 @@ type gatekeeper struct {
 	denied  bool // the policy does not have rds-db:connect
 }
 
-// check reports whether a token lets a user in: it is for this database and user, and in force.
+// check reports whether a token lets a user in: it has to be for this database and user, and valid
+// now.
 func (g *gatekeeper) check(user, token string) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -94,7 +95,7 @@ func (g *gatekeeper) check(user, token string) bool {
 		strings.HasPrefix(q.Get("X-Amz-Credential"), "AKIDEXAMPLE/") && strings.HasSuffix(q.Get("X-Amz-Credential"), "/us-west-2/rds-db/aws4_request")
 }
 
-// expire has it reject the tokens that it has seen.
+// expire makes the gatekeeper reject the tokens that it has seen.
 func (g *gatekeeper) expire() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -109,14 +110,14 @@ func (g *gatekeeper) tokens() int {
 	return len(g.seen)
 }
 
-// deny has it reject every token.
+// deny makes the gatekeeper reject every token.
 func (g *gatekeeper) deny() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.denied = true
 }
 
-// withoutPassword makes a secret that has none, and returns the data source name that leads to it.
+// withoutPassword stores a secret without a password, and returns its data source name.
 func withoutPassword(t *testing.T, engine, host string, port int, database, user string) string {
 	t.Helper()
 	for name, value := range map[string]string{
@@ -133,7 +134,7 @@ func withoutPassword(t *testing.T, engine, host string, port int, database, user
 	return "prod/app?auth=iam&region=us-west-2&endpoint=" + sm.URL()
 }
 
-// isDenied checks the error of a token that the server does not take.
+// isDenied checks the error for a token that the server rejects.
 func isDenied(t *testing.T, err error) {
 	t.Helper()
 	if !errors.Is(err, driver.ErrAuthFailed) || !strings.Contains(err.Error(), "GRANT rds_iam") || !strings.Contains(err.Error(), "rds-db:connect") ||
@@ -143,7 +144,7 @@ func isDenied(t *testing.T, err error) {
 	t.Log(err)
 }
 
-// A real PostgreSQL asks a server of this test whether a token is right, as those of Amazon ask
+// A real PostgreSQL asks a server of this test whether a token is right. Servers of Amazon ask
 // theirs by PAM.
 func TestPostgresByToken(t *testing.T) {
 	v := newEnv(t, engineNamed("postgres"), testdb.Options{Private: true, TLS: true})
@@ -163,7 +164,7 @@ func TestPostgresByToken(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = db.Close() })
-		db.SetMaxIdleConns(-1) // each ping connects
+		db.SetMaxIdleConns(-1) // each Ping logs in
 		return db
 	}
 	db := open("&sslrootcert=" + v.CA.File)
@@ -175,13 +176,13 @@ func TestPostgresByToken(t *testing.T) {
 		t.Errorf("%d logins accepted and %d rejected, with %d tokens; want %d, 0, 1", accepted, rejected, g.tokens(), pings)
 	}
 
-	time.Sleep(1100 * time.Millisecond) // a token has its second
+	time.Sleep(1100 * time.Millisecond) // so that the next token is signed at another second
 	g.expire()
 	mustPing(t, db)
 	if accepted, rejected := d.counts(); accepted != pings+1 || rejected != 1 || g.tokens() != 2 {
 		t.Errorf("after its end: %d logins accepted and %d rejected, with %d tokens; want %d, 1, 2", accepted, rejected, g.tokens(), pings+1)
 	}
-	// The certificate has to be one that is known, unless sslmode=require says otherwise.
+	// The certificate must be known, unless sslmode=require says otherwise.
 	if err := open("").PingContext(t.Context()); err == nil || !strings.Contains(err.Error(), "signed by an authority that is not one of the system's; name the authority's certificate by sslrootcert") {
 		t.Errorf("an unknown authority: %v", err)
 	}
@@ -204,7 +205,7 @@ func TestPostgresByToken(t *testing.T) {
 	}
 }
 
-// A token is the role's password here, on a real PostgreSQL by the method "password".
+// The token is the password of the role here, on a real PostgreSQL with the method "password".
 func TestPostgresWithATokenForAPassword(t *testing.T) {
 	v := newEnv(t, engineNamed("postgres"), testdb.Options{Private: true, TLS: true})
 	authenticate(t, v.Server, `hostssl all all all password`)
@@ -287,7 +288,7 @@ func TestNoCredentialsForAToken(t *testing.T) {
 	}
 }
 
-// MySQL and MariaDB get the token by mysql_clear_password, over TLS. The server is a stand-in.
+// MySQL and MariaDB get the token with mysql_clear_password, over TLS. The server is a stand-in.
 func TestMySQLByToken(t *testing.T) {
 	certs := testca.New("127.0.0.1")
 	for name, newConnector := range map[string]func(string, *driver.Options) (*driver.Connector, error){
@@ -310,9 +311,9 @@ func TestMySQLByToken(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			const connects = 20
-			for n := range connects {
-				if n == connects/2 {
+			const connections = 20
+			for n := range connections {
+				if n == connections/2 {
 					s.SetPassword(t, "app", "the token is over")
 				}
 				if err := connect(t.Context(), c); err != nil {
@@ -320,8 +321,8 @@ func TestMySQLByToken(t *testing.T) {
 				}
 			}
 			seen := s.Seen()
-			if len(seen) != connects+1 || made != 2 {
-				t.Errorf("%d logins with %d tokens, want %d and 2", len(seen), made, connects+1)
+			if len(seen) != connections+1 || made != 2 {
+				t.Errorf("%d logins with %d tokens, want %d and 2", len(seen), made, connections+1)
 			}
 			for _, l := range seen {
 				if !l.TLS || !strings.HasPrefix(l.Clear, s.Addr()+"/?Action=connect&DBUser=app&") {

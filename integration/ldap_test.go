@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// A directory is a small LDAP server (RFC 4511), which a PostgreSQL asks whether a password is
-// right, of any length. It knows simple binds and nothing else.
+// A directory is a small LDAP server (RFC 4511). PostgreSQL asks it whether a password is right, of
+// any length. It knows simple binds and nothing else.
 type directory struct {
 	listener net.Listener
 	check    func(user, password string) bool
@@ -61,7 +61,7 @@ func (d *directory) serve(conn net.Conn) {
 		if err == nil {
 			_, err = asn1.Unmarshal(text, &m)
 		}
-		if err != nil || m.Op.Class != asn1.ClassApplication || m.Op.Tag != bindRequest { // or it is over
+		if err != nil || m.Op.Class != asn1.ClassApplication || m.Op.Tag != bindRequest { // or the connection is closed
 			return
 		}
 		var version int
@@ -101,8 +101,8 @@ func (d *directory) counts() (accepted, rejected int) {
 	return d.accepted, d.rejected
 }
 
-// readBER reads one value: its tag, its length in one byte or in as many as the first says, and
-// as much.
+// readBER reads one value: a tag, a length, and that many bytes. The length is one byte, or the
+// first byte says how many bytes it has.
 func readBER(r io.Reader) ([]byte, error) {
 	head := make([]byte, 2)
 	if _, err := io.ReadFull(r, head); err != nil {

@@ -12,9 +12,9 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/integration/testdb"
 )
 
-// A server that locks an account after five wrong passwords in a row does not, although many
-// connections are opened at once after a rotation: by a pool that had connections, by one that
-// had none, and by two pools.
+// A server that locks an account after five wrong passwords in a row does not lock it here,
+// although many connections are opened at once after a rotation: by a pool that had connections, by
+// one that had none, and by two pools.
 func TestBurstAfterARotationDoesNotLockTheAccount(t *testing.T) {
 	forMySQL(t, func(t *testing.T, e *engine) {
 		options := testdb.Options{Private: true}
@@ -51,11 +51,11 @@ func TestBurstAfterARotationDoesNotLockTheAccount(t *testing.T) {
 						db.SetMaxIdleConns(20)
 					}
 				}
-				time.Sleep(1200 * time.Millisecond) // the version is not proven any more
+				time.Sleep(1200 * time.Millisecond) // the version was not accepted within the last second
 				if err := v.rotate(t.Context(), noPause); err != nil {
 					t.Fatal(err)
 				}
-				before := v.RejectedLogins(v.user) // the rotation function's own is among them
+				before := v.RejectedLogins(v.user) // includes the login of the rotation function
 				start := time.Now()
 				burst(t, 20, dbs...)
 				took := time.Since(start)
@@ -69,7 +69,7 @@ func TestBurstAfterARotationDoesNotLockTheAccount(t *testing.T) {
 	})
 }
 
-// A burst where nothing locks: how long it takes, and how many logins it costs.
+// A burst on a server that locks nothing: how long it takes, and how many logins it costs.
 func TestBurstsAfterARotation(t *testing.T) {
 	forEach(t, func(t *testing.T, e *engine) {
 		if e.name != "postgres" && e.name != "mariadb" && e.name != "mysql" {
@@ -99,8 +99,8 @@ func TestBurstsAfterARotation(t *testing.T) {
 	})
 }
 
-// An account that is locked is told as such, and that the secret has nothing newer.
-func TestLockedAccountIsTold(t *testing.T) {
+// The error for a locked account says so, and that the secret has no newer version.
+func TestLockedAccountIsNamedInTheError(t *testing.T) {
 	forMySQL(t, func(t *testing.T, e *engine) {
 		v := newEnv(t, e, testdb.Options{})
 		db := v.open(t, e.noTLS, nil)

@@ -25,8 +25,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// The default source signs its requests with whatever the SDK finds; these go
-	// to servers in this process.
+	// The default source signs its requests with any credentials that the SDK finds. The requests
+	// go to servers in this process.
 	for k, v := range map[string]string{
 		"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "example", "AWS_EC2_METADATA_DISABLED": "true",
 		"AWS_CONFIG_FILE": os.DevNull, "AWS_SHARED_CREDENTIALS_FILE": os.DevNull,
@@ -78,7 +78,7 @@ func newEnvFor(t testing.TB, e *engine, o testdb.Options, strategy rotation.Stra
 // superuserID is the secret of the server's administrator.
 const superuserID = "admin/db"
 
-// clone is the user that alternates with the first.
+// clone returns the user that alternates with the first one.
 func (v *env) clone() string { return v.user + v.engine.user("_clone") }
 
 // credentials returns what the current version of the secret says.
@@ -94,7 +94,7 @@ func (v *env) credentials() (user, password string) {
 	return c.Username, c.Password
 }
 
-// client is one of the Secrets Manager that is not the library's.
+// client returns a client of the Secrets Manager that does not belong to the library.
 func (v *env) client() *secretsmanager.Client { return secretsmanager.NewFromConfig(v.sm.Config()) }
 
 // secret returns the JSON of a version.
@@ -168,8 +168,8 @@ func (v *env) options(t testing.TB, o *driver.Options) *driver.Options {
 	return o
 }
 
-// fetches returns how often the library asked for the secret, retries of the SDK
-// included, by the Secrets Manager's own count of the last 10,000 requests.
+// fetches returns how often the library asked for the secret, including retries of the SDK. It
+// counts in the Secrets Manager's record of the last 10,000 requests.
 func (v *env) fetches() int {
 	n := 0
 	for _, r := range v.sm.Requests() {
@@ -204,17 +204,17 @@ func fewer(n int) int {
 	return n
 }
 
-// The shortest pause after a rejection, by rule: 1 s less a quarter.
+// The shortest pause after a rejection: 1 s less a quarter.
 const pause = 750 * time.Millisecond
 
-// A login that was permitted before the rejection may be seen to begin this much later, on a
-// machine that does other things as well. The tests of package driver, whose clock stands
-// still meanwhile, allow nothing.
+// A login that was permitted before the rejection may seem to begin this much later, on a busy
+// machine. The tests of package driver allow nothing, because their clock stands still in that
+// time.
 const preempted = 50 * time.Millisecond
 
-// A watcher follows the logins of a connector. It fails the test if one begins
-// with a version after a rejection of that version was received, unless the pause
-// is over or the secret's stage has moved to the version since.
+// A watcher follows the logins of a connector. It fails the test if a login begins with a version
+// after a rejection of that version was received. Exceptions: the pause is over, or the secret's
+// stage has moved to the version since.
 type watcher struct {
 	t        testing.TB
 	mu       sync.Mutex
@@ -240,8 +240,8 @@ func watch(t testing.TB) (*watcher, *driver.Trace) {
 			if i.Rejected {
 				w.rejects++
 				now := time.Now()
-				// Not of a login that was under way when another was rejected: the pause
-				// counts from that one.
+				// A login that was under way when another one was rejected does not count: the
+				// pause counts from the first rejection.
 				if at, ok := w.rejected[i.Version]; !ok || now.Add(-i.Duration).After(at) {
 					w.rejected[i.Version] = now
 				}

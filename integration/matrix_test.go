@@ -21,11 +21,11 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm/awssmtest"
 )
 
-// A smState is how Secrets Manager is while a connect needs it.
+// A smState is a state of Secrets Manager during a Connect call.
 type smState struct {
 	name  string
 	begin func(v *env, r *relay)
-	err   func(error) bool // what the error of a connect has besides ErrAuthFailed
+	err   func(error) bool // reports what the error of a Connect call contains besides ErrAuthFailed
 }
 
 var smStates = []smState{
@@ -42,27 +42,27 @@ func says(s string) func(error) bool {
 	return func(err error) bool { return strings.Contains(err.Error(), s) }
 }
 
-// An outcome is what a connect comes to.
+// An outcome is the result of a Connect call.
 type outcome int
 
 const (
-	atOnce  outcome = iota // works with the first login, without asking Secrets Manager
-	oneLook                // works with what one look finds: GetSecretValue for AWSCURRENT, one more login
-	twoLook                // the same, and one GetSecretValue for AWSPENDING
-	fails                  // ErrAuthFailed, with why no other version could be looked for
+	atOnce       outcome = iota // works with the first login, without asking Secrets Manager
+	oneRefresh                  // works after one refresh: GetSecretValue for AWSCURRENT, one more login
+	twoRefreshes                // the same, and one GetSecretValue for AWSPENDING
+	fails                       // ErrAuthFailed, with the reason why no refresh succeeded
 )
 
 func (o outcome) String() string {
 	return [...]string{"at once", "AWSCURRENT", "AWSPENDING", "fails"}[o]
 }
 
-// The calls of GetSecretValue and the logins that an outcome costs where Secrets
-// Manager answers. A failed connect sends the login that was rejected.
+// cost returns the calls of GetSecretValue and the logins of an outcome if Secrets Manager answers.
+// A Connect call that fails sends one login, the rejected one.
 func (o outcome) cost() (calls, logins int) {
 	return [...]int{0, 1, 2, -1}[o], [...]int{1, 2, 2, 1}[o]
 }
 
-// A row is what is expected at a moment, in each of smStates.
+// A row has the expected outcome at a moment of a rotation, in each of smStates.
 type row struct {
 	moment string
 	want   [6]outcome
@@ -71,11 +71,11 @@ type row struct {
 
 var (
 	always  = [6]outcome{}
-	current = [6]outcome{oneLook, fails, fails, fails, fails, fails}
-	pending = [6]outcome{twoLook, fails, fails, fails, fails, fails}
+	current = [6]outcome{oneRefresh, fails, fails, fails, fails, fails}
+	pending = [6]outcome{twoRefreshes, fails, fails, fails, fails, fails}
 )
 
-// matrix is what is expected of a connect whose process has read the secret before.
+// matrix has the outcomes of a Connect call of a process that has read the secret before.
 var matrix = []struct {
 	name     string
 	strategy rotation.Strategy
@@ -102,7 +102,7 @@ var matrix = []struct {
 		{"failed at test", always, "the other user's password was changed"},
 		{"rolled back", always, "both users are valid"},
 	}},
-	// The process has cached a user whose turn it is now.
+	// The process has cached the user whose turn it is now.
 	{"alternating users, one rotation later", rotation.AlternatingUsers, 1, []row{
 		{"before create", always, "the cached user is valid until its turn"},
 		{"created", always, "the pending password is in the secret only"},
@@ -151,7 +151,7 @@ func (v *env) reach(t *testing.T, moment string, read func()) {
 	case "finished":
 		finish()
 	case "failed at set":
-		stopBefore(awssmtest.SetSecret, 2) // and once more when it was tried again
+		stopBefore(awssmtest.SetSecret, 2) // the second attempt stops, too
 	case "failed at test":
 		stopBefore(awssmtest.TestSecret, 2)
 	case "rolled back":
@@ -169,12 +169,12 @@ func (v *env) reach(t *testing.T, moment string, read func()) {
 	}
 }
 
-// TestFaultMatrix connects once at each moment of a rotation, whatever Secrets
-// Manager does then, and again when it is healthy. With -short each moment meets two of
-// the states.
+// TestFaultMatrix makes one Connect call at each moment of a rotation and in each state of Secrets
+// Manager, and again when Secrets Manager is healthy. With -short each moment meets two of the
+// states.
 func TestFaultMatrix(t *testing.T) {
-	const limit = 3 * time.Second // of a connect
-	const together = 12           // cells; they mostly wait
+	const limit = 3 * time.Second // deadline of a Connect call
+	const together = 12           // cells at the same time; they mostly wait
 	forEach(t, func(t *testing.T, e *engine) {
 		var mu sync.Mutex
 		results := map[string]string{}
@@ -209,7 +209,7 @@ func TestFaultMatrix(t *testing.T) {
 		for _, name := range order {
 			text += fmt.Sprintf("%-66s %s\n", name, results[name])
 		}
-		t.Logf("moment and state of Secrets Manager; what came of a connect:\n%s", text)
+		t.Logf("moment and state of Secrets Manager; result of a Connect call:\n%s", text)
 	})
 }
 
@@ -224,7 +224,7 @@ func cell(t *testing.T, e *engine, strategy rotation.Strategy, before int, r row
 	read := func() {
 		cache.Invalidate(v.id)
 		if err := connect(t.Context(), c); err != nil {
-			t.Fatalf("a connect in no rotation: %v", err)
+			t.Fatalf("Connect without a rotation: %v", err)
 		}
 	}
 	read()
@@ -247,23 +247,23 @@ func cell(t *testing.T, e *engine, strategy rotation.Strategy, before int, r row
 	wantCalls, wantLogins := want.cost()
 	switch {
 	case want != fails && err != nil:
-		t.Errorf("%v; want a connection, since %s", err, r.reason)
+		t.Errorf("%v; want a connection, because %s", err, r.reason)
 	case want != fails && calls != wantCalls:
-		t.Errorf("%d calls of GetSecretValue, want %d (%v), since %s", calls, wantCalls, want, r.reason)
+		t.Errorf("%d calls of GetSecretValue, want %d (%v), because %s", calls, wantCalls, want, r.reason)
 	case want == fails && (!errors.Is(err, driver.ErrAuthFailed) || !suiteSource().tells(state, err) || !e.vendorError(err)):
-		t.Errorf("got %v; want ErrAuthFailed with the server's error and Secrets Manager's (%s), since %s", err, state.name, r.reason)
+		t.Errorf("got %v; want ErrAuthFailed with the server's error and Secrets Manager's (%s), because %s", err, state.name, r.reason)
 	}
 	if calls > maxCalls {
 		t.Errorf("%d calls of GetSecretValue, want %d at most", calls, maxCalls)
 	}
 	if logins != wantLogins {
-		t.Errorf("%d logins, want %d (%v), since %s", logins, wantLogins, want, r.reason)
+		t.Errorf("%d logins, want %d (%v), because %s", logins, wantLogins, want, r.reason)
 	}
 	if took > limit+500*time.Millisecond {
 		t.Errorf("took %v with a deadline of %v", took, limit)
 	}
 
-	// When Secrets Manager is healthy again, within one look.
+	// When Secrets Manager is healthy again, one refresh is enough.
 	v.sm.Heal()
 	relay.open()
 	start = time.Now()
@@ -279,14 +279,14 @@ func cell(t *testing.T, e *engine, strategy rotation.Strategy, before int, r row
 
 func loginsOf(w *watcher) int { n, _ := w.counts(); return n }
 
-// A relay passes connections on, and can be taken away.
+// A relay forwards connections, and can be closed.
 type relay struct {
 	t      testing.TB
 	addr   string // its own
 	target string
 
 	mu    sync.Mutex
-	ln    net.Listener // nil if it is away
+	ln    net.Listener // nil if it is closed
 	conns map[net.Conn]bool
 }
 
@@ -296,7 +296,7 @@ func newRelay(t testing.TB, target string) *relay {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Nobody else is to get the port while the relay is away.
+	// No other process must get the port while the relay is closed.
 	port, err := testdb.FreePort()
 	if err != nil {
 		t.Fatal(err)
@@ -309,7 +309,7 @@ func newRelay(t testing.TB, target string) *relay {
 
 func (r *relay) url() string { return "http://" + r.addr }
 
-// open listens unless it does.
+// open listens, unless the relay listens already.
 func (r *relay) open() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -347,7 +347,7 @@ func pass(to, from net.Conn) {
 	_ = from.Close()
 }
 
-// close refuses connections and ends those that there are.
+// close ends all connections and accepts no new ones.
 func (r *relay) close() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -8,11 +8,11 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/integration/testdb"
 )
 
-// TestDatabaseWasRenamed: a database that the server does not have is a reason to look
-// at the secret, but not while the copy of it is as new as here.
+// TestDatabaseWasRenamed: if the server does not have the database, the secret is read again, but
+// not while the cached copy is as new as here.
 func TestDatabaseWasRenamed(t *testing.T) {
 	if testing.Short() {
-		t.Skip("a copy of a minute takes a minute")
+		t.Skip("the test needs a copy that is a minute old")
 	}
 	forEachTogether(t, func(t *testing.T, e *engine) {
 		v := newEnv(t, e, testdb.Options{})
@@ -24,18 +24,18 @@ func TestDatabaseWasRenamed(t *testing.T) {
 		w, trace := watch(t)
 		c := v.connector(t, e.noTLS, &driver.Options{Trace: trace})
 		if err := connect(t.Context(), c); err == nil || !e.adapter.NoDatabase(err) {
-			t.Fatalf("connect = %v, want no such database", err)
+			t.Fatalf("Connect = %v, want no such database", err)
 		}
 		v.sm.Put(v.id, good)
 		if err := connect(t.Context(), c); err == nil {
-			t.Error("a copy of seconds was read again")
+			t.Error("a copy that is seconds old was read again")
 		}
 		if n := v.fetches(); n != 1 {
 			t.Errorf("%d calls of GetSecretValue, want 1", n)
 		}
 		time.Sleep(61 * time.Second)
 		if err := connect(t.Context(), c); err != nil {
-			t.Errorf("connect = %v, want the database of the new version", err)
+			t.Errorf("Connect = %v, want the database of the new version", err)
 		}
 		if n := v.fetches(); n != 2 {
 			t.Errorf("%d calls of GetSecretValue, want 2", n)

@@ -17,8 +17,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/integration/testdb"
 )
 
-// throughPgBouncer returns an env whose secret leads to PgBouncer. auth is what
-// auth_file has for the secret's user; nil means that it has nothing.
+// throughPgBouncer returns an env whose secret leads to PgBouncer. auth is the entry of auth_file
+// for the secret's user; nil means no entry.
 func throughPgBouncer(t *testing.T, o testdb.PgBouncerOptions, auth func(*env) string) (*env, *testdb.Bouncer) {
 	t.Helper()
 	postgres := slices.IndexFunc(engines, func(e *engine) bool { return e.name == "postgres" })
@@ -34,9 +34,9 @@ func throughPgBouncer(t *testing.T, o testdb.PgBouncerOptions, auth func(*env) s
 	return v, b
 }
 
-// rotateAtServer rotates the secret, the database's password first, as a rotation
-// function does that logs in at PostgreSQL: one that logs in at the secret's host,
-// PgBouncer, comes to its end only where auth_file need not be rewritten.
+// rotateAtServer rotates the secret as a rotation function does that logs in to PostgreSQL: the
+// database's password first. A function that logs in at the secret's host, PgBouncer, can finish
+// only if auth_file need not be rewritten.
 func rotateAtServer(t *testing.T, v *env) {
 	t.Helper()
 	next := "second password of " + v.user
@@ -48,7 +48,7 @@ func rotateAtServer(t *testing.T, v *env) {
 	v.password = next
 }
 
-// What auth_file may have for a user.
+// The entries that auth_file may have for a user.
 func plaintext(v *env) string { return v.password }
 
 func fromPgShadow(v *env) string {
@@ -59,7 +59,7 @@ func fromPgShadow(v *env) string {
 	return hash
 }
 
-// loginLog keeps what a trace tells of logins.
+// loginLog keeps what a trace says about logins.
 type loginLog struct {
 	mu   sync.Mutex
 	done []driver.LoginInfo
@@ -73,8 +73,8 @@ func (l *loginLog) trace() *driver.Trace {
 	}}
 }
 
-// take returns the logins since the last call, each in a line: the code and text of
-// the server's error, whether it counted, or "accepted".
+// take returns the logins since the last call, each in a line: "accepted", or the code and text of
+// the server's error and whether it counted as rejected.
 func (l *loginLog) take() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -103,9 +103,9 @@ func (l *loginLog) want(t *testing.T, what string, want ...string) {
 	}
 }
 
-// TestPgBouncerRotation: as without PgBouncer, the next new connection costs one
-// rejected login and one call of GetSecretValue, connections that are open live on,
-// and a user that is gone is a rejected one.
+// TestPgBouncerRotation: as without PgBouncer, the next new connection costs one rejected login and
+// one call of GetSecretValue. Open connections stay open. A user that was dropped counts as
+// rejected.
 func TestPgBouncerRotation(t *testing.T) {
 	const scram, sasl, password = "scram-sha-256", "SASL authentication failed", "password authentication failed"
 	for i, c := range []struct {
@@ -113,12 +113,12 @@ func TestPgBouncerRotation(t *testing.T) {
 		authType string
 		mode     string            // pool_mode
 		auth     func(*env) string // nil for auth_query
-		answer   string            // to a wrong password
-		noUser   string            // to a user that is gone
+		answer   string            // for a wrong password
+		noUser   string            // for a user that was dropped
 	}{
 		{"auth_query", scram, "session", nil, sasl, "no such user"},
 		{"auth_query", scram, "transaction", nil, sasl, "no such user"},
-		// What pg_shadow has is a secret of SCRAM, and decides.
+		// pg_shadow has a secret of SCRAM, which decides.
 		{"auth_query", "md5", "session", nil, sasl, "no such user"},
 		{"auth_file", scram, "session", plaintext, sasl, sasl},
 		{"auth_file", scram, "transaction", fromPgShadow, sasl, sasl},
@@ -184,16 +184,16 @@ func TestPgBouncerRotation(t *testing.T) {
 				b.SetUsers(nil)
 			}
 			if err := db.PingContext(t.Context()); !errors.Is(err, driver.ErrAuthFailed) {
-				t.Errorf("Ping as a user that is gone = %v, want ErrAuthFailed", err)
+				t.Errorf("Ping as a user that was dropped = %v, want ErrAuthFailed", err)
 			}
 			logins.want(t, "the user is gone", "08P01 "+c.noUser+", rejected")
 		})
 	}
 }
 
-// refused makes a login that PgBouncer refuses for another reason than the
-// credentials: there is one login, and the secret is not read a second time.
-func refused(t *testing.T, v *env, id, params, want string) {
+// turnedAway makes a login that PgBouncer turns away for another reason than the credentials. There is
+// one login, and the secret is not read a second time.
+func turnedAway(t *testing.T, v *env, id, params, want string) {
 	t.Helper()
 	var logins loginLog
 	dsn := id
@@ -228,11 +228,11 @@ func onDatabase(v *env, name string) string {
 	return id
 }
 
-// TestPgBouncerRefusals: PgBouncer has one code, 08P01, for all of its refusals, and
-// these are not about the credentials.
-func TestPgBouncerRefusals(t *testing.T) {
-	// Nobody listens on port 1 of PgBouncer's container. It waits this long for a
-	// server, in whole seconds; a third of one more passes until it looks.
+// TestPgBouncerErrorsThatAreNoRejection: PgBouncer has one code, 08P01, for all of its errors.
+// These errors are not about the credentials.
+func TestPgBouncerErrorsThatAreNoRejection(t *testing.T) {
+	// Nothing listens on port 1 of PgBouncer's container. PgBouncer waits this long for a server,
+	// in whole seconds. It checks only after a third of a second more.
 	const down, wait = "host=127.0.0.1 port=1", "1"
 
 	t.Run("auth_file", func(t *testing.T) {
@@ -240,38 +240,38 @@ func TestPgBouncerRefusals(t *testing.T) {
 			Databases: map[string]string{"down": down},
 			Settings:  map[string]string{"auth_type": "md5", "query_wait_timeout": wait},
 		}, plaintext)
-		t.Run("paused", func(t *testing.T) { // before PgBouncer knows how the server greets
+		t.Run("paused", func(t *testing.T) { // before PgBouncer has seen a greeting of the server
 			b.Console("PAUSE")
 			defer b.Console("RESUME")
-			refused(t, v, v.id, "", "query_wait_timeout")
+			turnedAway(t, v, v.id, "", "query_wait_timeout")
 		})
 		t.Run("server down", func(t *testing.T) {
-			refused(t, v, onDatabase(v, "down"), "", "query_wait_timeout")
+			turnedAway(t, v, onDatabase(v, "down"), "", "query_wait_timeout")
 		})
 		t.Run("no such database", func(t *testing.T) {
-			refused(t, v, onDatabase(v, "nowhere"), "", "no such database: nowhere")
+			turnedAway(t, v, onDatabase(v, "nowhere"), "", "no such database: nowhere")
 		})
 		t.Run("disabled", func(t *testing.T) {
 			b.Console("DISABLE " + v.Database)
 			defer b.Console("ENABLE " + v.Database)
-			refused(t, v, v.id, "", `database "`+v.Database+`" is disabled`)
+			turnedAway(t, v, v.id, "", `database "`+v.Database+`" is disabled`)
 		})
 		t.Run("startup parameter", func(t *testing.T) {
-			refused(t, v, v.id, "search_path=public", "unsupported startup parameter: search_path")
+			turnedAway(t, v, v.id, "search_path=public", "unsupported startup parameter: search_path")
 		})
 		t.Run("too many clients", func(t *testing.T) {
 			db := v.open(t, "", nil)
 			mustPing(t, db) // the connection stays in the pool
 			b.Console("SET max_client_conn = 1")
 			defer b.Console("SET max_client_conn = 100")
-			refused(t, v, v.id, "", "no more connections allowed (max_client_conn)")
+			turnedAway(t, v, v.id, "", "no more connections allowed (max_client_conn)")
 		})
 		t.Run("a hash that is no use for SCRAM", func(t *testing.T) {
-			// With it PgBouncer can check a client's password, and not log in.
+			// With this entry PgBouncer can check a client's password, but cannot log in.
 			hash := fmt.Sprintf("md5%x", md5.Sum([]byte(v.password+v.user)))
 			b.SetUsers(map[string]string{v.user: hash})
 			b.Console("RECONNECT")
-			refused(t, v, v.id, "", "server login failed: wrong password type")
+			turnedAway(t, v, v.id, "", "server login failed: wrong password type")
 		})
 	})
 
@@ -283,17 +283,17 @@ func TestPgBouncerRefusals(t *testing.T) {
 		}, nil)
 		t.Run("server down", func(t *testing.T) {
 			id := onDatabase(v, "down")
-			refused(t, v, id, "", "query_wait_timeout")
-			refused(t, v, id, "", "server login has been failing")
+			turnedAway(t, v, id, "", "query_wait_timeout")
+			turnedAway(t, v, id, "", "server login has been failing")
 		})
 		t.Run("auth_query fails", func(t *testing.T) {
 			if _, err := v.Admin().ExecContext(t.Context(), "REVOKE SELECT ON pg_shadow FROM "+b.AuthUser); err != nil {
 				t.Fatal(err)
 			}
-			refused(t, v, v.id, "", "bouncer config error")
+			turnedAway(t, v, v.id, "", "bouncer config error")
 		})
-		// PgBouncer gives away neither users nor databases: this cannot be told
-		// from a wrong password, and does count.
+		// PgBouncer does not say whether users or databases exist. So this looks like a wrong
+		// password, and counts as rejected.
 		t.Run("no such database", func(t *testing.T) {
 			var logins loginLog
 			c, err := v.engine.newConnector(onDatabase(v, "nowhere"), &driver.Options{Secrets: v.cache(t, nil), Trace: logins.trace()})
@@ -319,9 +319,9 @@ func TestPgBouncerRefusals(t *testing.T) {
 	})
 }
 
-// TestPgBouncerStaleAuthFile: a rotation has changed PostgreSQL's password and the
-// secret, but not userlist.txt. PgBouncer lets in who has the former password, and
-// cannot log in with it itself.
+// TestPgBouncerStaleAuthFile: a rotation has changed PostgreSQL's password and the secret, but not
+// userlist.txt. PgBouncer accepts clients with the former password, and cannot log in with it
+// itself.
 func TestPgBouncerStaleAuthFile(t *testing.T) {
 	v, b := throughPgBouncer(t, testdb.PgBouncerOptions{Settings: map[string]string{"server_login_retry": "1"}}, plaintext)
 	var logins loginLog
@@ -339,8 +339,8 @@ func TestPgBouncerStaleAuthFile(t *testing.T) {
 		t.Errorf("%d calls of GetSecretValue, want none", got)
 	}
 
-	// Without one it hands on what PostgreSQL says to it: as 08P01 up to version
-	// 1.19, with PostgreSQL's code since. The secret is read again, and has what
+	// Without such a connection PgBouncer forwards PostgreSQL's error: as 08P01 up to version 1.19,
+	// with PostgreSQL's code from then on. The secret is read again. Its new version is one that
 	// PgBouncer does not know yet.
 	b.Console("RECONNECT")
 	err := connect(t.Context(), connector)

@@ -35,7 +35,7 @@ func (v *env) pool(t testing.TB, params string, o *driver.Options, configure fun
 	return p
 }
 
-// poolModes are how the pools of the tests are connected.
+// poolModes are the ways in which the pools of the tests connect.
 var poolModes = []struct {
 	name   string
 	server testdb.Options
@@ -52,7 +52,7 @@ func forEachPoolMode(t *testing.T, f func(t *testing.T, v *env, params string)) 
 	}
 }
 
-// No Acquire fails while passwords rotate. With -short it is a load for seconds.
+// No Acquire fails while passwords rotate. With -short the load lasts for seconds.
 func TestPoolRotationsUnderLoad(t *testing.T) {
 	workers, rotations := fewer(16), 100
 	if testing.Short() {
@@ -100,7 +100,7 @@ func TestPoolRotationsUnderLoad(t *testing.T) {
 	})
 }
 
-// A query whose context ends is cancelled at the server, without another login.
+// A query whose context ends is canceled at the server, without another login.
 func TestPoolCancelsQueriesAtTheServer(t *testing.T) {
 	forEachPoolMode(t, func(t *testing.T, v *env, params string) {
 		p := v.pool(t, params, nil, func(c *pgxpool.Config) error {
@@ -126,7 +126,7 @@ func TestPoolCancelsQueriesAtTheServer(t *testing.T) {
 		_, err = conn.Exec(ctx, "SELECT pg_sleep(10)")
 		took := <-stopped
 		t.Logf("the server stopped the query %v after its context ended", took)
-		if took > time.Second { // 100 ms where the tests have a machine to themselves
+		if took > time.Second { // 100 ms on an idle machine
 			t.Errorf("the query ran on for %v", took)
 		}
 		var pg *pgconn.PgError
@@ -134,7 +134,7 @@ func TestPoolCancelsQueriesAtTheServer(t *testing.T) {
 			t.Errorf("Exec = %v, want the server's query_canceled", err)
 		}
 		if _, err := conn.Exec(t.Context(), "SELECT 1"); err != nil {
-			t.Errorf("the connection is of no use after it: %v", err)
+			t.Errorf("the connection is unusable after it: %v", err)
 		}
 		if n := v.Logins(v.user); n != 1 {
 			t.Errorf("%d logins, want 1", n)
@@ -152,7 +152,7 @@ func isActive(t *testing.T, v *env, pid uint32) (active bool) {
 	return active
 }
 
-// Without such a handler pgx gives the connection up, and the server ends the query at once.
+// Without such a handler pgx abandons the connection, and the server ends the query at once.
 func TestPoolEndsQueriesOfLostConnections(t *testing.T) {
 	forEachPoolMode(t, func(t *testing.T, v *env, params string) {
 		p := v.pool(t, params, nil, nil)
@@ -173,7 +173,7 @@ func TestPoolEndsQueriesOfLostConnections(t *testing.T) {
 	})
 }
 
-// What pgx users do with a connection works as with a pool of their own.
+// Everything that pgx users do with a connection works as with a pool of their own.
 func TestPoolIsPgxpool(t *testing.T) {
 	forEachPoolMode(t, func(t *testing.T, v *env, params string) {
 		exec(t, v, "DROP TYPE IF EXISTS pool_point; CREATE TYPE pool_point AS (x int, y int)")
@@ -298,8 +298,8 @@ func another(t *testing.T, config *pgx.ConnConfig) {
 	}
 }
 
-// Notices and notifications that come before the pool has the connection are not lost, and
-// come once.
+// Notices and notifications that arrive before the pool has the connection are not lost, and arrive
+// once.
 func TestPoolKeepsMessages(t *testing.T) {
 	forEachPoolMode(t, func(t *testing.T, v *env, params string) {
 		var notices atomic.Int32
@@ -326,7 +326,8 @@ func TestPoolKeepsMessages(t *testing.T) {
 	})
 }
 
-// A connection kept for LISTEN, and a pool of the caller's own configuration.
+// ConfigureConn makes a connection for LISTEN, and ConfigurePool a pool of the caller's own
+// configuration.
 func TestOwnConfigurationsOfPgx(t *testing.T) {
 	forEachPoolMode(t, func(t *testing.T, v *env, params string) {
 		t.Setenv("PGUSER", "nobody")
@@ -368,7 +369,7 @@ func TestOwnConfigurationsOfPgx(t *testing.T) {
 	})
 }
 
-// Connections that were opened with a version since replaced are closed by closeSuperseded.
+// closeSuperseded closes connections that were opened with a superseded version.
 func TestPoolClosesSupersededConnections(t *testing.T) {
 	v := newEnv(t, engineNamed("postgres"), testdb.Options{})
 	cache := v.cache(t, nil)

@@ -19,10 +19,10 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/testca"
 )
 
-// What of PostgreSQL's engine is about the server's own answers is tried on a real one.
+// Tests of the PostgreSQL engine that depend on answers of the server run on a real one.
 
-// connections returns how many clients have come to a server that logs them, by addresses
-// of their own: all but those on its Unix socket.
+// connections returns how many clients have connected to a server that logs them, except those on
+// its Unix socket.
 func connections(t *testing.T, s *testdb.Server) (n int) {
 	t.Helper()
 	err := s.Admin().QueryRowContext(t.Context(),
@@ -33,7 +33,7 @@ func connections(t *testing.T, s *testdb.Server) (n int) {
 	return n
 }
 
-// A server without TLS is asked for it on the connection that goes on.
+// The engine asks for TLS on the connection that it then uses for the login.
 func TestPostgresWithoutTLSGetsOneConnectionForEachLogin(t *testing.T) {
 	v := newEnv(t, engineNamed("postgres"), testdb.Options{Private: true})
 	connections(t, v.Server) // the administrator's own is open
@@ -55,7 +55,7 @@ func TestPostgresWithoutTLSGetsOneConnectionForEachLogin(t *testing.T) {
 	}
 }
 
-// A query is cancelled over TLS where the connection is, and without where it is not.
+// A query is canceled over TLS if its connection has TLS, and without TLS if it has none.
 func TestPostgresCancelsQueriesInTheDefaultMode(t *testing.T) {
 	for _, encrypted := range []bool{true, false} {
 		v := newEnv(t, engineNamed("postgres"), testdb.Options{TLS: encrypted})
@@ -87,7 +87,7 @@ func (v *env) putSecret(t *testing.T, change func(map[string]any)) {
 	v.sm.Put(v.id, string(b))
 }
 
-// A secret's "ssl" requires TLS, as AWS's rotation functions read it.
+// "ssl" in a secret requires TLS, as AWS's rotation functions understand it.
 func TestPostgresEncryptsIfTheSecretSaysSo(t *testing.T) {
 	for _, value := range []any{true, "true", "True"} {
 		asks := func(fields map[string]any) { fields["ssl"] = value }
@@ -98,7 +98,7 @@ func TestPostgresEncryptsIfTheSecretSaysSo(t *testing.T) {
 			if !secure.engine.encrypted(t, secure, secure.open(t, mode, nil)) {
 				t.Errorf("ssl %v, %q: no TLS", value, mode)
 			}
-			refuses(t, plain, plain.open(t, mode, nil))
+			failsWithoutLogin(t, plain, plain.open(t, mode, nil))
 		}
 		if secure.engine.encrypted(t, secure, secure.open(t, "sslmode=disable", nil)) {
 			t.Errorf("ssl %v: TLS in spite of sslmode=disable", value)
@@ -107,8 +107,8 @@ func TestPostgresEncryptsIfTheSecretSaysSo(t *testing.T) {
 	}
 }
 
-// Files that parameters name are read again when they change. One that is half written
-// changes nothing, and is reported.
+// Files that parameters name are read again when they change. A file that is half written changes
+// nothing, and is reported.
 func TestPostgresReadsChangedFilesAgain(t *testing.T) {
 	v := newEnv(t, engineNamed("postgres"), testdb.Options{TLS: true, Private: true})
 	clients := testca.New()
@@ -129,7 +129,7 @@ func TestPostgresReadsChangedFilesAgain(t *testing.T) {
 	var log strings.Builder
 	db := v.open(t, "sslmode=verify-full&sslrootcert="+ca+"&sslcert="+cert+"&sslkey="+key,
 		&driver.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
-	db.SetMaxIdleConns(-1) // each query connects
+	db.SetMaxIdleConns(-1) // each query logs in
 	sees := func(when, want string) {
 		t.Helper()
 		got, err := clientName(t.Context(), db)
@@ -157,11 +157,11 @@ func TestPostgresReadsChangedFilesAgain(t *testing.T) {
 	replaceFile(t, key, firstKey)
 	sees("with the former pair", "first")
 	if strings.Contains(log.String(), "PRIVATE KEY") {
-		t.Error("the log has a key")
+		t.Error("the log shows a key")
 	}
 }
 
-// The client's certificate of the parameters is sent together with Options.TLS.
+// The client's certificate that parameters name is sent together with Options.TLS.
 func TestPostgresClientCertificateWithOptionsTLS(t *testing.T) {
 	v := newEnv(t, engineNamed("postgres"), testdb.Options{TLS: true, Private: true})
 	clients := testca.New()
@@ -178,8 +178,8 @@ func clientName(ctx context.Context, db *sql.DB) (name string, err error) {
 	return strings.TrimPrefix(name, "/CN="), err
 }
 
-// requireClientCertificates has the server let nobody in without a certificate of an
-// authority, except the administrator.
+// requireClientCertificates makes the server require a certificate of an authority from every user
+// except the administrator.
 func requireClientCertificates(t *testing.T, v *env, ca testca.Certificates) {
 	t.Helper()
 	exec(t, v, "COPY (SELECT unnest(string_to_array($$"+string(testca.PEM(ca.Authority.Raw))+"$$, E'\\n'))) TO '/var/lib/postgresql/data/client-ca.pem'")
@@ -194,8 +194,8 @@ func exec(t *testing.T, v *env, statement string) {
 	}
 }
 
-// authenticate puts lines into pg_hba.conf in the place of all but the administrator's, and
-// waits until the server has read it. The server ends with the test.
+// authenticate replaces all lines of pg_hba.conf except those for the administrator, and waits
+// until the server has read the file. The server ends with the test.
 func authenticate(t *testing.T, s *testdb.Server, lines ...string) {
 	t.Helper()
 	lines = append([]string{"local all all trust", "host all " + s.User + " all scram-sha-256"}, lines...)
@@ -230,8 +230,8 @@ func authenticate(t *testing.T, s *testdb.Server, lines ...string) {
 	}
 }
 
-// Passwords that SASLprep changes, and such as it refuses, log in as they do with psql: by
-// one login, and none that is rejected.
+// Passwords that SASLprep changes, and passwords that it does not accept, log in as with psql: by
+// one login, and without a rejected one.
 func TestPostgresPreparesPasswordsForSCRAM(t *testing.T) {
 	v := newEnv(t, engineNamed("postgres"), testdb.Options{Private: true})
 	authenticate(t, v.Server,

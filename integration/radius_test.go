@@ -20,7 +20,7 @@ type radius struct {
 	secret string
 
 	mu                 sync.Mutex
-	password           string // everybody's
+	password           string // of every user
 	accepted, rejected int
 }
 
@@ -51,8 +51,8 @@ func (r *radius) serve() {
 	}
 }
 
-// answer checks the password of a request: code, id, length, 16 bytes of authenticator, and
-// attributes of a type, a length and a value.
+// answer checks the password of a request. A request has a code, an id, a length, an authenticator
+// of 16 bytes, and attributes of a type, a length and a value.
 func (r *radius) answer(request []byte) []byte {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -73,8 +73,8 @@ func (r *radius) answer(request []byte) []byte {
 	return answer
 }
 
-// reveal undoes what hides a password: each 16 bytes are mixed with a digest of the secret
-// and the 16 bytes before them.
+// reveal decodes a password: each 16 bytes are XORed with a digest of the secret and of the 16
+// bytes before.
 func (r *radius) reveal(hidden, before []byte) string {
 	var password []byte
 	for ; len(hidden) >= 16; hidden = hidden[16:] {
@@ -100,8 +100,8 @@ func (r *radius) counts() (accepted, rejected int) {
 	return r.accepted, r.rejected
 }
 
-// Where another server checks the password, a rotation is noticed at the first login that
-// it rejects, and a wrong secret does not send wrong passwords there that lock the account.
+// If another server checks the password, the first login that it rejects is enough to notice a
+// rotation. A wrong secret does not send so many wrong passwords to it that the account is locked.
 func TestPostgresWithRADIUS(t *testing.T) {
 	v := newEnv(t, engineNamed("postgres"), testdb.Options{Private: true})
 	r := newRADIUS(t, v.password)
@@ -112,7 +112,7 @@ func TestPostgresWithRADIUS(t *testing.T) {
 	authenticate(t, v.Server, fmt.Sprintf(`host all all all radius radiusservers="%s" radiussecrets="%s" radiusports="%d"`, gateway, r.secret, r.port()))
 
 	db := v.open(t, "", nil)
-	db.SetMaxIdleConns(-1) // each ping connects
+	db.SetMaxIdleConns(-1) // each Ping logs in
 	mustPing(t, db)
 	r.set("the next one")
 	v.sm.Put(v.id, v.secret(v.user, "the next one"))

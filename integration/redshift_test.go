@@ -17,8 +17,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm/awssmtest"
 )
 
-// TestRedshift runs the conformance suite and the ways to open a database on a real
-// PostgreSQL that passes for Redshift. What it does not have is in docs/redshift.md.
+// TestRedshift runs the conformance suite, and all ways to open a database, on a real PostgreSQL
+// that plays Redshift. docs/redshift.md says what this server lacks.
 func TestRedshift(t *testing.T) {
 	server := testdb.Postgres(t, testdb.Options{})
 	port := asRedshift(t, net.JoinHostPort(server.Host, strconv.Itoa(server.Port)))
@@ -79,9 +79,9 @@ func TestRedshift(t *testing.T) {
 
 const redshiftPort = 5439
 
-// asRedshift listens on Redshift's port, or on another if that is taken, and passes
-// connections without TLS on to a PostgreSQL server. What comes back has Redshift's
-// code for a wrong password, and no report of standard_conforming_strings.
+// asRedshift listens on Redshift's port, or on another one if that is taken. It forwards
+// connections without TLS to a PostgreSQL server. Its answers have Redshift's code for a wrong
+// password, and do not report standard_conforming_strings.
 func asRedshift(t *testing.T, server string) (port int) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(redshiftPort))
@@ -116,7 +116,7 @@ func asRedshift(t *testing.T, server string) (port int) {
 	return l.Addr().(*net.TCPAddr).Port
 }
 
-// translate passes one message of the server on.
+// translate forwards one message of the server.
 func translate(client io.Writer, server io.Reader) error {
 	header := make([]byte, 5)
 	if _, err := io.ReadFull(server, header); err != nil {

@@ -12,9 +12,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/integration/testdb"
 )
 
-// TestWrongPasswordDoesNotLockTheAccount: a password that is wrong for good costs
-// three logins at most, and a burst one, by the server's own log, however many
-// connects there are.
+// TestWrongPasswordDoesNotLockTheAccount: a password that stays wrong costs at most three logins by
+// the server's own log, for any number of Connect calls. A burst of them costs one login.
 func TestWrongPasswordDoesNotLockTheAccount(t *testing.T) {
 	const pings = 200
 	forEach(t, func(t *testing.T, e *engine) {

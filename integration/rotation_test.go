@@ -15,13 +15,13 @@ import (
 
 func noPause(string) {}
 
-// TestNextConnectionAfterRotation: one rejected login and one more call of
-// GetSecretValue, however the next connections come.
+// TestNextConnectionAfterRotation: one rejected login and one more call of GetSecretValue, whether
+// the next connections come one by one or together.
 func TestNextConnectionAfterRotation(t *testing.T) {
 	forEach(t, func(t *testing.T, e *engine) {
 		for _, c := range []struct {
 			name     string
-			connects int
+			calls    int
 			together bool
 		}{
 			{"one", 1, false},
@@ -31,8 +31,8 @@ func TestNextConnectionAfterRotation(t *testing.T) {
 			t.Run(c.name, func(t *testing.T) {
 				v := newEnv(t, e, testdb.Options{Args: e.roomy})
 				w, trace := watch(t)
-				// Fall-back stages would be looked at by connects that find no newer
-				// version; here they always do, so none is asked for.
+				// Connect calls that find no newer version would read the fallback stages. Here
+				// every call finds one, so no fallback stage is read.
 				connector := v.connector(t, "", &driver.Options{Trace: trace})
 				if err := connect(t.Context(), connector); err != nil {
 					t.Fatal(err)
@@ -41,9 +41,9 @@ func TestNextConnectionAfterRotation(t *testing.T) {
 					t.Fatal(err)
 				}
 				before := v.fetches()
-				errs := make(chan error, c.connects)
+				errs := make(chan error, c.calls)
 				var wg sync.WaitGroup
-				for range c.connects {
+				for range c.calls {
 					once := func() { errs <- connect(t.Context(), connector) }
 					if c.together {
 						wg.Go(once)
@@ -62,14 +62,14 @@ func TestNextConnectionAfterRotation(t *testing.T) {
 					t.Errorf("%d calls of GetSecretValue, want 1", got)
 				}
 				_, rejects := w.counts()
-				// The rotation function tries whether it has set the password before.
+				// The rotation function tries once whether it has set the password before.
 				if server := v.RejectedLogins(v.user) - 1; server != rejects {
 					t.Errorf("the server rejected %d logins, the trace says %d", server, rejects)
 				}
 				if !c.together && rejects != 1 {
 					t.Errorf("%d logins rejected, want 1", rejects)
 				}
-				t.Logf("%d connects: %d logins rejected", c.connects, rejects)
+				t.Logf("%d Connect calls: %d logins rejected", c.calls, rejects)
 			})
 		}
 	})
@@ -103,7 +103,7 @@ func TestRotationsUnderLoad(t *testing.T) {
 						failed.Add(1)
 						t.Errorf("query: %v", err)
 					}
-					time.Sleep(10 * time.Millisecond) // or queries leave logins no time on few cores
+					time.Sleep(10 * time.Millisecond) // otherwise, on few cores, queries leave no time for logins
 				}
 			})
 		}
@@ -165,7 +165,7 @@ func loggedInAs(t *testing.T, e *engine, db *sql.DB) string {
 	return user
 }
 
-// TestServerRestart: a server that restarts is no reason to read the secret.
+// TestServerRestart: a restart of the server does not make the library read the secret.
 func TestServerRestart(t *testing.T) {
 	forEachTogether(t, func(t *testing.T, e *engine) {
 		v := newEnv(t, e, testdb.Options{Private: true})
@@ -178,7 +178,7 @@ func TestServerRestart(t *testing.T) {
 		if why, lacking := e.lacks[noticesTheDead]; lacking {
 			// It costs one error, with or without this library.
 			if err := db.PingContext(t.Context()); err == nil {
-				t.Errorf("a connection of before the restart was not used, although %s", why)
+				t.Errorf("a connection from before the restart was not used, although %s", why)
 			}
 		}
 		mustPing(t, db)
@@ -188,7 +188,7 @@ func TestServerRestart(t *testing.T) {
 		if got := v.fetches() - before; got != 0 {
 			t.Errorf("%d calls of GetSecretValue over a restart, want none", got)
 		}
-		mustPing(t, db) // the connection lives on
+		mustPing(t, db) // the connection stays open
 		db.SetMaxIdleConns(-1)
 		mustPing(t, db)
 		mustPing(t, db)

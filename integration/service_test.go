@@ -18,7 +18,7 @@ import (
 type runningService struct {
 	cmd *osexec.Cmd
 	url string
-	log sync.WaitGroup // reads its log
+	log sync.WaitGroup // until its log was read
 }
 
 func startService(t *testing.T, v *env, args ...string) *runningService {
@@ -38,7 +38,7 @@ func startService(t *testing.T, v *env, args ...string) *runningService {
 		for lines := bufio.NewScanner(stderr); lines.Scan(); {
 			var record struct{ Level, Msg, Address string }
 			if err := json.Unmarshal(lines.Bytes(), &record); err != nil {
-				t.Errorf("no record of a log: %s", lines.Text())
+				t.Errorf("this line is not a log record: %s", lines.Text())
 			}
 			if record.Msg == "listening" {
 				address <- record.Address
@@ -116,7 +116,7 @@ func TestExampleService(t *testing.T) {
 	}
 	v.crossed(t, 1)
 
-	// The end, while an order waits for the table.
+	// The service ends while an order waits for the table.
 	unlock := v.lockTable(t, "service_orders", "ACCESS EXCLUSIVE")
 	defer unlock()
 	last := make(chan int, 1)

@@ -37,16 +37,16 @@ func soakTime(t *testing.T) time.Duration {
 	return d
 }
 
-// A soak is what came of one.
+// A soak is the result of one soak.
 type soak struct {
-	rotations, retried int // retried: because a step had failed
+	rotations, retried int // retried: rotations that began again after a failed step
 	queries, failed    int
 	logins, rejected   int // by the trace
 	calls, mostCalls   int // all, and in the worst rotation
 	slowest            time.Duration
 }
 
-// TestSoak queries through rotations, for a long time. No query fails.
+// TestSoak runs queries through rotations, for a long time. No query fails.
 func TestSoak(t *testing.T) {
 	duration := soakTime(t)
 	var mu sync.Mutex
@@ -63,7 +63,7 @@ func TestSoak(t *testing.T) {
 				if s.mostCalls > maxCalls {
 					t.Errorf("%d calls of GetSecretValue in one rotation, want %d at most", s.mostCalls, maxCalls)
 				}
-				// With two users a short load may miss the moment in which a password is rejected.
+				// With two users a short load may miss the moment at which a password is rejected.
 				mayMiss := strategy == rotation.AlternatingUsers && duration <= 5*time.Second
 				if s.rejected == 0 && !mayMiss || s.queries < 10*s.rotations {
 					t.Errorf("%d logins rejected, %d queries in %d rotations: the load did not cross them", s.rejected, s.queries, s.rotations)
@@ -107,7 +107,7 @@ func runSoak(t *testing.T, e *engine, strategy rotation.Strategy, duration time.
 					failed.Add(1)
 					t.Errorf("query: %v", err)
 				}
-				// The servers' logs, which tests read, grow by each query.
+				// The servers' logs, which tests read, grow with each query.
 				time.Sleep(10 * time.Millisecond)
 			}
 		})
@@ -135,8 +135,8 @@ func runSoak(t *testing.T, e *engine, strategy rotation.Strategy, duration time.
 		calls := v.fetches()
 		err := v.rotateWith(t.Context(), function)
 		for tries := 1; err != nil && tries < 5; tries++ {
-			// As Secrets Manager does it, if somewhat sooner.
-			t.Logf("the rotation is tried again: %v", err)
+			// Secrets Manager does the same, somewhat later.
+			t.Logf("the rotation begins again: %v", err)
 			s.retried++
 			time.Sleep(rotateEvery)
 			err = v.rotateWith(t.Context(), function)
@@ -145,7 +145,7 @@ func runSoak(t *testing.T, e *engine, strategy rotation.Strategy, duration time.
 			t.Error(err)
 			break
 		}
-		<-tick.C // calls until the next rotation count to this one
+		<-tick.C // calls until the next rotation count for this one
 		s.rotations++
 		s.mostCalls = max(s.mostCalls, v.fetches()-calls)
 	}

@@ -10,8 +10,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/integration/testdb"
 )
 
-// TestUnixSocket: logins by a Unix socket of a real server that has TLS, before a rotation and
-// after it, with the socket in the data source name and in the secret.
+// TestUnixSocket: logins through a Unix socket of a real server with TLS, before and after a
+// rotation, with the socket in the data source name and in the secret.
 func TestUnixSocket(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("a container's Unix socket can be reached on Linux only")
@@ -40,7 +40,7 @@ func TestUnixSocket(t *testing.T) {
 			host := filepath.Join(dir, c.socket)
 			params := "host=" + host
 			if c.port == 5432 {
-				params += "&port=5432" // part of the file's name; the secret's is the container's
+				params += "&port=5432" // part of the file's name; the secret has the port of the container
 			}
 
 			db := v.open(t, params+"&"+e.mayTLS, nil)

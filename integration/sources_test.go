@@ -23,10 +23,10 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache/file"
 )
 
-// A sourceRow is a source in front of where a test keeps its secrets.
+// A sourceRow is a source in front of the one that has the secrets of a test.
 type sourceRow struct {
 	name string
-	// front returns it. Every fetch that a cache makes of it is one of upstream's.
+	// front returns the source. Each fetch of a cache leads to one fetch of upstream.
 	front func(tb testing.TB, upstream secretcache.Source) secretcache.Source
 }
 
@@ -64,8 +64,8 @@ var sources = []sourceRow{
 
 var sourceNumber atomic.Int64
 
-// written is a source to which something else writes: what upstream has, just before it
-// is read.
+// written is a source that something else writes to. Before each read, the value of upstream is
+// written.
 type written struct {
 	upstream secretcache.Source
 	source   *file.Source
@@ -88,8 +88,8 @@ func replace(path, value string) error {
 	return errors.Join(os.WriteFile(path+".new", []byte(value), 0o600), os.Rename(path+".new", path))
 }
 
-// replaceVolume writes a file for each key into a directory that a link leads to, as
-// Kubernetes does, and swaps the link.
+// replaceVolume writes a file for each key into a new directory and swaps the link to it, as
+// Kubernetes does.
 func replaceVolume(volume, value string) error {
 	var fields map[string]any
 	decoder := json.NewDecoder(bytes.NewReader([]byte(value)))
@@ -116,14 +116,14 @@ func replaceVolume(volume, value string) error {
 	return errors.Join(os.Symlink(filepath.Base(data), link), os.Rename(link, filepath.Join(volume, "..data")))
 }
 
-// A front is what the suites have between them and the Secrets Manager.
+// A front is what stands between the suites and the Secrets Manager.
 type front struct {
 	name string // empty: nothing
-	// server starts it. Nil with an empty name.
+	// server starts the front. Nil with an empty name.
 	server func(tb testing.TB, upstream secretcache.Source) *agenttest.Server
-	// untold are the states of the Secrets Manager that it has no word for.
+	// untold are the states of the Secrets Manager for which the front has no error of its own.
 	untold []string
-	// keeps is for how long it keeps a secret for a cache that fetches again at its TTL.
+	// keeps says how long the front keeps a secret. A cache adds its own TTL.
 	keeps time.Duration
 }
 
@@ -137,11 +137,11 @@ var fronts = []front{
 	}},
 }
 
-// keepsNothing is for the extension, since there is no way past what it keeps.
+// keepsNothing is for the extension, because nothing bypasses the secrets that it keeps.
 func keepsNothing(o *agenttest.Options) { o.TTL = -1 }
 
-// suiteSource returns the front that SQLSECRETS_SUITE_SOURCE names: "agent" or
-// "extension". Tests ask for it, so that go test knows what their results depend on.
+// suiteSource returns the front that SQLSECRETS_SUITE_SOURCE names: "agent" or "extension". Tests
+// read the variable, so go test knows that their results depend on it.
 var suiteSource = sync.OnceValue(func() front {
 	name := os.Getenv("SQLSECRETS_SUITE_SOURCE")
 	i := slices.IndexFunc(fronts, func(f front) bool { return f.name == name })
@@ -151,12 +151,13 @@ var suiteSource = sync.OnceValue(func() front {
 	return fronts[i]
 })
 
-// tells reports whether an error says what it has to in a state of the Secrets Manager.
+// tells reports whether an error says what it has to say in a state of the Secrets Manager.
 func (f front) tells(state smState, err error) bool {
 	return slices.Contains(f.untold, state.name) || state.err(err)
 }
 
-// front returns where the library asks for the secrets of v, and what asks at a URL.
+// front returns the URL from which the library reads the secrets of v, and a func that makes a
+// source for a URL.
 func (v *env) front(t testing.TB) (url string, source func(url string) secretcache.Source) {
 	t.Helper()
 	if suiteSource().server == nil {
@@ -164,22 +165,22 @@ func (v *env) front(t testing.TB) (url string, source func(url string) secretcac
 			return v.sm.Source(func(o *awssm.Options) { o.Endpoint = url })
 		}
 	}
-	// It asks once for each of our attempts, for as long as it takes, and is not waited for
-	// when it is away.
+	// The front calls the Secrets Manager once for each of our attempts, without a timeout of its
+	// own. The library does not wait for a front that is down.
 	server := suiteSource().server(t, v.sm.Source(func(o *awssm.Options) { o.MaxAttempts, o.AttemptTimeout = -1, -1 }))
 	return server.URL(), func(url string) secretcache.Source {
 		return server.Source(func(o *agent.Options) { o.Endpoint, o.StartTimeout = url, -1 })
 	}
 }
 
-// TestConformanceOfSources runs the suite that every engine has to pass with secrets from
-// everywhere. TLS has nothing to do with that.
+// TestConformanceOfSources runs the suite that every engine has to pass with secrets from each
+// source. It needs no TLS.
 func TestConformanceOfSources(t *testing.T) {
 	n := 0
 	forEach(t, func(t *testing.T, e *engine) {
 		for i, source := range sources {
 			if testing.Short() && i != n%len(sources) {
-				continue // each engine meets another source
+				continue // each engine meets other sources
 			}
 			t.Run(source.name, func(t *testing.T) {
 				suite := conformance(t, e, nil)

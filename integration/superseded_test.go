@@ -13,12 +13,12 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
-// TestConnectionsOpenedBeforeARotation: by the server's list of sessions, they live
-// on, or end within a bound where CloseSuperseded asks for it, with no query failing.
+// TestConnectionsOpenedBeforeARotation: by the server's list of sessions, they stay open. With
+// CloseSuperseded they end within a bound, and no query fails.
 func TestConnectionsOpenedBeforeARotation(t *testing.T) {
 	const (
 		n     = 8
-		bound = (n + 3) * time.Second // one each second, and what it takes to hear of the rotation
+		bound = (n + 3) * time.Second // one each second, plus the time to notice the rotation
 	)
 	forEachTogether(t, func(t *testing.T, e *engine) {
 		for _, c := range []struct {
@@ -52,7 +52,7 @@ func TestConnectionsOpenedBeforeARotation(t *testing.T) {
 				db.SetMaxOpenConns(n)
 				db.SetMaxIdleConns(n)
 				fill(t, db, n)
-				tx, err := db.BeginTx(t.Context(), nil) // on one of them, from before to after
+				tx, err := db.BeginTx(t.Context(), nil) // on one of the connections, from before the rotation until after it
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -94,12 +94,12 @@ func TestConnectionsOpenedBeforeARotation(t *testing.T) {
 				if !c.close {
 					time.Sleep(3 * time.Second)
 					if got := left(); len(got) != n {
-						t.Errorf("%d of %d sessions of before the rotation are left, want all", len(got), n)
+						t.Errorf("%d of %d sessions from before the rotation are left, want all", len(got), n)
 					}
 				} else {
 					for len(left()) > 1 {
 						if time.Since(start) > bound {
-							t.Fatalf("after %v sessions %v of before the rotation are left, want the one with the transaction", bound, left())
+							t.Fatalf("after %v sessions %v from before the rotation are left, want the one with the transaction", bound, left())
 						}
 						time.Sleep(50 * time.Millisecond)
 					}
@@ -137,13 +137,13 @@ func TestConnectionsOpenedBeforeARotation(t *testing.T) {
 	})
 }
 
-// TestSupersededCannotBeClosed: where it cannot be done, asking for it is an error from
-// the start.
-func TestSupersededCannotBeClosed(t *testing.T) {
+// TestCloseSupersededIsAnErrorWithoutSupport: if the engine cannot close superseded connections,
+// the option is an error from the start.
+func TestCloseSupersededIsAnErrorWithoutSupport(t *testing.T) {
 	forEach(t, func(t *testing.T, e *engine) {
 		why, lacking := e.lacks[closesSuperseded]
 		if can := e.adapter.Info().ClosesSuperseded; can == lacking {
-			t.Fatalf("the engine closes superseded connections: %t, and lacks that because %q", can, why)
+			t.Fatalf("the engine closes superseded connections: %t, and the reason why not is %q", can, why)
 		}
 		for _, c := range []struct {
 			dsn  string

@@ -16,7 +16,7 @@ func TestTLSIfAvailable(t *testing.T) {
 		e.need(t, tlsIfAvailable)
 		for _, c := range []struct {
 			name   string
-			server bool // takes TLS
+			server bool // has TLS
 			params string
 			want   bool
 		}{
@@ -37,8 +37,8 @@ func TestTLSIfAvailable(t *testing.T) {
 	})
 }
 
-// TestTLSAskedFor: verification fails where the server has no TLS, without a login.
-// Wrong names and unknown authorities are in the conformance suite.
+// TestTLSAskedFor: if the server has no TLS, verification fails without a login. Wrong names and
+// unknown authorities are in the conformance suite.
 func TestTLSAskedFor(t *testing.T) {
 	forEach(t, func(t *testing.T, e *engine) {
 		e.need(t, tlsServer)
@@ -60,17 +60,18 @@ func TestTLSAskedFor(t *testing.T) {
 		t.Run("by the data source name, server without TLS", func(t *testing.T) {
 			e.need(t, plainServer)
 			plain := newEnv(t, e, testdb.Options{})
-			refuses(t, plain, plain.open(t, params, nil))
+			failsWithoutLogin(t, plain, plain.open(t, params, nil))
 		})
 		t.Run("by Options.TLS, server without TLS", func(t *testing.T) {
 			e.need(t, plainServer)
 			plain := newEnv(t, e, testdb.Options{})
-			refuses(t, plain, plain.open(t, "", opts()))
+			failsWithoutLogin(t, plain, plain.open(t, "", opts()))
 		})
 	})
 }
 
-func refuses(t *testing.T, v *env, db *sql.DB) {
+// failsWithoutLogin checks that a Ping fails for TLS, before a login.
+func failsWithoutLogin(t *testing.T, v *env, db *sql.DB) {
 	t.Helper()
 	if err := db.PingContext(t.Context()); err == nil || errors.Is(err, driver.ErrAuthFailed) {
 		t.Errorf("Ping = %v, want an error of TLS", err)

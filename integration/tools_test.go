@@ -10,8 +10,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/integration/testdb"
 )
 
-// TestTools: libraries that take the name of a driver, or wrap one.
-func TestTools(t *testing.T) {
+// TestSqlxAndOtelsql: sqlx takes the name of a driver, and otelsql wraps the driver.
+func TestSqlxAndOtelsql(t *testing.T) {
 	forEach(t, func(t *testing.T, e *engine) {
 		v := newEnv(t, e, testdb.Options{})
 		dsn := v.id + "?region=us-west-2&endpoint=" + url.PathEscape(v.sm.URL())

@@ -16,17 +16,17 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm/awssmtest"
 )
 
-// TestWaitingForARotation: hundreds of connects wait in a window of a second, without a
-// fall-back. Each returns at its own deadline or works within one look of the
-// window's end. How many work depends on what a login costs here; the bounds leave
-// room for a machine that does other things as well.
+// TestWaitingForARotation: hundreds of Connect calls wait in a window of a second, without a
+// fallback stage. Each call returns at its own deadline, or works within one refresh after the end
+// of the window. The number of calls that work depends on the cost of a login here. The bounds
+// leave room for a busy machine.
 func TestWaitingForARotation(t *testing.T) {
-	connects := fewer(500)
+	calls := fewer(500)
 	const (
-		window = time.Second
-		look   = time.Second // to the next look, as long as looks have been few
-		late   = 500 * time.Millisecond
-		room   = time.Second
+		window  = time.Second
+		refresh = time.Second // until the next refresh, after few refreshes
+		late    = 500 * time.Millisecond
+		room    = time.Second
 	)
 	forEach(t, func(t *testing.T, e *engine) {
 		ways := []string{"sql.DB", "Connector.Connect"}
@@ -35,21 +35,21 @@ func TestWaitingForARotation(t *testing.T) {
 		}
 		for _, through := range ways {
 			t.Run(through, func(t *testing.T) {
-				latest, first := waitForRotation(t, e, through, connects, window)
+				latest, first := waitForRotation(t, e, through, calls, window)
 				if latest > late {
-					t.Errorf("a connect returned %v after its deadline, want at most %v", latest, late)
+					t.Errorf("a Connect call returned %v after its deadline, want at most %v", latest, late)
 				}
-				if first > look+room {
-					t.Errorf("the first login of the new version was accepted %v after the end of the window, want at most %v", first, look+room)
+				if first > refresh+room {
+					t.Errorf("the first login of the new version was accepted %v after the end of the window, want at most %v", first, refresh+room)
 				}
 			})
 		}
 	})
 }
 
-// waitForRotation returns by how much the connect that was latest overran its
-// deadline, and how long after the end of the window the first one worked.
-func waitForRotation(t *testing.T, e *engine, through string, connects int, window time.Duration) (latest, first time.Duration) {
+// waitForRotation returns how late the latest Connect call was after its deadline, and how long
+// after the end of the window the first call worked.
+func waitForRotation(t *testing.T, e *engine, through string, calls int, window time.Duration) (latest, first time.Duration) {
 	v := newEnv(t, e, testdb.Options{Args: e.packed})
 	w, trace := watch(t)
 	v.rotated = w.clear
@@ -57,9 +57,8 @@ func waitForRotation(t *testing.T, e *engine, through string, connects int, wind
 	if err := cache.Prefetch(t.Context(), v.id); err != nil {
 		t.Fatal(err)
 	}
-	// Hundreds of logins at once keep all cores busy for seconds with hashing, and
-	// that is not what is measured here. go-ora hashes in this process, for 15 ms with
-	// the race detector.
+	// Hundreds of logins at once would keep all cores busy with hashing for seconds, and this test
+	// does not measure that. go-ora hashes in this process, for 15 ms with the race detector.
 	maxLogins := 2
 	if e.engine == "oracle" {
 		maxLogins = 1
@@ -102,10 +101,10 @@ func waitForRotation(t *testing.T, e *engine, through string, connects int, wind
 		deadline, end time.Time
 		err           error
 	}
-	results := make([]result, connects)
+	results := make([]result, calls)
 	var wg sync.WaitGroup
 	for i := range results {
-		limit := 10*time.Millisecond + time.Duration(i)*(5*time.Second-10*time.Millisecond)/time.Duration(connects-1)
+		limit := 10*time.Millisecond + time.Duration(i)*(5*time.Second-10*time.Millisecond)/time.Duration(calls-1)
 		wg.Go(func() {
 			ctx, cancel := context.WithTimeout(t.Context(), limit)
 			defer cancel()
@@ -131,12 +130,12 @@ func waitForRotation(t *testing.T, e *engine, through string, connects int, wind
 		latest = max(latest, r.end.Sub(r.deadline))
 	}
 	if len(worked) == 0 {
-		t.Fatal("no connect worked, although most had until seconds after the window")
+		t.Fatal("no Connect call worked, although the deadlines of most were seconds after the window")
 	}
 	slices.SortFunc(worked, time.Time.Compare)
 	first = worked[0].Sub(end)
 	_, rejects := w.counts()
-	t.Logf("%d worked, the first %v and the last %v after the window; of the others none was later than %v; %d logins rejected",
+	t.Logf("%d calls worked, the first %v and the last %v after the window; no other call was later than %v after its deadline; %d logins rejected",
 		len(worked), first.Round(time.Millisecond), worked[len(worked)-1].Sub(end).Round(time.Millisecond), latest.Round(time.Millisecond), rejects)
 	return latest, first
 }

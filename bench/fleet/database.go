@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	loginTime = 10 * time.Millisecond // of a login that does not queue
+	loginTime = 10 * time.Millisecond // time of a login that does not queue
 	mostQueue = 5 * time.Second       // a login that would queue for longer is turned away
 )
 
@@ -19,18 +19,19 @@ var (
 	errRejected = errors.New("password authentication failed")
 	errDown     = errors.New("connection refused")
 	errFull     = errors.New("too many connections")
-	errNoSQL    = errors.New("the modelled database knows logins only")
+	errNoSQL    = errors.New("the model of a database knows logins only")
 )
 
-// A database is a model of a server that takes so many logins per second. Further ones queue.
+// A database is a model of a server that takes a fixed number of logins per second. Further logins
+// queue.
 type database struct {
 	meter *meter
-	each  time.Duration // of the server's time, that one login takes
+	each  time.Duration // the time of the server that one login takes
 
 	mu       sync.Mutex // guards all below
 	password string
 	down     bool
-	free     time.Time // when the server is through with all logins that queue
+	free     time.Time // when the server has finished all logins that queue
 }
 
 func newDatabase(m *meter, perSecond float64) *database {
@@ -93,17 +94,17 @@ func (db *database) enqueue() (time.Duration, error) {
 	return queue, nil
 }
 
-// An engine is the database's, for one instance.
+// An engine is the engine of the database for one instance.
 type engine struct{ *instance }
 
 var _ driver.Engine = engine{}
 
 func (engine) Info() driver.Info {
-	return driver.Info{Name: "modelled", Port: 5432, Database: "app", Accepts: func(string) bool { return true }}
+	return driver.Info{Name: "modeled", Port: 5432, Database: "app", Accepts: func(string) bool { return true }}
 }
 
 func (engine) ParseURL(string, func(string) bool) (driver.URL, error) {
-	return driver.URL{}, errors.New("the modelled database has no URLs")
+	return driver.URL{}, errors.New("the model of a database has no URLs")
 }
 func (engine) CheckParams(map[string]string) error             { return nil }
 func (e engine) Prepare(driver.Endpoint) (driver.Login, error) { return e, nil }
@@ -116,7 +117,7 @@ func (e engine) Connect(ctx context.Context, c driver.Credentials) (sqldriver.Co
 	return conn{}, nil
 }
 
-// A conn is a connection to the modelled database.
+// A conn is a connection to the model of a database.
 type conn struct{}
 
 func (conn) Prepare(string) (sqldriver.Stmt, error) { return nil, errNoSQL }

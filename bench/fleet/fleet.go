@@ -11,18 +11,17 @@ import (
 )
 
 const (
-	// Full is the number of instances that the results are scaled to. Quota and BatchQuota are
-	// the calls of GetSecretValue and BatchGetSecretValue that AWS allows per second, account
-	// and region.
+	// Full is the number of instances to which the results are scaled. Quota and BatchQuota are the
+	// calls of GetSecretValue and BatchGetSecretValue that AWS allows per second, account and
+	// region.
 	Full       = 100_000
 	Quota      = 10_000
 	BatchQuota = 100
-	// loginsEach is how many logins per second the databases take for each instance. A database
-	// of 1,000 instances takes 500.
+	// loginsEach is the number of logins per second that the databases take for each instance. A
+	// database of 1,000 instances takes 500.
 	loginsEach = 0.5
 
-	// The instances of a fleet that is in use start within warmStart, and have run until
-	// warmEnd when something happens.
+	// The instances of a fleet in use start within warmStart. The scenario begins at warmEnd.
 	warmStart, warmEnd = 45 * time.Minute, time.Hour
 )
 
@@ -33,9 +32,9 @@ type Fleet struct {
 	db        *database
 	instances []*instance
 	options   driver.Options
-	both      bool        // instances call the service in the second region, too
+	both      bool        // instances also call the service in the second region
 	prefetch  []string    // ids that an instance prefetches when it starts
-	warming   atomic.Bool // the first connections of an instance live for any time up to lifeMax
+	warming   atomic.Bool // the first connections of an instance live for a random time up to lifeMax
 }
 
 func newFleet(n int, s *Scenario) *Fleet {
@@ -52,8 +51,8 @@ func newFleet(n int, s *Scenario) *Fleet {
 	return f
 }
 
-// quotaOf returns the quota of n instances, in proportion. One instance does not get so little
-// that it is throttled alone.
+// quotaOf returns the quota of n instances, in proportion. The minimum is 10, so that one instance
+// alone is not throttled.
 func quotaOf(n int) float64 { return max(10, float64(n)*Quota/Full) }
 
 // Run runs a scenario with n instances.
@@ -73,15 +72,16 @@ func Run(t *testing.T, s *Scenario, n int) *Result {
 	return r
 }
 
-// life returns how long a connection lives that an instance opens now, which started at a time.
+// life returns how long a connection lives that an instance opens now. started is the start of the
+// instance.
 func (f *Fleet) life(started time.Time) time.Duration {
-	if f.warming.Load() && time.Since(started) < time.Minute { // as if the pool had been in use for long
+	if f.warming.Load() && time.Since(started) < time.Minute { // as if the pool had been in use for a long time
 		return chance.UpTo(lifeMax)
 	}
 	return lifeMin + chance.UpTo(lifeMax-lifeMin)
 }
 
-// startAll starts all instances at one moment.
+// startAll starts all instances at the same moment.
 func (f *Fleet) startAll() {
 	f.meter.event("all start")
 	for _, i := range f.instances {
@@ -89,8 +89,8 @@ func (f *Fleet) startAll() {
 	}
 }
 
-// warmUp starts the instances one after the other, until the fleet is as one that has been in
-// use for long.
+// warmUp starts the instances one after the other, and waits until the fleet is like one that has
+// been in use for a long time.
 func (f *Fleet) warmUp() {
 	f.warming.Store(true)
 	defer f.warming.Store(false)
@@ -107,7 +107,7 @@ func (f *Fleet) loseAll() {
 	}
 }
 
-// measure begins the measurement, when something happens.
+// measure begins the measurement, when the scenario does something.
 func (f *Fleet) measure(what string) {
 	for _, i := range f.instances {
 		i.calls.Store(0)
@@ -136,15 +136,15 @@ func (f *Fleet) timeRecovery(what string) {
 	f.meter.recovery = time.Now()
 }
 
-// rotate does the first steps of a rotation: the database has the new password, and the
-// version with it is AWSPENDING.
+// rotate does the first steps of a rotation: the database has the new password, and AWSPENDING is
+// the version with it.
 func (f *Fleet) rotate(version, password string) {
 	f.service.put(version, password, stagePending)
 	f.db.setPassword(password)
 }
 
-// restart restarts one in so many instances, each at a moment of its own within a minute. Their
-// caches are empty then.
+// restart restarts one of oneIn instances, each at a random moment within a minute. Their caches
+// are empty then.
 func (f *Fleet) restart(oneIn int) {
 	for n := 0; n < len(f.instances); n += oneIn {
 		time.AfterFunc(chance.UpTo(time.Minute), f.instances[n].start)

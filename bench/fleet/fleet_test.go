@@ -17,7 +17,7 @@ import (
 // small is a fleet that takes a second for each scenario.
 const small = 30
 
-// What must hold in each scenario, whatever the size of the fleet.
+// These conditions hold in each scenario for any size of the fleet.
 func TestScenarios(t *testing.T) {
 	defer chance.Seed(1)()
 	for _, s := range fleet.Scenarios {
@@ -30,12 +30,13 @@ func TestScenarios(t *testing.T) {
 			if r.Unhealthy > 0 {
 				t.Errorf("%d of %d instances are unhealthy at the end", r.Unhealthy, r.N)
 			}
-			// The pause after a rejected login doubles from 1 s to 5 min, less a quarter. Ten logins
-			// may be in flight when the first is rejected, if one was accepted within a second.
+			// The pause after a rejected login doubles from 1 s to 5 min, less a quarter. Ten
+			// logins may be in flight when the first one is rejected, if the version was accepted
+			// within the last second.
 			if most := 10 + 9 + int64(r.Measured()/(225*time.Second)); r.MostRejected > most {
 				t.Errorf("%d rejected logins of one instance, want %d at most", r.MostRejected, most)
 			}
-			if s.Name == "rotation" && r.MostCalls > int64(s.Calls)+1 { // a renewal at the TTL may be among them
+			if s.Name == "rotation" && r.MostCalls > int64(s.Calls)+1 { // one of them may be a renewal at the TTL
 				t.Errorf("%d calls of one instance, want %d at most", r.MostCalls, s.Calls)
 			}
 			if share := r.LastingShare(); s.Share > 0 && share > 0.6 { // 0.43 with a mistyped secret
@@ -69,7 +70,7 @@ func TestWriteMakesAReportWithPlots(t *testing.T) {
 		if _, err := d.Token(); errors.Is(err, io.EOF) {
 			return
 		} else if err != nil {
-			t.Fatalf("the plot is no XML: %v", err)
+			t.Fatalf("the plot is not XML: %v", err)
 		}
 	}
 }

@@ -14,17 +14,17 @@ import (
 
 const (
 	poolSize = 10
-	// A connection lives from the first to the second, as with pgxpool's MaxConnLifetime
-	// and MaxConnLifetimeJitter.
+	// A connection lives at least for the first and at most for the second, as with pgxpool's
+	// MaxConnLifetime and MaxConnLifetimeJitter.
 	lifeMin, lifeMax = 24 * time.Minute, 30 * time.Minute
-	// After a Connect call that failed, the next query that needs a connection comes after
-	// from the first to the second.
+	// After a Connect call that failed, the next query that needs a connection comes after a random
+	// time between the two.
 	queryMin, queryMax = time.Second, 2 * time.Second
 )
 
-// An instance is one process of a program: a cache, a connector and a pool. The pool keeps
-// poolSize connections open. When a Connect call fails, it makes one call at a time until
-// one succeeds.
+// An instance is one process of a program: a cache, a connector and a pool. The pool keeps poolSize
+// connections open. After a Connect call that failed, it makes one call at a time until one
+// succeeds.
 type instance struct {
 	fleet *Fleet
 
@@ -34,18 +34,18 @@ type instance struct {
 	cache     *secretcache.Cache
 	connector *driver.Connector
 	started   time.Time
-	epoch     int // changes when all connections are lost
+	epoch     int // incremented when all connections are lost
 	open      int // connections
 	opening   int // Connect calls under way
 	healthy   bool
 	dark      bool // it has no connection
-	waiting   bool // for the next query that needs a connection
+	waiting   bool // the instance waits for the next query that needs a connection
 }
 
-// instanceKey is the key of a context for the *instance that a call of the service is for.
+// instanceKey is the key in the context of an API call for the *instance that makes the call.
 type instanceKey struct{}
 
-// A source is an instance's.
+// A source is the source of one instance.
 type source struct {
 	*awssm.Source
 	instance *instance
@@ -82,7 +82,7 @@ func (i *instance) start() {
 	i.reconnect()
 }
 
-// prefetch fetches all secrets and opens the pool, also if that fails.
+// prefetch fetches all secrets and opens the pool, even if the fetch fails.
 func (i *instance) prefetch(cache *secretcache.Cache, c *driver.Connector) {
 	if err := cache.Prefetch(context.Background(), i.fleet.prefetch...); err != nil {
 		i.fleet.meter.count(func(n *Second) { n.PrefetchesFailed++ })
@@ -109,14 +109,14 @@ func (i *instance) stopCache() {
 	}
 }
 
-// lose says that all connections are lost.
+// lose ends all connections and opens new ones.
 func (i *instance) lose() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.reconnect()
 }
 
-// reconnect opens new connections; those before are lost. i.mu is held.
+// reconnect opens new connections. The former ones are lost. i.mu is held.
 func (i *instance) reconnect() {
 	i.epoch++
 	i.open = 0
@@ -124,8 +124,8 @@ func (i *instance) reconnect() {
 	i.fill()
 }
 
-// note tells the meter how the instance is: whether it gets connections, and whether it has
-// any. i.mu is held.
+// note reports the state of the instance to the meter: whether it gets connections, and whether it
+// has any. i.mu is held.
 func (i *instance) note(healthy bool) {
 	dark := i.open == 0
 	unhealthy, without := change(i.healthy, healthy), change(!i.dark, !dark)
@@ -135,7 +135,7 @@ func (i *instance) note(healthy bool) {
 	}
 }
 
-// change returns 1 if what was well is not any more, -1 if it is again, and 0 otherwise.
+// change returns 1 if a state that was good is bad now, -1 if it is good again, and 0 otherwise.
 func change(before, now bool) int {
 	switch {
 	case before && !now:
@@ -160,7 +160,7 @@ func (i *instance) connect(c *driver.Connector) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if c != i.connector {
-		return // the program was restarted meanwhile
+		return // the program was restarted in the meantime
 	}
 	i.opening--
 	if err != nil {
@@ -175,7 +175,7 @@ func (i *instance) connect(c *driver.Connector) {
 	time.AfterFunc(i.fleet.life(i.started), func() { i.expire(epoch) })
 }
 
-// await has the next query make a Connect call. i.mu is held.
+// await makes a Connect call when the next query comes. i.mu is held.
 func (i *instance) await() {
 	if i.waiting {
 		return
@@ -192,7 +192,7 @@ func (i *instance) await() {
 	})
 }
 
-// expire ends a connection that has lived long enough.
+// expire ends a connection at the end of its life.
 func (i *instance) expire(epoch int) {
 	i.mu.Lock()
 	defer i.mu.Unlock()

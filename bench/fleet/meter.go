@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// A Second is what happened within one second of a run.
+// A Second has the counts of one second of a run.
 type Second struct {
 	Calls     int // of GetSecretValue, each attempt counts
 	Throttled int // of these, answered with ThrottlingException
@@ -18,16 +18,16 @@ type Second struct {
 
 	Batches          int // calls of BatchGetSecretValue, each attempt counts
 	BatchesThrottled int // of these
-	PrefetchesFailed int // of an instance's Prefetch calls, for one secret or more
+	PrefetchesFailed int // Prefetch calls of instances that failed for at least one secret
 }
 
-// An Event is something that the scenario does.
+// An Event is an action of the scenario.
 type Event struct {
 	At   time.Duration // since the run began
 	Text string
 }
 
-// A meter counts by the second.
+// A meter counts per second.
 type meter struct {
 	start time.Time
 
@@ -38,7 +38,7 @@ type meter struct {
 	end       time.Duration // when the fault ended, or 0
 	unhealthy gauge         // instances
 	dark      gauge         // instances without a connection
-	recovery  time.Time     // from when recovery is timed
+	recovery  time.Time     // the beginning of the recovery
 }
 
 // now returns the current second. m.mu is held.
@@ -50,17 +50,17 @@ func (m *meter) now() *Second {
 	return &m.seconds[n]
 }
 
-// count has add change the counts of the current second.
+// count calls add to change the counts of the current second.
 func (m *meter) count(add func(*Second)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	add(m.now())
 }
 
-// A gauge is a number of instances for which something is wrong.
+// A gauge is the number of instances in a bad state.
 type gauge struct {
 	n    int
-	last time.Time // when it became less
+	last time.Time // when n decreased last
 }
 
 func (g *gauge) add(change int) {
@@ -70,8 +70,8 @@ func (g *gauge) add(change int) {
 	}
 }
 
-// health notes that an instance became unhealthy or dark: a change of 1; or that it is not
-// any more: -1.
+// health notes that an instance became unhealthy or dark (a change of 1), or that it is not any
+// more (-1).
 func (m *meter) health(unhealthy, dark int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -82,7 +82,7 @@ func (m *meter) health(unhealthy, dark int) {
 	s.Dark = max(s.Dark, m.dark.n)
 }
 
-// event notes something that the scenario does.
+// event notes an action of the scenario.
 func (m *meter) event(text string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

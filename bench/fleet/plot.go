@@ -13,7 +13,8 @@ const (
 	panelWidth                       = plotWidth - plotLeft - plotRight
 )
 
-// The colours are readable on white and on black; the text's follow the reader's choice.
+// The colors are readable on white and on black. The color of the text follows the reader's
+// setting.
 const plotStyle = `<style>
 text { font: 12px system-ui, sans-serif; fill: #333 }
 .grid { stroke: #8884; stroke-width: 1 }
@@ -64,7 +65,7 @@ func Plot(r *Result) string {
 
 // draw draws a panel whose diagram begins at y.
 func (p *panel) draw(b *strings.Builder, r *Result, y int) {
-	first := max(0, r.From-60) // so that the plot shows what was before
+	first := max(0, r.From-60) // so that the plot shows the time before
 	seconds := r.Seconds[first:]
 	most := 0.0
 	for _, l := range p.lines {
@@ -92,7 +93,7 @@ func (p *panel) draw(b *strings.Builder, r *Result, y int) {
 	}
 }
 
-// drawLegend writes the panel's title and what the lines are.
+// drawLegend writes the title of the panel and the names of the lines.
 func (p *panel) drawLegend(b *strings.Builder, y int) {
 	fmt.Fprintf(b, `<text x="%d" y="%d">%s</text>`+"\n", plotLeft, y-6, p.title)
 	x := plotLeft + panelWidth
@@ -120,8 +121,8 @@ func drawTime(b *strings.Builder, r *Result, first, n, y int) {
 	}
 }
 
-// points returns a line's points: for each two pixels the largest value, so that no peak is
-// lost. It returns none for a line of zeros.
+// points returns the points of a line: the largest value for each two pixels, so that no peak is
+// lost. It returns nothing for a line of zeros.
 func (p *panel) points(r *Result, l line, seconds []Second, top float64, y int) string {
 	const columns = panelWidth / 2
 	var b strings.Builder
@@ -157,7 +158,7 @@ func niceCeiling(v float64) float64 {
 	return 10 * power
 }
 
-// axis writes a number at an axis.
+// axis writes a number for an axis.
 func axis(v float64) string {
 	if v < 10 && v != math.Trunc(v) {
 		return fmt.Sprintf("%.1f", v)

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// Write writes the report into a directory: fleet.md, and a plot for each scenario. results
-// has the runs of one scenario in each row, from the smallest fleet to the largest.
+// Write writes the report into a directory: fleet.md, and a plot for each scenario. Each row of
+// results has the runs of one scenario, from the smallest fleet to the largest.
 func Write(dir string, results [][]*Result) error {
 	plots := filepath.Join(dir, "fleet")
 	if err := os.MkdirAll(plots, 0o755); err != nil {
@@ -48,40 +48,42 @@ var findings string
 
 const introduction = `# A fleet, simulated
 
-What a fleet of 100,000 instances asks of Secrets Manager and of its databases when it starts,
-rotates and fails together. ` + "`go -C bench run . -only fleet`" + ` writes this page.
+This page shows the load that a fleet of 100,000 instances puts on Secrets Manager and on its databases when all
+instances start, rotate and fail together. ` + "`go -C bench run . -only fleet`" + ` writes this page.
 
-Real are the cache, the connector, package awssm and the AWS SDK, under testing/synctest.
-Modelled are:
+The cache, the connector, package awssm and the AWS SDK are real. They run under testing/synctest. The rest are models:
 
 | model | what it does |
 |---|---|
-| Secrets Manager | answers after 10 to 40 ms, and allows 10,000 calls of GetSecretValue and 100 of BatchGetSecretValue per second and region: token buckets that hold one second's calls |
-| database | takes 0.5 logins per second for each instance (500 for a database with 1,000 instances); further ones queue for up to 5 s, and are turned away after that |
-| pool | 10 connections that live 24 to 30 minutes; after a Connect call that failed, a query makes the next one 1 to 2 s later |
+| Secrets Manager | answers after 10 to 40 ms. Allows 10,000 calls of GetSecretValue and 100 of BatchGetSecretValue per second and region, by token buckets that hold the calls of one second |
+| database | accepts 0.5 logins per second for each instance (500 for a database with 1,000 instances). Further logins queue for up to 5 s, and are turned away after that |
+| pool | 10 connections that live 24 to 30 minutes. After a Connect call that failed, a query makes the next call 1 to 2 s later |
 
-All options have their defaults: a TTL of one hour, three attempts for a fetch (one after a fetch that failed). The quota and
-the logins are in proportion to the number of instances in the run. An instance is unhealthy from
-the moment in which it has lost all its connections, or in which a Connect call failed, until one
-succeeds. Each attempt of a fetch counts as a call, also one that was throttled. Run with %s on %s/%s.
+All options have their defaults: a TTL of one hour, and three attempts for a fetch (one attempt after a fetch that
+failed). The quota and the logins are in proportion to the number of instances in the run. An instance becomes
+unhealthy when it has lost all its connections, or when a Connect call fails. It is healthy again when a Connect
+call succeeds. Each attempt of a fetch counts as a call, also one that was throttled. Run with %s on %s/%s.
 
-The limits are those of https://docs.aws.amazon.com/secretsmanager/latest/userguide/reference_limits.html.
-Only Cache.Prefetch calls BatchGetSecretValue; these calls are counted apart.
+The limits are from https://docs.aws.amazon.com/secretsmanager/latest/userguide/reference_limits.html.
+Only Cache.Prefetch calls BatchGetSecretValue. These calls are counted separately.
 
 ## Summary
 
-Figures of the largest run, scaled to 100,000 instances. "Lasting" is the mean
-over the last two minutes of a fault, and otherwise the highest mean over 30 seconds after the first
-minute. "Recovered" is the time until the last instance was healthy: after
-the end of the fault where there is one, and after its begin otherwise. "Connected" is the time
-until the last instance had a connection at all. The busiest 10 seconds of 10,000 instances have as
-many calls to average as one second of 100,000 has, so they show the peak without the chance of a
-smaller fleet; a burst that is shorter is in the first column.
+The figures are from the largest run of each scenario, scaled to 100,000 instances.
+
+* "Lasting" is the mean over the last two minutes of a fault. If the scenario has no end of a fault, it is the highest
+  mean over 30 seconds after the first minute.
+* "Recovered" is the time until the last instance was healthy. It is counted from the end of the fault. If the
+  scenario has no such end, it is counted from the beginning; with "One region down", from the moment when all
+  instances have restarted.
+* "Connected" is the time until the last instance had a connection at all.
+* "Busiest 10 s": in 10 seconds 10,000 instances make as many calls as 100,000 make in one second. So this mean shows
+  the peak without the random effects of a smaller fleet. A shorter burst shows in the first column.
 
 `
 
 func writeSummary(w io.Writer, results [][]*Result) {
-	fmt.Fprint(w, "| scenario | calls/s, peak | same, busiest 10 s | lasting | share of quota, peak | logins/s, peak | lasting | calls of one instance, most | rejected logins of one instance, most | recovered | connected | target |\n"+
+	fmt.Fprint(w, "| scenario | calls/s, peak | calls/s, busiest 10 s | calls/s, lasting | share of quota, peak | logins/s, peak | logins/s, lasting | most calls of one instance | most rejected logins of one instance | recovered | connected | target |\n"+
 		"|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|\n")
 	for _, runs := range results {
 		r := runs[len(runs)-1]
@@ -101,16 +103,16 @@ func writeSummary(w io.Writer, results [][]*Result) {
 }
 
 const argument = `
-## Why smaller fleets tell about 100,000
+## Why smaller fleets show what 100,000 instances do
 
-An instance does not know of the others. What it does depends on its own cache, its own timers
-and the answers that it gets. So its rates are the same in any fleet, as long as the answers are
-the same: below the quota, and below what the databases take. Where a limit is reached, it is
-reached in a smaller fleet as well, because the limits are in proportion.
+An instance does not know about the others. What it does depends on its own cache, its own timers and the answers
+that it gets. So its rates are the same in any fleet, as long as the answers are the same: below the quota, and below
+the logins that the databases accept. If a large fleet reaches a limit, a smaller fleet reaches it, too, because the
+limits are in proportion.
 
-What does depend on the size is chance. With few instances, the busiest second has many more calls
-than the mean; the difference shrinks with the square root of the number. So the share of a
-smaller fleet is too high, and never too low. The lasting rate should not depend on the size:
+Only random effects depend on the size. With few instances, the busiest second has many more calls than the mean.
+The difference shrinks with the square root of the number. So the share of a smaller fleet is too high, and never too
+low. The lasting rate should not depend on the size:
 
 `
 
@@ -129,11 +131,12 @@ func writeScaling(w io.Writer, results [][]*Result) {
 		}
 		fmt.Fprint(w, strings.Repeat(" |", most-len(runs))+"\n")
 	}
-	fmt.Fprint(w, "\nCalls per second of 1,000 instances that last / share of the quota in the busiest second, by the number of\n"+
-		"instances. One instance alone has a quota of 10 calls per second, and the databases take 10 logins per second.\n")
+	fmt.Fprint(w, "\nEach cell has the lasting calls per second of 1,000 instances, and the share of the quota in the busiest second. The\n"+
+		"columns are the number of instances. One instance alone has a quota of 10 calls per second, and its database accepts\n"+
+		"10 logins per second.\n")
 }
 
-// longest returns the runs of the scenario that has most of them.
+// longest returns the runs of the scenario that has the most runs.
 func longest(results [][]*Result) []*Result {
 	return slices.MaxFunc(results, func(a, b []*Result) int { return len(a) - len(b) })
 }
@@ -141,7 +144,7 @@ func longest(results [][]*Result) []*Result {
 func writeScenario(w io.Writer, runs []*Result) {
 	s := runs[0].Scenario
 	fmt.Fprintf(w, "\n## %s\n\n%s\nTarget: %s.\n\n![calls, logins and unhealthy instances per second](fleet/%s.svg)\n\n", s.Title, s.Text, s.target(), s.Name)
-	fmt.Fprint(w, "| instances | calls | per instance | throttled | failed | calls/s, peak | logins/s, mean | logins/s, peak | rejected | unhealthy, most | recovered | connected |\n"+
+	fmt.Fprint(w, "| instances | calls | calls per instance | throttled | failed | calls/s, peak | logins/s, mean | logins/s, peak | rejected | most unhealthy | recovered | connected |\n"+
 		"|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n")
 	for _, r := range runs {
 		peak, at := r.peak(calls)
@@ -157,7 +160,7 @@ func writeScenario(w io.Writer, runs []*Result) {
 	}
 }
 
-// anchor returns what a heading is linked by.
+// anchor returns the anchor of a heading.
 func anchor(title string) string {
 	return strings.NewReplacer(" ", "-", ",", "").Replace(strings.ToLower(title))
 }

@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// A Result is what came of one run.
+// A Result is the result of one run.
 type Result struct {
 	Scenario *Scenario
 	N        int           // instances
 	Took     time.Duration // of real time
 	Seconds  []Second      // of the whole run
 	Events   []Event
-	From     int // the second in which the measurement began
+	From     int // second in which the measurement began
 	FaultEnd int // the second in which the fault ended, or 0
 
 	MostCalls    int64         // of one instance, since then
@@ -26,7 +26,7 @@ type Result struct {
 // result ends the measurement.
 func (f *Fleet) result(s *Scenario) *Result {
 	m := f.meter
-	m.count(func(*Second) {}) // so that all seconds are there
+	m.count(func(*Second) {}) // so that all seconds exist
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	r := &Result{Scenario: s, N: len(f.instances), Seconds: m.seconds, Events: m.events,
@@ -45,7 +45,7 @@ func (r *Result) measured() []Second { return r.Seconds[r.From:] }
 // Measured returns how long the measurement lasted.
 func (r *Result) Measured() time.Duration { return time.Duration(len(r.measured())) * time.Second }
 
-// peak returns the largest value of a count, and in which second of the measurement it was.
+// peak returns the largest value of a count, and its second in the measurement.
 func (r *Result) peak(of func(Second) int) (most, at int) {
 	for n, s := range r.measured() {
 		if v := of(s); v > most {
@@ -68,9 +68,9 @@ func (r *Result) mean(of func(Second) int) float64 {
 	return float64(r.sum(of)) / float64(len(r.measured()))
 }
 
-// lasting returns the rate that lasts: the mean of the last two minutes of a fault, if the
-// scenario times the recovery from its end, and otherwise the largest mean of 30 seconds
-// after the first minute.
+// lasting returns the lasting rate. If the scenario has an end of a fault, it is the mean of the
+// last two minutes before that end. Otherwise it is the largest mean of 30 seconds after the first
+// minute.
 func (r *Result) lasting(of func(Second) int) float64 {
 	seconds, window := r.measured()[60:], 30
 	if r.FaultEnd > r.From {
@@ -110,7 +110,7 @@ func (r *Result) Share() float64 {
 	return float64(most) / quotaOf(r.N)
 }
 
-// LastingShare returns the share of the quota that lasts; see lasting.
+// LastingShare returns the lasting share of the quota; see lasting.
 func (r *Result) LastingShare() float64 { return r.full(r.lasting(calls)) / Quota }
 
 // full scales a rate to a fleet of Full instances.
@@ -135,7 +135,7 @@ func (r *Result) Misses() []string {
 	return misses
 }
 
-// target says what is asked of a scenario.
+// target returns the targets of a scenario.
 func (s *Scenario) target() string {
 	var parts []string
 	if s.Share > 0 {
@@ -148,7 +148,7 @@ func (s *Scenario) target() string {
 		parts = append(parts, fmt.Sprintf("at most %d calls for each instance", s.Calls))
 	}
 	if len(parts) == 0 {
-		return "none; it is reported"
+		return "none. The figures are only reported"
 	}
 	return strings.Join(parts, ", ")
 }

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// A Scenario is something that happens to a fleet, and what is asked of the library then.
+// A Scenario is an event that a fleet meets, with the targets for the library.
 type Scenario struct {
 	Name  string // of the plot's file
 	Title string
@@ -15,14 +15,14 @@ type Scenario struct {
 	fallbacks   []string // nil = the default, AWSPENDING
 	bothRegions bool
 	prefetch    []string // ids that each instance fetches with Cache.Prefetch when it starts
-	most        int      // instances that it is run with, because it takes long; 0 = any
+	most        int      // limit of the number of instances, because the scenario takes long; 0 = no limit
 	run         func(*Fleet)
 
-	// Targets; zero is none.
+	// Targets. Zero means none.
 	Share    float64       // of the quota, in any second
 	Recovery time.Duration // until the last instance is healthy
 	Calls    int           // of one instance
-	Why      string        // we accept that a target is missed, as a sentence; empty: we do not
+	Why      string        // why we accept that a target is missed, as a sentence; empty: we do not accept it
 }
 
 const (
@@ -52,7 +52,7 @@ var Scenarios = []*Scenario{
 	},
 	{
 		Name: "prefetch", Title: "Cold start of all at once with Prefetch", prefetch: tenSecrets(),
-		Text: "The same, and each instance first calls Cache.Prefetch for ten secrets, one of which is the pool's.",
+		Text: "The same, but each instance first calls Cache.Prefetch for ten secrets. One of them is the secret of the pool.",
 		run: func(f *Fleet) {
 			f.measure("")
 			f.startAll()
@@ -61,7 +61,7 @@ var Scenarios = []*Scenario{
 	},
 	{
 		Name: "ttl", Title: "TTL expiry after a cold start", Share: 0.5,
-		Text: "Two hours after a cold start of all at once. The TTL is one hour; the real age is drawn from 30 to 60 minutes.",
+		Text: "Two hours after a cold start of all at once. The TTL is one hour. The real age at which a secret is renewed is random, 30 to 60 minutes.",
 		run: func(f *Fleet) {
 			f.startAll()
 			time.Sleep(5 * time.Minute)
@@ -71,7 +71,7 @@ var Scenarios = []*Scenario{
 	},
 	{
 		Name: "rotation", Title: "Rotation", Calls: 3,
-		Why:  "The fourth call is the renewal of a secret whose TTL ends in these 25 minutes.",
+		Why:  "The fourth call renews a secret whose TTL ends within these 25 minutes.",
 		Text: "A single-user rotation: the database has the new password for 10 seconds before AWSCURRENT moves. Connections stay open.",
 		run: func(f *Fleet) {
 			f.warmUp()
@@ -85,9 +85,9 @@ var Scenarios = []*Scenario{
 	},
 	{
 		Name: "rotation-reconnect", Title: "Rotation while all reconnect", Calls: 3,
-		Why: "The two calls of each of 100,000 instances, all in one moment, are 20 times the quota. What is throttled is repeated.",
-		Text: "The same, and all connections end in the moment of the new password, as in a failover of the database. " +
-			"Every instance connects within the window of 10 seconds.",
+		Why: "Two calls of each of 100,000 instances at the same moment are 20 times the quota. Throttled calls are repeated.",
+		Text: "The same, but all connections end when the password changes, as in a failover of the database. " +
+			"Every instance connects again within the 10 seconds before AWSCURRENT moves.",
 		run: func(f *Fleet) {
 			f.warmUp()
 			f.measure("new password, all reconnect")
@@ -114,7 +114,7 @@ var Scenarios = []*Scenario{
 	},
 	{
 		Name: "previous", Title: "Fallback stage AWSPREVIOUS", Share: 0.5, Recovery: time.Minute,
-		Text:      "The database is restored to the password of AWSPREVIOUS for 10 minutes; the option FallbackStages has both stages.",
+		Text:      "For 10 minutes the database has the password of AWSPREVIOUS again. The option FallbackStages has both stages.",
 		fallbacks: []string{stagePending, stagePrevious},
 		run: func(f *Fleet) {
 			f.service.put("v2", "pw2", stageCurrent)
@@ -131,8 +131,8 @@ var Scenarios = []*Scenario{
 	{
 		Name: "database-outage", Title: "Outage of the database", Share: 0.5, Recovery: time.Minute,
 		Why: "All instances lose all connections in one second, and the secret of 6 % of them has expired by then. " +
-			"To delay the renewal would break the promise that an expired secret is renewed by the first Connect call.",
-		Text: "The database loses all connections and refuses new ones for 10 minutes.",
+			"A delay of the renewal would break the promise that the first Connect call renews an expired secret.",
+		Text: "The database ends all connections and turns new ones away for 10 minutes.",
 		run: func(f *Fleet) {
 			f.warmUp()
 			f.measure("the database is down")
@@ -146,7 +146,7 @@ var Scenarios = []*Scenario{
 	},
 	{
 		Name: "source-outage", Title: "Outage of Secrets Manager", Share: 0.5, Recovery: time.Minute,
-		Text: "Secrets Manager answers with status 503 for 10 minutes. TTLs expire meanwhile, and every tenth instance restarts in the first minute.",
+		Text: "Secrets Manager answers with status 503 for 10 minutes. TTLs expire in this time, and every tenth instance restarts in the first minute.",
 		run: func(f *Fleet) {
 			f.warmUp()
 			f.measure("Secrets Manager fails, every tenth restarts")
@@ -160,8 +160,8 @@ var Scenarios = []*Scenario{
 	},
 	{
 		Name: "source-outage-cold", Title: "Outage of Secrets Manager, and all restart", Share: 0.5, Recovery: time.Minute,
-		Why:  "All instances restart within a minute, each with an empty cache. That is a cold start, to which no delay is added. See the rate that lasts.",
-		Text: "The same, and every instance restarts in the first minute of the outage. No cache has the secret.",
+		Why:  "All instances restart within a minute, each with an empty cache. This is a cold start, and a cold start has no delay. See the lasting rate.",
+		Text: "The same, but every instance restarts in the first minute of the outage. So no cache has the secret.",
 		run: func(f *Fleet) {
 			f.warmUp()
 			f.measure("Secrets Manager fails, all restart")
@@ -189,7 +189,7 @@ var Scenarios = []*Scenario{
 	},
 	{
 		Name: "region", Title: "One region down", Share: 0.5, Recovery: time.Minute, bothRegions: true,
-		Text: "The secret's region does not answer for 10 minutes; the secret is replicated to a second region. Every tenth instance restarts in the first minute.",
+		Text: "The secret's region does not answer for 10 minutes. A second region has a replica of the secret. Every tenth instance restarts in the first minute.",
 		run: func(f *Fleet) {
 			f.warmUp()
 			f.measure("the region hangs, every tenth restarts")
@@ -205,7 +205,7 @@ var Scenarios = []*Scenario{
 	},
 	{
 		Name: "mistyped-secret", Title: "Mistyped secret put right, the database unchanged", Share: 0.5, Recovery: time.Minute, most: 1000,
-		Why: "Chance makes the busiest second of few instances higher; see the busiest 10 seconds.",
+		Why: "With few instances, random effects make the busiest second higher. See the busiest 10 seconds.",
 		Text: "Somebody mistypes the password in the secret and puts it right after 75 minutes. The instances notice when their TTL expires, " +
 			"within an hour.",
 		run: func(f *Fleet) {
@@ -221,9 +221,9 @@ var Scenarios = []*Scenario{
 	{
 		Name: "mistyped", Title: "Mistyped secret put right, a new password in the database", Share: 0.5, Recovery: time.Minute,
 		Why: "All instances notice within three minutes, and each makes about 16 calls in its first minute. " +
-			"Fewer calls at first would find the next version of a rotation later. See the rate that lasts.",
+			"With fewer calls at first, the next version of a rotation would be found later. See the lasting rate.",
 		Text: "Somebody sets a new password, mistypes it in the secret, and puts the secret right after 10 minutes. " +
-			"Every login is rejected from the first moment on, and every pool tries to open connections within minutes.",
+			"Every login is rejected from the first moment, and every pool tries to open connections within minutes.",
 		run: func(f *Fleet) {
 			f.warmUp()
 			f.measure("mistyped")
@@ -237,7 +237,7 @@ var Scenarios = []*Scenario{
 	},
 }
 
-// tenSecrets returns the ids of the pool's secret and of nine others.
+// tenSecrets returns the ids of the pool's secret and of nine other secrets.
 func tenSecrets() []string {
 	ids := []string{secretName}
 	for n := range 9 {
@@ -246,7 +246,7 @@ func tenSecrets() []string {
 	return ids
 }
 
-// Sizes returns those of the numbers of instances that the scenario is run with.
+// Sizes returns the numbers of instances of counts with which the scenario is run.
 func (s *Scenario) Sizes(counts []int) []int {
 	return slices.DeleteFunc(slices.Clone(counts), func(n int) bool { return s.most > 0 && n > s.most })
 }

@@ -26,12 +26,12 @@ const (
 
 	stageCurrent, stagePending, stagePrevious = "AWSCURRENT", "AWSPENDING", "AWSPREVIOUS"
 
-	// How long Secrets Manager takes to answer: from the first to the second.
+	// The time that Secrets Manager takes for an answer: at least the first, at most the second.
 	callMin, callMax = 10 * time.Millisecond, 40 * time.Millisecond
 )
 
-// A service is a model of Secrets Manager in two regions. It is the HTTP client of the AWS
-// SDK, so all that is above HTTP is real.
+// A service is a model of Secrets Manager in two regions. It is the HTTP client of the AWS SDK, so
+// everything above HTTP is real.
 type service struct {
 	meter *meter
 
@@ -42,7 +42,7 @@ type service struct {
 	created  map[string]time.Time
 }
 
-// A state is what a region does with calls.
+// A state says what a region does with calls.
 type state int
 
 const (
@@ -51,14 +51,14 @@ const (
 	hanging
 )
 
-// A region throttles each operation for itself.
+// A region throttles each operation separately.
 type region struct {
 	state      state
-	others     float64 // the share of the quotas that other programs use up
+	others     float64 // the share of the quotas that other programs use
 	get, batch bucket  // GetSecretValue, BatchGetSecretValue
 }
 
-// A bucket is a token bucket that holds what one second allows.
+// A bucket is a token bucket that holds the calls of one second.
 type bucket struct {
 	quota  float64 // calls per second
 	tokens float64
@@ -74,7 +74,7 @@ func newService(m *meter, quota float64) *service {
 	return s
 }
 
-// source returns a Source that calls the service, also in the second region if both is set.
+// source returns a Source that calls the service. If both is set, it also calls the second region.
 func (s *service) source(both bool) *awssm.Source {
 	return awssm.New(func(o *awssm.Options) {
 		o.Region = homeRegion
@@ -86,7 +86,7 @@ func (s *service) source(both bool) *awssm.Source {
 	})
 }
 
-// put adds a version that bears a stage.
+// put adds a version and gives it a stage.
 func (s *service) put(version, password, stage string) {
 	s.mu.Lock()
 	s.versions[version], s.created[version] = password, time.Now()
@@ -94,8 +94,8 @@ func (s *service) put(version, password, stage string) {
 	s.move(stage, version)
 }
 
-// move moves a stage as the service does: AWSPREVIOUS follows AWSCURRENT, and AWSPENDING
-// goes from the version that becomes current.
+// move moves a stage as the service does. AWSPREVIOUS moves to the former version of AWSCURRENT.
+// AWSPENDING is removed from the version that becomes current.
 func (s *service) move(stage, version string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -110,15 +110,15 @@ func (s *service) move(stage, version string) {
 	s.stages[stage] = version
 }
 
-// set changes what a region does with calls. others is the share of its quota that other
-// programs use up.
+// set changes what a region does with calls. others is the share of its quota that other programs
+// use.
 func (s *service) set(name string, now state, others float64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.regions[name].state, s.regions[name].others = now, others
 }
 
-// setAll is set for all regions.
+// setAll calls set for all regions.
 func (s *service) setAll(now state, others float64) {
 	s.set(homeRegion, now, others)
 	s.set(otherRegion, now, others)
@@ -128,7 +128,7 @@ func newBucket(quota float64) bucket {
 	return bucket{quota: quota, tokens: max(1, quota), filled: time.Now()}
 }
 
-// take reports whether the quota allows one more call, of which other programs use up a share.
+// take reports whether the quota allows one more call. Other programs use a share of the quota.
 func (b *bucket) take(others float64) bool {
 	now := time.Now()
 	rate := b.quota * (1 - others)
@@ -141,7 +141,7 @@ func (b *bucket) take(others float64) bool {
 	return true
 }
 
-// An input is one of GetSecretValue, or of BatchGetSecretValue.
+// An input is the input of GetSecretValue or of BatchGetSecretValue.
 type input struct {
 	SecretId, VersionStage string
 	SecretIdList           []string

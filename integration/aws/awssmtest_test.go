@@ -6,8 +6,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm/awssmtest"
 )
 
-// The scenario works as far as it can be run here: on awssmtest. A second server answers as the
-// first does, but for what is made by chance.
+// The scenario runs on awssmtest, as far as that is possible here. A second server gives the same
+// answers, except for random values.
 func TestScenarioOnAwssmtest(t *testing.T) {
 	first := run(t, awssmtest.NewServer(t).Config())
 	compare(t, first, run(t, awssmtest.NewServer(t).Config()))

@@ -1,5 +1,5 @@
-// Package aws_test is for somebody with an AWS account. It has never been run on AWS: where it
-// was written there is no account. See README.md.
+// Package aws_test is for a user who has an AWS account. It has never been run on AWS, because
+// there is no account where it was written. See README.md.
 package aws_test
 
 import (
@@ -23,8 +23,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm"
 )
 
-// A scenario is the life of one secret on one Secrets Manager. What that answers is noted, with
-// names for what differs each time, so that two services can be compared.
+// A scenario is the life of one secret on one Secrets Manager. It notes the answers, and replaces
+// values that differ each time by names, so that two services can be compared.
 type scenario struct {
 	t      *testing.T
 	cfg    aws.Config
@@ -37,18 +37,18 @@ type scenario struct {
 	answers  []string
 }
 
-// values of the two versions.
+// The values of the two versions.
 const firstValue, secondValue = `{"username":"u","password":"first"}`, `{"username":"u","password":"second"}`
 
-// run goes through the scenario on the Secrets Manager of a configuration and returns its answers.
-// It deletes the secret at the end.
+// run runs the scenario on the Secrets Manager of a configuration and returns its answers. It
+// deletes the secret at the end.
 func run(t *testing.T, cfg aws.Config) []string {
 	t.Helper()
 	s := &scenario{t: t, cfg: cfg, api: secretsmanager.NewFromConfig(cfg), source: awssm.New(func(o *awssm.Options) { o.Config = &cfg }),
 		name: "sqlsecrets-test/" + strings.ToLower(rand.Text())}
 	s.replaced = []string{s.name, "NAME", cfg.Region, "REGION"}
 	s.create()
-	t.Cleanup(func() { // also if the test fails before it has deleted the secret
+	t.Cleanup(func() { // also if the test fails before it deletes the secret
 		for _, name := range []string{s.name, s.name + "-empty"} {
 			_, _ = s.api.DeleteSecret(context.Background(), &secretsmanager.DeleteSecretInput{SecretId: &name, ForceDeleteWithoutRecovery: aws.Bool(true)})
 		}
@@ -61,7 +61,7 @@ func run(t *testing.T, cfg aws.Config) []string {
 	return s.answers
 }
 
-// note adds an answer under the name of what was done.
+// note adds an answer, named after the step.
 func (s *scenario) note(step, answer string) {
 	text := strings.NewReplacer(s.replaced...).Replace(answer)
 	text = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{22}`).ReplaceAllString(text, "UUID")
@@ -69,7 +69,7 @@ func (s *scenario) note(step, answer string) {
 	s.answers = append(s.answers, step+": "+text)
 }
 
-// failed notes the error of a call of the API: its code and message.
+// failed notes the error of an API call: its code and message.
 func (s *scenario) failed(step string, err error) {
 	var api smithy.APIError
 	switch {
@@ -82,7 +82,7 @@ func (s *scenario) failed(step string, err error) {
 	}
 }
 
-// must ends the test if a step that the others need has failed.
+// must ends the test if a step failed that other steps need.
 func (s *scenario) must(step string, err error) {
 	s.t.Helper()
 	if err != nil {
@@ -104,7 +104,8 @@ func (s *scenario) create() {
 	s.failed("CreateSecret with an empty value", err)
 }
 
-// fetch has the library read a stage, until the service shows what was written a moment ago.
+// fetch makes the library read a stage until the service shows the value that was written a moment
+// ago.
 func (s *scenario) fetch(step, id, stage, want string) {
 	s.t.Helper()
 	var secret *secretcache.Secret
@@ -147,7 +148,7 @@ func (s *scenario) forms() {
 	s.source = here
 }
 
-// missing reads what is not there. None of these calls costs anything.
+// missing reads things that do not exist. None of these calls costs anything.
 func (s *scenario) missing() {
 	s.fetch("unknown name", s.name+"-unknown", "AWSCURRENT", "")
 	s.fetch("no such stage", s.name, "AWSPENDING", "")
@@ -182,7 +183,7 @@ func (s *scenario) rotate() {
 	s.fetch("no AWSPENDING any more", s.name, "AWSPENDING", "")
 }
 
-// lists asks for what is said of the secret.
+// lists reads the descriptions of the secret.
 func (s *scenario) lists() {
 	ctx := s.t.Context()
 	d, err := s.api.DescribeSecret(ctx, &secretsmanager.DescribeSecretInput{SecretId: &s.name})
@@ -193,7 +194,7 @@ func (s *scenario) lists() {
 	}
 	slices.SortFunc(versions, func(a, b string) int { return cmp.Compare(a[len(a)-6:], b[len(b)-6:]) })
 	s.note("DescribeSecret", fmt.Sprint(versions, len(d.Tags), aws.ToString(d.Description), aws.ToBool(d.RotationEnabled)))
-	for range 20 { // the list is behind the other calls
+	for range 20 { // the list lags behind the other calls
 		l, err := s.api.ListSecrets(ctx, &secretsmanager.ListSecretsInput{Filters: []types.Filter{{Key: types.FilterNameStringTypeName, Values: []string{s.name}}}})
 		s.must("ListSecrets", err)
 		if len(l.SecretList) == 1 {
@@ -214,7 +215,7 @@ func (s *scenario) lists() {
 	s.note("GetRandomPassword", fmt.Sprint(regexp.MustCompile(`^[A-Za-z0-9]{20}$`).MatchString(aws.ToString(password.RandomPassword))))
 }
 
-// delete schedules the deletion, takes that back, and deletes the secret at once.
+// delete schedules the deletion, cancels it, and deletes the secret at once.
 func (s *scenario) delete() {
 	ctx := s.t.Context()
 	_, err := s.api.DeleteSecret(ctx, &secretsmanager.DeleteSecretInput{SecretId: &s.name, RecoveryWindowInDays: aws.Int64(7)})
@@ -228,7 +229,7 @@ func (s *scenario) delete() {
 	s.fetch("deleted", s.name, "AWSCURRENT", "")
 }
 
-// compare reports each answer of the service that is not awssmtest's.
+// compare reports each answer of the service that differs from awssmtest's.
 func compare(t *testing.T, service, ours []string) {
 	t.Helper()
 	for i := range max(len(service), len(ours)) {

@@ -18,7 +18,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm/awssmtest"
 )
 
-// The service answers as awssmtest does. The secret that it needs is made, and deleted at the end.
+// The service gives the same answers as awssmtest. The test makes the secret that it needs, and
+// deletes it at the end.
 func TestSecretsManager(t *testing.T) {
 	cfg, err := config.LoadDefaultConfig(t.Context())
 	if err != nil {
@@ -28,7 +29,8 @@ func TestSecretsManager(t *testing.T) {
 }
 
 // No query fails while the secret of an RDS instance rotates. SQLSECRETS_AWS_SECRET names the
-// secret, whose rotation is set up; the instance has to be reachable from here. It is rotated once.
+// secret. Its rotation has to be set up, and the instance has to be reachable from here. The test
+// rotates it once.
 func TestRotationOnRDS(t *testing.T) {
 	id := os.Getenv("SQLSECRETS_AWS_SECRET")
 	if id == "" {
@@ -62,7 +64,7 @@ func TestRotationOnRDS(t *testing.T) {
 		t.Error(err)
 	} else {
 		waitForRotation(t, api, id, aws.ToString(out.VersionId))
-		time.Sleep(10 * time.Second) // connections with the new password
+		time.Sleep(10 * time.Second) // for connections with the new password
 	}
 	stop()
 	wg.Wait()

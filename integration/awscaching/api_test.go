@@ -11,17 +11,17 @@ import (
 	"testing"
 )
 
-// added are what our package exports besides, with the reason.
+// added are the names that our package exports in addition, with the reason.
 var added = map[string]string{
 	"InvalidConfigError.Unwrap":    "all errors have it",
 	"InvalidOperationError.Unwrap": "all errors have it",
 	"VersionNotFoundError.Unwrap":  "the service's error is reachable",
 }
 
-// Each exported name of AWS's package is one of ours, and the same: value of a
-// constant, signature of a function and method, type of a field. Names of
-// parameters may differ.
-func TestAPI(t *testing.T) {
+// Each exported name of AWS's package is also exported by ours, and is the same: the value of a
+// constant, the signature of a function or method, the type of a field. Names of parameters may
+// differ.
+func TestExportedNamesAreThoseOfAWS(t *testing.T) {
 	exports := map[string]string{}
 	format := "{{if .Export}}{{.ImportPath}}={{.Export}}{{end}}"
 	for _, line := range strings.Fields(string(goTool(t, ".", "list", "-export", "-deps", "-f", format, upstream, ours))) {
@@ -60,8 +60,8 @@ func TestAPI(t *testing.T) {
 	t.Logf("%d exported names of AWS's client are ours, %d are added", len(names[upstream]), len(added))
 }
 
-// describe returns what each exported name of pkg is: of the package, and as T.Name
-// the fields and methods of its types.
+// describe returns a description of each exported name of pkg, and of the fields and methods of its
+// types as T.Name.
 func describe(pkg *types.Package) map[string]string {
 	names := map[string]string{}
 	of := func(t types.Type) string {
@@ -98,8 +98,8 @@ func describe(pkg *types.Package) map[string]string {
 	return names
 }
 
-// addFields adds the exported fields of a struct, also those that come of an
-// embedded one which is not exported.
+// addFields adds the exported fields of a struct, including those of an embedded struct that is not
+// exported.
 func addFields(names map[string]string, name string, s *types.Struct, of func(types.Type) string) {
 	for i := range s.NumFields() {
 		f := s.Field(i)
@@ -125,7 +125,7 @@ func addMethods(names map[string]string, name string, t types.Type, of func(type
 	}
 }
 
-// unnamed is a signature without the names of parameters.
+// unnamed returns a signature without the names of the parameters.
 func unnamed(t types.Type, of func(types.Type) string) string {
 	s, ok := t.(*types.Signature)
 	if !ok {

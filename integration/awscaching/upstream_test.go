@@ -1,5 +1,5 @@
-// Package awscaching_test holds package awscaching to AWS's own caching client for
-// Go: its tests, which are read from its module, and its exported API.
+// Package awscaching_test compares package awscaching with AWS's own caching client for Go: its
+// tests, which are read from its module, and its exported API.
 package awscaching_test
 
 import (
@@ -15,7 +15,7 @@ import (
 	"strings"
 	"testing"
 
-	_ "github.com/aws/aws-secretsmanager-caching-go/v2/secretcache" // its source, which go list finds, is what is compared
+	_ "github.com/aws/aws-secretsmanager-caching-go/v2/secretcache" // go list finds its source, which is compared
 )
 
 const (
@@ -23,20 +23,20 @@ const (
 	ours     = "github.com/sqlsecrets/sqlsecrets/secretcache/awscaching"
 )
 
-// An outcome is how one of AWS's tests ends. It passes, or fails for a reason.
+// An outcome is the result of one of AWS's tests. It passes, or fails for a reason.
 type outcome struct {
-	why  string // it fails by design; empty if it passes
-	says string // part of what it says then, so that it fails for nothing else
+	why  string // why it fails by design; empty: it passes
+	says string // part of its output then, so that it fails for no other reason
 }
 
 const (
 	noDescribe = "it counts calls of DescribeSecret: GetSecretValue is the only call"
-	oneValue   = "it counts two calls of the hook for one secret, of which one is for DescribeSecret's output"
-	asked      = "its client answers GetSecretValue for AWSCURRENT with a version that DescribeSecret says is not current: " +
-		"the service's own answer to the stage is what counts"
+	oneValue   = "it counts two calls of the hook for one secret, one of them for the output of DescribeSecret"
+	asked      = "its client answers GetSecretValue for AWSCURRENT with a version that is not current by DescribeSecret: " +
+		"the service's own answer for the stage counts"
 )
 
-// outcomes has each test of AWS's package secretcache_test.
+// outcomes has the outcome of each test of AWS's package secretcache_test.
 var outcomes = map[string]outcome{
 	"TestCacheHookBinary":                 {oneValue, "get method to be called twice"},
 	"TestCacheHookString":                 {oneValue, "get method to be called twice"},
@@ -59,15 +59,15 @@ var outcomes = map[string]outcome{
 	"TestRefreshNow":                      {noDescribe, "DescribeSecret API, got 0"},
 }
 
-// amendments make AWS's tests count what they mean: calls of the service, and calls
-// of the hook for a value.
+// amendments change what AWS's tests count: calls of the service, and calls of the hook for a
+// value.
 var amendments = []string{
 	"mockClient.DescribeSecretCallCount", "mockClient.GetSecretValueCallCount",
 	"hook.getCount != 2", "hook.getCount != 1",
 	"hook.putCount != 2", "hook.putCount != 1",
 }
 
-func TestUpstream(t *testing.T) {
+func TestAWSTestsPassOrFailByDesign(t *testing.T) {
 	results := runUpstream(t, nil)
 	passed, failed := 0, 0
 	for _, name := range slices.Sorted(maps.Keys(outcomes)) {
@@ -84,19 +84,19 @@ func TestUpstream(t *testing.T) {
 			failed++
 			t.Logf("%s fails by design: %s", name, want.why)
 		default:
-			t.Errorf("%s: %s, want it to fail with %q, since %s:\n%s", name, got.action, want.says, want.why, got.output)
+			t.Errorf("%s: %s, want it to fail with %q, because %s:\n%s", name, got.action, want.says, want.why, got.output)
 		}
 	}
 	for name, got := range results {
 		if _, ok := outcomes[name]; !ok {
-			t.Errorf("%s of AWS: %s, not in the list", name, got.action)
+			t.Errorf("%s of AWS: %s, but the list does not have it", name, got.action)
 		}
 	}
 	t.Logf("AWS's tests of its caching client on ours: %d of %d pass, %d fail by design", passed, len(results), failed)
 }
 
-// The tests that fail since they count DescribeSecret check more than that.
-func TestUpstreamAmended(t *testing.T) {
+// The tests that fail because they count DescribeSecret check other things, too.
+func TestAWSTestsPassWithOtherCounts(t *testing.T) {
 	passed := 0
 	results := runUpstream(t, amendments)
 	for name, got := range results {
@@ -114,12 +114,12 @@ func TestUpstreamAmended(t *testing.T) {
 	t.Logf("the same with GetSecretValue counted for DescribeSecret: %d of %d pass", passed, len(results))
 }
 
-// A result is how a test ended, by go test -json.
+// A result is the result of a test, as go test -json reports it.
 type result struct{ action, output string }
 
-// runUpstream runs AWS's tests on our package, with replacements (old, new) made in
-// their text, and returns their results by name. They are built in a module of
-// their own in a temporary folder, with the requirements of this one.
+// runUpstream runs AWS's tests on our package and returns their results by name. It makes
+// replacements (old, new) in their text. The tests are built in a module of their own in a
+// temporary directory, with the requirements of this module.
 func runUpstream(t *testing.T, replacements []string) map[string]result {
 	t.Helper()
 	root, err := filepath.Abs("../..")
@@ -193,7 +193,8 @@ func write(t *testing.T, name, text string) {
 	}
 }
 
-// command is go in a folder, without the AWS configuration of this machine.
+// command returns a command that runs go in a directory, without the AWS configuration of this
+// machine.
 func command(dir string, args ...string) *exec.Cmd {
 	cmd := exec.Command("go", args...)
 	cmd.Dir = dir

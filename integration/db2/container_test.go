@@ -24,11 +24,11 @@ const (
 	defaultImage = "icr.io/db2_community/db2:12.1.1.0"
 )
 
-// TestDb2 runs the conformance suite on a Db2 in a container: the community image, whose
-// licence one accepts by running this, with a database SAMPLE. Its users are those of the
-// operating system in the container. The image is written for by its documentation (IBM
-// Documentation, "Installing the Db2 Community Edition Docker image on Linux systems")
-// and has never been run by us.
+// TestDb2 runs the conformance suite on a Db2 in a container, the community image with a database
+// SAMPLE. If you run this test, you accept the license of the image. Its users are those of the
+// operating system in the container. The test follows the documentation of the image (IBM
+// Documentation, "Installing the Db2 Community Edition Docker image on Linux systems"). We have
+// never run it.
 func TestDb2(t *testing.T) {
 	image := os.Getenv(imageEnv)
 	if image == "" {
@@ -38,7 +38,7 @@ func TestDb2(t *testing.T) {
 	c, err := testcontainers.Run(ctx, image,
 		testcontainers.WithEnv(map[string]string{
 			"LICENSE": "accept", "DB2INSTANCE": "db2inst1", "DB2INST1_PASSWORD": "testdb-Admin", "DBNAME": "SAMPLE",
-			"ARCHIVE_LOGS": "false", "AUTOCONFIG": "false", // minutes less to start
+			"ARCHIVE_LOGS": "false", "AUTOCONFIG": "false", // starts some minutes earlier
 		}),
 		testcontainers.WithExposedPorts("50000/tcp"),
 		testcontainers.WithHostConfigModifier(func(h *dockercontainer.HostConfig) { h.Privileged = true }),
@@ -69,9 +69,9 @@ func TestDb2(t *testing.T) {
 	drivertest.Run(t, s)
 }
 
-// setPassword gives a user of the operating system a password, and makes one that there
-// is not. Names of users in Db2 have no case; whoever can log in may connect, as PUBLIC
-// may in a database that was made without RESTRICTIVE.
+// setPassword gives a user of the operating system a password, and creates the user if it does not
+// exist. Names of users in Db2 have no case. Every user that can log in may connect, because PUBLIC
+// may connect to a database that was made without RESTRICTIVE.
 func setPassword(ctx context.Context, c testcontainers.Container, user, password string) error {
 	if strings.ContainsAny(user, "'\n") || strings.Contains(password, "\n") {
 		return fmt.Errorf("user %q: no name or password for this shell command", user)

@@ -1,10 +1,10 @@
 //go:build db2shim || db2
 
-// Package db2_test runs the conformance suite through IBM's go_ibm_db: with the build tag
-// db2shim on a stand-in for the C library that it calls, which the script "run" builds;
-// with the tag db2, and IBM's own library as go_ibm_db's documentation has it installed,
-// on a Db2 in a container. It is a module of its own since go_ibm_db does not compile
-// without that library's headers.
+// Package db2_test runs the conformance suite with IBM's go_ibm_db. With the build tag db2shim it
+// uses a stand-in for the C library that go_ibm_db calls; the script "run" builds it. With the tag
+// db2 it uses IBM's own library, installed as go_ibm_db's documentation says, and a Db2 in a
+// container. It is a module of its own because go_ibm_db does not compile without the headers of
+// that library.
 package db2_test
 
 import (
@@ -18,7 +18,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/engines/db2"
 )
 
-// suite is the suite for a server with a database SAMPLE, but for what makes users.
+// suite returns the suite for a server with a database SAMPLE. The caller adds how users are made.
 func suite(host string, port int) drivertest.Server {
 	return drivertest.Server{
 		Engine: db2.Engine{}, Host: host, Port: port, Database: "SAMPLE",
@@ -29,7 +29,7 @@ func suite(host string, port int) drivertest.Server {
 	}
 }
 
-func TestRegistered(t *testing.T) {
+func TestGoIBMDBRegistersTheDefaultDriver(t *testing.T) {
 	if _, err := sql.Open(db2.DefaultDriver, ""); err != nil {
 		t.Errorf("go_ibm_db does not register as %q: %v", db2.DefaultDriver, err)
 	}

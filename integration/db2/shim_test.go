@@ -24,7 +24,7 @@ func TestShim(t *testing.T) {
 	drivertest.Run(t, suite)
 }
 
-// A server checks users and passwords for the stand-in.
+// A server checks users and passwords for the stand-in library.
 type server struct{ accounts.Accounts }
 
 func (s *server) serve(c net.Conn) {

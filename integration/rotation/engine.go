@@ -11,12 +11,12 @@ import (
 	"time"
 )
 
-// loginTimeout is for one login, as in AWS's functions.
+// loginTimeout is the limit of one login, as in AWS's functions.
 const loginTimeout = 5 * time.Second
 
-// An engine is what a rotation needs to know of a kind of database.
+// An engine is what a rotation needs to know about a kind of database.
 type engine struct {
-	port          int    // where there is none in the secret
+	port          int    // if the secret has none
 	database      string // the same; may be empty
 	needsDatabase bool
 	query         string // something that any user may read, a number
@@ -27,21 +27,20 @@ type engine struct {
 	// connector does not connect. The TLS configuration is nil for plaintext.
 	connector func(v *value, tlsConfig *tls.Config) (sqldriver.Connector, error)
 
-	// setOwn changes the password of the user that is logged in. Nil leaves it to
-	// Function.SetPassword.
+	// setOwn changes the password of the user that is logged in. If it is nil, Function.SetPassword
+	// does it.
 	setOwn func(ctx context.Context, c *sql.Conn, user, password string) error
 
-	// setOther sets the password of a user that, if it does not exist, is created
-	// with the grants of the one that it is like. If it fails, the user cannot log in
-	// with the password, or is complete. It is nil where setOwn is.
+	// setOther sets the password of a user. If the user does not exist, setOther creates it with
+	// the grants of the user that it is like. If setOther fails, the user is complete or cannot log
+	// in with the password. It is nil if setOwn is nil.
 	setOther func(ctx context.Context, c *sql.Conn, user, password, like string) error
 
-	// code returns the code of an error with which the server answered; empty for
-	// other errors.
+	// code returns the code of an error that the server sent, and nothing for other errors.
 	code func(err error) string
 }
 
-// engines are found by "engine" of a secret.
+// engines has the engines by "engine" of a secret.
 var engines = map[string]*engine{
 	"postgres":          &postgres,
 	"aurora-postgresql": &postgres,
@@ -52,7 +51,8 @@ var engines = map[string]*engine{
 	"oracle":            &oracle,
 }
 
-// withSuffix returns an engine's alternate: a name with a suffix is a clone's.
+// withSuffix returns an alternate func for an engine: a name with the suffix is the name of a
+// clone.
 func withSuffix(suffix string) func(user string) string {
 	return func(user string) string {
 		other, isClone := strings.CutSuffix(user, suffix)
@@ -71,8 +71,8 @@ type session struct {
 	conn   *sql.Conn
 }
 
-// login logs in with a value, which errors call who. The error is ErrRefused if it
-// is the server's.
+// login logs in with a value. Errors use who as the name of the value. If the server rejects the
+// login, the error is ErrRejected.
 func (f *Function) login(ctx context.Context, who string, v *value) (*session, error) {
 	tlsConfig := f.TLS
 	if tlsConfig != nil {
@@ -93,7 +93,7 @@ func (f *Function) login(ctx context.Context, who string, v *value) (*session, e
 	}
 	_ = s.db.Close() // it has no connections
 	if code := v.engine.code(err); code != "" {
-		return nil, fmt.Errorf("log in with %s: %w: %s", who, ErrRefused, code)
+		return nil, fmt.Errorf("log in with %s: %w: %s", who, ErrRejected, code)
 	}
 	if loginCtx.Err() != nil && ctx.Err() == nil {
 		return nil, fmt.Errorf("log in with %s: no answer within %v", who, loginTimeout)
@@ -102,7 +102,7 @@ func (f *Function) login(ctx context.Context, who string, v *value) (*session, e
 }
 
 func (s *session) close() {
-	_ = s.conn.Close() // what was to be done is done
+	_ = s.conn.Close() // the work is done
 	_ = s.db.Close()
 }
 
@@ -132,7 +132,8 @@ func (s *session) setByHand(ctx context.Context, user, password string) error {
 	return s.clean("set the user's password", s.byHand(ctx, user, password))
 }
 
-// clean returns the error of a failed statement: the server's code, if it answered.
+// clean returns the error of a failed statement. If the server answered, the error has only its
+// code.
 func (s *session) clean(what string, err error) error {
 	if err == nil {
 		return nil

@@ -14,9 +14,10 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm/awssmtest"
 )
 
-// TestFailedStepIsRetried fails each step, before and after its effect, and rotates
-// again: with the same version, to the end. With -short, each strategy meets one of the two.
-func TestFailedStepIsRetried(t *testing.T) {
+// TestFailedStepIsRepeated makes each step fail, before and after its effect, and rotates again.
+// The second rotation uses the same version and finishes. With -short, each strategy meets one of
+// the two cases.
+func TestFailedStepIsRepeated(t *testing.T) {
 	boom := errors.New("boom")
 	forEachStrategy(t, func(t *testing.T, e *engine, s rotation.Strategy) {
 		for i, step := range steps {
@@ -55,7 +56,7 @@ func TestFailedStepIsRetried(t *testing.T) {
 						t.Errorf("the error %v does not name %v, the step and the secret", err, boom)
 					}
 
-					// What has happened by now?
+					// The state of the secret at this point.
 					has := func(s string) bool {
 						at := slices.Index(steps, s)
 						return at < i || at == i && after
@@ -79,7 +80,7 @@ func TestFailedStepIsRetried(t *testing.T) {
 
 					fail = false
 					if finished {
-						v.mustStep(token, steps...) // Rotate would begin the next one
+						v.mustStep(token, steps...) // Rotate would begin the next rotation
 					} else if got := v.mustRotate(); got != token {
 						t.Errorf("the second attempt made version %s, want %s", got, token)
 					}
@@ -99,22 +100,22 @@ func TestFailedStepIsRetried(t *testing.T) {
 	})
 }
 
-// A failure is what breaks before a step.
+// A failure is something that breaks before a step.
 type failure struct {
 	name       string
 	step       string
 	strategies []rotation.Strategy
-	want       error // that the error wraps; or nil
+	want       error // the error wraps it; or nil
 	brk, mend  func(v *env, p *proxy)
-	effect     bool // the step has had it nevertheless
+	effect     bool // the step had its effect nevertheless
 }
 
-// sdkFailure is one of the Secrets Manager.
+// sdkFailure is a failure of the Secrets Manager.
 func sdkFailure(f awssmtest.Fault, step string, effect bool) failure {
 	return failure{f.String(), step, strategies, nil, func(v *env, _ *proxy) { v.sm.Fail(f) }, func(*env, *proxy) {}, effect}
 }
 
-// setPassword gives a user another password, as somebody else would.
+// setPassword gives a user another password, as another program would.
 func (v *env) setPassword(user, password string) {
 	v.t.Helper()
 	if err := v.SetPassword(v.t.Context(), user, password); err != nil {
@@ -122,8 +123,9 @@ func (v *env) setPassword(user, password string) {
 	}
 }
 
-// TestFailure breaks what a step needs, and mends it for the second attempt.
-func TestFailure(t *testing.T) {
+// TestStepThatFailedIsRepeatedWhenItsCauseIsGone breaks something that a step needs, and repairs it
+// for the second attempt.
+func TestStepThatFailedIsRepeatedWhenItsCauseIsGone(t *testing.T) {
 	const single, alternating = rotation.SingleUser, rotation.AlternatingUsers
 	failures := []failure{
 		{
@@ -137,7 +139,7 @@ func TestFailure(t *testing.T) {
 			func(_ *env, p *proxy) { p.cut.Store(false) }, false,
 		},
 		{
-			"wrong superuser password", "setSecret", []rotation.Strategy{alternating}, rotation.ErrRefused,
+			"wrong superuser password", "setSecret", []rotation.Strategy{alternating}, rotation.ErrRejected,
 			func(v *env, _ *proxy) { v.putSuperuser(v.User, canary, nil) },
 			func(v *env, _ *proxy) { v.putSuperuser(v.User, v.Password, nil) }, false,
 		},
@@ -147,17 +149,17 @@ func TestFailure(t *testing.T) {
 			func(v *env, _ *proxy) { v.putSuperuser(v.User, v.Password, nil) }, false,
 		},
 		{
-			"wrong current password", "setSecret", strategies, rotation.ErrRefused,
+			"wrong current password", "setSecret", strategies, rotation.ErrRejected,
 			func(v *env, _ *proxy) { v.setPassword(v.user, canary) },
 			func(v *env, _ *proxy) { v.setPassword(v.user, v.firstPassword) }, false,
 		},
 		{
-			"pending password that was changed", "testSecret", []rotation.Strategy{single}, rotation.ErrRefused,
+			"pending password that was changed", "testSecret", []rotation.Strategy{single}, rotation.ErrRejected,
 			func(v *env, _ *proxy) { v.setPassword(v.user, canary) },
 			func(v *env, _ *proxy) { v.setPassword(v.user, v.firstPassword) }, false,
 		},
 		{
-			"pending password that was changed", "testSecret", []rotation.Strategy{alternating}, rotation.ErrRefused,
+			"pending password that was changed", "testSecret", []rotation.Strategy{alternating}, rotation.ErrRejected,
 			func(v *env, _ *proxy) { v.setPassword(v.clone(), canary) },
 			func(*env, *proxy) {}, false, // the superuser sets it again
 		},
@@ -179,8 +181,8 @@ func TestFailure(t *testing.T) {
 
 	forEachStrategy(t, func(t *testing.T, e *engine, s rotation.Strategy) {
 		for i, c := range failures {
-			// What fails in the Secrets Manager is no business of the engine's: those
-			// that are always there have their share of it.
+			// Failures of the Secrets Manager do not depend on the engine. So only the engines that
+			// are always available meet them.
 			if !slices.Contains(c.strategies, s) || i >= inDatabase && e != inProcess[i%len(inProcess)] {
 				continue
 			}
@@ -198,13 +200,13 @@ func TestFailure(t *testing.T) {
 				}
 				token, err := v.sm.Rotate(t.Context(), v.id)
 				if err == nil || last != c.step {
-					t.Fatalf("%s ended with %v, want that %s fails", last, err, c.step)
+					t.Fatalf("%s ended with %v, want a failure of %s", last, err, c.step)
 				}
 				if c.want != nil && !errors.Is(err, c.want) {
 					t.Errorf("the error is %q, want one that wraps %q", err, c.want)
 				}
-				if c.want == nil && errors.Is(err, rotation.ErrRefused) {
-					t.Errorf("the error is %q, but nobody refused a login", err)
+				if c.want == nil && errors.Is(err, rotation.ErrRejected) {
+					t.Errorf("the error is %q, but no login was rejected", err)
 				}
 				v.f.Before = nil
 				v.sm.Heal()
@@ -239,8 +241,8 @@ func TestFailure(t *testing.T) {
 	})
 }
 
-// TestCloneIsCompleteOrCannotLogIn: a superuser that may not do all that it takes
-// leaves no clone that can log in; a better one completes it.
+// TestCloneIsCompleteOrCannotLogIn: a superuser with too few privileges leaves no clone that can
+// log in. A superuser with enough privileges completes the clone.
 func TestCloneIsCompleteOrCannotLogIn(t *testing.T) {
 	forEach(t, func(t *testing.T, e *engine) {
 		if !e.clones() {
@@ -258,11 +260,11 @@ func TestCloneIsCompleteOrCannotLogIn(t *testing.T) {
 		})
 		v.putSuperuser(weak, canary, nil)
 		token, err := v.sm.Rotate(t.Context(), v.id)
-		if err == nil || errors.Is(err, rotation.ErrRefused) {
-			t.Errorf("the error is %v, want one of a privilege that is missing", err)
+		if err == nil || errors.Is(err, rotation.ErrRejected) {
+			t.Errorf("the error is %v, want an error about a missing privilege", err)
 		}
 		v.wantStages("after the failure", v.first, "", token)
-		// Half of a clone, where there are no transactions.
+		// Without transactions there is half of a clone.
 		want := !e.atomic
 		if got := v.exists(v.clone()); got != want {
 			t.Errorf("the clone exists: %t, want %t", got, want)
@@ -291,7 +293,7 @@ func TestCloneIsCompleteOrCannotLogIn(t *testing.T) {
 	})
 }
 
-// exists looks for a user in the server's tables.
+// exists reports whether the server's tables have a user.
 func (v *env) exists(user string) (exists bool) {
 	v.t.Helper()
 	err := v.Admin().QueryRowContext(v.t.Context(), v.engine.exists(user)).Scan(new(any))
@@ -301,14 +303,14 @@ func (v *env) exists(user string) (exists bool) {
 	return err == nil
 }
 
-// TestPreviousIsRefused: AWSPREVIOUS is of no use if it does not log in either.
-func TestPreviousIsRefused(t *testing.T) {
+// TestPreviousIsRejected: if AWSPREVIOUS does not log in either, the error is about AWSCURRENT.
+func TestPreviousIsRejected(t *testing.T) {
 	forEach(t, func(t *testing.T, e *engine) {
 		v := newEnv(t, e, rotation.SingleUser)
 		v.sm.PutStage(v.id, v.secret(v.user, canary, nil), "AWSPREVIOUS")
 		v.setPassword(v.user, "another")
-		if _, err := v.sm.Rotate(t.Context(), v.id); !errors.Is(err, rotation.ErrRefused) {
-			t.Errorf("the error is %v, want that AWSCURRENT was refused", err)
+		if _, err := v.sm.Rotate(t.Context(), v.id); !errors.Is(err, rotation.ErrRejected) {
+			t.Errorf("the error is %v, want an error that AWSCURRENT was rejected", err)
 		}
 		v.wantLogin("the user", credential{v.user, "another"}, true)
 	})

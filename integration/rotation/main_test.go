@@ -35,7 +35,7 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(testdb.Main(m)) }
 
-// steps are the steps of a rotation in the order of the user guide.
+// steps are the steps of a rotation, in the order of the AWS user guide.
 var steps = []string{"createSecret", "setSecret", "testSecret", "finishSecret"}
 
 var strategies = []rotation.Strategy{rotation.SingleUser, rotation.AlternatingUsers}
@@ -50,29 +50,29 @@ type engine struct {
 	wrong   func(error) bool // the server rejected the name or the password
 	session string           // a query for the session's id
 	user    string           // a query for the user's name
-	atomic  bool             // a user that cannot be cloned completely is not cloned at all
+	atomic  bool             // a clone that cannot be completed is not created
 
-	// awkward is a user, with %d for a number, and password what a rotation function
-	// would not choose. Both have all signs that the engine takes.
+	// awkward is a user's name, with %d for a number. password is a password that a rotation
+	// function would not choose. Both contain all special characters that the engine accepts.
 	awkward, password string
 
 	clone     func(user string) string
-	canonical func(user string) string // as the server says it
+	canonical func(user string) string // the name as the server returns it
 
-	// What follows is nil where the function makes no clones.
+	// The following fields are nil if the function makes no clones.
 
 	quoteName func(user string) string // for statements
 	exists    func(user string) string // a query that has a row if there is the user
 
-	// share makes something that the user %[1]s may read and, but for PostgreSQL, may
-	// let others read. Its name is made of the number %[2]d, and looks like a part of
-	// a statement. read is the query for it, unshare removes it. pass is what only a
-	// user may do that may let others read.
+	// share makes an object that the user %[1]s may read and, except with PostgreSQL, may grant to
+	// others. Its name contains the number %[2]d and looks like a part of a statement. read is the
+	// query for the object, and unshare removes it. pass has statements that only a user who may
+	// grant can run.
 	share, read, unshare []string
 	pass                 []string
 
-	// weak makes a user %[1]s that may do a part of what a superuser does, or nothing.
-	// grand gives a user what that may not give.
+	// weak makes a user %[1]s that has some rights of a superuser, or none. grand gives a user a
+	// right that the weak user cannot give.
 	weak, grand []string
 }
 
@@ -97,7 +97,7 @@ var engines = []*engine{
 		weak:    []string{`CREATE ROLE %[1]s LOGIN CREATEROLE PASSWORD 'canary'`},
 		grand:   []string{"ALTER ROLE %[1]s SUPERUSER"},
 	},
-	// Limits, too, are grants, and stand behind the password's hash.
+	// Limits are grants, too. SHOW GRANTS writes them after the hash of the password.
 	likeMySQL(&engine{
 		name: "mariadb", start: testdb.MariaDB,
 		share: []string{"GRANT USAGE ON *.* TO %[1]s WITH MAX_USER_CONNECTIONS 100"},
@@ -109,10 +109,10 @@ var engines = []*engine{
 	likeOracle(&engine{name: "oracle stand-in", start: testdb.OracleStandIn}),
 }
 
-// inProcess are the engines that are always there.
+// inProcess are the engines that are always available.
 var inProcess = slices.DeleteFunc(slices.Clone(engines), func(e *engine) bool { return !strings.HasSuffix(e.name, "stand-in") })
 
-// clones reports whether the rotation function makes the other one of two users.
+// clones reports whether the rotation function creates the other one of two users.
 func (e *engine) clones() bool { return e.share != nil }
 
 func suffixed(user string) string  { return user + "_clone" }
@@ -138,7 +138,7 @@ func likeMySQL(e *engine) *engine {
 	e.read = []string{"SELECT n FROM `a``b TO %[2]d`.`TO x FROM y`"}
 	e.pass = []string{"GRANT SELECT ON `a``b TO %[2]d`.`TO x FROM y` TO %[1]s"}
 	e.unshare = []string{"DROP DATABASE `a``b TO %[2]d`"}
-	// It may create users, and has nothing to grant them.
+	// This user may create users, and has nothing to grant them.
 	e.weak = []string{
 		"CREATE USER %[1]s IDENTIFIED BY 'canary'",
 		"GRANT CREATE USER ON *.* TO %[1]s",
@@ -155,7 +155,7 @@ func likeSQLServer(e *engine) *engine {
 		return errors.As(err, &m) && m.Number == 18456
 	}
 	e.session, e.user = "SELECT @@SPID", "SELECT SUSER_SNAME()"
-	// Names of its own logins have no backslash.
+	// SQL Server's own logins have no backslash in their names.
 	e.awkward, e.password = canary+"'`\"[]] %d", canary+`: /@"'\ pä%s$`
 	e.clone, e.canonical = suffixed, unchanged
 	return e
@@ -168,14 +168,14 @@ func likeOracle(e *engine) *engine {
 		return errors.As(err, &o) && o.ErrCode == 1017
 	}
 	e.session, e.user = "SELECT SYS_CONTEXT('USERENV', 'SESSIONID') FROM DUAL", "SELECT USER FROM DUAL"
-	// Names and passwords have no double quote.
+	// Oracle allows no double quote in names and passwords.
 	e.awkward, e.password = `"`+canary+"'`[\\ %d"+`"`, canary+`: /@'\ pä%s$`
 	e.clone = func(user string) string { return `"` + vendordb.OracleName(user) + `_CLONE"` }
 	e.canonical = vendordb.OracleName
 	return e
 }
 
-// Both answer 1045 for a wrong name or password.
+// MySQL and MariaDB answer 1045 for a wrong name or password.
 func wrongMySQL(err error) bool {
 	var e *gomysql.MySQLError
 	return errors.As(err, &e) && e.Number == 1045
@@ -235,7 +235,7 @@ func forEachStrategy(t *testing.T, f func(t *testing.T, e *engine, s rotation.St
 const (
 	superuserID = "admin/db"
 
-	// canary is in every value that no error may show.
+	// canary is in every value that an error must not show.
 	canary = "canary"
 )
 
@@ -261,15 +261,15 @@ type env struct {
 	firstPassword string
 }
 
-// newEnv's secret knows its superuser if the strategy needs one.
+// newEnv returns an env. Its secret names the superuser if the strategy needs one.
 func newEnv(t testing.TB, e *engine, s rotation.Strategy) *env {
 	t.Helper()
-	// All tests of an engine share one server. It takes plaintext too.
+	// All tests of an engine share one server. The server takes plaintext, too.
 	server := e.start(t, testdb.Options{TLS: !e.noTLS})
 	return newEnvAt(t, e, s, server, server.Port)
 }
 
-// newEnvOverTLS is newEnv with secrets of where TLS is to be asked for.
+// newEnvOverTLS is newEnv with the port for TLS in the secrets.
 func newEnvOverTLS(t testing.TB, e *engine, s rotation.Strategy) *env {
 	t.Helper()
 	server := e.start(t, testdb.Options{TLS: true})
@@ -285,7 +285,7 @@ func newEnvAt(t testing.TB, e *engine, s rotation.Strategy, server *testdb.Serve
 
 	v.user = fmt.Sprintf(e.awkward, v.n)
 	v.CreateUser(v.user, v.firstPassword)
-	// The clone goes first: in PostgreSQL it may own what the user does not.
+	// The clone is dropped first: in PostgreSQL it may own objects that the user does not own.
 	t.Cleanup(func() {
 		if err := v.DropUser(context.Background(), v.clone()); err != nil {
 			t.Errorf("drop the clone: %v", err)
@@ -303,14 +303,14 @@ func newEnvAt(t testing.TB, e *engine, s rotation.Strategy, server *testdb.Serve
 	return v
 }
 
-// newClient returns a client that does not try again: failures are to be seen.
+// newClient returns a client without retries, so that failures show.
 func newClient(sm *awssmtest.Server) *secretsmanager.Client {
 	return secretsmanager.NewFromConfig(sm.Config(), func(o *secretsmanager.Options) { o.RetryMaxAttempts = 1 })
 }
 
 func (v *env) clone() string { return v.engine.clone(v.user) }
 
-// haveClone makes the clone, if newEnv has not, and gives it the first password.
+// haveClone makes the clone with the first password, unless newEnv has made it.
 func (v *env) haveClone(s rotation.Strategy) {
 	v.t.Helper()
 	if s == rotation.AlternatingUsers && !v.engine.clones() {
@@ -332,8 +332,8 @@ func (v *env) secret(user, password string, changes map[string]any) string {
 	return marshal(m, changes)
 }
 
-// putSuperuser stores the superuser's secret. Its database does not matter: it logs
-// in to the user's.
+// putSuperuser stores the superuser's secret. Its database has no effect: the superuser logs in to
+// the user's database.
 func (v *env) putSuperuser(user, password string, changes map[string]any) {
 	m := map[string]any{
 		"engine": v.engine.secret, "host": v.Host, "port": v.port, "dbname": "no_such_database",
@@ -403,7 +403,7 @@ func (v *env) versionOrError(token string) (map[string]any, error) {
 	return m, json.Unmarshal([]byte(aws.ToString(out.SecretString)), &m)
 }
 
-// A credential is what a version has of them.
+// A credential is the user and the password of a version.
 type credential struct{ user, password string }
 
 func (v *env) credential(token string) credential {
@@ -412,7 +412,7 @@ func (v *env) credential(token string) credential {
 	return credential{m["username"].(string), m["password"].(string)}
 }
 
-// connect logs in, by the driver alone.
+// connect logs in with the vendor's driver alone.
 func (v *env) connect(c credential) (*sql.Conn, error) {
 	db := sql.OpenDB(v.engine.open(v, c.user, c.password))
 	db.SetMaxIdleConns(-1) // the session ends with the connection
@@ -430,7 +430,7 @@ func (v *env) mustConnect(c credential) (*sql.Conn, int64) {
 	return conn, scan[int64](v.t, conn, v.engine.session)
 }
 
-// wantLogin checks what the server says to credentials.
+// wantLogin checks the server's answer to credentials.
 func (v *env) wantLogin(what string, c credential, accepted bool) {
 	v.t.Helper()
 	conn, err := v.connect(c)
@@ -443,10 +443,10 @@ func (v *env) wantLogin(what string, c credential, accepted bool) {
 			v.t.Error(err)
 		}
 		if !accepted {
-			v.t.Errorf("%s: the login is accepted, want it rejected", what)
+			v.t.Errorf("%s: the login was accepted, want a rejection", what)
 		}
 	case !v.engine.wrong(err):
-		v.t.Errorf("%s: %v, want that the server rejects or accepts the password", what, err)
+		v.t.Errorf("%s: %v, want the server to accept or reject the password", what, err)
 	case accepted:
 		v.t.Errorf("%s: %v, want the login accepted", what, err)
 	}
@@ -460,9 +460,9 @@ func scan[T any](t testing.TB, c *sql.Conn, query string) (value T) {
 	return value
 }
 
-// wantStages checks the labels. pending is the version that AWSPENDING has to be on;
-// if that is current, it may also be on none: "after a successful rotation AWSPENDING
-// is either on the same version as AWSCURRENT or on none".
+// wantStages checks the labels. pending is the version of AWSPENDING. If it is also the current
+// version, AWSPENDING may be missing: "after a successful rotation AWSPENDING is either on the same
+// version as AWSCURRENT or on none".
 func (v *env) wantStages(what, current, previous, pending string) {
 	v.t.Helper()
 	got := v.sm.Stages(v.id)
@@ -486,15 +486,15 @@ func (v *env) admin(user string, statements ...string) {
 func (v *env) statements(user string, formats []string) []string {
 	var all []string
 	for _, format := range formats {
-		// The marks are replaced by hand: not every statement has all.
+		// The marks are replaced without Sprintf, because not every statement has all of them.
 		s := strings.ReplaceAll(format, "%[1]s", v.engine.quoteName(user))
 		all = append(all, strings.ReplaceAll(s, "%[2]d", strconv.FormatInt(v.n, 10)))
 	}
 	return all
 }
 
-// share makes something that the user may read, and returns the query for it, or
-// nothing where a clone would not get it.
+// share makes an object that the user may read, and returns the query for it. It returns nothing if
+// a clone would not get access.
 func (v *env) share(user string) (query string) {
 	v.t.Helper()
 	if !v.engine.clones() {
@@ -511,7 +511,7 @@ func (v *env) share(user string) (query string) {
 	return v.statements(user, v.engine.read)[0]
 }
 
-// wantRead checks that a user has what share gave it or its clone.
+// wantRead checks that a user, or its clone, can read the object of share.
 func (v *env) wantRead(c credential, query string) {
 	v.t.Helper()
 	if query == "" {
@@ -527,7 +527,7 @@ func (v *env) wantRead(c credential, query string) {
 // A proxy forwards connections to a server, or cuts them off.
 type proxy struct {
 	port int
-	cut  atomic.Bool // close connections at once
+	cut  atomic.Bool // closes connections at once
 }
 
 func newProxy(t testing.TB, s *testdb.Server) *proxy {
@@ -556,7 +556,7 @@ func newProxy(t testing.TB, s *testdb.Server) *proxy {
 	return p
 }
 
-// forward ends with either side, or with ctx.
+// forward ends when either side or ctx ends.
 func (p *proxy) forward(ctx context.Context, client net.Conn, addr string) {
 	defer client.Close()
 	if p.cut.Load() {

@@ -32,7 +32,7 @@ var mariadb = engine{
 	alternate: withSuffix("_clone"),
 	connector: mysqlConnector,
 	setOwn: func(ctx context.Context, c *sql.Conn, _, password string) error {
-		// ALTER USER takes the privilege CREATE USER, also for one's own.
+		// ALTER USER needs the privilege CREATE USER, even for the user's own password.
 		return execMySQL(ctx, c, "SET PASSWORD = PASSWORD(%s)", password)
 	},
 	setOther: setOtherMySQL("SELECT COALESCE(JSON_VALUE(Priv, '$.account_locked') IN ('1', 'true'), FALSE) FROM mysql.global_priv WHERE User = ? AND Host = '%'"),
@@ -53,21 +53,20 @@ func mysqlConnector(v *value, tlsConfig *tls.Config) (sqldriver.Connector, error
 	cfg.DBName, cfg.User, cfg.Passwd = v.database, v.username, v.password()
 	cfg.TLS = tlsConfig
 	cfg.Logger = &gomysql.NopLogger{}
-	// QUOTE and SHOW GRANTS quote as these say; the server's defaults may differ.
+	// QUOTE and SHOW GRANTS depend on these settings, and the server's defaults may differ.
 	cfg.Params = map[string]string{"sql_mode": "'TRADITIONAL'", "sql_quote_show_create": "1"}
 	return gomysql.NewConnector(cfg)
 }
 
-// setOtherMySQL returns an engine's setOther for its query whether a user is locked,
-// which has no row if there is no such user.
+// setOtherMySQL returns setOther for an engine. The query says whether a user is locked, and has no
+// row if the user does not exist.
 func setOtherMySQL(lockedQuery string) func(ctx context.Context, c *sql.Conn, user, password, like string) error {
 	return func(ctx context.Context, c *sql.Conn, user, password, like string) error {
 		var locked bool
 		err := c.QueryRowContext(ctx, lockedQuery, user).Scan(&locked)
 		switch {
 		case errors.Is(err, sql.ErrNoRows):
-			// There are no transactions around grants. The lock is the mark of a user
-			// that does not have them all.
+			// Grants have no transactions. A locked user is one that does not have all grants yet.
 			if err := execMySQL(ctx, c, "CREATE USER %s@'%%' IDENTIFIED BY %s ACCOUNT LOCK", user, password); err != nil {
 				return err
 			}
@@ -122,7 +121,14 @@ func showGrants(ctx context.Context, c *sql.Conn, user string) ([]string, error)
 	return grants, rows.Err()
 }
 
-// regrant makes a row of SHOW GRANTS for one user a statement for another:
+// regrant changes a row of SHOW GRANTS for one user to a statement for another user:
+//
+//	GRANT SELECT ON `app`.* TO `user`@`%` WITH GRANT OPTION
+//	GRANT USAGE ON *.* TO `user`@`%` IDENTIFIED BY PASSWORD '*…' REQUIRE SSL WITH …
+//	SET DEFAULT ROLE `role` FOR `user`@`%`
+//
+// The second form is MariaDB's. It gives the password to the other user as well, so that user has
+// to be locked until it gets its own password.
 //
 //	GRANT SELECT ON `app`.* TO `user`@`%` WITH GRANT OPTION
 //	GRANT USAGE ON *.* TO `user`@`%` IDENTIFIED BY PASSWORD '*…' REQUIRE SSL WITH …
@@ -131,7 +137,7 @@ func showGrants(ctx context.Context, c *sql.Conn, user string) ([]string, error)
 // The second, which is MariaDB's, gives the other user the password as well. It is
 // to be locked until it gets its own.
 func regrant(grant, from, to string) (statement string, ok bool) {
-	// Within a name the quotes are doubled, so this is no part of one.
+	// Quotes in a name are doubled, so this text is not a part of a name.
 	head, tail, ok := strings.Cut(grant, account(from))
 	if !ok || !strings.HasSuffix(head, " TO ") && !strings.HasSuffix(head, " FROM ") && !strings.HasSuffix(head, " FOR ") {
 		return "", false
@@ -144,7 +150,7 @@ func account(user string) string {
 	return "`" + strings.ReplaceAll(user, "`", "``") + "`@`%`"
 }
 
-// execMySQL runs a statement in which the server puts strings, quoted, for the %s.
+// execMySQL runs a statement. The server quotes the strings for each %s.
 func execMySQL(ctx context.Context, c *sql.Conn, format string, args ...string) error {
 	quoted := make([]any, len(args))
 	for i, arg := range args {

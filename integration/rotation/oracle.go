@@ -29,8 +29,8 @@ var oracle = engine{
 	},
 }
 
-// alternateOracle alternates as AWS's functions do, with names in upper case: what is
-// not in double quotes has no other case in Oracle.
+// alternateOracle alternates as AWS's functions do, with names in upper case, because Oracle stores
+// names without double quotes in upper case.
 func alternateOracle(user string) string {
 	name := withSuffix("_CLONE")(vendordb.OracleName(user))
 	if strings.HasPrefix(user, `"`) {

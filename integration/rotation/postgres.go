@@ -31,7 +31,7 @@ var postgres = engine{
 }
 
 func postgresConnector(v *value, tlsConfig *tls.Config) (sqldriver.Connector, error) {
-	// Everything is named, so that neither PG* variables nor a password file apply.
+	// Every value is given, so neither PG* variables nor a password file apply.
 	cfg, err := pgx.ParseConfig("host=h port=1 user=u password=p dbname=d sslmode=disable")
 	if err != nil {
 		return nil, err
@@ -68,7 +68,7 @@ func setOtherPostgres(ctx context.Context, c *sql.Conn, user, password, like str
 	return tx.Commit()
 }
 
-// execer is what *sql.Conn and *sql.Tx have in common.
+// execer is implemented by *sql.Conn and *sql.Tx.
 type execer interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row

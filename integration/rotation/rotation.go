@@ -1,27 +1,28 @@
-// Package rotation is a rotation function for secrets of databases, with the four
-// steps that "Rotation by Lambda function" of the AWS Secrets Manager user guide
-// describes, for one user or two that alternate. Tests and soaks rotate real
-// databases with it as AWS's own functions would.
+// Package rotation is a rotation function for secrets of databases. It has the four steps
+// that "Rotation by Lambda function" of the AWS Secrets Manager user guide describes, for a
+// single user or for alternating users. Tests and soaks rotate real databases with it, as
+// AWS's own functions would.
 //
-// It talks to Secrets Manager through the SDK's client and to the databases through
-// the vendors' drivers. The secret is the JSON of the user guide's "JSON structure
-// of Secrets Manager secrets"; the "engine" in it chooses the database: postgres
-// or aurora-postgresql, mariadb, mysql or aurora-mysql, sqlserver, oracle.
+// It uses the SDK's client for Secrets Manager, and the vendors' drivers for the databases.
+// The secret has the form of the user guide's "JSON structure of Secrets Manager secrets". Its
+// "engine" chooses the database: postgres or aurora-postgresql, mariadb, mysql or
+// aurora-mysql, sqlserver, oracle.
 //
-// For SQL Server and Oracle it has no SQL but a query that tests a login: an administrator
-// sets the passwords, [Function.SetPassword]. All else is as with the others. It has been
-// run against their stand-ins only, never against real ones, for want of them. There
-// testdb's SetPassword would send one ALTER LOGIN or ALTER USER.
+// For SQL Server and Oracle the only SQL is a query that tests a login. An administrator sets
+// the passwords with [Function.SetPassword]. Everything else is the same as for the other
+// databases. These two were run against stand-ins only, because no real server was available.
+// For a real server, SetPassword of testdb would send one ALTER LOGIN or ALTER USER.
 //
-// # Other than AWS's functions
+// # Differences from AWS's functions
 //
-// The user and the host are compared before anything logs in with AWSPENDING. Only
-// a database that answers can refuse a login: one that cannot be reached fails the
-// step at once. A user is cloned completely or cannot log in: in MySQL and MariaDB
-// the clone is locked until it has its grants, and one that is found locked gets
-// them again. Users of MySQL and MariaDB are those at '%', and what MySQL does not
-// have among the grants, such as REQUIRE and limits, is not cloned. In SQL Server and
-// Oracle nobody is cloned: the clone has to be there.
+//   - The user and the host are compared before the first login with AWSPENDING.
+//   - Only an answer of the database counts as a rejected login. If the database cannot be
+//     reached, the step fails at once.
+//   - A clone of a user is complete or cannot log in. In MySQL and MariaDB the clone is locked
+//     until it has its grants, and a clone that is found locked gets them again.
+//   - Users of MySQL and MariaDB are those at '%'. What MySQL does not list among the grants,
+//     such as REQUIRE and limits, is not cloned.
+//   - In SQL Server and Oracle no user is cloned: the clone has to exist.
 package rotation
 
 import (
@@ -44,34 +45,33 @@ const (
 	stagePending  = "AWSPENDING"
 	stagePrevious = "AWSPREVIOUS"
 
-	// stepTimeout is for the work of one step, without the hooks.
+	// stepTimeout is the limit of the work of one step, without the hooks.
 	stepTimeout = 30 * time.Second
 
-	// excluded are the characters that AWS's functions keep out of passwords.
+	// excluded are the characters that AWS's functions do not use in passwords.
 	excluded = `/@"'\`
 )
 
-// What is wrong with a rotation. Errors of [Function.Rotate] wrap these where they
-// apply.
+// Errors of [Function.Rotate] wrap these where they apply.
 var (
-	// ErrInvalidSecret says that a version's value is not what a rotation needs.
+	// ErrInvalidSecret says that a rotation cannot use the value of a version.
 	ErrInvalidSecret = errors.New("invalid secret")
-	// ErrRefused says that the database refused a login.
-	ErrRefused = errors.New("login refused")
+	// ErrRejected says that the database rejected a login.
+	ErrRejected = errors.New("login rejected")
 )
 
-// A Strategy is how the user in the database changes.
+// A Strategy says how the user in the database changes.
 type Strategy int
 
 const (
-	// SingleUser changes the password of the secret's user, which does it itself.
+	// SingleUser changes the password of the secret's user. The user changes it itself.
 	SingleUser Strategy = iota
-	// AlternatingUsers switches between the user and its clone, whose name ends in
-	// _clone, in Oracle in _CLONE. A superuser sets the password of the one that is not current.
+	// AlternatingUsers switches between the user and its clone, whose name ends in _clone, with
+	// Oracle in _CLONE. A superuser sets the password of the user that is not current.
 	AlternatingUsers
 )
 
-// String returns the name of the strategy in the user guide.
+// String returns the name of the strategy in the AWS user guide.
 func (s Strategy) String() string {
 	switch s {
 	case SingleUser:
@@ -82,44 +82,43 @@ func (s Strategy) String() string {
 	return fmt.Sprintf("Strategy(%d)", int(s))
 }
 
-// A Function is a rotation function for any number of secrets. Its Rotate may be
-// called from several goroutines at once, but not for one secret; the fields are not
-// to be changed then.
+// A Function is a rotation function for any number of secrets. Several goroutines may call Rotate
+// at the same time, but not for the same secret. Do not change the fields in that time.
 type Function struct {
 	// Client talks to the Secrets Manager. Required.
 	Client *secretsmanager.Client
 
-	// Strategy is SingleUser if it is not set.
+	// Strategy is SingleUser by default.
 	Strategy Strategy
 
-	// Superuser is the id of the secret with which alternating users are changed.
-	// Empty means the one that "masterarn" of AWSCURRENT names.
+	// Superuser is the id of the secret whose user changes alternating users. If it is empty,
+	// "masterarn" of AWSCURRENT names that secret.
 	Superuser string
 
-	// TLS is for all connections; without a ServerName, that of the secret's host.
-	// Nil means plaintext.
+	// TLS is the configuration of all connections. If its ServerName is empty, the host of the
+	// secret is used. Nil means plaintext.
 	TLS *tls.Config
 
-	// SetPassword sets a user's password, as an administrator. SQL Server and Oracle
-	// need it; the other databases are told in SQL. What its error says is not shown,
-	// but for the code of the database's answer.
+	// SetPassword sets a user's password as an administrator. SQL Server and Oracle need it; the
+	// other databases use SQL. The text of its error is not shown, except the code of the
+	// database's answer.
 	SetPassword func(ctx context.Context, user, password string) error
 
-	// Before and After are called around each step with its event, and fail it by an
-	// error: before its effect, or although it succeeded. After is not called for a
-	// step that failed. Nil does nothing.
+	// Before and After are called around each step with its event. An error from Before fails the
+	// step before its effect, and an error from After fails a step that succeeded. After is not
+	// called for a step that failed. Nil does nothing.
 	Before, After awssmtest.RotationFunc
 }
 
 var _ awssmtest.RotationFunc = (*Function)(nil).Rotate
 
-// Rotate does one step. Each may be repeated, and does nothing if its version is
-// AWSCURRENT already. It takes 5 s at most for a login and 30 s in all, without the
-// hooks, if ctx does not end before.
+// Rotate does one step. Each step may be repeated, and does nothing if its version is AWSCURRENT
+// already. It takes at most 5 s for a login and 30 s in total, without the hooks, or less if ctx
+// ends before.
 //
-// An error names the step and the secret. It holds nothing of a secret's value, and
-// of a database's answer only the code, because its text may quote names and
-// statements. An ended context can be matched.
+// An error names the step and the secret. It contains no value of a secret. Of a database's answer
+// it contains only the code, because the text may quote names and statements. The error matches the
+// error of a context that has ended.
 func (f *Function) Rotate(ctx context.Context, e awssmtest.RotationEvent) error {
 	if err := f.rotate(ctx, e); err != nil {
 		return fmt.Errorf("%s of %q: %w", e.Step, e.SecretID, err)
@@ -155,13 +154,13 @@ func (f *Function) rotate(ctx context.Context, e awssmtest.RotationEvent) error 
 	return nil
 }
 
-// A request is a step's event, and what DescribeSecret said.
+// A request is the event of a step and the answer of DescribeSecret.
 type request struct {
 	id, token string
 	current   string // the version that is AWSCURRENT, or empty
 }
 
-// run does a step, if there is something to do.
+// run does a step, unless there is nothing to do.
 func (f *Function) run(ctx context.Context, e awssmtest.RotationEvent, step func(*Function, context.Context, *request) error) error {
 	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()
@@ -192,7 +191,7 @@ func (f *Function) createSecret(ctx context.Context, r *request) error {
 	}
 	_, err = f.value(ctx, r.id, stagePending, r.token)
 	if !isNoValue(err) {
-		return err // nil: an earlier attempt came this far
+		return err // nil: an earlier attempt has done this
 	}
 	user := current.username
 	if f.Strategy == AlternatingUsers {
@@ -228,9 +227,9 @@ func (f *Function) setSecret(ctx context.Context, r *request) error {
 	s, err := f.login(ctx, stagePending, pending)
 	if err == nil {
 		s.close()
-		return nil // an earlier attempt came this far
+		return nil // an earlier attempt has done this
 	}
-	if !errors.Is(err, ErrRefused) {
+	if !errors.Is(err, ErrRejected) {
 		return err
 	}
 	if f.Strategy == AlternatingUsers {
@@ -242,8 +241,8 @@ func (f *Function) setSecret(ctx context.Context, r *request) error {
 // setOwn lets the user change its own password.
 func (f *Function) setOwn(ctx context.Context, r *request, current, pending *value) error {
 	s, err := f.login(ctx, stageCurrent, current)
-	if errors.Is(err, ErrRefused) {
-		// The database may be a version behind, of a backup for example.
+	if errors.Is(err, ErrRejected) {
+		// The database may be one version behind, for example after a restore.
 		s, err = f.loginPrevious(ctx, r, err)
 	}
 	if err != nil {
@@ -253,19 +252,18 @@ func (f *Function) setOwn(ctx context.Context, r *request, current, pending *val
 	return s.setOwn(ctx, pending.username, pending.password())
 }
 
-// loginPrevious logs in with AWSPREVIOUS, if there is one, because AWSCURRENT was
-// refused.
-func (f *Function) loginPrevious(ctx context.Context, r *request, refused error) (*session, error) {
+// loginPrevious logs in with AWSPREVIOUS, if there is one, because AWSCURRENT was rejected.
+func (f *Function) loginPrevious(ctx context.Context, r *request, rejected error) (*session, error) {
 	previous, err := f.value(ctx, r.id, stagePrevious, "")
 	if isNoValue(err) {
-		return nil, refused
+		return nil, rejected
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%w; %w", refused, err)
+		return nil, fmt.Errorf("%w; %w", rejected, err)
 	}
 	s, err := f.login(ctx, stagePrevious, previous)
 	if err != nil {
-		return nil, fmt.Errorf("%w; %w", refused, err)
+		return nil, fmt.Errorf("%w; %w", rejected, err)
 	}
 	return s, nil
 }
@@ -289,7 +287,7 @@ func (f *Function) setOther(ctx context.Context, current, pending *value) error 
 	if err != nil {
 		return fmt.Errorf("superuser: %w", err)
 	}
-	super.database = current.database // the superuser's own may be none
+	super.database = current.database // the superuser's secret may have none
 	if s, err = f.login(ctx, "superuser", super); err != nil {
 		return err
 	}
@@ -311,8 +309,8 @@ func (f *Function) testSecret(ctx context.Context, r *request) error {
 	return s.query(ctx)
 }
 
-// finishSecret moves AWSCURRENT to the version. That the one that had it becomes
-// AWSPREVIOUS is the service's doing.
+// finishSecret moves AWSCURRENT to the version. The service moves AWSPREVIOUS to the former
+// version.
 func (f *Function) finishSecret(ctx context.Context, r *request) error {
 	in := &secretsmanager.UpdateSecretVersionStageInput{
 		SecretId: &r.id, VersionStage: aws.String(stageCurrent), MoveToVersionId: &r.token,
@@ -326,8 +324,7 @@ func (f *Function) finishSecret(ctx context.Context, r *request) error {
 	return nil
 }
 
-// value reads a version by its stage; it also has to be the given one, unless that
-// is empty.
+// value reads a version by its stage. If a version id is given, it has to be that version.
 func (f *Function) value(ctx context.Context, id, stage, version string) (*value, error) {
 	in := &secretsmanager.GetSecretValueInput{SecretId: &id, VersionStage: &stage}
 	if version != "" {

@@ -14,10 +14,9 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm/awssmtest"
 )
 
-// TestRotation rotates thrice and looks after each step at the labels, the logins and
-// the sessions that were open before. What they have to be is the table "what a
-// connect attempt sees" of the facts on rotation.
-func TestRotation(t *testing.T) {
+// TestEachStepOfARotation rotates three times. After each step it checks the labels, the logins and
+// the sessions that were open before.
+func TestEachStepOfARotation(t *testing.T) {
 	forEachStrategy(t, func(t *testing.T, e *engine, s rotation.Strategy) {
 		v := newEnv(t, e, s)
 		query := v.share(v.user)
@@ -79,7 +78,7 @@ func TestRotation(t *testing.T) {
 			v.wantLogin(e.Step+": the pending password", pending, set)
 			v.wantLogin(e.Step+": the current password", credentials[i-1], alternating || !set)
 			if i > 1 {
-				// Of the same user as the current or the pending one.
+				// A session of the current or the pending user.
 				v.wantLogin(e.Step+": the previous password", credentials[i-2], alternating && !set)
 			}
 			for _, s := range open {
@@ -115,14 +114,14 @@ func TestRotation(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		// Nor does the function leave sessions of its own.
+		// The function leaves no sessions of its own, either.
 		v.WaitSessions(v.user, 0)
 		v.WaitSessions(v.clone(), 0)
 	})
 }
 
-// wantVersion checks the value that createSecret makes: all is that of the first, but
-// the user may be another one, and the password is what GetRandomPassword gives by
+// wantVersion checks the value that createSecret makes. Everything is as in the first value, except
+// that the user may be the other one, and that the password comes from GetRandomPassword by
 // default, without the characters that AWS's functions exclude.
 func (v *env) wantVersion(token, user string) {
 	v.t.Helper()
@@ -140,8 +139,8 @@ func (v *env) wantVersion(token, user string) {
 	}
 }
 
-// TestStepTwice: each step is called twice, the second time without an effect.
-func TestStepTwice(t *testing.T) {
+// TestRepeatedStepHasNoEffect: each step is called twice. The second call has no effect.
+func TestRepeatedStepHasNoEffect(t *testing.T) {
 	forEachStrategy(t, func(t *testing.T, e *engine, s rotation.Strategy) {
 		v := newEnv(t, e, s)
 		v.sm.SetRotation(func(ctx context.Context, e awssmtest.RotationEvent) error {
@@ -155,7 +154,7 @@ func TestStepTwice(t *testing.T) {
 				}
 			}
 			if e.Step == "setSecret" {
-				// AWSPENDING logs in already, and nobody else is needed.
+				// AWSPENDING can log in already, and no other user is needed.
 				v.sm.Put(superuserID, "of no use")
 				logins, rejected := v.Logins(before.user), v.RejectedLogins(before.user)
 				again()
@@ -184,9 +183,9 @@ func TestStepTwice(t *testing.T) {
 	})
 }
 
-// TestCloneWithoutItsOriginal: AWSCURRENT may be the clone from the start. Without the
-// original, that is made like the clone, where users are cloned.
-func TestCloneWithoutItsOriginal(t *testing.T) {
+// TestOriginalThatIsMissingIsMadeLikeItsClone: AWSCURRENT may be the clone from the start. If the
+// original does not exist, it is created like the clone, where users are cloned.
+func TestOriginalThatIsMissingIsMadeLikeItsClone(t *testing.T) {
 	forEach(t, func(t *testing.T, e *engine) {
 		v := newEnv(t, e, rotation.AlternatingUsers)
 		v.haveClone(rotation.AlternatingUsers)
@@ -206,8 +205,9 @@ func TestCloneWithoutItsOriginal(t *testing.T) {
 	})
 }
 
-// TestPrevious: a database that is a version behind takes AWSPREVIOUS.
-func TestPrevious(t *testing.T) {
+// TestDatabaseOneVersionBehindTakesPrevious: the function logs in with AWSPREVIOUS if the database
+// is one version behind.
+func TestDatabaseOneVersionBehindTakesPrevious(t *testing.T) {
 	forEach(t, func(t *testing.T, e *engine) {
 		v := newEnv(t, e, rotation.SingleUser)
 		second := v.mustRotate()
@@ -221,8 +221,9 @@ func TestPrevious(t *testing.T) {
 	})
 }
 
-// TestTLS: the connections are encrypted, and the server's certificate is verified.
-func TestTLS(t *testing.T) {
+// TestConnectionsAreEncryptedAndVerified: the connections have TLS, and the server's certificate is
+// verified.
+func TestConnectionsAreEncryptedAndVerified(t *testing.T) {
 	forEachStrategy(t, func(t *testing.T, e *engine, s rotation.Strategy) {
 		v := newEnvOverTLS(t, e, s)
 		v.f.TLS = trust(testdb.UnknownCA(t))
@@ -240,7 +241,7 @@ func TestTLS(t *testing.T) {
 	})
 }
 
-// TestSuperuserOption: the option goes before what the secret says.
+// TestSuperuserOption: the option takes precedence over the secret.
 func TestSuperuserOption(t *testing.T) {
 	forEach(t, func(t *testing.T, e *engine) {
 		for _, master := range []any{nil, "no/such/secret"} {
@@ -259,8 +260,8 @@ func TestSuperuserOption(t *testing.T) {
 	})
 }
 
-func TestStrategyString(t *testing.T) {
-	// As the user guide calls them.
+func TestStrategiesHaveTheNamesOfTheUserGuide(t *testing.T) {
+	// The names in the AWS user guide.
 	for s, want := range map[rotation.Strategy]string{
 		rotation.SingleUser: "single user", rotation.AlternatingUsers: "alternating users", 7: "Strategy(7)",
 	} {

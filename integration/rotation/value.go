@@ -11,22 +11,22 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/integration/internal/vendordb"
 )
 
-// A value is that of a secret's version.
+// A value is the value of a version of a secret.
 type value struct {
 	engine    *engine
 	host      string
 	port      int
 	database  string
 	username  string
-	password  func() string // a func, which nothing prints
+	password  func() string // a func, so that nothing prints it
 	superuser string        // the superuser's secret, or empty
 
-	// with returns the JSON of the same with other credentials.
+	// with returns the same JSON with other credentials.
 	with func(username, password string) (string, error)
 }
 
-// parse reads the JSON of a secret. Keys that it does not know are kept by with. Its
-// errors quote nothing: not even those of encoding/json are wrapped.
+// parse reads the JSON of a secret. with keeps the keys that parse does not know. The errors quote
+// nothing, and do not wrap those of encoding/json.
 func parse(text string) (*value, error) {
 	var fields map[string]json.RawMessage
 	if json.Unmarshal([]byte(text), &fields) != nil || fields == nil {
@@ -66,7 +66,7 @@ func parse(text string) (*value, error) {
 	}
 	v.port = v.engine.port
 	if raw, ok := fields["port"]; ok {
-		var number json.Number // of a string too
+		var number json.Number // a string is accepted, too
 		port, err := 0, json.Unmarshal(raw, &number)
 		if err == nil {
 			port, err = strconv.Atoi(number.String())
@@ -91,7 +91,7 @@ func parse(text string) (*value, error) {
 	return v, nil
 }
 
-// account is where a value logs in.
+// account returns the address, user and password of a value.
 func (v *value) account(tlsConfig *tls.Config) vendordb.Account {
 	return vendordb.Account{Host: v.host, Port: v.port, Database: v.database, User: v.username, Password: v.password(), TLS: tlsConfig}
 }

@@ -21,7 +21,7 @@ import (
 
 // A CA is a certificate authority of this test run.
 type CA struct {
-	Pool *x509.CertPool // the authority's certificate; not to be changed
+	Pool *x509.CertPool // the authority's certificate; do not change it
 	File string         // the same as a PEM file
 
 	cert *x509.Certificate
@@ -38,7 +38,7 @@ func UnknownCA(tb testing.TB) *CA {
 	return ca
 }
 
-// The authorities of the process, made when first asked for.
+// The authorities of the process. Each is made when it is first needed.
 var (
 	serverCA  = sync.OnceValues(func() (*CA, error) { return newCA("server") })
 	unknownCA = sync.OnceValues(func() (*CA, error) { return newCA("unknown") })
@@ -75,8 +75,8 @@ func newCA(name string) (*CA, error) {
 	return ca, os.WriteFile(ca.File, pemBlock("CERTIFICATE", der), 0o644)
 }
 
-// Client writes a certificate for a client, and its key, into files of the test. MySQL and
-// MariaDB take it for a user who needs one.
+// Client writes a client's certificate and its key into files of the test. MySQL and MariaDB accept
+// it for a user who needs one.
 func (ca *CA) Client(tb testing.TB) (certificate, key string) {
 	tb.Helper()
 	pair, err := ca.issue(nil, false)
@@ -95,7 +95,7 @@ func (ca *CA) Client(tb testing.TB) (certificate, key string) {
 // in PEM.
 type keyPair struct{ cert, key, ca []byte }
 
-// issue makes a certificate for an RSA key or one of ECDSA.
+// issue makes a certificate with an RSA key or an ECDSA key.
 func (ca *CA) issue(names []string, rsaKey bool) (*keyPair, error) {
 	var private crypto.Signer
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -134,7 +134,7 @@ func certificate(name string) *x509.Certificate {
 	return &x509.Certificate{
 		SerialNumber: big.NewInt(now.UnixNano()),
 		Subject:      pkix.Name{CommonName: name},
-		NotBefore:    now.Add(-time.Hour), // clocks of containers in a virtual machine
+		NotBefore:    now.Add(-time.Hour), // clocks of containers in a virtual machine may be behind
 		NotAfter:     now.Add(24 * time.Hour),
 	}
 }
@@ -143,7 +143,7 @@ func pemBlock(typ string, der []byte) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: typ, Bytes: der})
 }
 
-// certificateDir returns the folder of the authorities' files.
+// certificateDir returns the directory of the authorities' files.
 func certificateDir() (string, error) {
 	certificates.mu.Lock()
 	defer certificates.mu.Unlock()

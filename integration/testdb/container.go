@@ -41,14 +41,14 @@ type request struct {
 	image      string
 	port       string // in the container, such as "5432/tcp"
 	env        map[string]string
-	entrypoint []string // nil means the image's
+	entrypoint []string // nil means the entrypoint of the image
 	cmd        []string
 	files      map[string][]byte // by their path in the container
 	binds      []string          // directories of this machine: "/here:/there"
 }
 
-// haveImage reports why no container of the image could be started, if so. It
-// pulls the image if it is not here, at one attempt.
+// haveImage returns why no container of the image can be started, or nil. If the image is not here,
+// haveImage tries once to pull it.
 func haveImage(image string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), pullTimeout)
 	defer cancel()
@@ -61,9 +61,9 @@ func haveImage(image string) error {
 		return err
 	}
 	if !testcontainers.ReadConfig().RyukDisabled {
-		//lint:ignore SA1019 nothing else tells which image the helper has
+		//lint:ignore SA1019 nothing else says which image the helper has
 		if err := pull(ctx, cli, testcontainers.ReaperDefaultImage); err != nil {
-			return fmt.Errorf("%w; TESTCONTAINERS_RYUK_DISABLED=true does without", err)
+			return fmt.Errorf("%w; TESTCONTAINERS_RYUK_DISABLED=true runs without it", err)
 		}
 	}
 	return nil
@@ -83,19 +83,19 @@ func dockerClient(ctx context.Context) (*testcontainers.DockerClient, error) {
 		cli.Close()
 		return nil, fmt.Errorf("no Docker daemon answers: %w", err)
 	}
-	// testcontainers takes the default socket if DOCKER_HOST does not answer.
+	// testcontainers uses the default socket if DOCKER_HOST does not answer.
 	if want := os.Getenv("DOCKER_HOST"); want != "" && want != cli.DaemonHost() {
 		cli.Close()
 		return nil, fmt.Errorf("no Docker daemon answers at DOCKER_HOST, %s", want)
 	}
 	if !here(cli.DaemonHost()) {
 		cli.Close()
-		return nil, fmt.Errorf("no Docker daemon on this machine, but at %s, and servers listen on loopback", cli.DaemonHost())
+		return nil, fmt.Errorf("the Docker daemon is at %s, not on this machine, and servers listen on loopback only", cli.DaemonHost())
 	}
 	return cli, nil
 }
 
-// here reports whether a daemon's address is one of this machine.
+// here reports whether a daemon's address is on this machine.
 func here(daemon string) bool {
 	u, err := url.Parse(daemon)
 	if err != nil {
@@ -133,7 +133,7 @@ func pull(ctx context.Context, cli *testcontainers.DockerClient, image string) e
 	return nil
 }
 
-// A container is a process of Docker's, whose port is published on loopback.
+// A container is a Docker container that publishes its port on loopback.
 type container struct {
 	*testcontainers.DockerContainer
 	port int
@@ -141,7 +141,7 @@ type container struct {
 
 var _ process = (*container)(nil)
 
-// startContainer starts a container. It is returned even with an error, or is nil.
+// startContainer starts a container. The container may be not nil even with an error.
 func startContainer(ctx context.Context, r request) (*container, error) {
 	inner, err := network.ParsePort(r.port)
 	if err != nil {
@@ -156,7 +156,7 @@ func startContainer(ctx context.Context, r request) (*container, error) {
 			testcontainers.WithExposedPorts(r.port),
 			testcontainers.WithEnv(r.env),
 			testcontainers.WithCmd(r.cmd...),
-			// A port that Docker chooses is another one after a restart.
+			// If Docker chose the port, it would be another one after a restart.
 			testcontainers.WithHostConfigModifier(func(c *dockercontainer.HostConfig) {
 				c.Binds = r.binds
 				c.PortBindings = network.PortMap{inner: {{
@@ -172,7 +172,7 @@ func startContainer(ctx context.Context, r request) (*container, error) {
 			opts = append(opts, testcontainers.WithFiles(testcontainers.ContainerFile{
 				Reader:            bytes.NewReader(content),
 				ContainerFilePath: path,
-				FileMode:          0o644, // readable by whichever user runs the server
+				FileMode:          0o644, // readable by any user that runs the server
 			}))
 		}
 		ctr, err := testcontainers.Run(ctx, r.image, opts...)
@@ -207,7 +207,7 @@ func (c *container) problem(ctx context.Context) error {
 	return err
 }
 
-// end stops nothing in good order: the data goes with it.
+// end kills the container, because its data is deleted with it.
 func (c *container) end() error {
 	return testcontainers.TerminateContainer(c.DockerContainer, testcontainers.StopTimeout(0))
 }
@@ -219,10 +219,10 @@ func portTaken(err error) bool {
 // given are the ports that FreePort has returned.
 var given sync.Map
 
-// FreePort returns a port of loopback that nobody listens on, and never the same again.
-// It is none that the kernel gives to clients where that is known: while a server
-// restarts, somebody's outgoing connection might take its port, and a client that dials
-// it over and over might even reach itself.
+// FreePort returns a port of loopback on which nothing listens, and never the same port again. If
+// the range that the kernel gives to clients is known, the port is outside it. Otherwise another
+// process's outgoing connection might take the port while a server restarts, and a client that
+// dials the port again and again might even reach itself.
 func FreePort() (int, error) {
 	const low = 20000
 	high := low
@@ -262,7 +262,7 @@ func (c *container) log() string {
 	return strings.Join(lines[max(0, len(lines)-30):], "\n")
 }
 
-// wholeLog returns what a container printed.
+// wholeLog returns everything that a container printed.
 func (c *container) wholeLog(ctx context.Context) (string, error) {
 	rc, err := c.Logs(ctx)
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 	gomysql "github.com/go-sql-driver/mysql"
 )
 
-// mysql is MariaDB, too.
+// mysql is also for MariaDB.
 type mysql struct{}
 
 var _ engine = mysql{}
@@ -27,12 +27,11 @@ func (mysql) database() string { return "app" }
 
 func (mysql) canonical(user string) string { return user }
 
-// loginMark is what the server runs as each new session begins. The general log
-// tells of a login before its outcome, and of some outcomes not at all; this
-// line tells that there is a session.
+// loginMark is the statement that the server runs when a new session begins. The general log has a
+// login before its outcome, and some outcomes not at all. This line shows that the session exists.
 const loginMark = "DO 'testdb login'"
 
-// loginMarkTimeout is how long after its login a session may begin.
+// loginMarkTimeout is the longest time from a login to the beginning of its session.
 const loginMarkTimeout = 10 * time.Second
 
 func mysqlRequest(o Options) request {
@@ -45,7 +44,7 @@ func mysqlRequest(o Options) request {
 		cmd: append([]string{"mysqld", "--loose-mysqlx=OFF"}, mysqlArgs(o)...),
 	}
 	if !o.TLS {
-		// How to turn off TLS: the first until 8.0, the second since.
+		// How to turn TLS off: the first until 8.0, the second since then.
 		r.cmd = append(r.cmd, "--loose-skip-ssl", "--loose-tls-version=")
 	}
 	r.cmd = append(r.cmd, o.Args...)
@@ -70,13 +69,12 @@ func mariadbRequest(o Options) request {
 
 func mysqlArgs(o Options) []string {
 	args := []string{
-		// A table is read by SQL, and a row is in it before the client hears
-		// of the outcome.
+		// A table can be read by SQL, and a row is in it before the client gets the outcome.
 		"--general-log=1", "--log-output=TABLE",
 		"--init-connect=" + loginMark,
 		"--skip-name-resolve",
 		"--max-connections=500",
-		"--max-connect-errors=1000000", // rejecting logins is what the tests are about
+		"--max-connect-errors=1000000", // the tests make many rejected logins
 		"--skip-log-bin",
 		"--innodb-flush-log-at-trx-commit=0",
 	}
@@ -94,7 +92,7 @@ func (mysql) open(port int, user, database string, tlsConfig *tls.Config) (*sql.
 	cfg.Net, cfg.Addr = "tcp", joinHostPort(port)
 	cfg.User, cfg.Passwd, cfg.DBName = user, adminPassword, database
 	cfg.TLS = tlsConfig
-	cfg.Logger = stdlog.New(io.Discard, "", 0) // it prints each attempt on a server that is starting
+	cfg.Logger = stdlog.New(io.Discard, "", 0) // it would print each attempt while the server starts
 	c, err := gomysql.NewConnector(cfg)
 	if err != nil {
 		return nil, err
@@ -102,7 +100,7 @@ func (mysql) open(port int, user, database string, tlsConfig *tls.Config) (*sql.
 	return sql.OpenDB(c), nil
 }
 
-// execf runs a statement in which the server puts strings, quoted, for the %s.
+// execf runs a statement. The server quotes the strings for each %s.
 func (mysql) execf(ctx context.Context, db *sql.DB, format string, args ...string) error {
 	quoted := make([]any, len(args))
 	for i, arg := range args {
@@ -139,15 +137,15 @@ func (mysql) sessions(ctx context.Context, db *sql.DB, user string) ([]int64, er
 	return ids(db.QueryContext(ctx, "SELECT ID FROM information_schema.PROCESSLIST WHERE USER = ? ORDER BY 1", user))
 }
 
-// logins waits for logins of user whose outcome is not in the log although
-// there is the session: the server answers the client just before it begins it.
+// logins waits for logins of user that have a session but no outcome in the log yet: the server
+// answers the client before it begins the session.
 func (m mysql) logins(ctx context.Context, db *sql.DB, user string) (map[string]tally, error) {
 	var tallies map[string]tally
 	ctx, cancel := context.WithTimeout(ctx, loginMarkTimeout)
 	defer cancel()
 	err := poll(ctx, 5*time.Millisecond, func() (bool, error) {
-		// In this order: who is gone from the list by now has an outcome in
-		// the log, or will have none.
+		// The order matters: the outcome of a session that has left the list is in the log, or will
+		// never be.
 		sessions, err := m.sessions(ctx, db, user)
 		if err != nil {
 			return false, err
@@ -169,10 +167,10 @@ var (
 	loginRejected = regexp.MustCompile(`^Access denied for user '(.*)'@'[^']*'(?: \(using password: (?:YES|NO)\))?$`)
 )
 
-// readGeneralLog counts the logins in the general log. It also returns the
-// users of logins without an outcome, by session.
+// readGeneralLog counts the logins in the general log. It also returns the users of logins without
+// an outcome, by session.
 func readGeneralLog(ctx context.Context, db *sql.DB) (map[string]tally, map[int64]string, error) {
-	// The table has no key; it is read in the order in which it was written.
+	// The table has no key. It is read in the order in which it was written.
 	rows, err := db.QueryContext(ctx, "SELECT thread_id, CONVERT(argument USING utf8mb4) FROM mysql.general_log"+
 		" WHERE command_type = 'Connect' OR command_type = 'Query' AND argument = ?", loginMark)
 	if err != nil {

@@ -18,7 +18,7 @@ var _ engine = oracle{}
 
 func (oracle) admin() string { return "SYSTEM" }
 
-// database is the pluggable database that gvenzl's images have from the start.
+// database is the pluggable database that gvenzl's images create.
 func (oracle) database() string { return "FREEPDB1" }
 
 func (oracle) canonical(user string) string { return vendordb.OracleName(user) }
@@ -29,9 +29,9 @@ func oracleRequest(Options) request {
 	return request{port: "1521/tcp", env: map[string]string{"ORACLE_PASSWORD": adminPassword}}
 }
 
-// oracleSetup has logins written to the unified audit trail, which since 12.2 is done at
-// once, lets SYSTEM read it, and turns off that wrong passwords lock an account: the
-// tests of a rotation log in with many.
+// oracleSetup makes the server write logins to the unified audit trail, which happens at once since
+// 12.2, and lets SYSTEM read it. It also turns off the locking of accounts after wrong passwords,
+// because tests of a rotation send many.
 var oracleSetup = setup{user: "SYS", database: oracle{}.database(), statements: []string{
 	"CREATE AUDIT POLICY testdb_logins ACTIONS LOGON",
 	"AUDIT POLICY testdb_logins",
@@ -39,7 +39,7 @@ var oracleSetup = setup{user: "SYS", database: oracle{}.database(), statements: 
 	"ALTER PROFILE DEFAULT LIMIT FAILED_LOGIN_ATTEMPTS UNLIMITED",
 }}
 
-// admin is an administrator's account.
+// admin is the account of an administrator.
 func admin(port int, user, database string, tlsConfig *tls.Config) vendordb.Account {
 	return vendordb.Account{Host: loopback, Port: port, Database: database, User: user, Password: adminPassword, TLS: tlsConfig}
 }
@@ -48,7 +48,7 @@ func (oracle) open(port int, user, database string, tlsConfig *tls.Config) (*sql
 	return sql.OpenDB(vendordb.Oracle(admin(port, user, database, tlsConfig))), nil
 }
 
-// quotedForOracle returns a user's name and a password as statements have them.
+// quotedForOracle returns a user's name and a password, quoted for a statement.
 func quotedForOracle(user, password string) (name, quoted string, err error) {
 	if name, err = vendordb.OracleQuote(vendordb.OracleName(user)); err != nil {
 		return "", "", err
@@ -103,7 +103,7 @@ func (o oracle) dropUser(ctx context.Context, db *sql.DB, user string) error {
 	})
 }
 
-// endSessions ends a user's sessions; some may be about to end.
+// endSessions ends a user's sessions. Some may be ending already.
 func (o oracle) endSessions(ctx context.Context, db *sql.DB, user string) error {
 	rows, err := db.QueryContext(ctx, "SELECT SID, SERIAL# FROM V$SESSION WHERE USERNAME = "+
 		vendordb.OracleString(o.canonical(user))+" AND TYPE = 'USER'")
@@ -140,13 +140,13 @@ func oracleError(err error) int {
 	return e.ErrCode
 }
 
-// sessions returns AUDSID, which no other session gets; SID is used again.
+// sessions returns AUDSIDs, which are not used again. SIDs are.
 func (o oracle) sessions(ctx context.Context, db *sql.DB, user string) ([]int64, error) {
 	return ids(db.QueryContext(ctx, "SELECT AUDSID FROM V$SESSION WHERE USERNAME = "+
 		vendordb.OracleString(o.canonical(user))+" AND TYPE = 'USER' ORDER BY AUDSID"))
 }
 
-// logins waits for nobody: see oracleSetup.
+// logins does not wait; see oracleSetup.
 func (oracle) logins(ctx context.Context, db *sql.DB, _ string) (map[string]tally, error) {
 	rows, err := db.QueryContext(ctx, "SELECT DBUSERNAME, RETURN_CODE, COUNT(*) FROM UNIFIED_AUDIT_TRAIL"+
 		" WHERE ACTION_NAME = 'LOGON' GROUP BY DBUSERNAME, RETURN_CODE")

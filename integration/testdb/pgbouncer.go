@@ -19,24 +19,23 @@ const (
 	bouncerPort     = "6432"
 
 	bouncerAdmin   = "testdb_console"
-	bouncerConsole = "pgbouncer" // the database that is PgBouncer itself
+	bouncerConsole = "pgbouncer" // the name of PgBouncer's own console
 )
 
-// PgBouncerOptions choose a PgBouncer.
+// PgBouncerOptions configure a PgBouncer.
 type PgBouncerOptions struct {
-	// AuthQuery is whether users of the server's database who are not in Users
-	// are looked up in pg_shadow, by the role [Bouncer.AuthUser].
+	// AuthQuery makes PgBouncer read users of the server's database that are not in Users from
+	// pg_shadow, as the role [Bouncer.AuthUser].
 	AuthQuery bool
 
-	// Users are the passwords of auth_file, or hashes of them as in pg_shadow.
+	// Users are the passwords of auth_file, by user, or hashes of them as in pg_shadow.
 	Users map[string]string
 
-	// Databases are connection strings, by name, besides that of the server's
-	// database.
+	// Databases are connection strings, by name, in addition to that of the server's database.
 	Databases map[string]string
 
-	// Settings are added to the section pgbouncer of the configuration, where
-	// auth_type is scram-sha-256 unless they say otherwise.
+	// Settings are added to the section pgbouncer of the configuration. The default for auth_type
+	// is scram-sha-256.
 	Settings map[string]string
 }
 
@@ -46,8 +45,8 @@ type Bouncer struct {
 	Host string // 127.0.0.1
 	Port int
 
-	// AuthUser is the role that auth_query runs as, a user of the server's
-	// CreateUser that may read pg_shadow. Empty without auth_query.
+	// AuthUser is the role that runs auth_query: a user of the server's CreateUser that may read
+	// pg_shadow. It is empty without auth_query.
 	AuthUser string
 
 	tb        testing.TB
@@ -55,10 +54,9 @@ type Bouncer struct {
 	userlist  int // the size of the file
 }
 
-// PgBouncer starts a PgBouncer in front of a server of [Postgres], or skips the
-// test if there is none. It ends with the test. It reaches the server from container
-// to container, so a restart, which may give the server another address, is the
-// end of the two.
+// PgBouncer starts a PgBouncer in front of a server of [Postgres], or skips the test if there is
+// none. It ends with the test. It reaches the server from container to container. A restart of the
+// server may change the server's address, so after a restart neither is usable.
 func PgBouncer(tb testing.TB, s *Server, o PgBouncerOptions) *Bouncer {
 	tb.Helper()
 	pgbouncerKind.need(tb)
@@ -116,7 +114,7 @@ func (b *Bouncer) configuration(o PgBouncerOptions, database, address string) []
 		"unix_socket_dir": "",
 		"admin_users":     bouncerAdmin,
 		"auth_file":       bouncerUserlist,
-		"auth_query":      "SELECT usename, passwd FROM pg_shadow WHERE usename=$1", // the default is another since 1.24.1
+		"auth_query":      "SELECT usename, passwd FROM pg_shadow WHERE usename=$1", // the default changed in 1.24.1
 		"auth_type":       "scram-sha-256",
 	}
 	maps.Copy(settings, o.Settings)
@@ -133,9 +131,9 @@ func (b *Bouncer) configuration(o PgBouncerOptions, database, address string) []
 	return []byte(ini.String())
 }
 
-// users returns the content of userlist.txt, of another size than before: PgBouncer
-// 1.18 reads the file again only if it is another one by size or by time, and all
-// that Docker copies is of the year 1970.
+// users returns the content of userlist.txt, each time of another size. PgBouncer 1.18 reads the
+// file again only if its size or time has changed, and all files that Docker copies are from the
+// year 1970.
 func (b *Bouncer) users(users map[string]string) []byte {
 	all := map[string]string{bouncerAdmin: adminPassword}
 	if b.AuthUser != "" {
@@ -155,7 +153,7 @@ func (b *Bouncer) users(users map[string]string) []byte {
 	return []byte(list.String())
 }
 
-// SetUsers replaces the users of auth_file, and has PgBouncer read it.
+// SetUsers replaces the users of auth_file and makes PgBouncer read them.
 func (b *Bouncer) SetUsers(users map[string]string) {
 	b.tb.Helper()
 	ctx, cancel := context.WithTimeout(b.tb.Context(), callTimeout)
@@ -192,13 +190,13 @@ func (b *Bouncer) connect(ctx context.Context, database string) (*pgconn.PgConn,
 		b.Host, b.Port, bouncerAdmin, adminPassword, database))
 }
 
-// Log returns what PgBouncer has logged, with all that was over for its clients
-// when Log was called.
+// Log returns what PgBouncer has logged. It includes everything that had ended for its clients when
+// Log was called.
 func (b *Bouncer) Log() string {
 	b.tb.Helper()
 	ctx, cancel := context.WithTimeout(b.tb.Context(), callTimeout)
 	defer cancel()
-	// What it logs comes in order, and it logs the database of every login.
+	// PgBouncer logs in order, and logs the database of every login.
 	mark := "testdb_mark_" + rand.Text()
 	if conn, err := b.connect(ctx, mark); err == nil {
 		_ = conn.Close(ctx)

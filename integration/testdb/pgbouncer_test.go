@@ -13,7 +13,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/integration/testdb"
 )
 
-// throughBouncer logs in once by PgBouncer and runs a query.
+// throughBouncer logs in once through PgBouncer and runs a query.
 func throughBouncer(t *testing.T, b *testdb.Bouncer, database, user, password string) error {
 	t.Helper()
 	conn, err := pgconn.Connect(t.Context(), fmt.Sprintf("host=%s port=%d user=%s password=%s dbname=%s sslmode=disable",
@@ -43,7 +43,7 @@ func TestPgBouncerAuthFile(t *testing.T) {
 		t.Errorf("there is an auth_user, %q", b.AuthUser)
 	}
 
-	// Lists of the same size, which PgBouncer by itself would not read again.
+	// These lists have the same size, so PgBouncer would not read them again by itself.
 	for _, password := range []string{"third", "other"} {
 		if err := s.SetPassword(t.Context(), "listed", password); err != nil {
 			t.Fatal(err)
@@ -87,6 +87,6 @@ func TestPgBouncerEndsWithItsTest(t *testing.T) {
 	})
 	if conn, err := net.DialTimeout("tcp", addr, time.Second); err == nil {
 		conn.Close()
-		t.Error("PgBouncer outlives its test")
+		t.Error("PgBouncer still runs after its test")
 	}
 }

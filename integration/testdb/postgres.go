@@ -26,9 +26,8 @@ func (postgres) database() string { return "app" }
 
 func (postgres) canonical(user string) string { return user }
 
-// postgresLog is the server's log, from its data directory. csvlog is complete
-// and unambiguous whatever names and texts hold, and the administrator can read
-// it by SQL.
+// postgresLog is the server's log in its data directory. A csvlog is complete and unambiguous for
+// any names and texts, and the administrator can read it by SQL.
 const postgresLog = "log/server.csv"
 
 func postgresRequest(o Options) request {
@@ -50,13 +49,13 @@ func postgresRequest(o Options) request {
 	}
 	set("log_connections=on",
 		"logging_collector=on", "log_destination=csvlog",
-		"log_directory=log", "log_filename=server.log", // .csv is put in its place
+		"log_directory=log", "log_filename=server.log", // .csv replaces .log
 		"log_rotation_age=0", "log_rotation_size=0",
 		"lc_messages=C",
 		"max_connections=300",
 		"fsync=off")
 	if o.TLS {
-		// PostgreSQL takes no key that others may read.
+		// PostgreSQL accepts no key that others may read.
 		const key = keyFile + ".postgres"
 		r.entrypoint = []string{"sh", "-c", "install -o postgres -m 600 " + keyFile + " " + key + ` && exec docker-entrypoint.sh "$@"`, "sh"}
 		set("ssl=on", "ssl_cert_file="+certFile, "ssl_key_file="+key)
@@ -69,7 +68,7 @@ func postgresRequest(o Options) request {
 }
 
 func (postgres) open(port int, user, database string, tlsConfig *tls.Config) (*sql.DB, error) {
-	// Everything is named, so that no PG* variable of the developer's applies.
+	// Every value is given, so that no PG* variable of the developer applies.
 	cfg, err := pgx.ParseConfig(fmt.Sprintf("host=%s port=%d user=%s password=%s dbname=%s sslmode=disable connect_timeout=5",
 		loopback, port, user, adminPassword, database))
 	if err != nil {
@@ -121,9 +120,9 @@ func (postgres) sessions(ctx context.Context, db *sql.DB, user string) ([]int64,
 	return ids(db.QueryContext(ctx, "SELECT pid FROM pg_stat_activity WHERE usename = $1 AND backend_type = 'client backend' ORDER BY 1", user))
 }
 
-// logins waits for everybody's logins: a server process writes to the log before
-// it answers its client, and the log keeps the order in which it was written
-// to, so what is not there before a mark of ours was not over.
+// logins waits for the logins of all users. A server process writes to the log before it answers
+// its client, and the log keeps the order of writing. So logins writes a mark, and a login that is
+// not in the log before the mark had not ended.
 func (postgres) logins(ctx context.Context, db *sql.DB, _ string) (map[string]tally, error) {
 	mark := "testdb mark " + rand.Text()
 	if _, err := db.ExecContext(ctx, "DO $$ BEGIN RAISE LOG '"+mark+"'; END $$"); err != nil {
@@ -131,7 +130,7 @@ func (postgres) logins(ctx context.Context, db *sql.DB, _ string) (map[string]ta
 	}
 	var tallies map[string]tally
 	err := poll(ctx, 5*time.Millisecond, func() (found bool, err error) {
-		var log []byte // no text: names in it may have any encoding
+		var log []byte // not a string, because names in it may have any encoding
 		if err := db.QueryRowContext(ctx, "SELECT pg_read_binary_file($1)", postgresLog).Scan(&log); err != nil {
 			return false, err
 		}
@@ -155,7 +154,7 @@ func readPostgresLog(log []byte, mark string) (map[string]tally, bool) {
 	for {
 		rec, err := r.Read()
 		if err != nil || len(rec) < columns {
-			return nil, false // the end, or a record that is being written
+			return nil, false // the end of the log, or a record that is being written
 		}
 		t := tallies[rec[user]]
 		switch {
@@ -169,18 +168,18 @@ func readPostgresLog(log []byte, mark string) (map[string]tally, bool) {
 		case rec[state] == "28P01":
 			t.rejected++
 		case !authorized[rec[session]]:
-			continue // 28000 of pg_hba.conf, among others
+			continue // for example 28000 because of pg_hba.conf
 		case rec[state] == "28000": // the role does not exist or may not log in
 			t.accepted--
 			t.rejected++
 		case rec[state] == "3D000", rec[state] == "42501", rec[state] == "53300", rec[state] == "55000":
-			t.accepted-- // no session for want of the database, a privilege or a slot
+			t.accepted-- // no session, because the database, a privilege or a slot is missing
 		}
 		tallies[rec[user]] = t
 	}
 }
 
-// ids reads a column of ids.
+// ids reads a column of sessions' ids.
 func ids(rows *sql.Rows, err error) ([]int64, error) {
 	if err != nil {
 		return nil, err

@@ -11,11 +11,11 @@ import (
 	"testing"
 )
 
-// ErrMissing is what an error of [Run] matches if a server cannot be had.
+// ErrMissing is matched by an error of [Run] if a server is not available.
 var ErrMissing = errors.New("no such server")
 
-// Run gives servers to a program that is no test. It calls f in a goroutine of its own. What
-// would fail a test, or skip it, ends f, and Run returns why. The servers end with f.
+// Run gives servers to a program that is not a test. It calls f in a goroutine of its own. A call
+// that would fail or skip a test ends f, and Run returns the reason. The servers end with f.
 func Run(ctx context.Context, f func(tb testing.TB)) error {
 	p := &program{ctx: ctx}
 	fleet.open.Store(true)
@@ -30,8 +30,8 @@ func Run(ctx context.Context, f func(tb testing.TB)) error {
 	return errors.Join(p.errs...)
 }
 
-// A program is the testing.TB of Run. It has the methods that this package and the stand-ins
-// of AWS's services use; the others are nil.
+// A program is the testing.TB of Run. It has the methods that this package and the stand-ins for
+// AWS's services use. The others are nil.
 type program struct {
 	testing.TB
 	ctx context.Context
@@ -54,7 +54,7 @@ func (p *program) fail(err error) {
 	}
 }
 
-// cleanUp does what Cleanup was told, the last first.
+// cleanUp calls the funcs of Cleanup, the last one first.
 func (p *program) cleanUp() {
 	p.mu.Lock()
 	cleanups := p.cleanups

@@ -12,38 +12,38 @@ import (
 	"time"
 )
 
-// adminPassword is of servers on loopback that live for one test run. SQL Server wants
-// characters of three kinds.
+// adminPassword is for servers on loopback that live for one test run. SQL Server wants characters
+// of three kinds.
 const adminPassword = "testdb-Admin"
 
-// A Server is a test's view of a database server, which other tests may share.
-// Methods that return no error end the test if they fail, and so belong on the
-// test's own goroutine; the others may be called from any.
+// A Server is a database server as a test sees it. Other tests may share the database server.
+// Methods that return no error end the test if they fail, so call them on the test's own goroutine.
+// The other methods may be called from any goroutine.
 type Server struct {
 	Host    string // 127.0.0.1
-	Port    int    // as reached from the test; it stays the same over a restart
-	TLSPort int    // where to ask for TLS; another one than Port with Oracle
+	Port    int    // of loopback; it stays the same after a restart
+	TLSPort int    // for TLS; differs from Port with Oracle only
 
 	User, Password string // of the administrator
-	Database       string // where users of CreateUser may do as they like; Oracle: a service
+	Database       string // users of CreateUser have all rights in it; Oracle: a service
 
 	// CA signed the server's certificate. Nil if the server has no TLS.
 	CA *CA
 
 	tb   testing.TB
 	in   *instance
-	base map[string]tally // what the log told when the test got the server
+	base map[string]tally // the counts when the test got the server
 }
 
-// Admin returns a pool of the administrator's connections. It belongs to the
-// server: the caller does not close it. It is of no use with a stand-in, which takes
-// no statements of an administrator's.
+// Admin returns a pool of the administrator's connections. It belongs to the server: the caller
+// does not close it. It does not work with a stand-in, which takes no statements of an
+// administrator.
 func (s *Server) Admin() *sql.DB { return s.in.db }
 
-// CreateUser creates a user that may log in from anywhere and do as it likes in
-// Database, or in a schema of its own there, as with Oracle. The user is dropped when
-// the test ends, with all that it owns there. Oracle's names are in upper case unless
-// they are in double quotes, here as everywhere.
+// CreateUser creates a user that may log in from anywhere. The user has all rights in Database or,
+// with Oracle, in a schema of its own there. When the test ends, the user is dropped with
+// everything that it owns there. Oracle's names are in upper case unless they are in double quotes,
+// here as everywhere.
 func (s *Server) CreateUser(name, password string) {
 	s.tb.Helper()
 	if strings.ContainsFunc(name, func(r rune) bool { return r < ' ' }) {
@@ -63,7 +63,7 @@ func (s *Server) CreateUser(name, password string) {
 	})
 }
 
-// SetPassword gives a user of CreateUser another password. Sessions live on.
+// SetPassword gives a user of CreateUser another password. Open sessions continue.
 func (s *Server) SetPassword(ctx context.Context, name, password string) error {
 	if err := s.in.engine.setPassword(ctx, s.in.db, name, password); err != nil {
 		return fmt.Errorf("set password of user %q: %w", name, err)
@@ -71,8 +71,8 @@ func (s *Server) SetPassword(ctx context.Context, name, password string) error {
 	return nil
 }
 
-// Lock has all logins of a user of CreateUser fail, for another reason than the
-// password. Sessions live on.
+// Lock makes all logins of a user of CreateUser fail, for another reason than the password. Open
+// sessions continue.
 func (s *Server) Lock(ctx context.Context, name string) error {
 	if err := s.in.engine.lock(ctx, s.in.db, name); err != nil {
 		return fmt.Errorf("lock user %q: %w", name, err)
@@ -80,9 +80,9 @@ func (s *Server) Lock(ctx context.Context, name string) error {
 	return nil
 }
 
-// DropUser drops a user, with all that it owns in Database, if there is such a
-// user. Its sessions live on, but with a real SQL Server or Oracle, which drops nobody
-// who is logged in: there they are ended first.
+// DropUser drops a user, if it exists, with everything that it owns in Database. Open sessions
+// continue. Exception: a real SQL Server or Oracle does not drop a user that is logged in, so its
+// sessions are ended first.
 func (s *Server) DropUser(ctx context.Context, name string) error {
 	if err := s.in.dropUser(ctx, name); err != nil {
 		return fmt.Errorf("drop user %q: %w", name, err)
@@ -90,9 +90,9 @@ func (s *Server) DropUser(ctx context.Context, name string) error {
 	return nil
 }
 
-// Restart stops the server, which ends all sessions, and starts it again with
-// its data and port. It returns when the server takes logins. Until then a client
-// is refused or, where Docker's proxy is there but the server is not, cut off.
+// Restart stops the server, which ends all sessions, and starts it again with its data and port. It
+// returns when the server takes logins. Until then a client gets "connection refused", or its
+// connection is cut off while Docker's proxy is up and the server is not.
 func (s *Server) Restart(ctx context.Context) error {
 	if err := s.in.restart(ctx); err != nil {
 		return fmt.Errorf("restart server: %w", err)
@@ -100,21 +100,20 @@ func (s *Server) Restart(ctx context.Context) error {
 	return nil
 }
 
-// Logins returns how many logins of user the server has accepted since the test
-// got the server, by the server's own log. Every login that was over for the
-// client when Logins was called is counted, if the session came about: not one
-// whose password was right but whose database does not exist. It cannot count a
-// superuser of MySQL or MariaDB, such as the administrator.
+// Logins returns how many logins of user the server has accepted since the test got the server, by
+// the server's own log. Every login that had ended for the client when Logins was called is
+// counted, if it got a session. A login with the right password to a database that does not exist
+// is not counted. Logins cannot count a superuser of MySQL or MariaDB, such as the administrator.
 func (s *Server) Logins(user string) int {
 	s.tb.Helper()
 	name := s.in.engine.canonical(user)
 	return s.tallies(user)[name].accepted - s.base[name].accepted
 }
 
-// RejectedLogins returns how many logins of user the server has rejected since
-// the test got the server, by the server's own log, for the user's name or
-// password: not those of a locked account, for a database that does not exist,
-// by pg_hba.conf or for too many connections.
+// RejectedLogins returns how many logins of user the server has rejected because of the user's name
+// or password since the test got the server, by the server's own log. Logins that failed for a
+// locked account, for a database that does not exist, by pg_hba.conf or for too many connections
+// are not counted.
 func (s *Server) RejectedLogins(user string) int {
 	s.tb.Helper()
 	name := s.in.engine.canonical(user)
@@ -132,10 +131,9 @@ func (s *Server) tallies(user string) map[string]tally {
 	return t
 }
 
-// Sessions returns the server's ids of the user's sessions: pg_backend_pid() of
-// PostgreSQL, CONNECTION_ID() of MySQL and MariaDB, @@SPID of SQL Server,
-// SYS_CONTEXT('USERENV', 'SESSIONID') of Oracle. A session that its client
-// closed may be listed a moment longer.
+// Sessions returns the server's ids of the user's sessions: pg_backend_pid() of PostgreSQL,
+// CONNECTION_ID() of MySQL and MariaDB, @@SPID of SQL Server, SYS_CONTEXT('USERENV', 'SESSIONID')
+// of Oracle. A session that its client closed may stay in the list for a moment.
 func (s *Server) Sessions(user string) []int64 {
 	s.tb.Helper()
 	ctx, cancel := context.WithTimeout(s.tb.Context(), callTimeout)
@@ -147,8 +145,8 @@ func (s *Server) Sessions(user string) []int64 {
 	return ids
 }
 
-// WaitSessions waits until the server lists n sessions of the user, and ends the
-// test if it does not come to that.
+// WaitSessions waits until the server lists n sessions of the user. If that does not happen, it
+// ends the test.
 func (s *Server) WaitSessions(user string, n int) {
 	s.tb.Helper()
 	ctx, cancel := context.WithTimeout(s.tb.Context(), callTimeout)
@@ -167,16 +165,16 @@ func (s *Server) WaitSessions(user string, n int) {
 // tally counts a user's logins.
 type tally struct{ accepted, rejected int }
 
-// engine is what an administrator does to a server. db is the administrator's.
+// engine is what an administrator does to a server. db is the administrator's pool.
 type engine interface {
 	admin() string    // the administrator's name
-	database() string // where users may do as they like
+	database() string // in which users have all rights
 
-	// canonical returns a user's name as it is in the log.
+	// canonical returns a user's name as the log has it.
 	canonical(user string) string
 
-	// open returns a pool of an administrator's, without connecting. The TLS
-	// configuration is nil for plaintext.
+	// open returns a pool of an administrator, without connecting. A nil TLS configuration means
+	// plaintext.
 	open(port int, user, database string, tlsConfig *tls.Config) (*sql.DB, error)
 
 	createUser(ctx context.Context, db *sql.DB, name, password string) error
@@ -185,15 +183,14 @@ type engine interface {
 	dropUser(ctx context.Context, db *sql.DB, name string) error
 	sessions(ctx context.Context, db *sql.DB, user string) ([]int64, error)
 
-	// logins reads the logins of all users from the server's log. It waits
-	// until those of user that were over when it was called are in the log;
-	// user "" waits for nobody's.
+	// logins reads the logins of all users from the server's log. It waits until the logins of user
+	// that had ended when it was called are in the log. With user "" it does not wait.
 	logins(ctx context.Context, db *sql.DB, user string) (map[string]tally, error)
 }
 
 // A process runs a server: in a container, or in this process.
 type process interface {
-	// ports returns where it listens on loopback: as Server.Port and TLSPort.
+	// ports returns the ports of loopback, as Server.Port and TLSPort.
 	ports() (port, tlsPort int)
 	// restart stops it and starts it again, with its data and ports.
 	restart(ctx context.Context) error
@@ -227,8 +224,8 @@ func (in *instance) dropUser(ctx context.Context, name string) error {
 	return in.engine.dropUser(ctx, in.db, name)
 }
 
-// startInstance starts a server and returns when it takes logins. The instance
-// is not nil even if it fails, and has to be ended.
+// startInstance starts a server and returns when it takes logins. The instance is not nil even with
+// an error. The caller ends it.
 func startInstance(k *kind, o Options) (*instance, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
@@ -265,8 +262,8 @@ func startInstance(k *kind, o Options) (*instance, error) {
 	return in, in.ready(ctx)
 }
 
-// start starts a server, with a certificate or without. The process is returned even
-// with an error, or is nil.
+// start starts a server, with or without a certificate. The process may be not nil even with an
+// error.
 func (k *kind) start(ctx context.Context, o Options, pair *keyPair) (process, error) {
 	if k.standIn != nil {
 		return k.standIn(pair)
@@ -289,7 +286,8 @@ func (k *kind) start(ctx context.Context, o Options, pair *keyPair) (process, er
 	return c, err
 }
 
-// open opens a pool at the port for TLS, or at the other one.
+// open opens a pool at the port for TLS if there is a TLS configuration, and at the other port
+// otherwise.
 func (in *instance) open(user, database string, tlsConfig *tls.Config) (*sql.DB, error) {
 	port := in.port
 	if tlsConfig != nil {
@@ -298,7 +296,7 @@ func (in *instance) open(user, database string, tlsConfig *tls.Config) (*sql.DB,
 	return in.engine.open(port, user, database, tlsConfig)
 }
 
-// setUp does what there is to do to a new server.
+// setUp makes the settings of a new server.
 func (in *instance) setUp(ctx context.Context, s setup) error {
 	if s.statements == nil {
 		return nil
@@ -319,7 +317,7 @@ func (in *instance) setUp(ctx context.Context, s setup) error {
 	return nil
 }
 
-// ready waits until the server takes the administrator's login.
+// ready waits until the server accepts the administrator's login.
 func (in *instance) ready(ctx context.Context) error {
 	return ready(ctx, in.process, in.db.PingContext)
 }

@@ -23,12 +23,12 @@ func (sqlserver) database() string { return "app" }
 
 func (sqlserver) canonical(user string) string { return user }
 
-// sqlserverLog is the folder of SQL Server's log in the container, where it may write.
+// sqlserverLog is the directory in the container in which SQL Server writes its log.
 const sqlserverLog = "/var/opt/mssql/log"
 
-// sqlserverRequest takes the environment variables and the configuration file that
-// https://learn.microsoft.com/sql/linux/sql-server-linux-configure-environment-variables
-// and …/sql-server-linux-encrypted-connections describe.
+// sqlserverRequest uses the environment variables and the configuration file that
+// https://learn.microsoft.com/sql/linux/sql-server-linux-configure-environment-variables and
+// …/sql-server-linux-encrypted-connections describe.
 func sqlserverRequest(o Options) request {
 	r := request{
 		port: "1433/tcp",
@@ -45,8 +45,8 @@ func sqlserverRequest(o Options) request {
 	return r
 }
 
-// sqlserverSetup makes the database, and has logins written to a file before their
-// outcome is told: that is what a queue delay of 0 means.
+// sqlserverSetup makes the database. It also makes the server write logins to a file before the
+// client gets the outcome, by a queue delay of 0.
 var sqlserverSetup = setup{user: "sa", database: "master", statements: []string{
 	"CREATE DATABASE app",
 	"CREATE SERVER AUDIT testdb TO FILE (FILEPATH = N'" + sqlserverLog + "') WITH (QUEUE_DELAY = 0, ON_FAILURE = CONTINUE)",
@@ -61,7 +61,7 @@ func (sqlserver) open(port int, user, database string, tlsConfig *tls.Config) (*
 
 func decimal(n int64) string { return strconv.FormatInt(n, 10) }
 
-// exec runs statements, each by itself.
+// exec runs statements one by one.
 func exec(ctx context.Context, db *sql.DB, statements ...string) error {
 	for _, s := range statements {
 		if _, err := db.ExecContext(ctx, s); err != nil {
@@ -71,7 +71,7 @@ func exec(ctx context.Context, db *sql.DB, statements ...string) error {
 	return nil
 }
 
-// createUser makes a login to which no policy for passwords applies.
+// createUser makes a login without a password policy.
 func (sqlserver) createUser(ctx context.Context, db *sql.DB, name, password string) error {
 	quoted := vendordb.SQLServerName(name)
 	return exec(ctx, db,
@@ -130,8 +130,8 @@ func (sqlserver) sessions(ctx context.Context, db *sql.DB, user string) ([]int64
 	return ids(db.QueryContext(ctx, "SELECT session_id FROM sys.dm_exec_sessions WHERE login_name = @p1 AND is_user_process = 1 ORDER BY session_id", user))
 }
 
-// logins waits for nobody: see sqlserverSetup. A failed login's statement is the text of
-// the server's log, with a reason. A connection that a pool uses again is no login.
+// logins does not wait; see sqlserverSetup. The statement of a failed login is the text of the
+// server's log, with a reason. A pooled connection that is used again is not a login.
 func (sqlserver) logins(ctx context.Context, db *sql.DB, _ string) (map[string]tally, error) {
 	rows, err := db.QueryContext(ctx, "SELECT server_principal_name, SUM(CASE WHEN action_id = 'LGIS' THEN 1 ELSE 0 END),"+
 		" SUM(CASE WHEN statement LIKE N'%Password did not match that for the login provided%'"+

@@ -10,12 +10,12 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/standin/tnsserver"
 )
 
-// A standIn is a process that is a part of this one. It runs until it is ended. It is an
-// engine, too: it has the names of the real one, and is administered by methods.
+// A standIn is a process that is a part of this program. It runs until it is ended. It is also an
+// engine: it has the names of the real one, and methods administer it.
 type standIn struct {
 	engine
 	server interface {
-		SetPassword(user, password string) // makes the user if there is none
+		SetPassword(user, password string) // makes the user if it does not exist
 		Drop(user string)
 		Sessions(user string) []int64
 		Tallies() map[string]accounts.Tally
@@ -66,7 +66,7 @@ func (s standIn) logins(context.Context, *sql.DB, string) (map[string]tally, err
 	return tallies, nil
 }
 
-// config returns what a server needs for TLS, or nil.
+// config returns the TLS configuration of a server, or nil.
 func (p *keyPair) config() (*tls.Config, error) {
 	if p == nil {
 		return nil, nil
@@ -80,7 +80,7 @@ func startTDS(pair *keyPair) (process, error) {
 	if err != nil {
 		return nil, err
 	}
-	port, err := FreePort() // one that it gets again
+	port, err := FreePort() // it gets the same port again
 	if err != nil {
 		return nil, err
 	}

@@ -1,48 +1,47 @@
-// Package testdb gives tests database servers, real ones in containers and stand-ins
-// in this process, and tells what the servers themselves saw: who logged in, who was
-// rejected, which sessions there are.
+// Package testdb gives database servers to tests: real servers in containers, and stand-ins
+// in this process. It also returns what the servers themselves saw: which users logged in,
+// which logins were rejected, and which sessions exist.
 //
-// A test binary's TestMain calls [Main]; a program that is no test calls [Run]. Tests call
-// [Postgres], [MariaDB], [MySQL], [SQLServer] or [Oracle], or [SQLServerStandIn] or
-// [OracleStandIn], which are always there. Tests that ask for the same [Options] share one server, which
-// starts with the first of them and ends with the binary. [PgBouncer] puts a PgBouncer
-// in front of a PostgreSQL server.
+// The TestMain of a test binary calls [Main]. A program that is not a test calls [Run]. Tests
+// call [Postgres], [MariaDB], [MySQL], [SQLServer] or [Oracle]. The stand-ins of
+// [SQLServerStandIn] and [OracleStandIn] are always available. Tests that ask for the same
+// [Options] share one server. It starts with the first of these tests and ends with the
+// binary. [PgBouncer] puts a PgBouncer in front of a PostgreSQL server.
 //
 // # How it is built
 //
-// A kind of server is two things. An engine is what an administrator does to it: in SQL
-// to a real server, by methods to a stand-in, which takes logins and knows no SQL. A
-// process is what runs the server, a container or a part of this program: it starts it
-// again and ends it. A stand-in is both.
+// A kind of server has two parts. An engine is what an administrator does to the server: by
+// SQL to a real server, and by methods to a stand-in, which takes logins and knows no SQL. A
+// process runs the server, starts it again and ends it. It is a container or a part of this
+// program. A stand-in is both.
 //
 // # What was run
 //
-// PostgreSQL, MariaDB, MySQL and PgBouncer were run, with the images that .ci/images
-// builds, and the stand-ins. SQL Server and Oracle never were, for want of a registry
-// and of packages: [SQLServer] and [Oracle] are written by the documents of the images
-// and of the databases, and nothing has ever parsed their statements. Least sure are the
-// servers' own counts of logins, SQL Server's in a server audit with synchronous
-// delivery, Oracle's in the unified audit trail.
+// PostgreSQL, MariaDB, MySQL, PgBouncer and the stand-ins were run, with the images that
+// .ci/images builds. SQL Server and Oracle were never run, because there was neither a
+// registry nor a package. [SQLServer] and [Oracle] follow the documentation of the images and
+// of the databases, and no server has ever parsed their statements. The least certain part is
+// how these servers count logins: SQL Server in a server audit with synchronous delivery,
+// Oracle in the unified audit trail.
 //
 // # Environment
 //
 // SQLSECRETS_POSTGRES_IMAGE, SQLSECRETS_MARIADB_IMAGE, SQLSECRETS_MYSQL_IMAGE,
-// SQLSECRETS_SQLSERVER_IMAGE and SQLSECRETS_ORACLE_IMAGE name the images; the defaults
-// are official ones, for Oracle gvenzl/oracle-free, and any image with the environment
-// variables and entrypoint of the default will do; "none" is to run no such server.
-// SQLSECRETS_PGBOUNCER_IMAGE names
-// PgBouncer's, which has to run PgBouncer with /etc/pgbouncer/pgbouncer.ini and print
-// its log. A test whose server cannot be had, for want of Docker or of the image, is
-// skipped; SQLSECRETS_REQUIRE is a comma-separated list of engines
-// ("postgres,pgbouncer,sqlserver") for which it fails instead. By setting
-// SQLSECRETS_SQLSERVER_IMAGE=mcr.microsoft.com/mssql/server… one accepts Microsoft's
-// licence for it; the default does so as well where that image can be had.
+// SQLSECRETS_SQLSERVER_IMAGE and SQLSECRETS_ORACLE_IMAGE name the images. The defaults are the
+// official images, and gvenzl/oracle-free for Oracle. Any image with the environment variables
+// and the entrypoint of the default works. "none" means that no such server is run.
+// SQLSECRETS_PGBOUNCER_IMAGE names the image of PgBouncer. It has to run PgBouncer with
+// /etc/pgbouncer/pgbouncer.ini and to print its log.
 //
-// Containers are published on a loopback port of this machine, so the Docker
-// daemon must be here too. If the binary is killed or runs into the timeout of
-// go test, testcontainers' helper removes the containers; it is an image of its
-// own, and where that cannot be had TESTCONTAINERS_RYUK_DISABLED=true does
-// without.
+// If Docker or an image is missing, the tests that need it are skipped. SQLSECRETS_REQUIRE is
+// a comma-separated list of engines ("postgres,pgbouncer,sqlserver") for which these tests
+// fail instead. A user who sets SQLSECRETS_SQLSERVER_IMAGE=mcr.microsoft.com/mssql/server…
+// accepts Microsoft's license for it. A user who can pull the default image accepts it, too.
+//
+// Containers are published on a loopback port of this machine, so the Docker daemon must be
+// on this machine, too. If the binary is killed or reaches the timeout of go test, the helper
+// of testcontainers removes the containers. The helper is an image of its own. If that image
+// is missing, TESTCONTAINERS_RYUK_DISABLED=true runs without it.
 package testdb
 
 import (
@@ -60,32 +59,31 @@ import (
 
 const (
 	startTimeout = 3 * time.Minute  // for one start or restart of a server
-	callTimeout  = 30 * time.Second // for one question to a running server
+	callTimeout  = 30 * time.Second // for one request to a running server
 )
 
 // Options choose a server. The zero value is a server without TLS.
 type Options struct {
-	// TLS is whether the server takes TLS, with a certificate of the
-	// authority in [Server.CA]. Plaintext is accepted in either case. A real SQL
-	// Server takes TLS always, without this with a certificate of its own making;
-	// a test that asks for it of a real Oracle is skipped.
+	// TLS makes the server take TLS, with a certificate of the authority in [Server.CA]. The server
+	// accepts plaintext in either case. A real SQL Server always takes TLS; without this option it
+	// makes a certificate of its own. A test that asks for TLS from a real Oracle is skipped.
 	TLS bool
 
-	// Names are the host names and IP addresses that the certificate is for.
-	// Nil means localhost and 127.0.0.1.
+	// Names are the host names and IP addresses in the certificate. Nil means localhost and
+	// 127.0.0.1.
 	Names []string
 
 	// Args are added to the server's command line. SQL Server, Oracle and the
 	// stand-ins have none.
 	Args []string
 
-	// SocketDir is a directory of this machine in which the server has its Unix socket, too:
-	// .s.PGSQL.5432 of PostgreSQL, mysqld.sock of MariaDB and MySQL. Everybody has to be
-	// allowed to write there. The others have none.
+	// SocketDir is a directory of this machine in which the server also has its Unix socket:
+	// .s.PGSQL.5432 of PostgreSQL, mysqld.sock of MariaDB and MySQL. Every user must be allowed to
+	// write to it. The other servers have no socket.
 	SocketDir string
 
-	// Private asks for a server of the test's own, which ends with the test.
-	// A test that restarts its server next to parallel ones wants it.
+	// Private asks for a server that only this test uses and that ends with the test. A test that
+	// restarts its server while others run in parallel needs it.
 	Private bool
 }
 
@@ -150,10 +148,10 @@ func Main(m *testing.M) int {
 	return code
 }
 
-// A kind is a product: what Options leave open about a server. It runs in a container
+// A kind is a product: everything about a server that Options do not say. It runs in a container
 // that request describes, or is a stand-in.
 type kind struct {
-	name   string // as in SQLSECRETS_REQUIRE; a stand-in has none
+	name   string // as in SQLSECRETS_REQUIRE; empty for a stand-in
 	title  string // as in messages
 	engine engine // nil for pgbouncerKind
 
@@ -163,16 +161,16 @@ type kind struct {
 	defaultImage string
 	request      func(o Options) request // nil for pgbouncerKind
 	setup        setup
-	noArgs       bool   // there is no command line
+	noArgs       bool   // the server has no command line
 	noTLS        string // why there is no server with TLS, if so
-	rsa          bool   // its documents name no other keys
+	rsa          bool   // its documentation names no other keys
 
 	once    sync.Once
 	missing string // why there is no such server; set by once
 	said    atomic.Bool
 }
 
-// A setup is what is done once to a new server that its image cannot be told.
+// A setup is done once to a new server, for everything that the image has no variable for.
 type setup struct {
 	user, database string
 	statements     []string
@@ -208,7 +206,7 @@ var (
 	sqlserverStandInKind = kind{title: "stand-in for SQL Server", engine: sqlserver{}, standIn: startTDS, noArgs: true}
 	oracleStandInKind    = kind{title: "stand-in for Oracle", engine: oracle{}, standIn: startTNS, noArgs: true}
 
-	// Those of which there may be none.
+	// Servers that may be missing.
 	kinds = []*kind{&postgresKind, &mariadbKind, &mysqlKind, &sqlserverKind, &oracleKind, &pgbouncerKind}
 )
 
@@ -219,8 +217,8 @@ func (k *kind) image() string {
 	return k.defaultImage
 }
 
-// need skips the test if there can be no server of the kind, or fails it if
-// there has to be one. The first test to be skipped says why.
+// need skips the test if no server of the kind is available, or fails it if the server is required.
+// The first test that is skipped says why.
 func (k *kind) need(tb testing.TB) {
 	tb.Helper()
 	if k.standIn != nil {
@@ -244,7 +242,7 @@ func (k *kind) need(tb testing.TB) {
 	}
 }
 
-// required returns the engines whose absence is a failure.
+// required returns the engines whose absence makes tests fail.
 func required() []string {
 	var names []string
 	for name := range strings.SplitSeq(os.Getenv("SQLSECRETS_REQUIRE"), ",") {
@@ -257,7 +255,7 @@ func required() []string {
 
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
 
-// fleet holds the servers that the binary's tests share.
+// fleet has the servers that the tests of the binary share.
 var fleet servers
 
 type servers struct {
@@ -267,7 +265,7 @@ type servers struct {
 	shared map[string]func() (*instance, error)
 }
 
-// get returns the test's view of a server with these options.
+// get returns a server with these options for the test.
 func get(tb testing.TB, k *kind, o Options) *Server {
 	tb.Helper()
 	if !fleet.open.Load() {
@@ -316,8 +314,8 @@ func get(tb testing.TB, k *kind, o Options) *Server {
 	return s
 }
 
-// start returns the shared server with these options, and starts it if it is
-// the first to ask. Whoever else asks meanwhile waits.
+// start returns the shared server with these options. The first caller starts it, and other callers
+// wait.
 func (f *servers) start(k *kind, o Options) (*instance, error) {
 	key := fmt.Sprintf("%s %+v", k.title, o)
 	f.mu.Lock()
@@ -344,7 +342,7 @@ func (f *servers) end() error {
 	errs := make(chan error)
 	for _, start := range shared {
 		go func() {
-			in, _ := start() // its error failed the tests
+			in, _ := start() // an error has failed the tests
 			errs <- in.end()
 		}()
 	}
@@ -360,8 +358,8 @@ func (f *servers) end() error {
 	return first
 }
 
-// poll calls f every interval until it reports true or fails, or ctx ends. It is
-// for what a server gives no signal of.
+// poll calls f every interval until it reports true or fails, or ctx ends. It is for events that
+// the server does not signal.
 func poll(ctx context.Context, interval time.Duration, f func() (bool, error)) error {
 	tick := time.NewTicker(interval)
 	defer tick.Stop()

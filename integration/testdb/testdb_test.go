@@ -26,11 +26,11 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/integration/testdb"
 )
 
-// inFull skips what the suites show as well, with -short.
+// inFull skips a test with -short if the suites test the same.
 func inFull(t *testing.T) {
 	t.Helper()
 	if testing.Short() {
-		t.Skip("-short: of the full tier")
+		t.Skip("-short: only in the full tier")
 	}
 }
 
@@ -44,11 +44,11 @@ type product struct {
 	// open does not connect. A nil TLS configuration means plaintext.
 	open func(s *testdb.Server, database, user, password string, tlsConfig *tls.Config) *sql.DB
 
-	user, password string // such as quoting and the reading of logs go wrong over
+	user, password string // with characters that break wrong quoting and wrong parsing of logs
 	session        string // a query for the session's id
-	decoy          string // a query that only looks like a rejected login in the log, or nothing
-	empty          bool   // it keeps logins, and no tables
-	noTLS          string // what the driver says of a server without TLS
+	decoy          string // a query that looks like a rejected login in the log; empty: none
+	empty          bool   // it knows logins, and no tables
+	noTLS          string // the driver's error for a server without TLS
 }
 
 const sqlserverSession, oracleSession = "SELECT @@SPID", "SELECT SYS_CONTEXT('USERENV', 'SESSIONID') FROM DUAL"
@@ -70,7 +70,7 @@ var products = []product{
 		name: "sqlserver", server: testdb.SQLServer, open: openSQLServer, session: sqlserverSession,
 		// SQL Server has no backslash in the names of its own logins.
 		user: `o'hara "x" as/on [@h]`, password: `p'%s"w\ d;`,
-		noTLS: "signed by unknown authority", // without a certificate it makes one
+		noTLS: "signed by unknown authority", // without a certificate it makes its own
 	},
 	{
 		name: "sqlserver stand-in", server: testdb.SQLServerStandIn, open: openSQLServer, session: sqlserverSession,
@@ -90,7 +90,7 @@ var products = []product{
 
 const decoy = `SELECT 'Access denied for user ''x''@''h'' (using password: YES)', 'FATAL: password authentication failed for user "x"'`
 
-// account is where a login goes; Oracle has TLS at another port.
+// account is the address of a login. Oracle has another port for TLS.
 func account(s *testdb.Server, database, user, password string, tlsConfig *tls.Config) vendordb.Account {
 	a := vendordb.Account{Host: s.Host, Port: s.Port, Database: database, User: user, Password: password, TLS: tlsConfig}
 	if tlsConfig != nil {
@@ -128,7 +128,7 @@ func openMySQL(s *testdb.Server, database, user, password string, tlsConfig *tls
 	return sql.OpenDB(c)
 }
 
-// login logs in once and leaves again.
+// login logs in once and closes the connection.
 func (p product) login(ctx context.Context, s *testdb.Server, database, user, password string, tlsConfig *tls.Config) error {
 	db := p.open(s, database, user, password, tlsConfig)
 	conn, err := db.Conn(ctx)
@@ -138,7 +138,7 @@ func (p product) login(ctx context.Context, s *testdb.Server, database, user, pa
 	return errors.Join(err, db.Close())
 }
 
-// verify is what sslmode=verify-full makes of an authority.
+// verify returns the configuration that sslmode=verify-full makes for an authority.
 func verify(ca *testdb.CA, name string) *tls.Config {
 	return &tls.Config{RootCAs: ca.Pool, ServerName: name}
 }
@@ -219,7 +219,7 @@ func TestLoginsAreCounted(t *testing.T) {
 	})
 }
 
-func TestLoginsAreCountedOnceTheClientKnows(t *testing.T) {
+func TestLoginsAreCountedWhenTheClientHasTheAnswer(t *testing.T) {
 	each(t, func(t *testing.T, p product, s *testdb.Server, tlsConfig *tls.Config) {
 		s.CreateUser("swarm", "secret")
 		const clients, each = 8, 6
@@ -242,7 +242,7 @@ func TestLoginsAreCountedOnceTheClientKnows(t *testing.T) {
 			wantLogins(t, s, "swarm", round*clients*each*2/3, round*clients*each/3)
 		}
 
-		// Asked as soon as the client is in, and while it is.
+		// Count as soon as the client has the answer, and while the client is logged in.
 		s.CreateUser("eager", "secret")
 		db := p.open(s, s.Database, "eager", "secret", tlsConfig)
 		defer db.Close()
@@ -257,7 +257,7 @@ func TestLoginsAreCountedOnceTheClientKnows(t *testing.T) {
 	})
 }
 
-func TestWhatIsNeitherAcceptedNorRejected(t *testing.T) {
+func TestOtherFailuresAreNeitherAcceptedNorRejected(t *testing.T) {
 	each(t, func(t *testing.T, p product, s *testdb.Server, tlsConfig *tls.Config) {
 		ctx := t.Context()
 		s.CreateUser("outcast", "secret")
@@ -298,7 +298,7 @@ func TestRoleThatMayNotLogInIsRejected(t *testing.T) {
 	wantLogins(t, s, "pensioner", 0, 1)
 }
 
-func TestCountBeginsWithTheTest(t *testing.T) {
+func TestLoginsBeforeTheTestAreNotCounted(t *testing.T) {
 	each(t, func(t *testing.T, p product, s *testdb.Server, tlsConfig *tls.Config) {
 		s.CreateUser("again", "secret")
 		if err := p.login(t.Context(), s, s.Database, "again", "secret", tlsConfig); err != nil {
@@ -345,7 +345,7 @@ func TestRestartKeepsPortDataAndCount(t *testing.T) {
 	})
 }
 
-// keep makes a table with a number, where there are tables, and has a session.
+// keep makes a table with a number, if the server has tables, and opens a session.
 func (p product) keep(t *testing.T, db *sql.DB) {
 	t.Helper()
 	if p.empty {
@@ -361,7 +361,7 @@ func (p product) keep(t *testing.T, db *sql.DB) {
 	}
 }
 
-// wantKept checks what keep has left, and that one can log in.
+// wantKept checks the data of keep, and that a login works.
 func (p product) wantKept(t *testing.T, db *sql.DB) {
 	t.Helper()
 	if p.empty {
@@ -379,7 +379,7 @@ func (p product) wantKept(t *testing.T, db *sql.DB) {
 	}
 }
 
-func TestSessions(t *testing.T) {
+func TestSessionsListsTheIDsOfTheServer(t *testing.T) {
 	inFull(t)
 	each(t, func(t *testing.T, p product, s *testdb.Server, tlsConfig *tls.Config) {
 		ctx := t.Context()
@@ -428,7 +428,7 @@ func TestSessionsEndWithTheirConnections(t *testing.T) {
 	})
 }
 
-func TestTLS(t *testing.T) {
+func TestServersWithAndWithoutTLS(t *testing.T) {
 	inFull(t)
 	for _, p := range products {
 		t.Run(p.name, func(t *testing.T) {
@@ -496,31 +496,31 @@ func TestPrivateServer(t *testing.T) {
 				}
 			})
 			if err := p.login(t.Context(), private, private.Database, private.User, private.Password, nil); err == nil {
-				t.Error("a private server outlives its test")
+				t.Error("a private server still runs after its test")
 			}
 		})
 	}
 }
 
-// TestAsk is no test of its own: TestMissing runs it in another process.
+// TestAsk is not a test of its own: TestMissingServerSkipsOrFails runs it in another process.
 func TestAsk(t *testing.T) {
 	if os.Getenv("TESTDB_ASK") == "" {
-		t.Skip("run by TestMissing")
+		t.Skip("run by TestMissingServerSkipsOrFails")
 	}
 	t.Run("one", func(t *testing.T) { testdb.Postgres(t, testdb.Options{}) })
 	t.Run("two", func(t *testing.T) { testdb.Postgres(t, testdb.Options{TLS: true}) })
 }
 
-// TestAskForPgBouncer is of the same kind, and has no server to put it in front of.
+// TestAskForPgBouncer is the same for PgBouncer, without a server behind it.
 func TestAskForPgBouncer(t *testing.T) {
 	if os.Getenv("TESTDB_ASK") == "" {
-		t.Skip("run by TestMissing")
+		t.Skip("run by TestMissingServerSkipsOrFails")
 	}
 	t.Run("one", func(t *testing.T) { testdb.PgBouncer(t, nil, testdb.PgBouncerOptions{}) })
 	t.Run("two", func(t *testing.T) { testdb.PgBouncer(t, nil, testdb.PgBouncerOptions{}) })
 }
 
-func TestMissing(t *testing.T) {
+func TestMissingServerSkipsOrFails(t *testing.T) {
 	const noImage = "SQLSECRETS_POSTGRES_IMAGE=127.0.0.1:1/no/such-image:0"
 	const noDocker = "DOCKER_HOST=tcp://127.0.0.1:1"
 	const noBouncer = "SQLSECRETS_PGBOUNCER_IMAGE=127.0.0.1:1/no/such-image:0"
@@ -528,7 +528,7 @@ func TestMissing(t *testing.T) {
 		name string
 		env  []string
 		code int
-		want string // said once
+		want string // the output has it once
 	}{
 		{"PgBouncer", []string{noBouncer, "SQLSECRETS_REQUIRE="}, 0, `no PgBouncer: `},
 		{"PgBouncer that is required", []string{noBouncer, "SQLSECRETS_REQUIRE=pgbouncer"}, 1, ""},

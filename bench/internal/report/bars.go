@@ -24,7 +24,7 @@ func (p *Plot) barsHeight() int {
 func (d *drawing) drawBars(y int) {
 	least, most := d.limits()
 	if d.Log {
-		least = math.Pow(10, math.Floor(math.Log10(least)-0.3)) // so that the shortest bar is one
+		least = math.Pow(10, math.Floor(math.Log10(least)-0.3)) // so that the shortest bar is visible
 	}
 	for group, label := range d.Labels {
 		bars := d.barsOf(group)
@@ -34,7 +34,7 @@ func (d *drawing) drawBars(y int) {
 			v := d.Series[n].Values[group]
 			width := d.barWidth(v, least, most)
 			d.printf(`<rect x="%d" y="%d" width="%.1f" height="%d" rx="2" fill="%s"/><text x="%.1f" y="%d">%s</text>`+"\n",
-				labelWidth, y+1, width, barHeight-3, d.colours[n], labelWidth+width+5, y+12, format(v))
+				labelWidth, y+1, width, barHeight-3, d.colors[n], labelWidth+width+5, y+12, format(v))
 			y += barHeight
 		}
 		if len(bars) == 0 {

@@ -18,7 +18,7 @@ type axis struct {
 	log      bool
 }
 
-// at returns where a value is: 0 at one end, 1 at the other.
+// at returns the position of a value: 0 at one end, 1 at the other.
 func (a axis) at(v float64) float64 {
 	switch {
 	case a.to == a.from:
@@ -74,8 +74,8 @@ func (d *drawing) drawLines(top int) {
 // A point is a place in the drawing.
 type point struct{ x, y float64 }
 
-// drawLine draws the line of a series, and writes its last value where no other one is written. It
-// returns where values are written.
+// drawLine draws the line of a series, and writes its last value at a free place. It returns the
+// places that are taken.
 func (d *drawing) drawLine(n int, x, y func(float64) float64, taken []point) []point {
 	var points []string
 	var at point
@@ -87,20 +87,20 @@ func (d *drawing) drawLine(n int, x, y func(float64) float64, taken []point) []p
 		}
 		at, last = point{x(d.X[i]), y(v)}, v
 		points = append(points, fmt.Sprintf("%.1f,%.1f", at.x, at.y))
-		d.printf(`<circle cx="%.1f" cy="%.1f" r="3" fill="%s"><title>%s: %s</title></circle>`+"\n", at.x, at.y, d.colours[n], escape(s.Name), format(v))
+		d.printf(`<circle cx="%.1f" cy="%.1f" r="3" fill="%s"><title>%s: %s</title></circle>`+"\n", at.x, at.y, d.colors[n], escape(s.Name), format(v))
 	}
 	if len(points) == 0 {
 		return taken
 	}
-	d.printf(`<polyline class="line" stroke="%s" points="%s"/>`+"\n", d.colours[n], strings.Join(points, " "))
+	d.printf(`<polyline class="line" stroke="%s" points="%s"/>`+"\n", d.colors[n], strings.Join(points, " "))
 	for slices.ContainsFunc(taken, at.covers) {
 		at.y--
 	}
-	d.printf(`<text x="%.1f" y="%.1f" style="fill: %s">%s</text>`+"\n", at.x+8, at.y+4, d.colours[n], format(last))
+	d.printf(`<text x="%.1f" y="%.1f" style="fill: %s">%s</text>`+"\n", at.x+8, at.y+4, d.colors[n], format(last))
 	return append(taken, at)
 }
 
-// covers reports whether texts at both places are in each other's way.
+// covers reports whether texts at the two places overlap.
 func (p point) covers(q point) bool {
 	return math.Abs(p.x-q.x) < 60 && math.Abs(p.y-q.y) < 13
 }

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// A Machine is where and when the figures were measured.
+// A Machine describes where and when the figures were measured.
 type Machine struct {
 	CPU   string // empty if unknown
 	Cores int
@@ -20,8 +20,8 @@ type Machine struct {
 	Peers []string // module@version
 }
 
-// ThisMachine describes the machine that the program runs on. peers are the paths of modules
-// whose versions are named, if the program has them.
+// ThisMachine describes the machine on which the program runs. peers are the paths of modules whose
+// versions it names, if the program links them.
 func ThisMachine(peers []string) Machine {
 	m := Machine{CPU: cpuModel(), Cores: runtime.NumCPU(), OS: runtime.GOOS + "/" + runtime.GOARCH, Go: runtime.Version(), Date: time.Now().Format(time.DateOnly)}
 	build, ok := debug.ReadBuildInfo()
@@ -40,7 +40,7 @@ func ThisMachine(peers []string) Machine {
 	return m
 }
 
-// cpuModel returns what Linux calls the CPU, or nothing.
+// cpuModel returns Linux's name of the CPU, or nothing.
 func cpuModel() string {
 	f, err := os.Open("/proc/cpuinfo")
 	if err != nil {

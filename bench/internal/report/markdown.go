@@ -15,10 +15,10 @@ func Write(dir string, machine Machine, sections []*Section) error {
 	if err := os.MkdirAll(plots, 0o755); err != nil {
 		return err
 	}
-	colours := paletteOf(sections)
+	colors := paletteOf(sections)
 	for _, s := range sections {
 		for n := range s.Plots {
-			if err := os.WriteFile(filepath.Join(plots, plotFile(s, n)), []byte(s.Plots[n].svg(colours)), 0o644); err != nil {
+			if err := os.WriteFile(filepath.Join(plots, plotFile(s, n)), []byte(s.Plots[n].svg(colors)), 0o644); err != nil {
 				return err
 			}
 		}
@@ -41,15 +41,18 @@ func plotFile(s *Section, n int) string { return fmt.Sprintf("%s-%d.svg", s.Name
 
 const introduction = `# Benchmarks
 
-What the library costs, beside its peers. ` + "`go -C bench run .`" + ` measures all of it and writes this page.
+This page shows what the library costs, compared with its peers. ` + "`go -C bench run .`" + ` measures everything and
+writes this page.
 
-The subjects of a comparison run in one process and take turns in slices of some milliseconds,
-because the speed of a shared machine changes. "low" is the 10th percentile of the slices,
-"median" the 50th. Comparisons are of low unless a section says otherwise: it says what the code
-costs, and the rest is what else the machine did. Each comparison goes on until no median differs by
-more than 1 % from that of its first three quarters, but not for more than some hundred slices.
-Times are of one operation; with several goroutines, the time that passes divided by the operations of all. "allocs" is heap objects
-for each operation. Secrets have a JSON value of about 150 bytes, each in memory of its own.
+The subjects of a comparison run in one process. They take turns in slices of some milliseconds, because the
+speed of a shared machine changes. "low" is the 10th percentile of the slices, "median" the 50th. Comparisons use
+low unless a section says otherwise: low shows what the code costs, and the rest is other work of the machine. A
+comparison ends when no median differs by more than 1 % from the median of its first three quarters, or after some
+hundred slices.
+
+Times are for one operation. With several goroutines, the elapsed time is divided by the operations of all
+goroutines. "allocs" counts heap objects per operation. Secrets have a JSON value of about 150 bytes, each in
+memory of its own.
 
 `
 
@@ -94,14 +97,14 @@ func (t *Target) verdict() string {
 func writeAbsent(w io.Writer, sections []*Section) {
 	var all []string
 	for _, s := range sections {
-		for _, absent := range s.Absent { // sections may lack the same
+		for _, absent := range s.Absent { // several sections may lack the same peer
 			if !slices.Contains(all, absent) {
 				all = append(all, absent)
 			}
 		}
 	}
 	if len(all) > 0 {
-		fmt.Fprintf(w, "\nCould not be had:\n\n- %s\n", strings.Join(all, "\n- "))
+		fmt.Fprintf(w, "\nNot available:\n\n- %s\n", strings.Join(all, "\n- "))
 	}
 }
 
@@ -119,7 +122,7 @@ func (s *Section) write(w io.Writer, plots bool) {
 	}
 }
 
-// write writes the table. Its figures are right-aligned unless it is of words.
+// write writes the table. Figures are right-aligned, and words are not.
 func (t *Table) write(w io.Writer, words bool) {
 	align := "--:|"
 	if words {

@@ -10,14 +10,14 @@ import (
 type Section struct {
 	Name    string // of its plots' files, and on the command line
 	Title   string
-	Text    string // Markdown: what is measured, and what to see in it
+	Text    string // Markdown: what is measured, and what it shows
 	Tables  []Table
 	Plots   []Plot
 	Targets []Target
-	Absent  []string // peers and servers that could not be had, and why
+	Absent  []string // peers and servers that are not available, and why
 }
 
-// A Table is a table; all but its first column are figures.
+// A Table is a table. All columns except the first have figures.
 type Table struct {
 	Title   string // may be empty
 	Columns []string
@@ -27,15 +27,15 @@ type Table struct {
 // A Plot is a group of bars, or of lines if X is set.
 type Plot struct {
 	Title  string
-	Unit   string    // of the values, as "ns"
+	Unit   string    // of the values, for example "ns"
 	Labels []string  // of the groups of bars
-	X      []float64 // where the lines' points are, on a logarithmic axis
+	X      []float64 // positions of the points of lines, on a logarithmic axis
 	XUnit  string
 	Log    bool // the values' axis is logarithmic
 	Series []Series
 }
 
-// A Series is one colour of a plot: a value for each label, or for each X. NaN is none.
+// A Series is one color of a plot: a value for each label, or for each X. NaN means no value.
 type Series struct {
 	Name   string
 	Values Values
@@ -44,7 +44,7 @@ type Series struct {
 // Values are the values of a Series. NaN is null in JSON.
 type Values []float64
 
-// A Target is what was asked of the library, and what was measured.
+// A Target is a target for the library, and the result.
 type Target struct {
 	What   string
 	Want   string

@@ -46,7 +46,7 @@ func TestPlotsAreXML(t *testing.T) {
 				}
 			}
 			if !strings.Contains(svg, "prefers-color-scheme: dark") {
-				t.Error("the plot has no colours for dark mode")
+				t.Error("the plot has no colors for dark mode")
 			}
 		})
 	}
@@ -61,7 +61,7 @@ func TestPlotsWriteValues(t *testing.T) {
 	}
 }
 
-func TestSqlsecretsHasOneColour(t *testing.T) {
+func TestSqlsecretsHasOneColor(t *testing.T) {
 	for _, name := range []string{"bars", "logarithmic bars", "lines"} {
 		p := plots[name]
 		for line := range strings.Lines(p.SVG()) {
@@ -69,7 +69,7 @@ func TestSqlsecretsHasOneColour(t *testing.T) {
 				t.Errorf("%s: sqlsecrets is drawn by %s", name, line)
 			}
 			if strings.Contains(line, ">b<") && strings.Contains(line, `fill="#2f81f7"`) {
-				t.Errorf("%s: the colour of sqlsecrets is another one's: %s", name, line)
+				t.Errorf("%s: another series has the color of sqlsecrets: %s", name, line)
 			}
 		}
 	}
@@ -84,7 +84,7 @@ func TestWrite(t *testing.T) {
 			Plots:  []report.Plot{plots["bars"], plots["lines"]},
 			Targets: []report.Target{
 				{What: "hit", Want: "5 ns", Got: "4 ns", Met: true},
-				{What: "miss", Want: "5 ns", Got: "6 ns", Missed: "by 20 %, for a lock"},
+				{What: "miss", Want: "5 ns", Got: "6 ns", Missed: "by 20 %, because of a lock"},
 			},
 			Absent: []string{"a server: not here"},
 		}})
@@ -98,7 +98,7 @@ func TestWrite(t *testing.T) {
 	for _, want := range []string{
 		"Measured with: Z80, 2 cores, linux/amd64, go1.26, on 2026-11-30.",
 		"- `example.com/p@v1.2.3`",
-		"| what | target | measured |  |\n|---|---|---|---|\n| hit | 5 ns | 4 ns | met |\n| miss | 5 ns | 6 ns | **missed**: by 20 %, for a lock |\n",
+		"| what | target | measured |  |\n|---|---|---|---|\n| hit | 5 ns | 4 ns | met |\n| miss | 5 ns | 6 ns | **missed**: by 20 %, because of a lock |\n",
 		"- a server: not here",
 		"## Cache hit\n\nA text.\n\n![hit <&> miss](benchmarks/hit-1.svg)\n\n![x](benchmarks/hit-2.svg)\n",
 		"Times:\n\n| who | ns |\n|---|--:|\n| a\\|b | 1 |\n",

@@ -9,7 +9,8 @@ import (
 	"strings"
 )
 
-// The colours are readable on white and on black; the text's follow the reader's choice.
+// The colors are readable on white and on black. The color of the text follows the reader's
+// setting.
 const style = `<style>
 text { font: 12px system-ui, sans-serif; fill: #333 }
 .grid { stroke: #8884; stroke-width: 1 }
@@ -18,33 +19,33 @@ text { font: 12px system-ui, sans-serif; fill: #333 }
 </style>
 `
 
-// own is the series that has the first colour in every plot.
+// own is the series that has the first color in every plot.
 const own = "sqlsecrets"
 
-var colours = [...]string{"#2f81f7", "#e5534b", "#c69026", "#57ab5a", "#b083f0", "#39a5b5", "#d4679c", "#8b949e"}
+var colors = [...]string{"#2f81f7", "#e5534b", "#c69026", "#57ab5a", "#b083f0", "#39a5b5", "#d4679c", "#8b949e"}
 
 // plotWidth and the others are in pixels.
 const (
 	plotWidth             = 800
-	labelWidth, valueSpan = 190, 110 // left of the bars, and for the values right of them
+	labelWidth, valueSpan = 190, 110 // widths of the labels left of the bars, and of the values right of them
 	barHeight, groupGap   = 16, 14
 	titleHeight           = 26
 	legendRow             = 20
-	letter                = 6.8 // the mean width of one
+	letter                = 6.8 // mean width of a letter
 )
 
 // A drawing is a plot that is drawn.
 type drawing struct {
 	*Plot
 	strings.Builder
-	colours []string // of the series
+	colors []string // of the series
 }
 
 // SVG draws the plot: lines if X is set, and bars otherwise.
 func (p *Plot) SVG() string { return p.svg(nil) }
 
 func (p *Plot) svg(all palette) string {
-	d := &drawing{Plot: p, colours: all.choose(p.Series)}
+	d := &drawing{Plot: p, colors: all.choose(p.Series)}
 	top := titleHeight + p.legendHeight() + 8
 	draw, height := d.drawBars, p.barsHeight()
 	if len(p.X) > 0 {
@@ -68,7 +69,7 @@ func (p *Plot) svg(all palette) string {
 
 func (d *drawing) printf(format string, args ...any) { fmt.Fprintf(d, format, args...) }
 
-// A palette is which colour each name would like to have, so that it has the same one in most
+// A palette has the preferred color of each name, so that the name has the same color in most
 // plots.
 type palette map[string]int
 
@@ -86,12 +87,13 @@ func paletteOf(sections []*Section) palette {
 	return all
 }
 
-// choose returns the colours of the series. Those of one plot differ, while there are enough.
+// choose returns the colors of the series. The series of one plot have different colors while there
+// are enough.
 func (all palette) choose(series []Series) (chosen []string) {
 	for _, s := range series {
-		c := colours[0]
-		for n := 0; s.Name != own && n < len(colours)-1; n++ {
-			c = colours[1+(all[s.Name]+n)%(len(colours)-1)]
+		c := colors[0]
+		for n := 0; s.Name != own && n < len(colors)-1; n++ {
+			c = colors[1+(all[s.Name]+n)%(len(colors)-1)]
 			if !slices.Contains(chosen, c) {
 				break
 			}
@@ -101,7 +103,7 @@ func (all palette) choose(series []Series) (chosen []string) {
 	return chosen
 }
 
-// legendPlace returns where a series stands in the legend.
+// legendPlace returns the place of a series in the legend.
 func (p *Plot) legendPlace(n int) (x, row int) {
 	x = 8
 	for i, s := range p.Series[:n+1] {
@@ -116,7 +118,7 @@ func (p *Plot) legendPlace(n int) (x, row int) {
 	return x, row
 }
 
-// legendHeight returns the height of the legend. One series without a name needs none.
+// legendHeight returns the height of the legend, or 0 without series.
 func (p *Plot) legendHeight() int {
 	if len(p.Series) == 0 {
 		return 0
@@ -130,12 +132,12 @@ func (d *drawing) drawLegend() {
 		x, row := d.legendPlace(n)
 		y := titleHeight + legendRow*row
 		d.printf(`<rect x="%d" y="%d" width="14" height="10" rx="2" fill="%s"/><text x="%d" y="%d">%s</text>`+"\n",
-			x, y+3, d.colours[n], x+19, y+12, escape(s.Name))
+			x, y+3, d.colors[n], x+19, y+12, escape(s.Name))
 	}
 }
 
-// limits returns the smallest and the largest value that is not NaN; of a logarithmic plot,
-// values that are not positive do not count.
+// limits returns the smallest and the largest value that is not NaN. In a logarithmic plot it
+// ignores values that are not positive.
 func (p *Plot) limits() (least, most float64) {
 	least = math.Inf(1)
 	for _, s := range p.Series {
@@ -181,7 +183,7 @@ func commas(s string) string {
 	return whole
 }
 
-// escape returns text as XML has it.
+// escape returns text escaped for XML.
 func escape(s string) string {
 	var b strings.Builder
 	_ = xml.EscapeText(&b, []byte(s))

@@ -1,6 +1,5 @@
-// Package turns compares how long operations take on a machine whose speed changes: the
-// subjects take turns in short slices, and what is compared are low percentiles and medians
-// of many slices.
+// Package turns compares the durations of operations on a machine whose speed changes. The subjects
+// take turns in short slices. Low percentiles and medians of many slices are compared.
 package turns
 
 import (
@@ -20,24 +19,24 @@ type Subject struct {
 	Before func()
 }
 
-// Options say how long to measure. Nil means all defaults.
+// Options say how long to measure. Nil means the defaults.
 type Options struct {
-	Slice      time.Duration // of one subject's turn, at least; 0 = 5 ms
-	Rounds     int           // turns of each subject, at least; 0 = 40
-	MaxRounds  int           // at most, if the medians do not settle; 0 = 10 × Rounds
-	Cores      int           // GOMAXPROCS; 0 leaves it
+	Slice      time.Duration // minimum of a turn of one subject; 0 = 5 ms
+	Rounds     int           // minimum of turns of each subject; 0 = 40
+	MaxRounds  int           // maximum, if the medians do not settle; 0 = 10 × Rounds
+	Cores      int           // GOMAXPROCS; 0 = unchanged
 	Goroutines int           // per core; 0 = the operation runs in one goroutine
-	One        bool          // each slice is one operation, as slow ones are
-	Once       bool          // one turn of one operation: does it still work?
+	One        bool          // each slice is one operation, for slow operations
+	Once       bool          // one turn of one operation, to check that it works
 	Progress   func(rounds int)
 }
 
-// settled is by how much a median may differ from the one of the first three quarters of the
-// rounds.
+// settled is the difference that a median may have from the median of the first three quarters of
+// the rounds.
 const settled = 0.01
 
-// A Result is what was measured of a subject. Times are of one operation, in nanoseconds; with
-// several goroutines, the time that passes divided by all operations.
+// A Result is the result of a subject. Times are for one operation, in nanoseconds. With several
+// goroutines, the elapsed time is divided by all operations.
 type Result struct {
 	Name   string
 	Low    float64 // the 10th percentile of the slices
@@ -48,8 +47,8 @@ type Result struct {
 	Rounds int
 }
 
-// Compare measures the subjects in turns. Each round has one slice of each, in an order that
-// moves on from round to round. It goes on until the medians settle.
+// Compare measures the subjects in turns. Each round has one slice of each subject, and the order
+// shifts from round to round. It ends when the medians have settled.
 func Compare(subjects []Subject, opts *Options) []Result {
 	o := Options{}
 	if opts != nil {
@@ -94,7 +93,7 @@ func (o *Options) setDefaults() {
 	}
 }
 
-// A run is a subject with what was measured so far.
+// A run is a subject with its measurements so far.
 type run struct {
 	Subject
 	o             *Options
@@ -158,7 +157,7 @@ func (r *run) turn() {
 	r.bytes = append(r.bytes, float64(after.TotalAlloc-before.TotalAlloc)/n)
 }
 
-// allSettled reports whether no median differs much from the one of the first three quarters.
+// allSettled reports whether no median differs much from the median of the first three quarters.
 func allSettled(runs []run) bool {
 	for _, r := range runs {
 		before, now := percentile(r.times[:len(r.times)*3/4], 50), percentile(r.times, 50)
@@ -174,7 +173,7 @@ func (r *run) result() Result {
 		Allocs: percentile(r.allocs, 50), Bytes: percentile(r.bytes, 50), Rounds: len(r.times)}
 }
 
-// Of returns the result of times that were measured otherwise, in nanoseconds.
+// Of returns the result of times that were measured in another way, in nanoseconds.
 func Of(name string, times []float64) Result {
 	r := run{Subject: Subject{Name: name}, times: times}
 	return r.result()

@@ -34,7 +34,7 @@ func TestCompare(t *testing.T) {
 	}
 }
 
-func TestOnce(t *testing.T) {
+func TestOnceRunsOneOperation(t *testing.T) {
 	n := 0
 	turns.Compare([]turns.Subject{{Op: func(k int) { n += k }}}, &turns.Options{Once: true})
 	if n != 1 {
@@ -42,7 +42,7 @@ func TestOnce(t *testing.T) {
 	}
 }
 
-func TestOf(t *testing.T) {
+func TestResultOfGivenTimes(t *testing.T) {
 	r := turns.Of("x", []float64{11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1})
 	if r.Low != 2 || r.Median != 6 || r.High != 10 || r.Rounds != 11 {
 		t.Errorf("got %+v", r)

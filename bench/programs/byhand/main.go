@@ -1,7 +1,10 @@
-// Command byhand is command open without the library: it reads the secret itself. The data
-// source name has $host, $port, $dbname, $username and $password where the secret's values go.
-// Build tags choose the vendor's driver, and AWS's caching client in place of the SDK alone.
+// Command byhand is command open without the library: it reads the secret itself. In the data
+// source name, $host, $port, $dbname, $username and $password are replaced with the values of the
+// secret. Build tags choose the vendor's driver, and AWS's caching client in place of the SDK
+// alone.
 //
+//	go build -tags pgx,awscaching ./programs/byhand
+//	byhand prod/app pgx "host=$host user=$username password=$password" "SELECT 1"
 //	go build -tags pgx,awscaching ./programs/byhand
 //	byhand prod/app pgx "host=$host user=$username password=$password" "SELECT 1"
 package main

@@ -1,7 +1,9 @@
-// Command source is command open with secrets that come from the Secrets Manager Agent or from
-// files: it links no AWS SDK. Build tags choose the engine and the source. The source's
-// address is the agent's URL or the files' directory.
+// Command source is command open with secrets from the Secrets Manager Agent or from files. It
+// links no AWS SDK. Build tags choose the engine and the source. The address of the source is the
+// URL of the agent or the directory of the files.
 //
+//	go build -tags pgxv5,agent ./programs/source
+//	source http://localhost:2773 prod/app "SELECT 1"
 //	go build -tags pgxv5,agent ./programs/source
 //	source http://localhost:2773 prod/app "SELECT 1"
 package main

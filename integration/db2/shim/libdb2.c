@@ -1,7 +1,7 @@
-/* A stand-in for IBM's libdb2.so: it reads a connection string as IBM documents CLI's
-   (up to each ";", the first of equal keywords, no quoting), sends database, user and
-   password to HOSTNAME:PORT, each on a line, and fails as the answer says. Every
-   statement yields one row with 1. */
+/* A stand-in for IBM's libdb2.so. It reads a connection string as IBM documents it for
+   CLI: values end at a ";", the first of equal keywords counts, nothing is quoted. It
+   sends database, user and password to HOSTNAME:PORT, each on a line, and fails as the
+   answer says. Every statement returns one row with 1. */
 #include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
-/* What go_ibm_db includes of IBM's CLI, over unixODBC's headers: CLI is ODBC with
-   additions. The numbers of the additions make no difference here. */
-#define SQLColAttribute notCLIs /* whose last argument is a pointer of another type */
+/* The part of IBM's CLI that go_ibm_db includes, on top of unixODBC's headers: CLI is
+   ODBC with additions. The numbers of the additions make no difference here. */
+#define SQLColAttribute notCLIs /* its last argument is a pointer of another type */
 #include <sql.h>
 #include <sqlext.h>
 #include <sqlucode.h>

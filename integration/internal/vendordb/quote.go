@@ -12,8 +12,8 @@ func SQLServerName(name string) string { return "[" + strings.ReplaceAll(name, "
 // of a line, and both, would be left out by the server.
 func SQLServerString(s string) string { return "N'" + strings.ReplaceAll(s, "'", "''") + "'" }
 
-// OracleName returns a user's name as Oracle has it: in upper case, unless it is in
-// double quotes.
+// OracleName returns a user's name as Oracle stores it: in upper case, unless it is in double
+// quotes.
 func OracleName(user string) string {
 	if inner, ok := strings.CutPrefix(user, `"`); ok {
 		if inner, ok = strings.CutSuffix(inner, `"`); ok {

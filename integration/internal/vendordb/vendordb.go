@@ -1,6 +1,6 @@
-// Package vendordb connects to SQL Server and Oracle with the vendors' drivers, without
-// the library that is tested: for those who administer a server, rotate a password or
-// ask the server for its own opinion.
+// Package vendordb connects to SQL Server and Oracle with the vendors' drivers, without the library
+// under test. Tests use it to administer a server, to rotate a password, and to ask the server what
+// it saw.
 package vendordb
 
 import (
@@ -18,13 +18,13 @@ import (
 	"github.com/sijms/go-ora/v2/configurations"
 )
 
-// An Account is where to log in, and as whom.
+// An Account is an address, a user and a password.
 type Account struct {
 	Host           string
 	Port           int
 	Database       string // Oracle: the name of a service
 	User, Password string
-	TLS            *tls.Config // everything is encrypted, and verified as this says; nil: plaintext
+	TLS            *tls.Config // everything is encrypted, and verified by this configuration; nil: plaintext
 }
 
 // SQLServer returns a connector of go-mssqldb.
@@ -67,7 +67,7 @@ func Oracle(a Account) sqldriver.Connector {
 		if err != nil {
 			return nil, err
 		}
-		// It would end its session in the middle of its own queries.
+		// Otherwise go-ora would end its session in the middle of its own queries.
 		if err := conn.OpenWithContext(context.WithoutCancel(ctx)); err != nil {
 			return nil, err
 		}
@@ -75,8 +75,8 @@ func Oracle(a Account) sqldriver.Connector {
 	}}
 }
 
-// forServerName returns a configuration that verifies the ServerName itself, which go-ora
-// replaces with the host.
+// forServerName returns a configuration that verifies the ServerName itself, because go-ora
+// replaces the ServerName with the host.
 func forServerName(config *tls.Config) *tls.Config {
 	c := config.Clone()
 	if c.ServerName == "" || c.InsecureSkipVerify {
@@ -97,8 +97,9 @@ func (f dialFunc) DialContext(ctx context.Context, network, addr string) (net.Co
 	return f(ctx, network, addr)
 }
 
-// A connector has a driver connect. It closes what was dialled if the login fails, which
-// go-ora does not, or if the context ends, which neither driver heeds in all places.
+// A connector connects with a driver. It closes the dialed connection if the login fails, because
+// go-ora does not. It also closes it if the context ends, because neither driver obeys the context
+// everywhere.
 type connector struct {
 	driver sqldriver.Driver
 	open   func(ctx context.Context, dial dialFunc) (sqldriver.Conn, error)
@@ -106,13 +107,13 @@ type connector struct {
 
 func (c connector) Connect(ctx context.Context) (sqldriver.Conn, error) {
 	var mu sync.Mutex
-	var dialled []net.Conn
+	var dialed []net.Conn
 	ended := false
 	end := func() {
 		mu.Lock()
 		defer mu.Unlock()
 		ended = true
-		for _, c := range dialled {
+		for _, c := range dialed {
 			_ = c.Close()
 		}
 	}
@@ -124,7 +125,7 @@ func (c connector) Connect(ctx context.Context) (sqldriver.Conn, error) {
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		if dialled = append(dialled, raw); ended {
+		if dialed = append(dialed, raw); ended {
 			_ = raw.Close()
 		}
 		return raw, nil

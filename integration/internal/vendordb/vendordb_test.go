@@ -56,7 +56,7 @@ func ping(ctx context.Context, c sqldriver.Connector, query string) error {
 	return errors.Join(err, db.Close())
 }
 
-func TestConnect(t *testing.T) {
+func TestFailedLoginsLeaveNoConnectionOpen(t *testing.T) {
 	for name, s := range servers(t) {
 		t.Run(name, func(t *testing.T) {
 			if err := ping(t.Context(), s.connector(s.account), s.query); err != nil {
@@ -70,7 +70,7 @@ func TestConnect(t *testing.T) {
 			secure := s.account
 			secure.TLS = &tls.Config{ServerName: "127.0.0.1", MinVersion: tls.VersionTLS12}
 			if err := ping(t.Context(), s.connector(secure), s.query); err == nil {
-				t.Error("a server without TLS is taken")
+				t.Error("a server without TLS is accepted")
 			}
 			if n := s.open(); n != 0 {
 				t.Errorf("%d connections are open", n)
@@ -79,8 +79,8 @@ func TestConnect(t *testing.T) {
 	}
 }
 
-// A server that says nothing holds nobody longer than the context.
-func TestEndedContext(t *testing.T) {
+// A server that does not answer delays a caller at most until its context ends.
+func TestLoginEndsWithItsContext(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -32,7 +32,7 @@ func (d *dataSource) checkAuth(info *Info) (err error) {
 
 // What to check if the server rejects what a login was sent with.
 const (
-	checkPassword = "check that user and password in the secret are the database's"
+	checkPassword = "check that the user and the password in the secret match the database"
 	checkToken    = "check that the token of Options.Token is for this user, and not expired"
 	checkIAM      = "check that the database user may log in by IAM (PostgreSQL: GRANT rds_iam; MySQL and MariaDB: AWSAuthenticationPlugin), " +
 		"that the AWS credentials' policy allows rds-db:connect for that user, and that the host is the one that RDS gave the database"

@@ -173,7 +173,7 @@ func TestErrors(t *testing.T) {
 			`connect with secret "prod/app" (version v1): read tcp: unexpected EOF`},
 		{"rejected", func(b *bench, _ *string) { b.db.users["app"] = "other" }, []error{driver.ErrAuthFailed},
 			`connect with secret "prod/app": credentials rejected: db.example.com:3306 rejected AWSCURRENT version v1: vendor: access denied for user app (1045); ` +
-				`the secret has no other AWSCURRENT version; the secret has no AWSPENDING version; check that user and password in the secret are the database's (1 login in `},
+				`the secret has no other AWSCURRENT version; the secret has no AWSPENDING version; check that the user and the password in the secret match the database (1 login in `},
 		{"no connection and no error", func(b *bench, _ *string) { b.opts.Secrets = nil }, nil, "neither"},
 	} {
 		inBubble(t, test.name, func(t *testing.T) {

@@ -219,7 +219,7 @@ func (r *reader) recheck(ctx context.Context, used candidate, resolver *resolver
 func (r *reader) interrupted(stage string, err error) attempt {
 	a := attempt{text: "read " + stage, err: err}
 	if stage == r.stage {
-		a.text = "look for a newer version"
+		a.text = "refresh the secret"
 	}
 	secrets, openErr := r.secrets.open(context.Background())
 	s, ok := secrets.(failureTeller)

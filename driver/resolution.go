@@ -195,7 +195,7 @@ func (s *resolution) noteReading(stage string, c candidate, err error) error {
 	case errors.Is(err, secretcache.ErrNoVersion):
 		s.note(attempt{text: "the secret has no " + stage + " version"})
 	case err != nil && stage == s.resolver.reader.stage:
-		s.note(attempt{text: "look for a newer version", err: err})
+		s.note(attempt{text: "refresh the secret", err: err})
 	case err != nil:
 		a := attempt{text: stage + " could not be read", err: err, at: time.Now()}
 		s.note(a)

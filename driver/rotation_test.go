@@ -153,7 +153,7 @@ func TestStaleVersionServesWhileThePasswordWorks(t *testing.T) {
 			b.db.set("app", "pw2")
 			err := b.ping(t.Context())
 			isAuthFailed(t, err, "v1")
-			if !errors.Is(err, fault) || !strings.Contains(err.Error(), "look for a newer version") {
+			if !errors.Is(err, fault) || !strings.Contains(err.Error(), "refresh the secret") {
 				t.Errorf("error %v does not say that the refresh failed, and why", err)
 			}
 			b.wantFetches(t, "AWSPENDING", 0) // the source fails

@@ -124,7 +124,7 @@ func TestErrorTellsTheStory(t *testing.T) {
 			`the secret has no other AWSCURRENT version; ` +
 			`AWSPENDING version v2 has no value; ` +
 			`AWSPREVIOUS version v0: malformed secret: it is not a JSON object; ` +
-			`OTHER could not be read: not allowed; check that user and password in the secret are the database's (1 login in 3ms)`)
+			`OTHER could not be read: not allowed; check that the user and the password in the secret match the database (1 login in 3ms)`)
 		time.Sleep(200 * time.Millisecond)
 		err := b.ping(t.Context())
 		for _, want := range []string{

@@ -35,7 +35,7 @@ func TestATokenNeedsAUserAndAText(t *testing.T) {
 		want   string
 	}{
 		"no user": {`{"host":"db.example.com"}`, driver.Token{Password: driver.NewPassword("x")},
-			"neither the secret nor Options.Token says as whom to log in: give the secret a user, or set Token.User"},
+			"neither the secret nor Options.Token names a user: add a user to the secret, or set Token.User"},
 		"no token": {`{"host":"db.example.com","username":"app"}`, driver.Token{}, "Options.Token returned an empty token"},
 	} {
 		inBubble(t, name, func(t *testing.T) {

@@ -312,7 +312,7 @@ func setFallback(d *dataSource, v string) error {
 	}
 	for stage := range strings.SplitSeq(v, ",") {
 		if stage == "" || stage == "none" || slices.Contains(d.fallback, stage) {
-			return errors.New(`it is neither "none" nor a list of different version stages with commas between`)
+			return errors.New(`it is neither "none" nor a list of different version stages separated by commas`)
 		}
 		d.fallback = append(d.fallback, stage)
 	}

@@ -383,7 +383,7 @@ func TestATokenThatCannotBeReplaced(t *testing.T) {
 		m.revoke()
 		m.fails(func(context.Context, int) error { return errors.New("no AWS credentials found") })
 		err := b.ping(t.Context())
-		want := "get a token for db.example.com:3306: no AWS credentials found; the server rejected the one that was reused: vendor: access denied for user app (1045)"
+		want := "get a token for db.example.com:3306: no AWS credentials found; the server rejected the token that was reused: vendor: access denied for user app (1045)"
 		if err == nil || !strings.HasSuffix(err.Error(), want) || errors.Is(err, driver.ErrAuthFailed) {
 			t.Errorf("got %v, want …%s", err, want)
 		}

@@ -60,12 +60,12 @@
 //
 // # The secret
 //
-// The secret's value is a JSON object, as Amazon RDS and the console write it:
+// The secret's value is a JSON object, as the AWS console writes it for a database:
 //
 //	{"engine":"postgres","host":"db.example.com","port":5432,"dbname":"app","username":"app","password":"…"}
 //
-// username and password are required, and host too unless the data source name has it. port is a
-// number or a string. Without port or dbname the engine's default is used. If engine is there, it
+// username and password are required, and host too unless the data source name has it: secrets that
+// RDS or Redshift manages have no host. port is a number or a string. Without port or dbname the engine's default is used. If engine is there, it
 // must be for this kind of database. If ssl is true, TLS is required; it is verified only if the
 // parameters ask for that. Other keys are ignored.
 //

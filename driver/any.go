@@ -140,10 +140,10 @@ func (c *AnyConnector) parse() error {
 	if rest, ok := strings.CutPrefix(c.dsn, jdbcPrefix); ok {
 		scheme, _, ok := strings.Cut(rest, ":")
 		if !ok || !isKey(scheme) || scheme == "" {
-			return badDSN(fmt.Errorf("no database's name and colon follow %q", jdbcPrefix))
+			return badDSN(fmt.Errorf("a database's name and a colon must follow %q", jdbcPrefix))
 		}
 		if c.fixed = c.driver.find(func(e Info) bool { return slices.Contains(e.Schemes, scheme) }); c.fixed < 0 {
-			return badDSN(fmt.Errorf("what follows %q is none of %q", jdbcPrefix, c.driver.names(func(e Info) []string { return e.Schemes })))
+			return badDSN(fmt.Errorf("the word after %q is not one of %q", jdbcPrefix, c.driver.names(func(e Info) []string { return e.Schemes })))
 		}
 		return nil
 	}
@@ -158,7 +158,7 @@ func (c *AnyConnector) parse() error {
 		return nil
 	}
 	if c.fixed = c.driver.named(strings.ToLower(c.source.engine)); c.fixed < 0 {
-		return badDSN(mismatch(`parameter "engine" names none of %q`, c.driver.engineNames()))
+		return badDSN(mismatch(`parameter "engine" is not one of %q`, c.driver.engineNames()))
 	}
 	return nil
 }
@@ -228,9 +228,9 @@ func (c *AnyConnector) choose(ctx context.Context) (*Connector, error) {
 func (c *AnyConnector) called(name string) (*Connector, error) {
 	i := c.driver.named(name)
 	if i < 0 {
-		what := `key "engine" names none of`
+		what := `key "engine" is not one of`
 		if known := engineNamed(name); known != "" {
-			what = "the secret is for " + known + ", the driver for"
+			what = "the secret is for " + known + ", and the driver is for"
 		}
 		return nil, &Error{Op: "choose engine", SecretID: c.id, Kind: ErrEngineMismatch,
 			Err: fmt.Errorf(`%s %q; "engine" in the data source name takes precedence over the secret's`, what, c.driver.engineNames())}

@@ -179,7 +179,7 @@ func TestAnyConnectorRefusesADataSourceNameAtOnce(t *testing.T) {
 		kind error
 		text string
 	}{
-		{"app?engine=oracle", driver.ErrEngineMismatch, `none of ["mysql" "mariadb"]`},
+		{"app?engine=oracle", driver.ErrEngineMismatch, `is not one of ["mysql" "mariadb"]`},
 		{"app?engine=mysql&mariadbParam=1", driver.ErrBadDSN, `"mariadbParam" is unknown`},
 		{"app?port=CANARY", driver.ErrBadDSN, `"port"`},
 		{"app?engine=", driver.ErrBadDSN, `"engine" is empty`},
@@ -188,12 +188,12 @@ func TestAnyConnectorRefusesADataSourceNameAtOnce(t *testing.T) {
 		{"app?password=CANARY", driver.ErrBadDSN, `"password" is not allowed`},
 		{"mysql://app:CANARY@h/db", driver.ErrBadDSN, "a database's URL"},
 		{"app?region=us-west-2", driver.ErrBadDSN, "Options.Secrets"},
-		{"jdbc:mysql://h?user=app", driver.ErrBadDSN, "another driver's URL"},
+		{"jdbc:mysql://h?user=app", driver.ErrBadDSN, "a URL for another driver"},
 		{"jdbc-secretsmanager:mysql://h?user=", driver.ErrBadDSN, `"user"`},
-		{"jdbc-secretsmanager:CANARY", driver.ErrBadDSN, "no database's name and colon"},
-		{"jdbc-secretsmanager::CANARY", driver.ErrBadDSN, "no database's name and colon"},
-		{"jdbc-secretsmanager:CANARY !:x", driver.ErrBadDSN, "no database's name and colon"},
-		{"jdbc-secretsmanager:h2:CANARY", driver.ErrBadDSN, `none of ["mysql" "mariadb"]`},
+		{"jdbc-secretsmanager:CANARY", driver.ErrBadDSN, "a database's name and a colon must follow"},
+		{"jdbc-secretsmanager::CANARY", driver.ErrBadDSN, "a database's name and a colon must follow"},
+		{"jdbc-secretsmanager:CANARY !:x", driver.ErrBadDSN, "a database's name and a colon must follow"},
+		{"jdbc-secretsmanager:h2:CANARY", driver.ErrBadDSN, `is not one of ["mysql" "mariadb"]`},
 		{"jdbc-secretsmanager:mysql://h/db?password=CANARY", driver.ErrBadDSN, `"password"`},
 	} {
 		b, err := newAnyBench(t, c.dsn, withEngine("mysql", "pw1"), driver.Options{})
@@ -221,8 +221,8 @@ func TestAnyConnectorThatCannotChoose(t *testing.T) {
 		text       string
 	}{
 		{"", withEngine("mysql", "pw1"), driver.ErrBadDSN, "it is empty"},
-		{"app", withEngine("CANARY", "pw1"), driver.ErrEngineMismatch, `choose engine "app": wrong engine: key "engine" names none of ["mysql" "mariadb"]`},
-		{"app", withEngine("oracle-ee-CANARY", "pw1"), driver.ErrEngineMismatch, `the secret is for oracle, the driver for ["mysql" "mariadb"]`},
+		{"app", withEngine("CANARY", "pw1"), driver.ErrEngineMismatch, `choose engine "app": wrong engine: key "engine" is not one of ["mysql" "mariadb"]`},
+		{"app", withEngine("oracle-ee-CANARY", "pw1"), driver.ErrEngineMismatch, `the secret is for oracle, and the driver is for ["mysql" "mariadb"]`},
 		{"app?mariadbParam=1", withEngine("mysql", "pw1"), driver.ErrBadDSN, `"mariadbParam" is unknown`},
 		{"app", `{"host":"h","username":"u","password":"CANARY"}`, driver.ErrMalformedSecret, `read secret "app" (version v1): malformed secret: key "engine" is missing`},
 		{"app", `{"engine":null,"password":"CANARY"}`, driver.ErrMalformedSecret, `key "engine" is missing`},

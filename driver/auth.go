@@ -22,7 +22,7 @@ func (d *dataSource) checkAuth(info *Info) (err error) {
 	case d.auth == "":
 		return nil
 	case info.IAM == nil:
-		return fmt.Errorf(`parameter "auth": the driver for %s has no logins by IAM tokens, which are for PostgreSQL, MySQL and MariaDB on Amazon RDS; Options.Token brings tokens of another kind`, info.Name)
+		return fmt.Errorf(`parameter "auth": the driver for %s cannot log in with IAM tokens, which exist for PostgreSQL, MySQL and MariaDB on Amazon RDS; for other tokens set Options.Token`, info.Name)
 	}
 	if d.params, err = info.IAM(d.params); err != nil {
 		return fmt.Errorf(`parameter "auth": %w`, err)
@@ -54,7 +54,7 @@ func newTokens(d *dataSource, o *Options) (*tokens, error) {
 		return nil, nil
 	case d.auth == "":
 	case o.Token != nil:
-		return nil, badDSN(errors.New(`parameter "auth": Options.Token makes the tokens; leave one of the two out`))
+		return nil, badDSN(errors.New(`parameter "auth": Options.Token is set too; use only one of the two`))
 	case o.IAMToken == nil:
 		return nil, &Error{Op: "make connector", SecretID: d.secretID, Err: errors.New("auth=iam needs Options.IAMToken; use the package engines/<db>, which sets it")}
 	default:

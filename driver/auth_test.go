@@ -107,9 +107,9 @@ func TestAuthIsIAMOrNothing(t *testing.T) {
 		"iam":              {"prod/app?auth=iam", driver.Options{IAMToken: token}, params, nil, ""},
 		"JDBC":             {"jdbc-secretsmanager:mysql://h/db?user=prod/app&auth=iam", driver.Options{IAMToken: token}, params, nil, ""},
 		"another value":    {"prod/app?auth=kerberos", driver.Options{IAMToken: token}, params, driver.ErrBadDSN, `parameter "auth": it has to be "iam"; leave it out to log in with the secret's password`},
-		"engine without":   {"prod/app?auth=iam", driver.Options{IAMToken: token}, nil, driver.ErrBadDSN, `parameter "auth": the driver for mysql has no logins by IAM tokens`},
+		"engine without":   {"prod/app?auth=iam", driver.Options{IAMToken: token}, nil, driver.ErrBadDSN, `parameter "auth": the driver for mysql cannot log in with IAM tokens`},
 		"no TLS":           {"prod/app?auth=iam&tls=false", driver.Options{IAMToken: token}, params, driver.ErrBadDSN, `parameter "auth": iam needs TLS`},
-		"with a token":     {"prod/app?auth=iam", driver.Options{IAMToken: token, Token: token}, params, driver.ErrBadDSN, `parameter "auth": Options.Token makes the tokens; leave one of the two out`},
+		"with a token":     {"prod/app?auth=iam", driver.Options{IAMToken: token, Token: token}, params, driver.ErrBadDSN, `parameter "auth": Options.Token is set too; use only one of the two`},
 		"nothing to sign":  {"prod/app?auth=iam", driver.Options{}, params, nil, "auth=iam needs Options.IAMToken; use the package engines/<db>, which sets it"},
 		"a spelling of it": {"prod/app?Auth=iam", driver.Options{IAMToken: token}, params, driver.ErrBadDSN, `did you mean "auth"?`},
 	} {

@@ -88,9 +88,9 @@ func (j *secretJSON) target(s *secretcache.Secret, d *dataSource, info *Info, to
 func otherEngine(engine string, info *Info) error {
 	names := engineNamed(engine)
 	if names == "" { // the value may be anything, and is not quoted
-		return mismatch(`key "engine" names no database that the driver for %s knows; "engine=%s" in the data source name takes precedence over it`, info.Name, info.Name)
+		return mismatch(`key "engine" is not a name that the driver for %s knows; "engine=%s" in the data source name takes precedence over it`, info.Name, info.Name)
 	}
-	return mismatch(`the secret is for %s, the driver for %s: open it by "secretsmanager-%s", or with "engine=%s" in the data source name if key "engine" is wrong`,
+	return mismatch(`the secret is for %s, and the driver is for %s: use the driver "secretsmanager-%s", or give "engine=%s" in the data source name if key "engine" is wrong`,
 		names, info.Name, names, info.Name)
 }
 
@@ -130,7 +130,7 @@ func decodeSecret(s *secretcache.Secret) *secretJSON {
 	j := &secretJSON{}
 	switch {
 	case bytes.HasPrefix(value, []byte("\ufeff")):
-		j.fail("it begins with a byte order mark; store it without")
+		j.fail("it begins with a byte order mark; store it without one")
 	case !utf8.Valid(value):
 		// The decoder would replace what is invalid, also in the password.
 		j.fail("it is not text in UTF-8")
@@ -176,7 +176,7 @@ func (j *secretJSON) find(key, param string, names ...string) {
 		}
 	}
 	if nested != "" {
-		j.fail("key %q is missing, and is there in a nested object: only keys of the outermost object are read", key)
+		j.fail("key %q is missing; there is one in a nested object, but only keys of the outermost object are read", key)
 	}
 }
 
@@ -188,7 +188,7 @@ func (j *secretJSON) ssl(info *Info) bool {
 		return false
 	}
 	if info.TurnsTLSOff == nil {
-		j.fail(`key "ssl" asks for TLS, and the engine %s does not know how to make sure of it; remove the key, and ask for TLS by the engine's own parameters`, info.Name)
+		j.fail(`key "ssl" asks for TLS, but the engine %s cannot guarantee it; remove the key, and ask for TLS with the engine's own parameters`, info.Name)
 	}
 	return true
 }
@@ -293,7 +293,7 @@ func (j *secretJSON) database(key string, info *Info) string {
 		return ""
 	}
 	if v = cmp.Or(v, info.Database); v == "" && info.DatabaseRequired {
-		j.fail(`key %q is missing; give it, or "dbname" in the data source name`, key)
+		j.fail(`key %q is missing: add it, or give "dbname" in the data source name`, key)
 	}
 	return v
 }

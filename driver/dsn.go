@@ -120,7 +120,7 @@ func mismatch(format string, args ...any) error {
 
 func (d *dataSource) parseBare(dsn string) error {
 	if lower := strings.ToLower(dsn); strings.HasPrefix(lower, "jdbc:") || strings.HasPrefix(lower, jdbcPrefix) {
-		return errors.New(`it is another driver's URL; one for a secret begins with "jdbc-secretsmanager:"`)
+		return errors.New(`it is a URL for another driver; a URL for a secret begins with "jdbc-secretsmanager:"`)
 	}
 	id, query, hasQuery := strings.Cut(dsn, "?")
 	if err := secretid.Check(id); err != nil {
@@ -153,7 +153,7 @@ func parsePair(pair string) (key, value string, err error) {
 		return "", "", errors.New(`a parameter is not of the form key=value; write "%26" for "&" in a value`)
 	}
 	if i := notInKey(key); i >= 0 {
-		return "", "", fmt.Errorf("a parameter's name has %s in it, which none has", secretid.Char(key[i:]))
+		return "", "", fmt.Errorf("a parameter's name contains %s, which is not allowed", secretid.Char(key[i:]))
 	}
 	if len(key) > maxKey {
 		return "", "", fmt.Errorf("a parameter's name is longer than %d characters", maxKey)
@@ -197,7 +197,7 @@ func (d *dataSource) parseJDBC(engine Engine, info *Info, rest string) error {
 	case err != nil:
 		return err
 	case u.SecretID == "":
-		return errors.New(`the URL has no "user"; it is the id of the secret`)
+		return errors.New(`the URL has no "user", which is the id of the secret`)
 	}
 	if err := secretid.Check(u.SecretID); err != nil {
 		return err
@@ -205,7 +205,7 @@ func (d *dataSource) parseJDBC(engine Engine, info *Info, rest string) error {
 	d.secretID = u.SecretID
 	for _, key := range slices.Sorted(maps.Keys(u.Params)) {
 		if slices.Contains([]string{"host", "port", "dbname", "engine"}, key) {
-			return fmt.Errorf("parameter %q is not for a JDBC URL, which has a place for it", key)
+			return fmt.Errorf("parameter %q is not allowed in a JDBC URL: give the value in its own place in the URL", key)
 		}
 		if err := d.set(key, u.Params[key]); err != nil {
 			return err
@@ -225,9 +225,9 @@ func checkScheme(info *Info, rest string) error {
 	case ok && slices.Contains(info.Schemes, scheme):
 		return nil
 	case ok && slices.Contains(jdbcSchemes, scheme):
-		return mismatch("the URL is for %s, the driver for %s", scheme, info.Name)
+		return mismatch("the URL is for %s, and the driver is for %s", scheme, info.Name)
 	}
-	return fmt.Errorf("what follows %q is none of %q", jdbcPrefix, info.Schemes)
+	return fmt.Errorf("the word after %q is not one of %q", jdbcPrefix, info.Schemes)
 }
 
 // set takes one parameter. Only the engine's have values that may be empty.
@@ -251,10 +251,10 @@ func (d *dataSource) set(key, value string) error {
 		}
 	}
 	if isPools(key) {
-		return fmt.Errorf("parameter %q is a pool's: set it on sql.DB, for example with SetMaxOpenConns or SetConnMaxLifetime; NewPool of package postgres or redshift takes pgxpool's", key)
+		return fmt.Errorf("parameter %q is for a connection pool: set it on sql.DB, for example with SetMaxOpenConns or SetConnMaxLifetime; NewPool of package postgres or redshift takes the parameters of pgxpool", key)
 	}
 	if jdbcurl.OverridesSecret(key) {
-		return fmt.Errorf(`parameter %q is not allowed: the secret says where to connect and as whom; %s`, key, instead(key))
+		return fmt.Errorf(`parameter %q is not allowed: server, database and user come from the secret; %s`, key, instead(key))
 	}
 	if d.params == nil {
 		d.params = map[string]string{}
@@ -322,7 +322,7 @@ func setFallback(d *dataSource, v string) error {
 func setRotationWindow(d *dataSource, v string) error {
 	w, err := time.ParseDuration(v)
 	if err != nil || w < 0 {
-		return errors.New(`it is not a duration as "30s" or "2m" is`)
+		return errors.New(`it is not a duration, such as "30s" or "2m"`)
 	}
 	d.rotationWindow = w
 	return nil

@@ -237,7 +237,7 @@ var badDSNs = []struct {
 	{"second region with a typing error", "s?region=us-east-1,us-wst-2&endpoint=http://127.0.0.1:1", driver.ErrBadDSN, []string{`did you mean "us-west-2"?`}},
 	{"region of an ARN with a typing error", "arn:aws:secretsmanager:uswest-2:123456789012:secret:canary-a1b2c3", driver.ErrBadDSN, []string{`did you mean "us-west-2"?`}},
 	{"ARN as ECS has it", "arn:aws:secretsmanager:us-west-2:123456789012:secret:canary-a1b2c3:password::", driver.ErrBadDSN, []string{"cut off"}},
-	{"host with an instance", `s?host=canary\SQL1`, driver.ErrBadDSN, []string{`"host"`, "instance", "the driver for mysql knows none"}},
+	{"host with an instance", `s?host=canary\SQL1`, driver.ErrBadDSN, []string{`"host"`, "instance", "the driver for mysql has no instances"}},
 	{"host with an instance that is none", `s?host=h\can%20ary`, driver.ErrBadDSN, []string{`"host"`, "instance"}},
 	{"socket", "s?host=/canary/mysqld.sock", driver.ErrBadDSN, []string{`"host"`, "Unix socket", "the driver for mysql connects by TCP only"}},
 	{"socket with a comma", "s?host=/canary,/canary", driver.ErrBadDSN, []string{`"host"`, "Unix socket"}},

@@ -136,7 +136,7 @@ func (g *gate) enter(ctx context.Context, k loginKey, p permission) (t ticket, o
 			g.letIn(e)
 		}
 		if ended != nil {
-			err = fmt.Errorf("wait to log in behind %d logins with the same version: %w", ahead, ended)
+			err = fmt.Errorf("wait for %d other logins with the same version: %w", ahead, ended)
 		}
 		return ticket{}, false, err
 	}

@@ -20,7 +20,7 @@ func parseHost(s string) (string, error) {
 	case jdbcurl.Instance:
 		name, instance := jdbcurl.CutInstance(s)
 		if !jdbcurl.IsInstance(instance) {
-			return "", errors.New(`the name of the instance behind the "\" is not valid`)
+			return "", errors.New(`the name of the instance after the "\" is not valid`)
 		}
 		name, err := parseName(name)
 		return name + `\` + instance, err
@@ -38,7 +38,7 @@ func parseHost(s string) (string, error) {
 // "host,1433".
 var commaPort = regexp.MustCompile(`, *[0-9]+ *(,|$)`)
 
-var errPortInHost = errors.New(`it is neither a host name nor an IP address; give the port by "port"`)
+var errPortInHost = errors.New(`it is neither a host name nor an IP address; give the port with "port"`)
 
 // parseName returns a host name, or an IP address without brackets.
 func parseName(s string) (string, error) {
@@ -62,11 +62,11 @@ func parseName(s string) (string, error) {
 func (i *Info) takesHost(host string) error {
 	switch form := jdbcurl.FormOf(host); {
 	case form == jdbcurl.Socket && !i.HostSocket:
-		return fmt.Errorf("it is the path of a Unix socket, and the driver for %s connects by TCP only: give the name or the IP address of a host", i.Name)
+		return fmt.Errorf("it is the path of a Unix socket, but the driver for %s connects by TCP only: give the name or the IP address of a host", i.Name)
 	case form == jdbcurl.Instance && !i.HostInstance:
-		return fmt.Errorf(`it has the name of an instance behind a "\", and the driver for %s knows none: give the host alone`, i.Name)
+		return fmt.Errorf(`it has the name of an instance after a "\", but the driver for %s has no instances: give the host only`, i.Name)
 	case form == jdbcurl.List && !i.HostList:
-		return fmt.Errorf("it is a list of hosts, and the driver for %s takes one here: give one, or a JDBC URL if the database's may have several", i.Name)
+		return fmt.Errorf("it is a list of hosts, but the driver for %s takes only one host here: give one host, or a JDBC URL if this kind of URL can have several", i.Name)
 	}
 	return nil
 }

@@ -353,7 +353,7 @@ func TestWaitingToLogInIsNamed(t *testing.T) {
 		defer cancel()
 		named := 0
 		for _, err := range b.together(ctx, 5) {
-			if strings.Contains(err.Error(), "wait to log in behind 3 logins with the same version: context deadline exceeded") {
+			if strings.Contains(err.Error(), "wait for 3 other logins with the same version: context deadline exceeded") {
 				named++
 			}
 		}

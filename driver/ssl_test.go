@@ -88,7 +88,7 @@ func TestKeysByAnotherName(t *testing.T) {
 		{"", `{"host":"h","username":"u","password":"p","dbName":"d"}`, `"dbnameKey=dbName"`},
 		{"", `{"host":"h","username":"u","password":"p","db":"d"}`, `"dbnameKey=db"`},
 		{"", `{"host":"h","username":"u","password":"p","PORT":1}`, `"portKey=PORT"`},
-		{"", `{"config":{"host":"h"},"username":"u","password":"p"}`, `key "host" is missing, and is there in a nested object`},
+		{"", `{"config":{"host":"h"},"username":"u","password":"p"}`, `key "host" is missing; there is one in a nested object`},
 		{"?dbnameKey=name", `{"host":"h","username":"u","password":"p","dbname":"d"}`, `key "name" is missing, and "dbname" is there`},
 		// What takes precedence, or is there, needs no other name.
 		{"?dbname=d", `{"host":"h","username":"u","password":"p","database":"x"}`, ""},
@@ -117,10 +117,10 @@ func TestKeysByAnotherName(t *testing.T) {
 
 func TestASecretOfAnotherEngineNamesTheDriverForIt(t *testing.T) {
 	for engine, want := range map[string]string{
-		"postgres":                `the secret is for postgres, the driver for mysql: open it by "secretsmanager-postgres"`,
+		"postgres":                `the secret is for postgres, and the driver is for mysql: use the driver "secretsmanager-postgres"`,
 		"Custom-SQLServer-CANARY": `"secretsmanager-sqlserver"`,
 		"oracle-ee":               `"secretsmanager-oracle"`,
-		"CANARY":                  `key "engine" names no database that the driver for mysql knows`,
+		"CANARY":                  `key "engine" is not a name that the driver for mysql knows`,
 	} {
 		b := newBench(t, func(b *bench, _ *string) {
 			b.store = newStore(`{"engine":"` + engine + `","host":"h","username":"u","password":"p"}`)

@@ -236,7 +236,7 @@ func sensitive(lower string) string {
 // checkOpen checks a name that the server is to judge.
 func (v *Vocabulary) checkOpen(name, lower string) error {
 	if jdbcurl.OverridesSecret(name) || slices.Contains([]string{"host", "port", "dbname"}, lower) {
-		return fmt.Errorf("parameter %q is not allowed: the secret says where to connect and as whom", name)
+		return fmt.Errorf("parameter %q is not allowed: server, database and user come from the secret", name)
 	}
 	if listed(lower, v.Server.Harmless) || slices.Contains(v.targets(), lower) {
 		return nil

@@ -16,7 +16,7 @@ func setAuth(d *dataSource, v string) error {
 	return nil
 }
 
-// checkAuth gives the engine's parameters what tokens need.
+// checkAuth changes the engine's parameters for logins with tokens of AWS IAM.
 func (d *dataSource) checkAuth(info *Info) (err error) {
 	switch {
 	case d.auth == "":
@@ -30,7 +30,8 @@ func (d *dataSource) checkAuth(info *Info) (err error) {
 	return nil
 }
 
-// What to check if the server rejects what a login was sent with.
+// What the user should check after a rejection: of a password, of a token of Options.Token, of a token
+// of AWS IAM.
 const (
 	checkPassword = "check that the user and the password in the secret match the database"
 	checkToken    = "check that the token of Options.Token is for this user, and not expired"
@@ -38,7 +39,7 @@ const (
 		"that the AWS credentials' policy allows rds-db:connect for that user, and that the host is the one that RDS gave the database"
 )
 
-// toCheck returns what to check after a rejection, also without tokens.
+// toCheck returns what the user should check after a rejection. s is nil without tokens.
 func (s *tokens) toCheck() string {
 	if s == nil {
 		return checkPassword
@@ -46,7 +47,7 @@ func (s *tokens) toCheck() string {
 	return s.remedy
 }
 
-// newTokens returns what makes tokens in place of the secret's password, or nil if nothing does.
+// newTokens returns the tokens of a connector, or nil if it logs in with the secret's password.
 func newTokens(d *dataSource, o *Options) (*tokens, error) {
 	s := &tokens{make: o.Token, name: "Options.Token", remedy: checkToken, timeout: o.ConnectTimeout, kept: map[tokenKey]*tokenSlot{}}
 	switch {

@@ -11,8 +11,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/jdbcurl"
 )
 
-// parseHost returns the host of a secret or a data source name as an engine gets it, in any
-// form. takesHost says whether the engine takes that one.
+// parseHost parses the host of a secret or a data source name, in any form. takesHost tells whether
+// the engine supports that form.
 func parseHost(s string) (string, error) {
 	switch jdbcurl.FormOf(s) {
 	case jdbcurl.Socket:
@@ -34,8 +34,8 @@ func parseHost(s string) (string, error) {
 	return parseName(s)
 }
 
-// commaPort matches a list with a number in it, such as a port as SQL Server's tools write it:
-// "host,1433".
+// commaPort matches a list that contains a number, such as "host,1433": SQL Server's tools write the
+// port like this.
 var commaPort = regexp.MustCompile(`, *[0-9]+ *(,|$)`)
 
 var errPortInHost = errors.New(`it is neither a host name nor an IP address; give the port with "port"`)
@@ -58,7 +58,7 @@ func parseName(s string) (string, error) {
 	return "", errors.New("it is neither a host name nor an IP address")
 }
 
-// takesHost returns an error if the engine does not take a host of that form.
+// takesHost returns an error if the engine does not support the form of the host.
 func (i *Info) takesHost(host string) error {
 	switch form := jdbcurl.FormOf(host); {
 	case form == jdbcurl.Socket && !i.HostSocket:
@@ -71,8 +71,8 @@ func (i *Info) takesHost(host string) error {
 	return nil
 }
 
-// checkHost checks the host of a data source name that is no URL: a URL's has the forms that
-// Engine.ParseURL takes.
+// checkHost checks the host of a data source name that is not a URL. Engine.ParseURL checks the host
+// of a URL.
 func (d *dataSource) checkHost(info *Info) error {
 	if err := info.takesHost(d.host); err != nil {
 		return fmt.Errorf(`parameter "host": %w`, err)
@@ -80,8 +80,8 @@ func (d *dataSource) checkHost(info *Info) error {
 	return nil
 }
 
-// address is what the gate and people call a place: "host:port". A list, a socket and an
-// instance are called as they are.
+// address returns the name of a place for the gate and for people: "host:port". For a list, a socket
+// or an instance it is the host as it was given.
 func (p place) address() string {
 	if jdbcurl.FormOf(p.host) != jdbcurl.Name {
 		return p.host

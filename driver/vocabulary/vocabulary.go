@@ -23,8 +23,8 @@ import (
 )
 
 // A Vocabulary describes the parameters and properties that an engine supports. Several goroutines use
-// it at once, so it must not change. In all its tables, a key that ends in "*" stands for all names
-// with that beginning; the longest key counts.
+// it at once, so it must not change. In Refused, Properties, Absent and Settings.Harmless, a name that
+// ends in "*" stands for all names with that beginning; the longest one counts.
 type Vocabulary struct {
 	// Vendor is the name of the vendor's driver, for error texts: "pgx".
 	Vendor string

@@ -173,7 +173,7 @@ func (b *anyBench) loggedIn() (names []string) {
 
 // What a data source name says about the engine is checked when it is opened, and the
 // errors do not quote it.
-func TestAnyConnectorRefusesADataSourceNameAtOnce(t *testing.T) {
+func TestAnyConnectorChecksTheDataSourceNameAtOnce(t *testing.T) {
 	for _, c := range []struct {
 		dsn  string
 		kind error

@@ -334,7 +334,7 @@ func TestTraceAndLog(t *testing.T) {
 
 // When LoginDone is called the guard knows the outcome: who connects from
 // within, or after it, sends no login with a version that was rejected.
-func TestGuardKnowsBeforeLoginDone(t *testing.T) {
+func TestVerdictIsKnownBeforeLoginDone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var inner error
 		var b *bench
@@ -353,7 +353,7 @@ func TestGuardKnowsBeforeLoginDone(t *testing.T) {
 }
 
 // One connect follows a secret that changes while it is being tried, but not forever.
-func TestSecretChangesUnderAConnect(t *testing.T) {
+func TestSecretChangesDuringAConnectCall(t *testing.T) {
 	for _, test := range []struct {
 		changes int
 		want    bool
@@ -456,7 +456,7 @@ func rot(r rune) rune {
 
 // A tracing span that ConnectStart begins is the parent of what the call does, also of the
 // refresh, which another goroutine does, and of the cache's fetch.
-func TestConnectStartsContextIsEverybodys(t *testing.T) {
+func TestContextOfConnectStartReachesAllFuncs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		type key struct{}
 		var events []string
@@ -493,7 +493,7 @@ func TestConnectStartsContextIsEverybodys(t *testing.T) {
 }
 
 // A ConnectStart without a context of its own leaves the call's.
-func TestConnectStartMayReturnNothing(t *testing.T) {
+func TestConnectStartMayReturnNil(t *testing.T) {
 	b := newBench(t, func(b *bench, _ *string) {
 		b.opts.Trace = &driver.Trace{ConnectStart: func(context.Context, driver.ConnectInfo) context.Context { return nil }}
 	})

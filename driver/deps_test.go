@@ -46,7 +46,7 @@ func TestDependencies(t *testing.T) {
 
 // The AWS SDK is imported by the source that calls it, by the server for its tests,
 // and where the API of AWS's caching client has the SDK's types in it.
-func TestWhoImportsTheSDK(t *testing.T) {
+func TestOnlyTheseDirectoriesImportTheSDK(t *testing.T) {
 	out := run(t, "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "./...")
 	var got []string
 	for line := range strings.Lines(out) {

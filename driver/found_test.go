@@ -11,7 +11,7 @@ import (
 
 // Connects that wait until a look is due go on when another has found a version
 // that works.
-func TestNobodyWaitsForALookWhoCanLogIn(t *testing.T) {
+func TestCallsThatCanLogInDoNotWaitForARefresh(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
 		b.mustPing(t)
@@ -31,7 +31,7 @@ func TestNobodyWaitsForALookWhoCanLogIn(t *testing.T) {
 
 // So does one that has read a version of before the last rotation: the preferred
 // version is another one's, and still the one that works.
-func TestNobodyWaitsForALookWhoHasReadAnOlderVersion(t *testing.T) {
+func TestCallsWithAnOlderVersionDoNotWaitForARefresh(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
 		b.mustPing(t)

@@ -32,7 +32,7 @@ func TestFirstLoginOfAVersionIsAlone(t *testing.T) {
 	})
 }
 
-func TestHungLeader(t *testing.T) {
+func TestFirstLoginHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
 		b.db.setFault(hang)
@@ -60,7 +60,7 @@ func TestHungLeader(t *testing.T) {
 	})
 }
 
-func TestCancelledLeaderHandsOver(t *testing.T) {
+func TestFirstLoginIsCancelled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, func(b *bench, _ *string) {
 			b.db.latency = func(n int) time.Duration {
@@ -107,7 +107,7 @@ func (c lateContext) Deadline() (time.Time, bool) { return c.deadline, true }
 
 // A dialer that gives up at the deadline of the caller, a moment before the context
 // does, is no network failure: the others still wait for one login's outcome.
-func TestLeaderAtItsDeadlineHandsOver(t *testing.T) {
+func TestFirstLoginReachesItsDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, wrongPassword, withLatency(20*time.Millisecond))
 		timeout := &net.OpError{Op: "dial", Net: "tcp", Err: os.ErrDeadlineExceeded}
@@ -128,7 +128,7 @@ func TestLeaderAtItsDeadlineHandsOver(t *testing.T) {
 	})
 }
 
-func TestLeaderWithNetworkFailureReleasesOthers(t *testing.T) {
+func TestNetworkFailureOfTheFirstLoginReleasesOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		broken := errors.New("connection reset")
 		b := newBench(t, withLatency(10*time.Millisecond))
@@ -260,7 +260,7 @@ func TestBurstOfRejectionsPausesForASecond(t *testing.T) {
 	})
 }
 
-func TestProbeSchedule(t *testing.T) {
+func TestRetrySchedule(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, wrongPassword)
 		start := time.Now()
@@ -298,7 +298,7 @@ func TestProbeSchedule(t *testing.T) {
 	})
 }
 
-func TestOneProbeAtATime(t *testing.T) {
+func TestOneRetryAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, wrongPassword)
 		isAuthFailed(t, b.ping(t.Context()), "v1")
@@ -312,7 +312,7 @@ func TestOneProbeAtATime(t *testing.T) {
 
 // The outcome of a login that was sent before the rejection was received comes
 // late: neither may it clear what is known since, nor undo what a probe found.
-func TestStragglers(t *testing.T) {
+func TestLateOutcomesAreIgnored(t *testing.T) {
 	setup := func(t *testing.T, late, probe bool) *bench {
 		b := newBench(t, withDSN("prod/app?fallback=none"))
 		b.mustPing(t)
@@ -379,7 +379,7 @@ func TestReaderAndWriterDoNotBlockEachOther(t *testing.T) {
 }
 
 // A source without version ids moves the secret to another host.
-func TestGuardTellsAddressesApart(t *testing.T) {
+func TestEachAddressHasItsOwnVerdict(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		host := "one"
 		b := newBench(t, func(b *bench, _ *string) {
@@ -394,7 +394,7 @@ func TestGuardTellsAddressesApart(t *testing.T) {
 	})
 }
 
-func TestManyVersionsAreNotRemembered(t *testing.T) {
+func TestGateForgetsOldVerdicts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
 		for i := range 200 {
@@ -409,7 +409,7 @@ func TestManyVersionsAreNotRemembered(t *testing.T) {
 
 // A version that the stage names again begins anew: it may have been changed since
 // it was accepted, and a burst would lock the account.
-func TestRollBackBeginsWithOneLogin(t *testing.T) {
+func TestRollbackBeginsWithOneLogin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, withDSN("prod/app?fallback=none"), withTTL(-1), withLatency(10*time.Millisecond))
 		b.mustPing(t)
@@ -424,7 +424,7 @@ func TestRollBackBeginsWithOneLogin(t *testing.T) {
 }
 
 // Before a rejected version is sent once more there is a look for a newer one.
-func TestLookBeforeAProbe(t *testing.T) {
+func TestRefreshComesBeforeARetry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
 		b.db.set("app", "pw2")
@@ -465,7 +465,7 @@ func TestWithdrawnFallbackVersionStaysRejected(t *testing.T) {
 
 // Clearing a record while a probe is under way must leave room for one probe,
 // not for two, and not block until the old one ends.
-func TestRollBackWhileAProbeHangs(t *testing.T) {
+func TestNewVersionWhileARetryHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, wrongPassword, withDSN("prod/app?fallback=none"), withTTL(-1), func(b *bench, _ *string) { b.opts.ConnectTimeout = -1 })
 		isAuthFailed(t, b.ping(t.Context()), "v1")
@@ -493,7 +493,7 @@ func TestRollBackWhileAProbeHangs(t *testing.T) {
 
 // What was read before the stage changed is read again: taking it for news would
 // clear the record of a version that the server has just rejected.
-func TestReadThatTheStageOvertakes(t *testing.T) {
+func TestStageMovesDuringAReading(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var b *bench
 		b = newBench(t, func(n *bench, dsn *string) {

@@ -57,8 +57,8 @@ func TestHostForms(t *testing.T) {
 	}
 }
 
-// TestErrorsCallAHostAsItIs: errors and traces have no port that the login did not go to.
-func TestErrorsCallAHostAsItIs(t *testing.T) {
+// TestErrorsShowAHostAsItWasGiven: errors and traces have no port that the login did not go to.
+func TestErrorsShowAHostAsItWasGiven(t *testing.T) {
 	for host, want := range map[string]string{
 		"h": "h:3306", "::1": "[::1]:3306", "h1,h2:5433": "h1,h2:5433", "/run/mysqld.sock": "/run/mysqld.sock", `h\INST`: `h\INST`,
 	} {

@@ -131,7 +131,7 @@ func TestConnectorsOfOtherCredentialsShareNothing(t *testing.T) {
 
 // A server that requires TLS of a user rejects a login without TLS as it rejects a wrong password.
 // That says nothing about connectors with TLS.
-func TestConnectorWithoutTLSHoldsNoOtherBack(t *testing.T) {
+func TestRejectionWithoutTLSHoldsNoOtherConnectorBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
 		b.mustPing(t)
@@ -150,7 +150,7 @@ func TestConnectorWithoutTLSHoldsNoOtherBack(t *testing.T) {
 }
 
 // Instances of one host are different servers, also if a parameter names them.
-func TestAnotherInstanceHoldsNoOtherBack(t *testing.T) {
+func TestRejectionByOneInstanceHoldsNoOtherBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		instance := func(params map[string]string) string { return params["instance"] }
 		address := ""
@@ -343,7 +343,7 @@ func TestMaxLoginsIsANumber(t *testing.T) {
 }
 
 // A call that waits for its turn and gives up says what it waited for.
-func TestWaitingToLogInIsNamed(t *testing.T) {
+func TestErrorSaysThatACallWaitedToLogIn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
 		b.mustPing(t)

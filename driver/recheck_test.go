@@ -102,7 +102,7 @@ func TestNameServerThatFailsIsAnOutage(t *testing.T) {
 
 // Unless the secret has changed, nothing is tried again, and nobody looks for five
 // minutes.
-func TestUnchangedSecretIsLookedAtSeldom(t *testing.T) {
+func TestUnchangedSecretIsReadAgainSeldom(t *testing.T) {
 	for _, err := range []error{errNoHost, errNoDatabase, errRefusedConn, &vendorError{codeLocked, "locked"}} {
 		inBubble(t, err.Error(), func(t *testing.T) {
 			b := newBench(t, withTTL(24*time.Hour))
@@ -218,7 +218,7 @@ func TestSecretOfADatabaseThatDoesNotAnswer(t *testing.T) {
 	})
 }
 
-func TestLookAtAChangedSecretFails(t *testing.T) {
+func TestReadingTheSecretAgainFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var traced atomic.Int32
 		b := newBench(t, withRefreshDone(func(i driver.RefreshInfo) {
@@ -272,7 +272,7 @@ func TestFailedRechecksAreReportedOnceAMinute(t *testing.T) {
 }
 
 // Connectors that share a cache share the look.
-func TestReaderAndWriterLookOnce(t *testing.T) {
+func TestReaderAndWriterReadTheSecretAgainOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
 		other := must(driver.NewConnector(b.engine, "prod/app?hostKey=host", &b.opts))

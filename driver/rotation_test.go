@@ -127,7 +127,7 @@ func TestPendingThatIsCurrentIsNotTriedTwice(t *testing.T) {
 	})
 }
 
-func TestRollBackIsFollowedAtOnce(t *testing.T) {
+func TestRollbackIsFollowedAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
 		b.mustPing(t)

@@ -13,7 +13,7 @@ import (
 // Schedules that TestModel has found, each made deterministic.
 
 // A rejected version that the server accepts again is good for all who are under way.
-func TestAcceptedAgainServesThoseUnderWay(t *testing.T) {
+func TestVersionAcceptedAgainServesWaitingCalls(t *testing.T) {
 	for _, test := range []struct {
 		name  string
 		after time.Duration // the begin of the connect after the probe's
@@ -45,7 +45,7 @@ func TestAcceptedAgainServesThoseUnderWay(t *testing.T) {
 
 // A version that a fetch confirms in the middle of a rotation is older than the one
 // that is pending.
-func TestConfirmedVersionIsNotNewer(t *testing.T) {
+func TestVersionFetchedAgainIsNotNewer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, withTTL(4*time.Second))
 		ping := func() {
@@ -68,7 +68,7 @@ func TestConfirmedVersionIsNotNewer(t *testing.T) {
 
 // A connect that waits for a look at a fall-back stage goes on when the stage itself
 // has changed.
-func TestNobodyWaitsForAFallbackWhenTheStageHasChanged(t *testing.T) {
+func TestNoCallWaitsForAFallbackWhenTheStageHasMoved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, wrongPassword)
 		isAuthFailed(t, b.ping(t.Context()), "v1")

@@ -52,7 +52,7 @@ func TestSSLInTheSecretAsksForTLS(t *testing.T) {
 	}
 }
 
-func TestSSLInANewerVersionIsHeeded(t *testing.T) {
+func TestSSLInANewerVersionIsUsed(t *testing.T) {
 	b := newBench(t, func(b *bench, _ *string) {
 		b.engine.info.TurnsTLSOff = func(map[string]string) bool { return false }
 	})
@@ -65,7 +65,7 @@ func TestSSLInANewerVersionIsHeeded(t *testing.T) {
 	}
 }
 
-func TestSSLIsAnErrorForAnEngineThatCannotHeedIt(t *testing.T) {
+func TestSSLIsAnErrorForAnEngineWithoutSupport(t *testing.T) {
 	b := newBench(t, func(b *bench, _ *string) {
 		b.store = newStore(withSSL(`,"ssl":true`))
 	})

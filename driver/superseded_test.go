@@ -320,7 +320,7 @@ func TestCloseSuperseded(t *testing.T) {
 	})
 }
 
-func TestCloseSupersededIsRefused(t *testing.T) {
+func TestCloseSupersededIsAnErrorForOtherEngines(t *testing.T) {
 	for _, test := range []struct {
 		engine, dsn string
 		option      bool

@@ -260,7 +260,7 @@ func TestAnotherVersionHasAnotherUsersToken(t *testing.T) {
 	})
 }
 
-func TestATokenIsMadeOnceForAllWhoWait(t *testing.T) {
+func TestATokenIsMadeOnceForAllWaitingCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, tokens := withTokens()
 		b := newBench(t, tokens, withIAM)
@@ -283,7 +283,7 @@ func TestATokenIsMadeOnceForAllWhoWait(t *testing.T) {
 }
 
 // A token that nobody waits for is not made, and the next call says what kept it.
-func TestNobodyWaitsForAToken(t *testing.T) {
+func TestTokenThatNoCallWaitsForIsCancelled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, tokens := withTokens(func(m *mint) {
 			m.fault = func(ctx context.Context, _ int) error {

@@ -15,7 +15,7 @@ import (
 
 // A rotation that finishes after a connect has looked at AWSCURRENT and before it
 // looks at AWSPENDING, which then names no version, or the new one.
-func TestRotationFinishesBetweenTheLooks(t *testing.T) {
+func TestRotationFinishesBetweenTheRefreshes(t *testing.T) {
 	for _, n := range []int{1, 50} {
 		inBubble(t, fmt.Sprint(n, " connects"), func(t *testing.T) {
 			b := newBench(t)
@@ -79,7 +79,7 @@ func TestBurstFromAColdStart(t *testing.T) {
 }
 
 // What one connect finds wakes those who wait for their next round.
-func TestNewsWakeThoseWhoWait(t *testing.T) {
+func TestFoundVersionWakesWaitingCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, withDSN("prod/app?fallback=none&rotationWindow=10m"))
 		b.mustPing(t)
@@ -102,7 +102,7 @@ func TestNewsWakeThoseWhoWait(t *testing.T) {
 }
 
 // The error says what was tried, where, and how long it took.
-func TestErrorTellsTheStory(t *testing.T) {
+func TestErrorListsWhatWasTried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, func(b *bench, dsn *string) {
 			*dsn = "prod/app?fallback=AWSPENDING,AWSPREVIOUS,OTHER"

@@ -51,7 +51,7 @@ func TestATokenNeedsAUserAndAText(t *testing.T) {
 	}
 }
 
-// Without an end a token is for those that wait for it together.
+// A token without Expires is only for the calls that wait for it together.
 func TestATokenWithoutAnEndIsNotReused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := 0
@@ -140,7 +140,7 @@ func TestTheEnginesParametersForIAMAreUsed(t *testing.T) {
 	wantEqual(t, "tokens", m.count(), 1)
 }
 
-// No form of what is returned or told shows a token.
+// No error, log record or trace shows a token.
 func TestNoTokenLeaks(t *testing.T) {
 	for name, fault := range map[string]func(context.Context, *login) error{
 		"accepted": nil,

@@ -9,7 +9,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/driver"
 )
 
-// withSSL is a secret with something at its end.
+// withSSL returns a secret with more fields at its end.
 func withSSL(ssl string) string {
 	return strings.TrimSuffix(credentials("app", "pw1"), "}") + ssl + "}"
 }
@@ -75,8 +75,8 @@ func TestSSLIsAnErrorForAnEngineWithoutSupport(t *testing.T) {
 	}
 }
 
-// A key under a name that people give it is an error that says how to use it, and not the
-// default of what it stands for.
+// If the secret has a key under another name that people use, that is an error that says what to do. The
+// default is not used silently.
 func TestKeysByAnotherName(t *testing.T) {
 	for _, c := range []struct{ dsn, secret, want string }{
 		{"", `{"HOST":"h","username":"u","password":"p"}`, `key "host" is missing, and "HOST" is there: give "hostKey=HOST"`},
@@ -90,7 +90,7 @@ func TestKeysByAnotherName(t *testing.T) {
 		{"", `{"host":"h","username":"u","password":"p","PORT":1}`, `"portKey=PORT"`},
 		{"", `{"config":{"host":"h"},"username":"u","password":"p"}`, `key "host" is missing; there is one in a nested object`},
 		{"?dbnameKey=name", `{"host":"h","username":"u","password":"p","dbname":"d"}`, `key "name" is missing, and "dbname" is there`},
-		// What takes precedence, or is there, needs no other name.
+		// A field that is in the data source name, or in the secret under its own name, is no error.
 		{"?dbname=d", `{"host":"h","username":"u","password":"p","database":"x"}`, ""},
 		{"?dbnameKey=database", `{"host":"h","username":"u","password":"p","database":"d"}`, ""},
 		{"?host=h", `{"HOST":"x","username":"u","password":"p"}`, ""},

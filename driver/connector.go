@@ -157,7 +157,7 @@ func (c *Connector) setObservers() {
 // enterGate sets the gate, which connectors that send the same credentials share.
 func (c *Connector) enterGate(secrets Secrets) {
 	g := newGate(c.o.MaxLogins)
-	if c.tokens == nil { // with tokens, each connector has a gate of its own
+	if c.tokens == nil { // with tokens, each connector has its own gate
 		d := c.source
 		g = gateFor(secrets, gateKey{id: d.secretID, stage: d.stage, host: d.host, port: d.port, fields: d.fields,
 			plaintext: c.info.TurnsTLSOff != nil && c.info.TurnsTLSOff(d.params), maxLogins: c.o.MaxLogins})

@@ -155,7 +155,7 @@ func TestErrors(t *testing.T) {
 		{"bad connection from SecretsAt", func(b *bench, _ *string) {
 			b.opts.Secrets = noSecrets{sqldriver.ErrBadConn}
 		}, nil, ""},
-		{"bad connection of the fall-back", func(b *bench, _ *string) {
+		{"bad connection with the fallback version", func(b *bench, _ *string) {
 			b.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
 			b.db.fault = func(_ context.Context, l *login) error {
 				if l.password == "pw2" {

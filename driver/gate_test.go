@@ -183,7 +183,7 @@ func TestNewVersionIsFoundWithinAMinute(t *testing.T) {
 
 // After the server has accepted a fallback version, pauses begin at 1 s again. So after the next change
 // of the password, a new version is found within two seconds.
-func TestPausesBeginAnewAfterAFallbackVersion(t *testing.T) {
+func TestPausesAreShortAgainAfterAFallbackVersion(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, wrongPassword)
 		try := func() error { return b.pingFor(t, 10*time.Millisecond) }

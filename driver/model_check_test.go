@@ -105,7 +105,7 @@ func (m *model) delay(c connectCall, logins []login) (d time.Duration) {
 func (m *model) checkFailures(logins []login) {
 	os := m.outages(logins)
 	limit := m.limit()
-	for _, c := range m.connects {
+	for _, c := range m.attempts {
 		if c.panicked || slices.ContainsFunc(os, func(o outage) bool { return o.fails && o.meets(c) }) {
 			continue
 		}
@@ -196,7 +196,7 @@ func (m *model) checkCalls(logins []login) {
 		return
 	}
 	want := 1 + 4*m.rotations + 2*len(m.harm.invalidated) + len(m.harm.clock)
-	for _, c := range m.connects {
+	for _, c := range m.attempts {
 		if c.err != nil && !c.cancel.IsZero() {
 			want++
 		}
@@ -276,7 +276,7 @@ func (m *model) gaveUpLogin(l *login) bool {
 // checkWaits checks that no call lasts longer than its caller allows.
 func (m *model) checkWaits() {
 	longest := m.window + driver.DefaultConnectTimeout + m.limit()
-	for _, c := range m.connects {
+	for _, c := range m.attempts {
 		if !c.cancel.IsZero() && c.end.After(c.cancel) {
 			m.failf(c, "a Connect call begun %v ended %v, %v after its caller gave up: %v", m.since(c.begin), m.since(c.end), c.end.Sub(c.cancel), c.err)
 		}

@@ -73,7 +73,7 @@ func (m *model) report(logins []login) {
 	for _, s := range m.harm.clock {
 		add(s.at, "the wall clock is set by %v", s.by)
 	}
-	for _, c := range m.connects {
+	for _, c := range m.attempts {
 		if c.err != nil {
 			add(c.end, "a Connect call begun %v fails, its caller gave up: %v", m.since(c.begin), m.gaveUp(c))
 		}

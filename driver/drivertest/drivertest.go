@@ -132,7 +132,7 @@ func Run(t *testing.T, s Server) {
 	}
 }
 
-// A client is a database opened with a secret of its own.
+// A client is a database opened with its own secret.
 type client struct {
 	*sql.DB
 	store *store

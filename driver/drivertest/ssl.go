@@ -2,8 +2,8 @@ package drivertest
 
 import "testing"
 
-// heedsSSL reports whether the engine supports a secret whose "ssl" is true.
-func (s Server) heedsSSL() bool { return s.Engine.Info().TurnsTLSOff != nil }
+// supportsSSL reports whether the engine supports a secret whose "ssl" is true.
+func (s Server) supportsSSL() bool { return s.Engine.Info().TurnsTLSOff != nil }
 
 // askingBySecret returns the ways to ask for TLS with the secret's "ssl" only.
 func (s Server) askingBySecret() []asking {

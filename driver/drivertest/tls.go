@@ -103,7 +103,7 @@ func (s Server) tls(t *testing.T) {
 		})
 	}
 	t.Run("unknown authority", s.tlsUnknownAuthority)
-	if s.heedsSSL() {
+	if s.supportsSSL() {
 		t.Run("asked by the secret", s.tlsAskedBySecret)
 	}
 	if s.TLS.NoOptions {
@@ -379,8 +379,8 @@ func (s Server) tlsServerName(t *testing.T) {
 	s.login(t, s.newProxy(t), s.right(), named(s.wrong()), Passwords[0]).wantRefused()
 }
 
-// tlsCloned checks that connections to two hosts share one configuration, at the same
-// time, and leave it as it is: each has its own name verified.
+// tlsCloned checks that connections to two hosts can share one configuration at the same time. Each verifies
+// its own host, and the configuration does not change.
 func (s Server) tlsCloned(t *testing.T) {
 	p := s.newProxy(t)
 	user := s.newUser(t, Passwords[0])
@@ -444,7 +444,7 @@ func (s Server) tlsWithout(t *testing.T) {
 	if s.TLS.IfAvailable != "" {
 		plain = append(plain, asking{name: "if available", params: s.TLS.IfAvailable})
 	}
-	if s.heedsSSL() && s.TLS.Off != "" {
+	if s.supportsSSL() && s.TLS.Off != "" {
 		plain = append(plain, asking{name: "off, and asked by the secret", params: s.TLS.Off, ssl: true})
 	}
 	for _, how := range plain {
@@ -463,7 +463,7 @@ func (s Server) tlsWithout(t *testing.T) {
 		}
 		asked = append(asked, asking{name: "Options.TLS without verification", options: &tls.Config{InsecureSkipVerify: true}})
 	}
-	if s.heedsSSL() {
+	if s.supportsSSL() {
 		asked = append(asked, s.askingBySecret()...)
 	}
 	for _, how := range asked {

@@ -81,7 +81,7 @@ type model struct {
 	mu       sync.Mutex
 	stopped  bool
 	resting  bool // the workers make no calls
-	connects []connectCall
+	attempts []connectCall
 	steps    []modelStep
 	harm     harm
 	running  sync.WaitGroup // goroutines besides the schedule
@@ -305,7 +305,7 @@ func (m *model) connect(caller *rand.Rand) {
 	c.end = time.Now()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.connects = append(m.connects, c)
+	m.attempts = append(m.attempts, c)
 }
 
 const firstHost = "db.example.com"

@@ -176,7 +176,7 @@ func (j *secretJSON) find(key, param string, names ...string) {
 		}
 	}
 	if nested != "" {
-		j.fail("key %q is missing; there is one in a nested object, but only keys of the outermost object are read", key)
+		j.fail("key %q is missing, and there is one in a nested object: only keys of the outermost object are read", key)
 	}
 }
 

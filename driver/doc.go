@@ -73,6 +73,9 @@
 //
 //   - Settings: [Options]. NewConnector of the packages engines/<db> takes them for
 //     [database/sql.OpenDB]; their Register takes them for [database/sql.Open].
+//   - Settings of the vendor's driver, such as pgx's: the module's engines have fields for them. Pass
+//     the engine to [NewConnector] of this package, for example pgxv5.Engine{Configure: f}, with
+//     engines.Options(opts) as the options.
 //   - Errors: [Error], [ErrAuthFailed] and the other variables, for [errors.Is] and [errors.As].
 //   - What happens: [Options].Logger and [Trace]; [Connector.Status] for a health page.
 //   - One driver for several kinds of databases: [NewAnyDriver].

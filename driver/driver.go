@@ -22,7 +22,9 @@ var (
 
 // Register registers a driver for engine with [database/sql.Register], so that [database/sql.Open]
 // finds it by name. It panics if the name is taken. If opts is nil, or has neither Secrets nor
-// SecretsAt, [database/sql.Open] returns an error.
+// SecretsAt, [database/sql.Open] returns an error;
+// [github.com/sqlsecrets/sqlsecrets/engines.Options](nil) returns options with the process's default
+// caches.
 func Register(name string, engine Engine, opts *Options) {
 	sql.Register(name, &Driver{engine: engine, opts: opts.clone()})
 }

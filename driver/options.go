@@ -148,16 +148,17 @@ type Options struct {
 	// lasts: make the data source name or TLS ask for verified TLS.
 	Token func(ctx context.Context, r TokenRequest) (Token, error)
 
-	// IAMToken is used like Token, but only if the data source name has "auth=iam". The packages
-	// engines/<db> set it to tokens of Amazon RDS, signed with the AWS credentials of the data
-	// source name's Location. Nil makes "auth=iam" an error of NewConnector.
+	// IAMToken is used like Token, but only if the data source name has "auth=iam", which exists
+	// for PostgreSQL, MySQL and MariaDB on Amazon RDS and Aurora. The packages engines/<db> set it
+	// to tokens of Amazon RDS, signed with the AWS credentials of the data source name's Location.
+	// Most programs leave it nil. In this package, nil makes "auth=iam" an error of NewConnector.
 	IAMToken func(ctx context.Context, r TokenRequest) (Token, error)
 
 	// TLS is the configuration for connections to the database, for example one that has the
 	// certificate authorities of Amazon RDS. It makes TLS required, unless the data source name
-	// turns TLS off. It is cloned for each connection. If its ServerName is empty, the certificate must be for the host that is
-	// dialled. The engine for Db2 cannot use it, and returns an error. Nil means what the data
-	// source name says.
+	// turns TLS off. It is cloned for each connection. If its ServerName is empty, the
+	// certificate must be for the host that is dialled. The engine for Db2 cannot use it, and
+	// returns an error. Nil means what the data source name says.
 	TLS *tls.Config
 
 	// AfterConnect is called once for each new connection, after the login and before the pool

@@ -88,7 +88,7 @@ func TestKeysByAnotherName(t *testing.T) {
 		{"", `{"host":"h","username":"u","password":"p","dbName":"d"}`, `"dbnameKey=dbName"`},
 		{"", `{"host":"h","username":"u","password":"p","db":"d"}`, `"dbnameKey=db"`},
 		{"", `{"host":"h","username":"u","password":"p","PORT":1}`, `"portKey=PORT"`},
-		{"", `{"config":{"host":"h"},"username":"u","password":"p"}`, `key "host" is missing; there is one in a nested object`},
+		{"", `{"config":{"host":"h"},"username":"u","password":"p"}`, `key "host" is missing, and there is one in a nested object`},
 		{"?dbnameKey=name", `{"host":"h","username":"u","password":"p","dbname":"d"}`, `key "name" is missing, and "dbname" is there`},
 		// A field that is in the data source name, or in the secret under its own name, is no error.
 		{"?dbname=d", `{"host":"h","username":"u","password":"p","database":"x"}`, ""},

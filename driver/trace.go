@@ -15,8 +15,8 @@ import (
 // goroutine waits until the func returns. The arguments never hold a password. The only values of a
 // secret in them are the address, and the user and database if the server's error names them.
 //
-// The calls of Secrets Manager itself are events of [secretcache.Trace]: many connectors may share
-// one cache.
+// The calls of Secrets Manager itself are events of [secretcache.Trace], because many connectors may
+// share one cache. To use two Traces together, set funcs that call both.
 type Trace struct {
 	// ConnectStart is called at the beginning of each Connect call. Only info.SecretID is set.
 	// The Connect call and the other funcs use the context that ConnectStart returns, for example

@@ -65,9 +65,10 @@
 //	{"engine":"postgres","host":"db.example.com","port":5432,"dbname":"app","username":"app","password":"…"}
 //
 // username and password are required, and host too unless the data source name has it: secrets that
-// RDS or Redshift manages have no host. port is a number or a string. Without port or dbname the engine's default is used. If engine is there, it
-// must be for this kind of database. If ssl is true, TLS is required; it is verified only if the
-// parameters ask for that. Other keys are ignored.
+// RDS or Redshift manages have no host. port is a number or a string. Without port or dbname the
+// engine's default is used. If engine is there, it must be for this kind of database. If ssl is true,
+// TLS is required, and the server is verified only if the parameters ask for that. Other keys are
+// ignored.
 //
 // # What a program needs next
 //

@@ -31,10 +31,11 @@ type Secrets interface {
 	Get(ctx context.Context, id, stage string) (*secretcache.Secret, error)
 	// Refresh returns the version that the stage names now, for a caller for whom the version
 	// rejected is of no use. If the stage still names that version, Refresh returns it with a
-	// nil error. Without calling the source, Refresh may return only a version that was fetched
-	// after rejected was fetched. A fetch that began before the call of Refresh is not enough.
-	// If rejected is nil, Refresh always calls the source. secretcache.ErrNoVersion says that
-	// the stage names no version; that is an answer, not a failure of the source.
+	// nil error. Refresh may return a cached version without calling the source, if that version
+	// was fetched after rejected was. If it calls the source, the fetch must begin after the call
+	// of Refresh, unless an earlier fetch brings another version than rejected. If rejected is
+	// nil, Refresh always calls the source. secretcache.ErrNoVersion says that the stage names no
+	// version; that is an answer, not a failure of the source.
 	Refresh(ctx context.Context, id, stage string, rejected *secretcache.Secret) (*secretcache.Secret, error)
 }
 
@@ -64,11 +65,11 @@ type Options struct {
 	SecretsAt func(Location) (Secrets, error)
 
 	// CheckLocation is for a program whose data source names come from others: it allows or
-	// forbids Locations. NewConnector calls it with the
-	// Location of the data source name, which is zero if the data source name has none of its
-	// keys. If it returns an error, NewConnector returns that as ErrBadDSN. The error must not
-	// quote the Location: somebody may have put a secret there by mistake. To forbid data source
-	// names with a Location, return an error unless it is zero, as in the example of Options.
+	// forbids Locations. NewConnector calls it with the Location of the data source name, which is
+	// zero if the data source name has none of its keys. If it returns an error, NewConnector
+	// returns that as ErrBadDSN. The error must not quote the Location, because somebody may have
+	// put a secret there by mistake. To forbid data source names with a Location, return an error
+	// unless it is zero, as in the example of Options.
 	//
 	// It is not called if Secrets is set. If SecretsAt is nil, the packages engines/<db> check
 	// the Location too, after this func. Nil allows every Location; SecretsAt may still return
@@ -98,9 +99,9 @@ type Options struct {
 
 	// MaxLogins bounds how many logins with one version of a secret are in flight to one
 	// address. It protects the account: logins in flight when the password changes are rejected
-	// together. Zero means the engine's default, which is 3 for Oracle, SQL Server and Db2,
-	// because they lock accounts, and no bound for the others. Negative means no bound.
-	// Further Connect calls wait for their turn, within ConnectTimeout.
+	// together. Further Connect calls wait for their turn, within ConnectTimeout. Zero means the
+	// engine's default, which is 3 for Oracle, SQL Server and Db2, because they lock accounts, and
+	// no bound for the others. Negative means no bound.
 	//
 	// One bound holds for all engines and cannot be turned off: if the server has accepted no
 	// login with the version within the last second, at most 3 logins are in flight, even if
@@ -132,10 +133,10 @@ type Options struct {
 
 	// Token returns a token that is sent in place of the secret's password, for example a token
 	// that Redshift, Aurora DSQL, Azure or Vault issues. The secret is still read for host, port,
-	// database and user, but it need not have a password. The token may bring a
-	// user with it. Token.Expires says how long a token is reused. If the server rejects a token
-	// that was reused, the Connect call gets a new one and sends one more login, before the
-	// version of the secret counts as rejected.
+	// database and user, but it need not have a password. The token may bring a user with it.
+	// Token.Expires says how long a token is reused. If the server rejects a token that was
+	// reused, the Connect call gets a new one and sends one more login, before the version of the
+	// secret counts as rejected.
 	//
 	// For each host, port and user, one call of Token runs at a time, for all Connect calls that
 	// wait for it. ctx ends when no Connect call waits any more, or after ConnectTimeout. It has
@@ -165,9 +166,8 @@ type Options struct {
 	// gets the connection. Use it to set the session up, or to register types. conn is the
 	// vendor's own connection, such as pgx's *stdlib.Conn. ctx is the one of the Connect call,
 	// bounded by one more ConnectTimeout, which begins when the login has ended. If the func
-	// returns an error or panics, the connection
-	// is closed and Connect fails. That says nothing about the credentials, so nothing is
-	// refreshed. Nil calls nothing.
+	// returns an error or panics, the connection is closed and Connect fails. That says nothing
+	// about the credentials, so nothing is refreshed. Nil calls nothing.
 	AfterConnect func(ctx context.Context, conn sqldriver.Conn) error
 
 	// Logger gets the records that an operator should see: rejected logins, refreshes, fallback

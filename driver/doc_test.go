@@ -578,7 +578,7 @@ func costs(t *testing.T) string {
 		{"alternating users", "", func(p *play) { p.warm(); p.createClone(); p.setClone(); p.finish(); p.next() }},
 		{"alternating users, cached before the previous rotation", "", func(p *play) { p.ownTurn() }},
 		{"rolled back, in the secret and the database", "", func(p *play) { p.rollBack() }},
-		{"failed at test, then the database was put back", "", func(p *play) {
+		{"failed at test, then the old password was put back", "", func(p *play) {
 			p.warm()
 			p.create()
 			p.set()

@@ -35,7 +35,8 @@ type Error struct {
 }
 
 // Error returns one line. It holds no password, neither from the secret nor from the data source
-// name. The server's own text in it may name the user. docs/rotation.md, "How to read an error", explains its parts.
+// name. The server's own text in it may name the user. docs/rotation.md, "How to read an error",
+// explains the parts of the line.
 func (e *Error) Error() string {
 	text := e.Op
 	if e.SecretID != "" {

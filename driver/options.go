@@ -32,10 +32,10 @@ type Secrets interface {
 	// Refresh returns the version that the stage names now, for a caller for whom the version
 	// rejected is of no use. If the stage still names that version, Refresh returns it with a
 	// nil error. Refresh may return a cached version without calling the source, if that version
-	// was fetched after rejected was. If it calls the source, the fetch must begin after the call
-	// of Refresh, unless an earlier fetch brings another version than rejected. If rejected is
-	// nil, Refresh always calls the source. secretcache.ErrNoVersion says that the stage names no
-	// version; that is an answer, not a failure of the source.
+	// was fetched after rejected was. Otherwise it fetches the version, and the result of a fetch
+	// that began before the call of Refresh does not count. If rejected is nil, Refresh always
+	// fetches. secretcache.ErrNoVersion says that the stage names no version; that is an answer,
+	// not a failure of the source.
 	Refresh(ctx context.Context, id, stage string, rejected *secretcache.Secret) (*secretcache.Secret, error)
 }
 

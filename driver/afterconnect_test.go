@@ -15,7 +15,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/driver"
 )
 
-// withAfterConnect is a set-up of newBench.
+// withAfterConnect is a setup for newBench.
 func withAfterConnect(f func(ctx context.Context, c *conn) error) func(*bench, *string) {
 	return func(b *bench, _ *string) {
 		b.opts.AfterConnect = func(ctx context.Context, c sqldriver.Conn) error { return f(ctx, c.(*conn)) }
@@ -83,16 +83,17 @@ func TestAfterConnectFails(t *testing.T) {
 			b.wantLogins(t, 1, 0)
 			b.wantFetches(t, "", 1)
 			if strings.Contains(log.String()+err.Error(), "CANARY") {
-				t.Errorf("the panic's text is shown: %s", log.String())
+				t.Errorf("the log shows the text of the panic: %s", log.String())
 			}
 			if panics := strings.Contains(c.name, "panic"); panics != strings.Contains(log.String(), "afterconnect_test.go") {
-				t.Errorf("the log should have a panic's stack, and only that: %s", log.String())
+				t.Errorf("the log should have the stack of a panic, and only then: %s", log.String())
 			}
 		})
 	}
 }
 
-// A func that opens another of our connectors may get a rejection of that one's credentials.
+// The func may use another connector. A rejection of that connector's credentials says nothing about this
+// one's.
 func TestAfterConnectPassesNoRejectionOfAnotherConnectorOn(t *testing.T) {
 	other := newBench(t, wrongPassword)
 	b := newBench(t, withAfterConnect(func(ctx context.Context, _ *conn) error { return other.ping(ctx) }))
@@ -103,7 +104,7 @@ func TestAfterConnectPassesNoRejectionOfAnotherConnectorOn(t *testing.T) {
 	}
 }
 
-// Other callers do not wait for the AfterConnect of the one that found the version.
+// Other callers do not wait for the AfterConnect of the call that found the version.
 func TestOthersConnectWhileAfterConnectRuns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, withAfterConnect(func(ctx context.Context, _ *conn) error {
@@ -112,7 +113,7 @@ func TestOthersConnectWhileAfterConnectRuns(t *testing.T) {
 		}))
 		start := time.Now()
 		b.mustPingTogether(t, 20)
-		wantEqual(t, "time of 20 connects", time.Since(start), time.Second)
+		wantEqual(t, "time of 20 Connect calls", time.Since(start), time.Second)
 	})
 }
 
@@ -126,7 +127,7 @@ func TestAfterConnectHasItsOwnTimeout(t *testing.T) {
 		if err := b.ping(context.Background()); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("Connect = %v", err)
 		}
-		wantEqual(t, "time of the connect", time.Since(start), 8*time.Second)
+		wantEqual(t, "time of the Connect call", time.Since(start), 8*time.Second)
 	})
 }
 

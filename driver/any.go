@@ -16,7 +16,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
-// An AnyDriver opens data source names of any of several engines, with one set of options.
+// An AnyDriver is a [database/sql/driver.Driver] for several engines, with one set of options.
+// [NewAnyDriver] makes one.
 type AnyDriver struct {
 	name    string
 	engines []Engine
@@ -28,19 +29,22 @@ var (
 	_ sqldriver.DriverContext = (*AnyDriver)(nil)
 )
 
-// NewAnyDriver returns a driver for a set of engines, for [database/sql.Register] under that
-// name. The engine is the one that the data source name says, by the scheme of a JDBC URL or
-// by the key "engine", or else the secret's "engine". In the last case it is known at the
-// first Connect call, which also checks the parameters that are the engine's; if a later
-// version of the secret names another engine, Connect follows it.
+// NewAnyDriver returns a driver for several engines. Register it with [database/sql.Register] under
+// the same name.
 //
-// opts needs Secrets or SecretsAt; [github.com/sqlsecrets/sqlsecrets/engines.Options] sets the
-// process's default caches. A driver without them opens nothing: NewConnector fails.
+// The data source name tells the engine, by the scheme of a JDBC URL or by its key "engine".
+// Otherwise the secret's key "engine" tells it. The engine is then not known before the first Connect
+// call, so that call checks the engine's parameters, not sql.Open. If a later version of the secret
+// names another engine, Connect uses that one.
+//
+// opts must have Secrets or SecretsAt, otherwise NewConnector returns an error.
+// [github.com/sqlsecrets/sqlsecrets/engines.Options] returns options with the process's default
+// caches.
 func NewAnyDriver(name string, engines []Engine, opts *Options) *AnyDriver {
 	return &AnyDriver{name, slices.Clone(engines), opts.clone()}
 }
 
-// OpenConnector is NewConnector.
+// OpenConnector calls NewConnector. [database/sql.Open] needs it.
 func (d *AnyDriver) OpenConnector(dsn string) (sqldriver.Connector, error) {
 	c, err := d.NewConnector(dsn)
 	if err != nil {
@@ -49,7 +53,7 @@ func (d *AnyDriver) OpenConnector(dsn string) (sqldriver.Connector, error) {
 	return c, nil
 }
 
-// Open opens one connection. database/sql calls OpenConnector instead, once for each DB.
+// Open opens one connection. [database/sql] does not call it. It calls OpenConnector once for each DB.
 func (d *AnyDriver) Open(dsn string) (sqldriver.Conn, error) {
 	c, err := d.OpenConnector(dsn)
 	if err != nil {
@@ -61,10 +65,10 @@ func (d *AnyDriver) Open(dsn string) (sqldriver.Conn, error) {
 // String returns the driver's name.
 func (d *AnyDriver) String() string { return d.name }
 
-// Format writes what String returns, whatever the verb.
+// Format writes the result of String for every verb.
 func (d *AnyDriver) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, d.String()) }
 
-// names returns what of returns for all engines.
+// names returns the results of of for all engines.
 func (d *AnyDriver) names(of func(Info) []string) (names []string) {
 	for _, e := range d.engines {
 		names = append(names, of(e.Info())...)
@@ -77,37 +81,36 @@ func (d *AnyDriver) find(is func(Info) bool) int {
 	return slices.IndexFunc(d.engines, func(e Engine) bool { return is(e.Info()) })
 }
 
-// An AnyConnector opens connections to the database that a secret describes, of whichever
-// engine of a set. It is for [database/sql.OpenDB], and may be used from several goroutines
-// at once.
+// An AnyConnector opens connections to the database that a secret describes, whose engine is one of
+// several. Pass it to [database/sql.OpenDB]. Several goroutines may use it at once.
 type AnyConnector struct {
 	driver  *AnyDriver
 	dsn     string
 	source  *dataSource // empty for a JDBC URL
 	o       Options
-	fixed   int // index of the engine that the data source name says; -1: the secret says it
+	fixed   int // index of the engine that the data source name tells; -1 if the secret tells it
 	id      string
 	secrets *openedSecrets
-	read    atomic.Pointer[engineOf]  // the secret that was read last
-	used    atomic.Pointer[Connector] // that connected last, or the only one; nil: none yet
+	read    atomic.Pointer[engineOf]  // the version of the secret that was read last
+	used    atomic.Pointer[Connector] // the one that the last Connect call used, or the only one; or nil
 
-	mu         sync.Mutex         // never held over a call of the network
+	mu         sync.Mutex         // guards connectors; not held during a call of the network
 	connectors map[int]*Connector // by index in driver.engines
 }
 
 var _ sqldriver.Connector = (*AnyConnector)(nil)
 
-// An engineOf is what one version of the secret says.
+// An engineOf is the engine that one version of the secret names.
 type engineOf struct {
 	secret *secretcache.Secret
 	name   string
 	err    error
 }
 
-// NewConnector returns a connector; nothing is fetched or dialled yet. Errors are as the
-// function [NewConnector]'s where the data source name says the engine; the parameters of an
-// engine that it does not say are checked by Connect. ErrEngineMismatch says that the set has
-// no such engine.
+// NewConnector returns a connector for a data source name. It neither reads the secret nor dials. If
+// the data source name tells the engine, the errors are those of the function [NewConnector].
+// Otherwise Connect checks the engine's parameters. ErrEngineMismatch says that the driver does not
+// have the engine.
 func (d *AnyDriver) NewConnector(dsn string) (*AnyConnector, error) {
 	c := &AnyConnector{driver: d, dsn: dsn, source: newDataSource(), o: d.opts.clone(), fixed: -1, connectors: map[int]*Connector{}}
 	c.secrets = &openedSecrets{options: &c.o, source: c.source}
@@ -115,7 +118,7 @@ func (d *AnyDriver) NewConnector(dsn string) (*AnyConnector, error) {
 		return nil, err
 	}
 	if dsn == "" {
-		return c, nil // Connect refuses it
+		return c, nil // Connect returns the error
 	}
 	if err := c.parse(); err != nil {
 		return nil, err
@@ -132,15 +135,15 @@ func (d *AnyDriver) NewConnector(dsn string) (*AnyConnector, error) {
 	return c, nil
 }
 
-// parse reads what data source names of all engines have in common.
+// parse parses the part of a data source name that is the same for all engines.
 func (c *AnyConnector) parse() error {
 	if rest, ok := strings.CutPrefix(c.dsn, jdbcPrefix); ok {
 		scheme, _, ok := strings.Cut(rest, ":")
 		if !ok || !isKey(scheme) || scheme == "" {
-			return badDSN(fmt.Errorf("no database's name and colon follow %q", jdbcPrefix))
+			return badDSN(fmt.Errorf("a database's name and a colon must follow %q", jdbcPrefix))
 		}
 		if c.fixed = c.driver.find(func(e Info) bool { return slices.Contains(e.Schemes, scheme) }); c.fixed < 0 {
-			return badDSN(fmt.Errorf("what follows %q is none of %q", jdbcPrefix, c.driver.names(func(e Info) []string { return e.Schemes })))
+			return badDSN(fmt.Errorf("the word after %q is not one of %q", jdbcPrefix, c.driver.names(func(e Info) []string { return e.Schemes })))
 		}
 		return nil
 	}
@@ -155,13 +158,13 @@ func (c *AnyConnector) parse() error {
 		return nil
 	}
 	if c.fixed = c.driver.named(strings.ToLower(c.source.engine)); c.fixed < 0 {
-		return badDSN(mismatch(`parameter "engine" names none of %q`, c.driver.engineNames()))
+		return badDSN(mismatch(`parameter "engine" is not one of %q`, c.driver.engineNames()))
 	}
 	return nil
 }
 
-// named returns the index of the engine of a name in lower case, or -1. Its own name takes
-// precedence over what else it accepts: MySQL and MariaDB accept each other's.
+// named returns the index of the engine for a name in lower case, or -1. An engine's own name takes
+// precedence over the names that it accepts: MySQL and MariaDB accept each other's names.
 func (d *AnyDriver) named(name string) int {
 	if i := d.find(func(e Info) bool { return e.Name == name }); i >= 0 {
 		return i
@@ -173,8 +176,9 @@ func (d *AnyDriver) engineNames() []string {
 	return d.names(func(e Info) []string { return []string{e.Name} })
 }
 
-// Connect finds the engine and connects as [Connector.Connect] does. Reading a secret that
-// is not cached takes Options.ConnectTimeout at most, like the rest. Errors are *Error.
+// Connect finds the engine and then does the same as [Connector.Connect]. To find the engine it may
+// have to read the secret, which takes at most one Options.ConnectTimeout more. Errors are of type
+// *[Error].
 func (c *AnyConnector) Connect(ctx context.Context) (sqldriver.Conn, error) {
 	one, err := c.choose(ctx)
 	if err != nil {
@@ -185,7 +189,7 @@ func (c *AnyConnector) Connect(ctx context.Context) (sqldriver.Conn, error) {
 	if err == nil || !errors.Is(err, ErrEngineMismatch) {
 		return conn, err
 	}
-	// The secret has changed during the call, or the call saw it do so.
+	// The secret may have changed since the engine was chosen.
 	if other, otherErr := c.choose(ctx); otherErr == nil && other != one {
 		c.used.Store(other)
 		return other.Connect(ctx)
@@ -193,7 +197,7 @@ func (c *AnyConnector) Connect(ctx context.Context) (sqldriver.Conn, error) {
 	return nil, err
 }
 
-// choose returns the connector of the engine.
+// choose finds the engine and returns its connector.
 func (c *AnyConnector) choose(ctx context.Context) (*Connector, error) {
 	switch {
 	case c.dsn == "":
@@ -220,13 +224,13 @@ func (c *AnyConnector) choose(ctx context.Context) (*Connector, error) {
 	return c.called(name)
 }
 
-// called returns the connector of the engine that the secret names, in lower case.
+// called returns the connector of the engine that the secret calls name, in lower case.
 func (c *AnyConnector) called(name string) (*Connector, error) {
 	i := c.driver.named(name)
 	if i < 0 {
-		what := `key "engine" names none of`
+		what := `key "engine" is not one of`
 		if known := engineNamed(name); known != "" {
-			what = "the secret is for " + known + ", the driver for"
+			what = "the secret is for " + known + ", and the driver is for"
 		}
 		return nil, &Error{Op: "choose engine", SecretID: c.id, Kind: ErrEngineMismatch,
 			Err: fmt.Errorf(`%s %q; "engine" in the data source name takes precedence over the secret's`, what, c.driver.engineNames())}
@@ -234,8 +238,8 @@ func (c *AnyConnector) called(name string) (*Connector, error) {
 	return c.connector(i)
 }
 
-// connector returns the connector of an engine, which is made once for each. They share the
-// secrets, except those of a JDBC URL: there only the engine knows the location.
+// connector returns the connector of an engine. It makes one for each engine. They share the opened
+// secrets, unless the data source name is a JDBC URL: there only the engine can find the location.
 func (c *AnyConnector) connector(i int) (*Connector, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -253,8 +257,8 @@ func (c *AnyConnector) connector(i int) (*Connector, error) {
 	return one, nil
 }
 
-// engine returns the name of the engine that the secret says, in lower case. If the secret
-// is to blame for an error, the cache is asked whether it has changed.
+// engine returns the name of the engine from the secret, in lower case. If the secret is to blame for
+// an error, engine asks the cache for a newer version.
 func (c *AnyConnector) engine(ctx context.Context) (string, error) {
 	secrets, err := c.secrets.open(ctx)
 	if err != nil {
@@ -273,7 +277,7 @@ func (c *AnyConnector) engine(ctx context.Context) (string, error) {
 	return name, err
 }
 
-// engineOf reads a version, once.
+// engineOf parses a version. It parses the same version only once.
 func (c *AnyConnector) engineOf(secret *secretcache.Secret) (string, error) {
 	if e := c.read.Load(); e != nil && e.secret == secret {
 		return e.name, e.err
@@ -290,15 +294,14 @@ func (c *AnyConnector) engineOf(secret *secretcache.Secret) (string, error) {
 	return e.name, e.err
 }
 
-// Driver returns a driver that opens other data source names with the same engines and
-// options.
+// Driver returns the [AnyDriver] that made the connector.
 func (c *AnyConnector) Driver() sqldriver.Driver { return c.driver }
 
-// String returns the driver's name and the secret's id, as "secretsmanager prod/app".
+// String returns the driver's name and the secret's id, such as "secretsmanager prod/app".
 func (c *AnyConnector) String() string { return strings.TrimSpace(c.driver.name + " " + c.id) }
 
-// Format writes what String returns, whatever the verb.
+// Format writes the result of String for every verb.
 func (c *AnyConnector) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, c.String()) }
 
-// LogValue returns what String does.
+// LogValue returns the result of String.
 func (c *AnyConnector) LogValue() slog.Value { return slog.StringValue(c.String()) }

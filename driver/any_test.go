@@ -14,7 +14,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
-// A recheckable has an old version of a secret and a newer one. It has no Refresh.
+// A recheckable has an old and a newer version of a secret. It has no Refresh.
 type recheckable struct {
 	driver.Secrets
 	old, newer *secretcache.Secret
@@ -36,7 +36,7 @@ func version(id, value string) *secretcache.Secret {
 	return secretcache.NewSecret(secretcache.Value{ID: "app", VersionID: id, String: value})
 }
 
-// anyOf returns a connector over engines that log in to one database.
+// anyOf returns a connector with several engines that log in to the same database.
 func anyOf(t *testing.T, dsn string, secrets driver.Secrets, at *driver.Location, names ...string) (*driver.AnyConnector, error) {
 	t.Helper()
 	var engines []driver.Engine
@@ -55,7 +55,7 @@ func TestAnyConnectorFindsTheEngine(t *testing.T) {
 	for _, c := range []struct {
 		dsn  string
 		want string // what the connector prints, and whether it opens
-		gets string // of the secret, by the first Connect call
+		gets string // the calls of Get by the first Connect call
 	}{
 		{"app?stage=X", "any app", "app X,app X"},
 		{"app?engine=mysql", "any app", "app AWSCURRENT"},
@@ -84,7 +84,7 @@ func TestAnyConnectorFindsTheEngine(t *testing.T) {
 	}
 }
 
-// A secret that is to blame is read again, if the Secrets has Recheck.
+// If the secret is to blame for an error and Secrets have Recheck, the secret is read again.
 func TestAnyConnectorRechecks(t *testing.T) {
 	r := &recheckable{old: version("v1", `{}`)}
 	var at driver.Location
@@ -102,12 +102,12 @@ func TestAnyConnectorRechecks(t *testing.T) {
 	}
 	r.newer = version("v3", strings.Replace(credentials("app", "pw1"), "{", `{"engine":"postgres",`, 1))
 	r.rechecks = 0
-	if _, err := conn.Connect(t.Context()); err != nil || r.rechecks != 2 { // for the engine, and for what it needs
+	if _, err := conn.Connect(t.Context()); err != nil || r.rechecks != 2 { // once for the engine, and once for the other fields
 		t.Errorf("Connect = %v after %d rechecks", err, r.rechecks)
 	}
 }
 
-// The location that a data source name says is where the connector gets its secrets from.
+// The connector gets its secrets from the Location in the data source name.
 func TestAnyConnectorHasTheLocation(t *testing.T) {
 	for _, dsn := range []string{
 		"app?engine=mysql&region=us-west-2,us-east-1",
@@ -124,13 +124,13 @@ func TestAnyConnectorHasTheLocation(t *testing.T) {
 	}
 }
 
-// withEngine is a secret of user "app" that says which engine it is for.
+// withEngine returns a secret of user "app" with an engine.
 func withEngine(engine, password string) string {
 	return strings.Replace(credentials("app", password), "{", fmt.Sprintf(`{"engine":%q,`, engine), 1)
 }
 
-// An anyBench is a connector over two engines, each with a database of its own in which
-// user "app" has the password "pw1".
+// An anyBench is a connector with two engines. Each has its own database, in which user "app" has the
+// password "pw1".
 type anyBench struct {
 	*driver.AnyConnector
 	driver *driver.AnyDriver
@@ -145,7 +145,7 @@ func newAnyBench(t *testing.T, dsn, value string, o driver.Options) (*anyBench, 
 	b.cache = secretcache.New(b.store, nil)
 	t.Cleanup(func() { _ = b.cache.Close() })
 	var engines []driver.Engine
-	for _, name := range []string{"mysql", "mariadb"} { // which accept each other's names
+	for _, name := range []string{"mysql", "mariadb"} { // they accept each other's names
 		b.dbs[name] = newDatabase("app", "pw1")
 		e := newEngine(name, b.dbs[name])
 		e.allowed = []string{name + "Param"}
@@ -161,7 +161,7 @@ func newAnyBench(t *testing.T, dsn, value string, o driver.Options) (*anyBench, 
 	return b, err
 }
 
-// loggedIn returns the names of the engines with which somebody has logged in.
+// loggedIn returns the names of the engines whose database had a login.
 func (b *anyBench) loggedIn() (names []string) {
 	for _, name := range []string{"mysql", "mariadb"} {
 		if all, _ := b.dbs[name].count(); all > 0 {
@@ -171,15 +171,15 @@ func (b *anyBench) loggedIn() (names []string) {
 	return names
 }
 
-// What a data source name says about the engine is checked when it is opened, and the
-// errors do not quote it.
-func TestAnyConnectorRefusesADataSourceNameAtOnce(t *testing.T) {
+// The engine in a data source name is checked when it is opened. The errors do not quote the data source
+// name.
+func TestAnyConnectorChecksTheDataSourceNameAtOnce(t *testing.T) {
 	for _, c := range []struct {
 		dsn  string
 		kind error
 		text string
 	}{
-		{"app?engine=oracle", driver.ErrEngineMismatch, `none of ["mysql" "mariadb"]`},
+		{"app?engine=oracle", driver.ErrEngineMismatch, `is not one of ["mysql" "mariadb"]`},
 		{"app?engine=mysql&mariadbParam=1", driver.ErrBadDSN, `"mariadbParam" is unknown`},
 		{"app?port=CANARY", driver.ErrBadDSN, `"port"`},
 		{"app?engine=", driver.ErrBadDSN, `"engine" is empty`},
@@ -188,12 +188,12 @@ func TestAnyConnectorRefusesADataSourceNameAtOnce(t *testing.T) {
 		{"app?password=CANARY", driver.ErrBadDSN, `"password" is not allowed`},
 		{"mysql://app:CANARY@h/db", driver.ErrBadDSN, "a database's URL"},
 		{"app?region=us-west-2", driver.ErrBadDSN, "Options.Secrets"},
-		{"jdbc:mysql://h?user=app", driver.ErrBadDSN, "another driver's URL"},
+		{"jdbc:mysql://h?user=app", driver.ErrBadDSN, "a URL for another driver"},
 		{"jdbc-secretsmanager:mysql://h?user=", driver.ErrBadDSN, `"user"`},
-		{"jdbc-secretsmanager:CANARY", driver.ErrBadDSN, "no database's name and colon"},
-		{"jdbc-secretsmanager::CANARY", driver.ErrBadDSN, "no database's name and colon"},
-		{"jdbc-secretsmanager:CANARY !:x", driver.ErrBadDSN, "no database's name and colon"},
-		{"jdbc-secretsmanager:h2:CANARY", driver.ErrBadDSN, `none of ["mysql" "mariadb"]`},
+		{"jdbc-secretsmanager:CANARY", driver.ErrBadDSN, "a database's name and a colon must follow"},
+		{"jdbc-secretsmanager::CANARY", driver.ErrBadDSN, "a database's name and a colon must follow"},
+		{"jdbc-secretsmanager:CANARY !:x", driver.ErrBadDSN, "a database's name and a colon must follow"},
+		{"jdbc-secretsmanager:h2:CANARY", driver.ErrBadDSN, `is not one of ["mysql" "mariadb"]`},
 		{"jdbc-secretsmanager:mysql://h/db?password=CANARY", driver.ErrBadDSN, `"password"`},
 	} {
 		b, err := newAnyBench(t, c.dsn, withEngine("mysql", "pw1"), driver.Options{})
@@ -213,7 +213,7 @@ func TestAnyConnectorRefusesADataSourceNameAtOnce(t *testing.T) {
 	}
 }
 
-// What the secret says is an error of Connect.
+// If the secret does not tell a known engine, Connect returns an error.
 func TestAnyConnectorThatCannotChoose(t *testing.T) {
 	for _, c := range []struct {
 		dsn, value string
@@ -221,8 +221,8 @@ func TestAnyConnectorThatCannotChoose(t *testing.T) {
 		text       string
 	}{
 		{"", withEngine("mysql", "pw1"), driver.ErrBadDSN, "it is empty"},
-		{"app", withEngine("CANARY", "pw1"), driver.ErrEngineMismatch, `choose engine "app": wrong engine: key "engine" names none of ["mysql" "mariadb"]`},
-		{"app", withEngine("oracle-ee-CANARY", "pw1"), driver.ErrEngineMismatch, `the secret is for oracle, the driver for ["mysql" "mariadb"]`},
+		{"app", withEngine("CANARY", "pw1"), driver.ErrEngineMismatch, `choose engine "app": wrong engine: key "engine" is not one of ["mysql" "mariadb"]`},
+		{"app", withEngine("oracle-ee-CANARY", "pw1"), driver.ErrEngineMismatch, `the secret is for oracle, and the driver is for ["mysql" "mariadb"]`},
 		{"app?mariadbParam=1", withEngine("mysql", "pw1"), driver.ErrBadDSN, `"mariadbParam" is unknown`},
 		{"app", `{"host":"h","username":"u","password":"CANARY"}`, driver.ErrMalformedSecret, `read secret "app" (version v1): malformed secret: key "engine" is missing`},
 		{"app", `{"engine":null,"password":"CANARY"}`, driver.ErrMalformedSecret, `key "engine" is missing`},
@@ -247,8 +247,7 @@ func TestAnyConnectorThatCannotChoose(t *testing.T) {
 	}
 }
 
-// An engine is chosen by its own name before any other that accepts the name, and by what
-// it accepts where none has the name.
+// The engine's own name takes precedence over another engine that accepts the name.
 func TestAnyConnectorPrefersTheEngineOfTheName(t *testing.T) {
 	for engine, want := range map[string]string{"mariadb": "mariadb", "mysql": "mysql", "aurora": "mysql", "Aurora-MySQL": "mysql"} {
 		for dsn, value := range map[string]string{
@@ -267,7 +266,7 @@ func TestAnyConnectorPrefersTheEngineOfTheName(t *testing.T) {
 	}
 }
 
-// Open connects, and what is printed of driver and connector is the name and the id.
+// Open connects. The printed forms of driver and connector are their name and the secret's id.
 func TestAnyDriverOpensAConnection(t *testing.T) {
 	b := must(newAnyBench(t, "app", withEngine("mysql", "pw1"), driver.Options{}))
 	opened, err := b.Driver().Open("app")
@@ -282,7 +281,7 @@ func TestAnyDriverOpensAConnection(t *testing.T) {
 	}
 }
 
-// When the cache has a version for another engine, the next connection is to that.
+// If the cache has a version for another engine, the next connection uses that engine.
 func TestAnyConnectorFollowsTheCacheToAnotherEngine(t *testing.T) {
 	b := must(newAnyBench(t, "app", withEngine("mysql", "pw1"), driver.Options{}))
 	for i, engine := range []string{"mariadb", "mysql", "mariadb"} {
@@ -298,8 +297,8 @@ func TestAnyConnectorFollowsTheCacheToAnotherEngine(t *testing.T) {
 	}
 }
 
-// First connections at once share one connector, and so one login at a time with a version
-// that was never accepted.
+// Connect calls that arrive together at first share one connector. So they send one login at a time with a
+// version that the server has not accepted.
 func TestAnyConnectorIsOneForManyCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := must(newAnyBench(t, "app", withEngine("mysql", "wrong"), driver.Options{}))
@@ -318,7 +317,7 @@ func TestAnyConnectorIsOneForManyCalls(t *testing.T) {
 	})
 }
 
-// A login that is rejected leads to a version of the secret that is for another engine.
+// A login is rejected, and the refresh finds a version for another engine.
 func TestAnyConnectorFollowsTheSecretToAnotherEngine(t *testing.T) {
 	b := must(newAnyBench(t, "app", withEngine("mysql", "old"), driver.Options{}))
 	must(b.cache.Get(t.Context(), "app", ""))
@@ -341,7 +340,7 @@ func TestAnyConnectorFollowsTheSecretToAnotherEngine(t *testing.T) {
 	}
 }
 
-// Neither a failure to open the secrets nor one of the source is remembered.
+// A failure to open the secrets is not remembered, and neither is a failure of the source.
 func TestAnyConnectorTriesTheSecretsAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		failure := errors.New("no route to Secrets Manager")
@@ -363,14 +362,14 @@ func TestAnyConnectorTriesTheSecretsAgain(t *testing.T) {
 			}
 		}
 		b.store.setFault(nil)
-		time.Sleep(time.Minute) // the cache's pause
+		time.Sleep(time.Minute) // until the cache fetches again
 		if _, err := b.Connect(t.Context()); err != nil || opened != 2 {
 			t.Errorf("Connect = %v, after the secrets were opened %d times", err, opened)
 		}
 	})
 }
 
-// ConnectTimeout covers the reading of the secret that says the engine.
+// ConnectTimeout bounds the reading of the secret for the engine.
 func TestAnyConnectorTimesOutWhileItReads(t *testing.T) {
 	for _, timeout := range []time.Duration{0, 3 * time.Second} {
 		synctest.Test(t, func(t *testing.T) {
@@ -398,7 +397,7 @@ func TestAnyConnectorTimesOutWhileItReads(t *testing.T) {
 	}
 }
 
-// slowSecrets answer when the context ends.
+// slowSecrets return when the context ends.
 type slowSecrets struct{ driver.Secrets }
 
 func (slowSecrets) Get(ctx context.Context, _, _ string) (*secretcache.Secret, error) {

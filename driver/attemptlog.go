@@ -7,29 +7,29 @@ import (
 	"time"
 )
 
-// An attemptLog is what was tried to find a version that the server accepts, in order.
-// Error texts show it. It is immutable: add returns a new one.
+// An attemptLog lists what was tried to find a version that the server accepts, in order. Error texts
+// show it. It is immutable: add returns a new one.
 type attemptLog []attempt
 
-// An attempt is a login that was rejected or failed, a reading of a stage that brought
-// nothing, or a wait that ended.
+// An attempt is a login that was rejected or failed, a reading of a stage that found no usable
+// version, or a wait that a context ended.
 type attempt struct {
 	text     string
-	err      error     // what the server or the source said, or nil
-	key      loginKey  // of a login; else zero
-	version  string    // of a login that is open: the id that the error names
+	err      error     // the server's or the source's error, or nil
+	key      loginKey  // of a login; zero for others
+	version  string    // if open: the id of the version that the error names
 	rejected bool      // the server rejected the login
-	open     bool      // the login ended without the server's word on the credentials
-	at       time.Time // add sets it if it is zero
+	open     bool      // it is a login about whose credentials the server has said nothing
+	at       time.Time // when it happened; if it is zero, add sets it
 }
 
-// rejectedAttempt is a login that the server rejected at v.at.
+// rejectedAttempt returns the attempt of a login that the server rejected at v.at.
 func rejectedAttempt(c candidate, v verdict) attempt {
 	return attempt{text: c.target.address + " rejected " + c.name(), err: v.err, key: c.key(), rejected: true, at: v.at}
 }
 
-// add returns l with a at its end. If l has an attempt with the same login or text, a
-// replaces it.
+// add returns l with a at its end. If l has an attempt for the same login or with the same text, a
+// replaces that one.
 func (l attemptLog) add(a attempt) attemptLog {
 	if a.at.IsZero() {
 		a.at = time.Now()
@@ -42,13 +42,13 @@ func (l attemptLog) add(a attempt) attemptLog {
 	return append(l, a)
 }
 
-// has reports whether l has a login with k.
+// has reports whether l has an attempt for the login k.
 func (l attemptLog) has(k loginKey) bool {
 	return slices.ContainsFunc(l, func(a attempt) bool { return a.key == k })
 }
 
-// verdict returns ErrAuthFailed if the server rejected all credentials that were due. If a
-// login is open, it returns that login's version and nil.
+// verdict returns ErrAuthFailed if the server rejected all credentials that were due. If a login is
+// open, it returns the version of that login, and nil.
 func (l attemptLog) verdict() (version string, kind error) {
 	for _, a := range l {
 		switch {
@@ -61,7 +61,7 @@ func (l attemptLog) verdict() (version string, kind error) {
 	return "", kind
 }
 
-// text returns what was tried, for a call that began and ended then.
+// text returns what was tried, as text for a call that began and ended at these times.
 func (l attemptLog) text(began, ended time.Time) string {
 	var parts []string
 	for _, a := range l {
@@ -81,13 +81,13 @@ func (l attemptLog) text(began, ended time.Time) string {
 	return strings.Join(parts, "; ")
 }
 
-// A triedError tells what was tried for a Connect call, and what the server said.
+// A triedError lists what was tried for a Connect call, with the errors of the server and the source.
 type triedError struct {
 	log          attemptLog
-	began, ended time.Time     // the call, or its last round in a RotationWindow
-	logins       int           // that the call sent
-	took         time.Duration // from the call's begin to its end
-	toCheck      string        // what to do about a rejection
+	began, ended time.Time     // of the call; with RotationWindow, of its last round
+	logins       int           // how many the call sent
+	took         time.Duration // how long the whole call took
+	toCheck      string        // what the user should check after a rejection
 }
 
 func (e *triedError) Error() string {
@@ -112,7 +112,7 @@ func (e *triedError) Unwrap() (errs []error) {
 	return errs
 }
 
-// round returns d with as many digits as a text needs.
+// round rounds d for an error text.
 func round(d time.Duration) time.Duration {
 	if d > time.Second {
 		return d.Round(10 * time.Millisecond)

@@ -16,13 +16,13 @@ func setAuth(d *dataSource, v string) error {
 	return nil
 }
 
-// checkAuth gives the engine's parameters what tokens need.
+// checkAuth changes the engine's parameters for logins with tokens of AWS IAM.
 func (d *dataSource) checkAuth(info *Info) (err error) {
 	switch {
 	case d.auth == "":
 		return nil
 	case info.IAM == nil:
-		return fmt.Errorf(`parameter "auth": the driver for %s has no logins by IAM tokens, which are for PostgreSQL, MySQL and MariaDB on Amazon RDS; Options.Token brings tokens of another kind`, info.Name)
+		return fmt.Errorf(`parameter "auth": the driver for %s cannot log in with IAM tokens, which exist for PostgreSQL, MySQL and MariaDB on Amazon RDS; for other tokens set Options.Token`, info.Name)
 	}
 	if d.params, err = info.IAM(d.params); err != nil {
 		return fmt.Errorf(`parameter "auth": %w`, err)
@@ -30,15 +30,16 @@ func (d *dataSource) checkAuth(info *Info) (err error) {
 	return nil
 }
 
-// What to check if the server rejects what a login was sent with.
+// What the user should check after a rejection: of a password, of a token of Options.Token, of a token
+// of AWS IAM.
 const (
-	checkPassword = "check that user and password in the secret are the database's"
+	checkPassword = "check that the user and the password in the secret match the database"
 	checkToken    = "check that the token of Options.Token is for this user, and not expired"
 	checkIAM      = "check that the database user may log in by IAM (PostgreSQL: GRANT rds_iam; MySQL and MariaDB: AWSAuthenticationPlugin), " +
 		"that the AWS credentials' policy allows rds-db:connect for that user, and that the host is the one that RDS gave the database"
 )
 
-// toCheck returns what to check after a rejection, also without tokens.
+// toCheck returns what the user should check after a rejection. s is nil without tokens.
 func (s *tokens) toCheck() string {
 	if s == nil {
 		return checkPassword
@@ -46,7 +47,7 @@ func (s *tokens) toCheck() string {
 	return s.remedy
 }
 
-// newTokens returns what makes tokens in place of the secret's password, or nil if nothing does.
+// newTokens returns the tokens of a connector, or nil if it logs in with the secret's password.
 func newTokens(d *dataSource, o *Options) (*tokens, error) {
 	s := &tokens{make: o.Token, name: "Options.Token", remedy: checkToken, timeout: o.ConnectTimeout, kept: map[tokenKey]*tokenSlot{}}
 	switch {
@@ -54,7 +55,7 @@ func newTokens(d *dataSource, o *Options) (*tokens, error) {
 		return nil, nil
 	case d.auth == "":
 	case o.Token != nil:
-		return nil, badDSN(errors.New(`parameter "auth": Options.Token makes the tokens; leave one of the two out`))
+		return nil, badDSN(errors.New(`parameter "auth": Options.Token is set too; use only one of the two`))
 	case o.IAMToken == nil:
 		return nil, &Error{Op: "make connector", SecretID: d.secretID, Err: errors.New("auth=iam needs Options.IAMToken; use the package engines/<db>, which sets it")}
 	default:

@@ -35,7 +35,7 @@ func TestATokenNeedsAUserAndAText(t *testing.T) {
 		want   string
 	}{
 		"no user": {`{"host":"db.example.com"}`, driver.Token{Password: driver.NewPassword("x")},
-			"neither the secret nor Options.Token says as whom to log in: give the secret a user, or set Token.User"},
+			"neither the secret nor Options.Token names a user: add a user to the secret, or set Token.User"},
 		"no token": {`{"host":"db.example.com","username":"app"}`, driver.Token{}, "Options.Token returned an empty token"},
 	} {
 		inBubble(t, name, func(t *testing.T) {
@@ -51,7 +51,7 @@ func TestATokenNeedsAUserAndAText(t *testing.T) {
 	}
 }
 
-// Without an end a token is for those that wait for it together.
+// A token without Expires is only for the calls that wait for it together.
 func TestATokenWithoutAnEndIsNotReused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := 0
@@ -107,9 +107,9 @@ func TestAuthIsIAMOrNothing(t *testing.T) {
 		"iam":              {"prod/app?auth=iam", driver.Options{IAMToken: token}, params, nil, ""},
 		"JDBC":             {"jdbc-secretsmanager:mysql://h/db?user=prod/app&auth=iam", driver.Options{IAMToken: token}, params, nil, ""},
 		"another value":    {"prod/app?auth=kerberos", driver.Options{IAMToken: token}, params, driver.ErrBadDSN, `parameter "auth": it has to be "iam"; leave it out to log in with the secret's password`},
-		"engine without":   {"prod/app?auth=iam", driver.Options{IAMToken: token}, nil, driver.ErrBadDSN, `parameter "auth": the driver for mysql has no logins by IAM tokens`},
+		"engine without":   {"prod/app?auth=iam", driver.Options{IAMToken: token}, nil, driver.ErrBadDSN, `parameter "auth": the driver for mysql cannot log in with IAM tokens`},
 		"no TLS":           {"prod/app?auth=iam&tls=false", driver.Options{IAMToken: token}, params, driver.ErrBadDSN, `parameter "auth": iam needs TLS`},
-		"with a token":     {"prod/app?auth=iam", driver.Options{IAMToken: token, Token: token}, params, driver.ErrBadDSN, `parameter "auth": Options.Token makes the tokens; leave one of the two out`},
+		"with a token":     {"prod/app?auth=iam", driver.Options{IAMToken: token, Token: token}, params, driver.ErrBadDSN, `parameter "auth": Options.Token is set too; use only one of the two`},
 		"nothing to sign":  {"prod/app?auth=iam", driver.Options{}, params, nil, "auth=iam needs Options.IAMToken; use the package engines/<db>, which sets it"},
 		"a spelling of it": {"prod/app?Auth=iam", driver.Options{IAMToken: token}, params, driver.ErrBadDSN, `did you mean "auth"?`},
 	} {
@@ -140,7 +140,7 @@ func TestTheEnginesParametersForIAMAreUsed(t *testing.T) {
 	wantEqual(t, "tokens", m.count(), 1)
 }
 
-// No form of what is returned or told shows a token.
+// No error, log record or trace shows a token.
 func TestNoTokenLeaks(t *testing.T) {
 	for name, fault := range map[string]func(context.Context, *login) error{
 		"accepted": nil,

@@ -12,7 +12,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
-// newIdleConnector returns a connector whose secret and logins take no time.
+// newIdleConnector returns a connector whose secret and whose logins take no time.
 func newIdleConnector() *driver.Connector {
 	value := credentials("app", "pw1")
 	cache := secretcache.New(secretcache.SourceFunc(func(_ context.Context, id, _ string) (*secretcache.Secret, error) {
@@ -21,7 +21,7 @@ func newIdleConnector() *driver.Connector {
 	return must(driver.NewConnector(idleEngine{newEngine("mysql", nil)}, "prod/app", &driver.Options{Secrets: cache}))
 }
 
-// An idleEngine's logins do nothing but reveal the password.
+// The logins of an idleEngine only reveal the password.
 type idleEngine struct{ driver.Engine }
 
 func (idleEngine) Prepare(driver.Endpoint) (driver.Login, error) { return idleLogin{}, nil }
@@ -35,7 +35,7 @@ func (idleLogin) Connect(_ context.Context, c driver.Credentials) (sqldriver.Con
 	return &conn{}, nil
 }
 
-// Connect's own allocations have a bound.
+// A Connect call makes at most six allocations itself.
 func TestConnectAllocations(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates")
@@ -51,8 +51,8 @@ func TestConnectAllocations(t *testing.T) {
 	}
 }
 
-// BenchmarkCancelledQueue shows what it costs when many Connect calls that wait for one of
-// MaxLogins are cancelled together: the time from the cancellation to the last return.
+// BenchmarkCancelledQueue cancels many Connect calls together that wait for their turn because of MaxLogins.
+// It measures the time from the cancellation until the last call returns.
 func BenchmarkCancelledQueue(b *testing.B) {
 	for _, n := range []int{1000, 10_000, 40_000} {
 		b.Run(strconv.Itoa(n), func(b *testing.B) {
@@ -68,7 +68,7 @@ func BenchmarkCancelledQueue(b *testing.B) {
 				for range n {
 					wg.Go(func() { _ = bench.ping(ctx) })
 				}
-				time.Sleep(500 * time.Millisecond) // until all are in the queue
+				time.Sleep(500 * time.Millisecond) // until all calls wait
 				b.StartTimer()
 				cancel()
 				close(release)

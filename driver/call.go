@@ -16,22 +16,23 @@ import (
 type call struct {
 	*Connector
 	start    time.Time
-	began    time.Time   // when this round began; RotationWindow allows several
-	logins   int         // sent
+	began    time.Time   // when this round began; with RotationWindow there are several
+	logins   int         // how many this call has sent
 	used     candidate   // the version of the last login
-	own      attempt     // the last rejection that this call met, or zero
-	failures int         // resolutions of the round that found nothing, and rejected offers
-	blamed   bool        // the last login failed because the secret is malformed or leads nowhere, or the account is locked
+	own      attempt     // the last login of this call that was rejected, or zero
+	failures int         // in this round: resolutions that found nothing, and offers that were rejected
+	blamed   bool        // the last login failed because the secret is malformed or wrong, or the account is locked
 	told     attemptLog  // the attempt log of the last error
 	states   []fileState // of the files; nil until they are read
 }
 
-// maxFailures bounds how often one Connect call follows a secret that changes while it is
-// being tried. Only this call's own failures count: with slow logins and quick rotations,
-// other calls are rejected often.
+// maxFailures bounds how often one Connect call begins again because the secret has changed during
+// the call. Failures of other calls do not count: with slow logins and quick rotations, they are
+// rejected often.
 const maxFailures = 4
 
-// run connects. While the window lasts, it waits for the next resolution after ErrAuthFailed.
+// run makes rounds until one connects. After ErrAuthFailed it waits for the next resolution, until
+// window is over.
 func (a *call) run(ctx context.Context, window time.Duration) (conn sqldriver.Conn, err error) {
 	for window > 0 {
 		news := a.resolver.nextNews()
@@ -47,8 +48,8 @@ func (a *call) run(ctx context.Context, window time.Duration) (conn sqldriver.Co
 	return a.round(ctx)
 }
 
-// afterConnect has the caller's func see a new connection, and closes that if the func fails,
-// panics or ends its goroutine.
+// afterConnect calls the caller's func with a new connection. It closes the connection if the func
+// fails, panics or ends its goroutine.
 func (a *call) afterConnect(ctx context.Context, hook func(context.Context, sqldriver.Conn) error, conn sqldriver.Conn) (err error) {
 	if a.o.ConnectTimeout > 0 {
 		var cancel context.CancelFunc
@@ -63,14 +64,14 @@ func (a *call) afterConnect(ctx context.Context, hook func(context.Context, sqld
 		}
 		if err != nil {
 			_ = conn.Close()
-			// It may come from another connector, whose rejection says nothing about these credentials.
+			// The func may use another connector. Its ErrAuthFailed says nothing about these credentials.
 			err = newError("run AfterConnect for", a.reader.id, a.used.version(), &maskedError{notBadConn(err), ErrAuthFailed})
 		}
 	}()
 	return hook(ctx, conn)
 }
 
-// sleep waits for d, or until wake is closed. Its error is ctx's.
+// sleep waits for d, until wake is closed, or until ctx ends. It returns ctx.Err().
 func sleep(ctx context.Context, d time.Duration, wake <-chan struct{}) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -99,15 +100,15 @@ func (a *call) round(ctx context.Context) (sqldriver.Conn, error) {
 		return conn, err
 	}
 	if e := (*Error)(nil); errors.As(err, &e) {
-		timedOut := *e // which other calls may have got, too
+		timedOut := *e // a copy, because other calls may have the same error
 		timedOut.Err = fmt.Errorf("not connected within %v: %w", a.o.ConnectTimeout, e.Err)
 		err = &timedOut
 	}
 	return nil, err
 }
 
-// readAndLogIn reads the secret and logs in. If the secret is to blame for a failure, it
-// asks the cache for a newer version, and logs in once more if there is one.
+// readAndLogIn reads the secret and logs in. If the login fails and the secret is to blame, it asks
+// the cache for a newer version. If there is one, it logs in once more.
 func (a *call) readAndLogIn(ctx context.Context) (sqldriver.Conn, error) {
 	if err := a.read(ctx); err != nil {
 		return nil, err
@@ -131,7 +132,7 @@ func (a *call) readAndLogIn(ctx context.Context) (sqldriver.Conn, error) {
 	return conn, err
 }
 
-// read tells the resolver which version the stage names.
+// read reads the stage and tells the resolver which version it names.
 func (a *call) read(ctx context.Context) error {
 	secrets, err := a.reader.secrets.open(ctx)
 	if err != nil {
@@ -142,8 +143,8 @@ func (a *call) read(ctx context.Context) error {
 	if a.reader.trace.SecretDone != nil {
 		start = time.Now()
 	}
-	// If the stage moved during the reading, the result may be out of date. Then the reading
-	// is repeated, at most twice.
+	// If another call sees the stage move during the reading, the result may be out of date. The
+	// reading is then repeated, at most twice.
 	for tries := 1; ; tries++ {
 		moves := a.resolver.moves.Load()
 		c, reading, err := a.reader.get(ctx)
@@ -158,11 +159,11 @@ func (a *call) read(ctx context.Context) error {
 	}
 }
 
-// errAgain says that a call goes on: it logs in again, or waits on.
+// errAgain says that the call is not over: it logs in again, or goes on waiting.
 var errAgain = errors.New("the call goes on")
 
-// logIn logs in with the active version. If the server rejects that, or has not accepted
-// it yet, the call takes part in the resolution.
+// logIn logs in with the active version. If the server rejects it, or has not accepted it yet, the
+// call joins the resolution.
 func (a *call) logIn(ctx context.Context) (sqldriver.Conn, error) {
 	for free := ""; ; {
 		use, _ := a.resolver.use()
@@ -181,9 +182,9 @@ func (a *call) logIn(ctx context.Context) (sqldriver.Conn, error) {
 	}
 }
 
-// resolve takes part in the resolution until this call is connected or has failed. If the
-// error is errAgain, the call begins again with the active version. free is the version that
-// it may log in with although nothing is known of it, or empty.
+// resolve joins the resolution and waits until this call is connected or has failed. If the error is
+// errAgain, the call begins again with the active version. free is the id of a version with which it
+// may log in although the verdict is unknown, or empty.
 func (a *call) resolve(ctx context.Context) (conn sqldriver.Conn, free string, err error) {
 	m := a.resolver.join(ctx, a.began, a.used)
 	s := m.resolution
@@ -211,8 +212,8 @@ func (a *call) resolve(ctx context.Context) (conn sqldriver.Conn, free string, e
 	}
 }
 
-// waitForNext waits until the next resolution is due, if that is soon. Otherwise it returns
-// the failure of the last one.
+// waitForNext waits until the next resolution is due, if that is soon. Otherwise it returns the
+// failure of the last resolution.
 func (a *call) waitForNext(ctx context.Context, m membership) error {
 	f := m.failure
 	if f == nil {
@@ -227,8 +228,8 @@ func (a *call) waitForNext(ctx context.Context, m membership) error {
 	return errAgain
 }
 
-// accept logs in with what the resolution offers, and reports how that went. The error is
-// errAgain if the call has to wait on.
+// accept logs in with the version that the resolution offers, and reports the outcome to the
+// resolution. If the error is errAgain, the call goes on waiting.
 func (a *call) accept(ctx context.Context, s *resolution, o offer) (sqldriver.Conn, error) {
 	login, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -248,7 +249,7 @@ func (a *call) accept(ctx context.Context, s *resolution, o offer) (sqldriver.Co
 		if a.gate.verdict(o.key()).state == verdictAccepted {
 			s.accept(o.candidate)
 		} else {
-			r.outcome = abandoned // it came too late to count
+			r.outcome = abandoned // the acceptance came too late to count
 		}
 		return conn, nil
 	case outcome == abandoned && deadline.Err(ctx) != nil:
@@ -263,8 +264,9 @@ func (a *call) accept(ctx context.Context, s *resolution, o offer) (sqldriver.Co
 	return nil, a.fail("connect with secret", err)
 }
 
-// afterFailure decides whether the failure is final for this call. It is not if the last
-// reading began before the call joined, under its number: the secret may have changed since.
+// afterFailure decides whether the failure of a resolution is final for this call. It is not if the
+// call joined after the last reading began, because the secret may have changed since. number is the
+// number under which the call joined.
 func (a *call) afterFailure(f *findings, number uint64) error {
 	if !f.moving {
 		a.failures++
@@ -275,9 +277,9 @@ func (a *call) afterFailure(f *findings, number uint64) error {
 	return a.tell(f.log, f.current)
 }
 
-// gaveUp returns the error of a call whose context has ended. mine is the version that the call
-// was logging in with, or zero. The error is not ErrAuthFailed while the outcome of a login is
-// unknown.
+// gaveUp returns the error of a call whose context has ended. mine is the version of a login of this
+// call that was under way, or zero. If the outcome of a login is unknown, the error is not
+// ErrAuthFailed.
 func (a *call) gaveUp(s *resolution, mine candidate, err error) error {
 	log, reading, trying, current := s.progress()
 	if mine.secret != nil {
@@ -297,7 +299,7 @@ func (a *call) gaveUp(s *resolution, mine candidate, err error) error {
 	return a.tell(log.add(end), current)
 }
 
-// tell returns an error that tells what was tried; current is what the stage names.
+// tell returns an error that lists what was tried. current is the version that the stage names.
 func (a *call) tell(log attemptLog, current candidate) error {
 	if a.own.rejected && !log.has(a.own.key) {
 		log = append(attemptLog{a.own}, log...)
@@ -312,7 +314,7 @@ func (a *call) tell(log attemptLog, current candidate) error {
 // fail returns the error of a call that failed for one reason, or nil.
 func (a *call) fail(op string, err error) error {
 	if err == nil {
-		return nil // and allocate nothing
+		return nil // without an allocation
 	}
 	if e := (*Error)(nil); errors.As(err, &e) && e.Op != "" {
 		return err

@@ -27,7 +27,7 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-// printed returns all that a careless caller may print of v.
+// printed returns all forms in which a careless caller may print v.
 func printed(v any) []string {
 	forms := []string{fmt.Sprint(v)}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%t", "%T"} {
@@ -53,7 +53,7 @@ func printed(v any) []string {
 
 const canary = "c4n4ry-p4ssw0rd"
 
-// A catcher searches what it is shown for the canary.
+// A catcher searches values for the canary.
 type catcher struct {
 	t  *testing.T
 	mu sync.Mutex
@@ -112,7 +112,7 @@ func (m multiHandler) WithGroup(name string) slog.Handler {
 	return n
 }
 
-// A marked password goes through every way to connect and to fail.
+// No way to connect or to fail shows the password.
 func TestNoPasswordLeaks(t *testing.T) {
 	rejected := &vendorError{codeRejected, "access denied"}
 	for _, test := range []struct {
@@ -199,14 +199,14 @@ func TestNoPasswordLeaks(t *testing.T) {
 					c.check("error in the tree", e)
 				}
 			}()
-			synctest.Wait() // the resolution has a goroutine of its own
+			synctest.Wait() // for the goroutine of the resolution
 			if strings.Contains(logs.String(), canary) {
 				t.Errorf("the log has the password:\n%s", logs.String())
 			}
 			if c.n == 0 {
 				t.Error("nothing was checked")
 			}
-			// Of a nested pointer fmt prints what it points to, for verbs like %s.
+			// For verbs like %s, fmt prints the value that a nested pointer points to.
 			_ = b.cache.Close()
 			synctest.Wait()
 			for _, v := range []any{b.Connector, b.Driver(), *b.Driver().(*driver.Driver), b.opts, &b.opts} {
@@ -220,7 +220,7 @@ func TestNoPasswordLeaks(t *testing.T) {
 	}
 }
 
-// tree yields err and all that it wraps.
+// tree yields err and all errors that it wraps.
 func tree(err error) func(yield func(error) bool) {
 	return func(yield func(error) bool) {
 		var walk func(error) bool

@@ -17,45 +17,52 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
-// A Connector opens connections to the database that a secret describes. It is
-// for [database/sql.OpenDB], and may be used from several goroutines at once.
+// A Connector opens connections to the database that a secret describes. Pass it to
+// [database/sql.OpenDB]. Several goroutines may use it at once. It has no Close, because it
+// holds no connections and its goroutines end on their own. The Close of [database/sql.DB] closes
+// the connections. The caller closes a cache that it has put into Options.Secrets; the process's
+// default caches need no Close.
 type Connector struct {
 	engine Engine
 	info   Info
 	source *dataSource
-	empty  error // what Connect returns if the data source name is empty
+	empty  error // the error of Connect if the data source name is empty, else nil
 	o      Options
 	driver *Driver
 
-	parsed   atomic.Pointer[target]   // of the secret that was used last
+	parsed   atomic.Pointer[target]   // of the version that was used last
 	prepared atomic.Pointer[prepared] // for the endpoint that was used last
-	files    []string                 // that the parameters name
-	filesDue atomic.Int64             // when the next record about them is due, by reader.clock
-	tlsOff   sync.Once                // the record that TLS is off although the secret asks for it
+	files    []string                 // names of the files in the parameters
+	filesDue atomic.Int64             // when the next log record about the files is due, by reader.clock
+	tlsOff   sync.Once                // writes the log record that TLS is off although the secret asks for it
 
 	reader     *reader
 	resolver   *resolver
-	observe    sync.Once // sets what the first Connect call finds in Options.Defaults
-	gate       *gate     // set by the first Connect call, when secrets are open
+	observe    sync.Once // the first Connect call sets log and trace
+	gate       *gate     // the first Connect call sets it, after it has opened the secrets
 	gateOnce   sync.Once
-	tokens     *tokens // nil: the secret's password is sent
+	tokens     *tokens // nil if the secret's password is sent
 	outage     outage
 	superseder *superseder
 }
 
 var _ sqldriver.Connector = (*Connector)(nil)
 
-// prepared is an engine's configuration, with the files as they were just before it read them.
+// prepared is the result of Engine.Prepare, with the states of the files before the engine read them.
 type prepared struct {
 	place
 	files []fileState
 	login Login
 }
 
-// NewConnector returns a connector of engine for a data source name; nothing is
-// fetched or dialled yet. Errors are ErrBadDSN and ErrEngineMismatch, and one if
-// opts has neither Secrets nor SecretsAt. Only the empty data source name waits
-// for Connect to fail, because tools open a driver with it to get at the driver.
+// NewConnector returns a connector for a data source name. It neither reads the secret nor dials.
+// opts must have Secrets or SecretsAt. The packages engines/<db> have a NewConnector that sets the
+// engine and SecretsAt.
+//
+// The error is an *[Error]. It matches ErrBadDSN or ErrEngineMismatch if the data source name is
+// wrong. Errors about opts have no Kind. For an empty data source name NewConnector returns a
+// connector whose Connect always returns ErrBadDSN, because tools open an empty one to get the
+// driver.
 func NewConnector(engine Engine, dsn string, opts *Options) (*Connector, error) {
 	c := &Connector{engine: engine, info: engine.Info(), o: opts.clone()}
 	if err := c.o.checkSecrets(); err != nil {
@@ -87,7 +94,7 @@ func NewConnector(engine Engine, dsn string, opts *Options) (*Connector, error) 
 	return c, nil
 }
 
-// override sets the options that the data source name has as well.
+// override sets the options that the data source name has keys for.
 func (d *dataSource) override(o *Options) {
 	if d.fallback != nil {
 		o.FallbackStages = d.fallback
@@ -101,20 +108,20 @@ func (d *dataSource) override(o *Options) {
 	o.MaxLogins = cmp.Or(d.maxLogins, o.MaxLogins)
 }
 
-// checkSuperseded returns an error if connections are to be closed that cannot be.
+// checkSuperseded returns an error for CloseSuperseded if the engine cannot close connections.
 func (c *Connector) checkSuperseded() error {
 	if !c.o.CloseSuperseded || c.info.ClosesSuperseded {
 		return nil
 	}
 	e := &Error{Op: "make connector", SecretID: c.source.secretID, Err: fmt.Errorf(
 		"connections of the engine %s cannot be closed when their version is superseded: use DB.SetConnMaxLifetime instead of CloseSuperseded", c.info.Name)}
-	if c.source.closeSuperseded != nil { // and not the options
+	if c.source.closeSuperseded != nil { // the data source name asks for it, not the options
 		e.Kind = ErrBadDSN
 	}
 	return e
 }
 
-// build makes the parts that Connect uses.
+// build makes the parts of the connector that Connect uses.
 func (c *Connector) build() {
 	c.reader = &reader{id: c.source.secretID, stage: c.source.stage, secrets: &openedSecrets{options: &c.o, source: c.source}, parse: c.target,
 		trace: &Trace{}, log: slog.New(slog.DiscardHandler), clock: clock.New()}
@@ -132,7 +139,7 @@ func (c *Connector) build() {
 	}
 }
 
-// setObservers sets the log and the trace.
+// setObservers sets the log and the trace of the reader.
 func (c *Connector) setObservers() {
 	log, trace := c.o.Logger, c.o.Trace
 	if c.o.Defaults != nil && (log == nil || trace == nil) {
@@ -147,10 +154,10 @@ func (c *Connector) setObservers() {
 	}
 }
 
-// enterGate takes the gate of the connectors that send the same credentials.
+// enterGate sets the gate, which connectors that send the same credentials share.
 func (c *Connector) enterGate(secrets Secrets) {
 	g := newGate(c.o.MaxLogins)
-	if c.tokens == nil { // tokens are the connector's own
+	if c.tokens == nil { // with tokens, each connector has its own gate
 		d := c.source
 		g = gateFor(secrets, gateKey{id: d.secretID, stage: d.stage, host: d.host, port: d.port, fields: d.fields,
 			plaintext: c.info.TurnsTLSOff != nil && c.info.TurnsTLSOff(d.params), maxLogins: c.o.MaxLogins})
@@ -158,30 +165,36 @@ func (c *Connector) enterGate(secrets Secrets) {
 	c.gate, c.resolver.gate = g, g
 }
 
-// Driver returns a driver that opens other data source names with the same
-// engine and options.
+// Driver returns a [Driver] with the connector's engine and options.
 func (c *Connector) Driver() sqldriver.Driver { return c.driver }
 
-// String returns the driver and the secret's id, as "secretsmanager-postgres prod/app".
+// String returns the name of the driver and the secret's id, such as
+// "secretsmanager-postgres prod/app".
 func (c *Connector) String() string {
 	return strings.TrimSpace(defaultName(c.info) + " " + c.source.secretID)
 }
 
-// Format writes what String returns, whatever the verb.
+// Format writes the result of String for every verb.
 func (c *Connector) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, c.String()) }
 
-// LogValue returns what String does.
+// LogValue returns the result of String.
 func (c *Connector) LogValue() slog.Value { return slog.StringValue(c.String()) }
 
-// Connect reads the secret and logs in. If the server rejects the credentials, the secret
-// is refreshed, once for all Connect calls that are rejected together, and Connect logs in
-// with the newer version, or with one of the fallback stages'. It sends no version that was
-// rejected until its pause is over. It returns the vendor's own connection.
+// Connect reads the secret, logs in and returns the vendor's own connection. If the server rejects
+// the credentials, Connect refreshes the secret and logs in with the newer version, or with the
+// version of a fallback stage. Connect calls that are rejected together share one refresh.
 //
-// Errors are *Error. One for which the server rejected every credential that was due is
-// ErrAuthFailed and has the server's error in its tree. An error that ends with a deadline
-// also tells why the secret or the login had not come by then. None matches
-// [sqldriver.ErrBadConn].
+// A version that the server has rejected is not sent again until its pause is over. The pause is
+// 1 s after the first rejection and doubles up to 5 minutes, less a random part of up to a quarter.
+// If no version works, the next refresh is due after 1 s, doubling to 55 s. Until then, Connect
+// waits for the refresh if it is due within a second, and otherwise returns the last failure at
+// once, without a login.
+//
+// Errors are of type *[Error]. An error matches [ErrAuthFailed] if the server rejected every
+// credential that was due; [errors.As] then finds the server's error. If the secret could not be
+// read, the error matches that of the source, such as secretcache.ErrNotFound. If ctx ends, the error also
+// says what kept the secret or the login from arriving in time. No error matches
+// [sqldriver.ErrBadConn], which would make database/sql repeat the call.
 func (c *Connector) Connect(ctx context.Context) (sqldriver.Conn, error) {
 	if c.empty != nil {
 		return nil, c.empty
@@ -189,7 +202,7 @@ func (c *Connector) Connect(ctx context.Context) (sqldriver.Conn, error) {
 	return c.connect(ctx, c.o.RotationWindow, c.o.AfterConnect)
 }
 
-// connect is Connect with a RotationWindow and an AfterConnect of its own.
+// connect is Connect with the given RotationWindow and AfterConnect.
 func (c *Connector) connect(ctx context.Context, window time.Duration, hook func(context.Context, sqldriver.Conn) error) (sqldriver.Conn, error) {
 	c.observe.Do(c.setObservers)
 	a := call{Connector: c, start: time.Now()}
@@ -211,7 +224,7 @@ func (c *Connector) connect(ctx context.Context, window time.Duration, hook func
 	return conn, err
 }
 
-// target returns what a version says, parsed once.
+// target parses a version. It parses the same version only once.
 func (c *Connector) target(s *secretcache.Secret) (*target, error) {
 	if t := c.parsed.Load(); t != nil && t.secret == s {
 		return t, nil
@@ -224,8 +237,8 @@ func (c *Connector) target(s *secretcache.Secret) (*target, error) {
 	return t, nil
 }
 
-// prepare returns the engine's configuration for a version, made once for each place and
-// state of the files.
+// prepare returns the engine's Login for a version. It calls Engine.Prepare again only if the place
+// or the files have changed.
 func (c *Connector) prepare(v candidate, files []fileState) (Login, error) {
 	if v.err != nil {
 		return nil, v.err
@@ -250,10 +263,10 @@ func (c *Connector) prepare(v candidate, files []fileState) (Login, error) {
 	return lg, err
 }
 
-// turnsTLSOff reports whether the data source name turns TLS off, and logs it once: the
-// secret asks for TLS.
+// turnsTLSOff reports whether the data source name turns TLS off. It is called for a secret that asks
+// for TLS, and logs the contradiction once.
 func (c *Connector) turnsTLSOff() bool {
-	off := c.info.TurnsTLSOff(c.source.params) // parseSecret made sure of it
+	off := c.info.TurnsTLSOff(c.source.params) // not nil: parseSecret returns an error for such a secret
 	if off {
 		c.tlsOff.Do(func() {
 			c.reader.log.Warn(msgPlaintext)

@@ -39,7 +39,7 @@ func TestContextEndsConnect(t *testing.T) {
 				return hangs(ctx, "")
 			}
 		}},
-		{"the look at a fall-back stage hangs", func(b *bench, _ *string) {
+		{"the refresh of a fallback stage hangs", func(b *bench, _ *string) {
 			b.db.users["app"] = "other"
 			b.store.fault = func(ctx context.Context, stage string) error {
 				if stage != "AWSCURRENT" {
@@ -68,7 +68,7 @@ func TestContextEndsConnect(t *testing.T) {
 				}
 			}
 			wantBetween(t, "time", time.Since(start), 0, 200*time.Millisecond)
-			// A context error is not remembered.
+			// The error of a context is not remembered.
 			b.store.setFault(nil)
 			b.db.setFault(nil)
 			b.db.set("app", "pw1")
@@ -113,7 +113,7 @@ func TestConnectTimeout(t *testing.T) {
 	}
 }
 
-// The timeout covers secret, login and retry together.
+// ConnectTimeout bounds the secret, the login and the second login together.
 func TestConnectTimeoutCoversTheRetry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, func(b *bench, _ *string) {
@@ -155,7 +155,7 @@ func TestErrors(t *testing.T) {
 		{"bad connection from SecretsAt", func(b *bench, _ *string) {
 			b.opts.Secrets = noSecrets{sqldriver.ErrBadConn}
 		}, nil, ""},
-		{"bad connection of the fall-back", func(b *bench, _ *string) {
+		{"bad connection with the fallback version", func(b *bench, _ *string) {
 			b.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
 			b.db.fault = func(_ context.Context, l *login) error {
 				if l.password == "pw2" {
@@ -173,7 +173,7 @@ func TestErrors(t *testing.T) {
 			`connect with secret "prod/app" (version v1): read tcp: unexpected EOF`},
 		{"rejected", func(b *bench, _ *string) { b.db.users["app"] = "other" }, []error{driver.ErrAuthFailed},
 			`connect with secret "prod/app": credentials rejected: db.example.com:3306 rejected AWSCURRENT version v1: vendor: access denied for user app (1045); ` +
-				`the secret has no other AWSCURRENT version; the secret has no AWSPENDING version; check that user and password in the secret are the database's (1 login in `},
+				`the secret has no other AWSCURRENT version; the secret has no AWSPENDING version; check that the user and the password in the secret match the database (1 login in `},
 		{"no connection and no error", func(b *bench, _ *string) { b.opts.Secrets = nil }, nil, "neither"},
 	} {
 		inBubble(t, test.name, func(t *testing.T) {
@@ -188,7 +188,7 @@ func TestErrors(t *testing.T) {
 				t.Fatalf("got %#v, want a *driver.Error for the secret", err)
 			}
 			if inner := (*driver.Error)(nil); errors.As(e.Err, &inner) {
-				t.Errorf("%v has a *driver.Error within", err)
+				t.Errorf("%v has a second *driver.Error in its tree", err)
 			}
 			for _, want := range test.is {
 				if !errors.Is(err, want) {
@@ -206,7 +206,7 @@ func TestErrors(t *testing.T) {
 			if !strings.Contains(err.Error(), test.text) {
 				t.Errorf("got %q, want %q", err, test.text)
 			}
-			// database/sql connects three times for ErrBadConn.
+			// database/sql would call Connect three times after ErrBadConn.
 			all, _ := b.db.count()
 			db := sql.OpenDB(b.Connector)
 			defer db.Close()
@@ -230,7 +230,7 @@ func (s noSecrets) Refresh(context.Context, string, string, *secretcache.Secret)
 	return nil, s.err
 }
 
-// A silentEngine's logins return neither a connection nor an error.
+// The logins of a silentEngine return neither a connection nor an error.
 type silentEngine struct{ driver.Engine }
 
 func (silentEngine) Prepare(driver.Endpoint) (driver.Login, error) { return silentLogin{}, nil }
@@ -262,7 +262,7 @@ func TestErrorText(t *testing.T) {
 	}
 }
 
-// The trace and the log tell what happened, in order.
+// The trace and the log have the events in order.
 func TestTraceAndLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var events []string
@@ -315,7 +315,7 @@ func TestTraceAndLog(t *testing.T) {
 				t.Errorf("the log has no %s:\n%s", want, log.String())
 			}
 		}
-		// While a version is in its pause no login is traced.
+		// During the pause of a version, no login is sent or traced.
 		b.db.set("app", "other")
 		if err := b.ping(t.Context()); err == nil {
 			t.Fatal("connected")
@@ -332,9 +332,9 @@ func TestTraceAndLog(t *testing.T) {
 	})
 }
 
-// When LoginDone is called the guard knows the outcome: who connects from
-// within, or after it, sends no login with a version that was rejected.
-func TestGuardKnowsBeforeLoginDone(t *testing.T) {
+// When LoginDone is called, the gate knows the outcome. A Connect call inside of LoginDone, or after it,
+// sends no rejected version.
+func TestVerdictIsKnownBeforeLoginDone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var inner error
 		var b *bench
@@ -352,8 +352,8 @@ func TestGuardKnowsBeforeLoginDone(t *testing.T) {
 	})
 }
 
-// One connect follows a secret that changes while it is being tried, but not forever.
-func TestSecretChangesUnderAConnect(t *testing.T) {
+// If the secret changes during a Connect call, the call begins again, but only a few times.
+func TestSecretChangesDuringAConnectCall(t *testing.T) {
 	for _, test := range []struct {
 		changes int
 		want    bool
@@ -381,7 +381,7 @@ func TestSecretChangesUnderAConnect(t *testing.T) {
 	}
 }
 
-// A secret that moved takes effect as a whole.
+// All fields of a new version take effect together.
 func TestWholeTupleIsReplaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
@@ -402,7 +402,7 @@ func TestWholeTupleIsReplaced(t *testing.T) {
 	})
 }
 
-// The engine's configuration is for one endpoint: the database counts.
+// The engine's configuration is for one endpoint, to which the database belongs.
 func TestDatabaseChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, withTTL(-1))
@@ -410,7 +410,7 @@ func TestDatabaseChanges(t *testing.T) {
 			b.store.put(fmt.Sprint("db", i), `{"host":"h","dbname":"`+database+`","username":"app","password":"pw1"}`, "AWSCURRENT")
 			b.mustPing(t)
 			if ep := b.engine.endpoints[len(b.engine.endpoints)-1]; ep.Database != database {
-				t.Errorf("connect %d: database %q, want %q", i, ep.Database, database)
+				t.Errorf("Connect call %d: database %q, want %q", i, ep.Database, database)
 			}
 		}
 		if n := len(b.engine.endpoints); n != 3 {
@@ -433,7 +433,7 @@ func TestCacheWithHook(t *testing.T) {
 	})
 }
 
-// rot13 is a Hook: each Get returns another *Secret for one version.
+// rot13 is a Hook whose Get returns a new *Secret each time, even for the same version.
 type rot13 struct{}
 
 func (rot13) Put(s *secretcache.Secret) (*secretcache.Secret, error) {
@@ -454,9 +454,9 @@ func rot(r rune) rune {
 	return r
 }
 
-// A tracing span that ConnectStart begins is the parent of what the call does, also of the
-// refresh, which another goroutine does, and of the cache's fetch.
-func TestConnectStartsContextIsEverybodys(t *testing.T) {
+// A tracing span that ConnectStart begins is the parent of everything in the call. This includes the
+// refresh, which runs in another goroutine, and the fetch of the cache.
+func TestContextOfConnectStartReachesAllFuncs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		type key struct{}
 		var events []string
@@ -481,7 +481,7 @@ func TestConnectStartsContextIsEverybodys(t *testing.T) {
 		if err := b.ping(t.Context()); !errors.Is(err, driver.ErrAuthFailed) {
 			t.Fatal(err)
 		}
-		// The refresh reads AWSCURRENT, AWSPENDING, which there is not, and AWSCURRENT again.
+		// The resolution reads AWSCURRENT, AWSPENDING, which names no version, and AWSCURRENT again.
 		want := []string{"fetch", "secret", "login", "logged in", "fetch", "refresh", "fetch", "refresh", "fetch", "refresh", "connect"}
 		for i := range want {
 			want[i] += " prod/app"
@@ -492,8 +492,8 @@ func TestConnectStartsContextIsEverybodys(t *testing.T) {
 	})
 }
 
-// A ConnectStart without a context of its own leaves the call's.
-func TestConnectStartMayReturnNothing(t *testing.T) {
+// If ConnectStart returns nil, the context of the call is used.
+func TestConnectStartMayReturnNil(t *testing.T) {
 	b := newBench(t, func(b *bench, _ *string) {
 		b.opts.Trace = &driver.Trace{ConnectStart: func(context.Context, driver.ConnectInfo) context.Context { return nil }}
 	})

@@ -17,18 +17,18 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
-// A target is what one version of a secret says together with the DSN: where to
-// connect and as whom.
+// A target is what a login needs to know from one version of a secret and the data source name: the
+// server, the database, and the credentials.
 type target struct {
 	secret *secretcache.Secret
 	place
 	user     string
 	password Password
-	keys     map[string]Password // of Info.Keys
-	address  string              // of the place, for the gate and for people
+	keys     map[string]Password // values of Info.Keys
+	address  string              // name of the place, for the gate and for people
 }
 
-// A place is the part of an Endpoint that the secret or the DSN says.
+// A place is the part of an Endpoint that comes from the secret or the data source name.
 type place struct {
 	host     string
 	port     int
@@ -36,9 +36,9 @@ type place struct {
 	ssl      bool // the secret asks for TLS
 }
 
-// parseSecret reads a secret's JSON. What the DSN says takes precedence over it; what
-// neither says is the engine's default. With token, a token takes the place of the password,
-// which is not read.
+// parseSecret parses a secret's JSON. The data source name takes precedence over it. Fields that
+// neither has get the engine's default. If token is true, the password is not read, because a token
+// takes its place.
 func parseSecret(s *secretcache.Secret, d *dataSource, info *Info, token bool) (*target, error) {
 	t, err := decodeSecret(s).target(s, d, info, token)
 	if err != nil {
@@ -47,7 +47,7 @@ func parseSecret(s *secretcache.Secret, d *dataSource, info *Info, token bool) (
 	return t, nil
 }
 
-// target is parseSecret. With an error it returns as much as the secret says.
+// target does the work of parseSecret. With an error it returns the fields that it could read.
 func (j *secretJSON) target(s *secretcache.Secret, d *dataSource, info *Info, token bool) (*target, error) {
 	t := &target{secret: s, place: d.place}
 	if d.engine == "" {
@@ -69,10 +69,10 @@ func (j *secretJSON) target(s *secretcache.Secret, d *dataSource, info *Info, to
 	}
 	t.ssl = j.ssl(info)
 	j.find(d.fields.username, "usernameKey", "username", "user", "dbuser", "dbusername")
-	if !token || d.auth == authIAM { // else the token may bring a user
+	if !token || d.auth == authIAM { // otherwise the token may bring a user
 		j.required(d.fields.username)
 	}
-	t.user = j.text(d.fields.username) // it may hold no control character
+	t.user = j.text(d.fields.username) // an error if it holds a control character
 	if !token {
 		t.password = j.password(d.fields.password, info)
 	}
@@ -84,17 +84,17 @@ func (j *secretJSON) target(s *secretcache.Secret, d *dataSource, info *Info, to
 	return t, nil
 }
 
-// otherEngine returns the error of a secret whose "engine" is not the driver's.
+// otherEngine returns the error for a secret whose "engine" is not the driver's.
 func otherEngine(engine string, info *Info) error {
 	names := engineNamed(engine)
-	if names == "" { // the value may be anything, and is not quoted
-		return mismatch(`key "engine" names no database that the driver for %s knows; "engine=%s" in the data source name takes precedence over it`, info.Name, info.Name)
+	if names == "" { // the error does not quote the value, which may be anything
+		return mismatch(`key "engine" is not a name that the driver for %s knows; "engine=%s" in the data source name takes precedence over it`, info.Name, info.Name)
 	}
-	return mismatch(`the secret is for %s, the driver for %s: open it by "secretsmanager-%s", or with "engine=%s" in the data source name if key "engine" is wrong`,
+	return mismatch(`the secret is for %s, and the driver is for %s: use the driver "secretsmanager-%s", or give "engine=%s" in the data source name if key "engine" is wrong`,
 		names, info.Name, names, info.Name)
 }
 
-// engineNamed returns the engine of this module that a secret's "engine" names, or "".
+// engineNamed returns the engine of this module that a secret's "engine" means, or "".
 func engineNamed(engine string) string {
 	engine = strings.TrimPrefix(strings.ToLower(engine), "custom-")
 	switch engine {
@@ -104,7 +104,7 @@ func engineNamed(engine string) string {
 		return "mysql"
 	}
 	for _, name := range []string{"mariadb", "redshift", "oracle", "sqlserver", "db2"} {
-		if strings.HasPrefix(engine, name) { // RDS has oracle-ee, sqlserver-web and the like
+		if strings.HasPrefix(engine, name) { // RDS writes names such as oracle-ee and sqlserver-web
 			return name
 		}
 	}
@@ -115,8 +115,8 @@ func malformed(err error) error {
 	return &Error{Kind: ErrMalformedSecret, Err: err}
 }
 
-// A secretJSON reads the fields of a secret's JSON. What is wrong with it, or with the
-// first field that is, ends in err, which names keys and never values.
+// A secretJSON reads the fields of a secret's JSON. err is the first error. It names keys and never
+// values.
 type secretJSON struct {
 	fields map[string]any
 	err    error
@@ -130,11 +130,11 @@ func decodeSecret(s *secretcache.Secret) *secretJSON {
 	j := &secretJSON{}
 	switch {
 	case bytes.HasPrefix(value, []byte("\ufeff")):
-		j.fail("it begins with a byte order mark; store it without")
+		j.fail("it begins with a byte order mark; store it without one")
 	case !utf8.Valid(value):
-		// The decoder would replace what is invalid, also in the password.
+		// The decoder would replace invalid bytes, even in the password.
 		j.fail("it is not text in UTF-8")
-	case dec.Decode(&fields) != nil || fields == nil: // the cause would quote the value
+	case dec.Decode(&fields) != nil || fields == nil: // the decoder's error would quote the value
 		j.fail("it is not a JSON object")
 	default:
 		if _, err := dec.Token(); !errors.Is(err, io.EOF) {
@@ -146,16 +146,16 @@ func decodeSecret(s *secretcache.Secret) *secretJSON {
 	return j
 }
 
-// fail notes an error unless there is one.
+// fail sets err unless it is set.
 func (j *secretJSON) fail(format string, args ...any) {
 	if j.err == nil {
 		j.err = fmt.Errorf(format, args...)
 	}
 }
 
-// find notes an error if a key is missing and one that people write in its place is there:
-// in another case, one of names as jdbcurl.Plain has them, or in a nested object. param is
-// the parameter that says the key's name.
+// find sets err if a key is missing and there is one that people write by mistake: the key in another
+// case, one of names (in the form of jdbcurl.Plain), or the key in a nested object. param is the
+// parameter of the data source name that sets the key's name.
 func (j *secretJSON) find(key, param string, names ...string) {
 	if j.fields[key] != nil {
 		return
@@ -176,11 +176,11 @@ func (j *secretJSON) find(key, param string, names ...string) {
 		}
 	}
 	if nested != "" {
-		j.fail("key %q is missing, and is there in a nested object: only keys of the outermost object are read", key)
+		j.fail("key %q is missing, and there is one in a nested object: only keys of the outermost object are read", key)
 	}
 }
 
-// ssl reports whether the secret asks for TLS, as AWS's rotation functions read it:
+// ssl reports whether the secret asks for TLS. It reads the key "ssl" as AWS's rotation functions do:
 // https://github.com/aws-samples/aws-secrets-manager-rotation-lambdas, get_ssl_config.
 func (j *secretJSON) ssl(info *Info) bool {
 	text, _ := j.fields["ssl"].(string)
@@ -188,13 +188,13 @@ func (j *secretJSON) ssl(info *Info) bool {
 		return false
 	}
 	if info.TurnsTLSOff == nil {
-		j.fail(`key "ssl" asks for TLS, and the engine %s does not know how to make sure of it; remove the key, and ask for TLS by the engine's own parameters`, info.Name)
+		j.fail(`key "ssl" asks for TLS, but the engine %s cannot guarantee it; remove the key, and ask for TLS with the engine's own parameters`, info.Name)
 	}
 	return true
 }
 
-// text returns a string that may be absent, null or empty. A control character
-// in it would end the text in some protocol, and begin another.
+// text returns a string, or "" if it is absent, null or empty. A control character in it is an error,
+// because some protocols would end the text there.
 func (j *secretJSON) text(key string) string {
 	v, ok := j.fields[key].(string)
 	switch {
@@ -207,8 +207,8 @@ func (j *secretJSON) text(key string) string {
 	return v
 }
 
-// required returns a string that has to be there. It may hold control characters
-// other than NUL, as a password does.
+// required returns a string that must be there. Like a password, it may hold control characters other
+// than NUL.
 func (j *secretJSON) required(key string) string {
 	v, ok := j.fields[key].(string)
 	switch {
@@ -224,7 +224,7 @@ func (j *secretJSON) required(key string) string {
 	return v
 }
 
-// password returns the password, which some engines can do without.
+// password returns the password. It is optional if Info.NoPassword is true.
 func (j *secretJSON) password(key string, info *Info) Password {
 	j.find(key, "passwordKey", "password", "pass", "passwd", "pwd", "dbpassword")
 	if j.fields[key] == nil && info.NoPassword {
@@ -233,7 +233,7 @@ func (j *secretJSON) password(key string, info *Info) Password {
 	return NewPassword(j.required(key))
 }
 
-// keys returns those keys that are there.
+// keys returns the values of those names that the secret has.
 func (j *secretJSON) keys(names []string) map[string]Password {
 	keys := map[string]Password{}
 	for _, name := range names {
@@ -261,7 +261,7 @@ func (j *secretJSON) host(key string, info *Info) string {
 	return host
 }
 
-// port returns a port given as a number or a string, 0 if there is none.
+// port returns a port, given as a number or a string. It is 0 if there is none.
 func (j *secretJSON) port(key string) int {
 	j.find(key, "portKey", "port", "dbport")
 	var s string
@@ -288,12 +288,12 @@ func (j *secretJSON) database(key string, info *Info) string {
 	j.find(key, "dbnameKey", "dbname", "database", "databasename", "db")
 	v := j.text(key)
 	if strings.ContainsAny(v, "?#&;/") {
-		// As AWS's JDBC library does: what would be parameters in a URL is hardly a name.
+		// AWS's JDBC library has the same rule: these characters would begin parameters in a URL.
 		j.fail(`key %q holds one of "?#&;/"; if it is the database's name, give it as "dbname" in the data source name`, key)
 		return ""
 	}
 	if v = cmp.Or(v, info.Database); v == "" && info.DatabaseRequired {
-		j.fail(`key %q is missing; give it, or "dbname" in the data source name`, key)
+		j.fail(`key %q is missing: add it, or give "dbname" in the data source name`, key)
 	}
 	return v
 }

@@ -14,8 +14,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
-// testdata/secrets.json has secrets as AWS documents them, as its consoles and
-// rotation functions write them, and as people get them wrong.
+// testdata/secrets.json has secrets as AWS documents them, as AWS's consoles and rotation functions write
+// them, and with the mistakes that people make.
 func TestSecrets(t *testing.T) {
 	data, err := os.ReadFile("testdata/secrets.json")
 	if err != nil {
@@ -68,8 +68,8 @@ func TestSecrets(t *testing.T) {
 	}
 }
 
-// checkSecretError checks the error of a secret that cannot be used: its type,
-// and that no value of the secret is in it.
+// checkSecretError checks the type of the error for a secret that cannot be used, and that the error holds
+// no value of the secret.
 func checkSecretError(t *testing.T, err, want error, secret string) {
 	t.Helper()
 	var e *driver.Error
@@ -86,8 +86,8 @@ func checkSecretError(t *testing.T, err, want error, secret string) {
 	}
 }
 
-// valuesOf returns the strings of 6 and more bytes that are values in a secret,
-// or the secret if it is not JSON.
+// valuesOf returns the values of a secret that are strings of 6 and more bytes. If the secret is not JSON,
+// it returns the secret.
 func valuesOf(secret string) []string {
 	var v any
 	if json.Unmarshal([]byte(secret), &v) != nil {
@@ -165,7 +165,7 @@ func TestPrecedence(t *testing.T) {
 	}
 }
 
-// badSecrets are secrets that cannot be used, with what the error names.
+// badSecrets are secrets that cannot be used, with texts that the error must contain.
 var badSecrets = []struct {
 	name, secret string
 	want         error
@@ -243,7 +243,7 @@ func TestBadSecrets(t *testing.T) {
 	}
 }
 
-// Every character of a password reaches the engine as it is.
+// Every character of a password reaches the engine unchanged.
 func TestPasswordsAreUntouched(t *testing.T) {
 	for _, want := range []string{
 		"a b:?#%&;='\"\\/@+{}[]é€😀 sslmode=disable", "\t\n\r\x01\x7f", " ", "%41", "${x}", strings.Repeat("x", 60000), "\u2028\ufffd",

@@ -8,11 +8,11 @@ import (
 	"testing"
 )
 
-// Who imports what is a promise: driver, secretcache and its sources of files and of the
-// agent need the standard library only, and a vendor's engine links no AWS SDK.
+// The imports are a promise: driver, secretcache and its sources for files and the agent need the standard
+// library only, and a vendor's engine does not need the AWS SDK.
 func TestDependencies(t *testing.T) {
 	const module = "github.com/sqlsecrets/sqlsecrets/"
-	vendor := map[string]bool{ // the package needs a vendor's modules
+	vendor := map[string]bool{ // whether the package needs a vendor's modules
 		"driver": false, "secretcache": false, "secretcache/file": false, "secretcache/agent": false,
 		"engines/postgres/pgxv5": true, "engines/mysql/gosqldriver": true, "engines/oracle/goora": true, "engines/sqlserver/mssqldb": true,
 	}
@@ -44,9 +44,9 @@ func TestDependencies(t *testing.T) {
 	}
 }
 
-// The AWS SDK is imported by the source that calls it, by the server for its tests,
-// and where the API of AWS's caching client has the SDK's types in it.
-func TestWhoImportsTheSDK(t *testing.T) {
+// Three parts of the module import the AWS SDK: the source that calls it, the server for its tests, and the
+// package with the API of AWS's caching client, which has types of the SDK.
+func TestOnlyTheseDirectoriesImportTheSDK(t *testing.T) {
 	out := run(t, "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "./...")
 	var got []string
 	for line := range strings.Lines(out) {
@@ -60,7 +60,7 @@ func TestWhoImportsTheSDK(t *testing.T) {
 	}
 }
 
-// run runs the go command at the module's root.
+// run runs the go command in the module's root directory.
 func run(t *testing.T, args ...string) string {
 	t.Helper()
 	cmd := exec.Command("go", args...)

@@ -22,9 +22,9 @@ var update = flag.Bool("update", false, "write what docs/rotation.md shows inste
 
 const rotationPage = "../docs/rotation.md"
 
-// What docs/rotation.md shows of traces, log records and errors is what a connector
-// says: each of its blocks that begins with a comment "doc_test.go: <name>" is
-// played here. With -update the blocks are written.
+// The traces, log records and errors in docs/rotation.md are what a connector really writes.
+// This test plays each block of the page that begins with a comment "doc_test.go: <name>".
+// With -update it writes the blocks into the page.
 func TestRotationPage(t *testing.T) {
 	file, err := os.ReadFile(rotationPage)
 	if err != nil {
@@ -79,16 +79,16 @@ var pageBlock = regexp.MustCompile("(?s)<!-- doc_test.go: ([a-z ]+) -->\n```text
 
 // A moment is a block of the page.
 type moment struct {
-	alike  []situation // the connector says the same in all of them
-	each   []situation // or one after the other, with titles
-	errors bool        // only the errors are shown, of each without how they begin
-	whole  bool        // log records are shown with all of their attributes
+	alike  []situation // the connector writes the same in all of them
+	each   []situation // or: the block shows them one after the other, with titles
+	errors bool        // the block shows errors only; those of each without their beginnings
+	whole  bool        // the block shows log records with all of their attributes
 }
 
-// A situation is a connector and what becomes of it.
+// A situation is a connector and what happens to it.
 type situation struct {
 	title string
-	dsn   string // empty: the usual
+	dsn   string // empty: the default of newBench
 	play  func(p *play)
 }
 
@@ -119,26 +119,26 @@ func (s situation) run(t *testing.T, m moment) (text string) {
 	return text
 }
 
-// A play is a connector of which events are written down.
+// A play runs a connector and writes down its events.
 type play struct {
 	*bench
 	t       *testing.T
 	m       moment
 	lines   []string
-	on      bool // what happens goes into lines
+	on      bool // events are written into lines
 	start   time.Time
-	eventAt time.Time // when the event on the last line was
+	eventAt time.Time // time of the event on the last line
 	last    cost
 }
 
-// A cost is what a connect took.
+// A cost is what a Connect call cost.
 type cost struct {
 	logins, rejected, calls int
 	took                    time.Duration
 	err                     error
 }
 
-// A call of Secrets Manager and a login take so long in a play.
+// How long a call of Secrets Manager and a login take in a play.
 const (
 	callTime  = 20 * time.Millisecond
 	loginTime = 10 * time.Millisecond
@@ -181,7 +181,7 @@ func newPlay(t *testing.T, s situation, m moment) *play {
 	return p
 }
 
-// mysqlText is a fault that gives rejections the text of MySQL.
+// mysqlText returns a fault whose rejections have the text that MySQL sends.
 func mysqlText(db *database) func(context.Context, *login) error {
 	return func(_ context.Context, l *login) error {
 		db.mu.Lock()
@@ -204,7 +204,7 @@ type vendorText struct {
 func (e *vendorText) Error() string { return e.text }
 func (e *vendorText) Unwrap() error { return e.vendorError }
 
-// event writes a trace event: fields that are zero are left out.
+// event writes a trace event. It leaves out fields that are zero.
 func (p *play) event(name string, fields ...any) {
 	if !p.on || p.m.errors || p.m.whole {
 		return
@@ -234,8 +234,8 @@ func (p *play) event(name string, fields ...any) {
 	p.eventAt = time.Now()
 }
 
-// Write writes a log record: on the line of the event that it goes with, or on one of
-// its own.
+// Write writes a log record: on the line of the event that happened at the same time, or on a
+// line of its own.
 func (p *play) Write(record []byte) (int, error) {
 	if !p.on || p.m.errors {
 		return len(record), nil
@@ -253,9 +253,9 @@ func (p *play) Write(record []byte) (int, error) {
 	return len(record), nil
 }
 
-// stable returns a duration in which chance does not show.
+// stable returns a duration as text. It rounds durations that have a random part.
 func stable(d time.Duration) string {
-	if d > 700*time.Millisecond { // what is shorter is not by chance
+	if d > 700*time.Millisecond { // shorter ones have no random part
 		d = d.Round(time.Second)
 	}
 	return d.String()
@@ -263,7 +263,7 @@ func stable(d time.Duration) string {
 
 var durationText = regexp.MustCompile(`\b\d+(\.\d+)?(µs|ms|s)\b`)
 
-// say writes a line of its own.
+// say writes one line.
 func (p *play) say(format string, args ...any) {
 	p.lines = append(p.lines, fmt.Sprintf(format, args...))
 }
@@ -284,18 +284,18 @@ func (p *play) connect(ctx context.Context) {
 			p.say("    %s", firstRejection.ReplaceAllString(text, "… "))
 			return
 		}
-		head, story, ok := strings.Cut(text, "credentials rejected: ")
+		head, attempts, ok := strings.Cut(text, "credentials rejected: ")
 		if ok {
 			const indent = "\n        "
-			text = head + "credentials rejected:" + indent + strings.ReplaceAll(story, "; ", ";"+indent)
+			text = head + "credentials rejected:" + indent + strings.ReplaceAll(attempts, "; ", ";"+indent)
 		}
 		p.say("error %s", text)
 	}
 }
 
-// firstRejection is how the errors begin that are shown one after the other.
+// firstRejection is the beginning of an error that a block with several errors leaves out.
 var firstRejection = regexp.MustCompile(
-	`^connect .* credentials rejected: AWSCURRENT version v\d at db.example.com:3306: Error 1045 \(28000\): [^;]*; `)
+	`^connect .* credentials rejected: db\.example\.com:3306 rejected AWSCURRENT version v1: Error 1045 \(28000\): [^;]*; `)
 
 // watch runs f and writes down what happens.
 func (p *play) watch(f func() error) {
@@ -312,7 +312,7 @@ func (p *play) watch(f func() error) {
 	p.last.calls = p.store.calls("") - calls
 }
 
-// warm connects once, unwatched.
+// warm connects once and writes nothing down.
 func (p *play) warm() {
 	p.t.Helper()
 	p.mustPing(p.t)
@@ -336,7 +336,7 @@ func sourceError(text string, kind error) func(context.Context, string) error {
 	}
 }
 
-// What the package awssm says.
+// Errors as the package awssm returns them.
 var (
 	throttles = sourceError("ThrottlingException: Rate exceeded (3 attempts)", secretcache.ErrThrottled)
 	breaks    = sourceError("InternalServiceError: An error occurred on the server side. (3 attempts)", nil)
@@ -364,7 +364,7 @@ var moments = map[string]moment{
 			p.create()
 			p.set()
 			p.next()
-			p.say("later connects")
+			p.say("later Connect calls")
 			p.next()
 		}},
 		{"and finished after the first connect", "", func(p *play) {
@@ -373,7 +373,7 @@ var moments = map[string]moment{
 			p.set()
 			p.next()
 			p.finish()
-			p.say("later connects")
+			p.say("later Connect calls")
 			p.next()
 		}},
 	}},
@@ -393,7 +393,7 @@ var moments = map[string]moment{
 		{"the database changed, AWSPENDING is on an empty version", "", func(p *play) { p.emptyPending(); p.next() }},
 	}},
 	"error": {errors: true, alike: []situation{
-		{"the next connect", "", func(p *play) {
+		{"the next Connect call", "", func(p *play) {
 			p.emptyPending()
 			if err := p.ping(p.t.Context()); !errors.Is(err, driver.ErrAuthFailed) {
 				p.t.Fatalf("got %v", err)
@@ -404,11 +404,11 @@ var moments = map[string]moment{
 	}},
 	"nothing works": {errors: true, each: []situation{
 		{"AWSPENDING is gone", "", func(p *play) { p.warm(); p.set(); p.next() }},
-		{"AWSPENDING is another password than the database has", "", func(p *play) { p.warm(); p.create(); p.db.set("app", "pw3"); p.next() }},
-		{"a server of the farm does not know the new user, without fallback=AWSPREVIOUS", "", func(p *play) { p.farmLag() }},
+		{"AWSPENDING has another password than the database", "", func(p *play) { p.warm(); p.create(); p.db.set("app", "pw3"); p.next() }},
+		{"the server that was dialled does not have the new user yet, without fallback=AWSPREVIOUS", "", func(p *play) { p.replicaLag() }},
 	}},
-	"farm lag": {alike: []situation{
-		{"farm lag", "prod/app?fallback=AWSPREVIOUS", func(p *play) { p.farmLag() }},
+	"replica lag": {alike: []situation{
+		{"replica lag", "prod/app?fallback=AWSPREVIOUS", func(p *play) { p.replicaLag() }},
 	}},
 	"rotation window": {alike: []situation{
 		{"finishes within the window", "prod/app?fallback=none&rotationWindow=1m", func(p *play) {
@@ -420,7 +420,7 @@ var moments = map[string]moment{
 		}},
 	}},
 	"rotation window over": {errors: true, each: []situation{
-		{"the window is over", "prod/app?fallback=none&rotationWindow=1s", func(p *play) { p.warm(); p.set(); p.next() }},
+		{"the rotation window is over", "prod/app?fallback=none&rotationWindow=1s", func(p *play) { p.warm(); p.set(); p.next() }},
 		{"the caller's context ends first", "prod/app?fallback=none&rotationWindow=1m", func(p *play) {
 			p.warm()
 			p.set()
@@ -428,11 +428,11 @@ var moments = map[string]moment{
 		}},
 	}},
 	"secrets manager fails": {errors: true, each: []situation{
-		failing("it throttles", throttles),
-		failing("it answers 5xx", breaks),
-		failing("it denies", denies),
-		failing("it hangs", hangs),
-		{"it hangs, and the caller has a deadline of 2 s", "", func(p *play) {
+		failing("Secrets Manager throttles", throttles),
+		failing("Secrets Manager answers 5xx", breaks),
+		failing("Secrets Manager denies access", denies),
+		failing("Secrets Manager does not answer", hangs),
+		{"Secrets Manager does not answer, and the caller has a deadline of 2 s", "", func(p *play) {
 			p.warm()
 			p.create()
 			p.set()
@@ -440,7 +440,7 @@ var moments = map[string]moment{
 			p.store.setFault(hangs)
 			p.soon(2 * time.Second)
 		}},
-		{"between set and finish it denies AWSPENDING", "", func(p *play) {
+		{"between set and finish, Secrets Manager denies access to AWSPENDING", "", func(p *play) {
 			p.warm()
 			p.create()
 			p.set()
@@ -452,7 +452,7 @@ var moments = map[string]moment{
 			})
 			p.next()
 		}},
-		{"a process that has just started: there is nothing to log in with", "", func(p *play) {
+		{"Secrets Manager throttles a process that has just started, which has nothing to log in with", "", func(p *play) {
 			p.store.setFault(throttles)
 			p.next()
 		}},
@@ -487,7 +487,7 @@ var moments = map[string]moment{
 	}},
 }
 
-func (p *play) finishBetweenLooks() {
+func (p *play) finishBetweenRefreshes() {
 	p.warm()
 	p.create()
 	p.set()
@@ -495,8 +495,8 @@ func (p *play) finishBetweenLooks() {
 	p.next()
 }
 
-// ownTurn is a connect as a user whose turn it is, from a cache that has not seen the
-// last rotation.
+// ownTurn makes a Connect call as a user whose password has been rotated again. The cache has not
+// seen the previous rotation.
 func (p *play) ownTurn() {
 	p.warm()
 	p.createClone()
@@ -507,7 +507,7 @@ func (p *play) ownTurn() {
 	p.next()
 }
 
-// emptyPending is a rotation that failed, and a database with another password.
+// emptyPending is a rotation that failed, and a database whose password is in no version.
 func (p *play) emptyPending() {
 	p.warm()
 	p.store.put("v2", "", "AWSPENDING")
@@ -523,8 +523,8 @@ func (p *play) rollBack() {
 	p.next()
 }
 
-// farmLag is a login to a server that the clone has not reached.
-func (p *play) farmLag() {
+// replicaLag makes a Connect call to a server that does not have the clone yet.
+func (p *play) replicaLag() {
 	p.createClone()
 	p.finish()
 	p.next()
@@ -543,8 +543,8 @@ var (
 	errDown  = &net.OpError{Op: "dial", Net: "tcp", Addr: &net.TCPAddr{IP: net.IPv4(10, 0, 0, 5), Port: 3306}, Err: errors.New("connect: connection refused")}
 )
 
-// failing is a rotation that has finished, a stale cache, and a Secrets Manager that
-// fails.
+// failing is a rotation that has finished, a cache that still has the old version, and a Secrets
+// Manager that fails.
 func failing(title string, fault func(context.Context, string) error) situation {
 	return situation{title, "", func(p *play) {
 		p.warm()
@@ -556,17 +556,17 @@ func failing(title string, fault func(context.Context, string) error) situation 
 	}}
 }
 
-// costs is the page's table of what a connect costs.
+// costs is the page's table of what a Connect call costs.
 func costs(t *testing.T) string {
 	t.Helper()
 	var out strings.Builder
 	fmt.Fprintf(&out, "%-56s%7s%10s%7s%7s\n", "", "logins", "rejected", "calls", "time")
 	for _, s := range []situation{
 		{"no rotation, or before set", "", func(p *play) { p.first() }},
-		{"single user, set to finish: the first connect", "", func(p *play) { p.warm(); p.create(); p.set(); p.next() }},
-		{"single user, set to finish: later connects", "", func(p *play) { p.warm(); p.create(); p.set(); p.warm(); p.next() }},
-		{"single user, finished: the first connect since set", "", func(p *play) { p.warm(); p.create(); p.set(); p.finish(); p.next() }},
-		{"single user, finished: later connects", "", func(p *play) {
+		{"single user, set to finish: first Connect call", "", func(p *play) { p.warm(); p.create(); p.set(); p.next() }},
+		{"single user, set to finish: later Connect calls", "", func(p *play) { p.warm(); p.create(); p.set(); p.warm(); p.next() }},
+		{"single user, finished: first Connect call since set", "", func(p *play) { p.warm(); p.create(); p.set(); p.finish(); p.next() }},
+		{"single user, finished: later Connect calls", "", func(p *play) {
 			p.warm()
 			p.create()
 			p.set()
@@ -574,11 +574,11 @@ func costs(t *testing.T) string {
 			p.finish()
 			p.next()
 		}},
-		{"single user, finishes while a connect looks", "", func(p *play) { p.finishBetweenLooks() }},
+		{"single user, finishes between two refreshes of a call", "", func(p *play) { p.finishBetweenRefreshes() }},
 		{"alternating users", "", func(p *play) { p.warm(); p.createClone(); p.setClone(); p.finish(); p.next() }},
-		{"alternating users, set to finish, cached before the last", "", func(p *play) { p.ownTurn() }},
+		{"alternating users, cached before the previous rotation", "", func(p *play) { p.ownTurn() }},
 		{"rolled back, in the secret and the database", "", func(p *play) { p.rollBack() }},
-		{"failed at test, and the database put back", "", func(p *play) {
+		{"failed at test, then the old password was put back", "", func(p *play) {
 			p.warm()
 			p.create()
 			p.set()
@@ -587,8 +587,8 @@ func costs(t *testing.T) string {
 			time.Sleep(time.Minute)
 			p.next()
 		}},
-		{"farm lag, fallback=AWSPREVIOUS: the first connect", "prod/app?fallback=AWSPREVIOUS", func(p *play) { p.farmLag() }},
-		{"nothing works: the first connect", "", func(p *play) { p.warm(); p.set(); p.next() }},
+		{"replica lag, fallback=AWSPREVIOUS: first Connect call", "prod/app?fallback=AWSPREVIOUS", func(p *play) { p.replicaLag() }},
+		{"nothing works: first Connect call", "", func(p *play) { p.warm(); p.set(); p.next() }},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			p := newPlay(t, s, moment{})
@@ -603,8 +603,7 @@ func costs(t *testing.T) string {
 	return out.String()
 }
 
-// TestRotationPageNothingWorks holds what the page says of a secret whose password
-// stays wrong.
+// The page's bounds on logins and calls are right for a secret whose password stays wrong.
 func TestRotationPageNothingWorks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPlay(t, situation{}, moment{errors: true})

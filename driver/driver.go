@@ -8,7 +8,8 @@ import (
 	"io"
 )
 
-// A Driver opens data source names with one engine and one set of options.
+// A Driver is a [database/sql/driver.Driver] for one engine, with one set of options. [Register]
+// makes one.
 type Driver struct {
 	engine Engine
 	opts   Options
@@ -19,13 +20,16 @@ var (
 	_ sqldriver.DriverContext = (*Driver)(nil)
 )
 
-// Register makes engine available to [database/sql.Open] under a name. Like
-// [database/sql.Register] it panics if the name is taken.
+// Register registers a driver for engine with [database/sql.Register], so that [database/sql.Open]
+// finds it by name. It panics if the name is taken. If opts is nil, or has neither Secrets nor
+// SecretsAt, [database/sql.Open] returns an error;
+// [github.com/sqlsecrets/sqlsecrets/engines.Options](nil) returns options with the process's default
+// caches.
 func Register(name string, engine Engine, opts *Options) {
 	sql.Register(name, &Driver{engine: engine, opts: opts.clone()})
 }
 
-// OpenConnector is [NewConnector] with the driver's engine and options.
+// OpenConnector calls [NewConnector] with the driver's engine and options.
 func (d *Driver) OpenConnector(dsn string) (sqldriver.Connector, error) {
 	c, err := NewConnector(d.engine, dsn, &d.opts)
 	if err != nil {
@@ -34,8 +38,8 @@ func (d *Driver) OpenConnector(dsn string) (sqldriver.Connector, error) {
 	return c, nil
 }
 
-// Open opens one connection. database/sql calls OpenConnector instead, once for
-// each DB, so that all connections of a DB share what is known of the secret.
+// Open opens one connection. [database/sql] does not call it. It calls OpenConnector once for each
+// DB, so that all connections of a DB share one [Connector].
 func (d *Driver) Open(dsn string) (sqldriver.Conn, error) {
 	c, err := d.OpenConnector(dsn)
 	if err != nil {
@@ -44,10 +48,10 @@ func (d *Driver) Open(dsn string) (sqldriver.Conn, error) {
 	return c.Connect(context.Background())
 }
 
-// String returns the driver's default name, as "secretsmanager-postgres".
+// String returns the driver's default name, such as "secretsmanager-postgres".
 func (d *Driver) String() string { return defaultName(d.engine.Info()) }
 
 func defaultName(info Info) string { return "secretsmanager-" + info.Name }
 
-// Format writes what String returns, whatever the verb.
+// Format writes the result of String for every verb.
 func (d *Driver) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, d.String()) }

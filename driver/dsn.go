@@ -18,11 +18,10 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
-// jdbcPrefix begins a data source name in the form of AWS's JDBC library.
+// A data source name in the form of AWS's JDBC library begins with jdbcPrefix.
 const jdbcPrefix = "jdbc-secretsmanager:"
 
-// jdbcSchemes are the engines of that form, to tell another engine's URL from
-// one that is misspelt.
+// jdbcSchemes are all schemes of that form. They tell a URL for another engine from a misspelt one.
 var jdbcSchemes = []string{"postgresql", "redshift", "mysql", "mariadb", "oracle", "sqlserver", "db2"}
 
 // A dataSource is a parsed data source name.
@@ -31,16 +30,16 @@ type dataSource struct {
 	location Location
 	stage    string
 
-	// What takes precedence over the secret's fields, unless it is zero.
+	// If not zero, these take precedence over the secret's fields.
 	place
 	engine string
 
-	auth            string // authIAM, or empty: by password, or by Options.Token
+	auth            string // authIAM; or empty, which means the password or Options.Token
 	fields          fields
-	fallback        []string      // nil: not said; empty: none
-	rotationWindow  time.Duration // negative: not said
-	closeSuperseded *bool         // nil: not said
-	maxLogins       int           // as Options.MaxLogins; 0: not said
+	fallback        []string      // nil: not given; empty: "none"
+	rotationWindow  time.Duration // negative: not given
+	closeSuperseded *bool         // nil: not given
+	maxLogins       int           // as Options.MaxLogins; 0: not given
 	params          map[string]string
 }
 
@@ -49,7 +48,7 @@ type fields struct{ host, port, database, username, password string }
 
 var defaultFields = fields{"host", "port", "dbname", "username", "password"}
 
-// ownKeys are the DSN keys that this package reads; all others are the engine's.
+// ownKeys are the parameters that this package reads. All others are the engine's.
 var ownKeys = map[string]func(d *dataSource, value string) error{
 	"host": func(d *dataSource, v string) (err error) {
 		d.host, err = parseHost(v)
@@ -86,8 +85,8 @@ func newDataSource() *dataSource {
 
 var errEmpty = errors.New("it is empty")
 
-// parseDSN parses a data source name for an engine. Its errors quote nothing of
-// it but the names of parameters: somebody will pass postgres://user:password@host.
+// parseDSN parses a data source name for an engine. Errors quote only the names of parameters, because
+// somebody will pass postgres://user:password@host.
 func parseDSN(engine Engine, info *Info, dsn string) (*dataSource, error) {
 	d := newDataSource()
 	var err error
@@ -105,7 +104,7 @@ func parseDSN(engine Engine, info *Info, dsn string) (*dataSource, error) {
 	return d, nil
 }
 
-// badDSN returns an error of kind ErrBadDSN unless err has one.
+// badDSN returns an error of the kind ErrBadDSN, or of err's kind if err has one.
 func badDSN(err error) error {
 	kind := ErrBadDSN
 	if e := (*Error)(nil); errors.As(err, &e) {
@@ -120,11 +119,11 @@ func mismatch(format string, args ...any) error {
 
 func (d *dataSource) parseBare(dsn string) error {
 	if lower := strings.ToLower(dsn); strings.HasPrefix(lower, "jdbc:") || strings.HasPrefix(lower, jdbcPrefix) {
-		return errors.New(`it is another driver's URL; one for a secret begins with "jdbc-secretsmanager:"`)
+		return errors.New(`it is a URL for another driver; a URL for a secret begins with "jdbc-secretsmanager:"`)
 	}
 	id, query, hasQuery := strings.Cut(dsn, "?")
 	if err := secretid.Check(id); err != nil {
-		return err // before any error that quotes the name of a parameter
+		return err // before other errors, because they quote the name of a parameter
 	}
 	d.secretID = id
 	if !hasQuery || query == "" {
@@ -153,7 +152,7 @@ func parsePair(pair string) (key, value string, err error) {
 		return "", "", errors.New(`a parameter is not of the form key=value; write "%26" for "&" in a value`)
 	}
 	if i := notInKey(key); i >= 0 {
-		return "", "", fmt.Errorf("a parameter's name has %s in it, which none has", secretid.Char(key[i:]))
+		return "", "", fmt.Errorf("a parameter's name contains %s, which is not allowed", secretid.Char(key[i:]))
 	}
 	if len(key) > maxKey {
 		return "", "", fmt.Errorf("a parameter's name is longer than %d characters", maxKey)
@@ -169,12 +168,12 @@ func parsePair(pair string) (key, value string, err error) {
 // The longest name of a parameter.
 const maxKey = 64
 
-// isKey reports whether s may be the name of a parameter, so that an error may
-// quote it: the rest of a password that holds "?" or "&" should not pass.
+// isKey reports whether s looks like the name of a parameter, so that an error may quote it. The rest
+// of a password that contains "?" or "&" should not look like one.
 func isKey(s string) bool { return len(s) <= maxKey && notInKey(s) < 0 }
 
-// notInKey returns the index of the first character that no parameter's name has, or -1.
-// MySQL's user variables begin with "@".
+// notInKey returns the index of the first character that is not allowed in the name of a parameter,
+// or -1. "@" is allowed at the beginning, for MySQL's user variables.
 func notInKey(s string) int {
 	for i, r := range s {
 		if r != '_' && r != '-' && r != '.' && r != ' ' && !isAlnum(r) && (r != '@' || i > 0) {
@@ -197,7 +196,7 @@ func (d *dataSource) parseJDBC(engine Engine, info *Info, rest string) error {
 	case err != nil:
 		return err
 	case u.SecretID == "":
-		return errors.New(`the URL has no "user"; it is the id of the secret`)
+		return errors.New(`the URL has no "user", which is the id of the secret`)
 	}
 	if err := secretid.Check(u.SecretID); err != nil {
 		return err
@@ -205,7 +204,7 @@ func (d *dataSource) parseJDBC(engine Engine, info *Info, rest string) error {
 	d.secretID = u.SecretID
 	for _, key := range slices.Sorted(maps.Keys(u.Params)) {
 		if slices.Contains([]string{"host", "port", "dbname", "engine"}, key) {
-			return fmt.Errorf("parameter %q is not for a JDBC URL, which has a place for it", key)
+			return fmt.Errorf("parameter %q is not allowed in a JDBC URL: give the value in its own place in the URL", key)
 		}
 		if err := d.set(key, u.Params[key]); err != nil {
 			return err
@@ -218,19 +217,19 @@ func (d *dataSource) parseJDBC(engine Engine, info *Info, rest string) error {
 	return nil
 }
 
-// checkScheme returns an error if a URL is not for the engine.
+// checkScheme returns an error if a URL is not for this engine.
 func checkScheme(info *Info, rest string) error {
 	scheme, _, ok := strings.Cut(rest, ":")
 	switch {
 	case ok && slices.Contains(info.Schemes, scheme):
 		return nil
 	case ok && slices.Contains(jdbcSchemes, scheme):
-		return mismatch("the URL is for %s, the driver for %s", scheme, info.Name)
+		return mismatch("the URL is for %s, and the driver is for %s", scheme, info.Name)
 	}
-	return fmt.Errorf("what follows %q is none of %q", jdbcPrefix, info.Schemes)
+	return fmt.Errorf("the word after %q is not one of %q", jdbcPrefix, info.Schemes)
 }
 
-// set takes one parameter. Only the engine's have values that may be empty.
+// set sets one parameter. Only the engine's parameters may have empty values.
 func (d *dataSource) set(key, value string) error {
 	if strings.IndexFunc(value, unicode.IsControl) >= 0 {
 		return fmt.Errorf("parameter %q holds a control character", key)
@@ -245,16 +244,17 @@ func (d *dataSource) set(key, value string) error {
 		return nil
 	}
 	for own := range ownKeys {
-		// No engine has such a parameter: engines/all tests it. A user variable may have any name.
+		// A test in engines/all checks that no engine has such a parameter. MySQL's user variables
+		// may have any name.
 		if jdbcurl.Nearly(key, own) && !strings.HasPrefix(key, "@") {
 			return fmt.Errorf("parameter %q is not known; did you mean %q?", key, own)
 		}
 	}
 	if isPools(key) {
-		return fmt.Errorf("parameter %q is a pool's: set it on sql.DB, for example with SetMaxOpenConns or SetConnMaxLifetime; NewPool of package postgres or redshift takes pgxpool's", key)
+		return fmt.Errorf("parameter %q is for a connection pool: set it on sql.DB, for example with SetMaxOpenConns or SetConnMaxLifetime; NewPool of package postgres or redshift takes the parameters of pgxpool", key)
 	}
 	if jdbcurl.OverridesSecret(key) {
-		return fmt.Errorf(`parameter %q is not allowed: the secret says where to connect and as whom; %s`, key, instead(key))
+		return fmt.Errorf(`parameter %q is not allowed: server, database and user come from the secret; %s`, key, instead(key))
 	}
 	if d.params == nil {
 		d.params = map[string]string{}
@@ -263,7 +263,7 @@ func (d *dataSource) set(key, value string) error {
 	return nil
 }
 
-// instead returns what there is in place of a key that would override the secret.
+// instead returns what to use in place of a parameter that would override the secret.
 func instead(key string) string {
 	if jdbcurl.Plain(key) == "sid" {
 		return `for Oracle, "dbname_is=sid" says that "dbname" is a SID`
@@ -271,7 +271,7 @@ func instead(key string) string {
 	return `"host", "port" and "dbname" take precedence over it`
 }
 
-// isPools reports whether a key is pgxpool's or HikariCP's, or a method of sql.DB.
+// isPools reports whether a parameter is one of pgxpool or HikariCP, or a method of sql.DB.
 func isPools(key string) bool {
 	switch jdbcurl.Plain(key) {
 	case "maxopenconns", "maxidleconns", "connmaxlifetime", "connmaxidletime",
@@ -281,7 +281,7 @@ func isPools(key string) bool {
 	return strings.HasPrefix(key, "pool_")
 }
 
-// check completes what both forms have in common.
+// check does the checks that both forms of data source names have in common.
 func (d *dataSource) check(engine Engine, info *Info) error {
 	d.moveToRegion()
 	if d.engine != "" && !info.Accepts(strings.ToLower(d.engine)) {
@@ -293,8 +293,8 @@ func (d *dataSource) check(engine Engine, info *Info) error {
 	return engine.CheckParams(d.params)
 }
 
-// moveToRegion gives an ARN the region asked for, the first if there are several: the
-// replica there differs from it in nothing else.
+// moveToRegion sets the region of an ARN to the one in the data source name, or to the first if there
+// are several. The ARN of a replica differs only in the region.
 func (d *dataSource) moveToRegion() {
 	region, _ := awsregion.Split(d.location.Region)
 	d.secretID = secretid.InRegion(d.secretID, region)
@@ -312,7 +312,7 @@ func setFallback(d *dataSource, v string) error {
 	}
 	for stage := range strings.SplitSeq(v, ",") {
 		if stage == "" || stage == "none" || slices.Contains(d.fallback, stage) {
-			return errors.New(`it is neither "none" nor a list of different version stages with commas between`)
+			return errors.New(`it is neither "none" nor a list of different version stages separated by commas`)
 		}
 		d.fallback = append(d.fallback, stage)
 	}
@@ -322,7 +322,7 @@ func setFallback(d *dataSource, v string) error {
 func setRotationWindow(d *dataSource, v string) error {
 	w, err := time.ParseDuration(v)
 	if err != nil || w < 0 {
-		return errors.New(`it is not a duration as "30s" or "2m" is`)
+		return errors.New(`it is not a duration, such as "30s" or "2m"`)
 	}
 	d.rotationWindow = w
 	return nil

@@ -23,7 +23,7 @@ const (
 	role = "arn:aws:iam::123456789012:role/path/app"
 )
 
-// A request is what a connector asked for when it connected.
+// A request is what a connector asked for in a Connect call.
 type request struct {
 	secretID, stage string
 	location        driver.Location
@@ -42,7 +42,7 @@ func (f secretsFunc) Refresh(_ context.Context, id, stage string, _ *secretcache
 	return f(id, stage)
 }
 
-// open connects once with a secret of value and returns what was asked for.
+// open connects once with a secret that has value, and returns the request.
 func open(e *engine, dsn, value string) (request, error) {
 	var r request
 	opts := &driver.Options{SecretsAt: func(l driver.Location) (driver.Secrets, error) {
@@ -55,7 +55,7 @@ func open(e *engine, dsn, value string) (request, error) {
 	e.db = newDatabase()
 	e.db.fault = func(_ context.Context, l *login) error {
 		r.user, r.password = l.user, l.password
-		e.db.users[l.user] = l.password // accept everybody
+		e.db.users[l.user] = l.password // accept every login
 		return nil
 	}
 	c, err := driver.NewConnector(e, dsn, opts)
@@ -73,11 +73,11 @@ func open(e *engine, dsn, value string) (request, error) {
 
 const fullSecret = `{"host":"secret.example.com","port":1111,"dbname":"secretdb","username":"u","password":"p"}`
 
-// goodDSNs are data source names by engine, and what they ask for.
+// goodDSNs are data source names, and what a connector asks for with them.
 var goodDSNs = []struct {
 	name, engine, dsn string
 	parseURL          func(t *testing.T) func(string, func(string) bool) (driver.URL, error)
-	want              string // secret id, host:port/database, what else is not as by default
+	want              string // secret id, host:port/database, and everything that is not the default
 }{
 	{name: "name", dsn: "prod/app/db", want: "prod/app/db secret.example.com:1111/secretdb"},
 	{name: "every character", dsn: "aZ0/_+=.@-!", want: "aZ0/_+=.@-! secret.example.com:1111/secretdb"},
@@ -237,7 +237,7 @@ var badDSNs = []struct {
 	{"second region with a typing error", "s?region=us-east-1,us-wst-2&endpoint=http://127.0.0.1:1", driver.ErrBadDSN, []string{`did you mean "us-west-2"?`}},
 	{"region of an ARN with a typing error", "arn:aws:secretsmanager:uswest-2:123456789012:secret:canary-a1b2c3", driver.ErrBadDSN, []string{`did you mean "us-west-2"?`}},
 	{"ARN as ECS has it", "arn:aws:secretsmanager:us-west-2:123456789012:secret:canary-a1b2c3:password::", driver.ErrBadDSN, []string{"cut off"}},
-	{"host with an instance", `s?host=canary\SQL1`, driver.ErrBadDSN, []string{`"host"`, "instance", "the driver for mysql knows none"}},
+	{"host with an instance", `s?host=canary\SQL1`, driver.ErrBadDSN, []string{`"host"`, "instance", "the driver for mysql has no instances"}},
 	{"host with an instance that is none", `s?host=h\can%20ary`, driver.ErrBadDSN, []string{`"host"`, "instance"}},
 	{"socket", "s?host=/canary/mysqld.sock", driver.ErrBadDSN, []string{`"host"`, "Unix socket", "the driver for mysql connects by TCP only"}},
 	{"socket with a comma", "s?host=/canary,/canary", driver.ErrBadDSN, []string{`"host"`, "Unix socket"}},
@@ -346,7 +346,7 @@ func TestBadDSN(t *testing.T) {
 					}
 				}
 			}
-			// The same from sql.Open, by way of the driver.
+			// sql.Open, which uses the driver, returns the same error.
 			d := must(driver.NewConnector(e, "", opts)).Driver().(*driver.Driver)
 			if _, err := d.OpenConnector(test.dsn); !errors.Is(err, test.want) {
 				t.Errorf("OpenConnector: got %v, want %v", err, test.want)
@@ -465,7 +465,7 @@ func TestSecretsAt(t *testing.T) {
 	for i := range 2 {
 		var e *driver.Error
 		if _, err := c.Connect(t.Context()); !errors.Is(err, fail) || !errors.As(err, &e) || calls != i+1 {
-			t.Errorf("got %v after %d calls, want %v: it is not remembered", err, calls, fail)
+			t.Errorf("got %v after %d calls, want %v: a failure is not remembered", err, calls, fail)
 		}
 	}
 	fail = nil
@@ -534,7 +534,7 @@ func TestOptionsAreCopied(t *testing.T) {
 	driver.Register(name, e, opts)
 }
 
-// Prepare is called once for an endpoint, and gets what the DSN says.
+// Prepare is called once for an endpoint, and gets the parameters of the data source name.
 func TestPrepareOncePerEndpoint(t *testing.T) {
 	b := newBench(t, withDSN("prod/app?app=x&dbname=d"))
 	for range 3 {

@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// A directory that is down looks like a wrong password, and one that is up locks accounts.
+// A directory that is down gives the same error as a wrong password, and a directory that is up may lock the
+// account.
 func TestPauseBeginsAt30sWhereAnotherServerChecksThePassword(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, func(b *bench, _ *string) {
@@ -22,7 +23,7 @@ func TestPauseBeginsAt30sWhereAnotherServerChecksThePassword(t *testing.T) {
 		log, want := b.db.log(), 30*time.Second
 		for i := 1; i < len(log); i++ {
 			if got := log[i].begin.Sub(log[i-1].end); got < want*3/4 || i == 1 && got < want || got > want+2*time.Second {
-				t.Errorf("pause %d is %v, want %v, less up to a quarter but for the first", i, got, want)
+				t.Errorf("pause %d is %v, want %v, less up to a quarter except for the first", i, got, want)
 			}
 			want = min(2*want, 5*time.Minute)
 		}

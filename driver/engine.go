@@ -9,164 +9,190 @@ import (
 	"log/slog"
 )
 
-// An Engine adapts one kind of database and its vendor's driver to a
-// [Connector]. Engines are in packages of their own, as
-// engines/postgres/pgxv5; [github.com/sqlsecrets/sqlsecrets/driver/drivertest]
-// checks one. An Engine is used from several goroutines at once.
+// An Engine adapts one kind of database, and the vendor's driver for it, to a [Connector]. The
+// module's own engines are in packages such as engines/postgres/pgxv5. The package
+// [github.com/sqlsecrets/sqlsecrets/driver/drivertest] tests an Engine. Several goroutines use an
+// Engine at once. An Engine may also implement [CheckedElsewhere] and [AccountLocked].
 type Engine interface {
-	// Info describes the engine. It is called once for a Connector.
+	// Info describes the engine. A Connector calls it once.
 	Info() Info
 
-	// ParseURL parses what follows "jdbc-secretsmanager:" in a data source name.
-	// It is asked only for URLs whose scheme is one of Info's. Properties for
-	// which own reports true are the Connector's; they go to URL.Params decoded
-	// and otherwise as they are. Its errors name the property that is wrong and
-	// quote no values; an *Error without Op and SecretID keeps its Kind, any other
-	// is ErrBadDSN.
+	// ParseURL parses the part of a data source name that follows "jdbc-secretsmanager:". It is
+	// called only for URLs whose scheme is one of Info.Schemes. If own reports true for a
+	// property, that property is for the Connector: ParseURL decodes its value and puts it into
+	// URL.Params, unchanged otherwise. Errors name the property that is wrong and quote no
+	// values. The Connector returns them as ErrBadDSN. To return another condition, use
+	// &Error{Kind: ErrEngineMismatch, Err: err}, without Op and SecretID.
 	ParseURL(url string, own func(property string) bool) (URL, error)
 
-	// CheckParams checks the engine's parameters, in the vendor's spelling, as
-	// far as that can be done without reading files. Its errors name the
-	// parameter that is unknown or wrong and quote no values.
+	// CheckParams checks the engine's parameters, in the vendor's spelling, without reading
+	// files. An error names the parameter that is unknown or wrong and quotes no value.
 	CheckParams(params map[string]string) error
 
-	// Prepare builds the vendor's configuration for an endpoint, without
-	// credentials. A Connector keeps the result for as long as the endpoint
-	// stays the same. Prepare may read files, not dial.
+	// Prepare builds the vendor's configuration for an endpoint, without credentials. A
+	// Connector keeps the Login while the endpoint stays the same. Prepare may read files, but
+	// must not dial.
 	Prepare(ep Endpoint) (Login, error)
 
-	// Rejected reports whether err, from Login.Connect, says that the server
-	// rejected the user's credentials: not an account that is locked, a database
-	// that is missing or a network that failed, which other credentials do not cure.
+	// Rejected reports whether err, from Login.Connect, says that the server rejected the user's
+	// credentials. It is false for errors that other credentials cannot remedy: an account that
+	// is locked, a database that does not exist, a network that failed.
 	Rejected(err error) bool
 
-	// NoDatabase reports whether err, from Login.Connect, says that the server has
-	// no database of the endpoint's name: the secret may name another by now.
+	// NoDatabase reports whether err, from Login.Connect, says that the server has no database
+	// with the endpoint's name. A newer version of the secret may name another database.
 	NoDatabase(err error) bool
 }
 
-// CheckedElsewhere is implemented by an [Engine] whose server may ask another one whether a
-// password is right, as an LDAP directory.
+// CheckedElsewhere is implemented by an [Engine] whose server may ask another server whether a
+// password is right, for example an LDAP directory.
 type CheckedElsewhere interface {
-	// CheckedElsewhere reports whether err, for which Rejected is true, comes from there. A
-	// directory that is down looks the same, so the pause before the version is sent again
-	// begins at 30 s, not at 1 s: the directory may lock the account. It is not asked with
-	// auth=iam, which locks none.
+	// CheckedElsewhere reports whether the other server caused err. It is called only if
+	// Rejected(err) is true. A directory that is down gives the same error as a wrong password,
+	// and it may lock the account. So the pause before the version is sent again begins at
+	// 30 s, not at 1 s. It is not called with auth=iam, because IAM locks no account.
 	CheckedElsewhere(err error) bool
 }
 
 // AccountLocked is implemented by an [Engine] whose server locks accounts.
 type AccountLocked interface {
-	// AccountLocked reports whether err, for which Rejected is false, says that the account is
-	// locked, for a while or for good. The secret is then read again, so that the error can say
-	// whether there is a newer version; at most once in 5 minutes.
+	// AccountLocked reports whether err says that the account is locked, for a time or until
+	// somebody unlocks it. Rejected(err) is false then. The Connector reads the secret again, at
+	// most once in 5 minutes for each secret and stage of a cache. If there is a newer version,
+	// it logs in with that. Otherwise its error says that there is none. Callers find the locked
+	// account in the vendor's error; this package has no variable for it.
 	AccountLocked(err error) bool
 }
 
-// A Login connects to one endpoint with the credentials of each call. It is
-// used from several goroutines at once.
+// A Login connects to one endpoint. Each call brings its own credentials. Several goroutines use a
+// Login at once.
 type Login interface {
-	// Connect returns the vendor's own connection. It sends the credentials to
-	// the server at most once, and never in a second attempt after the server
-	// answered with an error. It ends when ctx does and leaves no socket behind
-	// when it fails. Its errors hold no password in any field.
+	// Connect returns the vendor's own connection. It sends the credentials to the server at
+	// most once. After the server has answered with an error, it makes no second attempt. It
+	// ends when ctx ends. If it fails, it leaves no socket open. Its errors hold no password in
+	// any field.
 	Connect(ctx context.Context, c Credentials) (sqldriver.Conn, error)
 }
 
-// Credentials are what a [Login] logs in with.
+// Credentials are what a [Login] logs in with. They come from one version of the secret.
 type Credentials struct {
-	User     string
-	Password Password
+	User     string   // the secret's user, or Token.User; never empty
+	Password Password // the secret's password, or a token in its place
 
-	// Keys are the values of Info.Keys that the secret has, by key. They come from the same
-	// version as user and password.
+	// Keys are the values of those Info.Keys that the secret has, by key.
 	Keys map[string]Password
 
-	// Superseded is not nil only if Info.ClosesSuperseded. It reports whether the
-	// connection is not to be used any more. The connection calls it each time that
-	// a pool hands it out, in [sqldriver.SessionResetter]'s method, and answers
-	// [sqldriver.ErrBadConn] if it returns true: the pool then takes another one.
-	// It is quick and does not fail.
+	// Superseded reports whether the connection is to be closed, because its version of the
+	// secret is superseded. The vendor's connection calls it in the method of
+	// [sqldriver.SessionResetter], each time the pool hands the connection out. If it returns
+	// true, the connection returns [sqldriver.ErrBadConn], and the pool uses another one. It
+	// does not block. It is nil unless Options.CloseSuperseded is true, which needs
+	// Info.ClosesSuperseded.
 	Superseded func() bool
 }
 
-// Info is what a [Connector] has to know about an [Engine].
+// Info tells a [Connector] about an [Engine]. A zero field means no, none or no bound, unless it
+// says otherwise. Name and Accepts must be set.
 type Info struct {
-	Name             string              // for error texts and names of drivers: "postgres"
-	Schemes          []string            // what a JDBC URL of the engine may begin with, before the colon: "postgresql"
-	Accepts          func(s string) bool // whether a secret's "engine" of value s, in lower case, is this engine's
-	Port             int                 // where neither the DSN nor the secret has one
-	Database         string              // likewise; empty is none
-	DatabaseRequired bool                // an empty database is an error
-	HostList         bool                // "h1,h2:5433" is a host, in the secret and in the DSN; those without a port have Endpoint.Port
-	HostSocket       bool                // so is the path of a Unix socket, or of its directory: it begins with "/"
-	HostInstance     bool                // so is `host\INSTANCE`
-	MaxLogins        int                 // the default of Options.MaxLogins; 0 = no bound
-	ClosesSuperseded bool                // connections heed Credentials.Superseded
+	// Name is for error texts and for names of drivers: "postgres".
+	Name string
+	// Schemes are the schemes of the engine's JDBC URLs, without the colon: "postgresql".
+	Schemes []string
+	// Accepts reports whether s means this engine. s is the value of the secret's key "engine", or
+	// of the data source name's; the Connector has made it lower case. It is not called if there
+	// is none.
+	Accepts func(s string) bool
+	// Port is used if neither the data source name nor the secret has a port.
+	Port int
+	// Database is used if neither the data source name nor the secret has a database.
+	Database string
+	// DatabaseRequired makes it an error if all three have no database.
+	DatabaseRequired bool
 
-	// Keys are further keys of the secret that the engine takes, such as "account" or
-	// "privateKey". Their values are strings, and go to Credentials.Keys.
+	// HostList allows a list as the host, in the secret and in the data source name:
+	// "h1,h2:5433". A host without a port has Endpoint.Port.
+	HostList bool
+	// HostSocket allows, as the host, the path of a Unix socket or of its directory. It begins
+	// with "/".
+	HostSocket bool
+	// HostInstance allows `host\INSTANCE` as the host.
+	HostInstance bool
+
+	// MaxLogins is the default of Options.MaxLogins. 0 means no bound.
+	MaxLogins int
+	// ClosesSuperseded says that the engine's connections call Credentials.Superseded.
+	ClosesSuperseded bool
+
+	// Keys are further keys of the secret that the engine uses, such as "account" or
+	// "privateKey". Their values are strings. They are passed on in Credentials.Keys.
 	Keys []string
 	// NoPassword says that a secret need not have a password.
 	NoPassword bool
 
-	// Instance returns the instance that params name, or "". It takes precedence over the host's,
-	// and is part of Endpoint.Host then. Nil: no parameter names one.
+	// Instance returns the instance that params name, or "". It takes precedence over the
+	// instance in the host, and becomes a part of Endpoint.Host. Nil means that no parameter
+	// names an instance.
 	Instance func(params map[string]string) string
-	// Files returns the files that params name, as certificates and keys. A Connector looks
-	// at each when it connects and calls Prepare again if one has changed. If that fails, it
-	// goes on with what Prepare returned before, and logs the error. Nil is none.
+	// Files returns the names of the files that params name, such as certificates and keys. In
+	// each Connect call the Connector checks whether one has changed, and then calls Prepare
+	// again. If Prepare fails, the Connector logs the error and goes on with the Login that it
+	// has. Nil means that no parameter names a file.
 	Files func(params map[string]string) []string
-	// TurnsTLSOff reports whether params turn TLS off, which takes precedence over the
-	// secret's "ssl". Nil says that the engine does not heed Endpoint.Encrypt: a secret whose
-	// "ssl" is true is then an error.
+	// TurnsTLSOff reports whether params turn TLS off. That takes precedence over the secret's
+	// "ssl". Nil means that the engine does not support Endpoint.Encrypt; a secret whose "ssl"
+	// is true is then an error.
 	TurnsTLSOff func(params map[string]string) bool
 
-	// IAM returns a copy of params for logins by tokens of AWS IAM ("auth=iam"), as CheckParams
-	// takes them: TLS is required, and verified unless params ask for less;
-	// the token may be sent as it is. An error names the parameter that does not go with that.
-	// Nil says that the database has no such logins.
+	// IAM returns a copy of params for logins with tokens of AWS IAM ("auth=iam"), which
+	// CheckParams accepts. In it TLS is required, and verified unless params ask for less, and
+	// the token may be sent in clear text inside TLS. An error names the parameter that
+	// contradicts this. Nil means that the database has no such logins.
 	IAM func(params map[string]string) (map[string]string, error)
 }
 
-// A URL is what an [Engine] read out of a JDBC URL.
+// A URL is what [Engine].ParseURL reads from a JDBC URL.
 type URL struct {
-	SecretID string            // the "user"
-	Host     string            // empty: the secret's; the engine may allow a list of hosts with ports
-	Port     int               // 0: the engine's default where Host is given, else the secret's
-	Database string            // empty: the secret's
-	Params   map[string]string // in the vendor's spelling, and the Connector's own
+	SecretID string            // value of the property "user"
+	Host     string            // empty means the secret's; the engine may allow a list of hosts with ports
+	Port     int               // 0 means the engine's default if Host is set, otherwise the secret's
+	Database string            // empty means the secret's
+	Params   map[string]string // the engine's parameters in the vendor's spelling, and the Connector's properties
 }
 
-// An Endpoint is where a [Login] goes, all but the credentials.
+// An Endpoint tells [Engine].Prepare where and how to connect. It has no credentials.
 type Endpoint struct {
-	Host     string // a name, an IP address without brackets, a form that Info allows, or a list of Engine.ParseURL's
-	Port     int
+	// Host is a name, an IP address without brackets, a form that Info allows, or a list that
+	// Engine.ParseURL returned.
+	Host     string
+	Port     int    // of Host; in a list, of the hosts without a port
 	Database string // may be empty
-	// Params are the engine's parameters as CheckParams accepted them.
+	// Params are the engine's parameters, which CheckParams has accepted.
 	Params map[string]string
 	// IAM says that the password is a token of AWS IAM. Params are as Info.IAM returned them.
 	IAM bool
-	// Encrypt says that the secret's "ssl" asks for TLS: a connection without it must not be
-	// made. It asks for no verification; where Params or TLS do, that stays. It is false
-	// where Info.TurnsTLSOff is true.
+	// Encrypt says that the secret's "ssl" asks for TLS. The engine must then not make a
+	// connection without TLS. Encrypt does not ask for verification of the server; if Params or
+	// TLS do, the server is verified. Encrypt is false if Info.TurnsTLSOff reports true.
 	Encrypt bool
-	// TLS is the caller's configuration, to be cloned and never changed. Not nil:
-	// TLS is required, verified as it says, for the host that is dialled unless it
-	// has a ServerName, except where Params turn TLS off.
+	// TLS is the caller's configuration. The engine must clone it and never change it. If it is
+	// not nil, TLS is required, unless Params turn TLS off, and the server is verified as TLS
+	// says. If its ServerName is empty, the certificate must be for the host that is dialled.
 	TLS *tls.Config
 }
 
-// A Password is the password of a secret, or a token in its place. Its printed forms never show it.
+// A Password is the password of a secret, or a token in its place. Printing, logging or marshaling
+// it shows "[redacted]". The zero Password reveals the empty string. Passwords cannot be compared
+// with ==.
 type Password struct {
-	// A func, because fmt prints a string field of any type.
+	// A func, because fmt would print a string field.
 	reveal func() string
 }
 
-// NewPassword returns a Password that reveals s. Tests of an [Engine] need it.
+// NewPassword returns a Password whose Reveal returns s. Options.Token and tests of an [Engine] need
+// it.
 func NewPassword(s string) Password { return Password{func() string { return s }} }
 
-// Reveal returns the password. Call it on the line that hands it to the vendor's driver.
+// Reveal returns the password. Call it in the line that passes it to the vendor's driver.
 func (p Password) Reveal() string {
 	if p.reveal == nil {
 		return ""
@@ -174,16 +200,16 @@ func (p Password) Reveal() string {
 	return p.reveal()
 }
 
-// String returns a fixed text.
+// String returns "[redacted]".
 func (p Password) String() string { return "[redacted]" }
 
-// Format writes a fixed text, whatever the verb.
+// Format writes "[redacted]" for every verb.
 func (p Password) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, p.String()) }
 
-// MarshalText returns a fixed text.
+// MarshalText returns "[redacted]".
 func (p Password) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
 
-// LogValue returns a fixed text.
+// LogValue returns "[redacted]".
 func (p Password) LogValue() slog.Value { return slog.StringValue(p.String()) }
 
 var (

@@ -14,8 +14,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
-// A program with a cache of its own makes a connector of an engine, a data
-// source name and that cache. Here the engine and the secret are stand-ins.
+// A program with its own cache makes a connector from an engine, a data source name and the cache.
+// In this example the engine and the secret are stand-ins.
 func ExampleNewConnector() {
 	source := secretcache.SourceFunc(func(_ context.Context, id, _ string) (*secretcache.Secret, error) {
 		return secretcache.NewSecret(secretcache.Value{ID: id, VersionID: "v1",
@@ -35,13 +35,13 @@ func ExampleNewConnector() {
 	// Output: secretsmanager-postgres prod/app <nil>
 }
 
-// A Trace follows a connect, and a Logger gets what an operator wants to know.
+// A Trace follows each step of a Connect call. A Logger gets the records that an operator should see.
 func ExampleOptions() {
 	options := &driver.Options{
 		Logger: slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{
 			ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 				if a.Key == slog.TimeKey || a.Key == "duration" {
-					return slog.Attr{} // differ from run to run
+					return slog.Attr{} // they differ from run to run
 				}
 				return a
 			},
@@ -55,7 +55,7 @@ func ExampleOptions() {
 			},
 		},
 	}
-	version := 1 // which is rotated when the first was read
+	version := 1 // the next reading finds the next version, as after a rotation
 	options.Secrets = secretcache.New(secretcache.SourceFunc(func(_ context.Context, id, _ string) (*secretcache.Secret, error) {
 		defer func() { version++ }()
 		return secretcache.NewSecret(secretcache.Value{ID: id, VersionID: fmt.Sprint("v", version),
@@ -79,8 +79,8 @@ func ExampleOptions() {
 	// connected after 2 logins
 }
 
-// Sentinels say what happened, the *Error to which secret, and the vendor's own
-// error is in the tree.
+// errors.Is tells what happened. errors.As finds the *driver.Error, which names the secret, and the
+// vendor's own error.
 func ExampleError() {
 	source := secretcache.SourceFunc(func(_ context.Context, id, _ string) (*secretcache.Secret, error) {
 		return secretcache.NewSecret(secretcache.Value{ID: id, VersionID: "v1",
@@ -105,8 +105,8 @@ func ExampleError() {
 	// Output: secret prod/app version v1 was rejected with code 1045
 }
 
-// A program that lets others write data source names refuses those that say where secrets are
-// kept or as whom they are fetched.
+// A program gets its data source names from others. CheckLocation forbids those that say where
+// secrets are fetched, or with which AWS identity.
 func ExampleOptions_checkLocation() {
 	options := &driver.Options{
 		SecretsAt: func(driver.Location) (driver.Secrets, error) { return secretcache.New(nil, nil), nil },
@@ -122,9 +122,9 @@ func ExampleOptions_checkLocation() {
 	// Output: parse data source name: bad data source name: this program takes no region, endpoint, source, profile, roleArn or externalId
 }
 
-// An onlyHosts is an engine that connects to no host but these.
+// onlyHosts is an engine that connects to the listed hosts only.
 type onlyHosts struct {
-	*engine // the vendor's, such as pgxv5.Engine; all its methods count, so do not embed the interface
+	*engine // in a program, for example pgxv5.Engine; do not embed the interface, which hides optional methods
 	hosts   []string
 }
 
@@ -135,8 +135,8 @@ func (e onlyHosts) Prepare(ep driver.Endpoint) (driver.Login, error) {
 	return e.engine.Prepare(ep)
 }
 
-// A program refuses hosts that it does not know, whether a data source name or a secret names them:
-// Prepare gets the host before anything is sent there.
+// A program allows known hosts only, whether the host comes from a data source name or a secret.
+// Prepare gets the host before the connector sends anything there.
 func ExampleEngine_hosts() {
 	secrets := secretcache.New(newStore(credentials("app", "pw1")), nil)
 	engine := onlyHosts{newEngine("postgres", newDatabase("app", "pw1")), []string{"db.example.com"}}
@@ -150,10 +150,10 @@ func ExampleEngine_hosts() {
 	// Output: connect with secret "prod/app" (version v1): this program does not connect to that host
 }
 
-// An engine of a third party gets a driver for sql.Open, with a source of secrets. engines.Options
-// gives it the process's default caches.
+// Register makes a third party's engine available to sql.Open, here with a cache of its own.
+// engines.Options(nil) returns options with the process's default caches.
 func ExampleRegister() {
-	var engine driver.Engine // the third party's
+	var engine driver.Engine // of the third party
 	cache := secretcache.New(secretcache.SourceFunc(nil), nil)
 	driver.Register("secretsmanager-cockroach", engine, &driver.Options{Secrets: cache})
 	db, err := sql.Open("secretsmanager-cockroach", "prod/app")
@@ -163,7 +163,7 @@ func ExampleRegister() {
 	defer db.Close()
 }
 
-// One driver for the engines that a program has. The secret says which is meant.
+// One driver serves several engines. The secret's key "engine" tells which one.
 func ExampleNewAnyDriver() {
 	source := secretcache.SourceFunc(func(_ context.Context, id, _ string) (*secretcache.Secret, error) {
 		return secretcache.NewSecret(secretcache.Value{ID: id, VersionID: "v1",
@@ -184,7 +184,7 @@ func ExampleNewAnyDriver() {
 	// Output: <nil> db.example.com:3306
 }
 
-// A health page shows which version is in use. It calls neither the database nor the source.
+// A health page shows which version is in use. Status calls neither the database nor Secrets Manager.
 func ExampleConnector_Status() {
 	source := secretcache.SourceFunc(func(_ context.Context, id, _ string) (*secretcache.Secret, error) {
 		return secretcache.NewSecret(secretcache.Value{ID: id, VersionID: "v1",
@@ -208,7 +208,7 @@ func ExampleConnector_Status() {
 	// prod/app: version "v1" (AWSCURRENT) at db.example.com:5432, accepted: true
 }
 
-// Only Reveal returns the password. All that prints it shows [redacted].
+// Only Reveal returns the password. Printing it shows [redacted].
 func ExampleNewPassword() {
 	password := driver.NewPassword("correct horse")
 	fmt.Printf("%v %+v\n", password, struct{ Password driver.Password }{password})

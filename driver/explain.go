@@ -8,53 +8,58 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
-// An Explanation says where a connector gets a secret, and where each field of a login comes
-// from: for tools that answer why a program does not connect. It holds no value of the secret
-// but host, port and database.
+// An Explanation says where a connector gets its secret, and where each field of a login comes
+// from. It is for tools that find out why a program does not connect. Of the secret's values it
+// has only host, port and database.
 type Explanation struct {
-	SecretID       string
-	Stage          string
-	FallbackStages []string // in their order; empty is none
-	Location       Location
-	// Engine is empty while only the secret can tell. So is what follows.
+	SecretID       string   // as in the data source name
+	Stage          string   // version stage that the connector reads
+	FallbackStages []string // in the order in which they are tried; empty means none
+	Location       Location // of the data source name
+
+	// Engine is the name of the engine, such as "postgres". It and all fields below, except Keys,
+	// are zero if neither the data source name nor the secret has told it.
 	Engine string
-	// IAM says that a login sends a token in place of the password.
+	// IAM says that a login sends a token of AWS IAM in place of the password ("auth=iam").
 	IAM bool
-	// Params are the data source name's parameters for the engine, in its vendor's spelling.
-	// Not all of them are fit to be shown: one may be the passphrase of a key.
+	// Params are the data source name's parameters for the engine, in the vendor's spelling. Do
+	// not show all of them: one may be the passphrase of a key.
 	Params map[string]string
-	// Keys are the names of the keys in the secret's JSON, sorted. They and Fields are empty
+	// Keys are the names of the keys in the secret's JSON, sorted. Keys and Fields are empty
 	// without a secret.
 	Keys   []string
-	Fields []Field
-	// Encrypt says that the secret's "ssl" asks for TLS, and TLSOff that the data source name
-	// turns TLS off, which takes precedence.
-	Encrypt, TLSOff bool
-	Address         string // as in LoginInfo
+	Fields []Field // host, port, dbname, username, password
+	// Encrypt says that the secret's "ssl" asks for TLS.
+	Encrypt bool
+	// TLSOff says that the data source name turns TLS off. It takes precedence over Encrypt.
+	TLSOff  bool
+	Address string // as in LoginInfo.Address; empty without a secret
 }
 
-// A Field is a part of a login.
+// A Field is one part of a login.
 type Field struct {
-	Name  string // "host", "port", "dbname", "username", "password"
-	Value string // empty for username and password, and where there is none
-	From  Origin
-	Key   string // of the secret's JSON
+	Name  string // "host", "port", "dbname", "username" or "password"
+	Value string // empty for username and password, and for a field without a value
+	From  Origin // where the value comes from
+	Key   string // name of the key in the secret's JSON that this field is read from
 }
 
-// An Origin is where a field comes from.
+// An Origin says where a field comes from.
 type Origin string
 
-// Origins.
+// Values of [Field].From.
 const (
 	FromDSN     Origin = "data source name"
 	FromSecret  Origin = "secret"
-	FromDefault Origin = "default"
-	FromToken   Origin = "token" // of AWS IAM or Options.Token, in place of the password
-	FromNowhere Origin = "nowhere"
+	FromDefault Origin = "default" // of the engine, such as its port
+	FromToken   Origin = "token"   // of AWS IAM or Options.Token, in place of the password
+	FromNowhere Origin = "nowhere" // the field has no value
 )
 
-// Explain returns what the connector makes of a version of the secret, which may be nil. The
-// error is the one that Connect would return for it; the explanation then has what could be read.
+// Explain returns what the connector would use of a version of the secret, for example of one from
+// [secretcache.Cache.Get]. The error is the one that Connect would return for s. With an error, the
+// Explanation has what could be read. If s is nil, only the data source name is explained, and the
+// error is nil unless the data source name is empty.
 func (c *Connector) Explain(s *secretcache.Secret) (Explanation, error) {
 	d := c.source
 	e := d.explain()
@@ -75,12 +80,12 @@ func (c *Connector) Explain(s *secretcache.Secret) (Explanation, error) {
 	return e, err
 }
 
-// explain returns what the data source name says of the secret.
+// explain returns what the data source name says about the secret.
 func (d *dataSource) explain() Explanation {
 	return Explanation{SecretID: d.secretID, Stage: d.stage, Location: d.location, FallbackStages: slices.Clone(d.fallback)}
 }
 
-// fields returns the fields of a target and where they come from.
+// fields returns the fields of a target, with their origins.
 func (c *Connector) fields(t *target, j *secretJSON) []Field {
 	d, port := c.source, ""
 	if t.port != 0 {
@@ -110,7 +115,8 @@ func (c *Connector) fields(t *target, j *secretJSON) []Field {
 	}
 }
 
-// Explain is [Connector.Explain] with the engine that the data source name or the secret says.
+// Explain is [Connector.Explain] for the engine that the data source name or the secret names. If
+// neither names one, because s is nil, the Explanation has no Engine and the error is nil.
 func (c *AnyConnector) Explain(s *secretcache.Secret) (Explanation, error) {
 	i := c.fixed
 	switch {

@@ -22,7 +22,7 @@ func fieldsOf(e driver.Explanation) string {
 func TestExplainTellsWhereEachFieldComesFrom(t *testing.T) {
 	for _, c := range []struct {
 		dsn, value string
-		want       string // of the fields
+		want       string // the fields
 		err        error
 	}{
 		{"prod/app?engine=postgres&host=h&usernameKey=login", `{"login":"CANARY","password":"CANARY","port":"6432"}`,
@@ -59,7 +59,7 @@ func TestExplainWithoutASecret(t *testing.T) {
 	}
 	e, err := conn.Explain(nil)
 	if err != nil || e.SecretID != "prod/app" || e.Stage != "X" || e.Location.Region != "eu-west-1" || e.Engine != "" || e.Fields != nil {
-		t.Errorf("the secret says the engine: %+v, %v", e, err)
+		t.Errorf("the secret tells the engine: %+v, %v", e, err)
 	}
 	conn, err = anyOf(t, "jdbc-secretsmanager:mysql://h/db?user=app&fallback=none", &recheckable{}, new(driver.Location), "postgres", "mysql")
 	if err != nil {
@@ -67,7 +67,7 @@ func TestExplainWithoutASecret(t *testing.T) {
 	}
 	e, err = conn.Explain(nil)
 	if err != nil || e.SecretID != "app" || e.Engine != "mysql" || len(e.FallbackStages) != 0 || e.Fields != nil {
-		t.Errorf("a URL says the engine: %+v, %v", e, err)
+		t.Errorf("a URL tells the engine: %+v, %v", e, err)
 	}
 	e, err = conn.Explain(version("v1", `{"username":"u","password":"p","b":1,"a":2}`))
 	if want := []string{"a", "b", "password", "username"}; err != nil || !slices.Equal(e.Keys, want) || e.Address != "h:3306" {

@@ -10,8 +10,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
-// ParseDSN returns what a data source name says, to be compared, and a bare data
-// source name that says the same.
+// ParseDSN returns a parsed data source name, for comparison, and a data source name that is not a URL and
+// means the same.
 func ParseDSN(engine Engine, dsn string) (parsed any, canonical string, err error) {
 	info := engine.Info()
 	d, err := parseDSN(engine, &info, dsn)
@@ -84,14 +84,14 @@ func escape(s string) string {
 	return b.String()
 }
 
-// Gates returns how many gates are shared, or may be.
+// Gates returns the number of gates that connectors share or can share.
 func Gates() int {
 	gates.Lock()
 	defer gates.Unlock()
 	return len(gates.byKey)
 }
 
-// Verdicts returns how many versions and addresses c remembers a verdict on.
+// Verdicts returns the number of verdicts that the gate of c remembers.
 func Verdicts(c *Connector) int {
 	c.gate.mu.Lock()
 	defer c.gate.mu.Unlock()

@@ -19,8 +19,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
-// A vendorError is what the fake database answers, as *pgconn.PgError or
-// *mysql.MySQLError would be.
+// A vendorError is an error of the fake database. It stands for *pgconn.PgError or *mysql.MySQLError.
 type vendorError struct {
 	Code    int
 	Message string
@@ -34,12 +33,12 @@ const (
 	codeLocked     = 3118
 )
 
-// A login is one that the fake database has seen.
+// A login is a login that reached the fake database.
 type login struct {
 	n              int // in the order of arrival
 	addr           string
 	user, password string
-	begin, end     time.Time // end is zero while it is under way
+	begin, end     time.Time // end is zero while the login is under way
 	err            error
 }
 
@@ -54,13 +53,13 @@ type database struct {
 	users    map[string]string // by user, the password
 	logins   []*login
 	inFlight int
-	most     int // logins in flight at once
+	most     int // largest number of logins in flight at once
 
-	// latency is how long the n-th login takes; nil is none. The password is
-	// checked halfway, or at the begin if early is set.
+	// latency returns how long the n-th login takes; nil means no time. The password is checked
+	// halfway, or at the begin if early is set.
 	latency func(n int) time.Duration
 	early   bool
-	// fault may answer instead of the check; a nil error lets the login pass on.
+	// fault is called before the check of the password. Its error ends the login, unless it is nil.
 	fault func(ctx context.Context, l *login) error
 }
 
@@ -84,7 +83,7 @@ func (db *database) setFault(f func(context.Context, *login) error) {
 	db.fault = f
 }
 
-// log returns copies of the logins seen so far.
+// log returns copies of all logins so far.
 func (db *database) log() []login {
 	db.mu.Lock()
 	defer db.mu.Unlock()
@@ -95,7 +94,7 @@ func (db *database) log() []login {
 	return ls
 }
 
-// count returns how many logins were seen, and how many of them were rejected.
+// count returns how many logins there were, and how many of them were rejected.
 func (db *database) count() (all, rejected int) {
 	for _, l := range db.log() {
 		all++
@@ -147,19 +146,19 @@ func (db *database) login(ctx context.Context, addr, user, password string) (err
 	return nil
 }
 
-// hang is a fault: the login ends with its context.
+// hang is a fault: the login hangs until its context ends.
 func hang(ctx context.Context, _ *login) error {
 	<-ctx.Done()
 	return fmt.Errorf("vendor: handshake: %w", ctx.Err())
 }
 
-// always is a fault.
+// always returns a fault that fails all logins with err.
 func always(err error) func(context.Context, *login) error {
 	return func(context.Context, *login) error { return err }
 }
 
-// forLogin, forPassword and forAddress restrict a fault to the n-th login, to those with a
-// password and to those at an address.
+// forLogin, forPassword and forAddress restrict a fault to the n-th login, to logins with a password and
+// to logins at an address.
 func forLogin(n int, fault func(context.Context, *login) error) func(context.Context, *login) error {
 	return only(func(l *login) bool { return l.n == n }, fault)
 }
@@ -181,7 +180,7 @@ func only(those func(*login) bool, fault func(context.Context, *login) error) fu
 	}
 }
 
-// wait sleeps; a fake server's time is the test's.
+// wait sleeps for d or until ctx ends.
 func wait(ctx context.Context, d time.Duration) error {
 	if d <= 0 {
 		return ctx.Err()
@@ -201,12 +200,12 @@ type engine struct {
 	info      driver.Info
 	db        *database
 	parseURL  func(url string, own func(string) bool) (driver.URL, error)
-	allowed   []string // parameters; nil: all
+	allowed   []string // parameters; nil allows all
 	prepare   func(driver.Endpoint) error
 	elsewhere bool // another server checks passwords
 
 	mu        sync.Mutex
-	endpoints []driver.Endpoint // that Prepare was asked for
+	endpoints []driver.Endpoint // arguments of Prepare
 }
 
 var _ driver.Engine = (*engine)(nil)
@@ -265,12 +264,12 @@ type fakeLogin struct {
 
 func (l *fakeLogin) Connect(ctx context.Context, c driver.Credentials) (sqldriver.Conn, error) {
 	if err := l.db.login(ctx, l.addr, c.User, c.Password.Reveal()); err != nil {
-		return (*conn)(nil), err // typed nil, as some vendors do
+		return (*conn)(nil), err // a typed nil, as some vendors' drivers return it
 	}
 	return &conn{user: c.User, addr: l.addr, password: c.Password.Reveal(), superseded: c.Superseded}, nil
 }
 
-// A conn is the fake vendor's connection.
+// A conn is a connection of the fake vendor's driver.
 type conn struct {
 	user, addr, password string
 	superseded           func() bool
@@ -290,7 +289,7 @@ func (c *conn) ResetSession(context.Context) error {
 	return nil
 }
 
-// parseURL reads scheme://host:port/database?user=…&key=value.
+// parseURL parses scheme://host:port/database?user=…&key=value.
 func parseURL(s string, own func(string) bool) (driver.URL, error) {
 	u, err := url.Parse(s)
 	if err != nil || u.User != nil {
@@ -316,8 +315,8 @@ func parseURL(s string, own func(string) bool) (driver.URL, error) {
 	return r, nil
 }
 
-// accepts makes an Info.Accepts of the engine names of the design's table; one
-// that ends in "*" stands for all that begin so.
+// accepts returns an Info.Accepts that accepts names. A name that ends in "*" stands for all names with that
+// beginning.
 func accepts(names ...string) func(string) bool {
 	return func(s string) bool {
 		return slices.ContainsFunc(names, func(name string) bool {
@@ -327,7 +326,7 @@ func accepts(names ...string) func(string) bool {
 	}
 }
 
-// infos are the engines of the design's table.
+// infos are the engines of the table in docs/design.md.
 var infos = map[string]driver.Info{
 	"postgres":  {Name: "postgres", Schemes: []string{"postgresql"}, Accepts: accepts("postgres", "postgresql", "aurora-postgresql"), Port: 5432, Database: "postgres", ClosesSuperseded: true},
 	"redshift":  {Name: "redshift", Schemes: []string{"redshift"}, Accepts: accepts("redshift"), Port: 5439, DatabaseRequired: true},
@@ -346,13 +345,13 @@ func newEngine(name string, db *database) *engine {
 	return &engine{info: info, db: db}
 }
 
-// A fetch is a call that the fake source has seen.
+// A fetch is a call of the fake source.
 type fetch struct {
 	id, stage string
 	at        time.Time
 }
 
-// A store is a fake secretcache.Source: one secret under any id.
+// A store is a fake secretcache.Source. It has one secret, which it returns for every id.
 type store struct {
 	mu       sync.Mutex
 	versions map[string]string // value by version id
@@ -365,14 +364,14 @@ type store struct {
 
 var _ secretcache.Source = (*store)(nil)
 
-// newStore returns a store whose AWSCURRENT is version "v1" of value.
+// newStore returns a store whose AWSCURRENT is version "v1" with value.
 func newStore(value string) *store {
 	s := &store{versions: map[string]string{}, stages: map[string]string{}, moved: map[string][]time.Time{}}
 	s.put("v1", value, "AWSCURRENT")
 	return s
 }
 
-// put adds a version that bears a stage, which no other bears then.
+// put adds a version and moves a stage to it.
 func (s *store) put(version, value, stage string) {
 	s.mu.Lock()
 	s.versions[version] = value
@@ -380,9 +379,8 @@ func (s *store) put(version, value, stage string) {
 	s.move(stage, version)
 }
 
-// move moves a stage as the service does: AWSPREVIOUS follows AWSCURRENT, and
-// AWSPENDING goes from the version that becomes current. An empty version takes
-// the stage away.
+// move moves a stage as Secrets Manager does. If AWSCURRENT moves, AWSPREVIOUS moves to the version that had
+// it, and AWSPENDING is removed from the version that gets it. An empty version removes the stage.
 func (s *store) move(stage, version string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -418,7 +416,7 @@ func (s *store) failStage(stage string, err error) {
 	})
 }
 
-// calls returns how many fetches were seen, of one stage or, if that is empty, of all.
+// calls returns the number of fetches of one stage, or of all stages if stage is empty.
 func (s *store) calls(stage string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -457,12 +455,12 @@ func (s *store) Fetch(ctx context.Context, id, stage string) (*secretcache.Secre
 	return secretcache.NewSecret(secretcache.Value{ID: id, Name: id, VersionID: version, String: value}), nil
 }
 
-// credentials returns a secret's value.
+// credentials returns the value of a secret.
 func credentials(user, password string) string {
 	return fmt.Sprintf(`{"host":"db.example.com","username":%q,"password":%q}`, user, password)
 }
 
-// A bench is a connector with all that it needs.
+// A bench is a connector with fakes for everything around it.
 type bench struct {
 	*driver.Connector
 	db     *database
@@ -472,8 +470,8 @@ type bench struct {
 	opts   driver.Options
 }
 
-// newBench returns a connector for user "app" with password "pw1", which is
-// version "v1". setup may change the options and the data source name.
+// newBench returns a bench whose database and version "v1" have the user "app" with the password "pw1".
+// setup may change the options and the data source name.
 func newBench(t testing.TB, setup ...func(b *bench, dsn *string)) *bench {
 	t.Helper()
 	db := newDatabase("app", "pw1")
@@ -497,8 +495,8 @@ func newBench(t testing.TB, setup ...func(b *bench, dsn *string)) *bench {
 	return b
 }
 
-// wrongPassword and the functions after it are set-ups of newBench. With wrongPassword the
-// database rejects the secret.
+// wrongPassword and the funcs after it are setups for newBench. With wrongPassword the database rejects the
+// secret's password.
 func wrongPassword(b *bench, _ *string) { b.db.set("app", "other") }
 
 func withDSN(dsn string) func(*bench, *string) {
@@ -519,7 +517,7 @@ func withRefreshDone(f func(driver.RefreshInfo)) func(*bench, *string) {
 	}
 }
 
-// withSecrets puts something between the connector and the cache.
+// withSecrets wraps the Secrets that the connector uses.
 func withSecrets(wrap func(driver.Secrets) driver.Secrets) func(*bench, *string) {
 	return func(b *bench, _ *string) {
 		b.cache = secretcache.New(b.store, nil)
@@ -544,8 +542,8 @@ func (b *bench) ping(ctx context.Context) error {
 	return err
 }
 
-// mustPing connects once, which must succeed. wantPing is for other goroutines than the
-// test's.
+// mustPing connects once and fails the test at once if that fails. wantPing does not end the test's
+// goroutine, so other goroutines can call it.
 func (b *bench) mustPing(t testing.TB) {
 	t.Helper()
 	if err := b.ping(t.Context()); err != nil {
@@ -567,7 +565,7 @@ func (b *bench) pingFor(t testing.TB, d time.Duration) error {
 	return b.ping(ctx)
 }
 
-// mustPingTogether connects n times at once. All must succeed.
+// mustPingTogether connects n times at once. All Connect calls must succeed.
 func (b *bench) mustPingTogether(t testing.TB, n int) {
 	t.Helper()
 	for i, err := range b.together(t.Context(), n) {
@@ -577,7 +575,7 @@ func (b *bench) mustPingTogether(t testing.TB, n int) {
 	}
 }
 
-// mustBeRejectedTogether connects n times at once. The server must reject all.
+// mustBeRejectedTogether connects n times at once. All Connect calls must fail with ErrAuthFailed.
 func (b *bench) mustBeRejectedTogether(t testing.TB, n int, version string) {
 	t.Helper()
 	for _, err := range b.together(t.Context(), n) {
@@ -585,7 +583,7 @@ func (b *bench) mustBeRejectedTogether(t testing.TB, n int, version string) {
 	}
 }
 
-// wantLogins checks how many logins the database saw, and how many of them it rejected.
+// wantLogins checks how many logins reached the database, and how many of them it rejected.
 func (b *bench) wantLogins(t testing.TB, all, rejected int) {
 	t.Helper()
 	if n, r := b.db.count(); n != all || r != rejected {
@@ -593,11 +591,11 @@ func (b *bench) wantLogins(t testing.TB, all, rejected int) {
 	}
 }
 
-// logins and rejections are the numbers that wantLogins checks, for a test that needs one.
+// logins and rejections return the two numbers that wantLogins checks.
 func (b *bench) logins() int     { all, _ := b.db.count(); return all }
 func (b *bench) rejections() int { _, rejected := b.db.count(); return rejected }
 
-// wantEqual checks a number or a time, and wantBetween that one is within its limits.
+// wantEqual checks a value. wantBetween checks that a value is within limits.
 func wantEqual[T comparable](t testing.TB, what string, got, want T) {
 	t.Helper()
 	if got != want {
@@ -631,14 +629,14 @@ func (b *bench) together(ctx context.Context, n int) []error {
 	return errs
 }
 
-// startRotation does the first steps of a single-user rotation: the database has the new
-// password, and the version with it is AWSPENDING.
+// startRotation does the first two steps of a single-user rotation. After it, the new version is
+// AWSPENDING, and the database has its password.
 func (b *bench) startRotation(version, password string) {
 	b.store.put(version, credentials("app", password), "AWSPENDING")
 	b.db.set("app", password)
 }
 
-// rotate does all steps of a single-user rotation at once, the database first.
+// rotate does all steps of a single-user rotation.
 func (b *bench) rotate(version, password string) {
 	b.startRotation(version, password)
 	b.store.move("AWSCURRENT", version)

@@ -14,14 +14,14 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
-// A pool that hands out connections rarer than the cache's TTL, or whose cache keeps
-// nothing, closes superseded ones as well.
+// Superseded connections are closed even if the pool hands out connections less often than the cache's TTL,
+// and if the cache keeps nothing.
 func TestCloseSupersededWithRareCheckouts(t *testing.T) {
 	for name, ttl := range map[string]time.Duration{"TTL of a minute": time.Minute, "no TTL": -1} {
 		inBubble(t, name, func(t *testing.T) {
 			p := newPool(t, 1, withTTL(ttl))
 			p.rotate("v2", "pw2")
-			for range 4 { // to have the secret read, the new version proven, the connection closed
+			for range 4 { // to read the secret, to prove the new version, to close the connection
 				time.Sleep(5 * time.Minute)
 				p.use(1)
 				synctest.Wait()
@@ -33,7 +33,7 @@ func TestCloseSupersededWithRareCheckouts(t *testing.T) {
 	}
 }
 
-// A wall clock that is set back holds nothing up.
+// If the wall clock is set back, nothing waits for it.
 func TestWallClockSetBack(t *testing.T) {
 	inBubble(t, "connections are closed", func(t *testing.T) {
 		p := newPool(t, 1)
@@ -62,7 +62,7 @@ func TestWallClockSetBack(t *testing.T) {
 	})
 }
 
-// A machine that was frozen through an outage does not wait for the rest of the pause.
+// If a machine was frozen during an outage, the time of the freeze counts for the pause.
 func TestFreezeCountsInAnOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
@@ -77,7 +77,7 @@ func TestFreezeCountsInAnOutage(t *testing.T) {
 	})
 }
 
-// A stale secret is served, and the log and the trace tell why, and until when.
+// A stale secret is served. The log and the trace say why, and until when.
 func TestStaleSecretIsReported(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log records
@@ -90,7 +90,7 @@ func TestStaleSecretIsReported(t *testing.T) {
 		fetched := time.Now()
 		b.store.setFault(func(context.Context, string) error { return secretcache.ErrAccessDenied })
 		time.Sleep(3 * time.Hour)
-		_ = b.ping(t.Context()) // has the secret fetched
+		_ = b.ping(t.Context()) // begins a fetch
 		synctest.Wait()
 		traced, log.n = nil, 0
 		log.text.Reset()
@@ -121,7 +121,7 @@ func TestStaleSecretIsReported(t *testing.T) {
 	})
 }
 
-// A caller's deadline does not hide what keeps the source.
+// If a caller's deadline ends a Connect call, the error also says why the source did not answer.
 func TestDeadlineTellsTheLastFailure(t *testing.T) {
 	throttled := func(ctx context.Context, _ string) error {
 		secretcache.AttemptFailed(ctx, secretcache.ErrThrottled)

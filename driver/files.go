@@ -6,20 +6,20 @@ import (
 	"time"
 )
 
-// The least time between two records of a file that cannot be used.
+// The least time between two log records of a file that cannot be used.
 const filesEvery = time.Minute
 
 // A fileState tells whether a file has changed.
 type fileState struct {
-	info    os.FileInfo // nil: there is none; the engine says why
-	settled bool        // whether a later change would show in info
+	info    os.FileInfo // nil if the file cannot be read; the engine's error says why
+	settled bool        // a later change of the file would be visible in info
 }
 
-// settleTime is longer than a tick of a file system's clock. A file that is younger may
-// change once more and look the same.
+// settleTime is longer than a tick of a file system's clock. A file that was changed a shorter time
+// ago may change once more without a new modification time.
 const settleTime = time.Second
 
-// fileStates returns the states of the files that parameters name, read once for each
+// fileStates returns the states of the files that the parameters name. It reads them once in each
 // Connect call.
 func (a *call) fileStates() []fileState {
 	if a.states == nil {
@@ -34,7 +34,7 @@ func (a *call) fileStates() []fileState {
 	return a.states
 }
 
-// sameFiles reports whether no file has changed since before.
+// sameFiles reports whether no file has changed.
 func sameFiles(before, now []fileState) bool {
 	return slices.EqualFunc(before, now, func(a, b fileState) bool {
 		if a.info == nil || b.info == nil {

@@ -13,7 +13,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/driver"
 )
 
-// A fileEngine reads a file that the parameter "ca" names, which has to hold "good".
+// A fileEngine reads the file that the parameter "ca" names. The file must contain "good".
 func withFile(t *testing.T) (path string, log *bytes.Buffer, b *bench) {
 	t.Helper()
 	path, log = filepath.Join(t.TempDir(), "ca.pem"), &bytes.Buffer{}
@@ -33,7 +33,7 @@ func withFile(t *testing.T) (path string, log *bytes.Buffer, b *bench) {
 	return path, log, b
 }
 
-// write writes a file and gives it an age.
+// write writes a file and sets its modification time.
 func write(t *testing.T, path, text string, age time.Duration) {
 	t.Helper()
 	then := time.Now().Add(-age)
@@ -94,7 +94,7 @@ func TestAFileThatCannotBeUsedKeepsTheFormerOne(t *testing.T) {
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
-	if got := b.prepared(t); got != 3 { // it has to be tried again: permissions may have been at fault
+	if got := b.prepared(t); got != 3 { // the engine tries again, because the permissions may have changed
 		t.Errorf("read %d times, want 3", got)
 	}
 	if n := strings.Count(log.String(), "level=WARN"); n != 1 || !strings.Contains(log.String(), "the file is cut off") {
@@ -114,7 +114,7 @@ func TestAFileThatCannotBeReadAtFirstIsAnError(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := b.ping(t.Context()); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("connect = %v, want that the file is not there", err)
+		t.Errorf("connect = %v, want the error of a file that does not exist", err)
 	}
 	write(t, path, "good", time.Minute)
 	b.prepared(t)

@@ -9,41 +9,40 @@ import (
 	"time"
 )
 
-// Connects that wait until a look is due go on when another has found a version
-// that works.
-func TestNobodyWaitsForALookWhoCanLogIn(t *testing.T) {
+// Connect calls that wait for the next refresh go on when another call has found a version that works.
+func TestCallsThatCanLogInDoNotWaitForARefresh(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
 		b.mustPing(t)
 		b.startRotation("v2", "pw2")
-		b.store.latency = 20 * time.Millisecond // of each fetch
+		b.store.latency = 20 * time.Millisecond
 		start := time.Now()
 		var wg sync.WaitGroup
-		for range 10 { // all in flight when the first is rejected, and then one after the other
+		for range 10 { // all are in flight when the first login is rejected; then they are rejected one after the other
 			wg.Go(func() { b.wantPing(t) })
 			time.Sleep(3 * time.Millisecond)
 		}
 		wg.Wait()
-		// A look, a look at the fall-back stage, and the pauses between the connects.
+		// A refresh, a refresh of the fallback stage, and the pauses between the Connect calls.
 		wantBetween(t, "time", time.Since(start), 0, 100*time.Millisecond)
 	})
 }
 
-// So does one that has read a version of before the last rotation: the preferred
-// version is another one's, and still the one that works.
-func TestNobodyWaitsForALookWhoHasReadAnOlderVersion(t *testing.T) {
+// The same holds for a Connect call that has read the version from before the last rotation. The
+// fallback version that is active is the one that works.
+func TestCallsWithAnOlderVersionDoNotWaitForARefresh(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
 		b.mustPing(t)
 		b.startRotation("v2", "pw2")
-		b.mustPing(t) // v2 is preferred to v1, which is cached
+		b.mustPing(t) // v2 is active, v1 is cached
 		b.store.move("AWSCURRENT", "v2")
 		time.Sleep(time.Minute)
 
 		b.startRotation("v3", "pw3")
 		b.db.latency = func(n int) time.Duration { return time.Duration(10+n) * time.Millisecond }
 		start := time.Now()
-		for _, err := range b.together(t.Context(), 10) { // rejected one after the other
+		for _, err := range b.together(t.Context(), 10) { // they are rejected one after the other
 			if err != nil {
 				t.Error(err)
 			}
@@ -52,8 +51,8 @@ func TestNobodyWaitsForALookWhoHasReadAnOlderVersion(t *testing.T) {
 	})
 }
 
-// The current version is read once more when AWSPENDING has gone, also if an earlier
-// resolution could not read the stages at all.
+// If AWSPENDING has gone, the current version is read once more, even if an earlier resolution could not
+// read the stages at all.
 func TestRotationFinishesBetweenTheReadingsAfterTheSourceFailed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)

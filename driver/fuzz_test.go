@@ -14,8 +14,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/driver"
 )
 
-// vocabulary has all texts that errors of data source names and secrets are made
-// of: a value that happens to be one of their words is no leak.
+// vocabulary has all texts that errors about data source names and secrets consist of. A value that happens
+// to be one of these words is not a leak.
 var vocabulary = sync.OnceValue(func() string {
 	var b strings.Builder
 	for _, test := range badDSNs {
@@ -38,8 +38,8 @@ var vocabulary = sync.OnceValue(func() string {
 	return b.String()
 })
 
-// FuzzDSN checks that a data source name says the same when it is formatted and
-// parsed again, and that no error quotes an id or a value.
+// FuzzDSN checks that a data source name means the same after it was formatted and parsed again, and that no
+// error quotes an id or a value.
 func FuzzDSN(f *testing.F) {
 	for _, test := range goodDSNs {
 		f.Add(test.dsn)
@@ -77,7 +77,7 @@ func FuzzDSN(f *testing.F) {
 		again, same, err := driver.ParseDSN(e, canonical)
 		if err != nil {
 			if strings.HasPrefix(dsn, "jdbc-secretsmanager:") {
-				return // its engine may allow a host that a bare id's may not be
+				return // in a URL, the engine may allow a host that is not allowed elsewhere
 			}
 			t.Fatalf("%q: formatted as %q: %v", dsn, canonical, err)
 		}
@@ -87,12 +87,12 @@ func FuzzDSN(f *testing.F) {
 	})
 }
 
-// FuzzSecretJSON checks that a secret is either refused with an error that quotes
-// no value, or says where to connect.
+// FuzzSecretJSON checks that a secret either is an error that quotes no value, or has a server and
+// credentials.
 func FuzzSecretJSON(f *testing.F) {
 	f.Add(fullSecret)
 	for _, test := range badSecrets {
-		if len(test.secret) < 1000 { // minimizing long ones takes the whole time
+		if len(test.secret) < 1000 { // minimizing long ones would take all the time
 			f.Add(test.secret)
 		}
 	}

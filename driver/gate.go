@@ -14,51 +14,52 @@ import (
 )
 
 const (
-	// The pause after a rejected login, before a retry with the same version. It begins at
-	// pauseBase and doubles up to pauseMax.
+	// The pause between a rejected login and the retry with the same version. It begins at pauseBase
+	// and doubles up to pauseMax.
 	pauseBase, pauseMax = time.Second, 5 * time.Minute
-	// Where it begins if another server has checked the password. It may have been down.
+	// The first pause if another server checks the password, because that server may be down.
 	pauseBaseElsewhere = 30 * time.Second
-	// Logins in flight with a version that the server has not accepted for provenFor. If they
-	// are rejected, a server that locks accounts after five still lets the next version in.
+	// The bound on logins in flight with a version that the server has not accepted within
+	// provenFor. If all of them are rejected, a server that locks accounts after five rejections
+	// still accepts the next version.
 	maxUnproven = 3
 	provenFor   = time.Second
-	// One more for each hangAfter in which no login with the version is answered: logins to a host
-	// that is gone hang, and others may reach its successor. A server that takes less than twice
-	// as long sees four wrong passwords.
+	// One more login may be in flight for each hangAfter in which no login with the version is
+	// answered: logins to a host that is gone hang, and others may reach its successor. A server
+	// that answers within twice hangAfter sees at most four wrong passwords.
 	hangAfter = 5 * time.Second
-	// The gate remembers this many verdicts. It keeps more only for logins in flight.
+	// The number of verdicts that a gate remembers. It keeps more only if logins are in flight.
 	maxVerdicts = 32
 )
 
-// A gate decides whether a login may be sent. It keeps a program from locking an account: a
-// version that the server rejected is held back, except for the retry that the resolution offers
-// once the pause is over; and few logins are in flight with one that has not been accepted of
-// late. Connectors of one secret share a gate, see gates.
-// Its lock is never held while a login is under way.
+// A gate decides whether a login may be sent. It keeps a program from locking an account. It holds
+// back a version that the server has rejected, except for the retry that the resolution offers when
+// the pause is over. And it allows only few logins in flight with a version that the server has not
+// accepted lately. Connectors of one secret share a gate, see gates. The gate's lock is never held
+// during a login.
 type gate struct {
-	maxLogins int     // in flight with one version to one address; 0 = no bound
-	secrets   Secrets // kept alive for gates; or nil
+	maxLogins int     // bound on logins in flight with one version to one address; 0 = no bound
+	secrets   Secrets // gates needs it to stay alive; may be nil
 
 	clock *clock.Clock
 
 	mu       sync.Mutex
 	verdicts map[loginKey]*entry
-	current  string // id of the version that the stage names; its verdict is kept
+	current  string // id of the version that the stage names; forget keeps its verdict
 }
 
 func newGate(maxLogins int) *gate {
 	return &gate{maxLogins: maxLogins, clock: clock.New(), verdicts: map[loginKey]*entry{}}
 }
 
-// A loginKey is what the gate tells apart: an address and the id of a version.
+// A loginKey is an address and the id of a version. The gate has one entry for each.
 type loginKey struct{ address, version string }
 
-// A verdict is what the server thinks of one version at one address.
+// A verdict is what the server has said about one version at one address.
 type verdict struct {
 	state verdictState
-	// Where state is verdictRejected: what the server said and when, and the pause until a
-	// retry is due.
+	// If state is verdictRejected: the server's error, its time, and the pause until a retry is
+	// due.
 	err   error
 	at    time.Time
 	pause *backoff.Backoff
@@ -72,54 +73,56 @@ const (
 	verdictRejected
 )
 
-// An entry is what the gate knows of one version at one address. gate.mu guards it.
+// An entry is what the gate knows about one version at one address. gate.mu guards it.
 type entry struct {
 	verdict
-	accepted  time.Duration // when the server accepted it last, by gate.clock
-	withdrawn bool          // accepted before it was rejected, and the stage has not moved since
+	accepted  time.Duration // when the server last accepted it, by gate.clock
+	withdrawn bool          // the server accepted it and then rejected it, and the stage has not moved since
 	started   uint64        // number of the login that was sent last
-	// since is the value of started when the verdict became rejected, or a verdict was cleared
-	// because the stage moved to the version. Logins up to that number were sent before; their
-	// outcomes are ignored.
+	// since is the value of started when the verdict became rejected, or when a verdict was
+	// cleared because the stage moved to the version. Logins with a number up to it were sent
+	// earlier, so their outcomes are ignored.
 	since uint64
-	// moved is the value of started when the stage moved to the version. A rejection of a login
-	// that was sent before is ignored. An acceptance counts, unless since says otherwise.
+	// moved is the value of started when the stage moved to the version. If a login with a number
+	// up to it is rejected, that is ignored. If it is accepted, that counts, unless since forbids
+	// it.
 	moved    uint64
-	inFlight int       // logins
-	answered time.Time // when a login ended last, or the first of those in flight began
+	inFlight int       // number of logins
+	answered time.Time // when the last login ended; or, if later, when the first one of those in flight began
 	waiting  list.List // of chan struct{}, one for each call that waits for its turn to log in
 }
 
-// A permission says with which verdicts a login may be sent.
+// A permission says for which verdicts a login may be sent.
 type permission int
 
 const (
 	ifAccepted     permission = iota // the server has accepted the version
-	unlessRejected                   // nothing is known of it, or it was accepted
-	always                           // the resolution has checked the verdict and offered this login
+	unlessRejected                   // the verdict is unknown, or the server has accepted the version
+	always                           // the resolution has checked the verdict and has offered this login
 )
 
-// A ticket is the permission to send one login. Its holder returns it with gate.leave.
+// A ticket allows one login. Its holder gives it back with gate.leave.
 type ticket struct {
 	entry  *entry
 	number uint64
-	sent   time.Time // when it was given
+	sent   time.Time // when the gate gave the ticket
 }
 
 // An outcome is how a login ended.
 type outcome int
 
 const (
-	failed    outcome = iota // for a reason that says nothing about the credentials
+	failed    outcome = iota // it failed for a reason that says nothing about the credentials
 	abandoned                // its caller gave up
-	unusable                 // nothing was sent: the version does not say where to or as whom
+	unusable                 // nothing was sent: the version lacks the server or the user
 	heldBack                 // nothing was sent: the permission did not allow it
 	accepted
 	rejected
 )
 
-// enter returns a ticket if p allows a login. If as many logins are in flight as may be, it waits
-// for its turn, and asks again. An error is ctx's; ok is false if the login is held back.
+// enter returns a ticket if p allows a login. If the bound on logins in flight is reached, it waits
+// for its turn and checks p again. ok is false if the login is held back. The error is nil unless ctx
+// has ended.
 func (g *gate) enter(ctx context.Context, k loginKey, p permission) (t ticket, ok bool, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -129,14 +132,14 @@ func (g *gate) enter(ctx context.Context, k loginKey, p permission) (t ticket, o
 	}
 	since, ahead := e.since, e.inFlight+e.waiting.Len()
 	sent, inTime := g.waitTurn(ctx, e)
-	// If the verdict became rejected during the wait, an offer no longer counts.
+	// If the verdict became rejected during the wait, permission always is no longer valid.
 	if ended := ctx.Err(); ended != nil || !e.allows(p) || e.since != since && e.state == verdictRejected {
 		if inTime {
 			e.inFlight--
 			g.letIn(e)
 		}
 		if ended != nil {
-			err = fmt.Errorf("wait to log in behind %d logins with the same version: %w", ahead, ended)
+			err = fmt.Errorf("wait for %d other logins with the same version: %w", ahead, ended)
 		}
 		return ticket{}, false, err
 	}
@@ -144,8 +147,9 @@ func (g *gate) enter(ctx context.Context, k loginKey, p permission) (t ticket, o
 	return ticket{e, e.started, sent}, true, nil
 }
 
-// waitTurn waits until one more login may be in flight, and counts it, unless ctx ends before.
-// Calls have their turn in the order in which they came. g.mu is held, but not while it waits.
+// waitTurn waits until one more login may be in flight, and counts that login. inTime is false if ctx
+// ended first. Calls get their turn in the order in which they came. g.mu is held, but not while
+// waitTurn waits.
 func (g *gate) waitTurn(ctx context.Context, e *entry) (sent time.Time, inTime bool) {
 	if sent = time.Now(); e.waiting.Len() == 0 && g.hasRoom(e) {
 		e.begin(sent)
@@ -176,7 +180,7 @@ func (g *gate) waitTurn(ctx context.Context, e *entry) (sent time.Time, inTime b
 	}
 }
 
-// begin counts a login that may be sent now.
+// begin counts a login that is sent now.
 func (e *entry) begin(now time.Time) {
 	if e.inFlight == 0 {
 		e.answered = now
@@ -184,7 +188,7 @@ func (e *entry) begin(now time.Time) {
 	e.inFlight++
 }
 
-// letIn has the calls go on whose turn it is. g.mu is held.
+// letIn wakes the calls whose turn it is. g.mu is held.
 func (g *gate) letIn(e *entry) {
 	for e.waiting.Len() > 0 && g.hasRoom(e) {
 		e.begin(time.Now())
@@ -192,8 +196,8 @@ func (g *gate) letIn(e *entry) {
 	}
 }
 
-// hasRoom reports whether one more login with a version may be in flight. The machine may have
-// been frozen since the version was accepted. g.mu is held.
+// hasRoom reports whether one more login with a version may be in flight. It uses clock.Exact,
+// because the machine may have been frozen since the version was accepted. g.mu is held.
 func (g *gate) hasRoom(e *entry) bool {
 	switch {
 	case g.maxLogins > 0 && e.inFlight >= g.maxLogins:
@@ -206,14 +210,14 @@ func (g *gate) hasRoom(e *entry) bool {
 	return e.state == verdictAccepted && g.clock.Exact(time.Now())-e.accepted <= provenFor
 }
 
-// allows reports whether a login may be sent by p.
+// allows reports whether p allows a login.
 func (v *verdict) allows(p permission) bool {
 	return p == always || v.state == verdictAccepted || p == unlessRejected && v.state == verdictUnknown
 }
 
-// leave returns a ticket with the login's outcome and what the server said; base is the least
-// pause after a rejection. changed tells whether the verdict is new: if many logins are rejected
-// together, only the first changes it.
+// leave takes a ticket back, with the login's outcome and error. base is the first pause after a
+// rejection. changed reports whether the verdict is new: if many logins are rejected together, only
+// the first one changes the verdict.
 func (g *gate) leave(t ticket, o outcome, base time.Duration, err error) (changed bool) {
 	now := time.Now()
 	g.mu.Lock()
@@ -234,7 +238,7 @@ func (g *gate) leave(t ticket, o outcome, base time.Duration, err error) (change
 	return changed
 }
 
-// entry returns what is known of k. g.mu is held.
+// entry returns the entry of k. It adds one if there is none. g.mu is held.
 func (g *gate) entry(k loginKey) *entry {
 	e := g.verdicts[k]
 	if e == nil {
@@ -247,8 +251,8 @@ func (g *gate) entry(k loginKey) *entry {
 	return e
 }
 
-// forget drops the entry with which the least is lost: on a version that is not
-// rejected, or whose retry is due soonest. g.mu is held.
+// forget deletes the entry that matters least: one that is not rejected, or the one whose retry is
+// due first. g.mu is held.
 func (g *gate) forget() {
 	now := time.Now()
 	var victim loginKey
@@ -258,7 +262,7 @@ func (g *gate) forget() {
 			victim, least = k, wait
 		}
 	}
-	delete(g.verdicts, victim) // or nothing
+	delete(g.verdicts, victim) // nothing if there is no victim
 }
 
 // verdict returns the verdict on k.
@@ -271,7 +275,7 @@ func (g *gate) verdict(k loginKey) verdict {
 	return verdict{}
 }
 
-// acceptsAny reports whether the server accepts one of versions, at any address.
+// acceptsAny reports whether a server has accepted one of versions, at any address.
 func (g *gate) acceptsAny(versions ...string) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -283,14 +287,14 @@ func (g *gate) acceptsAny(versions ...string) bool {
 	return false
 }
 
-// stageMoved says that the stage names another version now, or was read first. That version
-// begins anew, also an older one that the stage names again. The exception is one that was
-// accepted as a fallback and rejected since: the stage may have moved to it long before, and
-// the next rotation have begun.
+// stageMoved is called when the stage names another version than before, or was read for the first
+// time. The verdicts on that version become unknown, even if it is an older version. Exception: if
+// the server accepted it as a fallback version and has rejected it since, the verdict stays. In that
+// case the stage may have moved to it long ago, and the next rotation may have begun.
 func (g *gate) stageMoved(version string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if version == g.current { // another connector has seen it
+	if version == g.current { // another connector has called stageMoved
 		return
 	}
 	for k, e := range g.verdicts {
@@ -305,7 +309,7 @@ func (g *gate) stageMoved(version string) {
 	g.current = version
 }
 
-// outcomeOf classifies a login's error. ctx is the login's.
+// outcomeOf returns the outcome of a login with that error. ctx is the context of the login.
 func outcomeOf(ctx context.Context, engine Engine, err error) outcome {
 	switch {
 	case err == nil:

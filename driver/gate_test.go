@@ -23,7 +23,7 @@ func (db *database) sent(password string) (n int) {
 	return n
 }
 
-// otherStages are fallback stages S1 to Sn.
+// otherStages returns the fallback stages S1 to Sn.
 func otherStages(n int) (names []string) {
 	for i := range n {
 		names = append(names, fmt.Sprintf("S%d", i+1))
@@ -37,25 +37,25 @@ func newBenchOfStages(t *testing.T, stages []string, setup ...func(*bench, *stri
 	return newBench(t, append(setup, wrongPassword, withDSN("prod/app?fallback="+strings.Join(stages, ",")))...)
 }
 
-// hasOtherVersions gives each of those stages a version of its own, with a wrong password.
+// hasOtherVersions gives each of the stages its own version, with a wrong password.
 func (b *bench) hasOtherVersions(stages []string) {
 	for _, stage := range stages {
 		b.store.put("version of "+stage, credentials("app", "password of "+stage), stage)
 	}
 }
 
-// A login that was sent before the stage moved to its version says nothing when it is
-// rejected after that: the database has got the password in between.
+// A login is sent before the stage moves to its version, and rejected after that. The rejection does not
+// count, because the database may have got the password in between.
 func TestRejectionFromBeforeTheStageMoved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
 		b.mustPing(t)
 		b.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
-		b.db.set("app", "pw0") // neither of the two
+		b.db.set("app", "pw0") // neither version has this password
 		b.db.early = true
 		b.db.latency = func(int) time.Duration { return 100 * time.Millisecond }
 		b.db.setFault(func(_ context.Context, l *login) error {
-			if l.n == 2 { // the first one with v2
+			if l.n == 2 { // the first login with v2
 				time.Sleep(100 * time.Millisecond)
 				return &vendorError{codeRejected, "access denied for user app"}
 			}
@@ -63,32 +63,32 @@ func TestRejectionFromBeforeTheStageMoved(t *testing.T) {
 		})
 		var wg sync.WaitGroup
 		wg.Go(func() { b.wantPing(t) })    // the call that tried v2 too early
-		time.Sleep(150 * time.Millisecond) // v1 was rejected, v2 is on its way
+		time.Sleep(150 * time.Millisecond) // v1 was rejected, a login with v2 is under way
 		b.db.set("app", "pw2")
 		b.store.move("AWSCURRENT", "v2")
 		b.cache.Invalidate("prod/app")
 		start := time.Now()
-		b.wantPing(t) // a call that saw the stage move
+		b.wantPing(t) // this call sees the stage move
 		wg.Wait()
 		wantBetween(t, "time", time.Since(start), 0, 1500*time.Millisecond)
 	})
 }
 
-// However many versions are rejected, the one that the stage names is not sent again before
-// its pause is over.
+// The version that the stage names is not sent again before its pause is over, however many other
+// versions are rejected.
 func TestManyRejectedVersionsDoNotBringTheCurrentOneBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		stages := otherStages(100)
 		b := newBenchOfStages(t, stages, withLatency(5*time.Millisecond))
 		b.hasOtherVersions(stages)
 		isAuthFailed(t, b.ping(t.Context()), "v1")
-		wantEqual(t, "logins", b.logins(), 101)                  // one with each version
-		isAuthFailed(t, b.pingFor(t, 20*time.Millisecond), "v1") // half a second after the first
+		wantEqual(t, "logins", b.logins(), 101)                  // one login with each version
+		isAuthFailed(t, b.pingFor(t, 20*time.Millisecond), "v1") // within half a second of the first login
 		wantEqual(t, "logins with the current version", b.db.sent("pw1"), 1)
 	})
 }
 
-// Of more versions than are remembered, those with a short pause are forgotten first.
+// If there are more versions than the gate remembers, it forgets those with a short pause first.
 func TestLongPausesAreRememberedLonger(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		stages := otherStages(40)
@@ -98,7 +98,7 @@ func TestLongPausesAreRememberedLonger(t *testing.T) {
 			_ = b.pingFor(t, 10*time.Millisecond)
 			time.Sleep(time.Second)
 		}
-		for b.db.sent("pw2") < 8 { // the next pause is about two minutes
+		for b.db.sent("pw2") < 8 { // until the next pause is about two minutes
 			try()
 		}
 		b.hasOtherVersions(stages)
@@ -112,7 +112,7 @@ func TestLongPausesAreRememberedLonger(t *testing.T) {
 	})
 }
 
-// With as many stages as are remembered, each version is tried as seldom as one alone.
+// If the gate remembers all versions, it tries each version as seldom as a single one.
 func TestVersionsOfManyStagesAreTriedSeldom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		stages := otherStages(31)
@@ -129,8 +129,8 @@ func TestVersionsOfManyStagesAreTriedSeldom(t *testing.T) {
 	})
 }
 
-// A login that hangs counts against MaxLogins until it ends, however many versions have
-// been current meanwhile.
+// A login that hangs counts for MaxLogins until it ends, however many versions have been current
+// meanwhile.
 func TestHangingLoginKeepsItsPlaceInMaxLogins(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, func(b *bench, _ *string) {
@@ -181,9 +181,9 @@ func TestNewVersionIsFoundWithinAMinute(t *testing.T) {
 	})
 }
 
-// Once a fallback version was accepted, the pauses of before are forgotten: when the
-// password changes again, a version that comes a moment later is found at once.
-func TestPausesBeginAnewAfterAFallbackVersion(t *testing.T) {
+// After the server has accepted a fallback version, pauses begin at 1 s again. So after the next change
+// of the password, a new version is found within two seconds.
+func TestPausesAreShortAgainAfterAFallbackVersion(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, wrongPassword)
 		try := func() error { return b.pingFor(t, 10*time.Millisecond) }
@@ -209,12 +209,12 @@ func TestPausesBeginAnewAfterAFallbackVersion(t *testing.T) {
 	})
 }
 
-// A rejection counts that arrives when the call has already run out of time.
+// A rejection counts even if it arrives after the deadline of the call.
 func TestRejectionThatArrivesLateCounts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
 		b.db.setFault(func(ctx context.Context, _ *login) error {
-			<-ctx.Done() // the answer crosses the end of the context
+			<-ctx.Done() // the answer arrives when the context has ended
 			return &vendorError{codeRejected, "access denied for user app"}
 		})
 		for range 5 {

@@ -7,31 +7,31 @@ import (
 	"weak"
 )
 
-// A gateKey is what connectors have in common that share a gate: they send the same credentials
-// for the same version of a secret, and the server's answer to one of them holds for all.
+// Connectors with the same gateKey share a gate. They send the same credentials for the same version
+// of a secret, so the server's answer to one of them is valid for all.
 type gateKey struct {
-	// secrets is a pointer as a number. With the pointer, the key would keep Secrets alive, and all
-	// that they lead to, such as the connector. No other Secrets can have the number while the gate
-	// lives, which keeps them.
+	// secrets is the pointer to Secrets as a number. A pointer in the key would keep Secrets alive,
+	// and everything that they refer to, such as the connector. The gate keeps Secrets alive, so no
+	// other Secrets can have this number while the gate is in use.
 	secrets   uintptr
 	kind      reflect.Type
 	id, stage string
-	host      string // of the data source name; or empty
-	port      int    // likewise; or 0
+	host      string // of the data source name, or empty
+	port      int    // of the data source name, or 0
 	fields    fields
-	plaintext bool // the data source name turns TLS off, for which a server may reject a login
+	plaintext bool // the data source name turns TLS off; a server may reject a login for that
 	maxLogins int
 }
 
-// gates are the gates of this process, as long as a connector uses them. A server counts the
-// rejected logins of an account, whichever connector has sent them.
+// gates has the gates of this process that a connector uses. Connectors share them because a server
+// counts the rejected logins of an account, and does not know which connector sent them.
 var gates = struct {
 	sync.Mutex
 	byKey map[gateKey]weak.Pointer[gate]
 }{byKey: map[gateKey]weak.Pointer[gate]{}}
 
-// gateFor returns the gate of secrets and a key. Secrets that are no pointer have one for each
-// connector.
+// gateFor returns the gate for secrets and a key. If secrets is not a pointer, each connector gets its
+// own gate.
 func gateFor(secrets Secrets, k gateKey) *gate {
 	made := newGate(k.maxLogins)
 	v := reflect.ValueOf(secrets)

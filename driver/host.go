@@ -11,8 +11,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/jdbcurl"
 )
 
-// parseHost returns the host of a secret or a data source name as an engine gets it, in any
-// form. takesHost says whether the engine takes that one.
+// parseHost parses the host of a secret or a data source name, in any form. takesHost tells whether
+// the engine supports that form.
 func parseHost(s string) (string, error) {
 	switch jdbcurl.FormOf(s) {
 	case jdbcurl.Socket:
@@ -20,7 +20,7 @@ func parseHost(s string) (string, error) {
 	case jdbcurl.Instance:
 		name, instance := jdbcurl.CutInstance(s)
 		if !jdbcurl.IsInstance(instance) {
-			return "", errors.New(`the name of the instance behind the "\" is not valid`)
+			return "", errors.New(`the name of the instance after the "\" is not valid`)
 		}
 		name, err := parseName(name)
 		return name + `\` + instance, err
@@ -34,11 +34,11 @@ func parseHost(s string) (string, error) {
 	return parseName(s)
 }
 
-// commaPort matches a list with a number in it, such as a port as SQL Server's tools write it:
-// "host,1433".
+// commaPort matches a list that contains a number, such as "host,1433": SQL Server's tools write the
+// port like this.
 var commaPort = regexp.MustCompile(`, *[0-9]+ *(,|$)`)
 
-var errPortInHost = errors.New(`it is neither a host name nor an IP address; give the port by "port"`)
+var errPortInHost = errors.New(`it is neither a host name nor an IP address; give the port with "port"`)
 
 // parseName returns a host name, or an IP address without brackets.
 func parseName(s string) (string, error) {
@@ -58,21 +58,21 @@ func parseName(s string) (string, error) {
 	return "", errors.New("it is neither a host name nor an IP address")
 }
 
-// takesHost returns an error if the engine does not take a host of that form.
+// takesHost returns an error if the engine does not support the form of the host.
 func (i *Info) takesHost(host string) error {
 	switch form := jdbcurl.FormOf(host); {
 	case form == jdbcurl.Socket && !i.HostSocket:
-		return fmt.Errorf("it is the path of a Unix socket, and the driver for %s connects by TCP only: give the name or the IP address of a host", i.Name)
+		return fmt.Errorf("it is the path of a Unix socket, but the driver for %s connects by TCP only: give the name or the IP address of a host", i.Name)
 	case form == jdbcurl.Instance && !i.HostInstance:
-		return fmt.Errorf(`it has the name of an instance behind a "\", and the driver for %s knows none: give the host alone`, i.Name)
+		return fmt.Errorf(`it has the name of an instance after a "\", but the driver for %s has no instances: give the host only`, i.Name)
 	case form == jdbcurl.List && !i.HostList:
-		return fmt.Errorf("it is a list of hosts, and the driver for %s takes one here: give one, or a JDBC URL if the database's may have several", i.Name)
+		return fmt.Errorf("it is a list of hosts, but the driver for %s takes only one host here: give one host, or a JDBC URL if this kind of URL can have several", i.Name)
 	}
 	return nil
 }
 
-// checkHost checks the host of a data source name that is no URL: a URL's has the forms that
-// Engine.ParseURL takes.
+// checkHost checks the host of a data source name that is not a URL. Engine.ParseURL checks the host
+// of a URL.
 func (d *dataSource) checkHost(info *Info) error {
 	if err := info.takesHost(d.host); err != nil {
 		return fmt.Errorf(`parameter "host": %w`, err)
@@ -80,8 +80,8 @@ func (d *dataSource) checkHost(info *Info) error {
 	return nil
 }
 
-// address is what the gate and people call a place: "host:port". A list, a socket and an
-// instance are called as they are.
+// address returns the name of a place for the gate and for people: "host:port". For a list, a socket
+// or an instance it is the host as it was given.
 func (p place) address() string {
 	if jdbcurl.FormOf(p.host) != jdbcurl.Name {
 		return p.host

@@ -11,8 +11,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
-// An engine says which forms of a host it takes: the data source name and the secret may have
-// the same ones.
+// An engine says which forms of a host it supports. They are the same in the data source name and in the
+// secret.
 func TestHostForms(t *testing.T) {
 	list := func(i *driver.Info) { i.HostList = true }
 	socket := func(i *driver.Info) { i.HostSocket = true }
@@ -20,7 +20,7 @@ func TestHostForms(t *testing.T) {
 	for _, test := range []struct {
 		host  string
 		takes func(*driver.Info)
-		says  string // why an engine that takes all other forms refuses it
+		says  string // a part of the error of an engine that supports all other forms
 	}{
 		{"h1,h2:5433", list, "list of hosts"},
 		{"[2001:db8::1]:5433,h2", list, "list of hosts"},
@@ -51,14 +51,14 @@ func TestHostForms(t *testing.T) {
 			_, err := open(e)
 			if kind := errors.Is(err, driver.ErrBadDSN) || errors.Is(err, driver.ErrMalformedSecret); !kind ||
 				!strings.Contains(err.Error(), test.says) || !strings.Contains(err.Error(), "the driver for postgres ") || strings.Contains(err.Error(), test.host) {
-				t.Errorf("%s of %s, which the engine does not take: got %v, want %q", test.host, from, err, test.says)
+				t.Errorf("%s of %s, which the engine does not support: got %v, want %q", test.host, from, err, test.says)
 			}
 		}
 	}
 }
 
-// TestErrorsCallAHostAsItIs: errors and traces have no port that the login did not go to.
-func TestErrorsCallAHostAsItIs(t *testing.T) {
+// Errors and traces show no port for a host whose login does not use the port.
+func TestErrorsShowAHostAsItWasGiven(t *testing.T) {
 	for host, want := range map[string]string{
 		"h": "h:3306", "::1": "[::1]:3306", "h1,h2:5433": "h1,h2:5433", "/run/mysqld.sock": "/run/mysqld.sock", `h\INST`: `h\INST`,
 	} {
@@ -73,7 +73,7 @@ func TestErrorsCallAHostAsItIs(t *testing.T) {
 	}
 }
 
-// The driver of several engines may know the engine by the secret only, and what it takes.
+// If only the secret tells the engine, the forms of hosts are still those of that engine.
 func TestHostFormsOfAnyEngine(t *testing.T) {
 	pg, my := newEngine("postgres", newDatabase("u", "p")), newEngine("mysql", newDatabase("u", "p"))
 	pg.info.HostList = true

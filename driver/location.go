@@ -10,15 +10,30 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/awsregion"
 )
 
-// A Location says where secrets are kept and as whom they are fetched, as the DSN's keys of
-// these names do. Zero fields mean the process's defaults.
+// A Location says where secrets are fetched, and with which AWS identity. It has the values of the
+// data source name's keys "region", "endpoint", "source", "profile", "roleArn" and "externalId". An
+// empty field means the process's default, which package engines describes. There a field that has
+// no effect on Source is an error.
 type Location struct {
-	Region     string // AWS region: "us-west-2"; "us-west-2,us-east-1" falls back on the second
-	Endpoint   string // URL of the Secrets Manager API, "https://vpce-….amazonaws.com", or of what else Source asks
-	Source     string // "aws", "agent", "file:/mnt/secrets", "agent,aws"; package engines has them all
-	Profile    string // of the shared AWS configuration, whose credentials and region are used: "reports"
-	RoleARN    string // of a role to assume with these or the process's credentials: "arn:aws:iam::123456789012:role/app"
-	ExternalID string // what the role's trust policy asks for; an error without RoleARN
+	// Region is an AWS region, such as "us-west-2". Of several, such as "us-west-2,us-east-1", the
+	// later ones are used if the first one fails.
+	Region string
+	// Endpoint is the URL of the server that Source asks: of the Secrets Manager API, such as
+	// "https://vpce-….amazonaws.com", or of an agent. It is an error if Source asks two servers,
+	// such as "agent,aws".
+	Endpoint string
+	// Source is what secrets are fetched from: "aws", "agent", "file:/mnt/secrets", or several
+	// such as "agent,aws". Package engines lists them all.
+	Source string
+	// Profile is a profile of the shared AWS configuration, such as "reports". Its credentials
+	// and its region are used.
+	Profile string
+	// RoleARN is a role to assume, such as "arn:aws:iam::123456789012:role/app". It is assumed
+	// with the credentials of Profile, or with those of the process.
+	RoleARN string
+	// ExternalID is the external id that the role's trust policy asks for. It is an error without
+	// RoleARN.
+	ExternalID string
 }
 
 func setRegion(d *dataSource, v string) error {
@@ -26,7 +41,7 @@ func setRegion(d *dataSource, v string) error {
 	regions := append([]string{first}, others...)
 	for i, region := range regions {
 		if !awsregion.Valid(region) || slices.Contains(regions[:i], region) {
-			return errors.New("it is neither the name of a region, as us-west-2 is, nor a list of different ones with commas between")
+			return errors.New("it is neither the name of a region, such as us-west-2, nor a list of different regions separated by commas")
 		}
 		if meant := awsregion.Meant(region); meant != "" {
 			return fmt.Errorf("AWS has no such region; did you mean %q?", meant)
@@ -46,8 +61,8 @@ func setEndpoint(d *dataSource, v string) error {
 	return nil
 }
 
-// Amazon Resource Names of roles, and external ids, as IAM and STS take them. Their lengths are
-// checked by len: a regexp with {1,576} takes every program milliseconds to compile.
+// ARNs of roles, and external ids, as IAM and STS accept them. The setters check the lengths with
+// len, because a regexp with {1,576} costs every program milliseconds to compile.
 var (
 	roleARN    = regexp.MustCompile(`^arn:aws[a-z-]*:iam::[0-9]{12}:role/[\w+=,.@/-]+$`)
 	externalID = regexp.MustCompile(`^[\w+=,.@:/-]+$`)
@@ -55,7 +70,7 @@ var (
 
 func setRoleARN(d *dataSource, v string) error {
 	if len(v) > 2048 || !roleARN.MatchString(v) {
-		return errors.New("it is not the ARN of a role, as arn:aws:iam::123456789012:role/app is")
+		return errors.New("it is not the ARN of a role, such as arn:aws:iam::123456789012:role/app")
 	}
 	d.location.RoleARN = v
 	return nil
@@ -69,7 +84,7 @@ func setExternalID(d *dataSource, v string) error {
 	return nil
 }
 
-// checkLocation returns an error for a location that would have no effect, or cannot be one.
+// checkLocation returns an error for a location that is not valid, or would have no effect.
 func (o *Options) checkLocation(loc Location) error {
 	if o.Secrets != nil && loc != (Location{}) {
 		return badDSN(errors.New(`parameters "region", "endpoint", "source", "profile", "roleArn" and "externalId" have no effect on Options.Secrets: leave them out, or use Options.SecretsAt`))

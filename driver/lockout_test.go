@@ -17,7 +17,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
-// lockAfter makes a fault that locks an account after n wrong passwords in a row, as servers do.
+// lockAfter sets a fault that locks an account after n wrong passwords in a row, as servers do.
 func (b *bench) lockAfter(n int) (locked func() bool) {
 	wrong := 0
 	b.db.early = true
@@ -37,8 +37,8 @@ func (b *bench) lockAfter(n int) (locked func() bool) {
 	return func() bool { return wrong >= n }
 }
 
-// A burst after a rotation sends the old password three times at most, so an account is not
-// locked that a server locks after five.
+// A burst after a rotation sends the old password at most three times. So a server that locks accounts
+// after five wrong passwords does not lock this one.
 func TestBurstAfterARotationDoesNotLockTheAccount(t *testing.T) {
 	for _, quiet := range []time.Duration{1100 * time.Millisecond, 10 * time.Minute} {
 		inBubble(t, quiet.String(), func(t *testing.T) {
@@ -52,14 +52,15 @@ func TestBurstAfterARotationDoesNotLockTheAccount(t *testing.T) {
 			if n := b.rejections(); n > 3 || locked() {
 				t.Errorf("%d rejected logins, locked: %v; want 3 at most", n, locked())
 			}
-			wantEqual(t, "time", time.Since(start), 300*time.Millisecond) // the old one, the new one, all others
+			wantEqual(t, "time", time.Since(start), 300*time.Millisecond) // logins with the old version, the first login with the new one, all others
 		})
 	}
 }
 
-// Two connectors on one cache are as careful as one: the server counts for the account.
+// Two connectors with the same cache send as few wrong passwords as one, because the server counts them
+// for the account.
 func TestConnectorsOfOneSecretAreCarefulTogether(t *testing.T) {
-	for _, late := range []bool{false, true} { // whether the cache is known only at the first connect
+	for _, late := range []bool{false, true} { // whether the cache is known only at the first Connect call
 		name := "Secrets"
 		if late {
 			name = "SecretsAt"
@@ -96,7 +97,7 @@ func TestConnectorsOfOneSecretAreCarefulTogether(t *testing.T) {
 	}
 }
 
-// Connectors whose credentials differ do not share what the server thinks of them.
+// Connectors with different credentials do not share verdicts.
 func TestConnectorsOfOtherCredentialsShareNothing(t *testing.T) {
 	token := func(context.Context, driver.TokenRequest) (driver.Token, error) {
 		return driver.Token{Password: driver.NewPassword("pw1")}, nil
@@ -129,13 +130,13 @@ func TestConnectorsOfOtherCredentialsShareNothing(t *testing.T) {
 	}
 }
 
-// A server that requires TLS of a user rejects a login without TLS as it rejects a wrong password.
-// That says nothing about connectors with TLS.
-func TestConnectorWithoutTLSHoldsNoOtherBack(t *testing.T) {
+// A server that requires TLS for a user rejects a login without TLS with the same error as a wrong
+// password. That says nothing about connectors with TLS.
+func TestRejectionWithoutTLSHoldsNoOtherConnectorBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
 		b.mustPing(t)
-		plain := newEngine("mysql", newDatabase()) // which rejects everybody
+		plain := newEngine("mysql", newDatabase()) // it rejects all logins
 		plain.info.TurnsTLSOff = func(params map[string]string) bool { return params["tls"] == "false" }
 		other, err := driver.NewConnector(plain, "prod/app?tls=false", &driver.Options{Secrets: b.cache})
 		if err != nil {
@@ -149,8 +150,8 @@ func TestConnectorWithoutTLSHoldsNoOtherBack(t *testing.T) {
 	})
 }
 
-// Instances of one host are different servers, also if a parameter names them.
-func TestAnotherInstanceHoldsNoOtherBack(t *testing.T) {
+// Instances on one host are different servers, even if a parameter names them.
+func TestRejectionByOneInstanceHoldsNoOtherBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		instance := func(params map[string]string) string { return params["instance"] }
 		address := ""
@@ -160,7 +161,7 @@ func TestAnotherInstanceHoldsNoOtherBack(t *testing.T) {
 		})
 		b.mustPing(t)
 		wantEqual(t, "address", address, `db.example.com\A`)
-		second := newEngine("mysql", newDatabase()) // which rejects everybody
+		second := newEngine("mysql", newDatabase()) // it rejects all logins
 		second.info.HostInstance, second.info.Instance = true, instance
 		other, err := driver.NewConnector(second, "prod/app?instance=B", &driver.Options{Secrets: b.cache})
 		if err != nil {
@@ -174,8 +175,8 @@ func TestAnotherInstanceHoldsNoOtherBack(t *testing.T) {
 	})
 }
 
-// A version may be accepted by one host and not by another one, such as a replica that lags
-// behind. Connections to the second host are not closed then.
+// One host may accept a version that another one rejects, for example a replica that lags behind.
+// Connections to the second host must not be closed then.
 func TestConnectionsStayWhereOnlyAnotherHostAcceptsTheNewerVersion(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPool(t, 2, withDSN("prod/app?host=replica.example.com"))
@@ -195,8 +196,8 @@ func TestConnectionsStayWhereOnlyAnotherHostAcceptsTheNewerVersion(t *testing.T)
 	})
 }
 
-// What connectors share ends with them, also where their Secrets lead back to one of them, as a
-// cache does whose trace reaches the program's pool.
+// A gate is freed with the connectors that share it. This holds even if their Secrets refer to one of
+// them, for example a cache whose trace refers to the program's pool.
 func TestGateEndsWithItsConnectors(t *testing.T) {
 	var c weak.Pointer[driver.Connector]
 	gates := driver.Gates()
@@ -226,7 +227,7 @@ type ownedSecrets struct {
 	owner *driver.Connector
 }
 
-// A version without an id is the same one for all connectors.
+// A version without an id has the same verdict for all connectors.
 func TestConnectorsOfVersionsWithoutIDsAreCarefulTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, wrongPassword, withSecrets(func(s driver.Secrets) driver.Secrets { return newIDless(s.(*secretcache.Cache), true) }))
@@ -245,7 +246,7 @@ func TestConnectorsOfVersionsWithoutIDsAreCarefulTogether(t *testing.T) {
 	})
 }
 
-// A panic of the engine's gives the login's place back, and does not hide that it was rejected.
+// If the engine panics, the login no longer counts as in flight, and the rejection is not lost.
 func TestPanicOfCheckedElsewhereKeepsNoPlace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, wrongPassword)
@@ -270,9 +271,9 @@ func TestPanicOfCheckedElsewhereKeepsNoPlace(t *testing.T) {
 
 type panicsElsewhere struct{ *engine }
 
-func (panicsElsewhere) CheckedElsewhere(error) bool { panic("a third party's") }
+func (panicsElsewhere) CheckedElsewhere(error) bool { panic("bug in an engine") }
 
-// A machine may have been frozen since the server accepted a version. Then that is long ago.
+// A machine may have been frozen since the server accepted a version. The acceptance is then long ago.
 func TestBurstAfterAFreezeDoesNotLockTheAccount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, withLatency(100*time.Millisecond))
@@ -288,8 +289,8 @@ func TestBurstAfterAFreezeDoesNotLockTheAccount(t *testing.T) {
 	})
 }
 
-// While a version is proven, a pool gets as many connections at once as it asks for. After a
-// quiet second, all but three wait for one login.
+// If the server has accepted a version within the last second, a pool gets as many connections at once as
+// it asks for. After a quiet second, all but three Connect calls wait for one of the first logins.
 func TestBurstsOfAProvenVersion(t *testing.T) {
 	for _, tt := range []struct {
 		quiet time.Duration
@@ -312,7 +313,7 @@ func TestBurstsOfAProvenVersion(t *testing.T) {
 	}
 }
 
-// MaxLogins stays a bound of its own, also by the data source name.
+// MaxLogins is a bound by itself, also if the data source name sets it.
 func TestMaxLoginsByTheDataSourceName(t *testing.T) {
 	for _, tt := range []struct {
 		dsn      string
@@ -342,8 +343,8 @@ func TestMaxLoginsIsANumber(t *testing.T) {
 	}
 }
 
-// A call that waits for its turn and gives up says what it waited for.
-func TestWaitingToLogInIsNamed(t *testing.T) {
+// If a call gives up while it waits for its turn, its error says so.
+func TestErrorSaysThatACallWaitedToLogIn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
 		b.mustPing(t)
@@ -353,15 +354,16 @@ func TestWaitingToLogInIsNamed(t *testing.T) {
 		defer cancel()
 		named := 0
 		for _, err := range b.together(ctx, 5) {
-			if strings.Contains(err.Error(), "wait to log in behind 3 logins with the same version: context deadline exceeded") {
+			if strings.Contains(err.Error(), "wait for 3 other logins with the same version: context deadline exceeded") {
 				named++
 			}
 		}
-		wantEqual(t, "errors that say so", named, 1) // the other one waited behind 4
+		wantEqual(t, "errors that say so", named, 1) // the fifth call waited for 4 others
 	})
 }
 
-// An account that is locked is a reason to read the secret once, and the error says what came of it.
+// If the account is locked, the secret is read once more, and the error says whether there is a newer
+// version.
 func TestLockedAccountIsToldWithTheNewerVersion(t *testing.T) {
 	const locked = "vendor: account is locked (3118); the server has locked the account, and "
 	lockedOut := &vendorError{codeLocked, "account is locked"}
@@ -372,11 +374,11 @@ func TestLockedAccountIsToldWithTheNewerVersion(t *testing.T) {
 		want    string
 	}{
 		{"nothing newer", func(b *bench) { b.db.setFault(always(lockedOut)) }, "v1", locked + "no newer version of the secret is known"},
-		{"a newer one, which is locked, too", func(b *bench) {
+		{"a newer version, whose account is locked too", func(b *bench) {
 			b.rotate("v2", "pw2")
 			b.db.setFault(always(lockedOut))
 		}, "v2", locked + "no newer version of the secret is known"},
-		{"a newer one, which is locked, after one that names no database", func(b *bench) {
+		{"a newer version, whose account is locked, after a version without a database", func(b *bench) {
 			b.rotate("v2", "pw2")
 			b.db.setFault(func(_ context.Context, l *login) error {
 				if l.password == "pw2" {
@@ -385,7 +387,7 @@ func TestLockedAccountIsToldWithTheNewerVersion(t *testing.T) {
 				return &vendorError{codeNoDatabase, "no such database"}
 			})
 		}, "v2", locked + "no newer version of the secret is known"},
-		{"a newer one of another user", func(b *bench) {
+		{"a newer version with another user", func(b *bench) {
 			b.db.set("app_clone", "pw2")
 			b.store.put("v2", credentials("app_clone", "pw2"), "AWSCURRENT")
 			b.db.setFault(forPassword("pw1", always(lockedOut)))
@@ -415,8 +417,8 @@ func TestLockedAccountIsToldWithTheNewerVersion(t *testing.T) {
 	}
 }
 
-// Logins to a host that is gone hang. They do not hold others for long, which may reach another
-// host behind the same name; but there are not many more of them at once.
+// Logins to a host that is gone hang. Other logins, which may reach another host behind the same name, do
+// not wait for long. But there are not many more logins at once.
 func TestLoginsThatHangDoNotHoldOthersForLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
@@ -434,7 +436,7 @@ func TestLoginsThatHangDoNotHoldOthersForLong(t *testing.T) {
 			b.db.mu.Unlock()
 			time.Sleep(5 * time.Second)
 		}
-		b.db.setFault(nil) // the name leads to the new host
+		b.db.setFault(nil) // the name has the new host's address
 		start := time.Now()
 		b.mustPing(t)
 		wantBetween(t, "wait of a new call", time.Since(start), 0, 5*time.Second)

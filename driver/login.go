@@ -13,8 +13,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/deadline"
 )
 
-// send sends one login with a version if p allows it. err says why the login was rejected or
-// failed. For an unusable version, Connect returns it as it is.
+// send sends one login with a version if p allows it. err says why the login was rejected or failed.
+// If the outcome is unusable, Connect returns err unchanged.
 func (a *call) send(ctx context.Context, c candidate, p permission) (conn sqldriver.Conn, o outcome, err error) {
 	a.used, a.blamed = c, false
 	lg, err := a.prepare(c, a.fileStates())
@@ -44,7 +44,7 @@ func (a *call) send(ctx context.Context, c candidate, p permission) (conn sqldri
 	case rejected:
 		a.own = rejectedAttempt(c, verdict{err: err, at: time.Now()})
 		level := slog.LevelDebug
-		if changed { // one record for those that were in flight together
+		if changed { // one INFO record for all logins that were in flight together
 			level = slog.LevelInfo
 			a.resolver.rejected(c)
 		}
@@ -56,8 +56,8 @@ func (a *call) send(ctx context.Context, c candidate, p permission) (conn sqldri
 	return conn, o, err
 }
 
-// noteFailure decides what a login's failure says about the secret: nothing, if there was no token
-// to send.
+// noteFailure decides whether the secret is to blame for a failed login, or whether an outage begins.
+// If there was no token to send, neither is the case.
 func (a *call) noteFailure(err error) {
 	if isTokenError(err) {
 		return
@@ -67,9 +67,9 @@ func (a *call) noteFailure(err error) {
 	}
 }
 
-// logInWith sends one login, or two if a token has to be replaced, and gives the ticket back to
-// the gate with the outcome. changed reports whether that changed the verdict. info is of the
-// last login.
+// logInWith sends one login, or two if a token has to be replaced. It gives the ticket back to the
+// gate with the outcome; changed reports whether that changed the verdict. info describes the last
+// login.
 func (a *call) logInWith(ctx context.Context, tk ticket, lg Login, use candidate, info *LoginInfo) (conn sqldriver.Conn, o outcome, changed bool, err error) {
 	base := pauseBase
 	defer func() { changed = a.gate.leave(tk, o, base, err) }() // o is failed if the login panics
@@ -88,9 +88,9 @@ func (a *call) logInWith(ctx context.Context, tk ticket, lg Login, use candidate
 	return conn, o, false, err
 }
 
-// logInByToken sends a token in place of the password. If the server rejects one that was reused,
-// it is replaced, and the login is sent once more: that it was rejected says nothing about the
-// version.
+// logInByToken sends a token in place of the password. If the server rejects a token that was reused,
+// logInByToken gets a new one and sends the login once more, because that rejection says nothing
+// about the version.
 func (a *call) logInByToken(ctx context.Context, lg Login, c Credentials, use candidate, info *LoginInfo) (conn sqldriver.Conn, o outcome, err error) {
 	t := use.target
 	r := TokenRequest{Host: t.host, Port: t.port, User: t.user, Location: a.source.location, SecretID: cmp.Or(use.secret.ARN(), a.reader.id)}
@@ -122,14 +122,14 @@ func (a *call) logInByToken(ctx context.Context, lg Login, c Credentials, use ca
 	}
 }
 
-// loginDone tells the trace how a login ended.
+// loginDone calls the trace when a login has ended.
 func (a *call) loginDone(ctx context.Context, info *LoginInfo) {
 	if a.reader.trace.LoginDone != nil {
 		a.reader.trace.LoginDone(ctx, *info)
 	}
 }
 
-// logInOnce sends one login, which begins at start, about now. It sets in info how that ended.
+// logInOnce sends one login and sets the result in info. start is the begin of the login, about now.
 func (a *call) logInOnce(ctx context.Context, lg Login, c Credentials, start time.Time, info *LoginInfo) (conn sqldriver.Conn, o outcome, err error) {
 	a.logins++
 	info.Duration, info.Rejected, info.Err = 0, false, nil
@@ -141,7 +141,7 @@ func (a *call) logInOnce(ctx context.Context, lg Login, c Credentials, start tim
 		err = errors.New("the engine returned neither a connection nor an error")
 	}
 	if o = outcomeOf(ctx, a.engine, err); o != accepted {
-		conn = nil // some vendors return a typed nil
+		conn = nil // some vendors' drivers return a typed nil
 	}
 	if o == abandoned {
 		if end := deadline.Err(ctx); end != nil && !errors.Is(err, end) {
@@ -152,7 +152,8 @@ func (a *call) logInOnce(ctx context.Context, lg Login, c Credentials, start tim
 	return conn, o, err
 }
 
-// pauseAfter returns the least pause before a rejected version is sent again. IAM locks no account.
+// pauseAfter returns the first pause after a rejection. It is never the long one with IAM, which locks
+// no account.
 func (a *call) pauseAfter(err error) time.Duration {
 	if e, ok := a.engine.(CheckedElsewhere); ok && a.source.auth != authIAM && e.CheckedElsewhere(err) {
 		return pauseBaseElsewhere
@@ -166,8 +167,8 @@ func (a *call) locked(err error) bool {
 	return ok && err != nil && e.AccountLocked(err)
 }
 
-// misdirected reports whether a login's error says that the secret leads nowhere: its
-// host has no address, or the server has no database of that name.
+// misdirected reports whether a login's error says that the secret names something that does not
+// exist: its host has no address, or the server has no database of that name.
 func (a *call) misdirected(err error) bool {
 	dns := (*net.DNSError)(nil)
 	return errors.As(err, &dns) && dns.IsNotFound || a.engine.NoDatabase(err)

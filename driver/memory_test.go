@@ -13,8 +13,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
-// A forgetful engine's server accepts one of the passwords of package memory. Its connections keep
-// the password, as vendors' do, and nothing else does.
+// The server of a forgetful engine accepts one of the passwords of package memory. Its connections keep the
+// password, as vendors' connections do. Nothing else in it does.
 type forgetful struct {
 	*engine
 	accepts *int
@@ -29,8 +29,8 @@ func (f *forgetful) Connect(_ context.Context, c driver.Credentials) (sqldriver.
 	return &conn{password: c.Password.Reveal()}, nil
 }
 
-// After a rotation the connector, the cache and the gate forget the former password; connections
-// that were opened with it do not. SECURITY.md says so.
+// After a rotation, the connector, the cache and the gate no longer have the old password. Connections that
+// were opened with it still have it. SECURITY.md says so.
 func TestHowLongAPasswordStaysInMemory(t *testing.T) {
 	for _, test := range []struct {
 		name     string
@@ -57,7 +57,7 @@ func TestHowLongAPasswordStaysInMemory(t *testing.T) {
 			}
 			var open []sqldriver.Conn
 			done := make(chan struct{})
-			go func() { // whose stack is gone afterwards
+			go func() { // so that its stack is freed afterwards
 				defer close(done)
 				for n := range 2 {
 					version, accepts = n, n
@@ -74,7 +74,7 @@ func TestHowLongAPasswordStaysInMemory(t *testing.T) {
 				}
 			}()
 			<-done
-			time.Sleep(time.Minute) // fetches have ended, with all that waits for them
+			time.Sleep(time.Minute) // until fetches and all calls that wait for them have ended
 			if got := memory.Holds(t, 2); !slices.Equal(got, test.want) {
 				t.Errorf("passwords in memory: %v, want %v", got, test.want)
 			}

@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// Alerts rely on the messages: each is in docs/observability.md, which has no other.
+// Alerts rely on the messages, so docs/observability.md lists each of them, and no others.
 func TestMessagesAreDocumented(t *testing.T) {
 	file, err := parser.ParseFile(token.NewFileSet(), "messages.go", nil, 0)
 	if err != nil {

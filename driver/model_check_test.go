@@ -9,23 +9,23 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/driver"
 )
 
-// check compares what happened to what may. Outside of outages
+// check compares the events with the promises of the library. Outside of outages:
 //
-//   - no Connect call fails, and none takes longer than the pause before a refresh and
-//     the logins and fetches that it needs;
-//   - a rotation costs four fetches at most.
+//   - No Connect call fails. None takes longer than the pause before a refresh plus the logins and
+//     fetches that it needs.
+//   - A rotation costs at most four fetches.
 //
-// And at all times
+// At all times:
 //
-//   - after a rejection, no login is sent with the version until the pause is over or the
-//     stage has moved to it;
-//   - a login has user, password and host of one version;
-//   - a version that was never accepted is tried by one login at a time, and any by
-//     MaxLogins;
-//   - a call returns as soon as its caller gives up, and at the latest after
-//     RotationWindow and ConnectTimeout;
-//   - six minutes after the end, when all pauses are over, a Connect call succeeds if the
-//     secret offers a valid version.
+//   - After a rejection, no login is sent with the version until the pause is over or the stage has moved
+//     to it.
+//   - User, password and host of a login come from one version.
+//   - Only one login at a time is sent with a version that the server has never accepted, and at most
+//     MaxLogins with any version.
+//   - A call returns as soon as its caller gives up, and at the latest after RotationWindow plus
+//     ConnectTimeout.
+//   - Six minutes after the end, when all pauses are over, a Connect call succeeds if the secret has a
+//     valid version.
 //
 // synctest checks that no goroutine is left.
 func (m *model) check() {
@@ -44,7 +44,7 @@ func (m *model) check() {
 
 func (m *model) since(at time.Time) time.Duration { return at.Sub(m.start) }
 
-// key is the same for all logins with one version, and for no others.
+// key returns a text that is the same for all logins with one version, and for no others.
 func (l *login) key() string { return l.addr + " " + l.user + " " + l.password }
 
 func (m *model) key(version int) string {
@@ -57,15 +57,15 @@ func (m *model) acceptedLogin(l *login) bool {
 	return l.err == nil && !l.end.IsZero() && !m.panicked(l)
 }
 
-// panicked reports whether the engine did in the login.
+// panicked reports whether the engine panicked during the login.
 func (m *model) panicked(l *login) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.harm.panicked[l.n]
 }
 
-// cutShort reports whether the login ended because its engine panicked or its caller
-// gave up: others may have waited for it, and learnt nothing.
+// cutShort reports whether the login ended because its engine panicked or its caller gave up. Other calls
+// may have waited for it in vain.
 func (m *model) cutShort(l *login) bool {
 	return m.panicked(l) || m.gaveUpLogin(l)
 }
@@ -74,14 +74,14 @@ func (m *model) cutShort(l *login) bool {
 func (m *model) limit() time.Duration {
 	limit := 1200*time.Millisecond + 4*m.login + 5*m.fetch
 	if m.opts.MaxLogins > 0 {
-		limit += 2 * time.Duration(m.workers+40) * m.login // in a queue
+		limit += 2 * time.Duration(m.workers+40) * m.login // while it waits for its turn
 	}
 	return limit
 }
 
-// delay is how much longer a Connect call may take because of what happened meanwhile. It
-// may have waited for logins that were cut short, one after the other, and for one fetch
-// after each Invalidate and each step of the clock.
+// delay returns how much longer a Connect call may take because of other events. It may have waited for
+// logins that were cut short, one after the other, and for one fetch after each Invalidate and each step
+// of the clock.
 func (m *model) delay(c connectCall, logins []login) (d time.Duration) {
 	for _, l := range logins {
 		if m.cutShort(&l) && l.begin.Before(c.end) && l.end.After(c.begin) {
@@ -105,14 +105,14 @@ func (m *model) delay(c connectCall, logins []login) (d time.Duration) {
 func (m *model) checkFailures(logins []login) {
 	os := m.outages(logins)
 	limit := m.limit()
-	for _, c := range m.connects {
+	for _, c := range m.attempts {
 		if c.panicked || slices.ContainsFunc(os, func(o outage) bool { return o.fails && o.meets(c) }) {
 			continue
 		}
 		if c.err != nil && !m.gaveUp(c) {
 			m.failf(c, "a Connect call begun %v failed %v: %v", m.since(c.begin), m.since(c.end), c.err)
 			if !errors.Is(c.err, driver.ErrAuthFailed) {
-				m.failf(c, "and not for its credentials")
+				m.failf(c, "and the error is not ErrAuthFailed")
 			}
 		}
 		if slices.ContainsFunc(os, func(o outage) bool { return o.meets(c) }) {
@@ -124,8 +124,8 @@ func (m *model) checkFailures(logins []login) {
 	}
 }
 
-// gaveUp reports whether a Connect call may have failed because its caller gave up. With
-// a deadline it may fail earlier: it does not wait for a refresh that is due later.
+// gaveUp reports whether a Connect call may have failed because its caller gave up. A call with a deadline
+// may fail earlier, because it does not wait for a refresh that is due after the deadline.
 func (m *model) gaveUp(c connectCall) bool {
 	return !c.cancel.IsZero() && (!c.end.Before(c.cancel) || c.deadline && c.cancel.Sub(c.begin) < m.limit())
 }
@@ -138,7 +138,7 @@ func (m *model) checkLogins(logins []login) {
 		}
 	}
 	for _, l := range logins {
-		var last login // the rejection that counts
+		var last login // the last rejection before the login
 		for _, r := range rejections[l.key()] {
 			if r.end.Before(l.begin) && r.end.After(last.end) {
 				last = r
@@ -158,17 +158,16 @@ func (m *model) checkLogins(logins []login) {
 	}
 }
 
-// frozen reports whether the wall clock was set forward between two times. The library
-// may take that for the time for which the machine was frozen, and a pause for over.
+// frozen reports whether the wall clock was set forward between two times. The library may then conclude
+// that the machine was frozen, and that a pause is over.
 func (m *model) frozen(from, to time.Time) bool {
 	return slices.ContainsFunc(m.harm.clock, func(s clockStep) bool {
 		return s.by > 0 && !s.at.Before(from) && !s.at.After(to)
 	})
 }
 
-// movedBack reports whether the source said between two times that the stage moved to a
-// version. After a roll-back, a source with a cache of its own may still say for a while
-// that the stage names the newer version.
+// movedBack reports whether the source said between two times that the stage moved to a version. After a
+// rollback, a source with its own cache may say for a while that the stage still names the newer version.
 func (m *model) movedBack(key string, from, to time.Time) bool {
 	if m.faults.chain == noChain {
 		return false
@@ -188,16 +187,16 @@ func (m *model) movedBack(key string, from, to time.Time) bool {
 	return false
 }
 
-// checkCalls counts fetches. With faults of the source there are more, because fetches
-// are repeated. A caller that gives up may leave a fetch that does not count for the next
-// caller. Invalidate and a step of the wall clock cost a fetch for the next Get. Invalidate
-// costs one more, because the last refresh does not count any more.
+// checkCalls checks the number of fetches. There are more if the source has faults, because fetches are
+// repeated. If a caller gives up, its fetch may not count for the next caller. After Invalidate or a step of
+// the wall clock, the next Get fetches. Invalidate costs one more fetch, because the last refresh does not
+// count any more.
 func (m *model) checkCalls(logins []login) {
 	if m.ttl < time.Hour || len(m.outages(logins)) > 0 || len(m.sourceTimes()) > 0 {
 		return
 	}
 	want := 1 + 4*m.rotations + 2*len(m.harm.invalidated) + len(m.harm.clock)
-	for _, c := range m.connects {
+	for _, c := range m.attempts {
 		if c.err != nil && !c.cancel.IsZero() {
 			want++
 		}
@@ -207,7 +206,7 @@ func (m *model) checkCalls(logins []login) {
 	}
 }
 
-// checkVersions checks that user, password and host of a login are of one version.
+// checkVersions checks that user, password and host of a login come from one version.
 func (m *model) checkVersions(logins []login) {
 	known := map[string]bool{}
 	for version := range m.versions {
@@ -215,7 +214,7 @@ func (m *model) checkVersions(logins []login) {
 	}
 	for _, l := range logins {
 		if !known[l.key()] {
-			m.failf(connectCall{begin: l.begin, end: l.end}, "a login begun %v with %s, which no version says", m.since(l.begin), l.key())
+			m.failf(connectCall{begin: l.begin, end: l.end}, "a login begun %v with %s, which is no version", m.since(l.begin), l.key())
 		}
 	}
 }
@@ -229,8 +228,8 @@ func (m *model) checkInFlight(logins []login) {
 	}
 	for key, ls := range byKey {
 		var flying []*login
-		var accepted time.Time // the last one
-		free := false          // a login failed for another reason: the others try on their own
+		var accepted time.Time // end of the last accepted login
+		free := false          // a login failed for another reason, so the waiting calls try on their own
 		for _, l := range ls {
 			flying = slices.DeleteFunc(flying, func(f *login) bool {
 				over := f.end.Before(l.begin)
@@ -244,7 +243,7 @@ func (m *model) checkInFlight(logins []login) {
 				return over
 			})
 			flying = append(flying, l)
-			// Those that end at this instant may be over, and then count as accepted.
+			// Logins that end at this time may have ended already. They then count as accepted.
 			n, unsure := 0, false
 			for _, f := range flying {
 				if f.end.After(l.begin) || f == l {
@@ -274,10 +273,10 @@ func (m *model) gaveUpLogin(l *login) bool {
 	return errors.Is(l.err, context.Canceled) || errors.Is(l.err, context.DeadlineExceeded)
 }
 
-// checkWaits checks that no caller waits longer than it said.
+// checkWaits checks that no call lasts longer than its caller allows.
 func (m *model) checkWaits() {
 	longest := m.window + driver.DefaultConnectTimeout + m.limit()
-	for _, c := range m.connects {
+	for _, c := range m.attempts {
 		if !c.cancel.IsZero() && c.end.After(c.cancel) {
 			m.failf(c, "a Connect call begun %v ended %v, %v after its caller gave up: %v", m.since(c.begin), m.since(c.end), c.end.Sub(c.cancel), c.err)
 		}

@@ -12,34 +12,33 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
-// Each kind of fault can be switched off here, to check the rest on a library that has a
-// known defect.
+// Each kind of fault can be switched off here. This helps to test the rest of a library that has a known
+// defect.
 const (
-	drawsWithoutIDs = true // Secrets that give versions without ids
+	drawsWithoutIDs = true // Secrets that return versions without ids
 	drawsCancelled  = true // callers that give up
 	drawsPanics     = true // engines that panic
 	drawsSource     = true // sources that hang, throttle, fail and panic
 	drawsInvalidate = true
 	drawsClock      = true // steps of the wall clock
 	drawsHosts      = true // versions with another host, and databases that move
-	drawsChain      = true // a chain of a source with a cache of its own and one without
-	drawsNoFresh    = true // the same, but there is no way past that cache, as in the Lambda extension
+	drawsChain      = true // a chain of two sources, of which the first has its own cache
+	drawsNoFresh    = true // the same, but the cache cannot be bypassed, as in the Lambda extension
 )
 
-// faults are what a seed draws beside the schedule, from a generator of its own. About
-// half of the seeds have no faults.
+// faults are the faults of a seed. A separate generator draws them. About half of the seeds have no faults.
 type faults struct {
 	random       *rand.Rand
 	source       bool // the source has outages
-	panics       bool // one login in twenty panics, in a crowd one in three
+	panics       bool // one login in twenty panics; in a crowd, one in three
 	cancelled    bool // some callers give up
 	invalidate   bool // the program calls Cache.Invalidate
 	clock        bool // the wall clock is set
 	hosts        bool // versions have other hosts, and the database moves
 	chain        chainKind
 	ids          idKind
-	patient      int           // of so many callers, one gives up
-	usual        time.Duration // that a login and two fetches take
+	patient      int           // one of this many callers gives up
+	usual        time.Duration // how long a login and two fetches take
 	fetchTimeout time.Duration // 0: the default
 
 	panicsNow, choice *latencies
@@ -49,17 +48,17 @@ type chainKind string
 
 const (
 	noChain   chainKind = "none"
-	withFresh chainKind = "agent, api"     // the agent's cache can be passed
-	noFresh   chainKind = "extension, api" // it cannot
+	withFresh chainKind = "agent, api"     // the agent's cache can be bypassed
+	noFresh   chainKind = "extension, api" // the extension's cache cannot
 )
 
 type idKind string
 
 const (
 	withIDs          idKind = "yes"
-	sourceWithout    idKind = "not from the source" // so that the cache makes some
+	sourceWithout    idKind = "not from the source" // so the cache makes ids
 	withoutIDs       idKind = "no"                  // the driver sees none
-	withoutIDsCopies idKind = "no, copies"          // likewise, and each call returns another *Secret
+	withoutIDsCopies idKind = "no, copies"          // the driver sees none, and each call returns another *Secret
 )
 
 func drawFaults(seed uint64) faults {
@@ -77,9 +76,9 @@ func drawFaults(seed uint64) faults {
 	}
 	if one(3, drawsNoFresh) && f.chain == withFresh {
 		f.chain = noFresh
-		// An older version of the extension's is believed after three TTLs, which a step of
-		// the clock makes now; and its answer does not tell that the API hangs, while the
-		// database may have moved.
+		// After three TTLs the library believes an older version that the extension returns. A step
+		// of the clock has that effect at once. Also, the extension's answer does not show that the
+		// API hangs, and the database may have moved.
 		f.clock, f.hosts = false, f.hosts && !f.source
 	}
 	if one(6, true) {
@@ -126,8 +125,8 @@ func (f *faults) host(current string, version int) string {
 // moves reports whether the database moves in place of a rotation.
 func (f *faults) moves() bool { return f.hosts && f.random.IntN(3) == 0 }
 
-// context returns what a Connect call is made with. Some callers give up soon: they have
-// a deadline, or cancel.
+// context returns the context of a Connect call. Some callers give up soon: their context has a deadline, or
+// they cancel it.
 func (f *faults) context(parent context.Context, caller *rand.Rand) (context.Context, connectCall, context.CancelFunc) {
 	if !f.cancelled || caller.IntN(f.patient) > 0 {
 		return parent, connectCall{}, func() {}
@@ -143,13 +142,13 @@ func (f *faults) context(parent context.Context, caller *rand.Rand) (context.Con
 	return ctx, c, func() { timer.Stop(); cancel() }
 }
 
-// harm is what the faults did. model.mu guards it.
+// harm records the effects of the faults. model.mu guards it.
 type harm struct {
 	windows     []sourceFault
 	fetches     []*modelFetch
-	panicked    map[int]bool // by number, the logins whose engine panicked
-	crowded     time.Time    // until when there is a crowd
-	over        bool         // engines do not panic any more
+	panicked    map[int]bool // the numbers of the logins whose engine panicked
+	crowded     time.Time    // the end of the crowd
+	over        bool         // engines no longer panic
 	invalidated []time.Time
 	clock       []clockStep
 }
@@ -164,10 +163,10 @@ type sourceFault struct {
 	begin, end time.Time
 	kind       faultKind
 	of         target
-	half       bool // only about half of the fetches do
+	half       bool // only about half of the fetches fail
 }
 
-// A target is which sources of a chain a fault concerns.
+// A target says which sources of a chain a fault affects.
 type target string
 
 const (
@@ -196,7 +195,7 @@ func (m *model) disturbStart() {
 	}
 }
 
-// disturb draws what happens in the next seconds beside a rotation.
+// disturb draws the events of the next seconds besides the rotation.
 func (m *model) disturb() {
 	f := &m.faults
 	if f.source && f.random.IntN(3) > 0 {
@@ -229,8 +228,8 @@ func (m *model) disturb() {
 	}
 }
 
-// crowd makes Connect calls when the database has changed and AWSCURRENT has not moved
-// yet. So others wait when one caller gives up, or the engine panics.
+// crowd makes many Connect calls after the database has changed and before AWSCURRENT moves. So other calls
+// wait when one caller gives up or the engine panics.
 func (m *model) crowd() {
 	f := &m.faults
 	if !(f.cancelled || f.panics || f.source) || f.random.IntN(2) == 0 {
@@ -278,8 +277,8 @@ func (m *model) breakSource(after time.Duration) {
 	m.harm.windows = append(m.harm.windows, f)
 }
 
-// moveDatabase gives the secret another host, with the same user and password. The old
-// host goes on, or rejects logins from before the secret changes or from after.
+// moveDatabase gives the secret another host, with the same user and password. The old host either goes on,
+// or rejects logins, beginning before or after the secret changes.
 func (m *model) moveDatabase() {
 	random := m.faults.random
 	m.rotations++
@@ -309,7 +308,7 @@ func (m *model) moveDatabase() {
 	}
 }
 
-// enginePanic is what an engine panics with.
+// enginePanic is the value of an engine's panic.
 const enginePanic = "the engine panics"
 
 // faultyLogin is the database's fault.

@@ -2,8 +2,7 @@ package driver_test
 
 import "time"
 
-// An outage is a time in which Connect calls may take longer. They may also fail if fails
-// is set.
+// An outage is a time in which Connect calls may take longer. If fails is true, they may also fail.
 type outage struct {
 	begin, end time.Time
 	fails      bool
@@ -11,10 +10,10 @@ type outage struct {
 
 func (o outage) meets(c connectCall) bool { return c.begin.Before(o.end) && !c.end.Before(o.begin) }
 
-// outages returns the times in which no version that the secret offers is valid, and
-// those after the only valid one was rejected, for as long as it may not be sent again;
-// and the outages of the source. If the database moved before the secret did, the outage
-// goes on until the next refresh is due, which is longestPause at most.
+// outages returns three kinds of outages: the times in which no version of the secret is valid; the times in
+// which the only valid version is held back, because it was rejected before; and the outages of the source.
+// If the database moves before the secret does, the outage goes on until the next refresh is due, which is at
+// most longestPause later.
 func (m *model) outages(logins []login) []outage {
 	os := m.sourceOutages(logins)
 	offers := func(s modelStep, version int) bool {
@@ -32,13 +31,13 @@ func (m *model) outages(logins []login) []outage {
 			os = append(os, outage{s.at, end, true})
 			continue
 		}
-		// Valid, but it was rejected before, in a time that is over: it is not sent
-		// again before the pause is over, and by one login first.
+		// The version is valid again, but it was rejected before. It is held back until the pause is
+		// over, and then one login is sent first.
 		for _, version := range []int{s.current, s.pending} {
 			if !offers(s, version) {
 				continue
 			}
-			var rejection, first *login // the last before, and the first that is accepted since
+			var rejection, first *login // the last rejected login before, and the first accepted login after
 			for i := range logins {
 				l := &logins[i]
 				switch {
@@ -72,14 +71,14 @@ func (m *model) outages(logins []login) []outage {
 
 // sourceOutages returns the outages of the source.
 //
-// Old is better than down: while the database accepts the version that it accepted last,
-// no Connect call may fail or take longer, whatever the source does. An outage begins
-// when the database no longer accepts a version, or at the start, when nothing is cached,
-// or when the clock says that the cached secret is too old to be served. It ends when a
-// version is accepted (or, for the clock, fetched): from then on every call has to use
-// that one. And it is an outage only at the times of sourceTimes.
+// While the database accepts the version that it accepted last, no Connect call may fail or take longer,
+// whatever the source does: the cache serves that version. An outage begins when the database no longer
+// accepts a version; or at the start, when nothing is cached; or when the cached secret is too old to be
+// served, by the clock. It ends when the server accepts a version (or, for the clock, when a version is
+// fetched), because from then on every call has to use that version. All this is an outage only during
+// sourceTimes.
 //
-// After Invalidate a call may take longer while the fetch that it asks for hangs.
+// After Invalidate, a call may take longer while its fetch hangs.
 func (m *model) sourceOutages(logins []login) (os []outage) {
 	times := m.sourceTimes()
 	if len(times) == 0 {
@@ -99,8 +98,8 @@ func (m *model) sourceOutages(logins []login) (os []outage) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	// A secret that is too old to be served has to be fetched first. The library reads the
-	// wall clock once a second, so what it fetches in the first second seems that old, too.
+	// A secret that is too old to be served has to be fetched first. The library reads the wall clock
+	// once a second, so a secret that it fetches in the first second seems too old as well.
 	for _, c := range m.harm.clock {
 		if c.by == longStep {
 			end := notYet()
@@ -110,8 +109,8 @@ func (m *model) sourceOutages(logins []login) (os []outage) {
 			broken(c.at, end)
 		}
 	}
-	// After Invalidate, a Get waits for the fetch that is under way and for the next one,
-	// however long they take.
+	// After Invalidate, a Get waits for the fetch that is under way and for the next one, however long
+	// they take.
 	for _, at := range m.harm.invalidated {
 		next := m.fetchAfter(at, false)
 		for _, f := range m.harm.fetches {
@@ -123,8 +122,8 @@ func (m *model) sourceOutages(logins []login) (os []outage) {
 	return os
 }
 
-// nextAccepted returns when the first login was accepted that began at or after a time, or
-// now.
+// nextAccepted returns the end of the first accepted login that began at or after a time. If there is none,
+// it returns the current time.
 func (m *model) nextAccepted(logins []login, after time.Time) time.Time {
 	end := notYet()
 	for _, l := range logins {
@@ -135,10 +134,10 @@ func (m *model) nextAccepted(logins []login, after time.Time) time.Time {
 	return end
 }
 
-// notYet is the end of what is not over: a call that ends now is in it.
+// notYet returns the end of an outage that is not over, so that a call that ends now is inside of it.
 func notYet() time.Time { return time.Now().Add(1) }
 
-// lost reports whether the database rejects a version now that it accepted before.
+// lost reports whether the database accepted a version before and rejects it now.
 func lost(before, now modelStep) bool {
 	for version := range before.valid {
 		if !now.valid[version] {
@@ -148,8 +147,8 @@ func lost(before, now modelStep) bool {
 	return false
 }
 
-// fetchAfter returns the first fetch of AWSCURRENT that began at or after a time, and
-// succeeded if that is asked for; or nil. m.mu is held.
+// fetchAfter returns the first fetch of AWSCURRENT that began at or after a time, or nil. If succeeded is
+// true, it must have succeeded. m.mu is held.
 func (m *model) fetchAfter(at time.Time, succeeded bool) *modelFetch {
 	for _, f := range m.harm.fetches {
 		if f.stage == "AWSCURRENT" && !f.begin.Before(at) && (!succeeded || f.err == nil && !f.end.IsZero()) {
@@ -159,8 +158,8 @@ func (m *model) fetchAfter(at time.Time, succeeded bool) *modelFetch {
 	return nil
 }
 
-// landed returns when the cache had the result of a fetch: it gives one up that goes on
-// after FetchTimeout. m.mu is held.
+// landed returns when the cache had the result of a fetch. The cache gives up a fetch after FetchTimeout.
+// m.mu is held.
 func (m *model) landed(f *modelFetch) time.Time {
 	end := f.end
 	if end.IsZero() {
@@ -169,13 +168,12 @@ func (m *model) landed(f *modelFetch) time.Time {
 	return earlier(end, f.begin.Add(m.faults.timeout()+100*time.Millisecond))
 }
 
-// sourceTimes returns the times in which a secret cannot be fetched, or not quickly. One
-// lasts from the begin of a fetch that meets a fault to its end. If the fetch fails, the
-// documented backoff comes on top: 1 s, twice that after each further failure in a row,
-// longestPause at most. For a fallback stage, the driver's own backoff comes on top of that,
-// longestPause at most. A source of a chain that cannot be asked past its cache may answer for
-// one that fails, and then name an old version. That is a refresh that finds nothing newer: the
-// backoff is the same.
+// sourceTimes returns the times in which a secret cannot be fetched, or not quickly. Each lasts from the begin
+// to the end of a fetch with a fault. If the fetch fails, the documented backoff is added: 1 s, doubled after
+// each further failure in a row, at most longestPause. For a fallback stage, the driver's own backoff is added
+// too, at most longestPause. In a chain, a source whose cache cannot be bypassed may answer instead of a
+// source that fails, and return an old version. That counts as a refresh that finds nothing newer, with the
+// same backoff.
 func (m *model) sourceTimes() (times []outage) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -198,8 +196,8 @@ func (m *model) sourceTimes() (times []outage) {
 	return times
 }
 
-// outdated reports whether a fetch that met a fault brought another version of AWSCURRENT
-// than the stage named at its end. m.mu is held.
+// outdated reports whether a fetch with a fault returned another version than AWSCURRENT named when the fetch
+// ended. m.mu is held.
 func (m *model) outdated(f *modelFetch) bool {
 	if f.fault == "" || f.err != nil || f.stage != "AWSCURRENT" {
 		return false
@@ -213,7 +211,7 @@ func (m *model) outdated(f *modelFetch) bool {
 	return f.version != m.versions[current].value()
 }
 
-// awaitSource sleeps until the source's faults are over and forgotten.
+// awaitSource sleeps until the source's faults, and the backoffs after them, are over.
 func (m *model) awaitSource() {
 	for {
 		end := time.Now()

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// failf fails the test because of what happened to c; the zero c means all of the seed. It
-// prints the first few failures only.
+// failf fails the test because of the Connect call c, or because of the whole seed if c is zero. It prints only
+// the first few failures.
 func (m *model) failf(c connectCall, format string, args ...any) {
 	m.t.Helper()
 	if m.failures++; m.failures <= 5 {
@@ -21,7 +21,7 @@ func (m *model) failf(c connectCall, format string, args ...any) {
 	}
 }
 
-// reported is how many events before the first failure a report has; -v has all.
+// reported is the number of events before the first failure that a report has. With -v it has all.
 const reported = 60
 
 func (m *model) report(logins []login) {
@@ -51,7 +51,7 @@ func (m *model) report(logins []login) {
 			accepted = ""
 		case l.err != nil:
 			add(l.begin, "login with %s, ended %v: %v", l.key(), m.since(l.end), l.err)
-		case l.key() != accepted: // of those in a row, the first
+		case l.key() != accepted: // the first one of several in a row
 			add(l.begin, "login with %s, accepted %v", l.key(), m.since(l.end))
 			accepted = l.key()
 		}
@@ -73,7 +73,7 @@ func (m *model) report(logins []login) {
 	for _, s := range m.harm.clock {
 		add(s.at, "the wall clock is set by %v", s.by)
 	}
-	for _, c := range m.connects {
+	for _, c := range m.attempts {
 		if c.err != nil {
 			add(c.end, "a Connect call begun %v fails, its caller gave up: %v", m.since(c.begin), m.gaveUp(c))
 		}

@@ -15,14 +15,14 @@ import (
 type modelFetch struct {
 	begin, end time.Time
 	stage      string
-	fresh      bool // past the source's own cache
+	fresh      bool // it bypasses the source's own cache
 	version    string
 	err        error
-	fault      faultKind // of the source; empty without
+	fault      faultKind // of the source; empty if there is none
 }
 
-// fetchKey and agentKey are keys of a context: for a *modelFetch, and for true if the
-// agent asks.
+// fetchKey and agentKey are keys of a context. The value of fetchKey is a *modelFetch. The value of agentKey is
+// true if the agent fetches.
 type fetchKey struct{}
 type agentKey struct{}
 
@@ -63,7 +63,7 @@ func (m *model) faultyFetch(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// source returns what the cache fetches from.
+// source returns the source of the cache.
 func (m *model) source() secretcache.Source {
 	api := secretcache.SourceFunc(m.fetchVersion)
 	if m.faults.chain == noChain {
@@ -74,7 +74,7 @@ func (m *model) source() secretcache.Source {
 	return watchedFresh{watched{m, chain}, chain}
 }
 
-// fetchVersion is the store's Fetch, with the time of creation and perhaps without id.
+// fetchVersion calls the store's Fetch. It adds the time of creation, and may remove the id.
 func (m *model) fetchVersion(ctx context.Context, id, stage string) (*secretcache.Secret, error) {
 	s, err := m.store.Fetch(ctx, id, stage)
 	if err != nil {
@@ -90,13 +90,13 @@ func (m *model) fetchVersion(ctx context.Context, id, stage string) (*secretcach
 	return secretcache.NewSecret(v), nil
 }
 
-// A watched source notes what it is asked, and what it answers.
+// A watched source records its fetches and their results.
 type watched struct {
 	m   *model
 	src secretcache.Source
 }
 
-// A watchedFresh source has a cache of its own.
+// A watchedFresh source has its own cache.
 type watchedFresh struct {
 	watched
 	fresh secretcache.FreshSource
@@ -131,11 +131,11 @@ func (w watched) watch(ctx context.Context, id, stage string, fresh bool, ask fu
 	return s, err
 }
 
-// An agent is a source with a cache of its own, such as the Secrets Manager Agent.
+// An agent is a source with its own cache, such as the Secrets Manager Agent.
 type agent struct {
 	src      secretcache.Source
-	keeps    time.Duration // a secret
-	passable bool          // FetchFresh passes the cache
+	keeps    time.Duration // how long it keeps a secret
+	passable bool          // FetchFresh bypasses the cache
 
 	mu   sync.Mutex
 	kept map[string]keptSecret // by stage
@@ -160,7 +160,7 @@ func (a *agent) Fetch(ctx context.Context, id, stage string) (*secretcache.Secre
 
 func (a *agent) FetchFresh(ctx context.Context, id, stage string) (*secretcache.Secret, error) {
 	if !a.passable {
-		return nil, fmt.Errorf("there is no way past the cache: %w", errors.ErrUnsupported)
+		return nil, fmt.Errorf("the cache cannot be bypassed: %w", errors.ErrUnsupported)
 	}
 	return a.fetch(ctx, id, stage)
 }
@@ -175,14 +175,14 @@ func (a *agent) fetch(ctx context.Context, id, stage string) (*secretcache.Secre
 	return s, err
 }
 
-// An idless cache gives versions without ids, as a Secrets of a user's own may.
+// An idless cache returns versions without ids, as a program's own Secrets may.
 type idless struct {
 	cache  *secretcache.Cache
 	copies bool // each call returns another *Secret
 
 	mu        sync.Mutex
-	originals map[*secretcache.Secret]*secretcache.Secret // by what was returned for it
-	returned  map[*secretcache.Secret]*secretcache.Secret // the other way round, last
+	originals map[*secretcache.Secret]*secretcache.Secret // by the secret that was returned for it
+	returned  map[*secretcache.Secret]*secretcache.Secret // by original, the secret that was returned last
 }
 
 func (a *idless) Get(ctx context.Context, id, stage string) (*secretcache.Secret, error) {

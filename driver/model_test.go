@@ -18,17 +18,17 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
-// TestModel makes random rotations under random load, in half of the seeds with faults,
-// and checks what a program may rely on; see model.check and faults.
+// TestModel makes random rotations under random load and checks the promises of the library. Half of the
+// seeds have faults. See model.check and faults.
 //
 // SQLSECRETS_MODEL_SEEDS is the number of seeds (default 300) and SQLSECRETS_MODEL_SEED
 // the first one (default 1). To repeat one seed, with all its events, run
 //
 //	SQLSECRETS_MODEL_SEED=33922 SQLSECRETS_MODEL_SEEDS=1 go test ./driver -run TestModel -v
 //
-// A seed gives the same schedule, faults, latencies and jitter each time. Two things take
-// no seed: which goroutine runs first if several wake at the same instant, and which case
-// a select takes if several are ready. So a seed that failed does not always fail again.
+// A seed has the same schedule, faults, latencies and jitter each time. Two things do not depend on the
+// seed: which goroutine runs first if several wake at the same time, and which case a select takes if
+// several are ready. So a seed that failed does not always fail again.
 // Measured on 19 seeds that failed for defects of the library, each repeated 20 times: 16
 // seeds failed every time, and 93 % of all repetitions failed.
 func TestModel(t *testing.T) {
@@ -36,9 +36,9 @@ func TestModel(t *testing.T) {
 	if raceEnabled {
 		seeds = min(seeds, max(20, seeds/10))
 	} else {
-		// On one processor, goroutines that wake at the same instant run in nearly the
-		// same order each time: on two, 85 % of the repetitions failed. With the race
-		// detector they are to run at once.
+		// On one processor, goroutines that wake at the same time run in nearly the same order each
+		// time. On two processors, only 85 % of the repetitions failed. With the race detector, they
+		// have to run in parallel.
 		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	}
 	for seed := first; seed < first+seeds; seed++ {
@@ -61,7 +61,7 @@ func setting(t *testing.T, name string, otherwise uint64) uint64 {
 	return n
 }
 
-// A model is one schedule, and what came of it.
+// A model is one schedule, with the record of its events.
 type model struct {
 	*bench
 	t           *testing.T
@@ -81,24 +81,24 @@ type model struct {
 	mu       sync.Mutex
 	stopped  bool
 	resting  bool // the workers make no calls
-	connects []connectCall
+	attempts []connectCall
 	steps    []modelStep
 	harm     harm
-	running  sync.WaitGroup // what runs beside the schedule
-	failed   time.Time      // the end of what failed first
+	running  sync.WaitGroup // goroutines besides the schedule
+	failed   time.Time      // the end of the first failure
 	failures int
 
-	// The rotation function's view.
+	// The state of the rotation function.
 	last      int // number of the newest version
 	current   int // version of AWSCURRENT
-	pending   int // version of AWSPENDING, 0 if none, -1 if an empty one
+	pending   int // version of AWSPENDING; 0 if none; -1 if it is an empty version
 	versions  map[int]modelVersion
 	users     map[string]int  // by user, the version whose password the database has
 	shut      map[string]bool // hosts that reject every login
 	rotations int
 }
 
-// A modelVersion is what a version of the secret says.
+// A modelVersion is the content of a version of the secret.
 type modelVersion struct{ user, password, host string }
 
 // A connectCall is one call of Connector.Connect.
@@ -106,11 +106,11 @@ type connectCall struct {
 	begin, end time.Time
 	err        error
 	panicked   bool      // the engine panicked
-	cancel     time.Time // when the caller gives up, if the call is not over by then; zero: never
+	cancel     time.Time // when the caller gives up; zero: never
 	deadline   bool      // cancel is the context's deadline
 }
 
-// A modelStep is a state of the secret and the database, from a moment on.
+// A modelStep is a state of the secret and the database, from a time on.
 type modelStep struct {
 	at               time.Time
 	what             string
@@ -167,13 +167,12 @@ func newModel(t *testing.T, seed uint64) *model {
 	return m
 }
 
-// generator returns a generator for the n-th thing of a kind.
+// generator returns the generator for the n-th thing of a kind.
 func (m *model) generator(salt, n uint64) *rand.Rand {
 	return rand.New(rand.NewPCG(m.seed, salt<<32+n))
 }
 
-// Salts keep the generators apart. The schedule and the workers have the generators 0 to
-// 40, without a salt.
+// Salts make generators different. The schedule and the workers have the generators 0 to 40, without a salt.
 const (
 	saltLogin uint64 = 1 + iota
 	saltFetch
@@ -184,14 +183,14 @@ const (
 	saltFaults
 )
 
-// latencies are random durations. They depend on the seed and the time only, not on what
-// was drawn before. So one more login does not change the latency of all later ones.
+// latencies are random durations. They depend only on the seed and the time, not on how many were drawn
+// before. So one more login does not change the latencies of all later logins.
 type latencies struct {
 	seed, salt uint64
 
 	mu sync.Mutex
 	at time.Time
-	n  uint64 // how many have been drawn at that time
+	n  uint64 // how many were drawn at that time
 }
 
 func (m *model) latencies(salt uint64) *latencies { return &latencies{seed: m.seed, salt: salt} }
@@ -279,7 +278,7 @@ func (m *model) setIdle(idle bool) {
 	m.resting = idle
 }
 
-// connect makes one Connect call. The generator of the caller draws when it gives up.
+// connect makes one Connect call. caller draws when the caller gives up.
 func (m *model) connect(caller *rand.Rand) {
 	ctx, c, cancel := m.faults.context(m.t.Context(), caller)
 	defer cancel()
@@ -306,7 +305,7 @@ func (m *model) connect(caller *rand.Rand) {
 	c.end = time.Now()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.connects = append(m.connects, c)
+	m.attempts = append(m.attempts, c)
 }
 
 const firstHost = "db.example.com"
@@ -315,7 +314,7 @@ func passwordOf(version int) string { return "pw" + strconv.Itoa(version) }
 
 func versionID(version int) string { return "v" + strconv.Itoa(version) }
 
-// nextUser returns the user of the version that comes after the current one.
+// nextUser returns the user of the version after the current one.
 func (m *model) nextUser() string {
 	if m.alternating && m.versions[m.current].user == "app" {
 		return "app_clone"
@@ -323,7 +322,7 @@ func (m *model) nextUser() string {
 	return "app"
 }
 
-// value returns a version's JSON.
+// value returns the JSON of a version.
 func (v modelVersion) value() string {
 	return fmt.Sprintf(`{"host":%q,"username":%q,"password":%q}`, v.host, v.user, v.password)
 }
@@ -334,7 +333,7 @@ func (m *model) accepted(v modelVersion) bool {
 	return ok && m.versions[version].password == v.password && !m.shut[v.host]
 }
 
-// note ends a step.
+// note records the end of a step.
 func (m *model) note(what string, moved bool) {
 	valid := map[int]bool{}
 	for version, v := range m.versions {
@@ -345,7 +344,7 @@ func (m *model) note(what string, moved bool) {
 	m.steps = append(m.steps, modelStep{at: time.Now(), what: what, current: m.current, pending: m.pending, valid: valid, moved: moved})
 }
 
-// create makes a version for AWSPENDING.
+// create creates a version and moves AWSPENDING to it.
 func (m *model) create() (version int) {
 	m.last++
 	m.versions[m.last] = modelVersion{m.nextUser(), passwordOf(m.last), m.faults.host(m.versions[m.current].host, m.last)}
@@ -382,7 +381,7 @@ func (m *model) finish(version int) {
 	m.note(fmt.Sprint("finish ", version), true)
 }
 
-// abandon is what a rotation that failed leaves behind.
+// abandon leaves the state that a failed rotation leaves.
 func (m *model) abandon() {
 	switch m.random.IntN(3) {
 	case 0:
@@ -396,12 +395,12 @@ func (m *model) abandon() {
 }
 
 const (
-	// One Connect call does not meet two rotations.
+	// The time between rotations is so long that no Connect call sees two of them.
 	minGap = time.Second
 	// The longest pause between two refreshes.
 	longestPause = 55 * time.Second
-	// After an outage the next refresh is up to longestPause away. In another such time, a
-	// refresh that finds nothing still counts as one of the same outage.
+	// After an outage, the next refresh is due within longestPause. For another longestPause, a refresh that
+	// finds nothing still counts as part of the same outage.
 	settled = 2*longestPause + 2*time.Second
 )
 
@@ -427,10 +426,10 @@ func (m *model) rotate() {
 	version := m.create()
 	pause()
 	switch kind {
-	case 0: // fails at set, and never comes back
+	case 0: // fails at set and is never repeated
 		m.abandon()
 		return
-	case 1: // fails at set, and begins anew
+	case 1: // fails at set and begins again
 		m.abandon()
 		pause()
 		version = m.create()
@@ -440,9 +439,9 @@ func (m *model) rotate() {
 	m.set(version)
 	pause()
 	switch kind {
-	case 2: // fails at test, and is retried
+	case 2: // fails at test and is repeated
 		time.Sleep(upTo(m.random, 4*time.Second))
-	case 3: // fails at test, and the database is set back
+	case 3: // fails at test, and the database gets the old password back
 		if !m.alternating {
 			m.set(old)
 		}
@@ -451,7 +450,7 @@ func (m *model) rotate() {
 	}
 	m.finish(version)
 	switch kind {
-	case 4: // is undone as a whole
+	case 4: // is rolled back completely
 		pause()
 		if old != 0 && !m.alternating {
 			m.setPassword(old)

@@ -6,8 +6,9 @@ import (
 	"sync/atomic"
 )
 
-// openedSecrets holds what Options.SecretsAt returned. The first call calls SecretsAt; calls
-// that come meanwhile wait. If it fails, all of them fail, and the next call tries again.
+// openedSecrets keeps the result of Options.SecretsAt. The first call of open calls SecretsAt. Calls
+// that come meanwhile wait for the same result. If SecretsAt fails, all of them fail, and the next
+// call of open calls it again.
 type openedSecrets struct {
 	options *Options
 	source  *dataSource

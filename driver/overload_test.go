@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// Rotations come faster than a loaded server answers logins, so some calls fail. But none waits
-// for the next refresh, as it would after a rotation that found nothing: each rotation is news.
-// And the errors tell when it was that the server rejected what it rejected.
+// Rotations are faster than a loaded server answers logins, so some calls fail. But no call waits for the next
+// refresh, as it would after a refresh that found nothing, because each rotation moves the stage. And the
+// errors say when the server rejected each version.
 func TestRotationsFasterThanLogins(t *testing.T) {
 	for _, latency := range []time.Duration{500 * time.Millisecond, time.Second, 3 * time.Second, 5 * time.Second} {
 		for _, early := range []bool{true, false} {

@@ -2,12 +2,12 @@ package driver
 
 import "testing"
 
-// Only the resolution, which has waited for the pause, may send a rejected version. A call
-// that asks for an accepted version may not send one of which nothing is known.
+// Only the resolution may send a rejected version, after the pause. A call that needs an accepted
+// version may not send one whose verdict is unknown.
 func TestPermissions(t *testing.T) {
 	for _, c := range []struct {
 		about    string
-		outcomes []outcome // of logins before
+		outcomes []outcome // of earlier logins
 		want     map[permission]bool
 	}{
 		{"unknown", nil, map[permission]bool{ifAccepted: false, unlessRejected: true, always: true}},

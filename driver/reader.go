@@ -17,13 +17,13 @@ import (
 // A candidate is a version of the secret that a Connect call may log in with.
 type candidate struct {
 	secret *secretcache.Secret
-	stage  string  // that it was read from
-	id     string  // tells versions apart; never empty
-	target *target // where to log in and as whom; nil if err says why it does not tell
-	err    error
+	stage  string  // the stage that named it
+	id     string  // differs for different versions; never empty
+	target *target // server and user of the login; nil if err is set
+	err    error   // why the version cannot be used, or nil
 }
 
-// key returns what the gate tells the candidate apart by. It is zero without a target.
+// key returns the key of the candidate's entry in the gate. It is zero without a target.
 func (c candidate) key() loginKey {
 	if c.target == nil {
 		return loginKey{}
@@ -31,8 +31,8 @@ func (c candidate) key() loginKey {
 	return loginKey{c.target.address, c.id}
 }
 
-// version returns what people call the version. It is empty for a version without an id,
-// and for the zero candidate.
+// version returns the version's id, for people. It is empty for a version without an id, and for the
+// zero candidate.
 func (c candidate) version() string {
 	if c.secret == nil {
 		return ""
@@ -40,10 +40,10 @@ func (c candidate) version() string {
 	return c.secret.VersionID()
 }
 
-// name returns what errors call the candidate: "AWSPENDING version v2".
+// name returns the name of the candidate in errors: "AWSPENDING version v2".
 func (c candidate) name() string { return c.stage + " version " + c.version() }
 
-// A reader reads the stages of the connector's secret, and tells trace and log.
+// A reader reads the stages of the connector's secret. It calls trace and log.
 type reader struct {
 	id, stage string // of the data source name
 	secrets   *openedSecrets
@@ -52,11 +52,11 @@ type reader struct {
 	log       *slog.Logger // with the secret's id
 	clock     *clock.Clock
 
-	// When the next record is due, by clock.
+	// When the next log record is due, by clock.
 	staleDue, recheckDue atomic.Int64
 }
 
-// The least time between two records of a stale secret, and of a recheck that failed.
+// The least time between two log records of a stale secret, and of a failed recheck.
 const staleEvery, recheckEvery = 10 * time.Minute, time.Minute
 
 // Optional methods of Secrets. *secretcache.Cache has all of them.
@@ -72,11 +72,12 @@ type (
 	}
 )
 
-// seed is the key of the ids of versions without one. Connectors share what is known of a version.
+// seed is the key of the hash that serves as id for versions without an id. It is the same for all
+// connectors, because they share the verdicts on a version.
 var seed = maphash.MakeSeed()
 
-// candidate returns s as a candidate of stage. A caller's own Secrets may return versions
-// without ids: such a version gets a keyed hash of its value, valid in this process only.
+// candidate returns s as a candidate of stage. A caller's own Secrets may return versions without ids.
+// Such a version gets a keyed hash of its value as its id, which is valid in this process only.
 func (r *reader) candidate(s *secretcache.Secret, stage string) candidate {
 	id := s.VersionID()
 	if id == "" {
@@ -86,7 +87,7 @@ func (r *reader) candidate(s *secretcache.Secret, stage string) candidate {
 	return candidate{s, stage, id, t, err}
 }
 
-// either returns an error if a caller's own Secrets returned nothing at all.
+// either returns an error if a caller's own Secrets returned neither a secret nor an error.
 func either(s *secretcache.Secret, err error) (*secretcache.Secret, error) {
 	if s == nil && err == nil {
 		err = errors.New("Options.Secrets returned neither a secret nor an error")
@@ -94,7 +95,7 @@ func either(s *secretcache.Secret, err error) (*secretcache.Secret, error) {
 	return s, err
 }
 
-// get returns the version that the stage names, from the cache if that has it.
+// get returns the version that the stage names, from the cache if it is there.
 func (r *reader) get(ctx context.Context) (c candidate, reading secretcache.Reading, err error) {
 	secrets, err := r.secrets.open(ctx)
 	if err != nil {
@@ -112,7 +113,7 @@ func (r *reader) get(ctx context.Context) (c candidate, reading secretcache.Read
 	return c, reading, err
 }
 
-// got tells trace and log what a Connect call has got.
+// got calls trace and log with the result of get.
 func (r *reader) got(ctx context.Context, reading secretcache.Reading, start time.Time, err error) {
 	if reading.StaleCause != nil && r.due(&r.staleDue, staleEvery) {
 		r.log.WarnContext(ctx, msgStale, "stage", r.stage,
@@ -128,14 +129,14 @@ func (r *reader) got(ctx context.Context, reading secretcache.Reading, start tim
 	}
 }
 
-// due reports whether a record that is limited to one in a while may be written now.
+// due reports whether a log record that may be written once in every may be written now.
 func (r *reader) due(next *atomic.Int64, every time.Duration) bool {
 	now, due := int64(r.clock.Now()), next.Load()
 	return now >= due && next.CompareAndSwap(due, now+int64(every))
 }
 
-// refresh looks for another version of a stage than rejected, as Secrets.Refresh does; with
-// anew nothing that was fetched before will do.
+// refresh calls Secrets.Refresh to find another version of a stage than rejected. If anew is true, a
+// version that was fetched earlier is not enough.
 func (r *reader) refresh(ctx context.Context, stage string, rejected candidate, anew bool) (candidate, error) {
 	secrets, err := r.secrets.open(ctx)
 	if err != nil {
@@ -151,7 +152,7 @@ func (r *reader) refresh(ctx context.Context, stage string, rejected candidate, 
 	return r.candidate(s, stage), nil
 }
 
-// refreshed tells trace and log what a refresh has found.
+// refreshed calls trace and log with the result of a refresh.
 func (r *reader) refreshed(ctx context.Context, stage string, rejected, found candidate, start time.Time, err error) {
 	info := RefreshInfo{SecretID: r.id, Stage: stage, Rejected: rejected.version(), Version: found.version(), Duration: time.Since(start), Err: err}
 	level, text, detail := slog.LevelInfo, msgOtherVersion, slog.String("version", info.Version)
@@ -168,8 +169,8 @@ func (r *reader) refreshed(ctx context.Context, stage string, rejected, found ca
 		slog.Duration("duration", info.Duration), detail)
 }
 
-// traceRefresh calls RefreshDone, whose panic must not end the program: it may run in a
-// goroutine of the library.
+// traceRefresh calls RefreshDone. It may run in a goroutine of the library, so a panic of RefreshDone
+// must not end the program.
 func (r *reader) traceRefresh(ctx context.Context, info RefreshInfo) {
 	if r.trace.RefreshDone == nil {
 		return
@@ -178,16 +179,16 @@ func (r *reader) traceRefresh(ctx context.Context, info RefreshInfo) {
 	r.trace.RefreshDone(ctx, info)
 }
 
-// logPanic is to be deferred. It logs a panic's type only: the text may hold a secret.
+// logPanic must be deferred. It logs only the type of a panic, because its text may hold a secret.
 func (r *reader) logPanic(ctx context.Context, in string) {
 	if p := recover(); p != nil {
 		r.log.ErrorContext(ctx, msgPanic, "func", in, "type", fmt.Sprintf("%T", p))
 	}
 }
 
-// recheck looks for another version than used, which failed for another reason than its
-// credentials, and reports whether another one is active now. If the stage has moved, it tells
-// the resolver, Trace and the log.
+// recheck reads the secret again after a login with used has failed for another reason than its
+// credentials. It reports whether another version is active now. If the stage has moved, it tells the
+// resolver, and calls trace and log.
 func (r *reader) recheck(ctx context.Context, used candidate, resolver *resolver) (ok bool) {
 	secrets, err := r.secrets.open(ctx)
 	s, can := secrets.(rechecker)
@@ -214,12 +215,12 @@ func (r *reader) recheck(ctx context.Context, used candidate, resolver *resolver
 	return active.id != used.id
 }
 
-// interrupted returns the attempt of reading a stage that a call did not wait for, with
-// what keeps the source from answering, if that is known.
+// interrupted returns the attempt of a reading that a call stopped waiting for. If it is known why the
+// source does not answer, the attempt says so.
 func (r *reader) interrupted(stage string, err error) attempt {
 	a := attempt{text: "read " + stage, err: err}
 	if stage == r.stage {
-		a.text = "look for a newer version"
+		a.text = "refresh the secret"
 	}
 	secrets, openErr := r.secrets.open(context.Background())
 	s, ok := secrets.(failureTeller)

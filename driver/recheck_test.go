@@ -24,7 +24,7 @@ var (
 
 const movedSecret = `{"host":"new.example.com","username":"app","password":"pw1"}`
 
-// gone is a fault of all hosts but the new one.
+// gone returns a fault of all hosts but the new one.
 func gone(err error) func(context.Context, *login) error {
 	return func(_ context.Context, l *login) error {
 		if strings.HasPrefix(l.addr, "new.") {
@@ -34,12 +34,12 @@ func gone(err error) func(context.Context, *login) error {
 	}
 }
 
-// A secret that is of no use for another reason than a rejected password, and has
-// changed: what says so for sure is looked into at once.
+// A login may fail for another reason than its password, because the secret has changed. If the error
+// surely means that, the secret is read again in the same call.
 func TestChangedSecretIsFoundAfterAnotherFailure(t *testing.T) {
 	for _, test := range []struct {
 		name  string
-		value string // of the secret that is cached; empty: the usual
+		value string // of the cached secret; empty: the default
 		err   error
 	}{
 		{"the host has no address", "", errNoHost},
@@ -58,7 +58,7 @@ func TestChangedSecretIsFoundAfterAnotherFailure(t *testing.T) {
 			must(b.cache.Get(t.Context(), "prod/app", ""))
 			b.store.put("v2", movedSecret, "AWSCURRENT")
 
-			// What was cached within the last minute is taken to be right.
+			// A copy that is less than a minute old is not read again.
 			time.Sleep(time.Minute)
 			if err := b.ping(t.Context()); err == nil || errors.Is(err, driver.ErrAuthFailed) {
 				t.Fatalf("got %v", err)
@@ -70,14 +70,14 @@ func TestChangedSecretIsFoundAfterAnotherFailure(t *testing.T) {
 			wantEqual(t, "logins", b.logins()-before, map[bool]int{true: 1, false: 2}[test.err == nil])
 			b.wantFetches(t, "", 2)
 			if len(found) != 1 || found[0].Version != "v2" || found[0].Rejected != "" {
-				t.Errorf("traced %+v, want one look that found v2", found)
+				t.Errorf("traced %+v, want one reading that found v2", found)
 			}
 		})
 	}
 }
 
-// A resolver that does not answer says nothing about the host: the secret is read again as
-// in an outage, and not at once.
+// A name server that does not answer says nothing about the host. The secret is read again as in an
+// outage, not in the same call.
 func TestNameServerThatFailsIsAnOutage(t *testing.T) {
 	for _, err := range []error{
 		&net.DNSError{Err: "server misbehaving", Name: "db.example.com", IsTemporary: true},
@@ -88,7 +88,7 @@ func TestNameServerThatFailsIsAnOutage(t *testing.T) {
 			must(b.cache.Get(t.Context(), "prod/app", ""))
 			b.db.setFault(gone(err))
 			b.store.put("v2", movedSecret, "AWSCURRENT")
-			time.Sleep(2 * time.Minute) // the copy is old enough to be read again
+			time.Sleep(2 * time.Minute) // the copy is old enough
 			if got := b.ping(t.Context()); !errors.Is(got, err) || b.store.calls("") != 1 {
 				t.Errorf("got %v after %d fetches, want %v after 1", got, b.store.calls(""), err)
 			}
@@ -100,9 +100,9 @@ func TestNameServerThatFailsIsAnOutage(t *testing.T) {
 	}
 }
 
-// Unless the secret has changed, nothing is tried again, and nobody looks for five
+// If the secret has not changed, the login is not repeated, and the secret is not read again for five
 // minutes.
-func TestUnchangedSecretIsLookedAtSeldom(t *testing.T) {
+func TestUnchangedSecretIsReadAgainSeldom(t *testing.T) {
 	for _, err := range []error{errNoHost, errNoDatabase, errRefusedConn, &vendorError{codeLocked, "locked"}} {
 		inBubble(t, err.Error(), func(t *testing.T) {
 			b := newBench(t, withTTL(24*time.Hour))
@@ -117,7 +117,7 @@ func TestUnchangedSecretIsLookedAtSeldom(t *testing.T) {
 			}
 			wantEqual(t, "logins", b.logins(), pings+1) // none was repeated
 			if n := b.store.calls("") - 1; n < 7 || n > 12 {
-				t.Errorf("%d looks in an hour, want one in 5 to 7.5 minutes", n)
+				t.Errorf("the secret was read %d times in an hour, want once in 5 to 7.5 minutes", n)
 			}
 		})
 	}
@@ -178,16 +178,16 @@ func TestSecretOfADatabaseThatDoesNotAnswer(t *testing.T) {
 			}
 			for start := time.Now(); time.Since(start) < failover; time.Sleep(time.Second) {
 				if n := ping(); n != size {
-					t.Fatalf("%d connects failed, want %d", n, size)
+					t.Fatalf("%d Connect calls failed, want %d", n, size)
 				}
 			}
 			for _, b := range fleet {
 				b.db.setFault(nil)
 			}
-			// The trouble is over with the first login that succeeds.
+			// The outage is over with the first login that succeeds.
 			for range 600 {
 				if n := ping(); n > 0 {
-					t.Fatalf("%d connects failed", n)
+					t.Fatalf("%d Connect calls failed", n)
 				}
 				time.Sleep(time.Second)
 			}
@@ -195,17 +195,17 @@ func TestSecretOfADatabaseThatDoesNotAnswer(t *testing.T) {
 		})
 		return looks
 	}
-	t.Run("a failover of a minute makes nobody look", func(t *testing.T) {
+	t.Run("in a failover of a minute no process reads the secret again", func(t *testing.T) {
 		if n := fleet(t, time.Minute); n != 0 {
-			t.Errorf("%d of 100 processes looked at the secret", n)
+			t.Errorf("%d of 100 processes read the secret again", n)
 		}
 	})
-	t.Run("one of two minutes a quarter of the fleet", func(t *testing.T) {
+	t.Run("in a failover of two minutes a quarter of the processes does", func(t *testing.T) {
 		if n := fleet(t, 2*time.Minute); n < 5 || n > 50 {
-			t.Errorf("%d of 100 processes looked at the secret, want about 25", n)
+			t.Errorf("%d of 100 processes read the secret again, want about 25", n)
 		}
 	})
-	inBubble(t, "a caller who gives up is no trouble", func(t *testing.T) {
+	inBubble(t, "a caller that gives up is no outage", func(t *testing.T) {
 		b := newBench(t)
 		b.mustPing(t)
 		b.db.setFault(hang)
@@ -218,7 +218,7 @@ func TestSecretOfADatabaseThatDoesNotAnswer(t *testing.T) {
 	})
 }
 
-func TestLookAtAChangedSecretFails(t *testing.T) {
+func TestReadingTheSecretAgainFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var traced atomic.Int32
 		b := newBench(t, withRefreshDone(func(i driver.RefreshInfo) {
@@ -234,12 +234,12 @@ func TestLookAtAChangedSecretFails(t *testing.T) {
 			t.Errorf("got %v, want the login's error", err)
 		}
 		if n := traced.Load(); n != 1 {
-			t.Errorf("%d looks traced with their error, want 1", n)
+			t.Errorf("%d refreshes traced with their error, want 1", n)
 		}
 	})
 }
 
-// failingRecheck are secrets that cannot be read again. Each Recheck is a new attempt.
+// failingRecheck are secrets whose Recheck always fails.
 type failingRecheck struct{ driver.Secrets }
 
 var errRecheck = errors.New("no route to Secrets Manager")
@@ -248,7 +248,7 @@ func (failingRecheck) Recheck(context.Context, string, string, *secretcache.Secr
 	return nil, errRecheck
 }
 
-// However often it fails to read the secret again, one record a minute says so.
+// If the secret cannot be read again, one log record a minute says so, however often it fails.
 func TestFailedRechecksAreReportedOnceAMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
@@ -271,8 +271,8 @@ func TestFailedRechecksAreReportedOnceAMinute(t *testing.T) {
 	})
 }
 
-// Connectors that share a cache share the look.
-func TestReaderAndWriterLookOnce(t *testing.T) {
+// Connectors that share a cache read the secret again once for all of them.
+func TestReaderAndWriterReadTheSecretAgainOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
 		other := must(driver.NewConnector(b.engine, "prod/app?hostKey=host", &b.opts))

@@ -9,9 +9,9 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
-// A resolution finds a version that the server accepts, for all Connect calls that need one.
-// It reads the stages in a goroutine of its own and offers each candidate to one waiter, who
-// logs in and keeps the connection. No single waiter ends it; it ends when the last one leaves.
+// A resolution finds a version that the server accepts, for all Connect calls that need one, its
+// waiters. It reads the stages in its own goroutine. It offers each candidate to one waiter, which
+// logs in and keeps the connection. No single waiter can end it; it ends when the last one leaves.
 type resolution struct {
 	resolver *resolver
 	ctx      context.Context
@@ -19,43 +19,43 @@ type resolution struct {
 	offers   chan offer // unbuffered: one waiter takes it
 	done     chan struct{}
 
-	// Guarded by resolver.mu, which the resolution's goroutine holds unless it reads, waits
-	// for a waiter, or calls the program's trace and log.
+	// resolver.mu guards these fields. The resolution's goroutine holds it, except while it reads,
+	// waits for a waiter, or calls the program's trace and log.
 	waiters    int
-	retriesFor time.Time // when the round of the latest waiter began; a retry whose pause was over then is due
+	retriesFor time.Time // when the latest round of a waiter began; a retry is due if its pause was over by then
 	over       bool
 	result     result    // set once, before done is closed
-	failure    *findings // likewise, if result is foundNothing
-	reading    string    // the stage that is read, or empty
-	trying     candidate // that is offered, or that a waiter logs in with; or zero
+	failure    *findings // set with result, if that is foundNothing
+	reading    string    // the stage that is being read, or empty
+	trying     candidate // the one that is offered, or that a waiter logs in with; or zero
 	findings
-	rejected candidate // a refresh is to find another version than this
+	rejected candidate // refreshes are to find another version than this one
 	tried    map[loginKey]bool
-	moved    bool // the stage moved
-	searched bool // a resolution since the pause began has read the fallback stages, too
+	moved    bool // this resolution has seen the stage move
+	searched bool // since the pause began, a resolution has read the fallback stages
 }
 
-// Findings are what a resolution has met so far. Where it found no version that the server
+// findings are what a resolution has found so far. If it ends without a version that the server
 // accepts, they are the failure that its waiters and later calls get.
 type findings struct {
 	log      attemptLog
-	current  candidate // that the stage names
-	answered uint64    // calls up to this number joined before the last reading began
-	moving   bool      // a version with an unknown verdict was rejected: the secret may have changed again
+	current  candidate // the version that the stage names
+	answered uint64    // calls with a number up to this one joined before the last reading began
+	moving   bool      // the server rejected a version whose verdict was unknown: the secret may have changed again
 }
 
 // A result is how a resolution ended.
 type result int
 
 const (
-	deserted     result = iota // nobody waits any more, or Secrets does not answer
-	found                      // the active version is accepted
-	foundNothing               // failure says what was tried
-	setFree                    // nothing is known of the active version: each waiter tries on its own
-	stageMoved                 // another call saw the stage on another version
+	deserted     result = iota // the last waiter has left, or Secrets did not answer
+	found                      // the server accepts the active version
+	foundNothing               // no version works; failure says what was tried
+	setFree                    // the verdict on the active version is unknown, and each waiter tries it on its own
+	stageMoved                 // another call saw that the stage names another version
 )
 
-// An offer is a candidate for one waiter, who reports how the login ended.
+// An offer is a candidate for one waiter, which reports how the login ended.
 type offer struct {
 	candidate
 	report chan<- report // buffered
@@ -63,11 +63,11 @@ type offer struct {
 
 type report struct {
 	outcome outcome
-	err     error // what the server said, or why the login failed
+	err     error // the server's error, or why the login failed
 }
 
-// run goes through the candidates until one is accepted. A panic, of a log handler or of
-// Secrets, must not end the program: the waiters get it as an error.
+// run goes through the candidates until the server accepts one. A panic of a log handler or of Secrets
+// must not end the program, so the waiters get it as an error.
 func (s *resolution) run(again, due bool) {
 	s.resolver.mu.Lock()
 	defer s.resolver.mu.Unlock()
@@ -98,14 +98,14 @@ func (s *resolution) unlocked(f func()) {
 	f()
 }
 
-// begin says whether a refresh is due, and whether resolutions before found nothing. It runs
-// before the first waiter can give up, whose error tells of the rejection.
+// begin returns whether a refresh is due, and whether earlier resolutions found nothing. It runs
+// before the first waiter can give up, because the error of that waiter must list the rejection.
 func (s *resolution) begin() (again, due bool) {
 	r := s.resolver
 	_, s.current = r.use()
 	now := time.Now()
 	if r.pause.Wait(now.Add(-refreshMax)) == 0 {
-		r.pause = nil // it ended long ago and belongs to an earlier rotation
+		r.pause = nil // it ended long ago, so it belongs to an earlier rotation
 	}
 	if due = r.pause.Wait(now) == 0; !due && r.failure != nil {
 		s.log = r.failure.log
@@ -116,15 +116,15 @@ func (s *resolution) begin() (again, due bool) {
 	return again, due
 }
 
-// refreshAll reads the stage and the fallback stages, and considers what they name. again:
-// resolutions before found nothing, so a cached version is not enough.
+// refreshAll refreshes the stage and the fallback stages, and considers the versions that they name.
+// If again is true, earlier resolutions found nothing, so a cached version is not enough.
 func (s *resolution) refreshAll(again bool) (over bool) {
 	own := s.resolver.reader.stage
 	_, err := s.refresh(own, again)
 	if over = s.consider(s.current, true); over || err != nil {
-		return over // if the source fails, other stages will not help
+		return over // if the source fails, it fails for other stages too
 	}
-	vanished := false // a stage that may have named a version before
+	vanished := false // a fallback stage names no version; it may have named one before
 	for _, stage := range s.resolver.fallbacks {
 		c, err := s.refresh(stage, true)
 		vanished = vanished || errors.Is(err, secretcache.ErrNoVersion)
@@ -132,8 +132,8 @@ func (s *resolution) refreshAll(again bool) (over bool) {
 			return true
 		}
 	}
-	// A rotation that finished between the two readings took AWSPENDING away and gave its
-	// version to the stage.
+	// A rotation that finished between the two readings has moved the stage to the version that
+	// AWSPENDING named, and has removed AWSPENDING.
 	if vanished && !s.searched {
 		s.searched = true
 		_, err = s.refresh(own, true)
@@ -143,11 +143,11 @@ func (s *resolution) refreshAll(again bool) (over bool) {
 	return false
 }
 
-// errNothing is the error of a refresh that brought nothing, which the attempt log tells.
+// errNothing is the error of a refresh that found no usable version. The attempt log says why.
 var errNothing = errors.New("nothing to log in with")
 
-// refresh reads a stage, unless access to it was denied a short time ago or the resolution is
-// over. With anew it is read past the cache.
+// refresh reads a stage. It does not read it if access was denied a short time ago, or if the
+// resolution is over. If anew is true, a cached version is not enough.
 func (s *resolution) refresh(stage string, anew bool) (c candidate, err error) {
 	r := s.resolver
 	if a, denied := r.denied[stage]; denied && time.Since(a.at) < deniedPause {
@@ -171,14 +171,14 @@ func (s *resolution) refresh(stage string, anew bool) (c candidate, err error) {
 	return c, s.noteReading(stage, c, err)
 }
 
-// read reads a stage, for as long as a Connect call may take.
+// read reads a stage. It takes at most as long as a Connect call may take.
 func (s *resolution) read(stage string, anew bool) (candidate, error) {
 	r, ctx := s.resolver, s.ctx
 	if r.timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(s.ctx, r.timeout)
 		defer cancel()
-		// Secrets may ignore their context: then the waiters go on without this resolution.
+		// If Secrets ignore their context, the waiters go on without this resolution.
 		defer time.AfterFunc(r.timeout+abandonAfter, func() {
 			r.mu.Lock()
 			defer r.mu.Unlock()
@@ -188,14 +188,14 @@ func (s *resolution) read(stage string, anew bool) (candidate, error) {
 	return r.reader.refresh(ctx, stage, s.rejected, anew)
 }
 
-// noteReading records why a reading brought nothing new. It returns an error if there is no
-// version to log in with.
+// noteReading records in the attempt log why a reading found no new version. It returns an error if
+// the reading found no version to log in with.
 func (s *resolution) noteReading(stage string, c candidate, err error) error {
 	switch {
 	case errors.Is(err, secretcache.ErrNoVersion):
 		s.note(attempt{text: "the secret has no " + stage + " version"})
 	case err != nil && stage == s.resolver.reader.stage:
-		s.note(attempt{text: "look for a newer version", err: err})
+		s.note(attempt{text: "refresh the secret", err: err})
 	case err != nil:
 		a := attempt{text: stage + " could not be read", err: err, at: time.Now()}
 		s.note(a)
@@ -212,16 +212,16 @@ func (s *resolution) noteReading(stage string, c candidate, err error) error {
 	return err
 }
 
-// consider offers a candidate to the waiters, unless it was tried in this resolution or is
-// held back: it was rejected, and a retry is not due or not allowed. If a waiter gives up,
-// the candidate is considered again for another one.
+// consider offers a candidate to the waiters. It does not offer one that this resolution has tried,
+// or a rejected one whose retry is not due. retries allows retries. If the waiter that took the offer
+// gives up, consider offers the candidate again.
 func (s *resolution) consider(c candidate, retries bool) (over bool) {
 	r := s.resolver
 	for {
 		v := r.gate.verdict(c.key())
 		switch {
 		case c.err != nil && s.isOwn(c):
-			r.end(s, setFree) // each waiter finds out for itself
+			r.end(s, setFree) // each waiter gets the error on its own
 			return true
 		case c.err != nil:
 			s.note(attempt{text: c.name(), err: plain(c.err)})
@@ -246,10 +246,10 @@ func (s *resolution) consider(c candidate, retries bool) (over bool) {
 	}
 }
 
-// conclude notes what came of an offer.
+// conclude records the result of an offer. unknown reports whether the verdict was unknown before.
 func (s *resolution) conclude(c candidate, got report, unknown bool) (over bool) {
 	switch {
-	case got.outcome == heldBack: // another login was rejected while this one waited for a slot
+	case got.outcome == heldBack: // another login was rejected while this one waited for its turn
 		s.noteRejection(c, s.resolver.gate.verdict(c.key()))
 	case got.outcome == rejected:
 		s.moving = s.moving || unknown && c.id != s.rejected.id
@@ -259,14 +259,14 @@ func (s *resolution) conclude(c candidate, got report, unknown bool) (over bool)
 	case unknown:
 		s.resolver.end(s, setFree)
 	}
-	return s.over // only the call that sent a retry returns its failure
+	return s.over // a retry that failed for another reason is the failure of the call that sent it
 }
 
-// isOwn reports whether c is the stage's own version, and not a fallback stage's.
+// isOwn reports whether c is the version of the connector's own stage, not of a fallback stage.
 func (s *resolution) isOwn(c candidate) bool { return c.stage == s.resolver.reader.stage }
 
-// offer gives a candidate to one waiter and returns how its login ended, if the resolution is
-// not over by then.
+// offer gives a candidate to one waiter and returns how its login ended. If the resolution ends first,
+// got is zero.
 func (s *resolution) offer(c candidate) (got report) {
 	s.trying = c
 	s.unlocked(func() {
@@ -285,17 +285,17 @@ func (s *resolution) offer(c candidate) (got report) {
 	return got
 }
 
-// note adds to the attempt log.
+// note adds an attempt to the attempt log.
 func (s *resolution) note(a attempt) { s.log = s.log.add(a) }
 
-// noteRejection adds to the attempt log that a version is rejected, if it is.
+// noteRejection adds the rejection of a version to the attempt log, if v is a rejection.
 func (s *resolution) noteRejection(c candidate, v verdict) {
 	if v.state == verdictRejected && !s.log.has(c.key()) {
 		s.note(rejectedAttempt(c, v))
 	}
 }
 
-// progress returns what a resolution has tried and is doing, and what the stage names.
+// progress returns what the resolution has tried, what it is doing, and which version the stage names.
 func (s *resolution) progress() (log attemptLog, reading string, trying, current candidate) {
 	r := s.resolver
 	r.mu.Lock()
@@ -304,7 +304,7 @@ func (s *resolution) progress() (log attemptLog, reading string, trying, current
 	return s.log, s.reading, s.trying, current
 }
 
-// accept ends the resolution: the server accepts c. The waiter that logged in calls it.
+// accept ends the resolution, because the server accepts c. The waiter that logged in calls it.
 // resolver.mu is not held.
 func (s *resolution) accept(c candidate) {
 	text := msgFound
@@ -316,8 +316,8 @@ func (s *resolution) accept(c candidate) {
 	}
 }
 
-// fail ends the resolution without a version. It logs first, so the record is
-// written before the waiters return.
+// fail ends the resolution without a version. It logs first, so that the record is written before
+// the waiters return. read reports whether the resolution has read the secret.
 func (s *resolution) fail(read bool) {
 	if !s.over {
 		text := s.log.text(time.Time{}, time.Now())
@@ -328,8 +328,8 @@ func (s *resolution) fail(read bool) {
 	s.settle(read)
 }
 
-// settle ends the resolution without a version, with a pause until the next refresh if it
-// read the secret.
+// settle ends the resolution without a version. If the resolution has read the secret, a pause begins
+// until the next refresh.
 func (s *resolution) settle(read bool) {
 	if s.over {
 		return

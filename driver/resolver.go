@@ -10,47 +10,48 @@ import (
 )
 
 const (
-	// The pause after a resolution that read the secret and found nothing, until the
-	// secret is read again. It begins at refreshBase and doubles up to refreshMax. So a
-	// program that asks again within seconds is healthy within a minute of the end of a fault.
+	// The pause between a resolution that read the secret and found nothing, and the next reading.
+	// It begins at refreshBase and doubles up to refreshMax. So a program that asks every few
+	// seconds works again within a minute after the end of a fault.
 	refreshBase, refreshMax = time.Second, 55 * time.Second
 	// A Connect call waits for the next resolution if that is due within refreshWait.
 	refreshWait = time.Second
 	// After access to a fallback stage was denied, the stage is not read for this long.
 	deniedPause = 10 * time.Minute
-	// A Secrets that does not return when its context ends is given up after this.
+	// If Secrets does not return when its context ends, the callers give up after this time.
 	abandonAfter = 100 * time.Millisecond
 )
 
-// A resolver knows the active version, which new connections log in with: the stage's, or a
-// fallback stage's that the server accepted while it rejected the stage's. A Connect call
-// that cannot log in with it joins the resolution, of which there is one at a time.
+// A resolver knows the active version, with which new connections log in. It is the stage's version,
+// or a fallback stage's version that the server has accepted while it rejected the stage's. A Connect
+// call that cannot log in with the active version joins the resolution. There is one resolution at a
+// time.
 type resolver struct {
 	reader    *reader
 	gate      *gate
 	fallbacks []string      // stages
-	timeout   time.Duration // of one reading; 0 or negative = none
+	timeout   time.Duration // of one reading; 0 or negative means none
 
 	moves    atomic.Uint64            // how often the stage has been seen to move; written under mu
 	versions atomic.Pointer[versions] // nil before the first reading; see use and set
 
 	mu       sync.Mutex
-	running  *resolution // or nil
-	failure  *findings   // of the last resolution, if that found nothing and there is no news since
-	pause    *backoff.Backoff
-	searched bool               // a resolution since the pause began has read the fallback stages, too
-	denied   map[string]attempt // by fallback stage, the reading that was denied
+	running  *resolution        // or nil
+	failure  *findings          // of the last resolution, if that found nothing and nothing has changed since; or nil
+	pause    *backoff.Backoff   // until the next refresh
+	searched bool               // since the pause began, a resolution has read the fallback stages
+	denied   map[string]attempt // by fallback stage, the reading to which access was denied
 	joins    uint64             // number of the call that joined last
-	news     chan struct{}      // closed when the stage moves, or the server accepts a version that it did not
+	news     chan struct{}      // closed when the stage moves, or when the server accepts a version
 }
 
-// Versions are those that a resolver knows. They are immutable.
+// versions are the two versions that a resolver knows. They are immutable.
 type versions struct {
-	active  candidate // that new connections log in with: current, or a fallback stage's
-	current candidate // that the stage named when it was last read
+	active  candidate // new connections log in with it: current, or a fallback stage's
+	current candidate // the stage named it when it was last read
 }
 
-// use returns the active version, and the one that the stage names. It takes no lock.
+// use returns the active version, and the version that the stage names. It takes no lock.
 func (r *resolver) use() (active, current candidate) {
 	if v := r.versions.Load(); v != nil {
 		return v.active, v.current
@@ -61,9 +62,9 @@ func (r *resolver) use() (active, current candidate) {
 // set sets what use returns. r.mu is held.
 func (r *resolver) set(active, current candidate) { r.versions.Store(&versions{active, current}) }
 
-// observe notes which version the stage names. moves is the number of moves before the
-// secret was read: ok is false, and nothing is noted, if the stage has moved since, because
-// c may be out of date. moved tells whether the stage moved to c.
+// observe records that the stage names c. moves is the value of r.moves before c was read. If the
+// stage has moved since, c may be out of date: ok is false, and nothing is recorded. moved reports
+// whether the stage moved to c.
 func (r *resolver) observe(moves uint64, c candidate) (moved, ok bool) {
 	if v := r.versions.Load(); v != nil && v.current.secret == c.secret {
 		return false, true
@@ -73,8 +74,8 @@ func (r *resolver) observe(moves uint64, c candidate) (moved, ok bool) {
 	return r.see(moves, c, nil)
 }
 
-// see is observe. If the stage moved, it ends the resolution that is running. by is the
-// resolution that read c, or nil; it goes on. r.mu is held.
+// see does the work of observe. If the stage moved, it ends the running resolution, unless that is by,
+// the resolution that has read c. by may be nil. r.mu is held.
 func (r *resolver) see(moves uint64, c candidate, by *resolution) (moved, ok bool) {
 	if active, current := r.use(); c.id == current.id {
 		if active.id == current.id {
@@ -91,19 +92,19 @@ func (r *resolver) see(moves uint64, c candidate, by *resolution) (moved, ok boo
 	r.failure, r.pause = nil, nil
 	r.moves.Add(1)
 	r.tell()
-	if s := r.running; s != nil && s != by && s.trying.id != c.id { // else it tries c already
+	if s := r.running; s != nil && s != by && s.trying.id != c.id { // otherwise it is trying c already
 		r.end(s, stageMoved)
 	}
 	return true, true
 }
 
-// tell wakes those who wait for news. r.mu is held.
+// tell wakes the calls that wait for news. r.mu is held.
 func (r *resolver) tell() {
 	close(r.news)
 	r.news = make(chan struct{})
 }
 
-// rejected says that the server rejected a version.
+// rejected is called when the server has rejected a version.
 func (r *resolver) rejected(c candidate) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -112,10 +113,10 @@ func (r *resolver) rejected(c candidate) {
 	}
 }
 
-// accepted says that the server accepted a version, for a resolution or, if s is nil or
-// over, for a call on its own. It ends the resolution that is running; first tells whether that
-// was s, and had met something else before. It keeps the pause: else a server that lags behind
-// would cause a refresh at each login.
+// accepted is called when the server has accepted a version. s is the resolution that offered it; if s
+// is nil or over, a call has logged in on its own. accepted ends the running resolution. first reports
+// whether that was s, and s had tried something else before. The pause stays, except for a fallback
+// version. Otherwise a server that lags behind would cause a refresh at each login.
 func (r *resolver) accepted(s *resolution, c candidate) (first bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -137,20 +138,20 @@ func (r *resolver) accepted(s *resolution, c candidate) (first bool) {
 	return ours && len(s.log) > 0
 }
 
-// A membership is what a Connect call gets that joins the resolution: its place as a waiter,
-// or, if the last resolution found nothing and it is too early for another, that failure.
+// A membership is what a Connect call gets from join. Either it is a waiter of the resolution, or, if
+// the last resolution found nothing and the next one is not due, it has the failure of the last one.
 type membership struct {
 	resolution *resolution
 	number     uint64 // of the call
 
 	failure *findings
 	wait    time.Duration   // until the next refresh is due
-	news    <-chan struct{} // closed if waiting is over earlier
+	news    <-chan struct{} // closed when the call should stop waiting earlier
 }
 
-// join makes a Connect call, which may not log in with used, a waiter of the resolution, and
-// begins one if none is running. The membership is empty if the server has accepted another
-// version by now, with which the call may log in.
+// join makes a Connect call a waiter of the resolution, and begins a resolution if none is running. The
+// call may not log in with used. The membership is empty if the server has accepted another version
+// by now; the call may log in with that.
 func (r *resolver) join(ctx context.Context, began time.Time, used candidate) membership {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -176,8 +177,8 @@ func (r *resolver) join(ctx context.Context, began time.Time, used candidate) me
 	return membership{resolution: s, number: r.joins}
 }
 
-// canWait reports whether a call waits for the next refresh: it is due soon, and before
-// ctx's deadline.
+// canWait reports whether a call should wait for the next refresh, because that is due soon and before
+// the deadline of ctx.
 func canWait(ctx context.Context, wait time.Duration) bool {
 	end, ok := ctx.Deadline()
 	return wait <= refreshWait && !(ok && end.Before(time.Now().Add(wait)))
@@ -192,8 +193,8 @@ func (r *resolver) leave(s *resolution) {
 	}
 }
 
-// end ends a resolution: its waiters go on, and what it reads is given up. A second end does
-// nothing. r.mu is held.
+// end ends a resolution. Its waiters go on, and a reading that is under way is given up. A second end
+// does nothing. r.mu is held.
 func (r *resolver) end(s *resolution, as result) {
 	if s.over {
 		return
@@ -206,13 +207,13 @@ func (r *resolver) end(s *resolution, as result) {
 	s.cancel()
 }
 
-// retryWait returns the time from at until a retry of the active version is due.
+// retryWait returns how long after at a retry with the active version is due.
 func (r *resolver) retryWait(at time.Time) time.Duration {
 	active, _ := r.use()
 	return r.gate.verdict(active.key()).pause.Wait(at)
 }
 
-// nextDue returns the time until a refresh or a retry is due.
+// nextDue returns the time until the next refresh or retry is due.
 func (r *resolver) nextDue() time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -220,7 +221,7 @@ func (r *resolver) nextDue() time.Duration {
 	return min(r.pause.Wait(now), r.retryWait(now))
 }
 
-// nextNews returns a channel that is closed when a call may succeed earlier.
+// nextNews returns a channel that is closed when a call may succeed before nextDue.
 func (r *resolver) nextNews() <-chan struct{} {
 	r.mu.Lock()
 	defer r.mu.Unlock()

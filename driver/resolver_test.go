@@ -19,8 +19,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
-// Calls that wait for a version that the server accepts go on when another call sees the
-// stage on a new one, also while a reading of AWSPENDING or a login with it hangs.
+// Calls that wait for the resolution go on when another call sees the stage move. This holds even while a
+// reading of AWSPENDING, or a login with its version, hangs.
 func TestWaitingCallsGoOnWhenTheStageMoves(t *testing.T) {
 	for _, test := range []struct {
 		name  string
@@ -62,7 +62,7 @@ func TestWaitingCallsGoOnWhenTheStageMoves(t *testing.T) {
 	}
 }
 
-// anonymous gives versions without ids.
+// anonymous returns versions without ids.
 type anonymous struct{ driver.Secrets }
 
 func (s anonymous) Get(ctx context.Context, id, stage string) (*secretcache.Secret, error) {
@@ -95,7 +95,7 @@ func TestVersionsWithoutIDsRotate(t *testing.T) {
 		}
 		b.store.put("v7", credentials("app", "other"), "AWSCURRENT")
 		time.Sleep(time.Minute)
-		b.wantPing(t) // after the secret was put right
+		b.wantPing(t) // after the secret was corrected
 	})
 }
 
@@ -133,7 +133,7 @@ func TestRotationLogsAHandfulOfRecords(t *testing.T) {
 		b.startRotation("v2", "pw2")
 		b.mustPingTogether(t, 200)
 		b.wantFetches(t, "AWSPENDING", 1)
-		// Those rejected after the first refresh began have one of their own.
+		// Logins that are rejected after the first refresh began cause another refresh.
 		wantBetween(t, "fetches of AWSCURRENT", b.store.calls("AWSCURRENT"), 0, 3)
 		if log.n > 20 {
 			t.Errorf("%d records of level INFO or above, want 20 at most:\n%s", log.n, log.text.String())
@@ -145,7 +145,7 @@ func TestRotationLogsAHandfulOfRecords(t *testing.T) {
 			t.Errorf("%d refreshes were cancelled, want none: no caller gave up", n)
 		}
 	})
-	t.Run("10,000 connections wait in a window", func(t *testing.T) {
+	t.Run("10,000 connections wait in a rotation window", func(t *testing.T) {
 		if raceEnabled {
 			t.Skip("the race detector allows 8,128 goroutines")
 		}
@@ -175,8 +175,8 @@ func TestRotationLogsAHandfulOfRecords(t *testing.T) {
 	})
 }
 
-// A version that the server has not rejected is not to blame: the error is why its login
-// failed, and tells the rejection of the other.
+// One version is rejected, and the login with another version fails for another reason. Then the error is
+// that failure, and it lists the rejection too.
 func TestTimeOutOfAnotherCredentialIsNotErrAuthFailed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
@@ -185,7 +185,7 @@ func TestTimeOutOfAnotherCredentialIsNotErrAuthFailed(t *testing.T) {
 		b.db.setFault(forPassword("pw2", hang))
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		errs := b.together(ctx, 5) // one logs in, the others wait for that
+		errs := b.together(ctx, 5) // one call logs in, the others wait for that login
 		ended := strings.Count(fmt.Sprint(errs), "AWSPENDING version v2: vendor: handshake: context deadline exceeded")
 		wantEqual(t, "calls that tell how the login ended", ended, 1)
 		for i, err := range errs {
@@ -194,14 +194,14 @@ func TestTimeOutOfAnotherCredentialIsNotErrAuthFailed(t *testing.T) {
 			}
 			for _, want := range []string{"db.example.com:3306 rejected AWSCURRENT version v1", "access denied", "AWSPENDING version v2"} {
 				if err != nil && strings.Count(err.Error(), want) != 1 {
-					t.Errorf("call %d: %q does not tell once of %s", i, err, want)
+					t.Errorf("call %d: %q does not contain %s exactly once", i, err, want)
 				}
 			}
 		}
 	})
 }
 
-// A stage that cannot be read is not a credential.
+// A stage that cannot be read is not a credential, so the error is still ErrAuthFailed.
 func TestUnreadableStageIsErrAuthFailed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, wrongPassword)
@@ -209,13 +209,13 @@ func TestUnreadableStageIsErrAuthFailed(t *testing.T) {
 		err := b.ping(t.Context())
 		isAuthFailed(t, err, "v1")
 		if !errors.Is(err, secretcache.ErrThrottled) || !strings.Contains(err.Error(), "AWSPENDING could not be read: too many requests") {
-			t.Errorf("%v does not tell why AWSPENDING could not be read", err)
+			t.Errorf("%v does not say why AWSPENDING could not be read", err)
 		}
 	})
 }
 
-// Slow logins and quick rotations: waiting for what another call finds does not use up a
-// call's rounds.
+// With slow logins and quick rotations, a call that waits for the resolution does not use up its
+// attempts.
 func TestSlowLoginsOutlastQuickRotations(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, func(b *bench, _ *string) {
@@ -245,8 +245,7 @@ func TestSlowLoginsOutlastQuickRotations(t *testing.T) {
 	})
 }
 
-// A permanently wrong password costs the calls that docs/rotation.md promises whatever the
-// size of the cache.
+// A password that stays wrong costs as many calls as docs/rotation.md says, whatever the size of the cache.
 func TestSmallCacheDoesNotForgetTheBackoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, wrongPassword, func(b *bench, _ *string) {
@@ -295,7 +294,7 @@ func TestSecretsAtIsCalledOnce(t *testing.T) {
 			if n := calls.Load(); n != 1 {
 				t.Errorf("SecretsAt was called %d times for 100 Connect calls at once, want 1", n)
 			}
-			connect() // again if the first failed
+			connect() // calls SecretsAt again if the first call failed
 			if n, want := calls.Load(), map[bool]int32{false: 1, true: 2}[fails]; n != want {
 				t.Errorf("SecretsAt was called %d times, want %d", n, want)
 			}
@@ -303,12 +302,12 @@ func TestSecretsAtIsCalledOnce(t *testing.T) {
 	}
 }
 
-// Panics in the library's own goroutine end neither the program nor the calls that wait.
+// A panic in the goroutine of the resolution ends neither the program nor the calls that wait.
 func TestPanicsInAResolution(t *testing.T) {
 	for _, test := range []struct {
 		name  string
 		setup func(b *bench)
-		fail  int // so many of 20 calls, or any number if negative
+		fail  int // how many of 20 calls fail; negative means any number
 	}{
 		{"of RefreshDone", func(b *bench) {
 			b.opts.Trace = &driver.Trace{RefreshDone: func(context.Context, driver.RefreshInfo) { panic("pw2") }}
@@ -327,7 +326,7 @@ func TestPanicsInAResolution(t *testing.T) {
 				}
 				failed++
 				if !strings.Contains(err.Error(), "panicked") || strings.Contains(err.Error(), "pw2") {
-					t.Errorf("%q does not tell of the panic, or shows what it said", err)
+					t.Errorf("%q does not report the panic, or shows its text", err)
 				}
 			}
 			if test.fail >= 0 && failed != test.fail {
@@ -343,7 +342,7 @@ func (panicking) Refresh(context.Context, string, string, *secretcache.Secret) (
 	panic("pw2")
 }
 
-// A panickingHandler panics at a record of the library's goroutine.
+// A panickingHandler panics at a log record of the resolution's goroutine.
 type panickingHandler struct{}
 
 func (panickingHandler) Enabled(context.Context, slog.Level) bool { return true }
@@ -356,8 +355,8 @@ func (panickingHandler) Handle(_ context.Context, r slog.Record) error {
 func (h panickingHandler) WithAttrs([]slog.Attr) slog.Handler { return h }
 func (h panickingHandler) WithGroup(string) slog.Handler      { return h }
 
-// Many calls that wait for one of MaxLogins leave when their context ends, all at once, and
-// leave room for the next.
+// Many calls wait for their turn because of MaxLogins. When their context ends, all of them return at once,
+// and the next call gets its turn.
 func TestCancelledCallsLeaveTheQueueOfMaxLogins(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const n = 5000
@@ -380,13 +379,13 @@ func TestCancelledCallsLeaveTheQueueOfMaxLogins(t *testing.T) {
 		cancel()
 		b.db.setFault(nil)
 		b.wantPing(t)
-		wantBetween(t, "time", time.Since(start), 0, 10*time.Second) // it is the first after the login in flight
+		wantBetween(t, "time", time.Since(start), 0, 10*time.Second) // it is the next one after the login in flight
 		wg.Wait()
 		wantEqual(t, "logins", b.logins(), 3)
 	})
 }
 
-// Secrets that ignore their context hold nobody up for longer than ConnectTimeout.
+// If Secrets ignore their context, a call still ends after ConnectTimeout.
 func TestSecretsThatIgnoreTheirContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
@@ -405,7 +404,7 @@ func TestSecretsThatIgnoreTheirContext(t *testing.T) {
 		wantEqual(t, "time", time.Since(start), 5*time.Second)
 		b.rotate("v2", "other")
 		b.cache.Invalidate("prod/app")
-		b.wantPing(t) // with the reading still stuck
+		b.wantPing(t) // while the first reading still hangs
 		close(release)
 	})
 }
@@ -420,8 +419,8 @@ func (s stuck) Refresh(context.Context, string, string, *secretcache.Secret) (*s
 	return nil, errors.New("too late")
 }
 
-// A dialer's own cancellation is a failure like another: the call whose context goes on
-// returns it.
+// A dialer may return context.Canceled although the context of the call has not ended. That is a failure
+// like any other, and the call returns it.
 func TestCancellationOfTheDialersOwn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
@@ -436,14 +435,14 @@ func TestCancellationOfTheDialersOwn(t *testing.T) {
 	})
 }
 
-// A version that was rejected while a waiter logged in with it is not offered to the next
-// one within its pause.
+// A version is rejected while a waiter logs in with it. It is not offered to the next waiter before its
+// pause is over.
 func TestCandidateRejectedWhileItsWaiterHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, wrongPassword, withDSN("prod/app?fallback=none"))
 		b.db.setFault(func(ctx context.Context, l *login) error {
 			switch l.n {
-			case 0: // nothing is known: each tries on its own
+			case 0: // the verdict stays unknown: each call tries on its own
 				_ = wait(ctx, time.Millisecond)
 				return errors.New("connection reset")
 			case 1:
@@ -468,8 +467,8 @@ func TestCandidateRejectedWhileItsWaiterHangs(t *testing.T) {
 	})
 }
 
-// Logins that were in flight with the old version, and are rejected one after the other when
-// the new one is known, start no work and write no records.
+// Many logins with the old version are in flight, and are rejected one after the other when the new version
+// is known. They cause no refresh and no log record.
 func TestLateRejectionsAreQuiet(t *testing.T) {
 	for _, pending := range []bool{false, true} {
 		inBubble(t, fmt.Sprint("in the middle of the rotation ", pending), func(t *testing.T) {
@@ -499,8 +498,7 @@ func TestLateRejectionsAreQuiet(t *testing.T) {
 	}
 }
 
-// While a fallback version is active, a failure for which the secret may be to blame is no
-// reason to log in twice.
+// While a fallback version is active, a login that fails because of the secret is not repeated.
 func TestFallbackVersionIsNotRetriedAfterARecheck(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
@@ -516,7 +514,7 @@ func TestFallbackVersionIsNotRetriedAfterARecheck(t *testing.T) {
 	})
 }
 
-// A Secrets that ends its goroutine, as a test's fake may, leaves no resolution behind.
+// If Secrets end the goroutine of the resolution, as t.FailNow in a fake does, the resolution ends too.
 func TestSecretsThatEndTheirGoroutine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, wrongPassword, withSecrets(func(s driver.Secrets) driver.Secrets { return goexit{s} }))
@@ -535,8 +533,8 @@ func (goexit) Refresh(context.Context, string, string, *secretcache.Secret) (*se
 	return nil, nil
 }
 
-// The stage may move to the very version that a waiter logs in with: that login decides, and
-// no second one is sent beside it.
+// The stage moves to the version with which a waiter is logging in. That login decides, and no second one is
+// sent at the same time.
 func TestStageMovesToTheVersionThatIsTried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
@@ -547,7 +545,7 @@ func TestStageMovesToTheVersionThatIsTried(t *testing.T) {
 		for range 10 {
 			wg.Go(func() { b.wantPing(t) })
 		}
-		time.Sleep(150 * time.Millisecond) // v1 was rejected, v2 is on its way
+		time.Sleep(150 * time.Millisecond) // v1 was rejected, a login with v2 is under way
 		b.store.move("AWSCURRENT", "v2")
 		b.cache.Invalidate("prod/app")
 		b.wantPing(t)
@@ -565,8 +563,8 @@ func TestStageMovesToTheVersionThatIsTried(t *testing.T) {
 	})
 }
 
-// A call that came while a reading was under way does not end with it: if the reading does
-// not return in time, another one begins.
+// A call arrives while a reading is under way. If the reading does not return in time, the call does not
+// fail: another reading begins.
 func TestCallsOutliveAReadingThatIsStuck(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &stuckOnce{release: make(chan struct{})}
@@ -579,19 +577,19 @@ func TestCallsOutliveAReadingThatIsStuck(t *testing.T) {
 		var wg sync.WaitGroup
 		wg.Go(func() {
 			if err := b.ping(t.Context()); !errors.Is(err, context.DeadlineExceeded) {
-				t.Errorf("the call that had the secret read: %v, want its deadline's error", err)
+				t.Errorf("the call that began the reading: %v, want its deadline's error", err)
 			}
 		})
 		time.Sleep(2 * time.Second)
 		start := time.Now()
 		b.wantPing(t)
-		wantBetween(t, "time", time.Since(start), 0, 1200*time.Millisecond) // what the first call had left, and a moment
+		wantBetween(t, "time", time.Since(start), 0, 1200*time.Millisecond) // the rest of the first call's time, and a moment
 		wg.Wait()
 		close(s.release)
 	})
 }
 
-// stuckOnce are secrets of which the first reading does not return.
+// stuckOnce are secrets whose first reading does not return.
 type stuckOnce struct {
 	driver.Secrets
 	release chan struct{}
@@ -606,8 +604,7 @@ func (s *stuckOnce) Refresh(ctx context.Context, id, stage string, rejected *sec
 	return s.Secrets.Refresh(ctx, id, stage, rejected)
 }
 
-// SecretsAt that does not return holds no call up beyond its context, and the error says
-// what it was that took so long.
+// If SecretsAt does not return, a call still ends with its context, and the error says what took so long.
 func TestSecretsAtThatDoesNotReturn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})

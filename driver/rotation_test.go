@@ -22,7 +22,7 @@ func TestPendingVersionIsTriedBeforeItIsCurrent(t *testing.T) {
 		want      bool
 	}{
 		{"pending version by default", "prod/app", true, true},
-		{"no fall-back", "prod/app?fallback=none", true, false},
+		{"no fallback", "prod/app?fallback=none", true, false},
 		{"no pending version", "prod/app", false, false},
 	}
 	for _, test := range tests {
@@ -39,7 +39,7 @@ func TestPendingVersionIsTriedBeforeItIsCurrent(t *testing.T) {
 				isAuthFailed(t, err, "v1")
 				want := 2
 				if !test.pending {
-					want = 3 // a rotation may have finished between the looks at the two stages
+					want = 3 // a rotation may have finished between the readings of the two stages
 				}
 				b.wantFetches(t, "AWSCURRENT", want)
 				wantEqual(t, "time", time.Since(start), 0)
@@ -48,7 +48,7 @@ func TestPendingVersionIsTriedBeforeItIsCurrent(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			// It is used first from now on, and costs nothing more.
+			// It is the active version from now on, and causes no more calls.
 			calls := b.store.calls("")
 			for range 10 {
 				time.Sleep(time.Minute)
@@ -56,7 +56,7 @@ func TestPendingVersionIsTriedBeforeItIsCurrent(t *testing.T) {
 			}
 			b.wantLogins(t, 13, 1)
 			b.wantFetches(t, "", calls)
-			// Until the stage names another version.
+			// This lasts until the stage names another version.
 			b.store.move("AWSCURRENT", "v2")
 			b.rotate("v3", "pw3")
 			b.mustPing(t)
@@ -72,7 +72,7 @@ func TestAlternatingUsers(t *testing.T) {
 		b.db.set("app_clone", "pw2")
 		b.store.put("v2", credentials("app_clone", "pw2"), "AWSCURRENT")
 		b.mustPing(t)
-		time.Sleep(61 * time.Minute) // past the TTL: one is served while the other is fetched
+		time.Sleep(61 * time.Minute) // past the TTL: the cache serves the old version while it fetches the new one
 		for range 2 {
 			b.mustPing(t)
 			synctest.Wait()
@@ -127,13 +127,13 @@ func TestPendingThatIsCurrentIsNotTriedTwice(t *testing.T) {
 	})
 }
 
-func TestRollBackIsFollowedAtOnce(t *testing.T) {
+func TestRollbackIsFollowedAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
 		b.mustPing(t)
 		b.rotate("v2", "pw2")
 		b.mustPing(t)
-		// At once, while v1 is in its pause: the stage's change clears it.
+		// v1 works at once, although its pause is not over: the move of the stage clears the pause.
 		b.db.set("app", "pw1")
 		b.store.move("AWSCURRENT", "v1")
 		b.mustPing(t)
@@ -153,7 +153,7 @@ func TestStaleVersionServesWhileThePasswordWorks(t *testing.T) {
 			b.db.set("app", "pw2")
 			err := b.ping(t.Context())
 			isAuthFailed(t, err, "v1")
-			if !errors.Is(err, fault) || !strings.Contains(err.Error(), "look for a newer version") {
+			if !errors.Is(err, fault) || !strings.Contains(err.Error(), "refresh the secret") {
 				t.Errorf("error %v does not say that the refresh failed, and why", err)
 			}
 			b.wantFetches(t, "AWSPENDING", 0) // the source fails
@@ -171,7 +171,7 @@ func TestOpenConnectionsSurviveARotation(t *testing.T) {
 		b.rotate("v2", "pw2")
 		b.mustPing(t)
 		if own, ok := c.(*conn); !ok || own.closed {
-			t.Errorf("%T, closed: the vendor's own connection should be left alone", c)
+			t.Errorf("%T, closed: want the vendor's own connection, still open", c)
 		}
 	})
 }
@@ -186,7 +186,7 @@ func TestManyRejectedTogetherRefreshOnce(t *testing.T) {
 			b.mustPing(t)
 			b.rotate("v2", "pw2")
 			b.mustPingTogether(t, 200)
-			b.wantFetches(t, "", 2) // exactly one after the rotation
+			b.wantFetches(t, "", 2) // one of them after the rotation
 		})
 	}
 }
@@ -241,7 +241,7 @@ func TestOtherFailuresNeitherRefreshNorRetry(t *testing.T) {
 }
 
 func TestFallbackStages(t *testing.T) {
-	inBubble(t, "denied silences the stage for 10 minutes", func(t *testing.T) {
+	inBubble(t, "a stage is not read for 10 minutes after access was denied", func(t *testing.T) {
 		b := newBench(t, wrongPassword)
 		b.store.failStage("AWSPENDING", secretcache.ErrAccessDenied)
 		for range 9 {
@@ -253,18 +253,18 @@ func TestFallbackStages(t *testing.T) {
 		isAuthFailed(t, b.ping(t.Context()), "v1")
 		b.wantFetches(t, "AWSPENDING", 2)
 	})
-	inBubble(t, "no version is not asked for again and again", func(t *testing.T) {
+	inBubble(t, "a stage without a version is read seldom", func(t *testing.T) {
 		b := newBench(t, wrongPassword)
 		for range 600 {
 			isAuthFailed(t, b.pingFor(t, time.Millisecond), "v1")
 			time.Sleep(100 * time.Millisecond)
 		}
-		// 1, 2, 4, 8, 16, 32 s
+		// after 1, 2, 4, 8, 16 and 32 s
 		wantBetween(t, "fetches of AWSPENDING", b.store.calls("AWSPENDING"), 5, 8)
 	})
-	inBubble(t, "another current version is refreshed on its own", func(t *testing.T) {
+	inBubble(t, "a new current version has its own refresh", func(t *testing.T) {
 		b := newBench(t, wrongPassword, withTTL(-1))
-		for _, pause := range []time.Duration{1, 2, 4, 8, 0} { // the last refresh allows none for 12 s
+		for _, pause := range []time.Duration{1, 2, 4, 8, 0} { // after the last refresh, the next one is due in 12 s
 			isAuthFailed(t, b.pingFor(t, time.Millisecond), "v1")
 			time.Sleep(pause * time.Second)
 		}
@@ -279,7 +279,7 @@ func TestFallbackStages(t *testing.T) {
 		b := newBench(t, wrongPassword, withDSN("prod/app?fallback=AWSPENDING,AWSPREVIOUS"))
 		b.store.put("v0", credentials("app", "other"), "AWSPREVIOUS")
 		b.store.failStage("AWSPENDING", secretcache.ErrThrottled)
-		b.wantPing(t) // the next stage would have worked
+		b.wantPing(t) // with the version of the next stage
 	})
 	inBubble(t, "a malformed version does not hide the rejection", func(t *testing.T) {
 		b := newBench(t, wrongPassword)
@@ -290,10 +290,10 @@ func TestFallbackStages(t *testing.T) {
 			t.Errorf("%v: the stage's own version is well-formed", err)
 		}
 		if !strings.Contains(err.Error(), `AWSPENDING version v2: malformed secret: key "host" is missing`) {
-			t.Errorf("error %q does not tell what is wrong with AWSPENDING", err)
+			t.Errorf("error %q does not say what is wrong with AWSPENDING", err)
 		}
 	})
-	inBubble(t, "rejected ones are all in the error", func(t *testing.T) {
+	inBubble(t, "the error lists all rejected versions", func(t *testing.T) {
 		b := newBench(t, wrongPassword)
 		b.store.put("v2", credentials("app2", "pw2"), "AWSPENDING")
 		err := b.ping(t.Context())
@@ -304,18 +304,18 @@ func TestFallbackStages(t *testing.T) {
 			}
 		}
 	})
-	inBubble(t, "network failure of the fall-back", func(t *testing.T) {
+	inBubble(t, "network failure with the fallback version", func(t *testing.T) {
 		b := newBench(t)
 		b.startRotation("v2", "pw2")
 		reset := errors.New("connection reset")
 		b.db.setFault(forPassword("pw2", always(reset)))
 		if err := b.ping(t.Context()); !errors.Is(err, reset) || errors.Is(err, driver.ErrAuthFailed) {
-			t.Errorf("got %v, want %v and not ErrAuthFailed: a credential was not rejected", err, reset)
+			t.Errorf("got %v, want %v and not ErrAuthFailed: the server did not reject v2", err, reset)
 		}
 		b.db.setFault(nil)
-		b.wantPing(t) // a second later at most
+		b.wantPing(t) // within a second
 	})
-	inBubble(t, "a caller that gives up in its search does not fail the others", func(t *testing.T) {
+	inBubble(t, "a caller that gives up during a refresh does not fail the others", func(t *testing.T) {
 		b := newBench(t)
 		b.mustPing(t)
 		b.startRotation("v2", "pw2")
@@ -336,13 +336,13 @@ func TestFallbackStages(t *testing.T) {
 		}
 		wg.Wait()
 	})
-	inBubble(t, "the preferred version is rejected and the refresh fails", func(t *testing.T) {
+	inBubble(t, "the active version is rejected and the refresh fails", func(t *testing.T) {
 		b := newBench(t)
 		b.mustPing(t)
 		b.startRotation("v2", "pw2")
 		b.mustPing(t)
 		time.Sleep(time.Minute)
-		b.db.set("app", "pw1") // the rotation was undone
+		b.db.set("app", "pw1") // the rotation is rolled back
 		b.store.setFault(func(context.Context, string) error { return secretcache.ErrThrottled })
 		b.wantPing(t) // the stage's own version works
 		all, _ := b.db.count()
@@ -368,7 +368,7 @@ func TestFallbackStages(t *testing.T) {
 			t.Errorf("logins %+v, want the last two as app3", log)
 		}
 	})
-	inBubble(t, "the preferred version's network failure is the connect's", func(t *testing.T) {
+	inBubble(t, "a network failure with the active version is the error of the Connect call", func(t *testing.T) {
 		b := newBench(t)
 		b.startRotation("v2", "pw2")
 		b.mustPing(t)
@@ -381,10 +381,10 @@ func TestFallbackStages(t *testing.T) {
 		all, _ := b.db.count()
 		b.wantPing(t)
 		if n, _ := b.db.count(); n != all+1 {
-			t.Errorf("%d logins, want 1: v2 is still the first", n-all)
+			t.Errorf("%d logins, want 1: v2 is still active", n-all)
 		}
 	})
-	inBubble(t, "the stage of the data source name is not its own fall-back", func(t *testing.T) {
+	inBubble(t, "the stage of the data source name is not a fallback stage", func(t *testing.T) {
 		b := newBench(t, withDSN("prod/app?stage=AWSPENDING"))
 		b.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
 		isAuthFailed(t, b.ping(t.Context()), "v2")
@@ -397,13 +397,13 @@ func TestOptionsFallbackStages(t *testing.T) {
 		name   string
 		stages []string
 		dsn    string
-		want   []string // that are looked at
+		want   []string // that are read
 	}{
 		{"nil", nil, "prod/app", []string{"AWSPENDING"}},
 		{"empty", []string{}, "prod/app", nil},
 		{"one", []string{"AWSPREVIOUS"}, "prod/app", []string{"AWSPREVIOUS"}},
-		{"the DSN wins", []string{"AWSPREVIOUS"}, "prod/app?fallback=A,B", []string{"A", "B"}},
-		{"the DSN's none wins", []string{"AWSPREVIOUS"}, "prod/app?fallback=none", nil},
+		{"the data source name takes precedence", []string{"AWSPREVIOUS"}, "prod/app?fallback=A,B", []string{"A", "B"}},
+		{"none in the data source name takes precedence", []string{"AWSPREVIOUS"}, "prod/app?fallback=none", nil},
 	} {
 		inBubble(t, test.name, func(t *testing.T) {
 			b := newBench(t, wrongPassword, withDSN(test.dsn), func(b *bench, _ *string) { b.opts.FallbackStages = test.stages })
@@ -415,7 +415,7 @@ func TestOptionsFallbackStages(t *testing.T) {
 				}
 			}
 			if strings.Join(got, " ") != strings.Join(test.want, " ") {
-				t.Errorf("looked at %q, want %q", got, test.want)
+				t.Errorf("stages %q were read, want %q", got, test.want)
 			}
 		})
 	}
@@ -428,15 +428,15 @@ func TestRotationWindow(t *testing.T) {
 		start := time.Now()
 		time.AfterFunc(3*time.Second, func() { b.store.put("v2", credentials("app", "pw2"), "AWSCURRENT") })
 		b.mustPing(t)
-		wantBetween(t, "time", time.Since(start), 3*time.Second, 8*time.Second) // within one look of 3 s
+		wantBetween(t, "time", time.Since(start), 3*time.Second, 8*time.Second) // the next refresh is at most 5 s later
 	})
 	inBubble(t, "ends", func(t *testing.T) {
 		b := newBench(t, wrongPassword, withDSN("prod/app?rotationWindow=90s"))
 		start := time.Now()
 		isAuthFailed(t, b.ping(t.Context()), "v1")
-		// Longer than ConnectTimeout, which does not count it.
+		// It is longer than ConnectTimeout, which does not count the wait.
 		wantBetween(t, "time", time.Since(start), 90*time.Second, 92*time.Second)
-		wantBetween(t, "logins", b.logins(), 0, 8) // one, then one each after 1, 2, 4 … s
+		wantBetween(t, "logins", b.logins(), 0, 8) // the first one, then one after 1, 2, 4 … s
 		wantBetween(t, "fetches", b.store.calls(""), 0, 20)
 	})
 	for name, connect := range map[string]func(*bench, *sql.DB, context.Context) error{
@@ -449,9 +449,9 @@ func TestRotationWindow(t *testing.T) {
 			return err
 		},
 	} {
-		inBubble(t, "the context rules, with one set of polls, "+name, func(t *testing.T) {
-			const finished = time.Second                   // when the rotation does
-			const found = finished + 1100*time.Millisecond // within one look
+		inBubble(t, "the context ends the wait, and all calls share the refreshes, "+name, func(t *testing.T) {
+			const finished = time.Second                   // when the rotation finishes
+			const found = finished + 1100*time.Millisecond // when the next refresh has found it
 			b := newBench(t, withDSN("prod/app?fallback=none&rotationWindow=1m"), withLatency(time.Millisecond))
 			b.store.latency = 5 * time.Millisecond
 			b.mustPing(t)
@@ -470,7 +470,7 @@ func TestRotationWindow(t *testing.T) {
 					d := time.Since(begin)
 					switch {
 					case err == nil && d > found:
-						t.Errorf("limit %v: worked only after %v", limit, d)
+						t.Errorf("limit %v: it worked, but only after %v", limit, d)
 					case err != nil && (d < limit || d > limit+50*time.Millisecond):
 						t.Errorf("limit %v: failed after %v: %v", limit, d, err)
 					case err != nil && limit > found:
@@ -492,7 +492,7 @@ func TestRotationWindow(t *testing.T) {
 			t.Errorf("error %v does not match the context's", err)
 		}
 	})
-	inBubble(t, "not for other failures", func(t *testing.T) {
+	inBubble(t, "there is no wait after other failures", func(t *testing.T) {
 		b := newBench(t, func(b *bench, _ *string) { b.opts.RotationWindow = time.Hour })
 		b.db.setFault(always(&vendorError{codeLocked, "account is locked"}))
 		start := time.Now()

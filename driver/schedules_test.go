@@ -10,17 +10,17 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
-// Schedules that TestModel has found, each made deterministic.
+// These schedules were found by TestModel. Here each of them is deterministic.
 
-// A rejected version that the server accepts again is good for all who are under way.
-func TestAcceptedAgainServesThoseUnderWay(t *testing.T) {
+// If the server accepts a rejected version again, all calls that are under way can use it.
+func TestVersionAcceptedAgainServesWaitingCalls(t *testing.T) {
 	for _, test := range []struct {
 		name  string
-		after time.Duration // the begin of the connect after the probe's
-		limit time.Duration // of the connect
+		after time.Duration // from the begin of the retry's call to the begin of this call
+		limit time.Duration // of this call
 	}{
-		{"its search began before", -100 * time.Millisecond, 300 * time.Millisecond},
-		{"it waits for the next look", 20 * time.Millisecond, 200 * time.Millisecond},
+		{"the call began before the retry", -100 * time.Millisecond, 300 * time.Millisecond},
+		{"the call waits for the next refresh", 20 * time.Millisecond, 200 * time.Millisecond},
 	} {
 		inBubble(t, test.name, func(t *testing.T) {
 			b := newBench(t, wrongPassword)
@@ -29,8 +29,8 @@ func TestAcceptedAgainServesThoseUnderWay(t *testing.T) {
 			b.db.latency = func(int) time.Duration { return 10 * time.Millisecond }
 			time.Sleep(500 * time.Millisecond)
 			b.db.set("app", "pw1")
-			var probe sync.WaitGroup
-			probe.Go(func() {
+			var retry sync.WaitGroup
+			retry.Go(func() {
 				time.Sleep(500 * time.Millisecond) // the pause is over
 				b.wantPing(t)
 			})
@@ -38,14 +38,14 @@ func TestAcceptedAgainServesThoseUnderWay(t *testing.T) {
 			start := time.Now()
 			b.wantPing(t)
 			wantBetween(t, "time", time.Since(start), 0, test.limit)
-			probe.Wait()
+			retry.Wait()
 		})
 	}
 }
 
-// A version that a fetch confirms in the middle of a rotation is older than the one
-// that is pending.
-func TestConfirmedVersionIsNotNewer(t *testing.T) {
+// In the middle of a rotation, a fetch may return the old version once more. The pending version is still
+// the newer one.
+func TestVersionFetchedAgainIsNotNewer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, withTTL(4*time.Second))
 		ping := func() {
@@ -66,14 +66,13 @@ func TestConfirmedVersionIsNotNewer(t *testing.T) {
 	})
 }
 
-// A connect that waits for a look at a fall-back stage goes on when the stage itself
-// has changed.
-func TestNobodyWaitsForAFallbackWhenTheStageHasChanged(t *testing.T) {
+// A Connect call that waits for a refresh of a fallback stage goes on when the stage itself has moved.
+func TestNoCallWaitsForAFallbackWhenTheStageHasMoved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, wrongPassword)
 		isAuthFailed(t, b.ping(t.Context()), "v1")
 		time.Sleep(200 * time.Millisecond)
-		b.cache.Invalidate("prod/app") // so that only the fall-back's look is not due
+		b.cache.Invalidate("prod/app") // a refresh of the stage is due, one of the fallback stage is not
 		done := make(chan error)
 		go func() { done <- b.ping(t.Context()) }()
 		time.Sleep(200 * time.Millisecond)
@@ -89,8 +88,7 @@ func TestNobodyWaitsForAFallbackWhenTheStageHasChanged(t *testing.T) {
 	})
 }
 
-// Looks that found nothing in an outage of long ago neither space nor replace those
-// of today.
+// Refreshes that found nothing in an outage long ago do not delay or replace refreshes now.
 func TestOldOutageIsForgotten(t *testing.T) {
 	outage := func(t *testing.T, b *bench) {
 		t.Helper()
@@ -111,7 +109,7 @@ func TestOldOutageIsForgotten(t *testing.T) {
 			b.cache = secretcache.New(b.store, &secretcache.Options{TTL: 24 * time.Hour})
 		}
 	}
-	inBubble(t, "a rotation finishes between the looks", func(t *testing.T) {
+	inBubble(t, "a rotation finishes between the refreshes", func(t *testing.T) {
 		b := newBench(t, setup(0, nil))
 		outage(t, b)
 		b.store.latency = 10 * time.Millisecond
@@ -119,7 +117,7 @@ func TestOldOutageIsForgotten(t *testing.T) {
 		time.AfterFunc(7*time.Millisecond, func() { b.store.move("AWSCURRENT", "v2") })
 		b.wantPing(t)
 	})
-	inBubble(t, "a connect waits for a rotation", func(t *testing.T) {
+	inBubble(t, "a Connect call waits for a rotation", func(t *testing.T) {
 		b := newBench(t, setup(time.Second, []string{}))
 		outage(t, b)
 		c := must(driver.NewConnector(b.engine, "prod/app?rotationWindow=1m&fallback=none", &b.opts))
@@ -129,6 +127,6 @@ func TestOldOutageIsForgotten(t *testing.T) {
 		time.AfterFunc(gap, func() { b.store.put("v2", credentials("app", "pw2"), "AWSCURRENT") })
 		start := time.Now()
 		b.wantPing(t)
-		wantBetween(t, "time", time.Since(start), 0, gap+3*time.Second) // the looks begin at intervals of 1 s and 2 s
+		wantBetween(t, "time", time.Since(start), 0, gap+3*time.Second) // refreshes are due after 1 s and 2 s
 	})
 }

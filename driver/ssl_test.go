@@ -9,7 +9,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/driver"
 )
 
-// withSSL is a secret with something at its end.
+// withSSL returns a secret with more fields at its end.
 func withSSL(ssl string) string {
 	return strings.TrimSuffix(credentials("app", "pw1"), "}") + ssl + "}"
 }
@@ -52,7 +52,7 @@ func TestSSLInTheSecretAsksForTLS(t *testing.T) {
 	}
 }
 
-func TestSSLInANewerVersionIsHeeded(t *testing.T) {
+func TestSSLInANewerVersionIsUsed(t *testing.T) {
 	b := newBench(t, func(b *bench, _ *string) {
 		b.engine.info.TurnsTLSOff = func(map[string]string) bool { return false }
 	})
@@ -65,7 +65,7 @@ func TestSSLInANewerVersionIsHeeded(t *testing.T) {
 	}
 }
 
-func TestSSLIsAnErrorForAnEngineThatCannotHeedIt(t *testing.T) {
+func TestSSLIsAnErrorForAnEngineWithoutSupport(t *testing.T) {
 	b := newBench(t, func(b *bench, _ *string) {
 		b.store = newStore(withSSL(`,"ssl":true`))
 	})
@@ -75,8 +75,8 @@ func TestSSLIsAnErrorForAnEngineThatCannotHeedIt(t *testing.T) {
 	}
 }
 
-// A key under a name that people give it is an error that says how to use it, and not the
-// default of what it stands for.
+// If the secret has a key under another name that people use, that is an error that says what to do. The
+// default is not used silently.
 func TestKeysByAnotherName(t *testing.T) {
 	for _, c := range []struct{ dsn, secret, want string }{
 		{"", `{"HOST":"h","username":"u","password":"p"}`, `key "host" is missing, and "HOST" is there: give "hostKey=HOST"`},
@@ -88,9 +88,9 @@ func TestKeysByAnotherName(t *testing.T) {
 		{"", `{"host":"h","username":"u","password":"p","dbName":"d"}`, `"dbnameKey=dbName"`},
 		{"", `{"host":"h","username":"u","password":"p","db":"d"}`, `"dbnameKey=db"`},
 		{"", `{"host":"h","username":"u","password":"p","PORT":1}`, `"portKey=PORT"`},
-		{"", `{"config":{"host":"h"},"username":"u","password":"p"}`, `key "host" is missing, and is there in a nested object`},
+		{"", `{"config":{"host":"h"},"username":"u","password":"p"}`, `key "host" is missing, and there is one in a nested object`},
 		{"?dbnameKey=name", `{"host":"h","username":"u","password":"p","dbname":"d"}`, `key "name" is missing, and "dbname" is there`},
-		// What takes precedence, or is there, needs no other name.
+		// A field that is in the data source name, or in the secret under its own name, is no error.
 		{"?dbname=d", `{"host":"h","username":"u","password":"p","database":"x"}`, ""},
 		{"?dbnameKey=database", `{"host":"h","username":"u","password":"p","database":"d"}`, ""},
 		{"?host=h", `{"HOST":"x","username":"u","password":"p"}`, ""},
@@ -117,10 +117,10 @@ func TestKeysByAnotherName(t *testing.T) {
 
 func TestASecretOfAnotherEngineNamesTheDriverForIt(t *testing.T) {
 	for engine, want := range map[string]string{
-		"postgres":                `the secret is for postgres, the driver for mysql: open it by "secretsmanager-postgres"`,
+		"postgres":                `the secret is for postgres, and the driver is for mysql: use the driver "secretsmanager-postgres"`,
 		"Custom-SQLServer-CANARY": `"secretsmanager-sqlserver"`,
 		"oracle-ee":               `"secretsmanager-oracle"`,
-		"CANARY":                  `key "engine" names no database that the driver for mysql knows`,
+		"CANARY":                  `key "engine" is not a name that the driver for mysql knows`,
 	} {
 		b := newBench(t, func(b *bench, _ *string) {
 			b.store = newStore(`{"engine":"` + engine + `","host":"h","username":"u","password":"p"}`)

@@ -2,28 +2,30 @@ package driver
 
 import "time"
 
-// Status is what a connector knows, for a health page. It holds no value of the secret but the
-// address, the database, and what the server says in Rejected, which may name the user.
+// Status describes the version of the secret that new connections use, for example for a health
+// page. Of the secret's values it has only the address and the database. The text of Rejected may
+// name the user.
+//
+// All fields but SecretID and Stage are zero until the first Connect call has read the secret.
 type Status struct {
-	SecretID string // of the data source name
-	Stage    string // likewise
-	// Version is the id of the version that new connections log in with. It and what follows
-	// is zero before the first Connect call has read the secret.
-	Version   string
-	From      string    // the stage that Version came from: Stage, or a fallback stage
-	CreatedAt time.Time // when the version was created; zero if the source does not say
-	Address   string    // as in LoginInfo; empty if the version does not say where to log in
+	SecretID  string    // as in the data source name
+	Stage     string    // version stage of the data source name, "AWSCURRENT" by default
+	Version   string    // id of the version that new connections log in with
+	From      string    // stage that Version came from: Stage, or a fallback stage
+	CreatedAt time.Time // when the version was created; zero if the source does not say it
+	Address   string    // as in LoginInfo.Address; empty if the version does not say where to log in
 	Database  string
-	// Accepted is when the server last accepted a login with the version; zero if it has not,
-	// or has rejected one since.
+	// Accepted is when the server last accepted a login with the version. It is zero if the
+	// server has accepted none, or has rejected a later one.
 	Accepted time.Time
-	// Rejected is what the server said when it last rejected the version; nil if it has not, or
-	// has accepted one since.
+	// Rejected is the server's error when it last rejected the version. It is nil if the server
+	// has rejected none, or has accepted a later one.
 	Rejected error
 }
 
-// Status returns what the connector knows. It calls neither the database nor the source. The state
-// of a login that is under way is not in it.
+// Status returns what the connector knows now. It calls neither the database nor the source, and
+// does not wait for logins that are under way. It may be called at any time from several
+// goroutines.
 func (c *Connector) Status() Status {
 	s := Status{SecretID: c.source.secretID, Stage: c.source.stage}
 	active, _ := c.resolver.use()
@@ -38,7 +40,7 @@ func (c *Connector) Status() Status {
 	return s
 }
 
-// lastOutcome returns when k was accepted last, or why it was rejected since.
+// lastOutcome returns when the server last accepted k, or its error if it has rejected k since.
 func (g *gate) lastOutcome(k loginKey) (acceptedAt time.Time, rejected error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -52,8 +54,8 @@ func (g *gate) lastOutcome(k loginKey) (acceptedAt time.Time, rejected error) {
 	return acceptedAt, rejected
 }
 
-// Status returns what the connector of the engine knows that the last Connect call was for. Before
-// the secret has told the engine, it has the SecretID and the Stage only.
+// Status returns the [Status] of the connector that the last Connect call used. Only SecretID and
+// Stage are set until the secret has told the engine.
 func (c *AnyConnector) Status() Status {
 	if one := c.used.Load(); one != nil {
 		return one.Status()

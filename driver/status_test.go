@@ -11,7 +11,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/driver"
 )
 
-// A health page shows which version is in use, where to, and whether the server accepts it.
+// Status has the version in use, the address, and whether the server accepts the version.
 func TestStatusTellsVersionAndEndpoint(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, withDSN("prod/app?dbname=shop"))
@@ -67,7 +67,7 @@ func TestStatusOfAnyEngine(t *testing.T) {
 	}
 }
 
-// A tool asks what a version of another engine means; no connection uses it.
+// Explain for a version of another engine does not change Status, because no connection uses that version.
 func TestStatusOfAnyEngineIsOfTheOneThatConnects(t *testing.T) {
 	const mysql = `{"engine":"mysql","host":"db","username":"app","password":"pw1"}`
 	c, err := anyOf(t, "app", &recheckable{old: version("v1", mysql)}, new(driver.Location), "postgres", "mysql")
@@ -85,7 +85,7 @@ func TestStatusOfAnyEngineIsOfTheOneThatConnects(t *testing.T) {
 	}
 }
 
-// For the race detector: a health page may be asked before the program connects.
+// Status may be called before and during the first Connect call. This test is for the race detector.
 func TestStatusDuringTheFirstConnectCall(t *testing.T) {
 	for range 20 {
 		c, err := anyOf(t, "app", &recheckable{old: version("v1", `{"engine":"mysql","host":"db","username":"app","password":"pw1"}`)}, new(driver.Location), "postgres", "mysql")

@@ -11,13 +11,13 @@ import (
 )
 
 const (
-	// The least time between two readings that checkouts cause.
+	// The least time between two readings of the stage that checkouts cause.
 	peekEvery = time.Second
-	// The same while a fallback version is active. Then the cached version is a rejected one,
-	// so the stage is read past the cache, which spaces these readings as well.
+	// The same while a fallback version is active. The cached version is then a rejected one, so
+	// the stage is refreshed. The cache limits these refreshes too.
 	peekInRotation = 5 * time.Second
-	// A query fails if the pool finds three bad connections in a row. So after closing one,
-	// the superseder lets this many checkouts pass, or waits this long, before the next.
+	// A query fails if the pool finds three bad connections in a row. So between two connections
+	// that it closes, the superseder lets this many checkouts pass, or waits this long.
 	closeAfter = 64
 	closeEvery = time.Second
 )
@@ -32,14 +32,14 @@ type superseder struct {
 
 	mu      sync.Mutex
 	closed  time.Time        // when the last connection was closed
-	passed  int              // checkouts that were let pass since
-	proving bool             // a login of the superseder's own is under way
-	pause   *backoff.Backoff // until the next one
+	passed  int              // number of checkouts since then
+	proving bool             // prove has a login under way
+	pause   *backoff.Backoff // until the next login of prove
 }
 
-// check returns what a connection that was opened with a version calls at each checkout: it
-// reports whether the connection is to be closed. There has to be another version that the
-// server accepts; until then the connection is the better one.
+// check returns the func that a connection calls at each checkout. version is the id of the version
+// with which the connection was opened. The func reports whether to close the connection. It does so
+// only if the server has accepted another version, because until then the connection may be needed.
 func (s *superseder) check(login LoginInfo, version string) func() bool {
 	return func() bool {
 		s.peek()
@@ -58,7 +58,7 @@ func (s *superseder) check(login LoginInfo, version string) func() bool {
 	}
 }
 
-// mayClose reports whether one more superseded connection may be closed by now.
+// mayClose reports whether one more superseded connection may be closed now.
 func (s *superseder) mayClose() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -71,7 +71,7 @@ func (s *superseder) mayClose() bool {
 	return true
 }
 
-// peek has the stage read in the background. No checkout waits for that.
+// peek reads the stage in the background, if that is due. No checkout waits for it.
 func (s *superseder) peek() {
 	r := s.resolver.reader
 	now, due := int64(r.clock.Now()), s.peekDue.Load()
@@ -100,8 +100,8 @@ func (s *superseder) peek() {
 	})
 }
 
-// prove has a connection opened that no pool asked for, to learn whether the server accepts
-// the newer version, unless that is under way or has failed a short time ago.
+// prove opens a connection in the background and closes it, to learn whether the server accepts the
+// newer version. It does nothing if that is under way, or has failed a short time ago.
 func (s *superseder) prove() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -109,7 +109,7 @@ func (s *superseder) prove() {
 		return
 	}
 	s.proving = true
-	pause := s.pause // that nobody else changes until this one is over
+	pause := s.pause // does not change until proving is false again
 	go s.inBackground("Connect for CloseSuperseded", func(ctx context.Context) {
 		defer func() {
 			s.mu.Lock()
@@ -123,7 +123,7 @@ func (s *superseder) prove() {
 	})
 }
 
-// inBackground runs f, which the program has not asked for and whose panic must not end it.
+// inBackground runs f. The program has not asked for f, so a panic of f must not end the program.
 func (s *superseder) inBackground(what string, f func(context.Context)) {
 	ctx, cancel := context.WithTimeout(context.Background(), DefaultConnectTimeout)
 	defer cancel()

@@ -19,7 +19,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
-// A pool is a sql.DB of a bench, of n connections that are all open and idle.
+// A pool is a bench with a sql.DB of n connections, which are all open and idle at first.
 type pool struct {
 	*bench
 	t  *testing.T
@@ -75,8 +75,8 @@ func password(t *testing.T, c *sql.Conn) (s string) {
 	return s
 }
 
-// until uses the pool every 100 ms until all passwords are want, and returns how
-// long that took.
+// until uses the pool every 100 ms until all connections have the password want. It fails the test after
+// limit.
 func (p *pool) until(n int, want string, limit time.Duration) {
 	p.t.Helper()
 	for start := time.Now(); ; time.Sleep(100 * time.Millisecond) {
@@ -90,8 +90,8 @@ func (p *pool) until(n int, want string, limit time.Duration) {
 	}
 }
 
-// checkOut takes connections out of a pool, one after the other, until ctx ends. It holds each
-// of them for a while. None may fail.
+// checkOut takes connections out of a pool, one after the other, until ctx ends. It keeps each of them
+// for hold. None may fail.
 func checkOut(ctx context.Context, t *testing.T, db *sql.DB, hold time.Duration) {
 	for ctx.Err() == nil {
 		c, err := db.Conn(t.Context())
@@ -104,7 +104,7 @@ func checkOut(ctx context.Context, t *testing.T, db *sql.DB, hold time.Duration)
 	}
 }
 
-// rotateAndInvalidate rotates, and has the next use of the secret fetch it.
+// rotateAndInvalidate rotates. The next reading of the secret fetches it.
 func (p *pool) rotateAndInvalidate(version, password string) {
 	p.rotate(version, password)
 	p.cache.Invalidate("prod/app")
@@ -120,13 +120,13 @@ func TestCloseSuperseded(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := p.use(n); !slices.Contains(got, "pw2") { // one more than there are
+		if got := p.use(n); !slices.Contains(got, "pw2") { // the pool opens one more
 			t.Fatalf("connections of %q, want one of pw2", got)
 		}
 		p.until(n, "pw2", (n+1)*time.Second)
-		// The one that was in use all the time ends when it is next handed out.
+		// The connection that was in use all the time ends when the pool hands it out again.
 		if got := password(t, busy); got != "pw1" {
-			t.Errorf("the connection in use is of %q", got)
+			t.Errorf("the connection in use has the password %q", got)
 		}
 		_ = busy.Close()
 		p.until(n+1, "pw2", 2*time.Second)
@@ -137,7 +137,7 @@ func TestCloseSuperseded(t *testing.T) {
 		p.rotate("v2", "pw2")
 		time.Sleep(time.Minute)
 		if got := p.use(n); slices.Contains(got, "pw2") {
-			t.Errorf("connections of %q before anybody knows of pw2", got)
+			t.Errorf("connections of %q before the connector knows of pw2", got)
 		}
 		p.cache.Invalidate("prod/app")
 		p.until(n, "pw2", (n+3)*time.Second)
@@ -149,7 +149,7 @@ func TestCloseSuperseded(t *testing.T) {
 		time.Sleep(time.Hour)
 		p.until(n, "pw2", (n+3)*time.Second)
 	})
-	inBubble(t, "at the end of a rotation that a connect fell into", func(t *testing.T) {
+	inBubble(t, "at the end of a rotation during which there was a Connect call", func(t *testing.T) {
 		p := newPool(t, n)
 		p.startRotation("v2", "pw2")
 		p.db.SetMaxOpenConns(n + 1)
@@ -165,7 +165,7 @@ func TestCloseSuperseded(t *testing.T) {
 		p.store.move("AWSCURRENT", "v2")
 		p.until(n+1, "pw2", (n+3)*time.Second)
 	})
-	inBubble(t, "after a roll-back", func(t *testing.T) {
+	inBubble(t, "after a rollback", func(t *testing.T) {
 		p := newPool(t, n)
 		p.rotateAndInvalidate("v2", "pw2")
 		p.until(n, "pw2", (n+3)*time.Second)
@@ -175,9 +175,9 @@ func TestCloseSuperseded(t *testing.T) {
 		p.until(n, "pw1", (n+3)*time.Second)
 	})
 	inBubble(t, "not for a version that the server rejects", func(t *testing.T) {
-		var connects atomic.Int32
+		var calls atomic.Int32
 		p := newPool(t, n, func(b *bench, _ *string) {
-			b.opts.Trace = &driver.Trace{ConnectDone: func(context.Context, driver.ConnectInfo) { connects.Add(1) }}
+			b.opts.Trace = &driver.Trace{ConnectDone: func(context.Context, driver.ConnectInfo) { calls.Add(1) }}
 		})
 		p.store.put("v2", credentials("app", "mistyped"), "AWSCURRENT")
 		p.cache.Invalidate("prod/app")
@@ -191,8 +191,8 @@ func TestCloseSuperseded(t *testing.T) {
 		if _, rejected := p.bench.db.count(); rejected < 1 || rejected > 11 {
 			t.Errorf("%d logins rejected in 10 minutes; want 1, then one each after 1, 2, 4 … s", rejected)
 		}
-		if n := connects.Load(); n > 40 {
-			t.Errorf("%d connects in 10 minutes, want them to pause", n)
+		if n := calls.Load(); n > 40 {
+			t.Errorf("%d Connect calls in 10 minutes, want pauses between them", n)
 		}
 		p.bench.db.set("app", "mistyped")
 		p.until(n, "mistyped", 6*time.Minute)
@@ -211,12 +211,12 @@ func TestCloseSuperseded(t *testing.T) {
 		}
 		synctest.Wait()
 		if !strings.Contains(log.String(), "type=string") || strings.Contains(log.String(), "pw2") {
-			t.Errorf("the log does not tell of the panic, or shows what it said:\n%s", log.String())
+			t.Errorf("the log does not report the panic, or shows its text:\n%s", log.String())
 		}
 		p.bench.db.setFault(nil)
 		p.until(n, "pw2", time.Minute)
 	})
-	inBubble(t, "not while the previous version helps out", func(t *testing.T) {
+	inBubble(t, "not while the previous version is active as a fallback", func(t *testing.T) {
 		p := newPool(t, n, withDSN("prod/app?fallback=AWSPREVIOUS"))
 		p.rotateAndInvalidate("v2", "pw2")
 		p.until(n, "pw2", (n+3)*time.Second)
@@ -233,9 +233,9 @@ func TestCloseSuperseded(t *testing.T) {
 			t.Helper()
 			p.rotateAndInvalidate(version, pw)
 			time.Sleep(2 * time.Second)
-			p.use(1)                // has the secret fetched
-			time.Sleep(time.Second) // until the next look into the cache
-			p.use(1)                // has the new version proven
+			p.use(1)                // the secret is fetched
+			time.Sleep(time.Second) // until the next reading of the cache
+			p.use(1)                // a login proves the new version
 			synctest.Wait()
 		}
 		supersede("v2", "pw2")
@@ -248,13 +248,13 @@ func TestCloseSuperseded(t *testing.T) {
 		}
 		supersede("v3", "pw3")
 		before := logins()
-		p.use(n)       // closes one; of the others each checkout counts
-		for range 20 { // 3 and 60
+		p.use(n)       // closes one; the checkouts of the others count
+		for range 20 { // 60 checkouts after 3
 			p.use(n)
 		}
-		wantEqual(t, "connections closed", logins()-before, 1) // by 63 checkouts
+		wantEqual(t, "connections closed", logins()-before, 1) // after 63 checkouts
 		p.use(n)
-		wantEqual(t, "connections closed", logins()-before, 2) // by 66 checkouts
+		wantEqual(t, "connections closed", logins()-before, 2) // after 66 checkouts
 	})
 	inBubble(t, "a pool without a connection to spare fails no query", func(t *testing.T) {
 		const n = 20
@@ -274,7 +274,7 @@ func TestCloseSuperseded(t *testing.T) {
 			t.Errorf("connections of %q, want %q", got, want)
 		}
 	})
-	inBubble(t, "looks into the cache once a second", func(t *testing.T) {
+	inBubble(t, "reads the cache once a second", func(t *testing.T) {
 		p := newPool(t, n)
 		before := p.cache.Stats()
 		for start := time.Now(); time.Since(start) < 10*time.Minute; time.Sleep(10 * time.Millisecond) {
@@ -320,7 +320,7 @@ func TestCloseSuperseded(t *testing.T) {
 	})
 }
 
-func TestCloseSupersededIsRefused(t *testing.T) {
+func TestCloseSupersededIsAnErrorForOtherEngines(t *testing.T) {
 	for _, test := range []struct {
 		engine, dsn string
 		option      bool
@@ -348,7 +348,7 @@ func TestCloseSupersededIsRefused(t *testing.T) {
 	}
 }
 
-// countedSecrets count their calls.
+// countedSecrets count the calls of their methods.
 type countedSecrets struct {
 	driver.Secrets
 	gets, refreshes atomic.Int32
@@ -364,9 +364,8 @@ func (s *countedSecrets) Refresh(ctx context.Context, id, stage string, rejected
 	return s.Secrets.Refresh(ctx, id, stage, rejected)
 }
 
-// However often a pool hands out connections, the secret is asked for once a second, and
-// once in five seconds where it has to be read past the cache: while a fallback version is
-// active.
+// However often a pool hands out connections, the secret is read once a second. While a fallback version
+// is active, it is refreshed instead, once in five seconds.
 func TestCheckoutsAskForTheSecretSeldom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &countedSecrets{}
@@ -379,14 +378,14 @@ func TestCheckoutsAskForTheSecretSeldom(t *testing.T) {
 			return s.gets.Load() - gets, s.refreshes.Load() - refreshes
 		}
 		if gets, refreshes := minute(); gets < 50 || gets > 61 || refreshes != 0 {
-			t.Errorf("in a minute the secret was read %d times, and %d times past the cache; want about 60 and 0", gets, refreshes)
+			t.Errorf("in a minute the secret was read %d times and refreshed %d times; want about 60 and 0", gets, refreshes)
 		}
 		p.startRotation("v2", "pw2")
 		p.db.SetMaxOpenConns(2)
 		p.db.SetMaxIdleConns(2)
 		p.use(2)
 		if gets, refreshes := minute(); gets > 2 || refreshes < 10 || refreshes > 13 {
-			t.Errorf("in a minute of a rotation the secret was read %d times, and %d times past the cache; want about 0 and 12", gets, refreshes)
+			t.Errorf("in a minute of a rotation the secret was read %d times and refreshed %d times; want about 0 and 12", gets, refreshes)
 		}
 	})
 }

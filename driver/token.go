@@ -9,62 +9,65 @@ import (
 	"time"
 )
 
-// A TokenRequest says what a token is for.
+// A TokenRequest says what a token is for. [Options].Token gets it.
 type TokenRequest struct {
-	Host     string // that is dialled; a list, if the data source name has one
-	Port     int
-	User     string   // of the secret; empty if it has none
+	Host     string   // host that is dialled; a list of hosts if the data source name has one
+	Port     int      // of Host
+	User     string   // the secret's user; empty if the secret has none
 	Location Location // of the data source name
-	SecretID string   // the secret's ARN if the source knows it, or else as the data source name has it
+	SecretID string   // the secret's ARN if the source tells it; otherwise as in the data source name
 }
 
 // A Token is what a login sends in place of the secret's password.
 type Token struct {
-	// User is as whom to log in. Empty means TokenRequest.User.
+	// User is the user to log in with. Empty means TokenRequest.User. One of the two must be set.
 	User string
 
-	// Password is the token itself. It must not be empty.
+	// Password is the token itself, made with [NewPassword]. It must not be empty.
 	Password Password
 
-	// Expires is when the server accepts the token no more. Until two minutes before, later
-	// Connect calls reuse it for the same host, port and user of the secret. Zero: only the
-	// Connect calls that wait for it together use it.
+	// Expires is the time from which the server no longer accepts the token. Connect calls for
+	// the same host, port and user of the secret reuse the token until two minutes before
+	// Expires. Zero, or a time within the next two minutes, means that it is not reused: only the
+	// Connect calls that waited for it together use it. TokenRequest.User counts for the reuse,
+	// not User.
 	Expires time.Time
 }
 
-// tokenReserve is how long before its end a token is no longer sent: the login has to arrive,
-// and the server's clock may be ahead.
+// A token is no longer sent this long before it expires: the login has to arrive in time, and the
+// server's clock may be ahead.
 const tokenReserve = 2 * time.Minute
 
-// The least time between two records of tokens that were replaced. Others are at level DEBUG.
+// The least time between two INFO records of replaced tokens. The others have level DEBUG.
 const replacedEvery = time.Minute
 
-// A tokenKey is what a token is reused for.
+// A tokenKey tells for which logins a token is reused.
 type tokenKey struct {
 	host string
 	port int
 	user string
 }
 
-// tokens are what a connector logs in with in place of the secret's password. It makes one at
-// a time for each key, in a goroutine of its own, for all Connect calls that wait for it.
+// tokens makes the tokens that a connector sends in place of the secret's password, and keeps them
+// for reuse. For each key it makes one at a time, in a separate goroutine, for all Connect calls that
+// wait for it.
 type tokens struct {
-	name    string // what makes them, for errors
-	remedy  string // what to check if the server rejects a new one
+	name    string // of the func that makes them, for errors
+	remedy  string // what the user should check if the server rejects a new token
 	make    func(context.Context, TokenRequest) (Token, error)
-	timeout time.Duration // of one; 0 or negative = none
+	timeout time.Duration // for making one token; 0 or negative = none
 
-	replacedDue atomic.Int64 // when the next record of a replaced token is due, by reader.clock
+	replacedDue atomic.Int64 // when the next INFO record of a replaced token is due, by reader.clock
 
 	mu   sync.Mutex
 	kept map[tokenKey]*tokenSlot
 }
 
-// A tokenSlot is what there is for one key. tokens.mu guards it.
+// A tokenSlot is the state for one key. tokens.mu guards it.
 type tokenSlot struct {
-	token   *Token       // that was made last, until the server rejects it; or nil
-	making  *tokenMaking // under way; or nil
-	failure error        // of the last one, if that failed
+	token   *Token       // the last one that was made; nil if there is none, or the server rejected it
+	making  *tokenMaking // the one that is under way, or nil
+	failure error        // of the last making; nil if that succeeded
 }
 
 // A tokenMaking makes one token. token and err are set before done is closed.
@@ -76,8 +79,8 @@ type tokenMaking struct {
 	err     error
 }
 
-// get returns a token, and whether it is one that was made before. It waits for a new one until
-// ctx ends.
+// get returns a token. reused reports whether an earlier call has got the same token. If a new one
+// is needed, get waits for it until ctx ends.
 func (s *tokens) get(ctx context.Context, r TokenRequest) (t *Token, reused bool, err error) {
 	k := tokenKey{r.Host, r.Port, r.User}
 	s.mu.Lock()
@@ -100,14 +103,14 @@ func (s *tokens) get(ctx context.Context, r TokenRequest) (t *Token, reused bool
 	}
 }
 
-// lasts reports whether a token may be reused. Both times are the wall clock's, because a
-// machine may have been frozen.
+// lasts reports whether a token may be reused. It compares wall clock times, because the monotonic
+// clock may stand still while a machine is frozen.
 func (t *Token) lasts() bool {
 	return t != nil && time.Now().Round(0).Before(t.Expires.Add(-tokenReserve))
 }
 
-// slot returns that of a key. A new one takes the place of those that have nothing any more.
-// s.mu is held.
+// slot returns the slot of a key. Before it adds one, it deletes those without a usable token and
+// without a making. s.mu is held.
 func (s *tokens) slot(k tokenKey) *tokenSlot {
 	slot := s.kept[k]
 	if slot == nil {
@@ -129,7 +132,7 @@ func (s *tokens) begin(ctx context.Context, slot *tokenSlot, r TokenRequest) *to
 	stop := func() bool { return false }
 	if s.timeout > 0 {
 		ctx, m.cancel = context.WithTimeout(ctx, s.timeout)
-		// The func may ignore its context: then nobody waits for it any more.
+		// If the func ignores its context, the callers stop waiting for it.
 		stop = time.AfterFunc(s.timeout+abandonAfter, func() {
 			s.end(slot, m, nil, fmt.Errorf("%s did not return within %v", s.name, s.timeout))
 		}).Stop
@@ -144,7 +147,7 @@ func (s *tokens) begin(ctx context.Context, slot *tokenSlot, r TokenRequest) *to
 	return m
 }
 
-// run calls the func. A panic's text may hold a token: only its type is told.
+// run calls the func. The error tells only the type of a panic, because its text may hold a token.
 func (s *tokens) run(ctx context.Context, slot *tokenSlot, m *tokenMaking, r TokenRequest) {
 	var t Token
 	err := fmt.Errorf("%s ended its goroutine", s.name)
@@ -160,7 +163,7 @@ func (s *tokens) run(ctx context.Context, slot *tokenSlot, m *tokenMaking, r Tok
 	case t.Password.Reveal() == "":
 		err = fmt.Errorf("%s returned an empty token", s.name)
 	case t.User == "" && r.User == "":
-		err = fmt.Errorf("neither the secret nor %s says as whom to log in: give the secret a user, or set Token.User", s.name)
+		err = fmt.Errorf("neither the secret nor %s names a user: add a user to the secret, or set Token.User", s.name)
 	}
 	if t.User == "" {
 		t.User = r.User
@@ -168,13 +171,13 @@ func (s *tokens) run(ctx context.Context, slot *tokenSlot, m *tokenMaking, r Tok
 	t.Expires = t.Expires.Round(0)
 }
 
-// end notes what came of a making, unless that is over. After a failure the next Connect call
-// begins another one.
+// end records the result of a making, unless the making is over. After a failure, the next Connect
+// call begins another one.
 func (s *tokens) end(slot *tokenSlot, m *tokenMaking, t *Token, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err != nil {
-		slot.failure = err // also of one that nobody has waited for
+		slot.failure = err // also if nobody waits for the making any more
 	}
 	if slot.making != m {
 		return
@@ -187,8 +190,8 @@ func (s *tokens) end(slot *tokenSlot, m *tokenMaking, t *Token, err error) {
 	m.cancel()
 }
 
-// giveUp returns the error of a caller whose context has ended. A making that nobody waits for is
-// cancelled.
+// giveUp returns the error of a caller whose context has ended. If it was the last one that waited
+// for the making, the making is cancelled.
 func (s *tokens) giveUp(slot *tokenSlot, m *tokenMaking, err error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -202,7 +205,7 @@ func (s *tokens) giveUp(slot *tokenSlot, m *tokenMaking, err error) error {
 	return err
 }
 
-// drop forgets a token that the server rejects.
+// drop removes a token that the server has rejected.
 func (s *tokens) drop(r TokenRequest, t *Token) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -211,17 +214,17 @@ func (s *tokens) drop(r TokenRequest, t *Token) {
 	}
 }
 
-// A tokenError says that there is no token to log in with, which says nothing about the secret.
+// A tokenError says that there is no token to log in with. It says nothing about the secret.
 type tokenError struct {
 	address string
 	err     error
-	before  error // what the server said to the token that was to be replaced, or nil
+	before  error // the server's error for the token that was to be replaced, or nil
 }
 
 func (e *tokenError) Error() string {
 	text := "get a token for " + e.address + ": " + e.err.Error()
 	if e.before != nil {
-		text += "; the server rejected the one that was reused: " + e.before.Error()
+		text += "; the server rejected the token that was reused: " + e.before.Error()
 	}
 	return text
 }
@@ -233,7 +236,7 @@ func (e *tokenError) Unwrap() []error {
 	return []error{e.err, e.before}
 }
 
-// isTokenError reports whether there was no token to log in with.
+// isTokenError reports whether a login failed because there was no token.
 func isTokenError(err error) bool {
 	if err == nil {
 		return false // and allocate nothing

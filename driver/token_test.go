@@ -16,15 +16,15 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/driver"
 )
 
-// A mint makes tokens, all of which the database of a bench accepts until they expire.
+// A mint makes tokens. The database of a bench accepts them until they expire.
 type mint struct {
 	mu      sync.Mutex
 	db      *database
 	made    []driver.TokenRequest
 	expires map[string]time.Time // by token
-	life    time.Duration        // of a token
+	life    time.Duration        // how long a token lasts
 	latency time.Duration
-	user    string // the token's own
+	user    string // Token.User
 	fault   func(ctx context.Context, n int) error
 }
 
@@ -54,14 +54,14 @@ func (m *mint) count() int {
 	return len(m.made)
 }
 
-// fails sets what the mint does instead from the next token on.
+// fails sets a func that the mint calls instead of making the next tokens.
 func (m *mint) fails(fault func(ctx context.Context, n int) error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.fault = fault
 }
 
-// check is a fault of the database: it accepts what the mint has made, for as long as it lasts.
+// check is a fault of the database: it accepts the tokens of the mint until they expire.
 func (m *mint) check(_ context.Context, l *login) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -72,14 +72,14 @@ func (m *mint) check(_ context.Context, l *login) error {
 	return nil
 }
 
-// revoke has the database reject the tokens that there are.
+// revoke makes the database reject all tokens that exist now.
 func (m *mint) revoke() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	clear(m.expires)
 }
 
-// withTokens has a connector log in with the tokens of a mint.
+// withTokens is a setup for newBench: the connector logs in with the tokens of a mint.
 func withTokens(setup ...func(*mint)) (*mint, func(*bench, *string)) {
 	m := &mint{expires: map[string]time.Time{}, life: 15 * time.Minute}
 	for _, f := range setup {
@@ -93,7 +93,7 @@ func withTokens(setup ...func(*mint)) (*mint, func(*bench, *string)) {
 	}
 }
 
-// withIAM has a connector log in with auth=iam and the tokens of a mint.
+// withIAM is a setup for newBench: the connector logs in with auth=iam and the tokens of a mint.
 func withIAM(b *bench, dsn *string) {
 	*dsn = "prod/app?auth=iam"
 	b.engine.info.IAM = func(params map[string]string) (map[string]string, error) { return params, nil }
@@ -104,15 +104,15 @@ func TestATokenIsReusedForThirteenMinutes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, tokens := withTokens()
 		b := newBench(t, tokens, withIAM)
-		const connects = 10_000
+		const calls = 10_000
 		began := time.Now()
-		for range connects {
+		for range calls {
 			b.mustPing(t)
 			time.Sleep(time.Second)
 		}
-		b.wantLogins(t, connects, 0)
+		b.wantLogins(t, calls, 0)
 		wantEqual(t, "tokens", m.count(), int(time.Since(began)/(13*time.Minute))+1)
-		t.Logf("%d connects in %v: %d tokens", connects, time.Since(began), m.count())
+		t.Logf("%d Connect calls in %v: %d tokens", calls, time.Since(began), m.count())
 	})
 }
 
@@ -138,7 +138,7 @@ func TestATokenIsForItsHostPortAndUser(t *testing.T) {
 	})
 }
 
-// The server's clock may be ahead of ours, or the token revoked.
+// The server may reject a reused token, because its clock is ahead or the token was revoked.
 func TestARejectedTokenThatWasReusedIsReplaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, tokens := withTokens()
@@ -169,7 +169,7 @@ func TestARejectedTokenThatWasReusedIsReplaced(t *testing.T) {
 		if len(done) != 3 || done[0].Rejected || !done[1].Rejected || done[2].Rejected || done[2].Err != nil {
 			t.Errorf("LoginDone: %+v, want accepted, rejected, accepted", done)
 		}
-		// The verdict is as before: all may log in at once.
+		// The verdict is still accepted, so all calls may log in at once.
 		b.mustPingTogether(t, 20)
 		b.wantLogins(t, 23, 1)
 		b.wantFetches(t, "", 1)
@@ -179,7 +179,7 @@ func TestARejectedTokenThatWasReusedIsReplaced(t *testing.T) {
 func TestOneTokenReplacesWhatManyLoginsHaveReused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, tokens := withTokens(func(m *mint) { m.latency = 50 * time.Millisecond })
-		var logs strings.Builder // the handler writes under its lock
+		var logs strings.Builder // the handler has a lock
 		b := newBench(t, tokens, withIAM, withLatency(20*time.Millisecond), func(b *bench, _ *string) {
 			b.opts.Logger = slog.New(slog.NewTextHandler(&logs, nil))
 		})
@@ -197,7 +197,7 @@ func TestAFreshTokenThatIsRejectedIsARejection(t *testing.T) {
 		setup func(*bench, *string)
 		want  string
 	}{
-		// The server asks AWS by PAM, which locks no account: its pause begins at 1 s as well.
+		// The server checks IAM tokens through PAM. IAM locks no account, so the pause begins at 1 s too.
 		"auth=iam": {func(b *bench, dsn *string) { b.engine.elsewhere = true; withIAM(b, dsn) }, "check that the database user may log in by IAM (PostgreSQL: GRANT rds_iam; MySQL and MariaDB: AWSAuthenticationPlugin), " +
 			"that the AWS credentials' policy allows rds-db:connect for that user, and that the host is the one that RDS gave the database"},
 		"Options.Token": {func(*bench, *string) {}, "check that the token of Options.Token is for this user, and not expired"},
@@ -213,7 +213,7 @@ func TestAFreshTokenThatIsRejectedIsARejection(t *testing.T) {
 			}
 			b.wantLogins(t, 1, 1)
 			t.Log(err)
-			// It is held back for its pause, and then tried with a token of its own.
+			// The version is held back until its pause is over, and then tried with a new token.
 			if err := b.pingFor(t, time.Millisecond); !errors.Is(err, driver.ErrAuthFailed) {
 				t.Errorf("in the pause: %v", err)
 			}
@@ -227,7 +227,7 @@ func TestAFreshTokenThatIsRejectedIsARejection(t *testing.T) {
 	}
 }
 
-// Both tokens of a call are rejected: that is one rejection, and no third login is sent.
+// If both tokens of a call are rejected, that is one rejection, and no third login is sent.
 func TestATokenIsReplacedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, tokens := withTokens()
@@ -240,7 +240,7 @@ func TestATokenIsReplacedOnce(t *testing.T) {
 	})
 }
 
-// What takes the place of a token is looked for in a rotation as well.
+// In a rotation, another version with another user gets a token of that user.
 func TestAnotherVersionHasAnotherUsersToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, tokens := withTokens()
@@ -260,18 +260,18 @@ func TestAnotherVersionHasAnotherUsersToken(t *testing.T) {
 	})
 }
 
-func TestATokenIsMadeOnceForAllWhoWait(t *testing.T) {
+func TestATokenIsMadeOnceForAllWaitingCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, tokens := withTokens()
 		b := newBench(t, tokens, withIAM)
-		b.mustPing(t) // so that several may log in at once
+		b.mustPing(t) // so that several calls may log in at once
 		time.Sleep(14 * time.Minute)
 		m.latency = 3 * time.Second
 		var wg sync.WaitGroup
 		for range 50 {
 			wg.Go(func() { b.wantPing(t) })
 		}
-		// This one does not wait as long, and fails alone.
+		// This call has an earlier deadline, and only this one fails.
 		err := b.pingFor(t, time.Second)
 		if !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, driver.ErrAuthFailed) {
 			t.Errorf("got %v, want the deadline", err)
@@ -282,8 +282,9 @@ func TestATokenIsMadeOnceForAllWhoWait(t *testing.T) {
 	})
 }
 
-// A token that nobody waits for is not made, and the next call says what kept it.
-func TestNobodyWaitsForAToken(t *testing.T) {
+// If no call waits for a token any more, making it is cancelled. The error of the next call says why there is
+// no token.
+func TestTokenThatNoCallWaitsForIsCancelled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, tokens := withTokens(func(m *mint) {
 			m.fault = func(ctx context.Context, _ int) error {
@@ -319,7 +320,7 @@ func TestAFuncThatIgnoresItsContextIsGivenUp(t *testing.T) {
 		})
 		b := newBench(t, tokens, withIAM, func(b *bench, _ *string) { b.opts.ConnectTimeout = 5 * time.Second })
 		began := time.Now()
-		for n := range 6 { // one waits for it at all times
+		for n := range 6 { // one call waits at any time
 			err := b.ping(t.Context())
 			if n == 0 && !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("the first call: %v", err)
@@ -364,7 +365,7 @@ func TestWithoutATokenNothingIsSent(t *testing.T) {
 			b.wantLogins(t, 0, 0)
 			wantEqual(t, "events of logins", started, 0)
 			wantEqual(t, "ConnectInfo.Logins", connect.Logins, 0)
-			// It is no outage, in which the secret would be read again after 1 to 5 minutes.
+			// This is no outage. In an outage the secret would be read again after 1 to 5 minutes.
 			time.Sleep(6 * time.Minute)
 			_ = b.ping(t.Context())
 			b.wantFetches(t, "", 1)
@@ -374,7 +375,7 @@ func TestWithoutATokenNothingIsSent(t *testing.T) {
 	}
 }
 
-// An error that follows a rejection does not hide it.
+// If a reused token was rejected and no new one can be made, the error has both causes.
 func TestATokenThatCannotBeReplaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, tokens := withTokens()
@@ -383,7 +384,7 @@ func TestATokenThatCannotBeReplaced(t *testing.T) {
 		m.revoke()
 		m.fails(func(context.Context, int) error { return errors.New("no AWS credentials found") })
 		err := b.ping(t.Context())
-		want := "get a token for db.example.com:3306: no AWS credentials found; the server rejected the one that was reused: vendor: access denied for user app (1045)"
+		want := "get a token for db.example.com:3306: no AWS credentials found; the server rejected the token that was reused: vendor: access denied for user app (1045)"
 		if err == nil || !strings.HasSuffix(err.Error(), want) || errors.Is(err, driver.ErrAuthFailed) {
 			t.Errorf("got %v, want …%s", err, want)
 		}
@@ -393,7 +394,8 @@ func TestATokenThatCannotBeReplaced(t *testing.T) {
 	})
 }
 
-// What makes tokens may differ, and IAM locks no account: connectors by token share no verdicts.
+// Connectors with tokens do not share verdicts, because their tokens may come from different places, and IAM
+// locks no account.
 func TestConnectorsByTokenShareNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, tokens := withTokens(func(m *mint) { m.life = -time.Second })

@@ -13,45 +13,45 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/driver"
 )
 
-// A rotation that finishes after a connect has looked at AWSCURRENT and before it
-// looks at AWSPENDING, which then names no version, or the new one.
-func TestRotationFinishesBetweenTheLooks(t *testing.T) {
+// A rotation may finish after the resolution has read AWSCURRENT and before it reads AWSPENDING, which
+// then names no version any more.
+func TestRotationFinishesBetweenTheRefreshes(t *testing.T) {
 	for _, n := range []int{1, 50} {
-		inBubble(t, fmt.Sprint(n, " connects"), func(t *testing.T) {
+		inBubble(t, fmt.Sprint(n, " Connect calls"), func(t *testing.T) {
 			b := newBench(t)
 			b.mustPing(t)
 			b.store.latency = 10 * time.Millisecond
 			b.startRotation("v2", "pw2")
-			// The first look begins at once, and is answered after 5 ms.
+			// The first refresh begins at once, and is answered after 5 ms.
 			time.AfterFunc(7*time.Millisecond, func() { b.store.move("AWSCURRENT", "v2") })
 			start := time.Now()
 			b.mustPingTogether(t, n)
-			wantBetween(t, "time", time.Since(start), 0, 50*time.Millisecond) // three looks
+			wantBetween(t, "time", time.Since(start), 0, 50*time.Millisecond) // three refreshes
 			b.wantFetches(t, "AWSPENDING", 1)
-			b.wantFetches(t, "AWSCURRENT", 3) // the first, the look, and the one after AWSPENDING had gone
+			b.wantFetches(t, "AWSCURRENT", 3) // the first reading, the refresh, and the one after AWSPENDING had gone
 		})
 	}
-	inBubble(t, "not looked at again for as long as nothing changes", func(t *testing.T) {
+	inBubble(t, "it is not read again while nothing changes", func(t *testing.T) {
 		b := newBench(t, wrongPassword)
 		for start := time.Now(); time.Since(start) < 10*time.Minute; time.Sleep(10 * time.Second) {
 			isAuthFailed(t, b.ping(t.Context()), "v1")
 		}
 		pending, current := b.store.calls("AWSPENDING"), b.store.calls("AWSCURRENT")
 		if current > pending+3 {
-			t.Errorf("%d looks at AWSPENDING, %d at AWSCURRENT: more than one of them twice", pending, current)
+			t.Errorf("AWSPENDING was read %d times, AWSCURRENT %d times: want AWSCURRENT read twice by one resolution at most", pending, current)
 		}
 	})
 }
 
-// A burst from a cold start costs one login, also of those who come while the others
-// look for another version.
+// A burst from a cold start costs one login. This includes calls that arrive while others wait for the
+// refresh.
 func TestBurstFromAColdStart(t *testing.T) {
 	for name, info := range infos {
 		inBubble(t, name, func(t *testing.T) {
-			var looks atomic.Int32 // at fall-back stages
+			var refreshes atomic.Int32 // of fallback stages
 			counted := withRefreshDone(func(i driver.RefreshInfo) {
 				if i.Stage != "AWSCURRENT" {
-					looks.Add(1)
+					refreshes.Add(1)
 				}
 			})
 			b := newBench(t, wrongPassword, withLatency(20*time.Millisecond), counted, func(b *bench, dsn *string) {
@@ -73,13 +73,13 @@ func TestBurstFromAColdStart(t *testing.T) {
 			wg.Wait()
 			wantEqual(t, "logins", b.logins(), 1)
 			wantBetween(t, "fetches", b.store.calls(""), 0, 6)
-			wantBetween(t, "looks at AWSPENDING", looks.Load(), 0, 2) // for all that were rejected together
+			wantBetween(t, "refreshes of AWSPENDING", refreshes.Load(), 0, 2) // for all that were rejected together
 		})
 	}
 }
 
-// What one connect finds wakes those who wait for their next round.
-func TestNewsWakeThoseWhoWait(t *testing.T) {
+// If one Connect call finds a version, the calls that wait for their next round go on.
+func TestFoundVersionWakesWaitingCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, withDSN("prod/app?fallback=none&rotationWindow=10m"))
 		b.mustPing(t)
@@ -89,20 +89,20 @@ func TestNewsWakeThoseWhoWait(t *testing.T) {
 			b.wantPing(t)
 			done <- time.Now()
 		}()
-		// By then refreshes are up to a minute apart.
+		// Until then, the time between refreshes has grown to a minute.
 		time.Sleep(2*time.Minute + 300*time.Millisecond)
 		b.store.put("v2", credentials("app", "pw2"), "AWSCURRENT")
 		b.cache.Invalidate("prod/app")
 		b.mustPing(t)
 		now := time.Now()
 		if at := <-done; at.After(now) {
-			t.Errorf("the one who waited went on %v after another had found the version", at.Sub(now))
+			t.Errorf("the waiting call went on %v after another call had found the version", at.Sub(now))
 		}
 	})
 }
 
-// The error says what was tried, where, and how long it took.
-func TestErrorTellsTheStory(t *testing.T) {
+// The error lists what was tried, at which server, and how long it took.
+func TestErrorListsWhatWasTried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, func(b *bench, dsn *string) {
 			*dsn = "prod/app?fallback=AWSPENDING,AWSPREVIOUS,OTHER"
@@ -124,7 +124,7 @@ func TestErrorTellsTheStory(t *testing.T) {
 			`the secret has no other AWSCURRENT version; ` +
 			`AWSPENDING version v2 has no value; ` +
 			`AWSPREVIOUS version v0: malformed secret: it is not a JSON object; ` +
-			`OTHER could not be read: not allowed; check that user and password in the secret are the database's (1 login in 3ms)`)
+			`OTHER could not be read: not allowed; check that the user and the password in the secret match the database (1 login in 3ms)`)
 		time.Sleep(200 * time.Millisecond)
 		err := b.ping(t.Context())
 		for _, want := range []string{

@@ -1,5 +1,9 @@
-// Package drivertest checks that a [driver.Engine] keeps its promises, against a
-// server, or a stand-in for one, that checks passwords.
+// Package drivertest tests an implementation of [driver.Engine]. It is for authors of engines;
+// programs that only connect to a database do not need it.
+//
+// The test of an engine starts a server that checks passwords, or a stand-in for one, describes it in
+// a [Server] and calls [Run]. The example of Run shows the fields. [RunVocabulary] tests which
+// parameters and properties the engine supports.
 package drivertest
 
 import (
@@ -18,55 +22,56 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
-// A Server is a database server and what the suite has to do to it. Its logins
-// go to users that the suite makes, with names that begin with "dt_".
+// A Server is a database server for the tests of an engine. The suite creates the users that it logs
+// in with. Their names begin with "dt_".
+//
+// The fields up to SetPassword are required, except Params. All others may be zero.
 type Server struct {
-	Engine   driver.Engine
-	Host     string // where it listens: this machine's loopback, "127.0.0.1", "::1" or a name of it
-	Port     int
-	Database string // one that exists
-	Query    string // a query with one row and column: "SELECT 1"
-	Params   string // engine parameters that every data source name needs: "sslmode=disable"; may be empty
-	ConnType string // the vendor's connection type, as %T prints it: "*stdlib.Conn"
+	Engine   driver.Engine // the engine to test
+	Host     string        // address on this machine's loopback: "127.0.0.1", "::1" or a name for it
+	Port     int           // the server's port
+	Database string        // a database that exists
+	Query    string        // a query whose result has one row and one column: "SELECT 1"
+	Params   string        // engine parameters for every data source name: "sslmode=disable"
+	ConnType string        // type of the vendor's connections, as %T prints it: "*stdlib.Conn"
 
-	// SetPassword gives a user a password, and creates the user if there is none,
-	// with the right to log in to Database.
+	// SetPassword sets the password of a user. If there is no such user, it creates one that may
+	// log in to Database.
 	SetPassword func(tb testing.TB, user, password string)
-	// Logins returns how many logins of a user the server accepted and rejected.
-	// Nil: the server does not count them, and nothing is checked of that.
+	// Logins returns how many logins of a user the server has accepted and rejected since the
+	// user was created. Nil skips the checks of these numbers.
 	Logins func(tb testing.TB, user string) (accepted, rejected int)
 
-	// Refuse has the server refuse a user's logins, from now on, with an error that other
-	// credentials do not cure: too many connections, a locked account. Nil: that is not
-	// checked.
+	// Refuse makes the server refuse all further logins of a user with an error that other
+	// credentials cannot remedy, such as too many connections or a locked account. Nil skips this
+	// check.
 	Refuse func(tb testing.TB, user string)
 
-	// TLS says what the server has of TLS and how the engine is asked for it. Nil: nothing
-	// is checked of that. An engine is checked with a server that has TLS and with one
-	// that has none.
+	// TLS describes the server's TLS, and how to ask the engine for TLS. Nil skips the checks of
+	// TLS. Test an engine with a server that has TLS, and with one that has none.
 	TLS *TLS
 
-	// Refuses reports whether the vendor's driver cannot take a password: the engine
-	// then fails before it logs in. Nil: it takes all of Passwords.
+	// Refuses reports whether the vendor's driver cannot send a password. The engine must then
+	// fail before it logs in. Nil means that it can send all of Passwords.
 	Refuses func(password string) bool
 
-	// Source returns a source in front of upstream, which has the secret of a check: an
-	// agent that asks it, a file that it is written to. Each fetch has to be one of
-	// upstream's too. Nil: upstream itself.
+	// Source returns a source that gets the secret of a check from upstream, for example an agent
+	// that asks upstream, or a file that the secret is written to. Each fetch of the source must
+	// cause one fetch of upstream. Nil means upstream itself.
 	Source func(tb testing.TB, upstream secretcache.Source) secretcache.Source
 
-	// HostIPv6 is an IPv6 address of the server; empty is not checked.
+	// HostIPv6 is an IPv6 address of the server. Empty skips the check of IPv6.
 	HostIPv6 string
-	// NoUnknownUser skips the login of a user that does not exist, for a server
-	// that answers it with another error than a wrong password.
+	// NoUnknownUser skips the login of a user that does not exist. It is for a server that
+	// answers this with another error than a wrong password.
 	NoUnknownUser bool
-	// NoDatabaseCheck skips the login to a database that does not exist, for a
-	// server that does not look at the database's name.
+	// NoDatabaseCheck skips the login to a database that does not exist. It is for a server that
+	// ignores the name of the database.
 	NoDatabaseCheck bool
 }
 
-// Passwords are passwords that some protocol, data source name or connection
-// string has gone wrong over.
+// Passwords are passwords with which protocols, data source names or connection strings have had
+// problems.
 var Passwords = []string{
 	"plain-Password-1",
 	" !\"#$%&'()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNO",
@@ -78,24 +83,24 @@ var Passwords = []string{
 	"pässwörd-€-😀-密码",
 }
 
-// Run runs the suite. Each check is a subtest. It checks that
+// Run runs the suite. Each check is a subtest. The suite checks:
 //
-//   - a login with the secret's password is accepted, and yields the vendor's connection,
-//     for each of [Passwords];
-//   - a rejected one, for a password or a user, is [driver.ErrAuthFailed], costs one more
-//     look at the secret and no second login with the same version, shows no password, and
-//     leaves no socket open;
-//   - after a rotation the next connection has the new password, for one rejected login;
-//   - a database or a host that does not exist, and a server that refuses a login for
-//     another reason, are errors that are not taken for a rejection;
-//   - a context that ends, by its deadline or by a cancel, ends a login to a server that
-//     says nothing more, at whatever step, with the context's error and no socket open;
-//   - a pooled connection is kept, and closed when it is superseded, without a failed
-//     query, if [driver.Info] says so;
-//   - there is TLS if it is asked for, verified for the host that is dialled, and no login
-//     in clear text then, whatever goes wrong: see [TLS];
-//   - a secret whose "ssl" is true asks for it, without verification, if [driver.Info] has
-//     TurnsTLSOff.
+//   - A login with the secret's password is accepted, for each of [Passwords]. It returns the
+//     vendor's connection.
+//   - A login with a wrong password or user is [driver.ErrAuthFailed]. It causes one refresh of the
+//     secret and no second login with the same version. Its error shows no password, and it leaves no
+//     socket open.
+//   - After a rotation, the next connection logs in with the new password, after one rejected login.
+//   - A database that does not exist, a host that does not exist, and a login that the server refuses
+//     for another reason are errors, but not ErrAuthFailed.
+//   - If the context of a login ends, the login ends too, with the context's error and without an
+//     open socket. This holds for a deadline and for a cancellation, and at whatever step the server
+//     stops answering.
+//   - The pool keeps a connection. If [driver.Info] has ClosesSuperseded, a superseded connection is
+//     closed, and no query fails.
+//   - If TLS is asked for, the connection has TLS, verified for the host that is dialled. No login goes
+//     out in clear text then, whatever goes wrong. See [TLS].
+//   - If [driver.Info] has TurnsTLSOff, a secret whose "ssl" is true asks for TLS without verification.
 func Run(t *testing.T, s Server) {
 	t.Run("accept", s.accept)
 	t.Run("raw connection is the vendor's", s.raw)
@@ -127,21 +132,21 @@ func Run(t *testing.T, s Server) {
 	}
 }
 
-// A client is a database opened with a secret of its own.
+// A client is a database opened with its own secret.
 type client struct {
 	*sql.DB
 	store *store
 	user  string
 }
 
-// open makes a user with a password and opens the database with a secret of
-// theirs; overrides change the secret's fields.
+// open creates a user with a password and opens the database with a secret of that user. overrides
+// change the secret's fields.
 func (s Server) open(t *testing.T, password string, params string, overrides map[string]any) *client {
 	t.Helper()
 	return s.connect(t, s.newUser(t, password), password, params, overrides)
 }
 
-// newUser makes a user with a password.
+// newUser creates a user with a password.
 func (s Server) newUser(t *testing.T, password string) (user string) {
 	t.Helper()
 	user = "dt_" + strconv.FormatInt(time.Now().UnixNano(), 36)
@@ -149,7 +154,7 @@ func (s Server) newUser(t *testing.T, password string) (user string) {
 	return user
 }
 
-// connect opens the database with a secret that need not be right.
+// connect opens the database with a secret whose user and password need not be right.
 func (s Server) connect(t *testing.T, user, password, params string, overrides map[string]any) *client {
 	t.Helper()
 	return s.connectAs(t, user, password, s.dsn(user, params), nil, overrides)
@@ -191,7 +196,7 @@ func (s Server) connectAs(t *testing.T, user, password, dsn string, config *tls.
 	return &client{db, st, user}
 }
 
-// query runs the query within a generous time.
+// query runs the query. It may take 20 s.
 func (s Server) query(t *testing.T, db *client) error {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
@@ -229,7 +234,7 @@ func (s Server) wantRejected(t *testing.T, db *client, err error) {
 	db.noPassword(t, err)
 }
 
-// noPassword checks that an error does not show a password that the secret had.
+// noPassword checks that an error does not show a password of the secret, now or earlier.
 func (c *client) noPassword(t *testing.T, err error) {
 	t.Helper()
 	showsNo(t, err, c.store.passwords()...)
@@ -279,7 +284,7 @@ func (s Server) reject(t *testing.T) {
 	db := s.open(t, Passwords[0], "", map[string]any{"password": "not-" + Passwords[0]})
 	s.wantRejected(t, db, s.query(t, db))
 	if got := db.store.fetches(); got != 2 {
-		t.Errorf("secret fetched %d times, want 2: once, and once for a newer version", got)
+		t.Errorf("secret fetched %d times, want 2: the first fetch and one refresh", got)
 	}
 	s.wantLogins(t, db, 0, 1)
 }
@@ -343,8 +348,8 @@ func (s Server) unknownHost(t *testing.T) {
 	s.wantOther(t, db, s.query(t, db))
 }
 
-// wantOther checks an error that has nothing to do with credentials: it is
-// neither ErrAuthFailed nor a reason to read the secret again.
+// wantOther checks an error that has nothing to do with credentials: it is not ErrAuthFailed, and the
+// secret was not read again.
 func (s Server) wantOther(t *testing.T, db *client, err error) {
 	t.Helper()
 	if err == nil || errors.Is(err, driver.ErrAuthFailed) {
@@ -364,7 +369,7 @@ func (s Server) ipv6(t *testing.T) {
 // sockets counts the connections that stay open after rejected logins.
 func (s Server) sockets(t *testing.T) {
 	p := s.newProxy(t)
-	for range 3 { // each with a connector of its own, which has to log in
+	for range 3 { // each time with a new connector, which has to log in
 		db := s.open(t, Passwords[0], "", map[string]any{"port": p.Port, "password": "not-" + Passwords[0]})
 		s.wantRejected(t, db, s.query(t, db))
 	}

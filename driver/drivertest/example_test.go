@@ -10,12 +10,12 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/driver/vocabulary"
 )
 
-// The test of an engine starts a server that checks passwords, and says how to
-// change them and how many logins it has seen.
+// The test of an engine starts a server that checks passwords. It tells the suite how to change a
+// password and how to count logins.
 func ExampleRun() {
 	_ = func(t *testing.T) {
 		server := startServer(t)
-		var engine driver.Engine // the one that is tested
+		var engine driver.Engine // the engine to test
 		drivertest.Run(t, drivertest.Server{
 			Engine:      engine,
 			Host:        "127.0.0.1",
@@ -49,11 +49,11 @@ func startServer(testing.TB) *server                               { return &ser
 func (*server) setPassword(testing.TB, string, string)             {}
 func (*server) logins(testing.TB, string) (accepted, rejected int) { return 0, 0 }
 
-// The test of an engine's parameters: each of the page's tables has cases of what the vendor's
-// driver makes of a parameter.
+// The test of an engine's parameters. Each case says how a parameter changes the configuration of the
+// vendor's driver.
 func ExampleRunVocabulary() {
-	var words *vocabulary.Vocabulary // of the engine
-	var engine *preparing            // keeps what it would dial with, and fails
+	var words *vocabulary.Vocabulary // the engine's
+	var engine *preparing            // its Prepare keeps the parameters and returns an error
 	_ = func(t *testing.T) {
 		drivertest.RunVocabulary(t, drivertest.Vocabulary{
 			Words: words,

@@ -10,20 +10,19 @@ import (
 	"time"
 )
 
-// A field is what a vendor's configuration holds at one place.
+// A field is the value at one path of a vendor's configuration.
 type field struct {
 	text string
 	zero bool
 }
 
-// Fields are a configuration's, by their paths: "Host", "TLSConfig.ServerName",
+// Fields are the fields of a configuration, by their paths: "Host", "TLSConfig.ServerName",
 // "RuntimeParams[search_path]".
 type Fields map[string]field
 
-// FieldsOf reads a struct of a vendor's, or a pointer to one, or a map: unexported fields
-// too, which hold options as well, and of the standard library's types a TLS
-// configuration. Strings are quoted. Of a function, and of what is not looked into, it
-// says only that it is set.
+// FieldsOf reads a vendor's struct, a pointer to one, or a map. It reads unexported fields too, because
+// they hold options as well. Of the standard library's structs it reads only tls.Config. Strings are
+// quoted. For a function, and for a value that it does not read, the text is only "set".
 func FieldsOf(config any) Fields {
 	f := Fields{}
 	v := reflect.Indirect(reflect.ValueOf(config))
@@ -31,10 +30,11 @@ func FieldsOf(config any) Fields {
 	return f
 }
 
-// Text returns what is at a path.
+// Text returns the value at a path as text, or "".
 func (f Fields) Text(path string) string { return f[path].text }
 
-// Without returns all fields but those at paths; of a map or a slice all its elements.
+// Without returns all fields but those at paths. If a path is a map or a slice, all of its elements are
+// left out.
 func (f Fields) Without(paths ...string) Fields {
 	f = maps.Clone(f)
 	maps.DeleteFunc(f, func(path string, _ field) bool {
@@ -43,8 +43,8 @@ func (f Fields) Without(paths ...string) Fields {
 	return f
 }
 
-// Since says how f differs from a former configuration: "Host="h", Port=1", sorted. What
-// is no longer there is "gone".
+// Since returns how f differs from a former configuration, sorted: `Host="h", Port=1`. A path that f
+// does not have any more "is gone".
 func (f Fields) Since(former Fields) string {
 	var changes []string
 	for path, is := range f {
@@ -62,7 +62,8 @@ func (f Fields) Since(former Fields) string {
 	return strings.Join(changes, ", ")
 }
 
-// isBelowNil reports whether a path leads through what is nil in f, which says so itself.
+// isBelowNil reports whether a path leads through a value that is nil in f. The change of that value is
+// listed itself.
 func (f Fields) isBelowNil(path string) bool {
 	for i, c := range path {
 		if (c == '.' || c == '[') && f[path[:i]].text == "nil" {
@@ -150,8 +151,8 @@ func (f Fields) addSlice(path string, v reflect.Value) {
 	f.set(path, fmt.Sprintf("%d in it", v.Len()), v.Len() == 0)
 }
 
-// isVendors reports whether a type is a vendor's or one of crypto/tls: not one of the
-// rest of the standard library, of which only the fact that it is there counts.
+// isVendors reports whether a type is a vendor's, or tls.Config. The fields of other types of the
+// standard library are not read.
 func isVendors(t reflect.Type) bool {
 	first, _, _ := strings.Cut(t.PkgPath(), "/")
 	return strings.Contains(first, ".") || t.PkgPath() == "crypto/tls" && t.Name() == "Config"

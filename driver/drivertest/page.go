@@ -8,17 +8,17 @@ import (
 	"strings"
 )
 
-// A page is one of a guide's tables.
+// A page is one of the tables in a guide.
 type page struct {
 	file, heading string
-	fold          func(name string) string // to the form in which names are compared
+	fold          func(name string) string // returns the form in which names are compared
 }
 
-// check reports what the table names without a case of it, and what a case takes without
-// the table naming it. A name with a value, `ssl=true`, needs a case with that
-// value; one with a "*" in the end stands for all that begin so; `user` is in every URL.
-// known are the names that the engine has in its tables, where a "*" means the same: each
-// needs a case, too.
+// check returns an error for each name in the table without a case, and for each name that a case
+// accepts and the table does not have. A name with a value, `ssl=true`, needs a case with that value. A
+// name with a "*" at the end stands for all names with that beginning. `user` needs no case, because it
+// is in every URL. known are the names in the engine's own tables, where a "*" means the same. Each of
+// them needs a case too.
 func (p page) check(cases []Case, known []string) error {
 	spans, err := p.spans()
 	if err != nil {
@@ -70,7 +70,7 @@ func (p page) check(cases []Case, known []string) error {
 	}
 	for _, name := range known {
 		if !hasCase(plain(name)) {
-			problem("no case of %s, which the engine has a rule for", name)
+			problem("no case of %s, for which the engine has a rule", name)
 		}
 	}
 	return errors.Join(problems...)
@@ -78,7 +78,7 @@ func (p page) check(cases []Case, known []string) error {
 
 var code = regexp.MustCompile("`([^`]+)`")
 
-// spans returns what is code in the table where names are.
+// spans returns the text in backticks in those cells of the table that have names.
 func (p page) spans() ([]string, error) {
 	text, err := os.ReadFile(p.file)
 	if err != nil {

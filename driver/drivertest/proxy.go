@@ -14,10 +14,10 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/loopback"
 )
 
-// A proxy passes connections on, counts them and keeps what clients send.
+// A proxy passes connections on to a server, counts them, and records what clients send.
 type proxy struct {
 	*loopback.Listener
-	fault fault // what it does to connections; not changed while there are any
+	fault fault // what it does to connections; it does not change while there are any
 
 	mu    sync.Mutex
 	conns []*recording
@@ -27,13 +27,13 @@ type proxy struct {
 type recording struct {
 	mu   sync.Mutex
 	sent []byte
-	hit  bool // by the fault
+	hit  bool // the fault has happened on this connection
 }
 
 const maxRecorded = 1 << 20
 
-// loopbackHosts are the addresses that listeners of the suite have, so that they can
-// stand in for a server of either.
+// loopbackHosts are the addresses on which the suite listens, so that it can stand in for a server on
+// either of them.
 func loopbackHosts() []string {
 	hosts := []string{"127.0.0.1"}
 	if loopback.HasIPv6() {
@@ -52,8 +52,8 @@ func (s Server) newFaultyProxy(t *testing.T, f fault) *proxy {
 	return p
 }
 
-// serve returns when the client has hung up. It is the client's end that counts: it is
-// closed, or still open.
+// serve returns when the client has closed the connection. The listener counts a connection as open
+// until then.
 func (p *proxy) serve(client net.Conn, to string) {
 	server, err := net.Dial("tcp", to)
 	if err != nil {
@@ -75,7 +75,7 @@ func (p *proxy) serve(client net.Conn, to string) {
 		}
 		_, _ = io.Copy(client, server)
 		if t, ok := client.(*net.TCPConn); ok {
-			_ = t.CloseWrite() // the client's end goes on
+			_ = t.CloseWrite() // the client may go on sending
 		}
 	}()
 	buf := make([]byte, 64<<10)
@@ -86,7 +86,7 @@ func (p *proxy) serve(client net.Conn, to string) {
 				cut()
 				return
 			}
-			_, _ = server.Write(buf[:n]) // if it has hung up, so will the client
+			_, _ = server.Write(buf[:n]) // if the server has closed the connection, the client will too
 		}
 		if err != nil {
 			return
@@ -112,7 +112,7 @@ func (r *recording) struck() {
 	r.hit = true
 }
 
-// recordings returns those of all connections, which have come to an end.
+// recordings returns the recordings of all connections. It waits until all connections are closed.
 func (p *proxy) recordings(t *testing.T) []*recording {
 	t.Helper()
 	p.wantOpen(t, 0)
@@ -121,7 +121,7 @@ func (p *proxy) recordings(t *testing.T) []*recording {
 	return slices.Clone(p.conns)
 }
 
-// wantOpen checks how many connections clients have open, in the end.
+// wantOpen waits until clients have want connections open, and fails the test after 5 s.
 func (p *proxy) wantOpen(t *testing.T, want int) {
 	t.Helper()
 	if open := p.WaitOpen(want, 5*time.Second); open != want {
@@ -129,11 +129,10 @@ func (p *proxy) wantOpen(t *testing.T, want int) {
 	}
 }
 
-// beginsTLS reports whether the client sent a ClientHello, in whatever is around it.
+// beginsTLS reports whether the client sent a ClientHello, even inside of packets of another protocol.
 func (r *recording) beginsTLS() bool { return findHello(r.bytes()) >= 0 }
 
-// shows reports whether the client sent a text as it is: in ASCII or UTF-16, case
-// ignored.
+// shows reports whether the client sent a text in clear, in ASCII or UTF-16, in any case.
 func (r *recording) shows(text string) bool {
 	sent := bytes.ReplaceAll(r.bytes(), []byte{0}, nil)
 	return bytes.Contains(bytes.ToLower(sent), []byte(strings.ToLower(text)))
@@ -146,7 +145,7 @@ const (
 	messageHello      = 1
 )
 
-// findHello returns where a ClientHello begins, or -1.
+// findHello returns the index of the first ClientHello, or -1.
 func findHello(b []byte) int {
 	for i := 0; i+5 < len(b); i++ {
 		if b[i] == recordHandshake && b[i+1] == 3 && b[i+2] <= 4 && b[i+5] == messageHello {
@@ -163,7 +162,7 @@ const (
 	noFault   fault = iota
 	cutAtOnce       // ends it at the first byte of either side
 	cutHello        // ends it at the ClientHello
-	garbage         // answers the ClientHello with what is not TLS, and ends it
+	garbage         // answers the ClientHello with bytes that are not TLS, and ends it
 	alert           // spoils the ClientHello, so that the server answers with an alert
 	cutLogin        // ends it at the first record that is not of the handshake
 )
@@ -176,8 +175,8 @@ var faults = map[string]fault{
 	"connection cut in the login":     cutLogin,
 }
 
-// strike does to a connection what the fault says, after the client has sent b. It
-// returns false if the connection is to end.
+// strike applies the fault to a connection after the client has sent b. It returns false if the
+// connection must end.
 func (f fault) strike(r *recording, b []byte, client net.Conn) (goOn bool) {
 	at := findHello(b)
 	switch {
@@ -186,7 +185,7 @@ func (f fault) strike(r *recording, b []byte, client net.Conn) (goOn bool) {
 	case f == garbage && at >= 0:
 		_, _ = client.Write(bytes.Repeat([]byte("this is not TLS "), 32))
 	case f == alert && at >= 0:
-		b[at+5] = 99 // a type of message that there is not
+		b[at+5] = 99 // no message has this type
 		r.struck()
 		return true
 	case f == cutLogin && r.beginsTLS() && bytes.Contains(b, []byte{recordApplication, 3, 3}):

@@ -15,8 +15,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/loopback"
 )
 
-// silence checks that a context that ends also ends a login to a server that says nothing
-// more, at whatever step, and leaves no socket open.
+// silence checks logins to a server that stops answering at some step. When the context ends, the login
+// must end too and leave no socket open.
 func (s Server) silence(t *testing.T) {
 	user := s.newUser(t, Passwords[0])
 	relay := s.newRelay(t, math.MaxInt)
@@ -25,7 +25,7 @@ func (s Server) silence(t *testing.T) {
 	if err := s.connectOnce(ctx, relay, user); err != nil {
 		t.Fatalf("Connect: %v", err)
 	}
-	var wg sync.WaitGroup // they do nothing but wait
+	var wg sync.WaitGroup // at once, because each of them mostly waits
 	for step := range relay.steps() + 1 {
 		wg.Go(func() { s.silentAt(t, user, step, false) })
 		wg.Go(func() { s.silentAt(t, user, step, true) })
@@ -33,13 +33,13 @@ func (s Server) silence(t *testing.T) {
 	wg.Wait()
 }
 
-// silentAt has the server fall silent after some messages of the client. Two at least are
-// answered in every login; after the last one the client may do without an answer.
+// silentAt makes the server stop answering after step messages of the client. Every login needs at least
+// two answers. The client may not need an answer to its last message.
 func (s Server) silentAt(t *testing.T, user string, step int, cancels bool) {
 	relay := s.newRelay(t, step)
 	limit := 200 * time.Millisecond
 	if cancels {
-		limit = time.Second // the relay cancels, as soon as it is silent, unless the machine is slow
+		limit = time.Second // the relay cancels as soon as it is silent; this limit is for slow machines
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
@@ -47,13 +47,13 @@ func (s Server) silentAt(t *testing.T, user string, step int, cancels bool) {
 		defer context.AfterFunc(relay.silent, cancel)()
 	}
 	const patience = 5 * time.Second
-	defer time.AfterFunc(patience, relay.cut).Stop() // or Connect would never return
+	defer time.AfterFunc(patience, relay.cut).Stop() // so that Connect returns in any case
 	start := time.Now()
 	err := s.connectOnce(ctx, relay, user)
 	if took := time.Since(start); took >= patience {
 		t.Errorf("silent at step %d: Connect took %v, and its context ended after %v", step, took, limit)
 	}
-	want := context.DeadlineExceeded // which a dialer may notice before the context does
+	want := context.DeadlineExceeded // a dialer may notice the deadline before the context ends
 	if errors.Is(ctx.Err(), context.Canceled) {
 		want = context.Canceled
 	}
@@ -68,7 +68,7 @@ func (s Server) silentAt(t *testing.T, user string, step int, cancels bool) {
 	}
 }
 
-// connectOnce has the engine log in through a relay, with TLS if the server has it.
+// connectOnce logs in with the engine through a relay, with TLS if the server has it.
 func (s Server) connectOnce(ctx context.Context, r *relay, user string) error {
 	ep := driver.Endpoint{Host: s.Host, Port: r.Port, Database: s.Database, Params: map[string]string{}}
 	params := s.Params
@@ -90,22 +90,22 @@ func (s Server) connectOnce(ctx context.Context, r *relay, user string) error {
 	if err != nil {
 		return err
 	}
-	r.cut() // or Close may wait for an answer
+	r.cut() // otherwise Close may wait for an answer
 	_ = conn.Close()
 	return nil
 }
 
-// A relay passes connections on, and holds back what the server says after a number of
-// messages of the client.
+// A relay passes connections on to a server. After a number of messages of the client, it passes on no
+// more answers.
 type relay struct {
 	*loopback.Listener
 	to     string
 	after  int
-	silent context.Context // ends with the first that is held back
+	silent context.Context // ends when the relay holds back the first answer
 	hold   context.CancelFunc
 
 	mu    sync.Mutex
-	most  int // messages on a connection
+	most  int // the largest number of messages on one connection
 	conns []net.Conn
 }
 
@@ -117,7 +117,7 @@ func (s Server) newRelay(t *testing.T, after int) *relay {
 	return r
 }
 
-// steps is how many messages a client sent on one connection, at most.
+// steps returns the largest number of messages that a client has sent on one connection.
 func (r *relay) steps() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -133,7 +133,7 @@ func (r *relay) cut() {
 	}
 }
 
-// serve returns when the client has hung up.
+// serve returns when the client has closed the connection.
 func (r *relay) serve(client net.Conn) {
 	server, err := net.Dial("tcp", r.to)
 	if err != nil {
@@ -143,7 +143,7 @@ func (r *relay) serve(client net.Conn) {
 	r.mu.Lock()
 	r.conns = append(r.conns, client)
 	r.mu.Unlock()
-	sent, answered := 0, true // what comes before the next answer is one message
+	sent, answered := 0, true // all that the client sends before the next answer is one message
 	go pass(server, client, func() bool {
 		r.mu.Lock()
 		defer r.mu.Unlock()
@@ -164,13 +164,13 @@ func (r *relay) serve(client net.Conn) {
 	})
 }
 
-// pass copies what it is allowed to, until the end.
+// pass copies what allowed permits, until the connection ends.
 func pass(from, to net.Conn, allowed func() bool) {
 	buf := make([]byte, 64<<10)
 	for {
 		n, err := from.Read(buf)
 		if n > 0 && allowed() {
-			_, _ = to.Write(buf[:n]) // if it has hung up, so will the other
+			_, _ = to.Write(buf[:n]) // if to has closed the connection, from will too
 		}
 		if err != nil {
 			return

@@ -2,21 +2,21 @@ package drivertest
 
 import "testing"
 
-// heedsSSL reports whether the engine takes a secret whose "ssl" is true.
-func (s Server) heedsSSL() bool { return s.Engine.Info().TurnsTLSOff != nil }
+// supportsSSL reports whether the engine supports a secret whose "ssl" is true.
+func (s Server) supportsSSL() bool { return s.Engine.Info().TurnsTLSOff != nil }
 
-// askingBySecret are the ways to ask by the secret's "ssl" alone.
+// askingBySecret returns the ways to ask for TLS with the secret's "ssl" only.
 func (s Server) askingBySecret() []asking {
 	list := []asking{{name: "the secret", ssl: true}}
 	if s.TLS.IfAvailable != "" {
-		list = append(list, asking{name: "the secret, whatever the parameters", params: s.TLS.IfAvailable, ssl: true})
+		list = append(list, asking{name: "the secret, with parameters that leave it to the server", params: s.TLS.IfAvailable, ssl: true})
 	}
 	return list
 }
 
-// tlsAskedBySecret checks that the secret's "ssl" has TLS used, without verification unless
-// the vendor's driver cannot do without; that parameters still verify; and that those that
-// turn TLS off take precedence.
+// tlsAskedBySecret checks that the secret's "ssl" makes TLS required. The server is not verified, unless
+// the vendor's driver always does so, or parameters ask for it. Parameters that turn TLS off take
+// precedence.
 func (s Server) tlsAskedBySecret(t *testing.T) {
 	for _, how := range s.askingBySecret() {
 		for _, host := range []string{s.right(), s.wrong()} {

@@ -8,13 +8,13 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
-// A store is a Source with one secret.
+// A store is a Source that has one secret.
 type store struct {
 	mu     sync.Mutex
 	fields map[string]any
 	number int      // of the version
 	count  int      // of fetches
-	past   []string // passwords of former versions
+	past   []string // passwords of earlier versions
 }
 
 func (s *store) Fetch(_ context.Context, id, stage string) (*secretcache.Secret, error) {
@@ -25,7 +25,7 @@ func (s *store) Fetch(_ context.Context, id, stage string) (*secretcache.Secret,
 		ID: id, Name: id, VersionID: "v" + strconv.Itoa(s.number+1), Stages: []string{stage}, String: value(s.fields)}), nil
 }
 
-// set makes a new version with another value of a field.
+// set creates a new version in which one field has another value.
 func (s *store) set(key string, v any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -12,10 +12,10 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/driver"
 )
 
-// An expiring engine is another one, whose connections are superseded at a test's word.
+// An expiring engine wraps another engine. The test decides when its connections are superseded.
 type expiring struct {
 	driver.Engine
-	now *atomic.Int64 // connections that were opened before it last changed are superseded; nil: none
+	now *atomic.Int64 // its changes supersede all open connections; nil supersedes none
 }
 
 func (e expiring) Prepare(ep driver.Endpoint) (driver.Login, error) {
@@ -40,8 +40,8 @@ func (l expiringLogin) Connect(ctx context.Context, c driver.Credentials) (sqldr
 	return l.Login.Connect(ctx, c)
 }
 
-// pool opens a database that keeps two connections, through a proxy that counts
-// them. With a nil now they have no Superseded.
+// pool opens a database whose pool keeps two connections, through a proxy that counts them. If now is
+// nil, the connections have no Superseded.
 func (s Server) pool(t *testing.T, now *atomic.Int64) (*client, *proxy) {
 	t.Helper()
 	s.Engine = expiring{s.Engine, now}
@@ -52,8 +52,8 @@ func (s Server) pool(t *testing.T, now *atomic.Int64) (*client, *proxy) {
 	return db, p
 }
 
-// checkOut takes a connection out of the pool and returns it with what tells it from
-// others: the vendor's, which is kept, so that no other has its address.
+// checkOut takes a connection out of the pool. id identifies it: it is the vendor's connection, which the
+// test keeps, so that no other connection can have the same address.
 func (s Server) checkOut(t *testing.T, db *client) (conn *sql.Conn, id any) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
@@ -68,7 +68,7 @@ func (s Server) checkOut(t *testing.T, db *client) (conn *sql.Conn, id any) {
 	return conn, id
 }
 
-// checkIn queries a connection and returns it to the pool.
+// checkIn runs the query on a connection and gives it back to the pool.
 func (s Server) checkIn(t *testing.T, conn *sql.Conn) {
 	t.Helper()
 	var v any
@@ -80,7 +80,7 @@ func (s Server) checkIn(t *testing.T, conn *sql.Conn) {
 	}
 }
 
-// keeps checks that a pool reuses a connection that nothing is superseded of.
+// keeps checks that a pool reuses a connection that is not superseded.
 func (s Server) keeps(t *testing.T) {
 	db, p := s.pool(t, nil)
 	conn, first := s.checkOut(t, db)
@@ -88,7 +88,7 @@ func (s Server) keeps(t *testing.T) {
 	for range 3 {
 		conn, id := s.checkOut(t, db)
 		if id != first {
-			t.Error("a connection was closed that nothing is superseded of")
+			t.Error("a connection that is not superseded was closed")
 		}
 		s.checkIn(t, conn)
 	}
@@ -96,8 +96,8 @@ func (s Server) keeps(t *testing.T) {
 	p.wantOpen(t, 1)
 }
 
-// superseded checks that a pool is rid of a connection at the next check-out, and
-// that nobody notices.
+// superseded checks that a pool closes a superseded connection at the next checkout, and that no query
+// fails.
 func (s Server) superseded(t *testing.T) {
 	now := new(atomic.Int64)
 	db, p := s.pool(t, now)
@@ -127,11 +127,11 @@ func (s Server) superseded(t *testing.T) {
 	}
 }
 
-// supersededInUse checks that what runs on a superseded connection ends undisturbed.
+// supersededInUse checks that work on a superseded connection goes on to its end.
 func (s Server) supersededInUse(t *testing.T) {
 	for _, c := range []struct {
 		name   string
-		logins int // in all, with the two at the end
+		logins int // in all, including the two at the end
 		use    func(t *testing.T, db *client, supersede func())
 	}{
 		{"transaction", 3, func(t *testing.T, db *client, supersede func()) {
@@ -181,16 +181,16 @@ func (s Server) supersededInUse(t *testing.T) {
 			}
 			defer stmt.Close()
 			supersede()
-			for range 2 { // prepared anew, on another connection
+			for range 2 { // database/sql prepares it again on another connection
 				var v any
 				if err := stmt.QueryRowContext(t.Context()).Scan(&v); err != nil {
 					t.Errorf("query of a statement: %v", err)
 				}
 			}
 		}},
-		{"handed to who waits", 4, func(t *testing.T, db *client, supersede func()) {
-			// Both connections are out, and both superseded: the one who waits gets
-			// one of them, or both in turn.
+		{"handed to a caller that waits", 4, func(t *testing.T, db *client, supersede func()) {
+			// Both connections are checked out and superseded. The pool offers one of them, or
+			// both in turn, to the caller that waits.
 			a, _ := s.checkOut(t, db)
 			b, _ := s.checkOut(t, db)
 			waiting := make(chan error, 1)
@@ -212,7 +212,7 @@ func (s Server) supersededInUse(t *testing.T) {
 			conn, first := s.checkOut(t, db)
 			s.checkIn(t, conn)
 			c.use(t, db, func() { now.Add(1) })
-			// Whatever the pool holds: both places are taken at once.
+			// Check both connections of the pool out at once.
 			a, idA := s.checkOut(t, db)
 			b, idB := s.checkOut(t, db)
 			if idA == first || idB == first {

@@ -16,42 +16,42 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/loopback"
 )
 
-// TLS says what a [Server] has of TLS, and how its engine is asked for it. Its checks do
-// without Server.Params.
+// TLS describes the TLS of a [Server], and how to ask its engine for TLS. The checks of TLS do not use
+// Server.Params.
 type TLS struct {
-	// Names are those of "localhost", "127.0.0.1" and "::1" that the server's certificate
-	// is for: some and not all of them, so that there is a wrong one. None: the server
-	// has no TLS, and all that asks for it fails.
+	// Names are those of "localhost", "127.0.0.1" and "::1" that the server's certificate is
+	// valid for. At least one of the three must be missing, so that the suite has a wrong name.
+	// Empty means that the server has no TLS; everything that asks for TLS must then fail.
 	Names []string
-	// Roots has the authority that signed the certificate, which is not one of the system's.
+	// Roots has the authority that signed the certificate. It must not be one of the system's.
 	Roots *x509.CertPool
 
-	// Verified are engine parameters that ask for TLS, verified by the authority in Roots:
-	// "sslmode=verify-full&sslrootcert=ca.pem".
+	// Verified are engine parameters that ask for TLS, with the server verified by the authority
+	// in Roots: "sslmode=verify-full&sslrootcert=ca.pem".
 	Verified string
-	// Unknown are some that ask for the same by other authorities, as the system's:
-	// "sslmode=verify-full".
+	// Unknown are engine parameters that ask for TLS, with the server verified by other
+	// authorities, such as the system's: "sslmode=verify-full".
 	Unknown string
-	// IfAvailable are some that leave TLS to the server: "sslmode=prefer". With Options.TLS
-	// it is required nevertheless. Empty: not checked, for an engine that has none.
+	// IfAvailable are engine parameters that use TLS if the server has it: "sslmode=prefer". With
+	// Options.TLS, TLS is required nevertheless. Empty skips this check, for an engine without
+	// such parameters.
 	IfAvailable string
-	// Off are some that turn TLS off, also where Options.TLS is set: "sslmode=disable".
-	// Empty: not checked, for a server that insists on TLS.
+	// Off are engine parameters that turn TLS off, even if Options.TLS is set: "sslmode=disable".
+	// Empty skips this check, for a server that requires TLS.
 	Off string
-	// URL returns a JDBC URL for a host:port, after "jdbc-secretsmanager:", that asks for
-	// the same as Verified.
+	// URL returns a JDBC URL, without "jdbc-secretsmanager:", that asks for the same as Verified.
+	// address is "host:port".
 	URL func(address, secretID string) string
 
-	// OnlyIfAsked says that there is no TLS unless it is asked for. It is for Oracle and
-	// Db2, whose servers have TLS on a port of its own, so that a client cannot ask one
-	// whether it has it.
+	// OnlyIfAsked says that there is no TLS unless it is asked for. It is for Oracle and Db2.
+	// Their servers have TLS on a separate port, so a client cannot ask the server for it.
 	OnlyIfAsked bool
-	// NoOptions says that Options.TLS is an error. It is for Db2, whose drivers take a
-	// string and no *tls.Config.
+	// NoOptions says that Options.TLS is an error. It is for Db2, whose drivers accept a string
+	// and no *tls.Config.
 	NoOptions bool
 }
 
-// An asking is a way to ask for TLS, verified by the right authority.
+// An asking is a way to ask for TLS that is verified by the right authority.
 type asking struct {
 	name    string
 	params  string
@@ -60,7 +60,7 @@ type asking struct {
 	ssl     bool // the secret's "ssl" is true
 }
 
-// askings returns all that the engine has.
+// askings returns all ways that the engine has.
 func (s Server) askings() []asking {
 	list := []asking{{name: "parameters", params: s.TLS.Verified}, {name: "JDBC URL", url: true}}
 	if !s.TLS.NoOptions {
@@ -69,14 +69,13 @@ func (s Server) askings() []asking {
 	return list
 }
 
-// insisting asks by Options.TLS where parameters leave it to the server.
+// insisting asks for TLS with Options.TLS, although the parameters leave it to the server.
 func (s Server) insisting() asking {
-	return asking{name: "Options.TLS, whatever the parameters", params: s.TLS.IfAvailable, options: &tls.Config{RootCAs: s.TLS.Roots}}
+	return asking{name: "Options.TLS, with parameters that leave it to the server", params: s.TLS.IfAvailable, options: &tls.Config{RootCAs: s.TLS.Roots}}
 }
 
-// tls checks what becomes of TLS on its way from a data source name to the server. A
-// proxy sees whether a client begins it, and whether a user's name goes over the wire as
-// it is, as it does in all logins without TLS.
+// tls checks which connections have TLS. A proxy sees whether a client begins TLS, and whether the
+// user's name goes over the wire in clear text, as it does in every login without TLS.
 func (s Server) tls(t *testing.T) {
 	if len(s.TLS.Names) == 0 {
 		s.tlsWithout(t)
@@ -86,7 +85,7 @@ func (s Server) tls(t *testing.T) {
 		t.Fatalf("of the hosts %q some have to be in the certificate, and some not; TLS.Names is %q", hosts(), s.TLS.Names)
 	}
 	if s.TLS.OnlyIfAsked {
-		t.Run("not without a word", s.tlsOnlyIfAsked)
+		t.Run("not asked for", s.tlsOnlyIfAsked)
 	} else {
 		t.Run("if available", s.tlsIfAvailable)
 		if s.TLS.Off != "" {
@@ -104,7 +103,7 @@ func (s Server) tls(t *testing.T) {
 		})
 	}
 	t.Run("unknown authority", s.tlsUnknownAuthority)
-	if s.heedsSSL() {
+	if s.supportsSSL() {
 		t.Run("asked by the secret", s.tlsAskedBySecret)
 	}
 	if s.TLS.NoOptions {
@@ -115,7 +114,7 @@ func (s Server) tls(t *testing.T) {
 	}
 }
 
-// hosts are the names of this machine that lead to a proxy.
+// hosts returns the names of this machine with which a client reaches a proxy.
 func hosts() []string {
 	hosts := []string{"localhost", "127.0.0.1"}
 	if loopback.HasIPv6() {
@@ -126,16 +125,16 @@ func hosts() []string {
 
 func (s Server) hasName(host string) bool { return slices.Contains(s.TLS.Names, host) }
 
-// right and wrong are hosts that are in the certificate, and not.
+// right returns a host that is in the certificate, wrong one that is not.
 func (s Server) right() string { return s.host(true) }
 func (s Server) wrong() string { return s.host(false) }
 
 func (s Server) host(inCertificate bool) string {
 	i := slices.IndexFunc(hosts(), func(h string) bool { return s.hasName(h) == inCertificate })
-	return hosts()[max(i, 0)] // there is no certificate, and any will do
+	return hosts()[max(i, 0)] // without a certificate, any host will do
 }
 
-// A login is one through a proxy, with a user of its own.
+// A login goes through a proxy. It has its own user.
 type login struct {
 	*client
 	t *testing.T
@@ -143,7 +142,7 @@ type login struct {
 	p *proxy
 }
 
-// login opens the database through a proxy at a host, as the secret says.
+// login opens the database through a proxy. The secret, or a JDBC URL, has the host.
 func (s Server) login(t *testing.T, p *proxy, host string, how asking, password string) *login {
 	t.Helper()
 	if how.url {
@@ -152,9 +151,9 @@ func (s Server) login(t *testing.T, p *proxy, host string, how asking, password 
 	return s.loginFrom(t, p, "secret", host, how, password)
 }
 
-// loginFrom opens the database through a proxy, with the host from the secret, the data
-// source name or a JDBC URL. If it is not from the secret, that has a host of the other
-// sort: one that is in the certificate if host is not.
+// loginFrom opens the database through a proxy. from says whether the host is in the secret, the data
+// source name or a JDBC URL. If the host is not in the secret, the secret has another host: one that is
+// in the certificate if host is not, and the other way round.
 func (s Server) loginFrom(t *testing.T, p *proxy, from, host string, how asking, password string) *login {
 	t.Helper()
 	user := s.newUser(t, Passwords[0])
@@ -176,7 +175,7 @@ func (s Server) loginFrom(t *testing.T, p *proxy, from, host string, how asking,
 
 func (l *login) query() error { return l.s.query(l.t, l.client) }
 
-// wantTLS checks that a login is accepted, over TLS from the first connection on.
+// wantTLS checks that a login is accepted, and that each connection has TLS.
 func (l *login) wantTLS() {
 	l.t.Helper()
 	if err := l.query(); err != nil {
@@ -191,8 +190,7 @@ func (l *login) wantTLS() {
 	}
 }
 
-// wantPlain checks that a login is accepted, in clear text: the user's name is to be
-// seen once.
+// wantPlain checks that a login is accepted in clear text: the proxy sees the user's name once.
 func (l *login) wantPlain() {
 	l.t.Helper()
 	if err := l.query(); err != nil {
@@ -211,12 +209,11 @@ func (l *login) wantShown(want int) {
 		}
 	}
 	if shown != want {
-		l.t.Errorf("the user's name was to be seen on %d connections, want %d", shown, want)
+		l.t.Errorf("the proxy saw the user's name on %d connections, want %d", shown, want)
 	}
 }
 
-// wantRejected checks that the server rejects a login, once, and that none is in clear
-// text.
+// wantRejected checks that the server rejects one login, and that no login is in clear text.
 func (l *login) wantRejected() {
 	l.t.Helper()
 	l.s.wantRejected(l.t, l.client, l.query())
@@ -224,7 +221,7 @@ func (l *login) wantRejected() {
 	l.nothingShown()
 }
 
-// wantRefused checks that the client refuses to log in.
+// wantRefused checks that the engine returns an error without a login.
 func (l *login) wantRefused() {
 	l.t.Helper()
 	l.s.wantOther(l.t, l.client, l.query())
@@ -232,11 +229,11 @@ func (l *login) wantRefused() {
 	l.nothingShown()
 }
 
-// nothingShown checks that neither a user's name nor a query was to be seen.
+// nothingShown checks that the proxy saw neither the user's name nor a query.
 func (l *login) nothingShown() {
 	l.t.Helper()
 	if l.p.Dialled() == 0 {
-		l.t.Error("nobody has dialled the proxy")
+		l.t.Error("no connection reached the proxy")
 	}
 	for _, r := range l.p.recordings(l.t) {
 		if r.shows(l.user) {
@@ -248,8 +245,8 @@ func (l *login) nothingShown() {
 	}
 }
 
-// tlsIfAvailable says nothing of TLS to a server that has it, which is used without
-// verification, and stays the only way in whatever goes wrong.
+// tlsIfAvailable connects to a server that has TLS without asking for TLS. The engine must use TLS without
+// verification. It must not fall back on clear text, whatever goes wrong.
 func (s Server) tlsIfAvailable(t *testing.T) {
 	nothing := asking{}
 	for _, host := range []string{s.right(), s.wrong()} {
@@ -276,14 +273,14 @@ func (s Server) tlsIfAvailable(t *testing.T) {
 	s.tlsFaults(t, nothing)
 }
 
-// tlsFaults checks that what goes wrong with TLS is an error.
+// tlsFaults checks that each fault of a TLS connection is an error.
 func (s Server) tlsFaults(t *testing.T, how asking) {
 	for name, f := range faults {
 		t.Run(name, func(t *testing.T) {
 			p := s.newFaultyProxy(t, f)
 			l := s.login(t, p, s.right(), how, Passwords[0])
 			s.wantOther(t, l.client, l.query())
-			if f != cutLogin { // which the server may have seen
+			if f != cutLogin { // the server may have received a login that was cut
 				s.wantLogins(t, l.client, 0, 0)
 			}
 			l.nothingShown()
@@ -313,8 +310,9 @@ func (s Server) tlsOff(t *testing.T) {
 	}
 }
 
-// tlsAsked checks that a server is verified for the host that is dialled, whoever
-// names that, and that nothing makes the client do without.
+// tlsAsked checks that the server is verified for the host that is dialled, whether the host comes from
+// the secret, the data source name or a URL. It also checks that nothing makes the engine connect
+// without TLS.
 func (s Server) tlsAsked(t *testing.T, how asking) {
 	sources := []string{"secret", "data source name"}
 	if how.url {
@@ -341,8 +339,8 @@ func (s Server) tlsAsked(t *testing.T, how asking) {
 	s.tlsFaults(t, how)
 }
 
-// withZone returns an address with the zone of loopback's interface, which certificates
-// do not have, or "".
+// withZone returns an address with the zone of the loopback interface, or "" if there is none.
+// Certificates have no zones.
 func withZone(address string) string {
 	interfaces, _ := net.Interfaces()
 	for _, i := range interfaces {
@@ -361,7 +359,7 @@ func (s Server) tlsUnknownAuthority(t *testing.T) {
 	}
 }
 
-// tlsNoOptions checks that Options.TLS is not ignored where it cannot be heeded.
+// tlsNoOptions checks that Options.TLS is an error, and not ignored, if the engine cannot use it.
 func (s Server) tlsNoOptions(t *testing.T) {
 	l := s.login(t, s.newProxy(t), s.right(), asking{params: s.TLS.Verified, options: &tls.Config{RootCAs: s.TLS.Roots}}, Passwords[0])
 	if err := l.query(); err == nil {
@@ -381,8 +379,8 @@ func (s Server) tlsServerName(t *testing.T) {
 	s.login(t, s.newProxy(t), s.right(), named(s.wrong()), Passwords[0]).wantRefused()
 }
 
-// tlsCloned checks that connections to two hosts share one configuration, at the same
-// time, and leave it as it is: each has its own name verified.
+// tlsCloned checks that connections to two hosts can share one configuration at the same time. Each verifies
+// its own host, and the configuration does not change.
 func (s Server) tlsCloned(t *testing.T) {
 	p := s.newProxy(t)
 	user := s.newUser(t, Passwords[0])
@@ -446,7 +444,7 @@ func (s Server) tlsWithout(t *testing.T) {
 	if s.TLS.IfAvailable != "" {
 		plain = append(plain, asking{name: "if available", params: s.TLS.IfAvailable})
 	}
-	if s.heedsSSL() && s.TLS.Off != "" {
+	if s.supportsSSL() && s.TLS.Off != "" {
 		plain = append(plain, asking{name: "off, and asked by the secret", params: s.TLS.Off, ssl: true})
 	}
 	for _, how := range plain {
@@ -465,7 +463,7 @@ func (s Server) tlsWithout(t *testing.T) {
 		}
 		asked = append(asked, asking{name: "Options.TLS without verification", options: &tls.Config{InsecureSkipVerify: true}})
 	}
-	if s.heedsSSL() {
+	if s.supportsSSL() {
 		asked = append(asked, s.askingBySecret()...)
 	}
 	for _, how := range asked {

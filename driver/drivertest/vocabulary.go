@@ -13,34 +13,39 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
-// A Vocabulary is an engine's vocabulary, the page that describes it, and cases of what the
-// vendor's driver makes of it.
+// A Vocabulary is an engine's [vocabulary.Vocabulary], the page that describes it to users, and cases
+// that say how each parameter and property changes the vendor's configuration.
 type Vocabulary struct {
-	Words *vocabulary.Vocabulary
+	Words *vocabulary.Vocabulary // the engine's
 
-	// Page is the path of a page in Markdown with a table for the parameters and one for the
-	// properties. Names are code in the first column, or in the second one of a row that
-	// begins with "refused".
-	Page               string
+	// Page is the path of a Markdown page with a table of parameters and a table of properties.
+	// The names are in backticks in the first column. In a row whose first cell is "refused",
+	// they are in the second column.
+	Page string
+	// Params and Properties are these tables. A Table without a Heading is skipped.
 	Params, Properties Table
 
-	// Open opens a data source name with the secret "prod/app", or any other, and returns
-	// the configuration with which the vendor's driver would connect. It need not connect.
+	// Open opens a data source name whose secret is "prod/app", with any value, and returns the
+	// configuration with which the vendor's driver would connect. It need not connect. [Connect]
+	// helps to write it.
 	Open func(t *testing.T, dsn string) (Fields, error)
 }
 
-// A Table is one of the page's, with its cases.
+// A Table is a table of the page, with its cases.
 type Table struct {
-	Heading string // of its first column
+	Heading string // the heading of the first column
 
-	// Cases are by the beginning of the data source name: "prod/app?".
+	// Cases are the cases by the beginning of their data source name: "prod/app?".
 	Cases map[string][]Case
 }
 
-// RunVocabulary checks that each case does what it says; that each name on the page and each
-// of the vocabulary has a case, and each name that is taken stands on the page; that no
-// property without a counterpart is taken; and that no misspelt parameter goes to the server,
-// where a typo could turn TLS off.
+// RunVocabulary checks:
+//
+//   - Each case has the result that it says.
+//   - Each name on the page and each name in the vocabulary has a case. Each name that a case accepts is
+//     on the page.
+//   - Properties without a counterpart are errors.
+//   - A misspelt parameter does not go to the server, where a typo could turn TLS off.
 func RunVocabulary(t *testing.T, v Vocabulary) {
 	params, properties := v.Words.Names()
 	fold := strings.ToLower
@@ -76,7 +81,7 @@ func RunVocabulary(t *testing.T, v Vocabulary) {
 	t.Run("misspelt", func(t *testing.T) { misspelt(t, v.Words) })
 }
 
-// absent are the cases of properties without a counterpart.
+// absent returns the cases of properties without a counterpart.
 func absent(words *vocabulary.Vocabulary) (cases []Case) {
 	for name := range strings.FieldsSeq(words.Absent) {
 		if !strings.HasSuffix(name, "*") {
@@ -86,11 +91,11 @@ func absent(words *vocabulary.Vocabulary) (cases []Case) {
 	return cases
 }
 
-// misspelt checks that no parameter goes to the server when it is misspelt.
+// misspelt checks that a misspelt parameter does not go to the server.
 func misspelt(t *testing.T, words *vocabulary.Vocabulary) {
 	for name := range words.Params {
 		if len(name) < 5 {
-			continue // one letter away from too much
+			continue // too many real names differ by one letter
 		}
 		middle := len(name) / 2
 		for _, other := range []string{
@@ -102,7 +107,7 @@ func misspelt(t *testing.T, words *vocabulary.Vocabulary) {
 				key = words.Fold(other)
 			}
 			if _, ok := words.Params[key]; ok {
-				continue // to the vendor it is the same, or another one
+				continue // the vendor's driver has this name
 			}
 			if err := words.Check(map[string]string{other: "x"}); err == nil {
 				t.Errorf("%q goes to the server, and looks like %q", other, name)
@@ -111,9 +116,10 @@ func misspelt(t *testing.T, words *vocabulary.Vocabulary) {
 	}
 }
 
-// Connect opens a data source name with a secret of that value, and connects once, until ctx
-// ends. It is for [Vocabulary] Open: the engine is one that keeps the configuration and fails
-// before it dials.
+// Connect opens a data source name and connects once, until ctx ends. secret is the value of the secret.
+// It is for Open of a [Vocabulary]. There, engine should wrap the engine to test: its Prepare keeps the
+// configuration for Open and returns an error, so that nothing is dialled. The example of RunVocabulary
+// shows it.
 func Connect(ctx context.Context, engine driver.Engine, dsn, secret string) error {
 	cache := secretcache.New(secretcache.SourceFunc(func(_ context.Context, id, _ string) (*secretcache.Secret, error) {
 		return secretcache.NewSecret(secretcache.Value{ID: id, Name: id, VersionID: "v1", String: secret}), nil
@@ -130,14 +136,16 @@ func Connect(ctx context.Context, engine driver.Engine, dsn, secret string) erro
 	return err
 }
 
-// A Case is parameters or properties, and what becomes of them.
+// A Case says what parameters or properties do.
 type Case struct {
-	Set  string // as they stand in a data source name: "name=value&name=value"
-	Want string // what changes in the vendor's configuration, as Fields.Since says it; empty: nothing
-	Err  string // or else the error, which names the first of Set, has this in it
+	Set  string // the parameters, as in a data source name: "name=value&name=value"
+	Want string // how the vendor's configuration changes, in the form of Fields.Since; empty means not at all
+	// Err is a part of the text of the error. The error must also be ErrBadDSN and contain the
+	// first name of Set. Empty means that there is no error.
+	Err string
 }
 
-// Cases reads cases from lines of these forms; empty ones are skipped.
+// Cases reads cases from lines of these forms. Empty lines are skipped.
 //
 //	name=value =>
 //	name=value => Field=value, Field=value
@@ -162,10 +170,10 @@ func Cases(lines string) []Case {
 	return cases
 }
 
-// Canary is for values of a Case that no error may quote.
+// Canary is a value for a Case. The test fails if an error quotes it.
 const Canary = "CANARY"
 
-// runCases checks cases. open opens a data source name with what a Case sets.
+// runCases checks cases. open opens a data source name with the parameters of a Case.
 func runCases(t *testing.T, cases []Case, open func(t *testing.T, set string) (Fields, error)) {
 	t.Helper()
 	without, err := open(t, "")
@@ -198,7 +206,7 @@ func runCases(t *testing.T, cases []Case, open func(t *testing.T, set string) (F
 	}
 }
 
-// names returns the names in a Case's Set, which has "&" or ";" between.
+// names returns the names in Case.Set, which are separated by "&" or ";".
 func names(set string) []string {
 	var list []string
 	for _, pair := range pairs(set) {

@@ -38,14 +38,14 @@ func TestSince(t *testing.T) {
 		{"to zero", `Host="", Wait=0s`, config{Host: "a", Wait: time.Second}, config{}},
 		{"unexported", "on=true, wait=2s", config{}, config{wait: 2 * time.Second, on: true}},
 		{"slices", `List=["a" "b"], Servers[1].Port=2`, config{Servers: []inner{{1}}}, config{Servers: []inner{{1}, {2}}, List: []string{"a", "b"}}},
-		{"an element less", `Servers[1].Port is gone`, config{Servers: []inner{{1}, {2}}}, config{Servers: []inner{{1}}}},
+		{"one element fewer", `Servers[1].Port is gone`, config{Servers: []inner{{1}, {2}}}, config{Servers: []inner{{1}}}},
 		{"maps", `Params[b]="2", Params[c] is gone`, config{Params: map[string]string{"a": "1", "b": "1", "c": "1"}}, config{Params: map[string]string{"a": "1", "b": "2"}}},
 		{"a pointer set", `TLS.ServerName="h", TLS=set`, config{}, config{TLS: &tls.Config{ServerName: "h"}}},
 		{"a pointer unset", `TLS=nil`, config{TLS: &tls.Config{ServerName: "h"}}, config{}},
 		{"behind a pointer", `TLS.InsecureSkipVerify=true`, config{TLS: &tls.Config{ServerName: "h"}}, config{TLS: &tls.Config{ServerName: "h", InsecureSkipVerify: true}}},
 		{"a function", `Dial=set`, config{}, config{Dial: func() {}}},
 		{"what prints itself", `Zone=UTC`, config{}, config{Zone: time.UTC}},
-		{"not looked into", "", config{}, config{when: time.Unix(1, 0)}},
+		{"not read", "", config{}, config{when: time.Unix(1, 0)}},
 	} {
 		if got := FieldsOf(c.b).Since(FieldsOf(&c.a)); got != c.want {
 			t.Errorf("%s: %s, want %s", c.name, got, c.want)

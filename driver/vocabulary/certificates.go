@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// Authorities reads the certificate authorities of a file in PEM. See [Certificates].
+// Authorities reads the certificate authorities in a PEM file. See [Certificates].
 func Authorities(file string) (*x509.CertPool, error) {
 	certs, err := Certificates(file)
 	if err != nil {
@@ -24,13 +24,13 @@ func Authorities(file string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// Certificates reads the certificates of a file in PEM, of which there is at least one. It is
-// stricter than [x509.CertPool.AppendCertsFromPEM]: each block has to be complete, so a file that
-// is being written is not taken for a shorter one. Skipped are text between the blocks, blocks of
-// other types, and complete ones that are no certificate that Go can read, such as one with a
-// negative serial number, of which bundles of operating systems have some.
+// Certificates reads the certificates in a PEM file. It is an error if there is none. Certificates is
+// stricter than [x509.CertPool.AppendCertsFromPEM]: each block must be complete, so that a file that is
+// being written is not mistaken for a shorter one. It skips text between the blocks, blocks of other
+// types, and certificates that Go cannot read. Bundles of operating systems have some of these, for
+// example with a negative serial number.
 //
-// Errors name the file and what is wrong with it, and quote nothing of it.
+// Errors name the file and what is wrong with it. They quote nothing of the file.
 func Certificates(file string) ([]*x509.Certificate, error) {
 	blocks, err := readPEM(file)
 	if err != nil {
@@ -51,11 +51,12 @@ func Certificates(file string) ([]*x509.Certificate, error) {
 	return certs, nil
 }
 
-// KeyPair reads a client's certificate, with those between it and the authority behind it,
-// and its private key from two files in PEM, or from one that has both. Each block has to be
-// complete, each certificate readable, and the key has to fit the certificate.
+// KeyPair reads a client's certificate and its private key from two PEM files, or from one file that
+// has both. After the certificate, the file may have the certificates between it and the authority.
+// Each block must be complete, each certificate must be readable, and the key must belong to the
+// certificate.
 //
-// Errors name the file and what is wrong with it, and quote nothing of it.
+// Errors name the file and what is wrong with it. They quote nothing of the file.
 func KeyPair(certFile, keyFile string) (tls.Certificate, error) {
 	certBlocks, err := readPEM(certFile)
 	if err != nil {
@@ -85,7 +86,7 @@ func KeyPair(certFile, keyFile string) (tls.Certificate, error) {
 
 const certificate = "CERTIFICATE"
 
-// certificates returns the blocks that are certificates, in PEM.
+// certificates returns those blocks that are certificates, in PEM.
 func certificates(file string, blocks []*pem.Block) ([]byte, error) {
 	var certs []byte
 	for _, b := range blocks {
@@ -103,7 +104,7 @@ func certificates(file string, blocks []*pem.Block) ([]byte, error) {
 	return certs, nil
 }
 
-// privateKey returns the block that is a private key, in PEM.
+// privateKey returns the first block that is a private key, in PEM.
 func privateKey(file string, blocks []*pem.Block) ([]byte, error) {
 	for _, b := range blocks {
 		if !strings.HasSuffix(b.Type, "PRIVATE KEY") {
@@ -121,7 +122,7 @@ func noBlock(file, what, kind string) error {
 	return fmt.Errorf(`%s: there is no %s in PEM ("-----BEGIN %s-----") in it that can be read`, file, what, kind)
 }
 
-// readPEM returns the blocks of a file, none of which may be cut off or damaged.
+// readPEM returns the blocks of a file. A block that is cut off or damaged is an error.
 func readPEM(file string) ([]*pem.Block, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -139,8 +140,8 @@ var (
 	end   = []byte("-----END ")
 )
 
-// splitPEM is pem.Decode for all blocks. That skips what it cannot decode, so the number of
-// blocks tells whether there was such a thing.
+// splitPEM calls pem.Decode for all blocks. pem.Decode skips a block that it cannot decode. So splitPEM
+// compares the number of blocks with the number of lines that begin and end one.
 func splitPEM(text []byte) ([]*pem.Block, error) {
 	var blocks []*pem.Block
 	for rest := text; ; {
@@ -160,8 +161,8 @@ func splitPEM(text []byte) ([]*pem.Block, error) {
 	return blocks, nil
 }
 
-// countPEM returns how many lines begin and end a block, and whether the last line is a part
-// of one that does.
+// countPEM returns how many lines begin a block and how many end one. torn reports whether the last
+// line is the beginning of such a line.
 func countPEM(text []byte) (begins, ends int, torn bool) {
 	var last []byte
 	for line := range bytes.Lines(text) {

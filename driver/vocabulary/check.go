@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// Match returns a check of values for which ok reports true. want says which those are, for
-// the error "it has to be …".
+// Match returns a func for Param.Check. It accepts the values for which ok reports true. want describes
+// these values for the error "it has to be …".
 func Match(want string, ok func(value string) bool) func(string) error {
 	return func(v string) error {
 		if !ok(v) {
@@ -18,12 +18,13 @@ func Match(want string, ok func(value string) bool) func(string) error {
 	}
 }
 
-// OneOf returns a check of a fixed set of values.
+// OneOf returns a func for Param.Check that accepts only values.
 func OneOf(values ...string) func(string) error {
 	return Match("one of "+strings.Join(values, ", "), func(v string) bool { return slices.Contains(values, v) })
 }
 
-// Number returns a check of whole numbers from least to most. want is as in [Match].
+// Number returns a func for Param.Check that accepts whole numbers from least to most. want is as in
+// [Match].
 func Number(want string, least, most int) func(string) error {
 	return Match(want, func(v string) bool {
 		n, err := strconv.Atoi(v)
@@ -31,7 +32,7 @@ func Number(want string, least, most int) func(string) error {
 	})
 }
 
-// NotEmpty is a check.
+// NotEmpty is a func for Param.Check. It accepts all values but the empty one.
 func NotEmpty(v string) error {
 	if v == "" {
 		return errors.New("it is empty")

@@ -10,7 +10,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/driver/vocabulary"
 )
 
-// An engine's CheckParams and ParseURL are calls of its vocabulary.
+// An engine's CheckParams calls Check of its vocabulary, and its ParseURL calls ParseURL.
 func ExampleVocabulary() {
 	v := &vocabulary.Vocabulary{
 		Vendor: "lib/pq",
@@ -22,7 +22,7 @@ func ExampleVocabulary() {
 			"currentSchema": {Param: "search_path"},
 			"loginTimeout":  {Param: "connect_timeout"},
 		},
-		Server: &vocabulary.Settings{}, // every other name is a setting of the server
+		Server: &vocabulary.Settings{}, // all other names are settings of the server
 	}
 	fmt.Println(v.Check(map[string]string{"sslmode": "require", "work_mem": "4MB"}))
 	fmt.Println(v.Check(map[string]string{"sslMode": "require"}))
@@ -35,7 +35,7 @@ func ExampleVocabulary() {
 	// prod/app db 5432 app map[search_path:sales] <nil>
 }
 
-// Checks of values. An error says what the value has to be, and does not quote it.
+// Match, OneOf and Number check values. The error says what the value has to be, and does not quote it.
 func ExampleMatch() {
 	path := vocabulary.Match("an absolute path", func(v string) bool { return strings.HasPrefix(v, "/") })
 	fmt.Println(path("/tmp"), path("tmp"))
@@ -51,7 +51,7 @@ func ExampleMatch() {
 	// <nil> it is empty
 }
 
-// Properties of a JDBC URL: one is the vendor's parameter, one has no effect, one is refused.
+// A property of a JDBC URL stands for a parameter of the vendor's driver, has no effect, or is an error.
 func ExampleProperty() {
 	v := &vocabulary.Vocabulary{
 		Vendor: "lib/pq",
@@ -79,7 +79,8 @@ func ExampleProperty() {
 	// map[] property "sslfactory": it has no counterpart in lib/pq; sslrootcert names authorities
 }
 
-// An engine's Prepare reads the files that parameters name. A file that is half written is an error.
+// An engine's Prepare reads the files that parameters name. A file that is written only in part is an
+// error.
 func ExampleAuthorities() {
 	certificates, err := vocabulary.Certificates("/etc/rds.pem")
 	if err != nil {

@@ -11,39 +11,45 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/jdbcurl"
 )
 
-// A Property is one of the JDBC driver's. It stands for a parameter, is without effect, or
-// has no counterpart.
+// A Property is a property of the JDBC driver. There are three kinds:
+//
+//   - It stands for a parameter: Param is set. [Choose] makes one.
+//   - It has no effect: Param is empty, and Values or Translate decides which values are allowed.
+//     [Only] and [NoEffect] make one.
+//   - It is an error, because it has no counterpart in the vendor's driver: Param, Values, Translate
+//     and Apply are zero. [None] makes one.
 type Property struct {
-	// Param is the parameter that it stands for. If it is empty, the property has no
-	// effect, or is an error.
+	// Param is the parameter that the property stands for.
 	Param string
 
-	// Values are the values that it may have, in the case given, with the parameter's; ""
-	// sets nothing. Nil: any. See also [Vocabulary.AnyCaseValues].
+	// Values are the values that the property may have, each with the parameter's value; "" sets
+	// nothing. Other values are errors. Nil allows all values and passes them on unchanged. See
+	// also [Vocabulary.AnyCaseValues].
 	Values map[string]string
 
-	// Translate returns the parameter's value, "" to set nothing. It replaces Values.
+	// Translate returns the parameter's value, or "" to set nothing. It replaces Values.
 	Translate func(value string) (string, error)
 
-	// Hint says what there is instead, where a property or a value has no counterpart.
+	// Hint says what to use instead of a property or a value without a counterpart, for the error.
 	Hint string
 
-	// Bare says that the property may stand without "=" and a value.
+	// Bare allows the property without "=" and a value.
 	Bare bool
 
-	// Apply takes the place of all of that, for a property that is about more than one
-	// parameter.
+	// Apply replaces all other fields but Bare, for a property that stands for more than one
+	// parameter. It calls the methods of t.
 	Apply func(t *Translation, p Pair) error
 }
 
-// A Pair is a property as a URL has it, with its decoded value.
+// A Pair is a property in a URL. Its fields are Name and Value, which are decoded strings, and Bare,
+// which is true if the property has no "=".
 type Pair = jdbcurl.Property
 
-// None is a property without a counterpart. hint says what there is instead, or is empty.
+// None returns a property without a counterpart. hint says what to use instead, or is empty.
 func None(hint string) Property { return Property{Hint: hint} }
 
-// Choose is a property with a fixed set of values, given as pairs of the property's and the
-// parameter's: Choose("default_transaction_read_only", "true", "on", "false", "").
+// Choose returns a property with a fixed set of values. values are pairs of the property's value and
+// the parameter's value: Choose("default_transaction_read_only", "true", "on", "false", "").
 func Choose(param string, values ...string) Property {
 	p := Property{Param: param, Values: map[string]string{}}
 	for pair := range slices.Chunk(values, 2) {
@@ -52,8 +58,8 @@ func Choose(param string, values ...string) Property {
 	return p
 }
 
-// Only is a property that may have just these values, which are what the vendor's driver
-// does anyway. hint says what there is for others, or is empty.
+// Only returns a property that may have only these values, which describe what the vendor's driver does
+// anyway. hint says what to use for other values, or is empty.
 func Only(hint string, values ...string) Property {
 	p := Property{Values: map[string]string{}, Hint: hint}
 	for _, v := range values {
@@ -62,24 +68,24 @@ func Only(hint string, values ...string) Property {
 	return p
 }
 
-// NoEffect is a property that says what makes no difference with the vendor's driver. check
-// says what is wrong with a value.
+// NoEffect returns a property that makes no difference with the vendor's driver. check returns what is
+// wrong with a value, or nil.
 func NoEffect(check func(value string) error) Property {
 	return Property{Translate: func(v string) (string, error) { return "", check(v) }}
 }
 
-// A Translation is a URL on its way to an endpoint and parameters.
+// A Translation is a URL while its properties are translated to parameters.
 type Translation struct {
 	driver.URL
-	Notes map[string]string // what Apply leaves for Finish
+	Notes map[string]string // Apply can store here what Finish needs; the keys are its own
 
 	vocabulary *Vocabulary
-	own        func(property string) bool // tells the Connector's
-	from       map[string]string          // the property that set a parameter
+	own        func(property string) bool // reports whether a property is the Connector's
+	from       map[string]string          // by parameter, the property that set it
 }
 
-// NewTranslation returns one without properties, for URLs that are not of the form that
-// [Vocabulary.ParseURL] parses.
+// NewTranslation returns a Translation without properties. It is for URLs that do not have the form
+// that [Vocabulary.ParseURL] parses.
 func (v *Vocabulary) NewTranslation() *Translation {
 	return &Translation{URL: driver.URL{Params: map[string]string{}}, Notes: map[string]string{}, vocabulary: v, from: map[string]string{}}
 }
@@ -88,8 +94,8 @@ func (v *Vocabulary) NewTranslation() *Translation {
 //
 //	scheme://host:port/database?user=<secret id>&name=value
 //
-// for [driver.Engine] ParseURL. All but the user may be missing. Values and the database
-// are percent-decoded; a "+" is itself.
+// [driver.Engine].ParseURL calls it. Only the user is required. Values and the database are
+// percent-decoded; a "+" stays a "+".
 func (v *Vocabulary) ParseURL(url string, own func(property string) bool) (driver.URL, error) {
 	parts := jdbcurl.Split(url)
 	pairs, err := jdbcurl.Properties(parts.Query)
@@ -113,10 +119,10 @@ func (v *Vocabulary) ParseURL(url string, own func(property string) bool) (drive
 	return t.Translate(pairs, own)
 }
 
-// Translate adds the properties of a URL and returns what it is then. A property that says as
-// whom to connect is an error, except "user". own tells which properties are the Connector's.
+// Translate adds the properties of a URL and returns the result. Properties for credentials, such as
+// "password", are errors, except "user". own reports whether a property is the Connector's.
 func (t *Translation) Translate(pairs []Pair, own func(property string) bool) (driver.URL, error) {
-	// First of all, because other errors may quote what follows a "&" in a password.
+	// This comes first, because other errors may quote what follows a "&" in a password.
 	if err := jdbcurl.CheckCredentials(pairs); err != nil {
 		return driver.URL{}, err
 	}
@@ -158,14 +164,14 @@ func (t *Translation) property(p Pair) error {
 		// Not quoted: it may be what follows a "&" in a value.
 		return errors.New("a property has no value")
 	case !ok:
-		return t.Set(p.Name, p.Name, p.Value) // Check knows it or not
+		return t.Set(p.Name, p.Name, p.Value) // Check decides whether there is such a parameter
 	case known.Apply != nil:
 		return known.Apply(t, p)
 	}
 	return t.translate(known, p)
 }
 
-// translate sets the parameter that a property stands for, if its value sets one.
+// translate sets the parameter that a property stands for, unless its value sets nothing.
 func (t *Translation) translate(known Property, p Pair) error {
 	value, err := known.value(p.Value, t.vocabulary)
 	if err == nil && known.Param != "" && (value != "" || known.asItIs()) {
@@ -180,7 +186,7 @@ func (t *Translation) translate(known Property, p Pair) error {
 	return nil
 }
 
-// asItIs reports whether a property's value is the parameter's.
+// asItIs reports whether the parameter gets the property's value unchanged.
 func (p *Property) asItIs() bool { return p.Values == nil && p.Translate == nil }
 
 // value returns the parameter's value.
@@ -209,7 +215,8 @@ func (p *Property) hint() string {
 	return "; " + p.Hint
 }
 
-// Set sets a parameter. Two properties that set one are an error.
+// Set sets a parameter, from Property.Apply or Finish. It is an error if two properties set the same
+// one.
 func (t *Translation) Set(property, param, value string) error {
 	key := t.vocabulary.fold(param)
 	if other, ok := t.from[key]; ok {
@@ -219,8 +226,8 @@ func (t *Translation) Set(property, param, value string) error {
 	return nil
 }
 
-// SetSetting sets a setting of the server for a property that lists some, from its Apply.
-// A name that stands for something else is an error: a list of settings sets no parameter.
+// SetSetting sets a setting of the server, from Property.Apply of a property that lists settings. The
+// name of a parameter is an error.
 func (t *Translation) SetSetting(property, name, value string) error {
 	v := t.vocabulary
 	if _, known := v.Params[v.fold(name)]; known || t.own(name) {
@@ -232,7 +239,7 @@ func (t *Translation) SetSetting(property, name, value string) error {
 	return t.Set(property, name, value)
 }
 
-// property returns the key of a property in Properties.
+// property returns the form in which a property is a key of Properties.
 func (v *Vocabulary) property(name string) string {
 	if v.AnyCase {
 		return strings.ToLower(name)
@@ -245,8 +252,8 @@ func (v *Vocabulary) isAbsent(name string) bool {
 	return listed(v.property(name), strings.Fields(v.property(v.Absent)))
 }
 
-// Names returns the names of the parameters that are taken and refused, and of the properties,
-// each sorted, for a test of what a page says about them.
+// Names returns the names in Params and Refused, and the names in Properties. A test compares them with
+// an engine's page.
 func (v *Vocabulary) Names() (params, properties []string) {
 	params = slices.Sorted(maps.Keys(v.Params))
 	params = append(params, slices.Sorted(maps.Keys(v.Refused))...)

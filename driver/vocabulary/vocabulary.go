@@ -1,10 +1,14 @@
-// Package vocabulary describes, as tables, which parameters an engine takes in a data
-// source name and which properties in a JDBC URL. An engine fills in a [Vocabulary] and
-// calls it from its CheckParams and ParseURL.
+// Package vocabulary helps to write an engine, that is an implementation of [driver.Engine] for one
+// kind of database. Programs that only connect to a database do not need it.
 //
-// Errors name the parameter or property that is wrong, and what to give instead. They
-// quote no values, and a name only if it looks like one: what is wrong may be that a part
-// of a password stands where a name should.
+// A data source name has parameters, such as "sslmode=verify-full". A JDBC URL has properties, which
+// stand for parameters. A [Vocabulary] describes as tables which parameters and properties an engine
+// supports. The engine's CheckParams calls [Vocabulary.Check], and its ParseURL calls
+// [Vocabulary.ParseURL]. The example of Vocabulary is the smallest one. Then see [Match] for checks of
+// values, [Property] for properties, and [Authorities] for files with certificates.
+//
+// Errors name the parameter or property that is wrong, and what to give instead. They quote no values.
+// They quote a name only if it looks like a name, because a part of a password may stand in its place.
 package vocabulary
 
 import (
@@ -18,86 +22,92 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/jdbcurl"
 )
 
-// A Vocabulary is what an engine takes. It is used from several goroutines at once, so it
-// must not change.
+// A Vocabulary describes the parameters and properties that an engine supports. Several goroutines use
+// it at once, so it must not change. In Refused, Properties, Absent and Settings.Harmless, a name that
+// ends in "*" stands for all names with that beginning; the longest one counts.
 type Vocabulary struct {
-	// Vendor is the vendor's driver, for error texts: "pgx".
+	// Vendor is the name of the vendor's driver, for error texts: "pgx".
 	Vendor string
 
 	// Params are the parameters, by name in the vendor's spelling.
 	Params map[string]Param
 
-	// Refused are parameters that the vendor's driver knows and the engine does not take,
-	// with the reason. A key that ends in "*" stands for all names that begin so.
+	// Refused are parameters that the vendor's driver knows and the engine does not accept. The
+	// value is the reason, for the error.
 	Refused map[string]string
 
-	// Meant are names that people give by mistake, in lower case without separators, with
-	// the parameter that they mean: "usessl" means "tls".
+	// Meant are names that people write by mistake, in lower case without separators, with the
+	// parameter that they mean: "usessl" means "tls". The name is an error, which suggests the
+	// parameter.
 	Meant map[string]string
 
-	// Fold returns the form in which names of parameters are compared, if the vendor's
-	// driver ignores case or spaces. The keys of Params and Refused have this form. Nil
-	// compares names as they are.
+	// Fold returns the form in which names of parameters are compared, if the vendor's driver
+	// ignores case or spaces. The keys of Params and Refused have this form. Nil compares names
+	// exactly.
 	Fold func(name string) string
 
-	// Server says which other names are settings of the server's session. Nil: none.
+	// Server says which other names are settings of the server's session. They are passed on to
+	// the server. Nil means none: all other names are errors.
 	Server *Settings
 
-	// Together checks parameters that depend on each other, by their names in Params. Nil
-	// checks nothing.
+	// Together checks parameters that depend on each other, by their names in Params. Nil checks
+	// nothing.
 	Together func(params map[string]string) error
 
-	// Properties are those of the JDBC driver, by name, or by name in lower case if
-	// AnyCase is set. A key that ends in "*" stands for all names that begin so. One that
-	// is not among them is taken for a parameter.
+	// Properties are the properties of the JDBC driver, by name. A property that is not among them
+	// is taken as the parameter with that name.
 	Properties map[string]Property
-	AnyCase    bool
-
-	// AnyCaseValues ignores case in the values of properties with Values, which are in
+	// AnyCase ignores the case of the names of properties. The keys of Properties are then in
 	// lower case.
+	AnyCase bool
+
+	// AnyCaseValues ignores case in the values of properties that have Property.Values, whose
+	// keys are then in lower case.
 	AnyCaseValues bool
 
-	// Absent are names of properties that have no counterpart, separated by white space.
-	// One that ends in "*" stands for all names that begin so.
+	// Absent are names of properties that have no counterpart in the vendor's driver, separated
+	// by white space. They are errors.
 	Absent string
 
-	// Hosts reads the part of a URL before the path, if an engine takes more there than one
-	// host with or without a port. Nil: one host.
+	// Hosts parses the part of a URL before the path, for an engine that supports more than one
+	// host with or without a port there. Nil means one host.
 	Hosts func(authority string) (host string, port int, err error)
 
-	// Finish settles what depends on several properties of a URL. Nil settles nothing.
+	// Finish is called after all properties of a URL, for parameters that depend on several of
+	// them. Nil does nothing.
 	Finish func(t *Translation) error
 }
 
 // A Param is a parameter of the vendor's driver.
 type Param struct {
-	Check func(value string) error // what is wrong with a value, without quoting it; nil: nothing
+	Check func(value string) error // returns what is wrong with a value, without quoting it; nil accepts all values
 	File  bool                     // the value is the name of a file
 }
 
-// Settings are names that go to the server.
+// Settings are settings of the server's session, which the vendor's driver passes on to the server.
 type Settings struct {
-	// Names is the whole list, in lower case and sorted. If it is nil, every name is a
-	// setting that is not a misspelt parameter or property and does not look as if it were
-	// about TLS or a login.
+	// Names are all settings, in lower case and sorted. If Names is nil, every name is a setting,
+	// with two exceptions, which are errors: a name that is a misspelt parameter or property, and a
+	// name that contains a word about TLS or logins: ssl, tls, cert, crypt, verify, trust, secure
+	// or auth. A server may ignore such a name, and a typo would then turn TLS off.
 	Names []string
 
-	// Harmless are settings of real servers that look as if they were, in lower case:
-	// "password_encryption". One that ends in "*" stands for all names that begin so.
+	// Harmless are real settings that Names would exclude because they contain such a word, in
+	// lower case: "password_encryption".
 	Harmless []string
 
-	// Check says what is wrong with a setting. Nil: nothing.
+	// Check returns what is wrong with a setting, or nil. A nil Check accepts all.
 	Check func(name, value string) error
 }
 
-// Check says what is wrong with parameters, for [driver.Engine] CheckParams.
+// Check returns what is wrong with parameters, or nil. [driver.Engine].CheckParams calls it.
 func (v *Vocabulary) Check(params map[string]string) error {
 	_, err := v.Read(params)
 	return err
 }
 
-// Read checks parameters and returns them by their names in Params; settings of the server
-// keep the names that they have.
+// Read checks parameters and returns them by their names in Params. Settings of the server keep their
+// names.
 func (v *Vocabulary) Read(params map[string]string) (map[string]string, error) {
 	read, names := map[string]string{}, map[string]string{}
 	for _, name := range slices.Sorted(maps.Keys(params)) {
@@ -121,7 +131,7 @@ func (v *Vocabulary) Read(params map[string]string) (map[string]string, error) {
 	return read, nil
 }
 
-// checkOne checks a parameter or, if it is not known as one, a setting.
+// checkOne checks a parameter or, if known is false, a setting.
 func (v *Vocabulary) checkOne(name, value string, known bool) error {
 	if !known {
 		if err := v.checkSetting(name, value); err != nil {
@@ -137,8 +147,8 @@ func (v *Vocabulary) checkOne(name, value string, known bool) error {
 	return nil
 }
 
-// CheckValue says what is wrong with the value of a parameter. A name that is no
-// parameter's may have any value.
+// CheckValue returns what is wrong with the value of a parameter, or nil. If name is not a parameter,
+// every value is accepted.
 func (v *Vocabulary) CheckValue(name, value string) error {
 	p, ok := v.Params[v.fold(name)]
 	switch {
@@ -152,7 +162,7 @@ func (v *Vocabulary) CheckValue(name, value string) error {
 	return p.Check(value)
 }
 
-// Files returns those of params that name a file.
+// Files returns those of params whose value is the name of a file.
 func (v *Vocabulary) Files(params map[string]string) map[string]string {
 	files := map[string]string{}
 	for name, value := range params {
@@ -163,8 +173,8 @@ func (v *Vocabulary) Files(params map[string]string) map[string]string {
 	return files
 }
 
-// find looks a name up in a table, in which a key that ends in "*" stands for all names that
-// begin so. The longest key counts.
+// find finds a name in a table. A key that ends in "*" stands for all names with that beginning; the
+// longest key counts.
 func find[T any](table map[string]T, name string) (found T, ok bool) {
 	if found, ok = table[name]; ok {
 		return found, true
@@ -182,7 +192,7 @@ func (v *Vocabulary) fold(name string) string {
 	return v.Fold(name)
 }
 
-// checkSetting says what is wrong with a name that is not a parameter's.
+// checkSetting returns what is wrong with a setting: a name that is not a parameter.
 func (v *Vocabulary) checkSetting(name, value string) error {
 	looksLikeName := jdbcurl.IsName(name)
 	if v.Fold != nil {
@@ -222,8 +232,8 @@ func didYouMean(name string) string {
 	return "; did you mean " + strconv.Quote(name) + "?"
 }
 
-// sensitive returns the word in a name that says that it is about TLS or a login. A server
-// may ignore such a name, and then a typo would turn TLS off.
+// sensitive returns the word in a name that is about TLS or a login, or "". A server may ignore such a
+// name, and then a typo would turn TLS off.
 func sensitive(lower string) string {
 	for _, word := range []string{"ssl", "tls", "cert", "crypt", "verify", "trust", "secure", "auth"} {
 		if strings.Contains(lower, word) {
@@ -233,10 +243,10 @@ func sensitive(lower string) string {
 	return ""
 }
 
-// checkOpen checks a name that the server is to judge.
+// checkOpen checks the name of a setting if Settings.Names is nil, so that the server decides.
 func (v *Vocabulary) checkOpen(name, lower string) error {
 	if jdbcurl.OverridesSecret(name) || slices.Contains([]string{"host", "port", "dbname"}, lower) {
-		return fmt.Errorf("parameter %q is not allowed: the secret says where to connect and as whom", name)
+		return fmt.Errorf("parameter %q is not allowed: server, database and user come from the secret", name)
 	}
 	if listed(lower, v.Server.Harmless) || slices.Contains(v.targets(), lower) {
 		return nil
@@ -250,7 +260,7 @@ func (v *Vocabulary) checkOpen(name, lower string) error {
 	return nil
 }
 
-// listed reports whether a list has a name, or the beginning of one with a "*".
+// listed reports whether a name is in a list, in which a "*" at the end stands for any end.
 func listed(name string, list []string) bool {
 	return slices.ContainsFunc(list, func(one string) bool {
 		prefix, family := strings.CutSuffix(one, "*")
@@ -258,7 +268,7 @@ func listed(name string, list []string) bool {
 	})
 }
 
-// targets are the settings of the server that properties stand for.
+// targets returns the settings of the server that properties stand for.
 func (v *Vocabulary) targets() []string {
 	var names []string
 	for _, p := range v.Properties {
@@ -270,8 +280,8 @@ func (v *Vocabulary) targets() []string {
 	return names
 }
 
-// isMisspelt reports whether a name is another spelling of a parameter or property, or one
-// edit away from it, and so hardly a setting. meant is the parameter, if there is one.
+// isMisspelt reports whether a name is another spelling of a parameter or property, or differs from it
+// by one edit. It is then probably not a setting. meant is the parameter, or "" if there is none.
 func (v *Vocabulary) isMisspelt(name string) (meant string, yes bool) {
 	if meant = v.meant(name); meant != "" {
 		return meant, true
@@ -289,7 +299,7 @@ func (v *Vocabulary) isMisspelt(name string) (meant string, yes bool) {
 	return "", false
 }
 
-// meant returns the parameter that a name stands for by the tables, or "".
+// meant returns the parameter that a name stands for in Properties or Meant, or "".
 func (v *Vocabulary) meant(name string) string {
 	if p, ok := v.Properties[v.property(name)]; ok && p.Param != "" {
 		return p.Param
@@ -297,7 +307,7 @@ func (v *Vocabulary) meant(name string) string {
 	return v.Meant[jdbcurl.Plain(name)]
 }
 
-// suggest returns the parameter or setting that one who wrote name may have meant, or "".
+// suggest returns a parameter or setting with a similar name, or "".
 func (v *Vocabulary) suggest(name string) string {
 	if meant := v.meant(name); meant != "" {
 		return meant

@@ -129,7 +129,7 @@ func TestAClosedListOfSettings(t *testing.T) {
 	}
 }
 
-func TestFilesAreThoseThatParametersName(t *testing.T) {
+func TestFilesReturnsTheFilesThatParametersName(t *testing.T) {
 	if got := words.Files(map[string]string{"ca": "/ca.pem", "sslmode": "require"}); fmt.Sprint(got) != "map[ca:/ca.pem]" {
 		t.Errorf("Files = %v", got)
 	}

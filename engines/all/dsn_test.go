@@ -132,7 +132,7 @@ func TestBadDataSourceNames(t *testing.T) {
 			{"prod/app?host=", `"host" is empty`},
 			{"prod/app?host=CANARY/x", `"host"`},
 			{"prod/app?port=CANARY", `"port"`},
-			{"jdbc-secretsmanager:snowflake://CANARY?user=prod/app", "none of"},
+			{"jdbc-secretsmanager:snowflake://CANARY?user=prod/app", "not one of"},
 			{"jdbc-secretsmanager:CANARY", ""},
 			{"jdbc-secretsmanager:", ""},
 			{"snowflake://u:CANARY@h/db", "database's URL"},
@@ -226,7 +226,7 @@ func TestAuthIAM(t *testing.T) {
 		for _, dsn := range []string{"prod/app?engine=" + engine + "&auth=iam", d.url("auth=iam")} {
 			for _, name := range []string{d.name, all.DriverName} {
 				if off[d.name] == "" {
-					opens(t, name, dsn, driver.ErrBadDSN, `parameter "auth": the driver for `+engine+` has no logins by IAM tokens`)
+					opens(t, name, dsn, driver.ErrBadDSN, `parameter "auth": the driver for `+engine+` cannot log in with IAM tokens`)
 					continue
 				}
 				opens(t, name, dsn, nil)

@@ -25,14 +25,14 @@ func TestFirstLoginOfAVersionIsAlone(t *testing.T) {
 		log := b.db.log()
 		for _, l := range log[1:] {
 			if l.begin.Before(log[0].end) {
-				t.Fatalf("login %d began before the first ended", l.n)
+				t.Fatalf("login %d began before the first login ended", l.n)
 			}
 		}
-		wantEqual(t, "time", time.Since(start), 200*time.Millisecond) // one login, then all others together
+		wantEqual(t, "time", time.Since(start), 200*time.Millisecond) // the first login, then all others together
 	})
 }
 
-func TestHungLeader(t *testing.T) {
+func TestFirstLoginHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
 		b.db.setFault(hang)
@@ -40,7 +40,7 @@ func TestHungLeader(t *testing.T) {
 		var wg sync.WaitGroup
 		wg.Go(func() {
 			if err := b.ping(t.Context()); !errors.Is(err, context.DeadlineExceeded) {
-				t.Errorf("leader: got %v", err)
+				t.Errorf("first login: got %v", err)
 			}
 			wantEqual(t, "time", time.Since(start), driver.DefaultConnectTimeout)
 		})
@@ -60,7 +60,7 @@ func TestHungLeader(t *testing.T) {
 	})
 }
 
-func TestCancelledLeaderHandsOver(t *testing.T) {
+func TestFirstLoginIsCancelled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, func(b *bench, _ *string) {
 			b.db.latency = func(n int) time.Duration {
@@ -74,12 +74,12 @@ func TestCancelledLeaderHandsOver(t *testing.T) {
 		var wg sync.WaitGroup
 		wg.Go(func() {
 			if err := b.ping(ctx); !errors.Is(err, context.Canceled) {
-				t.Errorf("leader: got %v, want %v", err, context.Canceled)
+				t.Errorf("first login: got %v, want %v", err, context.Canceled)
 			}
 		})
 		synctest.Wait()
 		for range 20 {
-			wg.Go(func() { b.wantPing(t) }) // waiter
+			wg.Go(func() { b.wantPing(t) }) // waits for the first login
 		}
 		time.Sleep(time.Second)
 		cancel()
@@ -88,7 +88,7 @@ func TestCancelledLeaderHandsOver(t *testing.T) {
 		if len(log) != 21 {
 			t.Fatalf("%d logins, want 21", len(log))
 		}
-		// The next one leads: nothing is known of the version yet.
+		// The second login is the first login now, because the verdict is still unknown.
 		for _, l := range log[2:] {
 			if l.begin.Before(log[1].end) {
 				t.Fatalf("login %d began before the second ended", l.n)
@@ -97,7 +97,7 @@ func TestCancelledLeaderHandsOver(t *testing.T) {
 	})
 }
 
-// A lateContext has ended by its deadline and does not know it yet.
+// A lateContext is past its deadline, but has not ended yet.
 type lateContext struct {
 	context.Context
 	deadline time.Time
@@ -105,9 +105,9 @@ type lateContext struct {
 
 func (c lateContext) Deadline() (time.Time, bool) { return c.deadline, true }
 
-// A dialer that gives up at the deadline of the caller, a moment before the context
-// does, is no network failure: the others still wait for one login's outcome.
-func TestLeaderAtItsDeadlineHandsOver(t *testing.T) {
+// A dialer may give up at the caller's deadline a moment before the context ends. That is no network
+// failure, so the other calls still wait for the outcome of one login.
+func TestFirstLoginReachesItsDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, wrongPassword, withLatency(20*time.Millisecond))
 		timeout := &net.OpError{Op: "dial", Net: "tcp", Err: os.ErrDeadlineExceeded}
@@ -128,7 +128,7 @@ func TestLeaderAtItsDeadlineHandsOver(t *testing.T) {
 	})
 }
 
-func TestLeaderWithNetworkFailureReleasesOthers(t *testing.T) {
+func TestNetworkFailureOfTheFirstLoginReleasesOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		broken := errors.New("connection reset")
 		b := newBench(t, withLatency(10*time.Millisecond))
@@ -143,12 +143,12 @@ func TestLeaderWithNetworkFailureReleasesOthers(t *testing.T) {
 			}
 		}
 		if failed != 1 {
-			t.Errorf("%d failed, want only the leader", failed)
+			t.Errorf("%d failed, want the first login only", failed)
 		}
 		log := b.db.log()
 		for i, l := range log[1:] {
 			want := log[0].end
-			if i >= 3 { // until one is accepted, three are in flight
+			if i >= 3 { // until the server accepts one, three are in flight
 				want = log[1].end
 			}
 			if !l.begin.Equal(want) {
@@ -195,7 +195,7 @@ func TestMaxLogins(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 			defer cancel()
 			var wg sync.WaitGroup
-			wg.Go(func() { // leaves at its own deadline
+			wg.Go(func() { // this call ends at its own deadline
 				if err := b.ping(ctx); !errors.Is(err, context.DeadlineExceeded) {
 					t.Errorf("got %v", err)
 				}
@@ -209,8 +209,7 @@ func TestMaxLogins(t *testing.T) {
 	}
 }
 
-// A burst that is under way when the password changes sends MaxLogins with the
-// old one at most.
+// If the password changes during a burst, at most MaxLogins logins have the old password.
 func TestMaxLoginsBoundsRejections(t *testing.T) {
 	for _, test := range []struct {
 		name    string
@@ -238,7 +237,7 @@ func TestMaxLoginsBoundsRejections(t *testing.T) {
 	}
 }
 
-// Many rejections at once are one reason to pause.
+// Many rejections at once cause one pause, not several.
 func TestBurstOfRejectionsPausesForASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, func(b *bench, _ *string) {
@@ -252,15 +251,15 @@ func TestBurstOfRejectionsPausesForASecond(t *testing.T) {
 			isAuthFailed(t, err, "v1")
 		}
 		if _, rejected := b.db.count(); rejected != 50 {
-			t.Fatalf("%d rejected logins, want 50: the version was accepted before", rejected)
+			t.Fatalf("%d rejected logins, want 50: the server had accepted the version before", rejected)
 		}
 		b.db.set("app", "pw1")
 		time.Sleep(time.Second)
-		b.wantPing(t) // a second later
+		b.wantPing(t) // works after a second
 	})
 }
 
-func TestProbeSchedule(t *testing.T) {
+func TestRetrySchedule(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, wrongPassword)
 		start := time.Now()
@@ -280,7 +279,7 @@ func TestProbeSchedule(t *testing.T) {
 		if len(log) < 18 || len(log) > 26 {
 			t.Errorf("%d logins in an hour", len(log))
 		}
-		// Once the server accepts it, the next rejection begins anew.
+		// After the server has accepted the version, the next rejection causes a short pause again.
 		b.db.set("app", "pw1")
 		time.Sleep(5 * time.Minute)
 		for _, err := range b.together(t.Context(), 3) {
@@ -298,22 +297,22 @@ func TestProbeSchedule(t *testing.T) {
 	})
 }
 
-func TestOneProbeAtATime(t *testing.T) {
+func TestOneRetryAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, wrongPassword)
 		isAuthFailed(t, b.ping(t.Context()), "v1")
 		b.db.latency = func(int) time.Duration { return 100 * time.Millisecond }
 		time.Sleep(time.Second)
 		b.mustBeRejectedTogether(t, 50, "v1")
-		// One, and after its pause possibly one of those who waited for a look.
+		// One retry; and after its pause one of the calls that waited for a refresh may send another.
 		wantEqual(t, "logins", b.logins(), 2)
 	})
 }
 
-// The outcome of a login that was sent before the rejection was received comes
-// late: neither may it clear what is known since, nor undo what a probe found.
-func TestStragglers(t *testing.T) {
-	setup := func(t *testing.T, late, probe bool) *bench {
+// The outcome of a login that was sent before the verdict became rejected comes late. It must neither
+// change the verdict nor undo the result of a retry.
+func TestLateOutcomesAreIgnored(t *testing.T) {
+	setup := func(t *testing.T, late, retry bool) *bench {
 		b := newBench(t, withDSN("prod/app?fallback=none"))
 		b.mustPing(t)
 		verdict := func(ok bool) error {
@@ -327,9 +326,9 @@ func TestStragglers(t *testing.T) {
 			case 1: // in flight when the next is rejected
 				_ = wait(ctx, 1050*time.Millisecond)
 				return verdict(late)
-			case 3: // the probe, longer under way than the straggler
+			case 3: // the retry, which takes longer than the late login
 				_ = wait(ctx, 300*time.Millisecond)
-				return verdict(probe)
+				return verdict(retry)
 			}
 			_ = wait(ctx, time.Duration(max(0, l.n-2))*time.Millisecond)
 			return verdict(l.n != 2)
@@ -351,7 +350,7 @@ func TestStragglers(t *testing.T) {
 		all := b.logins()
 		isAuthFailed(t, b.pingFor(t, time.Millisecond), "v1")
 		if n, _ := b.db.count(); n != all {
-			t.Error("a login was sent within the pause after the probe was rejected")
+			t.Error("a login was sent in the pause after the retry was rejected")
 		}
 	})
 	inBubble(t, "late rejection", func(t *testing.T) {
@@ -360,7 +359,7 @@ func TestStragglers(t *testing.T) {
 		for range 3 {
 			b.mustPingTogether(t, 10)
 		}
-		// The straggler itself logs in once more, with what the probe found.
+		// The call of the late login logs in once more, because the retry was accepted.
 		wantEqual(t, "logins", b.logins(), 5+30)
 	})
 }
@@ -378,8 +377,8 @@ func TestReaderAndWriterDoNotBlockEachOther(t *testing.T) {
 	})
 }
 
-// A source without version ids moves the secret to another host.
-func TestGuardTellsAddressesApart(t *testing.T) {
+// A source without version ids gives the secret another host.
+func TestEachAddressHasItsOwnVerdict(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		host := "one"
 		b := newBench(t, func(b *bench, _ *string) {
@@ -394,7 +393,7 @@ func TestGuardTellsAddressesApart(t *testing.T) {
 	})
 }
 
-func TestManyVersionsAreNotRemembered(t *testing.T) {
+func TestGateForgetsOldVerdicts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
 		for i := range 200 {
@@ -402,14 +401,14 @@ func TestManyVersionsAreNotRemembered(t *testing.T) {
 			b.mustPing(t)
 		}
 		if n := driver.Verdicts(b.Connector); n > 32 {
-			t.Errorf("%d records, want 32 at most", n)
+			t.Errorf("%d verdicts, want 32 at most", n)
 		}
 	})
 }
 
-// A version that the stage names again begins anew: it may have been changed since
-// it was accepted, and a burst would lock the account.
-func TestRollBackBeginsWithOneLogin(t *testing.T) {
+// If the stage names a version again, its verdict is unknown. The password may have changed since the
+// server accepted it, and a burst would lock the account.
+func TestRollbackBeginsWithOneLogin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, withDSN("prod/app?fallback=none"), withTTL(-1), withLatency(10*time.Millisecond))
 		b.mustPing(t)
@@ -423,14 +422,14 @@ func TestRollBackBeginsWithOneLogin(t *testing.T) {
 	})
 }
 
-// Before a rejected version is sent once more there is a look for a newer one.
-func TestLookBeforeAProbe(t *testing.T) {
+// Before a retry, the secret is refreshed.
+func TestRefreshComesBeforeARetry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
 		b.db.set("app", "pw2")
 		isAuthFailed(t, b.ping(t.Context()), "v1")
 		b.store.put("v2", credentials("app", "pw2"), "AWSCURRENT")
-		time.Sleep(10 * time.Second) // a probe has been due for long
+		time.Sleep(10 * time.Second) // a retry has been due for a long time
 		for range 3 {
 			b.mustPing(t)
 		}
@@ -438,14 +437,14 @@ func TestLookBeforeAProbe(t *testing.T) {
 	})
 }
 
-// A fallback version was accepted and then rejected. That the stage names it by
-// now, unnoticed so far, does not make it good again.
+// The server accepted a fallback version and then rejected it. Later the connector sees that the stage
+// names this version. Its verdict stays rejected.
 func TestWithdrawnFallbackVersionStaysRejected(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
 		b.startRotation("v2", "pw2")
 		b.mustPing(t)
-		b.store.move("AWSCURRENT", "v2") // which nobody has to look up
+		b.store.move("AWSCURRENT", "v2") // no call reads the stage
 		b.mustPing(t)
 		time.Sleep(time.Minute)
 		b.db.set("app", "pw3")
@@ -455,17 +454,17 @@ func TestWithdrawnFallbackVersionStaysRejected(t *testing.T) {
 			isAuthFailed(t, b.pingFor(t, time.Millisecond), "v2")
 		}
 		if _, n := b.db.count(); n != rejected {
-			t.Errorf("%d logins within the pause", n-rejected)
+			t.Errorf("%d logins in the pause", n-rejected)
 		}
 		b.store.put("v3", credentials("app", "pw3"), "AWSCURRENT")
-		time.Sleep(2 * time.Second) // the next look is due
+		time.Sleep(2 * time.Second) // the next refresh is due
 		b.wantPing(t)
 	})
 }
 
-// Clearing a record while a probe is under way must leave room for one probe,
-// not for two, and not block until the old one ends.
-func TestRollBackWhileAProbeHangs(t *testing.T) {
+// If the stage moves while a retry hangs, one login with the version may be sent, not two, and it does not
+// wait for the old one.
+func TestNewVersionWhileARetryHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, wrongPassword, withDSN("prod/app?fallback=none"), withTTL(-1), func(b *bench, _ *string) { b.opts.ConnectTimeout = -1 })
 		isAuthFailed(t, b.ping(t.Context()), "v1")
@@ -474,14 +473,14 @@ func TestRollBackWhileAProbeHangs(t *testing.T) {
 		defer cancel()
 		b.db.setFault(hang)
 		var wg sync.WaitGroup
-		wg.Go(func() { _ = b.ping(ctx) }) // the probe, with no end in sight
+		wg.Go(func() { _ = b.ping(ctx) }) // the retry, which hangs
 		synctest.Wait()
 		b.db.setFault(nil)
 		b.store.put("v2", credentials("app", "pw2"), "AWSCURRENT")
 		b.db.set("app", "pw2")
 		b.mustPing(t)
 		b.store.move("AWSCURRENT", "v1")
-		isAuthFailed(t, b.ping(t.Context()), "v1") // the change allows one login
+		isAuthFailed(t, b.ping(t.Context()), "v1") // the move of the stage allows one login
 		all := b.logins()
 		time.Sleep(2 * time.Second)
 		isAuthFailed(t, b.ping(t.Context()), "v1")
@@ -491,9 +490,9 @@ func TestRollBackWhileAProbeHangs(t *testing.T) {
 	})
 }
 
-// What was read before the stage changed is read again: taking it for news would
-// clear the record of a version that the server has just rejected.
-func TestReadThatTheStageOvertakes(t *testing.T) {
+// If the stage moves during a reading, the reading is repeated. Otherwise its result would look like a
+// move of the stage, and would clear the verdict on a version that the server has just rejected.
+func TestStageMovesDuringAReading(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var b *bench
 		b = newBench(t, func(n *bench, dsn *string) {
@@ -509,7 +508,7 @@ func TestReadThatTheStageOvertakes(t *testing.T) {
 	})
 }
 
-// A slowGet does something between reading and returning, once.
+// A slowGet calls then after its first reading, before it returns.
 type slowGet struct {
 	driver.Secrets
 	then func()
@@ -524,20 +523,20 @@ func (s *slowGet) Get(ctx context.Context, id, stage string) (*secretcache.Secre
 	return secret, err
 }
 
-// Rotations under load, with the database changed first: no connect that began
-// after a rotation's end fails, and the guard keeps its word.
+// Rotations under load change the database first. No Connect call that begins after the end of a rotation
+// fails, and the gate holds logins back as it should.
 func TestRotationsUnderLoad(t *testing.T) {
 	const rotations, workers = 50, 16
 	for _, test := range []struct {
 		name        string
 		dsn         string
-		gap         time.Duration // between the database's change and the secret's
+		gap         time.Duration // between the change of the database and the move of AWSCURRENT
 		alternating bool
 		ttl         time.Duration
 	}{
 		{"single user", "prod/app", 0, false, time.Hour},
 		{"single user, gap", "prod/app", 500 * time.Millisecond, false, time.Hour},
-		{"single user, gap, no fall-back", "prod/app?fallback=none", 500 * time.Millisecond, false, time.Hour},
+		{"single user, gap, no fallback", "prod/app?fallback=none", 500 * time.Millisecond, false, time.Hour},
 		{"single user, gap, short TTL", "prod/app", 500 * time.Millisecond, false, 3 * time.Second},
 		{"alternating users", "prod/app", 500 * time.Millisecond, true, time.Hour},
 		{"alternating users, short TTL", "prod/app?fallback=AWSPENDING,AWSPREVIOUS", 500 * time.Millisecond, true, 3 * time.Second},
@@ -559,11 +558,11 @@ func TestRotationsUnderLoad(t *testing.T) {
 				})
 				b.mustPing(t)
 				var mu sync.Mutex
-				var underway, stopped bool // a rotation is; the workers are to end
+				var underway, stopped bool // a rotation is under way; the workers must end
 				var steps int              // begins and ends of rotations so far
 				var failures []error
-				late := 0 // failures of connects that met no rotation
-				connects := 0
+				late := 0 // failures of Connect calls during which there was no rotation
+				attempts := 0
 				var wg sync.WaitGroup
 				for i := range workers {
 					wg.Go(func() {
@@ -578,7 +577,7 @@ func TestRotationsUnderLoad(t *testing.T) {
 							}
 							err := b.ping(t.Context())
 							mu.Lock()
-							connects++
+							attempts++
 							if err != nil {
 								failures = append(failures, err)
 								if settled && step == steps {
@@ -619,31 +618,32 @@ func TestRotationsUnderLoad(t *testing.T) {
 				wg.Wait()
 
 				if late > 0 {
-					t.Errorf("%d of %d connects that began between rotations failed", late, connects)
+					t.Errorf("%d of %d Connect calls that began between rotations failed", late, attempts)
 				}
 				if len(failures) > 0 && test.gap > 0 && test.dsn == "prod/app" {
-					t.Errorf("%d of %d connects failed, want none with a pending version: %v", len(failures), connects, failures[0])
+					t.Errorf("%d of %d Connect calls failed, want none with a pending version: %v", len(failures), attempts, failures[0])
 				}
 				calls := b.store.calls("")
 				if n := float64(calls) / rotations; test.ttl == time.Hour && n > 4 {
 					t.Errorf("%.1f fetches a rotation, want 4 at most", n)
 				}
 				all, rejected := b.db.count()
-				t.Logf("%d connects, %d failed; %d logins, %d rejected; %d fetches", connects, len(failures), all, rejected, calls)
+				t.Logf("%d Connect calls, %d failed; %d logins, %d rejected; %d fetches", attempts, len(failures), all, rejected, calls)
 				checkLog(t, b, versions, test.dsn == "prod/app?fallback=none")
 			})
 		})
 	}
 }
 
-// checkLog checks the logins against rule 5. versions has the version of each
-// password. The first login of a version is checked to be alone if alone is set:
-// no version may have been tried before the stage named it.
+// checkLog checks that the gate held logins back: in a pause no login was sent, and after it one retry at
+// a time. versions has the version of each password. If alone is true, it also checks that the first
+// login with a version was alone. That needs rotations in which no version is tried before the stage
+// names it.
 func checkLog(t *testing.T, b *bench, versions map[string]string, alone bool) {
 	t.Helper()
 	type event struct {
 		at    time.Time
-		order int // of what happens at one instant: ends, changes of the stage, begins
+		order int // at the same time: ends come first, then moves of the stage, then begins
 		login *login
 		move  bool
 	}
@@ -666,17 +666,17 @@ func checkLog(t *testing.T, b *bench, versions map[string]string, alone bool) {
 		})
 		var rejectedAt time.Time
 		var pause time.Duration
-		var inFlight, probes int
+		var inFlight, retries int
 		accepted := false
 		for _, e := range events {
 			switch {
 			case e.move:
-				// Some time from now on the record is clean.
+				// From some time after this, the verdict is unknown.
 				rejectedAt, pause, accepted = time.Time{}, 0, false
 			case e.order == 0:
 				inFlight--
 				if e.login.begin.After(rejectedAt) && !rejectedAt.IsZero() {
-					probes = 0
+					retries = 0
 				}
 				if e.login.rejected() {
 					if rejectedAt.IsZero() || e.login.begin.After(rejectedAt) {
@@ -693,8 +693,8 @@ func checkLog(t *testing.T, b *bench, versions map[string]string, alone bool) {
 				case !rejectedAt.IsZero() && e.at.Before(rejectedAt.Add(min(pause, 3*time.Minute))) && e.at.After(rejectedAt):
 					t.Errorf("version %s: a login began %v after the rejection", version, e.at.Sub(rejectedAt))
 				case !rejectedAt.IsZero():
-					if probes++; probes > 1 {
-						t.Errorf("version %s: two probes at once", version)
+					if retries++; retries > 1 {
+						t.Errorf("version %s: two retries at once", version)
 					}
 				case alone && !accepted && inFlight > 1:
 					t.Errorf("version %s: %d logins at once before one was accepted", version, inFlight)
@@ -704,8 +704,7 @@ func checkLog(t *testing.T, b *bench, versions map[string]string, alone bool) {
 	}
 }
 
-// Connects over MaxLogins go on in the order in which they came, also when some give
-// up; each gets its turn.
+// Connect calls beyond MaxLogins go on in the order in which they came, even if some of them give up.
 func TestMaxLoginsInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, withLatency(100*time.Millisecond), func(b *bench, _ *string) { b.opts.MaxLogins = 2 })
@@ -727,14 +726,14 @@ func TestMaxLoginsInOrder(t *testing.T) {
 				if err == nil {
 					order = append(order, i)
 				} else if i%10 != 9 {
-					t.Errorf("connect %d: %v", i, err)
+					t.Errorf("Connect call %d: %v", i, err)
 				}
 			})
 			time.Sleep(time.Millisecond)
 		}
 		wg.Wait()
 		for i := 1; i < len(order); i++ {
-			if order[i] < order[i-1]-1 { // two end together
+			if order[i] < order[i-1]-1 { // two end at the same time
 				t.Fatalf("ended in the order %v", order)
 			}
 		}
@@ -744,8 +743,8 @@ func TestMaxLoginsInOrder(t *testing.T) {
 	})
 }
 
-// A call that was offered a version and waits for its turn does not send it if it was
-// rejected meanwhile.
+// A call gets an offer and has to wait for its turn. If the server rejects the version meanwhile, the call
+// does not send it.
 func TestVersionRejectedWhileACallWaitsForItsTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, func(b *bench, dsn *string) {
@@ -754,7 +753,7 @@ func TestVersionRejectedWhileACallWaitsForItsTurn(t *testing.T) {
 			b.db.set("app", "other")
 			b.db.latency = func(n int) time.Duration { return time.Duration(10+90*n) * time.Millisecond }
 		})
-		b.db.setFault(forLogin(0, always(errors.New("connection reset")))) // nothing is known: each tries on its own
+		b.db.setFault(forLogin(0, always(errors.New("connection reset")))) // the verdict stays unknown: each call tries on its own
 		var wg sync.WaitGroup
 		for range 3 {
 			wg.Go(func() { _ = b.ping(t.Context()) })

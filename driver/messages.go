@@ -15,8 +15,8 @@ const (
 	msgStale         = "the secret is stale: it is older than its TTL and could not be fetched again"
 	msgChanged       = "the secret has changed since it was cached"
 	msgNotRead       = "the secret could not be read again"
-	msgClosed        = "a connection is closed whose version of the secret is superseded"
-	msgFiles         = "a file that a parameter names has changed and cannot be used; connections go on with the former one"
-	msgPlaintext     = `connections are not encrypted: the secret's "ssl" asks for it, and the data source name turns TLS off`
+	msgClosed        = "closed a connection because its version of the secret is superseded"
+	msgFiles         = "a file that a parameter names has changed and cannot be used; connections continue with its previous content"
+	msgPlaintext     = `connections are not encrypted: the secret's "ssl" asks for TLS, and the data source name turns it off`
 	msgPanic         = "panic in a func that the library calls"
 )

@@ -78,6 +78,9 @@ func (p *page) check(root string) {
 		if file, ok := strings.CutPrefix(b.comment, "from: "); ok {
 			p.checkFrom(b, root, file)
 		}
+		if m := notHere.FindStringSubmatch(b.text()); m != nil && b.runs() {
+			p.fault(b.find(m[1]), `a block that uses %s is not run: its first line must be "# needs " and what that is`, m[1])
+		}
 		switch {
 		case b.language == "":
 			p.fault(b.line, "the block does not name its language")
@@ -97,10 +100,19 @@ func (p *page) check(root string) {
 	}
 }
 
+// elsewhere are the first lines of blocks that .ci/run runs, in the checkout.
+var elsewhere = []string{"# run it", "# test it"}
+
 // runs reports whether a block is run.
 func (b block) runs() bool {
-	return b.language == "sh" && !(len(b.lines) > 0 && strings.HasPrefix(b.lines[0], "# needs "))
+	if b.language != "sh" || len(b.lines) == 0 {
+		return false
+	}
+	return !strings.HasPrefix(b.lines[0], "# needs ") && !slices.Contains(elsewhere, b.lines[0])
 }
+
+// notHere are commands that change the machine, or that not every machine has.
+var notHere = regexp.MustCompile(`(?m)(?:^|[|;&(]|\$\()\s*(sudo|docker|aws|kubectl|apt-get|psql|mysql)\s`)
 
 var packageClause = regexp.MustCompile(`(?m)^package ([a-z0-9_]+)$`)
 

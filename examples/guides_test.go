@@ -196,6 +196,8 @@ func TestGuidesFaults(t *testing.T) {
 		{"any lines", "```sh\nseq 9\n```\n<!-- output -->\n```text\n1\n…\n8\n9\n```\n", ""},
 		{"from a file", "<!-- from: examples/repository/repository.go -->\n```go\ndb := sql.OpenDB(connector) // a pool\n\n// more\n…\nreturn &Orders{db}, nil\n```\n", ""},
 
+		{"from a file, with an import", "<!-- from: examples/snippets/snippets_test.go -->\n```go\nimport _ \"github.com/sqlsecrets/sqlsecrets/engines/postgres\"\n\nrows, err := db.Query(\"SELECT name FROM items\")\n```\n", ""},
+
 		{"a command fails", "\n```sh\ntrue\nfalse\ntrue\n```\n", "page.md:4: exit status 1"},
 		{"a command of a later block fails", "```sh\ntrue\n```\n\n```sh\nls nothing.here\n```\n", "page.md:6: exit status 2"},
 		{"a command that changes the machine", "```sh\ntrue | sudo tee x\n```\n", "page.md:2: a block that uses sudo is not run"},

@@ -125,7 +125,8 @@ func (b block) packageName() string {
 }
 
 // checkFrom notes a fault if the block's lines are not in the file, one after the other. Indentation,
-// empty lines and comments of Go do not matter. A line "…" stands for any lines.
+// empty lines and comments of Go do not matter. A line "…" stands for any lines. Imports with which
+// the block begins may be anywhere in the file.
 func (p *page) checkFrom(b block, root, file string) {
 	data, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(file)))
 	if err != nil {
@@ -133,6 +134,11 @@ func (p *page) checkFrom(b block, root, file string) {
 		return
 	}
 	want, have := significant(b.lines), significant(strings.Split(string(data), "\n"))
+	imports := 0
+	for imports < len(want) && strings.HasPrefix(want[imports], "import ") && slices.Contains(have, want[imports]) {
+		imports++
+	}
+	want = want[imports:]
 	best, found := 0, false
 	for start := 0; start < len(have) && !found; start++ {
 		n := matchLines(want, have[start:], func(w, h string) bool { return w == h }, false)
@@ -140,7 +146,7 @@ func (p *page) checkFrom(b block, root, file string) {
 	}
 	if len(want) == 0 || !found {
 		line := b.line
-		for i, seen := 0, 0; i < len(b.lines) && seen <= best; i++ {
+		for i, seen := 0, 0; i < len(b.lines) && seen <= imports+best; i++ {
 			if len(significant(b.lines[i:i+1])) > 0 {
 				line, seen = b.line+1+i, seen+1
 			}

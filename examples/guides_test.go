@@ -20,7 +20,6 @@ import (
 var notYet = []string{
 	"README.md",
 	"docs/agent.md",
-	"docs/command.md",
 	"docs/design.md",
 	"docs/examples.md",
 	"docs/iam.md",
@@ -37,8 +36,8 @@ var notYet = []string{
 //
 //   - ```sh is run by bash -eu, in order, in one shell for each page, which begins in an empty
 //     directory, with sqlsecrets on PATH, $REPO for the checkout, and no variables of AWS. A block
-//     that begins with "# needs " and what that is, such as "# needs Docker", is only parsed. The
-//     page ends what it starts.
+//     that begins with "# needs " and what that is, such as "# needs Docker", is only parsed, as are
+//     the README's two commands, which .ci/run runs. The page ends what it starts.
 //   - ```text after the line <!-- output --> is what the block before it prints. "…" is anything in
 //     a line, and alone in a line, any lines.
 //   - ```go with a package clause is compiled, with what the examples' module requires. Other Go is
@@ -47,6 +46,7 @@ var notYet = []string{
 //   - ```json is JSON. A policy of AWS IAM in it allows no more than it should.
 //   - Other blocks say their language.
 func TestGuides(t *testing.T) {
+	neverCached(t)
 	root, names := pages(t)
 	shell := newShell(t)
 	var read []*page
@@ -72,6 +72,17 @@ func TestGuides(t *testing.T) {
 	}
 }
 
+// neverCached keeps the go command from taking an earlier result for this one: it does not see that
+// a page or the command's code has changed. It keeps no result of a test that has read a file that
+// was written in the last two seconds.
+func neverCached(t *testing.T) {
+	const file = "guides_test.go"
+	if _, err := os.ReadFile(file); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.Chtimes(file, time.Time{}, time.Now()) })
+}
+
 // pages returns the checkout and the names of the pages in it.
 func pages(t *testing.T) (root string, names []string) {
 	t.Helper()
@@ -86,6 +97,12 @@ func pages(t *testing.T) (root string, names []string) {
 	names = []string{"README.md"}
 	for _, file := range files {
 		names = append(names, "docs/"+filepath.Base(file))
+	}
+	run, err := os.ReadFile(filepath.Join(root, ".ci", "run"))
+	for _, first := range elsewhere {
+		if !strings.Contains(string(run), "/^"+first+"$/") {
+			t.Errorf(".ci/run does not run the block %q: %v", first, err)
+		}
 	}
 	for _, name := range notYet {
 		if !slices.Contains(names, name) {
@@ -173,12 +190,16 @@ func TestGuidesFaults(t *testing.T) {
 		{"one shell for all blocks", "```sh\nx=1; touch y\n```\ntext\n```sh\nls; echo $x\n```\n<!-- output -->\n```text\ny\n1\n```\n", ""},
 		{"the variables", "```sh\ntest -f \"$REPO/go.mod\"\nif env | grep ^AWS_; then false; fi\nsqlsecrets help | grep -q usage\n```\n", ""},
 		{"what is needed is not there", "```sh\n# needs a cat\ncat_of_nobody --feed\n```\n", ""},
+		{"what .ci/run runs", "```sh\n# run it\nfalse\n```\n", ""},
 		{"a process that is ended", "```sh\nsleep 60 &\nkill $!\nwait $! || true\n```\n", ""},
 		{"any lines", "```sh\nseq 9\n```\n<!-- output -->\n```text\n1\n…\n8\n9\n```\n", ""},
 		{"from a file", "<!-- from: examples/repository/repository.go -->\n```go\ndb := sql.OpenDB(connector) // a pool\n\n// more\n…\nreturn &Orders{db}, nil\n```\n", ""},
 
+		{"from a file, with an import", "<!-- from: examples/snippets/snippets_test.go -->\n```go\nimport _ \"github.com/sqlsecrets/sqlsecrets/engines/postgres\"\n\nrows, err := db.Query(\"SELECT name FROM items\")\n```\n", ""},
+
 		{"a command fails", "\n```sh\ntrue\nfalse\ntrue\n```\n", "page.md:4: exit status 1"},
 		{"a command of a later block fails", "```sh\ntrue\n```\n\n```sh\nls nothing.here\n```\n", "page.md:6: exit status 2"},
+		{"a command that changes the machine", "```sh\ntrue | sudo tee x\n```\n", "page.md:2: a block that uses sudo is not run"},
 		{"a variable is not set", "```sh\necho $nothing\n```\n", "page.md:1: exit status "},
 		{"no syntax of the shell", "```sh\n# needs nothing\nif true\n```\n", "page.md:1: the shell does not understand"},
 		{"a block that ends in the next", "```sh\nif true; then\n```\n```sh\ntrue; fi\n```\n", "page.md:1: the shell does not understand"},

@@ -78,6 +78,9 @@ func (p *page) check(root string) {
 		if file, ok := strings.CutPrefix(b.comment, "from: "); ok {
 			p.checkFrom(b, root, file)
 		}
+		if m := notHere.FindStringSubmatch(b.text()); m != nil && b.runs() {
+			p.fault(b.find(m[1]), `a block that uses %s is not run: its first line must be "# needs " and what that is`, m[1])
+		}
 		switch {
 		case b.language == "":
 			p.fault(b.line, "the block does not name its language")
@@ -97,10 +100,19 @@ func (p *page) check(root string) {
 	}
 }
 
+// elsewhere are the first lines of blocks that .ci/run runs, in the checkout.
+var elsewhere = []string{"# run it", "# test it"}
+
 // runs reports whether a block is run.
 func (b block) runs() bool {
-	return b.language == "sh" && !(len(b.lines) > 0 && strings.HasPrefix(b.lines[0], "# needs "))
+	if b.language != "sh" || len(b.lines) == 0 {
+		return false
+	}
+	return !strings.HasPrefix(b.lines[0], "# needs ") && !slices.Contains(elsewhere, b.lines[0])
 }
+
+// notHere are commands that change the machine, or that not every machine has.
+var notHere = regexp.MustCompile(`(?m)(?:^|[|;&(]|\$\()\s*(sudo|docker|aws|kubectl|apt-get|psql|mysql)\s`)
 
 var packageClause = regexp.MustCompile(`(?m)^package ([a-z0-9_]+)$`)
 
@@ -113,7 +125,8 @@ func (b block) packageName() string {
 }
 
 // checkFrom notes a fault if the block's lines are not in the file, one after the other. Indentation,
-// empty lines and comments of Go do not matter. A line "…" stands for any lines.
+// empty lines and comments of Go do not matter. A line "…" stands for any lines. Imports with which
+// the block begins may be anywhere in the file.
 func (p *page) checkFrom(b block, root, file string) {
 	data, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(file)))
 	if err != nil {
@@ -121,6 +134,11 @@ func (p *page) checkFrom(b block, root, file string) {
 		return
 	}
 	want, have := significant(b.lines), significant(strings.Split(string(data), "\n"))
+	imports := 0
+	for imports < len(want) && strings.HasPrefix(want[imports], "import ") && slices.Contains(have, want[imports]) {
+		imports++
+	}
+	want = want[imports:]
 	best, found := 0, false
 	for start := 0; start < len(have) && !found; start++ {
 		n := matchLines(want, have[start:], func(w, h string) bool { return w == h }, false)
@@ -128,7 +146,7 @@ func (p *page) checkFrom(b block, root, file string) {
 	}
 	if len(want) == 0 || !found {
 		line := b.line
-		for i, seen := 0, 0; i < len(b.lines) && seen <= best; i++ {
+		for i, seen := 0, 0; i < len(b.lines) && seen <= imports+best; i++ {
 			if len(significant(b.lines[i:i+1])) > 0 {
 				line, seen = b.line+1+i, seen+1
 			}

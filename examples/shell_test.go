@@ -89,6 +89,9 @@ func (s *shell) run(t *testing.T, p *page) {
 	for i, b := range p.blocks {
 		if b.runs() {
 			blocks = append(blocks, i)
+			if notHere.MatchString(b.text()) {
+				return // check has said so
+			}
 		}
 	}
 	if !s.checkSyntax(p) || len(blocks) == 0 {

@@ -8,10 +8,12 @@
 //
 // # The data source name
 //
-// Everything before "?" is the secret: its name, here prod/app/db, or its ARN. A slash is part of the
-// name. After "?" come parameters, separated by "&". Some are the library's own, such as region, host
-// and dbname. All others are the vendor's, such as sslmode. An unknown parameter is an error. All
-// parameters are in docs/dsn.md: https://github.com/sqlsecrets/sqlsecrets/blob/main/docs/dsn.md.
+// Everything before "?" names the secret. It is the secret's name, here prod/app/db, or its ARN. A
+// slash is part of the name. After "?" come parameters, separated by "&". Some are the library's own,
+// such as region, host and dbname. All others are those of the vendor's driver, such as sslmode. An
+// unknown parameter is an error. By default the server is not verified: in production, ask for it, as
+// sslmode=verify-full does here. All parameters are in docs/dsn.md:
+// https://github.com/sqlsecrets/sqlsecrets/blob/main/docs/dsn.md.
 //
 // # The secret
 //
@@ -19,9 +21,10 @@
 //
 //	{"engine": "postgres", "host": "db.example.com", "port": 5432, "dbname": "app", "username": "app", "password": "…"}
 //
-// Parameters of the data source name take precedence over host, port and dbname of the secret. The
-// region and the AWS credentials come from where the AWS SDK for Go finds them: environment variables,
-// the configuration file, or the role of the machine. The program needs the permission
+// The parameters host, port and dbname of the data source name take precedence over the secret's. The
+// region comes from the parameter region or from the secret's ARN. If neither is there, it comes from
+// where the AWS SDK for Go finds it, as the AWS credentials do: environment variables, the
+// configuration file, or the role of the machine. The program needs the permission
 // secretsmanager:GetSecretValue.
 //
 // # Rotation

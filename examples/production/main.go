@@ -1,5 +1,5 @@
-// Command production is the program of the README: an HTTP service with TLS to the database,
-// settings of the pool, a health check, and an end that lets running requests finish.
+// Command production is the program of the README: an HTTP service with TLS to the database, pool
+// settings, a health check, and a shutdown that lets running requests finish.
 package main
 
 import (
@@ -40,9 +40,9 @@ func run(ctx context.Context) error {
 	}
 	db := sql.OpenDB(connector)
 	defer db.Close()
-	db.SetMaxOpenConns(20)                  // times the number of replicas: less than the server allows
+	db.SetMaxOpenConns(20)                  // per process: all processes together stay below the limit of the server
 	db.SetMaxIdleConns(20)                  // with the default of 2, a busy service logs in all the time
-	db.SetConnMaxIdleTime(5 * time.Minute)  // returns connections that nobody uses
+	db.SetConnMaxIdleTime(5 * time.Minute)  // closes connections that nobody uses
 	db.SetConnMaxLifetime(15 * time.Minute) // a wrong password shows within minutes, not at the next restart
 
 	mux := http.NewServeMux()

@@ -43,7 +43,7 @@ func TestFetchesThatNobodyWaitsForAreDropped(t *testing.T) { // design rule 7
 			}
 		})
 		synctest.Wait()
-		if err := getFor(t, c, "a", second); err == nil || !strings.Contains(err.Error(), "before its fetch could begin (32 others are under way)") {
+		if err := getFor(t, c, "a", second); err == nil || !strings.Contains(err.Error(), "before the fetch could begin (32 others are under way)") {
 			t.Errorf("Get() = %v, want it to say that it was not its turn", err)
 		}
 		if n := goroutines() - before; n > secretcache.DefaultMaxFetches+5 {

@@ -51,7 +51,7 @@ func TestLinksThatAreNotFollowedHaveTheirReason(t *testing.T) {
 		name, to, want string // to: "" is the file in the directory by its absolute path
 	}{
 		{"loop", "app", "loop"},
-		{"absolute, inside", "", "make the symbolic link relative"},
+		{"absolute, inside", "", "make it relative"},
 		{"absolute, outside", filepath.Join(outside, "app"), "may not lead out of the directory"},
 		{"relative, outside", "../outside/app", "may not lead out of the directory"},
 		{"absolute, to nothing", filepath.Join(outside, "none"), "may not lead out of the directory"},

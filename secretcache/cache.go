@@ -49,7 +49,7 @@ func New(src Source, opts *Options) *Cache {
 
 // Get returns the version of the secret that has the stage. id is a name, an ARN, or any
 // id that the source knows. An empty stage means AWSCURRENT. If the secret is not cached,
-// Get fetches it. If the cached copy is younger than 2*TTL, Get returns it without
+// Get fetches it. If the cached copy is younger than 2*Options.TTL, Get returns it without
 // waiting. [Options] says what happens with an older copy.
 //
 // After a fetch that failed, there is a pause of 1 s, then 2 s, doubling up to 55 s. During the
@@ -206,9 +206,10 @@ func (c *Cache) Stats() Stats {
 	return s
 }
 
-// Close cancels all fetches and forgets all values. Calls that are waiting, and all later
-// calls, return ErrClosed. Secrets that the cache has returned stay valid. Close returns
-// nil, does not wait for the source, and may be called again.
+// Close cancels all fetches and forgets all values. Calls of Get, Read, Refresh, Recheck and
+// Prefetch that are waiting, and later calls, return ErrClosed. Secrets that the cache has
+// returned stay valid. Close returns nil, does not wait for the source, and may be called
+// again.
 func (c *Cache) Close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -24,6 +24,7 @@ var _ FreshSource = (*ChainSource)(nil)
 //
 // Each source gets a share of the time until ctx's deadline. With three sources the first
 // gets a third of it, the second gets half of the rest, and the last gets all that is left.
+// A [Cache] always sets a deadline. A chain is not a [BatchSource], even if its sources are.
 //
 // All sources must give the same id to the same version. The sources that read
 // Secrets Manager do. A file does not: if a secret comes first from a file and then from the API,

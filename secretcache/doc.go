@@ -52,16 +52,20 @@
 //   - Older than 25 h, which is TTL + MaxStale: Get does not serve the copy any more. It waits for
 //     the fetch, and returns its error if the fetch fails.
 //
+// The ages 2 h and 25 h are counted with Options.TTL, not with the drawn time. Any error of the source
+// counts as a failure: with the defaults the copy of a secret that was deleted, or that the
+// program may no longer read, is served for up to 25 h. Options.StopOn changes that.
+//
 // After a fetch that failed, the cache does not ask the source again for 1 s, then 2 s,
 // doubling up to 55 s. During this pause Get returns the cached copy, or the error of that
 // fetch if there is no copy to serve. [Cache.Read] also tells whether the source fails and
 // until when the copy is served.
 //
-// # When a copy may be wrong
+// # When the cached copy may be wrong
 //
-//   - A server rejected the password: [Cache.Refresh] fetches a newer version.
-//   - The database may have moved to another host: [Cache.Recheck] fetches, but rarely.
-//   - A message says that the secret changed: [Cache.Invalidate] makes the next Get fetch.
+//   - A server rejected the password: call [Cache.Refresh]. It fetches a newer version.
+//   - The database cannot be reached and may have moved: call [Cache.Recheck]. It fetches, but rarely.
+//   - A message says that the secret has changed: call [Cache.Invalidate]. The next Get fetches.
 //
 // # More
 //
@@ -71,7 +75,7 @@
 // # Errors
 //
 // Match them with [errors.Is]: [ErrNotFound], [ErrNoVersion], [ErrAccessDenied] and
-// [ErrThrottled] from the source, and [ErrClosed] after Close. If the caller's context ends
+// [ErrThrottled] come from the source, and [ErrClosed] after Close. If the caller's context ends
 // first, the error matches [context.DeadlineExceeded] or [context.Canceled], and says why the
 // last attempt failed. No error holds a value.
 package secretcache

@@ -51,8 +51,9 @@ type Options struct {
 
 	// StopOn reports whether the cache must stop serving its copy of a secret at once because
 	// the source returned this error. An example is ErrAccessDenied where a policy revokes
-	// access. It is called without locks held. If it panics, the cache goes on serving the
-	// copy. Nil means that no error does this.
+	// access. If StopOn returns true, the cache drops the copy and Get returns the error, until
+	// a fetch brings a value again. StopOn is called without locks held. If it panics, the
+	// cache goes on serving the copy. Nil means that no error does this.
 	StopOn func(error) bool
 
 	// Hook changes every secret before it is stored and after it is read. Nil means no change.
@@ -66,13 +67,14 @@ type Options struct {
 // them encrypted in memory. It replaces the value with [Secret.WithString] or
 // [Secret.WithBinary], or stores something else in its place with [Secret.WithHeld]. The
 // hook cannot change ids and stages: the cache keeps those of the source. The cache calls
-// a hook from several goroutines at once, without locks held. A panic counts as an error.
+// a hook from several goroutines at once, without locks held. A panic counts as an error, and
+// so does a nil secret with a nil error.
 type Hook interface {
 	// Put is called once for each secret before it is stored. Its error fails the
 	// fetch, and must not hold the value.
 	Put(s *Secret) (*Secret, error)
-	// Get is called once for each secret before it is returned. Its error fails
-	// the call, and must not hold the value.
+	// Get is called each time before Get, Read, Refresh or Recheck of the cache returns a
+	// secret. The caller waits for it. Its error fails the call, and must not hold the value.
 	Get(s *Secret) (*Secret, error)
 }
 
@@ -104,7 +106,8 @@ type FetchInfo struct {
 	StaleUntil time.Time
 }
 
-// Stats are a [Cache]'s counts since it was made. Calls of [Cache.Read] count as Gets.
+// Stats are a [Cache]'s counts since it was made. Calls of [Cache.Read] count as Gets. A
+// Refresh or a Prefetch counts only in Fetches and Errors.
 type Stats struct {
 	Hits      uint64 // Gets answered with a secret within its TTL
 	StaleHits uint64 // Gets answered with an older secret

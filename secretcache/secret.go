@@ -27,10 +27,10 @@ type Value struct {
 	ID        string    // as the caller asked for it
 	ARN       string    // the full ARN; empty if the source has none
 	Name      string    // the friendly name; empty if the source has none
-	VersionID string    // changes whenever the value changes; empty if the source has none
+	VersionID string    // changes whenever the value changes; empty if the source has none: the cache then makes one
 	Stages    []string  // the version stages that are on this version
 	CreatedAt time.Time // when this version was created; zero if unknown
-	String    string    // the value of a text secret
+	String    string    // the value of a text secret, which may be empty
 	Binary    []byte    // the value of a binary secret; if not nil, String is not used
 }
 

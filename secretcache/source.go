@@ -21,7 +21,7 @@ var (
 	ErrAccessDenied = errors.New("access to the secret denied")
 	// ErrThrottled says that the source got too many requests and did not answer this one.
 	ErrThrottled = errors.New("too many requests for secrets")
-	// ErrClosed is returned by every method of a [Cache] after [Cache.Close].
+	// ErrClosed is returned after [Cache.Close] by the methods of a [Cache] that may fetch.
 	ErrClosed = errors.New("secret cache is closed")
 )
 
@@ -33,7 +33,9 @@ type Source interface {
 	// empty stage. Fetch must return soon after ctx ends. Its errors wrap [ErrNotFound],
 	// [ErrNoVersion], [ErrAccessDenied] and [ErrThrottled] where they apply, and must not
 	// hold any part of a secret's value. A Fetch that makes several attempts calls
-	// [AttemptFailed] for each one that failed.
+	// [AttemptFailed] for each one that failed. If Fetch returns neither a secret nor an
+	// error, the fetch fails. A secret without an ID gets id; one without a VersionID gets
+	// a version id from the cache.
 	Fetch(ctx context.Context, id, stage string) (*Secret, error)
 }
 
@@ -53,7 +55,7 @@ type BatchSource interface {
 	Source
 	// FetchBatch fetches the AWSCURRENT versions of ids. It gets at most BatchSize ids, and
 	// returns one result for each, in the same order. The error of one id does not fail
-	// the others.
+	// the others. An id without a result fails.
 	FetchBatch(ctx context.Context, ids []string) []Result
 	// BatchSize is the largest number of ids in one FetchBatch. A cache takes values below
 	// 1 as 1.
@@ -73,12 +75,12 @@ type FreshSource interface {
 	// FetchFresh is Fetch, but bypasses the source's own cache. A [Cache] calls it in place
 	// of Fetch when there may be a newer version: for [Cache.Refresh] and [Cache.Recheck],
 	// after [Cache.Invalidate], and after a Fetch that returned an older version than the
-	// cached one.
+	// cached one. A version is older if its CreatedAt is earlier.
 	//
 	// An error that matches [errors.ErrUnsupported] says that the source cannot bypass its
 	// cache. The cache then calls Fetch. If Fetch returns an older version than the cached
 	// one, the cache keeps its own. It takes the older version only when Fetch has
-	// returned an older one for three TTLs, and for at least 5 minutes.
+	// returned an older one for three times Options.TTL, and for at least 5 minutes.
 	FetchFresh(ctx context.Context, id, stage string) (*Secret, error)
 }
 

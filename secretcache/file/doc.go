@@ -4,8 +4,14 @@
 //
 // Use it with a [secretcache.Cache], as the example of [New] does. A program that only
 // opens databases does not need this package: the key source of a data source name, or the
-// environment variable SQLSECRETS_SOURCE, names the file or variable. docs/sources.md has
-// complete examples for Kubernetes, Docker, ECS and GitLab.
+// environment variable SQLSECRETS_SOURCE, names the file or variable, such as
+// file:/mnt/secrets-store. There are complete examples for Kubernetes, Docker, ECS and GitLab in
+// https://github.com/sqlsecrets/sqlsecrets/blob/main/docs/sources.md.
+//
+// When a database rejects the password, the cache reads the file again at once. As long as
+// the file has the old password, logins fail: a file has no AWSPENDING version to fall back
+// on. A cache of package secretcache keeps a secret for 1 h by default; reading a
+// file is cheap, so set its Options.TTL to seconds.
 //
 // # Choose a constructor
 //
@@ -23,7 +29,11 @@
 //     whole secret. If the entry is a directory, it has a file for each key of the secret.
 //
 // New never takes its directory itself for a secret with a file for each key, even if it
-// looks like one. Otherwise a mistyped id would get the password of another secret.
+// looks like one: the error is ErrNotFound, and says to use NewKeys. Otherwise a mistyped id
+// would get the password of another secret.
+//
+// Where the secret does not depend on the id, a data source name must still have one, but
+// any valid name will do.
 //
 // # Names of entries
 //
@@ -31,10 +41,16 @@
 // secret's name, or the whole ARN, with "_" for each "/". [Options.PathTranslation] sets
 // another character.
 //
-// For an ARN, New tries three names: the whole ARN, then the secret's name in it, then that
-// name without the hyphen and six characters that Secrets Manager appends. The end is not
-// cut off if its six characters are lower case letters only, so that "my-secret" in a partial
-// ARN does not find the secret "my". Only the first name tells accounts and regions apart. A
+// For an ARN, New tries three names. For example, for
+// arn:aws:secretsmanager:us-west-2:123456789012:secret:prod/app-a1b2c3 they are:
+//
+//  1. the whole ARN: arn:aws:secretsmanager:us-west-2:123456789012:secret:prod_app-a1b2c3
+//  2. the name in the ARN: prod_app-a1b2c3
+//  3. that name without the hyphen and six characters that Secrets Manager appends: prod_app
+//
+// The third name is not tried if the six characters are lower case letters only, so that
+// "my-secret" in a partial ARN does not find the secret "my". Only the first name tells
+// accounts and regions apart. A
 // file that was mounted under an alias (objectAlias) is found by the alias as the id, or by
 // its own path.
 //
@@ -86,7 +102,7 @@
 // Errors name the path and say what to do. They match ErrNotFound, ErrNoVersion and
 // ErrAccessDenied of package secretcache: a missing file or variable is ErrNotFound, a stage
 // other than AWSCURRENT is ErrNoVersion, and a file that the process may not read is
-// ErrAccessDenied. Errors hold no part of a file or variable. A variable that should hold
+// ErrAccessDenied. An empty file or variable matches none of them. Errors hold no part of a file or variable. A variable that should hold
 // a path may hold the secret by mistake, so errors show "$NAME" in place of the path that [NewEnvFile] found.
 // An id that is neither a secret's name nor an ARN is not shown either.
 package file

@@ -389,7 +389,7 @@ func TestCredentialErrors(t *testing.T) {
 		},
 		"output of a process": {
 			fmt.Errorf("process provider error: parse failed of process output: %s, error: x", canary),
-			`GetSecretValue "a" in us-west-2: get AWS credentials from Options.Config: process provider error: the output of credential_process is not the JSON it should be`,
+			`GetSecretValue "a" in us-west-2: get AWS credentials from Options.Config: process provider error: the output of credential_process is not valid JSON`,
 		},
 		"a deadline of its own": {
 			fmt.Errorf("metadata service: %w", context.DeadlineExceeded),

@@ -31,8 +31,8 @@ func TestAnswers(t *testing.T) {
 		{status: 400, body: "missing parameter secretId", text: "no id of a secret in the request"},
 		{status: 400, body: "missing secret ID", text: "no id of a secret in the request"},
 		{status: 400, body: "unknown parameter: stage", text: "does not know a parameter of the request"},
-		{status: 400, body: "unknown parameter: roleArn", text: "does not know Options.RoleARN: an agent of version 2.1.0 or newer does"},
-		{status: 400, body: "unknown parameter: refreshNow", class: errors.ErrUnsupported, text: "an agent of version 1.1.0 or newer can"},
+		{status: 400, body: "unknown parameter: roleArn", text: "does not support Options.RoleARN: use an agent of version 2.1.0 or newer"},
+		{status: 400, body: "unknown parameter: refreshNow", class: errors.ErrUnsupported, text: "cannot bypass its cache: use an agent of version 1.1.0 or newer"},
 		{status: 400, body: "invalid refreshNow value", text: "does not know this value of refreshNow"},
 		{status: 400, body: "Forwarded", text: "a proxy has forwarded the request"},
 		{status: 400, body: "invalid roleArn format, expected arn:<partition>:iam::<account>:role/<name>", text: "Options.RoleARN is not the ARN of a role"},
@@ -52,7 +52,7 @@ func TestAnswers(t *testing.T) {
 		{status: 503, body: `{"__type":"ThrottlingException","message":"Rate exceeded"}`, kind: secretcache.ErrThrottled, requests: 3},
 		{status: 400, body: `{"__type":"ExpiredTokenException","message":"The security token included in the request is expired"}`, text: "ExpiredTokenException"},
 		{status: 400, body: `{"__type":"InvalidSignatureException","message":"The request signature we calculated does not match"}`, text: "InvalidSignatureException"},
-		{status: 400, body: `{"__type":"MaxRolesExceeded","message":"Maximum number of roles (20) exceeded"}`, text: "as many roles as it takes (max_roles): MaxRolesExceeded"},
+		{status: 400, body: `{"__type":"MaxRolesExceeded","message":"Maximum number of roles (20) exceeded"}`, text: "as many roles as it may (max_roles): MaxRolesExceeded"},
 		{status: 403, body: `{"__type":"AccessDeniedException","message":"not authorized to perform: sts:AssumeRole"}`, kind: secretcache.ErrAccessDenied,
 			text: "it may not assume the role: AccessDeniedException: not authorized to perform: sts:AssumeRole"},
 		{status: 500, body: `{"__type":"InternalServiceError","message":"An error occurred on the server side."}`, requests: 3, text: "InternalServiceError"},
@@ -130,7 +130,7 @@ func TestNotReady(t *testing.T) {
 		server.Fail(agenttest.NotReady)
 		start = time.Now()
 		s, err = server.Source().Fetch(within(t, 10*time.Second), "a", "")
-		if e := asError(t, s, err); e.Status != 400 || !strings.Contains(err.Error(), "it is not ready, as in the init phase") {
+		if e := asError(t, s, err); e.Status != 400 || !strings.Contains(err.Error(), "it is not ready, for example in the init phase") {
 			t.Errorf("got %v", err)
 		}
 		if took := time.Since(start); took < agent.DefaultStartTimeout || took > agent.DefaultStartTimeout+500*time.Millisecond {

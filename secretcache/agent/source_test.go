@@ -112,13 +112,13 @@ func TestFetchFresh(t *testing.T) {
 		server   *agenttest.Server
 		requests int
 	}{
-		"extension":           {agenttest.NewExtension(t, sm), 0},
-		"agent without a way": {agenttest.NewServer(t, sm, func(o *agenttest.Options) { o.Version = "1.0.1" }), 1},
+		"extension": {agenttest.NewExtension(t, sm), 0},
+		"old agent": {agenttest.NewServer(t, sm, func(o *agenttest.Options) { o.Version = "1.0.1" }), 1},
 	} {
 		s, err := tt.server.Source().FetchFresh(t.Context(), "a", "")
 		asError(t, s, err)
 		checkKind(t, err, nil)
-		if !errors.Is(err, errors.ErrUnsupported) || !strings.Contains(err.Error(), "past its cache") {
+		if !errors.Is(err, errors.ErrUnsupported) || !strings.Contains(err.Error(), "bypass its cache") {
 			t.Errorf("%s: %v, want errors.ErrUnsupported", name, err)
 		}
 		if n := len(tt.server.Requests()); n != tt.requests {
@@ -175,7 +175,7 @@ func TestEndpoint(t *testing.T) {
 		{endpoint: "", new: agent.NewExtension, dialled: "127.0.0.1:2773"},
 		{endpoint: "", new: agent.NewExtension, port: "2774", dialled: "127.0.0.1:2774"},
 		{endpoint: "http://127.0.0.1:4000", new: agent.NewExtension, port: "2774", dialled: "127.0.0.1:4000"},
-		{endpoint: "", new: agent.NewExtension, port: "0", err: `environment variable PARAMETERS_SECRETS_EXTENSION_HTTP_PORT is "0", not a port`},
+		{endpoint: "", new: agent.NewExtension, port: "0", err: `environment variable PARAMETERS_SECRETS_EXTENSION_HTTP_PORT is "0", which is not a port`},
 		{endpoint: "", new: agent.NewExtension, port: "65536", err: `not a port`},
 		{endpoint: "", new: agent.NewExtension, port: "x", err: `not a port`},
 		{endpoint: "http://127.0.0.1", dialled: "127.0.0.1:80"},

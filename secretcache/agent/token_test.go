@@ -44,8 +44,8 @@ func TestTokenFromTheEnvironment(t *testing.T) {
 		{"a file, by the third", agenttest.NewServer, [3]string{"", "", reference}, "of the file", ""},
 		{"a file that is not there", agenttest.NewServer, [3]string{"file:///nowhere/token", "two", ""}, "", "no token: open /nowhere/token: no such file or directory"},
 		{"nothing", agenttest.NewServer, [3]string{}, "",
-			"no token: none of AWS_TOKEN, AWS_SESSION_TOKEN, AWS_CONTAINER_AUTHORIZATION_TOKEN is set, and there is no default: open /var/run/awssmatoken"},
-		{"characters that a header cannot have", agenttest.NewServer, [3]string{"CANARY\nx"}, "", "the token from AWS_TOKEN has characters that a header cannot have"},
+			"no token: none of AWS_TOKEN, AWS_SESSION_TOKEN, AWS_CONTAINER_AUTHORIZATION_TOKEN is set, and the default file is missing: open /var/run/awssmatoken"},
+		{"characters that a header cannot have", agenttest.NewServer, [3]string{"CANARY\nx"}, "", "the token from AWS_TOKEN has characters that are not allowed in a header"},
 		{"extension", agenttest.NewExtension, [3]string{"one", "two", "three"}, "two", ""},
 		{"extension, no file", agenttest.NewExtension, [3]string{"", reference, ""}, reference, ""},
 		{"extension, nothing", agenttest.NewExtension, [3]string{"one", "", "three"}, "", "no token: environment variable AWS_SESSION_TOKEN is not set"},
@@ -168,7 +168,7 @@ func TestTokenThatCannotBeRead(t *testing.T) {
 	}{
 		{agent.TokenFile(t.TempDir()), nil, "is a directory"},
 		{func() (string, error) { return "", mine }, mine, "no token: mine"},
-		{func() (string, error) { return "", nil }, nil, "no token: what is from Options.Token is empty"},
+		{func() (string, error) { return "", nil }, nil, "no token: the one from Options.Token is empty"},
 	} {
 		s, err := server.Source(func(o *agent.Options) { o.Token = tt.token }).Fetch(t.Context(), "a", "")
 		asError(t, s, err)

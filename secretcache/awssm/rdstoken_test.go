@@ -105,7 +105,7 @@ func TestRDSTokenSaysWhatIsMissing(t *testing.T) {
 		region, host, want string
 	}{
 		"no credentials": {signer(nil), "us-west-2", "db.example.com",
-			"sign RDS token in us-west-2: no AWS credentials found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile (AWS_PROFILE), or give this machine a role: Options.Config has none"},
+			"sign RDS token in us-west-2: no AWS credentials found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile (AWS_PROFILE), or give this machine a role: Options.Config has no credentials"},
 		"credentials fail": {signer(failing("no such profile")), "us-west-2", "db.example.com",
 			"sign RDS token in us-west-2: get AWS credentials from Options.Config: no such profile"},
 		"anonymous": {signer(aws.AnonymousCredentials{}), "us-west-2", "db.example.com",

@@ -411,7 +411,7 @@ func TestInvalidOptionsAreErrorsOfTheFirstFetch(t *testing.T) {
 		t.Setenv(awssm.RegionEnv, value)
 		src := s.Source(func(o *awssm.Options) { o.Region, o.Config = "", &cfg })
 		const want = `GetSecretValue "x": environment variable AWS_SECRET_JDBC_REGION is not the name of one AWS region like us-west-2; ` +
-			`regions to fall back on go into Options.Regions (region= in a data source name)`
+			`put regions to fall back on into Options.Regions (region= in a data source name)`
 		if _, err := src.Fetch(t.Context(), "x", ""); err == nil || err.Error() != want {
 			t.Errorf("%s\n got %v\nwant %s", value, err, want)
 		}

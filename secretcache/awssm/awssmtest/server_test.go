@@ -814,14 +814,14 @@ func TestMisusePanicsOutsideTests(t *testing.T) {
 	s.Put("gone", "1")
 	s.Delete("gone")
 	for want, f := range map[string]func(){
-		`awssmtest: MoveStage "a": it has no version "none"`:                          func() { s.MoveStage("a", "x", "none") },
-		`awssmtest: MoveStage "none": there is no such secret`:                        func() { s.MoveStage("none", "x", "none") },
-		`awssmtest: RemoveStage "a": no version has the stage "x"`:                    func() { s.RemoveStage("a", "x") },
-		`awssmtest: Put "a": a value has 65536 bytes at most, this one 65537`:         func() { s.Put("a", strings.Repeat("x", 65537)) },
-		`awssmtest: Put "gone": it is marked for deletion`:                            func() { s.Put("gone", "x") },
-		`awssmtest: Put "a b": a name has letters`:                                    func() { s.Put("a b", "x") },
-		`awssmtest: Put "arn:aws:s3:::bucket": it is not a secret's ARN`:              func() { s.Put("arn:aws:s3:::bucket", "x") },
-		`awssmtest: Put "a": version "` + s.Stages("a")["AWSCURRENT"] + `" has a val`: func() { s.PutVersion("a", s.Stages("a")["AWSCURRENT"], "x") },
+		`awssmtest: MoveStage "a": the secret has no version "none"`:                          func() { s.MoveStage("a", "x", "none") },
+		`awssmtest: MoveStage "none": there is no such secret`:                                func() { s.MoveStage("none", "x", "none") },
+		`awssmtest: RemoveStage "a": no version has the stage "x"`:                            func() { s.RemoveStage("a", "x") },
+		`awssmtest: Put "a": the value has 65537 bytes, and at most 65536 are allowed`:        func() { s.Put("a", strings.Repeat("x", 65537)) },
+		`awssmtest: Put "gone": the secret is marked for deletion`:                            func() { s.Put("gone", "x") },
+		`awssmtest: Put "a b": not the name of a secret`:                                      func() { s.Put("a b", "x") },
+		`awssmtest: Put "arn:aws:s3:::bucket": not the ARN of a secret`:                       func() { s.Put("arn:aws:s3:::bucket", "x") },
+		`awssmtest: Put "a": version "` + s.Stages("a")["AWSCURRENT"] + `" already has a val`: func() { s.PutVersion("a", s.Stages("a")["AWSCURRENT"], "x") },
 	} {
 		func() {
 			defer func() {

@@ -13,12 +13,12 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
-// A link is a source of a chain. Each call of it is noted, and the time that it had.
+// A link is a source of a chain. It notes each call, and how much time the call had.
 type link struct {
 	name  string
-	err   error // of Fetch
-	hang  bool  // Fetch does not answer before its context ends
-	fresh error // of FetchFresh, for a freshLink
+	err   error // the error of Fetch
+	hang  bool  // Fetch ends only with its context
+	fresh error // the error of FetchFresh, for a freshLink
 	log   *callLog
 }
 
@@ -54,7 +54,7 @@ func (l freshLink) FetchFresh(ctx context.Context, _, _ string) (*secretcache.Se
 }
 
 func TestChain(t *testing.T) {
-	const cached = true // a freshLink
+	const cached = true // the source is a freshLink
 	type source struct {
 		err    error
 		cached bool
@@ -67,7 +67,7 @@ func TestChain(t *testing.T) {
 		also    []error
 		sources []source // named a, b, c
 		calls   string
-		version string // or
+		version string // or err
 		errs    []error
 	}{
 		{name: "the first answer wins", sources: []source{is(nil), is(nil)}, calls: "a.Fetch", version: "of a"},
@@ -166,7 +166,7 @@ func TestChainEndsWithItsContext(t *testing.T) {
 	}
 }
 
-func TestChainRefusesNothing(t *testing.T) {
+func TestChainPanicsWithoutASource(t *testing.T) {
 	for _, sources := range [][]secretcache.Source{nil, {nil}} {
 		func() {
 			defer func() {
@@ -179,7 +179,7 @@ func TestChainRefusesNothing(t *testing.T) {
 	}
 }
 
-func TestDeadlineCarriesWhatTheSourcesOfAChainSaid(t *testing.T) { // design rule 7
+func TestDeadlineCarriesTheErrorsOfAllSourcesOfAChain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := &callLog{}
 		c := newCache(t, secretcache.Chain(&link{name: "agent", err: errDown, log: log}, secretcache.SourceFunc(attempts)), nil)

@@ -17,7 +17,7 @@ import (
 )
 
 // It sleeps for 2.5 to 5 s before each refresh.
-func TestRefreshNowDoesNotSleep(t *testing.T) { // checklist 24, 26
+func TestRefreshNowDoesNotSleep(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, c := cacheOf1(t)
 		for i := range 5 {
@@ -32,7 +32,7 @@ func TestRefreshNowDoesNotSleep(t *testing.T) { // checklist 24, 26
 
 // After an error it takes what is left of the TTL, which is in nanoseconds, for
 // milliseconds: with a TTL of an hour RefreshNow sleeps for decades.
-func TestRefreshNowAfterAnErrorReturnsAtOnce(t *testing.T) { // checklist 27
+func TestRefreshNowAfterAnErrorReturnsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, c := clientOf1(t)
 		f.fail(errDown)
@@ -45,7 +45,7 @@ func TestRefreshNowAfterAnErrorReturnsAtOnce(t *testing.T) { // checklist 27
 }
 
 // The same for the second of two that fail.
-func TestRefreshNowThatFailsKeepsTheSecret(t *testing.T) { // checklist 25
+func TestRefreshNowThatFailsKeepsTheSecret(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, c := cacheOf1(t)
 		f.fail(errDown)
@@ -63,7 +63,7 @@ func TestRefreshNowThatFailsKeepsTheSecret(t *testing.T) { // checklist 25
 }
 
 // It sleeps without regard to the context.
-func TestRefreshNowEndsWithItsContext(t *testing.T) { // checklist 26
+func TestRefreshNowEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, c := cacheOf1(t)
 		f.put("a", current, "2")
@@ -77,7 +77,7 @@ func TestRefreshNowEndsWithItsContext(t *testing.T) { // checklist 26
 }
 
 // It changes the secret's state without its lock: go test -race says so.
-func TestRefreshNowWithGetters(t *testing.T) { // checklist 27, 29
+func TestRefreshNowWithGetters(t *testing.T) {
 	_, c := clientOf1(t, ttl(1))
 	together(16, func(i int) {
 		for range 200 {
@@ -91,7 +91,7 @@ func TestRefreshNowWithGetters(t *testing.T) { // checklist 27, 29
 }
 
 // The error of one caller's context is kept and returned to others.
-func TestContextOfOneCallerDoesNotFailOthers(t *testing.T) { // checklist 22, 31
+func TestContextOfOneCallerDoesNotFailOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, c := clientOf1(t)
 		f.change(func(f *fake) { f.wait = time.Second })
@@ -120,7 +120,7 @@ func TestContextOfOneCallerDoesNotFailOthers(t *testing.T) { // checklist 22, 31
 }
 
 // It holds a lock over the call, for which others wait whatever their contexts say.
-func TestWaiterLeavesAtItsOwnDeadline(t *testing.T) { // checklist 31
+func TestWaiterLeavesAtItsOwnDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
 		f.change(func(f *fake) { f.hang = true })
@@ -160,7 +160,7 @@ func TestCallThatHangsIsGivenUp(t *testing.T) {
 }
 
 // It panics when MaxCacheSize is not set (issue 12 of its repository).
-func TestZeroFieldsOfTheConfigAreTheDefaults(t *testing.T) { // checklist 35
+func TestZeroFieldsOfTheConfigAreTheDefaults(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, c := clientOf1(t, func(c *awscaching.Cache) { c.CacheConfig = awscaching.CacheConfig{} })
 		f.put("b", current, "2")
@@ -180,7 +180,7 @@ func TestZeroFieldsOfTheConfigAreTheDefaults(t *testing.T) { // checklist 35
 }
 
 // It panics when a secret is evicted between its insertion and its use.
-func TestMoreSecretsThanFit(t *testing.T) { // checklist 29, 33
+func TestMoreSecretsThanFit(t *testing.T) {
 	f := newFake()
 	const secrets = 50
 	for i := range secrets {
@@ -206,7 +206,7 @@ func TestMoreSecretsThanFit(t *testing.T) { // checklist 29, 33
 }
 
 // It panics when the client returns nothing, or a hook's Get something else.
-func TestNothingFromTheClientIsAnError(t *testing.T) { // checklist 7
+func TestNothingFromTheClientIsAnError(t *testing.T) {
 	for name, out := range map[string]*secretsmanager.GetSecretValueOutput{"nil": nil, "empty": {}} {
 		inBubble(t, name, func(t *testing.T) {
 			f := newFake()
@@ -263,7 +263,7 @@ func TestPanicOfTheHookIsAnError(t *testing.T) {
 
 // It keeps the pause after a failed GetSecretValue in nanoseconds, and so makes one
 // call for each getter.
-func TestGettersThatFailAreOneCall(t *testing.T) { // checklist 17, 18, 23
+func TestGettersThatFailAreOneCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, c := clientOf1(t)
 		f.fail(errDown)
@@ -283,7 +283,7 @@ func TestGettersThatFailAreOneCall(t *testing.T) { // checklist 17, 18, 23
 }
 
 // It returns the error from each getter, and a call has been made before.
-func TestNegativeTTLIsAnErrorOfNew(t *testing.T) { // checklist 13
+func TestNegativeTTLIsAnErrorOfNew(t *testing.T) {
 	f := newFake()
 	c, err := awscaching.New(func(c *awscaching.Cache) { c.Client, c.CacheItemTTL = f, -1 })
 	wantAs[*awscaching.InvalidConfigError](t, err)
@@ -299,7 +299,7 @@ func TestNegativeTTLIsAnErrorOfNew(t *testing.T) { // checklist 13
 }
 
 // GetSecretString and GetSecretBinary ask for AWSCURRENT whatever VersionStage says.
-func TestVersionStageIsThatOfEveryGetter(t *testing.T) { // checklist 3, 4
+func TestVersionStageIsThatOfEveryGetter(t *testing.T) {
 	type cache = awscaching.Cache
 	text := func(v string, err error) ([]byte, error) { return []byte(v), err }
 	getters := map[string]func(context.Context, *cache) ([]byte, error){
@@ -337,7 +337,7 @@ func TestVersionStageIsThatOfEveryGetter(t *testing.T) { // checklist 3, 4
 }
 
 // It returns the bytes that it has.
-func TestBytesAreACopy(t *testing.T) { // checklist 8
+func TestBytesAreACopy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
 		stored := []byte("bytes")

@@ -35,7 +35,7 @@ func (h *locker) Get(data any) any {
 	return &secretsmanager.GetSecretValueOutput{SecretString: &l.text}
 }
 
-func TestHookIsCalledForEachStoreAndRead(t *testing.T) { // checklist 37
+func TestHookIsCalledForEachStoreAndRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
 		f.put("text", current, "1")

@@ -32,7 +32,7 @@ func TestEvictionKeepsThePauses(t *testing.T) {
 			wantRefresh(t, c, "a", pending, v0, "v0")
 			time.Sleep(100 * time.Millisecond)
 		}
-		// 1 + 2 + 4 + 8 + 16 + 30 + 30 … s for each stage.
+		// The pauses of each stage are at most 1, 2, 4, 8, 16, 32, 55, 55 … s.
 		if n := src.count() - 2; n > 2*20 {
 			t.Errorf("%d fetches in 5 minutes of rejections, want the pauses of both stages kept", n)
 		}

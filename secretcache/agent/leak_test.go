@@ -16,11 +16,10 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache/agent/agenttest"
 )
 
-// canary is in the value and in the token.
+// canary is part of the value and of the token.
 const canary = "CANARY-3f9a"
 
-// TestNothingLeaks: no error, trace or printed form of anything holds a value or the
-// token, whatever a server answers.
+// No error, trace or printed form holds a value or the token, for any answer of a server.
 func TestNothingLeaks(t *testing.T) {
 	value := `{"password":"` + canary + `"}`
 	quoted, err := json.Marshal(value)
@@ -106,7 +105,7 @@ func TestNothingLeaks(t *testing.T) {
 					t.Error("FetchFresh: no error")
 				}
 				check("the error of FetchFresh", err)
-				synctest.Wait() // until the transport has done with the request
+				synctest.Wait() // until the transport has ended the request
 				check("the source", src)
 				check("the server", fmt.Sprint(server))
 			})
@@ -114,7 +113,7 @@ func TestNothingLeaks(t *testing.T) {
 	}
 }
 
-// TestOptionsShowNoToken: they are printed by who debugs.
+// A developer may print the options while debugging.
 func TestOptionsShowNoToken(t *testing.T) {
 	o := agent.Options{Token: func() (string, error) { return canary, nil }}
 	for _, verb := range []string{"%v", "%+v", "%#v"} {

@@ -22,7 +22,7 @@ func write(t *testing.T, path, token string) {
 	}
 }
 
-// TestTokenFromTheEnvironment: of which variable, and of which file.
+// Which variable and which file the token comes from.
 func TestTokenFromTheEnvironment(t *testing.T) {
 	if _, err := os.Stat(agent.DefaultTokenFile); err == nil {
 		t.Skipf("%s is there", agent.DefaultTokenFile)
@@ -33,8 +33,8 @@ func TestTokenFromTheEnvironment(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		start startFunc
-		env   [3]string // of tokenEnv
-		token string    // or
+		env   [3]string // values of tokenEnv
+		token string    // or err
 		err   string
 	}{
 		{"the first", agenttest.NewServer, [3]string{"one", "two", "three"}, "one", ""},
@@ -75,7 +75,7 @@ func TestTokenFromTheEnvironment(t *testing.T) {
 	}
 }
 
-// TestTokenFileChanges: one that is not accepted is read again, once.
+// A token that the server does not accept is read again, once.
 func TestTokenFileChanges(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "token")
 	write(t, file, "old")
@@ -113,22 +113,22 @@ func TestTokenFileChanges(t *testing.T) {
 	}
 	fetch("", 1, 1)
 
-	// The agent was started anew, and the file is written between our read and the request.
+	// The agent was restarted, and the file is written between the read and the request.
 	server.SetToken("new")
 	reading = func() { write(t, file, "new") }
 	fetch("", 2, 2)
 	reading = nil
 	fetch("", 1, 1)
 
-	// It has one that nobody knows: the file's is not sent again.
+	// The agent has an unknown token. The token of the file is not sent again.
 	server.SetToken("another")
 	fetch("does not accept the token", 1, 2)
-	// The file changes, but not to that one.
+	// The file changes, but to a wrong token.
 	reading = func() { write(t, file, "wrong "+string(rune('a'+reads))) }
 	fetch("does not accept the token", 2, 2)
 }
 
-// TestTokenFileIsWaitedFor: it is made when the machine starts, and empty for a moment.
+// The token file is made when the machine starts, and is empty for a moment.
 func TestTokenFileIsWaitedFor(t *testing.T) {
 	for name, content := range map[string]*string{"missing": nil, "empty": new(string)} {
 		t.Run(name, func(t *testing.T) {
@@ -157,7 +157,7 @@ func TestTokenFileIsWaitedFor(t *testing.T) {
 	}
 }
 
-// TestTokenThatCannotBeRead: another error than that it is not there is final.
+// If the token file exists but cannot be read, there is no retry.
 func TestTokenThatCannotBeRead(t *testing.T) {
 	mine := errors.New("mine")
 	server := agenttest.NewServer(t, &store{version: "v1"})

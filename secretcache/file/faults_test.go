@@ -18,7 +18,7 @@ func TestAPartialARNIsNotAnotherSecret(t *testing.T) {
 	for _, tt := range []struct {
 		name, id, translation string
 		files                 files
-		want                  string // "" is not found
+		want                  string // "" means not found
 	}{
 		{"both are there", arnOf + "my-secret", "", files{"my": other, "my-secret": whole}, whole},
 		{"only the other one is there", arnOf + "my-secret", "", files{"my": other}, ""},
@@ -48,7 +48,7 @@ func TestAPartialARNIsNotAnotherSecret(t *testing.T) {
 func TestLinksThatAreNotFollowedHaveTheirReason(t *testing.T) {
 	outside := write(t, t.TempDir(), files{"app": other})
 	for _, tt := range []struct {
-		name, to, want string // to: "" is the file in the directory by its absolute path
+		name, to, want string // an empty to means the file in the directory, by its absolute path
 	}{
 		{"loop", "app", "loop"},
 		{"absolute, inside", "", "make it relative"},
@@ -86,7 +86,7 @@ func TestLinksThatAreNotFollowedHaveTheirReason(t *testing.T) {
 	}
 }
 
-func TestBlanksAreNoSecret(t *testing.T) {
+func TestAFileWithOnlyBlanksIsAnError(t *testing.T) {
 	dir := write(t, t.TempDir(), files{"app": " \t\r\n\n", "k/username": "u", "k/password": " \n\n"})
 	t.Setenv("BLANK_SECRET", " \n")
 	for name, s := range map[string]*file.Source{

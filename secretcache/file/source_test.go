@@ -23,7 +23,7 @@ const (
 	other   = `{"username":"app","password":"of another"}`
 )
 
-// keys are the files of a secret with a file for each key, and composed is its value.
+// keys are the files of a secret with a file for each key, and composed is the secret's value.
 var keys = files{"username": "app", "password": "of the keys", "host": "db.example.com"}
 
 const composed = `{"host":"db.example.com","password":"of the keys","username":"app"}`
@@ -97,7 +97,7 @@ func TestAPathHoldsSecretsInThreeWays(t *testing.T) {
 	}
 }
 
-// kubelet's volumes: keys are links to ..data/key, and ..data is one to a directory
+// In a volume of kubelet, the keys are links to ..data/key, and ..data is a link to a directory
 // with the time in its name.
 func TestKubernetesVolumes(t *testing.T) {
 	dir := t.TempDir()
@@ -144,7 +144,8 @@ func TestEntriesAreNamedAsASCPNamesThem(t *testing.T) {
 		{"a.b+c=d@e-f!", "", []string{"a.b+c=d@e-f!"}},
 		{".hidden", "", []string{".hidden"}},
 		{long, "", []string{long}},
-		// ARNs: all of it, and the name without what Secrets Manager adds to it.
+		// An ARN has three names: all of it, the name in it, and the name without the end that
+		// Secrets Manager adds.
 		{arn, "", []string{strings.ReplaceAll(arn, "/", "_"), "prod_app-a1B2c3", "prod_app"}},
 		{arn, "False", []string{arn, "prod/app-a1B2c3", "prod/app"}},
 		{strings.TrimSuffix(arn, "-a1B2c3"), "", []string{"arn:aws:secretsmanager:us-west-2:123456789012:secret:prod_app", "prod_app"}},
@@ -152,7 +153,7 @@ func TestEntriesAreNamedAsASCPNamesThem(t *testing.T) {
 		{"arn:aws:secretsmanager:us-west-2:123456789012:secret:-a1b2c3", "", []string{"arn:aws:secretsmanager:us-west-2:123456789012:secret:-a1b2c3", "-a1b2c3"}},
 		{"arn:aws:ssm:us-west-2:123456789012:parameter/app", "", []string{"arn:aws:ssm:us-west-2:123456789012:parameter_app"}},
 		{"arn:aws:secretsmanager:us-west-2:123456789012:secret:../x-a1b2c3", "False", []string{"arn:aws:secretsmanager:us-west-2:123456789012:secret:../x-a1b2c3"}},
-		// No file.
+		// No file can have these names.
 		{"", "", nil},
 		{".", "", nil},
 		{"..", "", nil},
@@ -180,7 +181,7 @@ func TestEntriesAreNamedAsASCPNamesThem(t *testing.T) {
 	}
 }
 
-func TestTheEntryOfAnARNGoesBeforeTheOneOfItsName(t *testing.T) {
+func TestTheEntryOfAnARNComesBeforeTheEntryOfItsName(t *testing.T) {
 	const arn = "arn:aws:secretsmanager:us-west-2:123456789012:secret:prod/app-a1B2c3"
 	dir := write(t, t.TempDir(), files{"prod_app": other})
 	if got := fetch(t, file.New(dir), arn).Reveal(); got != other {
@@ -192,7 +193,7 @@ func TestTheEntryOfAnARNGoesBeforeTheOneOfItsName(t *testing.T) {
 	}
 }
 
-// What cannot be read is an error that says where, and what to do.
+// An error says which file cannot be read, and what to do.
 func TestErrors(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir, files{
@@ -310,7 +311,7 @@ func TestEnvironment(t *testing.T) {
 		name   string
 		source *file.Source
 		value  string
-		want   string // empty: an error
+		want   string // empty means an error
 		kind   error
 		says   string
 	}{
@@ -395,9 +396,8 @@ func TestOnlyTheCurrentVersion(t *testing.T) {
 	}
 }
 
-// A version changes with the value and with nothing else, for one id, and says
-// nothing of it.
-func TestVersion(t *testing.T) {
+// For one id, the version id changes only with the value. It does not show the value.
+func TestVersionIDChangesOnlyWithTheValue(t *testing.T) {
 	dir := write(t, t.TempDir(), files{"a": whole, "b": whole, "k/username": "app", "k/password": "p\n"})
 	s := file.New(dir)
 	version := func(id string) string { return fetch(t, s, id).VersionID() }
@@ -408,7 +408,7 @@ func TestVersion(t *testing.T) {
 	if got := version("a"); got != a {
 		t.Errorf("version %q, then %q", a, got)
 	}
-	write(t, dir, files{"a": whole, "k/password": "p"}) // another inode or time, the same value
+	write(t, dir, files{"a": whole, "k/password": "p"}) // another inode and time, but the same value
 	if got := fetch(t, file.New(filepath.Join(dir, "a")), "a").VersionID(); got != a {
 		t.Errorf("another source has version %q, want %q", got, a)
 	}
@@ -427,8 +427,7 @@ func TestVersion(t *testing.T) {
 	}
 }
 
-// Who reads a version in a log cannot try passwords on it: it is another one in each
-// process.
+// Version ids are different in each process, so a reader of a log cannot try passwords on them.
 func TestVersionIsOfThisProcess(t *testing.T) {
 	const env = "SQLSECRETS_TEST_PRINT_VERSION"
 	t.Setenv("DB_SECRET", whole)
@@ -448,7 +447,7 @@ func TestVersionIsOfThisProcess(t *testing.T) {
 	}
 }
 
-// A file system may hang for ever; a fetch does not.
+// A fetch ends even if the file system hangs.
 func TestAFetchEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := write(t, t.TempDir(), files{"app": whole, "other": other})
@@ -457,7 +456,7 @@ func TestAFetchEndsWithItsContext(t *testing.T) {
 		var reads atomic.Int32
 		file.Before(s, func() { reads.Add(1); <-back })
 
-		for range 3 { // as a cache asks again
+		for range 3 { // as a cache does that asks again
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			start := time.Now()
 			_, err := s.Fetch(ctx, "app", current)
@@ -473,7 +472,7 @@ func TestAFetchEndsWithItsContext(t *testing.T) {
 			t.Errorf("%d reads are under way, want the one", n)
 		}
 
-		// One that comes meanwhile gets what is there when the file system is back.
+		// A later fetch gets the secret when the file system works again.
 		got := make(chan string)
 		go func() { got <- fetch(t, s, "app").Reveal() }()
 		synctest.Wait()

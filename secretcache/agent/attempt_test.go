@@ -16,7 +16,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache/agent/agenttest"
 )
 
-// took checks that f took at least min and at most max.
+// took checks how long f took: at least want, and at most pauses more.
 func took(t *testing.T, want, pauses time.Duration, f func()) {
 	t.Helper()
 	start := time.Now()

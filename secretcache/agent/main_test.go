@@ -35,7 +35,7 @@ func inMemory(o *agenttest.Options) { o.InMemory = true }
 // A store is a source in which all secrets have the same version, which changes.
 type store struct {
 	version string
-	created time.Time // if zero, a time that created returns
+	created time.Time // zero means the time in the variable created
 	err     error
 }
 

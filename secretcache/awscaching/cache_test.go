@@ -42,7 +42,7 @@ func TestTTLIsInNanoseconds(t *testing.T) {
 			want(t, c, "a", "1")
 			wantCalls(t, f, 1)
 			time.Sleep(d/2 + 1)
-			want(t, c, "a", "1") // while it is renewed
+			want(t, c, "a", "1") // during the renewal
 			wantCalls(t, f, 2)
 			want(t, c, "a", "2")
 			wantCalls(t, f, 2)
@@ -65,7 +65,7 @@ func TestExpiredIsReturnedWhileOneFetchRenewsIt(t *testing.T) {
 		synctest.Wait()
 		want(t, c, "a", "2")
 
-		// Nobody asked for so long that it is worth a wait.
+		// The last getter was so long ago that the next one waits for the renewal.
 		f.put("a", current, "3")
 		time.Sleep(2 * time.Minute)
 		took(t, time.Second/2, func() { want(t, c, "a", "3") })
@@ -130,7 +130,7 @@ func TestMaxCacheSize(t *testing.T) {
 				want(t, c, fmt.Sprint("s", i), fmt.Sprint("s", i))
 			}
 			wantCalls(t, f, size+1)
-			want(t, c, "s0", "s0") // it was used least recently
+			want(t, c, "s0", "s0") // s0 was used least recently
 			wantCalls(t, f, size+2)
 		})
 	}
@@ -158,7 +158,7 @@ func TestRefreshNowOfManyIsOneFetch(t *testing.T) {
 			c.RefreshNow("a")
 			want(t, c, "a", "2")
 		})
-		// One that was under way when the others called, and theirs.
+		// One fetch was under way when the other callers called, and one is for them.
 		wantCalls(t, f, 3)
 	})
 }
@@ -283,7 +283,7 @@ func TestFieldsMayBeSetUntilTheFirstUse(t *testing.T) {
 	want(t, c, "a", "1")
 }
 
-// A zero field of CacheConfig is handed on.
+// A zero field of CacheConfig means the default of package secretcache.
 func TestDefaultsAreThoseOfTheCache(t *testing.T) {
 	if awscaching.DefaultMaxCacheSize != secretcache.DefaultMaxSize {
 		t.Errorf("DefaultMaxCacheSize is %d, of package secretcache %d", awscaching.DefaultMaxCacheSize, secretcache.DefaultMaxSize)

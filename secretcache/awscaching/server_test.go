@@ -18,7 +18,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm/awssmtest"
 )
 
-// caches are the ways in which a program makes a cache of a server.
+// caches runs a test with each way in which a program makes a cache for a server.
 func caches(t *testing.T, test func(t *testing.T, server *awssmtest.Server, c *awscaching.Cache)) {
 	t.Run("own client", func(t *testing.T) {
 		server := awssmtest.NewServer(t)
@@ -111,7 +111,7 @@ func TestErrorsOfTheService(t *testing.T) {
 	})
 }
 
-// No printed form of a cache and no error shows a value.
+// Neither a printed form of a cache nor an error shows a value.
 func TestNothingPrintsAValue(t *testing.T) {
 	const canary = "hunter2-canary"
 	caches(t, func(t *testing.T, server *awssmtest.Server, c *awscaching.Cache) {
@@ -155,7 +155,7 @@ func TestClientOfNew(t *testing.T) {
 	}
 }
 
-// A program that ignores the error of New has a cache that loads again.
+// If a program ignores the error of New, its cache loads the configuration again.
 func TestConfigurationThatDoesNotLoad(t *testing.T) {
 	server := awssmtest.NewServer(t)
 	server.Put("a", "1")

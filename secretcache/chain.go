@@ -16,11 +16,11 @@ type ChainSource struct {
 
 var _ FreshSource = (*ChainSource)(nil)
 
-// Chain returns a [Source] that asks sources in order until one has the secret: for
-// example, the Secrets Manager Agent first, and then the API. [ErrNotFound],
-// [ErrNoVersion] and [ErrAccessDenied] are answers about the secret, so they end the chain. After any
-// other error the chain asks the next source, unless ctx has ended. Chain panics if there
-// are no sources, or if one is nil.
+// Chain returns a [Source] that asks sources in order until one has the secret: for example,
+// the Secrets Manager Agent first, and then the API. [ErrNotFound], [ErrNoVersion] and
+// [ErrAccessDenied] are answers about the secret, so they end the chain. After any other error
+// the chain asks the next source, unless ctx has ended. Chain panics if there are no sources,
+// or if one is nil.
 //
 // Each source gets a share of the time until ctx's deadline. With three sources the first
 // gets a third of it, the second gets half of the rest, and the last gets all that is left.

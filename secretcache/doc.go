@@ -52,9 +52,9 @@
 //   - Older than 25 h, which is TTL + MaxStale: Get does not serve the copy any more. It waits for
 //     the fetch, and returns its error if the fetch fails.
 //
-// The ages 2 h and 25 h are counted with Options.TTL, not with the drawn time. Any error of the source
-// counts as a failure: with the defaults the copy of a secret that was deleted, or that the
-// program may no longer read, is served for up to 25 h. Options.StopOn changes that.
+// The ages 2 h and 25 h are counted with Options.TTL, not with the drawn time. Any error of the
+// source counts as a failure: with the defaults the copy of a secret that was deleted, or that
+// the program may no longer read, is served for up to 25 h. Options.StopOn changes that.
 //
 // After a fetch that failed, the cache does not ask the source again for 1 s, then 2 s,
 // doubling up to 55 s. During this pause Get returns the cached copy, or the error of that

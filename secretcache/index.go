@@ -100,7 +100,8 @@ func (x *index) name(e *entry, id string) {
 // ARN share one entry. If another entry has that ARN, or if e has another ARN, then id moves
 // to the right entry, and e keeps its value and its other ids.
 func (x *index) home(e *entry, id string, s *Secret, now time.Duration) *entry {
-	// Only a real ARN identifies a secret: another kind of source may use the field for something else.
+	// Only a real ARN identifies a secret: another kind of source may use the field for
+	// something else.
 	if arn := s.arn; arn != e.arn && strings.HasPrefix(arn, "arn:") {
 		to := x.find(key{arn, e.stage})
 		switch {

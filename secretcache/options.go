@@ -29,8 +29,8 @@ type Options struct {
 
 	// TTL is how long the cache serves a secret before it fetches the secret again. The real
 	// time is drawn from [TTL/2, TTL] at each fetch, so that the programs of a fleet do not all
-	// fetch together. After that time the cache still serves the secret while one fetch
-	// renews it. If the secret is older than 2*TTL, Get first waits for that fetch for up to 1 s, but
+	// fetch together. After that time the cache still serves the secret while one fetch renews
+	// it. If the secret is older than 2*TTL, Get first waits for that fetch for up to 1 s, but
 	// for at most half of the time until its deadline. Zero means DefaultTTL (1 h). Negative
 	// fetches at every Get.
 	TTL time.Duration

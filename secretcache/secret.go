@@ -71,8 +71,8 @@ func (s *Secret) ARN() string { return s.arn }
 // Name returns the secret's friendly name, or "" if the source has none.
 func (s *Secret) Name() string { return s.name }
 
-// VersionID returns the id of this version; the secret's other versions have other ids. If the source has
-// no version ids, the [Cache] makes one that is valid in this process only.
+// VersionID returns the id of this version; the secret's other versions have other ids. If the
+// source has no version ids, the [Cache] makes one that is valid in this process only.
 func (s *Secret) VersionID() string { return s.versionID }
 
 // Stages returns a copy of the version stages that were on this version when it was fetched.

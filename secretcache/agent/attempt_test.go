@@ -42,8 +42,8 @@ func TestWaitsForTheServer(t *testing.T) {
 	})
 }
 
-// Fetches at the same time wait as long as one fetch would. Later fetches do not wait. If the server
-// was there in between, or no fetch came for long, fetches wait again.
+// Fetches at the same time wait as long as one fetch would. Later fetches do not wait. If the
+// server was there in between, or no fetch came for long, fetches wait again.
 func TestWaitsOnceForAServer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := agenttest.NewServer(t, &store{version: "v1"}, inMemory)

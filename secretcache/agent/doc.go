@@ -59,10 +59,10 @@
 //	ErrThrottled     ThrottlingException, status 429
 //
 // Other errors say nothing about the secret and match none of them, so a [secretcache.Chain]
-// asks its next source. Examples are an agent whose own credentials have expired, and a token that is not
-// accepted (Error.Status is then 401 or 403). All errors of the extension about a secret are
-// of this kind, because it has one text for all reasons: through the extension a missing secret is never
-// ErrNotFound.
+// asks its next source. Examples are an agent whose own credentials have expired, and a token
+// that is not accepted (Error.Status is then 401 or 403). All errors of the extension about a
+// secret are of this kind, because it has one text for all reasons: through the extension a
+// missing secret is never ErrNotFound.
 //
 // [errors.As] finds network errors and the error of the caller's context. Of an answer an
 // error quotes at most the text of an exception.

@@ -42,17 +42,17 @@ type Options struct {
 	// text. The agent sends its packets with a hop limit of 1, so they cross no router.
 	AllowRemote bool
 
-	// Token returns the token that the server requires. The source calls it for each fetch,
-	// and once more if the server does not accept the token. If the error matches
-	// [fs.ErrNotExist], the source waits and calls it again, as it waits for a server that is not there
-	// yet; see TokenFile and StartTimeout.
+	// Token returns the token that the server requires. The source calls it for each fetch, and
+	// once more if the server does not accept the token. If the error matches [fs.ErrNotExist],
+	// the source waits and calls it again, as it waits for a server that is not there yet; see
+	// TokenFile and StartTimeout.
 	//
 	// Nil means the default of the agent: the first of the environment variables AWS_TOKEN,
 	// AWS_SESSION_TOKEN and AWS_CONTAINER_AUTHORIZATION_TOKEN that is set or, if none is set,
-	// the content of DefaultTokenFile. A value "file://PATH" means the content of that file.
-	// If the program has AWS_SESSION_TOKEN for credentials of its own, that token is sent
-	// and the agent rejects it: set AWS_TOKEN=file:///var/run/awssmatoken then. For the extension nil means
-	// AWS_SESSION_TOKEN.
+	// the content of DefaultTokenFile. A value "file://PATH" means the content of that file. If
+	// the program has AWS_SESSION_TOKEN for credentials of its own, that token is sent and the
+	// agent rejects it: set AWS_TOKEN=file:///var/run/awssmatoken then. For the extension nil
+	// means AWS_SESSION_TOKEN.
 	Token func() (string, error)
 
 	// Header is the name of the header that has the token. Empty means DefaultHeader.

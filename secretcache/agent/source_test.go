@@ -129,7 +129,8 @@ func TestFetchFresh(t *testing.T) {
 	}
 }
 
-// A Cache knows when the agent must bypass its cache. With the extension, a Chain then asks the API.
+// A Cache knows when the agent must bypass its cache. With the extension, a Chain then asks the
+// API.
 func TestCacheBypassesTheCacheOfTheAgent(t *testing.T) {
 	for name, tt := range map[string]struct {
 		start   startFunc

@@ -19,8 +19,8 @@ var agentTokenEnv = []string{"AWS_TOKEN", extensionTokenEnv, "AWS_CONTAINER_AUTH
 // extensionTokenEnv is the environment variable with the extension's token.
 const extensionTokenEnv = "AWS_SESSION_TOKEN"
 
-// TokenFile returns a func for Options.Token that reads the token from a file and removes white space
-// around it. If the file is missing or empty, the error of the func matches
+// TokenFile returns a func for Options.Token that reads the token from a file and removes white
+// space around it. If the file is missing or empty, the error of the func matches
 // [fs.ErrNotExist], and a fetch waits for the file: it may not have been written yet.
 func TokenFile(path string) func() (string, error) {
 	return func() (string, error) {

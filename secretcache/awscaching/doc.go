@@ -9,9 +9,9 @@
 // of the package has both. A Cache needs no closing. The guide for the move, with a list of all
 // differences, is https://github.com/sqlsecrets/sqlsecrets/blob/main/docs/awscaching.md.
 //
-// AWS's client has faults that this package does not have: RefreshNow sleeps, some inputs
-// cause a panic, the error of one caller's context goes to other callers, and each fetch makes a second
-// API call. Package secretcache adds one fetch for all callers that wait, renewal in the
+// AWS's client has faults that this package does not have: RefreshNow sleeps, some inputs cause
+// a panic, the error of one caller's context goes to other callers, and each fetch makes a
+// second API call. Package secretcache adds one fetch for all callers that wait, renewal in the
 // background, and secrets that are served while the service is down.
 //
 // # What is different

@@ -22,8 +22,8 @@ const (
 	pending  = "AWSPENDING"
 )
 
-// A fake is the program's own client. It uses no network, so it works in a synctest bubble. Every call
-// except GetSecretValue panics.
+// A fake is the program's own client. It uses no network, so it works in a synctest bubble.
+// Every call except GetSecretValue panics.
 type fake struct {
 	awscaching.SecretsManagerAPIClient
 

@@ -30,8 +30,8 @@ func TestRefreshNowDoesNotSleep(t *testing.T) {
 	})
 }
 
-// After an error AWS's client takes the rest of the TTL, which is in nanoseconds, for milliseconds. With
-// a TTL of an hour, RefreshNow sleeps for decades.
+// After an error AWS's client takes the rest of the TTL, which is in nanoseconds, for
+// milliseconds. With a TTL of an hour, RefreshNow sleeps for decades.
 func TestRefreshNowAfterAnErrorReturnsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, c := clientOf1(t)
@@ -119,8 +119,8 @@ func TestContextOfOneCallerDoesNotFailOthers(t *testing.T) {
 	})
 }
 
-// AWS's client holds a lock during the call. Other callers wait for the lock even after their contexts
-// have ended.
+// AWS's client holds a lock during the call. Other callers wait for the lock even after their
+// contexts have ended.
 func TestWaiterLeavesAtItsOwnDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
@@ -262,8 +262,8 @@ func TestPanicOfTheHookIsAnError(t *testing.T) {
 	})
 }
 
-// AWS's client counts the pause after a failed GetSecretValue in nanoseconds, so each getter makes a
-// call.
+// AWS's client counts the pause after a failed GetSecretValue in nanoseconds, so each getter
+// makes a call.
 func TestGettersThatFailAreOneCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, c := clientOf1(t)
@@ -355,8 +355,8 @@ func TestBytesAreACopy(t *testing.T) {
 	})
 }
 
-// AWS's client panics. It also panics if the error of New, which comes with a nil cache, is ignored; see
-// TestConfigurationThatDoesNotLoad.
+// AWS's client panics. It also panics if the error of New, which comes with a nil cache, is
+// ignored; see TestConfigurationThatDoesNotLoad.
 func TestCacheWithoutNewReturnsAnError(t *testing.T) {
 	for name, c := range map[string]*awscaching.Cache{"zero": {}, "literal": {Client: newFake()}} {
 		t.Run(name, func(t *testing.T) {

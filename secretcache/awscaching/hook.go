@@ -13,9 +13,9 @@ import (
 // them encrypted in memory. It is called from several goroutines at once, even for one secret.
 type CacheHook interface {
 	// Put is called once for each version of a secret before it is stored. data is a
-	// *secretsmanager.GetSecretValueOutput without ResultMetadata; the hook may keep and change it. The
-	// cache stores the result of Put, which may be of any type. If Put panics, the fetch
-	// fails.
+	// *secretsmanager.GetSecretValueOutput without ResultMetadata; the hook may keep and change
+	// it. The cache stores the result of Put, which may be of any type. If Put panics, the
+	// fetch fails.
 	Put(data interface{}) interface{}
 
 	// Get is called each time a getter returns a secret. data is the result of Put. Get must

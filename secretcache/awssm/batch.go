@@ -34,13 +34,13 @@ const (
 // BatchSize returns 20, the largest number of ids that BatchGetSecretValue takes.
 func (s *Source) BatchSize() int { return batchSize }
 
-// FetchBatch fetches the AWSCURRENT versions of ids. It calls BatchGetSecretValue once for
-// each region of the ids (with more than 20 ids, once for each 20), and returns one result for each id, in
-// the same order. The error of one id does not fail the others; it is an [*Error].
+// FetchBatch fetches the AWSCURRENT versions of ids. It calls BatchGetSecretValue once for each
+// region of the ids (with more than 20 ids, once for each 20), and returns one result for each
+// id, in the same order. The error of one id does not fail the others; it is an [*Error].
 //
-// If the call is denied or unknown in a region, FetchBatch calls GetSecretValue for each id, and does
-// not try the batch call again for 10 minutes. If the batch call is throttled, it also calls
-// GetSecretValue for each id: AWS allows 100 batch calls per second, and 10,000 of
+// If the call is denied or unknown in a region, FetchBatch calls GetSecretValue for each id,
+// and does not try the batch call again for 10 minutes. If the batch call is throttled, it also
+// calls GetSecretValue for each id: AWS allows 100 batch calls per second, and 10,000 of
 // GetSecretValue. An id that is missing in the answer, or whose error may go away, is also
 // fetched alone.
 func (s *Source) FetchBatch(ctx context.Context, ids []string) []secretcache.Result {

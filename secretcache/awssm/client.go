@@ -292,9 +292,9 @@ func (t *transport) Do(req *http.Request) (*http.Response, error) {
 		return t.fixed.Do(req)
 	}
 	// net/http sends a body of a type that it knows in one packet with the headers. It does not
-	// know the SDK's type of body. Also, that type sometimes breaks the connection: the SDK closes the body when
-	// the answer has come. If net/http asks for more of the body only after that, smithy-go's WriteTo
-	// returns io.EOF, which counts as an error.
+	// know the SDK's type of body. Also, that type sometimes breaks the connection: the SDK
+	// closes the body when the answer has come. If net/http asks for more of the body only
+	// after that, smithy-go's WriteTo returns io.EOF, which counts as an error.
 	if req.Body != nil {
 		body, err := io.ReadAll(req.Body)
 		if err != nil {

@@ -34,8 +34,9 @@
 //
 // If a fetch fails in a region for one of the first three reasons, each fetch in the next two
 // minutes makes one attempt there, until the region answers again. The cache's next fetch is
-// then the retry. This way an outage gets a third of the calls: one attempt and not three. After a fetch
-// without an answer, fetches still make all attempts, because one bad connection may be the reason.
+// then the retry. This way an outage gets a third of the calls: one attempt and not three.
+// After a fetch without an answer, fetches still make all attempts, because one bad connection
+// may be the reason.
 //
 // The SDK's retry quota is not used. After some failures it makes calls fail with "failed to
 // get rate limit token", and that hides what is wrong with the service.
@@ -62,10 +63,10 @@
 // begins with "get AWS credentials from" and the place, such as "the EC2 instance metadata". The
 // credentials are the same in all regions, so after such an error no other region is asked.
 //
-// A fetch waits for credentials for 8 s, or for 4/5 of the time until its deadline if that is longer.
-// With the cache's default of 10 s, 2 s are left for the call. Without a deadline the fetch
-// waits for up to 1 min. [Source.RDSToken] signs tokens for logins to databases of Amazon RDS with the
-// same credentials.
+// A fetch waits for credentials for 8 s, or for 4/5 of the time until its deadline if that is
+// longer. With the cache's default of 10 s, 2 s are left for the call. Without a deadline the
+// fetch waits for up to 1 min. [Source.RDSToken] signs tokens for logins to databases of Amazon
+// RDS with the same credentials.
 //
 // # Errors
 //

@@ -52,8 +52,8 @@ func static(more ...string) map[string]string {
 	return vars
 }
 
-// recorded makes an environment in which the SDK trusts the recorder. It has the given variables and
-// the given text of the shared config file.
+// recorded makes an environment in which the SDK trusts the recorder. It has the given
+// variables and the given text of the shared config file.
 func recorded(t *testing.T, vars map[string]string, file string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -377,8 +377,8 @@ func TestErrorsNameTheProfileAndTheRole(t *testing.T) {
 	}
 }
 
-// The first id is a name without a region, so its fetch fails. The role is then assumed in the region
-// of the first secret that has one.
+// The first id is a name without a region, so its fetch fails. The role is then assumed in the
+// region of the first secret that has one.
 func TestARoleIsAssumedAfterANameWithoutARegion(t *testing.T) {
 	const roleARN = "arn:aws:iam::123456789012:role/app"
 	for name, tt := range map[string]struct {

@@ -253,8 +253,8 @@ func TestNoErrorHoldsTheValue(t *testing.T) {
 	}
 }
 
-// After a network error there is a retry, unless it would bring the same error. The tests of package
-// httpfetch show which parts of the errors are kept.
+// After a network error there is a retry, unless it would bring the same error. The tests of
+// package httpfetch show which parts of the errors are kept.
 func TestNetworkErrors(t *testing.T) {
 	said := errors.New(canary)
 	for _, tt := range []struct {

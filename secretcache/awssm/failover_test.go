@@ -211,8 +211,8 @@ func Test10000ConnectCallsCauseOneFailover(t *testing.T) {
 	}
 }
 
-// While the first region is down, it gets one call in 30 s, and no Connect call waits for that. When
-// it works again, all fetches go there.
+// While the first region is down, it gets one call in 30 s, and no Connect call waits for that.
+// When it works again, all fetches go there.
 func Test10000ConnectCallsInAnHourWithoutTheFirstRegion(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const connects, secrets = 10_000, 50
@@ -247,7 +247,8 @@ func Test10000ConnectCallsInAnHourWithoutTheFirstRegion(t *testing.T) {
 		down := f.count(west) - secrets
 		t.Logf("%d Connect calls in an hour: %d calls to the first region, which hangs, %d to the second; the slowest Connect call took %v",
 			connects, down, f.count(east), slowest)
-		// Renewals of the 50 secrets are under way when the outage is first noticed, at most 32 at once.
+		// Renewals of the 50 secrets are under way when the outage is first noticed, at most 32
+		// at once.
 		if most := 3*32 + int(time.Hour/(30*time.Second)); down > most {
 			t.Errorf("%d calls to the first region, want %d at most", down, most)
 		}

@@ -16,8 +16,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm"
 )
 
-// A fakeService is the API of all regions without a network, so that it works in a synctest bubble. It
-// is an aws.HTTPClient.
+// A fakeService is the API of all regions without a network, so that it works in a synctest
+// bubble. It is an aws.HTTPClient.
 type fakeService struct {
 	mu      sync.Mutex
 	regions map[string]answer // by region

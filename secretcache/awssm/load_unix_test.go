@@ -16,8 +16,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm/awssmtest"
 )
 
-// The configuration file is on a file system that hangs. Callers wait for one loading, each until its
-// own deadline. When the file can be read, its configuration is used.
+// The configuration file is on a file system that hangs. Callers wait for one loading, each
+// until its own deadline. When the file can be read, its configuration is used.
 func TestLoadingThatHangs(t *testing.T) {
 	s := awssmtest.NewServer(t)
 	s.Put("a", "1")

@@ -8,7 +8,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm"
 )
 
-// fetches makes a fetch. It checks whether the fetch succeeds, and how many calls it makes in each region.
+// fetches makes a fetch. It checks whether the fetch succeeds, and how many calls it makes in
+// each region.
 func (f *fakeService) fetches(t *testing.T, src *awssm.Source, works bool, calls map[string]int) {
 	t.Helper()
 	before := map[string]int{}
@@ -25,8 +26,8 @@ func (f *fakeService) fetches(t *testing.T, src *awssm.Source, works bool, calls
 	}
 }
 
-// While a region fails, a fetch there makes one call. Otherwise a fleet whose caches fetch again and
-// again until the end of the outage would make three times as many calls.
+// While a region fails, a fetch there makes one call. Otherwise a fleet whose caches fetch
+// again and again until the end of the outage would make three times as many calls.
 func TestOneAttemptWhileFetchesFail(t *testing.T) {
 	good := secretAnswer("v", time.Unix(1, 0))
 	for name, bad := range map[string]answer{

@@ -330,7 +330,8 @@ func TestAReplicaThatIsBehind(t *testing.T) {
 		f.set(east, now)
 		version("new")
 
-		// The stage moved back: the first region returns the older version, and then a replica may too.
+		// The stage moved back: the first region returns the older version, and then a replica
+		// may too.
 		f.set(west, old)
 		f.set(east, broken)
 		version("old")

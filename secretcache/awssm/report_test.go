@@ -12,8 +12,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm/awssmtest"
 )
 
-// If a caller's deadline comes before the end of the fetch, its error says why the attempts until then
-// failed.
+// If a caller's deadline comes before the end of the fetch, its error says why the attempts
+// until then failed.
 func TestFailedAttemptsAreReported(t *testing.T) {
 	for _, tt := range []struct {
 		name  string

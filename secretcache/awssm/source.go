@@ -106,17 +106,17 @@ type Options struct {
 	// logs nothing.
 	Config *aws.Config
 
-	// Client makes all calls. Region, Endpoint and Regions are then not used, Config only by RDSToken, and
-	// Profile and RoleARN are errors. The client has its own retries, so the source does
-	// not retry after an error; it only repeats a call that takes longer than
+	// Client makes all calls. Region, Endpoint and Regions are then not used, Config only by
+	// RDSToken, and Profile and RoleARN are errors. The client has its own retries, so the
+	// source does not retry after an error; it only repeats a call that takes longer than
 	// AttemptTimeout. Errors match the sentinels as usual. Nil means that the source makes a
 	// client for each region when it needs one.
 	Client Client
 
-	// AttemptTimeout is the longest time of one attempt, from sending the request to the end
-	// of the answer. The source then gives the attempt up and makes another. If less than twice this
-	// time is left until the context's deadline, the first attempt gets half of what is left, but at
-	// least 250 ms. Getting credentials is not part of an attempt. Zero means
+	// AttemptTimeout is the longest time of one attempt, from sending the request to the end of
+	// the answer. The source then gives the attempt up and makes another. If less than twice
+	// this time is left until the context's deadline, the first attempt gets half of what is
+	// left, but at least 250 ms. Getting credentials is not part of an attempt. Zero means
 	// DefaultAttemptTimeout (2 s). Negative means that only the context ends an attempt.
 	AttemptTimeout time.Duration
 

@@ -242,8 +242,8 @@ func TestTheConfigurationsCertificateAuthorities(t *testing.T) {
 	}
 }
 
-// The SDK gets the credentials of a role from the security token service. For that it needs a region,
-// even if only the secret's ARN has one.
+// The SDK gets the credentials of a role from the security token service. For that it needs a
+// region, even if only the secret's ARN has one.
 func TestCredentialsOfARole(t *testing.T) {
 	s := awssmtest.NewServer(t)
 	s.Put("a", "1")
@@ -272,7 +272,8 @@ func TestCredentialsOfARole(t *testing.T) {
 		"AWS_ENDPOINT_URL_STS": sts.URL, "AWS_ENDPOINT_URL_SECRETS_MANAGER": s.URL(),
 	})
 
-	// While the request for credentials hangs, the caller's context ends the wait, and no attempt is made.
+	// While the request for credentials hangs, the caller's context ends the wait, and no
+	// attempt is made.
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	start := time.Now()

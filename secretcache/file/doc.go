@@ -102,7 +102,8 @@
 // Errors name the path and say what to do. They match ErrNotFound, ErrNoVersion and
 // ErrAccessDenied of package secretcache: a missing file or variable is ErrNotFound, a stage
 // other than AWSCURRENT is ErrNoVersion, and a file that the process may not read is
-// ErrAccessDenied. An empty file or variable matches none of them. Errors hold no part of a file or variable. A variable that should hold
-// a path may hold the secret by mistake, so errors show "$NAME" in place of the path that [NewEnvFile] found.
-// An id that is neither a secret's name nor an ARN is not shown either.
+// ErrAccessDenied. An empty file or variable matches none of them. Errors hold no part of a
+// file or variable. A variable that should hold a path may hold the secret by mistake, so
+// errors show "$NAME" in place of the path that [NewEnvFile] found. An id that is neither a
+// secret's name nor an ARN is not shown either.
 package file

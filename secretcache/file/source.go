@@ -156,9 +156,9 @@ func (s *Source) String() string { return "file.Source" }
 // is ErrNoVersion. The secret's CreatedAt is when its files were last modified, and zero for
 // a variable.
 //
-// Fetch returns soon after ctx ends, even if the file system hangs. The read then stays
-// blocked and keeps a thread of the process. A later Fetch of the same id waits until that read ends, so
-// at most one read of an id is blocked.
+// Fetch returns soon after ctx ends, even if the file system hangs. The read then stays blocked
+// and keeps a thread of the process. A later Fetch of the same id waits until that read ends,
+// so at most one read of an id is blocked.
 func (s *Source) Fetch(ctx context.Context, id, stage string) (*secretcache.Secret, error) {
 	f, err := s.fetch(ctx, id, stage)
 	s.report(f.events)

@@ -13,8 +13,8 @@
 //     AWS_ENDPOINT_URL_SECRETS_MANAGER to [Server.URL], AWS_REGION to [Region], and
 //     AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to any text.
 //
-// [Server.Fail] makes requests fail, and [Server.Heal] ends that. [Server.Requests] and [Server.Calls]
-// show the requests that came.
+// [Server.Fail] makes requests fail, and [Server.Heal] ends that. [Server.Requests] and
+// [Server.Calls] show the requests that came.
 //
 // # Rotate a secret
 //

@@ -40,11 +40,11 @@ func (s *Server) SetRotation(f RotationFunc) {
 	s.rotate = f
 }
 
-// Rotate rotates a secret, and returns at the end of the rotation with the id of the new version. It puts
-// AWSPENDING on a version without a value. If an earlier rotation that failed left AWSPENDING
-// on a version, it uses that one; RotateSecret does not. Then it calls the rotation function with ctx
-// for each of the four steps. The first error ends the rotation. Without a rotation function
-// Rotate returns an error.
+// Rotate rotates a secret, and returns at the end of the rotation with the id of the new
+// version. It puts AWSPENDING on a version without a value. If an earlier rotation that failed
+// left AWSPENDING on a version, it uses that one; RotateSecret does not. Then it calls the
+// rotation function with ctx for each of the four steps. The first error ends the rotation.
+// Without a rotation function Rotate returns an error.
 func (s *Server) Rotate(ctx context.Context, id string) (versionID string, err error) {
 	s.mu.Lock()
 	sec, err := s.find("", id)
@@ -188,8 +188,8 @@ func (s *Server) testRotation(sec *secret, token string) *apiError {
 	return nil
 }
 
-// start calls run with the rotation function in a goroutine, after the secret's rotation that is under way
-// has ended. It reports whether there is a rotation function. The caller holds mu.
+// start calls run with the rotation function in a goroutine, after the secret's rotation that
+// is under way has ended. It reports whether there is a rotation function. The caller holds mu.
 func (s *Server) start(sec *secret, run func(RotationFunc)) bool {
 	f := s.rotate
 	if f == nil || s.ctx.Err() != nil {

@@ -28,8 +28,9 @@ const (
 // also from a RotationFunc.
 //
 // Some methods return no error. If such a method cannot do its work, for example because a
-// version does not exist or a value is too long, it ends the test with tb.Fatal. If the
-// server has no tb, it panics. Call these methods from the goroutine of the test, as tb.Fatal requires.
+// version does not exist or a value is too long, it ends the test with tb.Fatal. If the server
+// has no tb, it panics. Call these methods from the goroutine of the test, as tb.Fatal
+// requires.
 //
 // A Server is also an [http.Handler], for a test that serves it over TLS or HTTP/2.
 type Server struct {

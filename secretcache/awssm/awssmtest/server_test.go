@@ -25,9 +25,9 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm/awssmtest"
 )
 
-// client returns an SDK client with the defaults, but without retries. It also works around a bug of
-// smithy-go that breaks connections to servers that answer this fast: after the answer, WriteTo of
-// the request body returns an error.
+// client returns an SDK client with the defaults, but without retries. It also works around a
+// bug of smithy-go that breaks connections to servers that answer this fast: after the answer,
+// WriteTo of the request body returns an error.
 func client(s *awssmtest.Server, region ...string) *sm.Client {
 	return sm.NewFromConfig(s.Config(), func(o *sm.Options) {
 		o.Retryer = aws.NopRetryer{}
@@ -144,8 +144,8 @@ func TestLifeOfASecretThroughTheSDK(t *testing.T) {
 	}
 }
 
-// LocalStack's snapshot tests (tests/aws/services/secretsmanager) recorded from the service how stages
-// move.
+// LocalStack's snapshot tests (tests/aws/services/secretsmanager) recorded from the service how
+// stages move.
 func TestStagesMoveAsInTheService(t *testing.T) {
 	type put struct {
 		version int
@@ -501,8 +501,8 @@ func TestRotation(t *testing.T) {
 		t.Error(err)
 	}
 
-	// In process, a rotation that fails leaves AWSPENDING on its version, and the next rotation uses that
-	// version.
+	// In process, a rotation that fails leaves AWSPENDING on its version, and the next rotation
+	// uses that version.
 	fail := awssmtest.SetSecret
 	var seen []string
 	s.SetRotation(func(_ context.Context, e awssmtest.RotationEvent) error {

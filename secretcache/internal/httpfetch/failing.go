@@ -6,8 +6,8 @@ import (
 )
 
 // Failing says whether the last fetch failed for a reason that is likely to last. If it did,
-// the next fetch makes only one attempt, because the cache's fetch after that is the retry. The zero
-// value says no.
+// the next fetch makes only one attempt, because the cache's fetch after that is the retry. The
+// zero value says no.
 type Failing struct{ at atomic.Int64 } // time of the last failure, in nanoseconds of Unix time; 0 if the last fetch did not fail
 
 // failingFor is longer than the longest pause between two fetches of a cache. An older

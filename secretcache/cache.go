@@ -102,7 +102,7 @@ func (c *Cache) hit(k key) *Secret {
 	case v.fresh(now):
 		c.counter().fresh.Add(1)
 		return c.serve(e, v, now)
-	case v != nil && now < time.Duration(e.calm.Load()):
+	case v != nil && now < time.Duration(e.servedUntil.Load()):
 		c.counter().stale.Add(1)
 		return c.serve(e, v, now)
 	}

@@ -25,10 +25,10 @@ const (
 // An entry is what the cache knows about one secret and stage: a value, and the pauses
 // between fetches. Eviction removes the value and leaves the pauses.
 type entry struct {
-	stage string
-	value atomic.Pointer[value] // nil if there is none; stored under Cache.mu
-	used  atomic.Int64          // stamp of the last use; see index.stamp
-	calm  atomic.Int64          // until when Gets serve the value without Cache.mu, because a fetch renews it; stored under Cache.mu
+	stage       string
+	value       atomic.Pointer[value] // nil if there is none; stored under Cache.mu
+	used        atomic.Int64          // stamp of the last use; see index.stamp
+	servedUntil atomic.Int64          // Gets serve the value without Cache.mu until then, because a fetch renews it; stored under Cache.mu
 
 	// Guarded by Cache.mu:
 	ids    []string // callers find the entry by each of these
@@ -101,9 +101,11 @@ func (e *entry) refreshDue(rejected *Secret, now time.Duration) time.Duration {
 	return e.fails.Wait(moment(now))
 }
 
-// stands reports whether v may still be the answer of a Refresh: after v came no Invalidate,
+// stillValid reports whether v may still be the answer of a Refresh: after v came no Invalidate,
 // and no fetch that found the stage without a version.
-func (e *entry) stands(v *value) bool { return !e.invalidated(v) && !errors.Is(e.err, ErrNoVersion) }
+func (e *entry) stillValid(v *value) bool {
+	return !e.invalidated(v) && !errors.Is(e.err, ErrNoVersion)
+}
 
 // lastAnswer returns the result of the last fetch, for a Refresh that may not fetch yet.
 func (e *entry) lastAnswer(rejected *Secret) (*Secret, error) {
@@ -120,7 +122,7 @@ func (e *entry) lastAnswer(rejected *Secret) (*Secret, error) {
 // endFlight notes that no fetch renews the value any more.
 func (e *entry) endFlight() {
 	e.flight = nil
-	e.calm.Store(0)
+	e.servedUntil.Store(0)
 }
 
 // outdate marks the value and all fetches up to number as older than an Invalidate.
@@ -130,7 +132,7 @@ func (e *entry) outdate(number uint64) {
 		old.expires = expired
 		e.value.Store(&old)
 	}
-	e.calm.Store(0)
+	e.servedUntil.Store(0)
 	e.after = max(e.after, number)
 	e.err, e.fails, e.unchanged, e.recheck = nil, nil, nil, 0
 }

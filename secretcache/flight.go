@@ -136,7 +136,7 @@ func (c *Cache) leave(f *flight) {
 		f.entry.recheck = 0 // the fetch that a Recheck wanted is still due
 	}
 	if f.entry.value.Load() == nil {
-		c.index.rest(f.entry, c.clock.Now())
+		c.index.dropValue(f.entry, c.clock.Now())
 	}
 }
 
@@ -335,7 +335,7 @@ func (c *Cache) fail(f *flight, stop bool, now time.Duration) {
 		}
 	}
 	if stop || e.value.Load() == nil {
-		c.index.rest(e, now)
+		c.index.dropValue(e, now)
 	}
 	c.index.evict(now)
 }
@@ -343,7 +343,7 @@ func (c *Cache) fail(f *flight, stop bool, now time.Duration) {
 // install stores the secret s that f brought, and reports whether it is another version
 // than the cached one. c.mu is held.
 func (c *Cache) install(f *flight, s *Secret, now time.Duration) (changed bool) {
-	e := c.index.home(f.entry, f.key.id, s, now)
+	e := c.index.entryOf(f.entry, f.key.id, s, now)
 	f.outdated = c.index.outdates(e, s, f.number)
 	prev := e.value.Load()
 	if prev != nil && prev.secret.origin.fetch > f.number {
@@ -363,7 +363,7 @@ func (c *Cache) install(f *flight, s *Secret, now time.Duration) (changed bool) 
 	f.secret.origin.fetch = f.number
 	e.found(f, now)
 	if prev == nil && f.spare && c.index.full() {
-		c.index.rest(e, now)
+		c.index.dropValue(e, now)
 	} else {
 		c.index.store(e, v)
 	}

@@ -96,10 +96,10 @@ func (x *index) name(e *entry, id string) {
 	}
 }
 
-// home returns the entry for the secret s, which a fetch of e by id brought. All ids of one
+// entryOf returns the entry for the secret s, which a fetch of e by id brought. All ids of one
 // ARN share one entry. If another entry has that ARN, or if e has another ARN, then id moves
 // to the right entry, and e keeps its value and its other ids.
-func (x *index) home(e *entry, id string, s *Secret, now time.Duration) *entry {
+func (x *index) entryOf(e *entry, id string, s *Secret, now time.Duration) *entry {
 	// Only a real ARN identifies a secret: another kind of source may use the field for
 	// something else.
 	if arn := s.arn; arn != e.arn && strings.HasPrefix(arn, "arn:") {
@@ -131,12 +131,12 @@ func (x *index) move(id string, e, to *entry, now time.Duration) {
 	e.ids = slices.DeleteFunc(e.ids, func(s string) bool { return s == id })
 	x.name(to, id)
 	to.after, to.recheck = max(to.after, e.after), max(to.recheck, e.recheck)
-	to.calm.Store(0) // an invalidated value must not be served without c.mu
+	to.servedUntil.Store(0) // an invalidated value must not be served without c.mu
 	switch {
 	case len(e.ids) == 0:
 		x.remove(e)
 	case e.value.Load() == nil:
-		x.rest(e, now)
+		x.dropValue(e, now)
 	}
 }
 
@@ -170,13 +170,13 @@ func (x *index) evict(now time.Duration) {
 		if e == nil {
 			return
 		}
-		x.rest(e, now)
+		x.dropValue(e, now)
 	}
 }
 
-// rest removes the value of e. It keeps e itself if e must remember something. If there are
+// dropValue removes the value of e. It keeps e itself if e must remember something. If there are
 // too many such entries, the one whose pause ends first is removed.
-func (x *index) rest(e *entry, now time.Duration) {
+func (x *index) dropValue(e *entry, now time.Duration) {
 	if !e.remembers(now) {
 		x.remove(e)
 		return

@@ -41,7 +41,7 @@ func (c *Cache) get(ctx context.Context, k key, recheck bool) (Reading, error) {
 		case err != nil:
 			return c.miss(nil, err)
 		case !landed:
-			c.keepCalm(e, v, patience)
+			c.serveWithoutLock(e, v, patience)
 			return c.serveStale(e, v, c.clock.Now()), nil
 		}
 		e, v, now = c.lookUp(k)
@@ -69,7 +69,7 @@ func (c *Cache) refresh(ctx context.Context, k key, rejected *Secret) (*Secret, 
 		e.noteRejection(v, rejected)
 		f, due := e.flight, e.refreshDue(rejected, now)
 		switch {
-		case v.newerThan(rejected) && e.stands(v):
+		case v.newerThan(rejected) && e.stillValid(v):
 			return c.serve(e, v, now), nil
 		case f != nil: // wait for it, even if it began before the call
 		case due == 0:
@@ -187,12 +187,12 @@ func (c *Cache) patience(ctx context.Context, e *entry, v *value, now time.Durat
 	return min(renewWait, max(1, timeLeft(ctx)/2)) // leaves the caller time to use the secret
 }
 
-// keepCalm lets the next Gets serve v, the value of e, without c.mu while the fetch is under
+// serveWithoutLock lets the next Gets serve v, the value of e, without c.mu while the fetch is under
 // way. It does so only if those Gets need not wait and have no failure to report. c.mu is
 // held.
-func (c *Cache) keepCalm(e *entry, v *value, patience time.Duration) {
+func (c *Cache) serveWithoutLock(e *entry, v *value, patience time.Duration) {
 	if patience == 0 && e.err == nil {
-		e.calm.Store(int64(v.fetched + c.o.TTL + min(c.o.TTL, c.o.MaxStale)))
+		e.servedUntil.Store(int64(v.fetched + c.o.TTL + min(c.o.TTL, c.o.MaxStale)))
 	}
 }
 

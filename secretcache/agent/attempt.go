@@ -35,16 +35,16 @@ const (
 
 // A call is one Fetch.
 type call struct {
-	s        *Source
-	id       string
-	url      string
-	token    *token
-	rejected *token   // the token that the server did not accept, or nil
-	refusal  *failure // the server's answer to rejected
-	attempts int      // number of attempts that failed, without waits
-	waits    int      // number of attempts that did not find the server
-	failing  bool     // the last fetch failed for a reason that is likely to last
-	prev     *failure // of the last attempt
+	s         *Source
+	id        string
+	url       string
+	token     *token
+	rejected  *token   // the token that the server did not accept, or nil
+	rejection *failure // the server's answer to rejected
+	attempts  int      // number of attempts that failed, without waits
+	waits     int      // number of attempts that did not find the server
+	failing   bool     // the last fetch failed for a reason that is likely to last
+	prev      *failure // of the last attempt
 }
 
 func (s *Source) fetch(ctx context.Context, id, stage string, fresh bool) (*secretcache.Secret, error) {
@@ -112,7 +112,7 @@ func (c *call) next(f *failure) (pause time.Duration, again bool) {
 		if c.rejected != nil {
 			return 0, false
 		}
-		c.token, c.rejected, c.refusal = nil, c.token, f
+		c.token, c.rejected, c.rejection = nil, c.token, f
 		return 0, true
 	case busy:
 		c.attempts++
@@ -179,7 +179,7 @@ func (c *call) needToken() *failure {
 	case f != nil:
 		return f
 	case c.rejected != nil && t.reveal() == c.rejected.reveal():
-		return c.refusal
+		return c.rejection
 	}
 	c.token = t
 	return nil

@@ -42,7 +42,7 @@ func TestNothingLeaks(t *testing.T) {
 		"binary that is not":       agenttest.Answer(200, `{"Name":"a","SecretBinary":"`+canary+`%"}`),
 		"huge":                     agenttest.Answer(200, strings.Repeat(canary, 1<<17)),
 		"in a text":                agenttest.Answer(400, "unknown parameter: "+canary),
-		"in a text of a refusal":   agenttest.Answer(403, "Bad Token "+canary),
+		"in the text of an error":  agenttest.Answer(403, "Bad Token "+canary),
 		"in a text of its own":     agenttest.Answer(404, canary),
 		"a secret with an error":   agenttest.Answer(500, secret),
 		"no exception":             agenttest.Answer(400, `{"message":"`+canary+`"}`),

@@ -38,7 +38,7 @@ type class int
 
 const (
 	local       class = iota // nothing was sent, or neither a retry nor a region will help
-	refused                  // the service, or a server on the way to it, answered with an error
+	negative                 // the service, or a server on the way to it, answered with an error
 	throttled                // the service answered that there are too many requests
 	unavailable              // no answer, or an answer that says the service is broken
 	unreachable              // no answer, and that will not change soon
@@ -64,9 +64,9 @@ func (f *failure) works(p *place) bool {
 	case f == nil:
 		return true
 	case p.first:
-		return f.class == refused || f.class == throttled
+		return f.class == negative || f.class == throttled
 	}
-	return f.class == refused && errors.Is(f.kind, secretcache.ErrNoVersion)
+	return f.class == negative && errors.Is(f.kind, secretcache.ErrNoVersion)
 }
 
 // final reports whether no other region is asked after this failure.
@@ -87,7 +87,7 @@ func (f *failure) lasts() bool {
 // nothing.
 func (p *place) note(f *failure) {
 	switch {
-	case f == nil, f.class == refused, f.class == behind:
+	case f == nil, f.class == negative, f.class == behind:
 		p.failing.Set(false)
 	case f.lasts():
 		p.failing.Set(true)
@@ -99,14 +99,14 @@ func (p *place) note(f *failure) {
 func (s *Source) do(ctx context.Context, op, id string, rt route, call callFunc) *Error {
 	var primary *failure // of the route's region
 	var others []*Error  // of fall-back regions
-	order, probe := s.failover.order(rt.region, s.o.Regions)
-	if probe {
-		defer func() { s.failover.probed(rt.region, primary != nil) }()
+	order, again := s.failover.order(rt.region, s.o.Regions)
+	if again {
+		defer func() { s.failover.tried(rt.region, primary != nil) }()
 	}
 	for i, region := range order {
 		p := s.place(rt, region, op)
 		attempts := s.maxAttempts(rt.cfg)
-		if p.first && probe {
+		if p.first && again {
 			attempts = 1
 		}
 		// Stop trying the first region if another fetch has found that it is down.
@@ -317,11 +317,11 @@ func (c *cause) failure() *failure {
 	case c.status >= 500, c.code() == "InternalServiceError":
 		f.class, f.retry = unavailable, c.status == 0 || slices.Contains(retryStatus, c.status)
 	case c.api != nil:
-		f.class, f.kind = refused, httpfetch.Kind(c.code(), c.api.ErrorMessage())
+		f.class, f.kind = negative, httpfetch.Kind(c.code(), c.api.ErrorMessage())
 		_, again := retry.DefaultRetryableErrorCodes[c.code()]
 		f.retry = again || c.skewed
 	case c.status >= 300:
-		f.class = refused // by a proxy or another server on the way
+		f.class = negative // by a proxy or another server on the way
 	case c.final: // local
 	case c.permanent:
 		f.class = unreachable

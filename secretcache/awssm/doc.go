@@ -18,8 +18,8 @@
 // without code, and what is signed and sent, is in
 // https://github.com/sqlsecrets/sqlsecrets/blob/main/docs/aws.md.
 //
-// Besides awscaching, whose API has the SDK's types in it, this is the only package of the
-// module that imports the AWS SDK.
+// This is the only package that imports the AWS SDK to read secrets. Two other packages of the
+// module import it because their API has the SDK's types in it: awscaching and awssmtest.
 //
 // # Retries
 //

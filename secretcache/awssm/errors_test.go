@@ -373,7 +373,7 @@ func TestCredentialErrors(t *testing.T) {
 		text string
 	}{
 		"provider": {boom, `GetSecretValue "a" in us-west-2: get AWS credentials from Options.Config: boom`},
-		"another service's refusal": {
+		"an error of another service": {
 			&smithy.OperationError{ServiceID: "STS", OperationName: "AssumeRole", Err: &smithy.GenericAPIError{Code: "AccessDenied", Message: "no"}},
 			`GetSecretValue "a" in us-west-2: get AWS credentials from Options.Config: operation error STS: AssumeRole, api error AccessDenied: no`,
 		},

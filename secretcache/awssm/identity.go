@@ -50,7 +50,7 @@ func (s *Source) Identity(ctx context.Context, id string) (Identity, error) {
 	})
 	out, err := client.GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
 	if err != nil {
-		return who, (&failure{class: refused, cause: clean(err, false)}).in(s, opIdentity, "", rt.region)
+		return who, (&failure{class: negative, cause: clean(err, false)}).in(s, opIdentity, "", rt.region)
 	}
 	who.ARN = str(out.Arn)
 	return who, nil

@@ -40,8 +40,8 @@ func TestOneAttemptWhileFetchesFail(t *testing.T) {
 			answer
 			works bool
 		}{
-			"an answer": {good, true},
-			"a refusal": {errorAnswer(400, "AccessDeniedException", "no"), false},
+			"an answer":    {good, true},
+			"an error 400": {errorAnswer(400, "AccessDeniedException", "no"), false},
 		} {
 			t.Run(name+", ended by "+ending, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {

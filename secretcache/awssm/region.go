@@ -159,19 +159,19 @@ type failovers struct {
 }
 
 type failover struct {
-	region  string
-	until   time.Time // when the first region is tried again
-	probing bool      // a fetch is trying it
+	region string
+	until  time.Time // when the first region is tried again
+	trying bool      // a fetch is trying it
 }
 
-// order returns the regions to try, in order. If probe is true, the caller is the fetch that
-// tries the first region again. It must call probed at the end.
-func (f *failovers) order(primary string, regions []string) (order []string, probe bool) {
+// order returns the regions to try, in order. If again is true, the caller is the fetch that
+// tries the first region again. It must call tried at the end.
+func (f *failovers) order(primary string, regions []string) (order []string, again bool) {
 	order = append(order, primary)
 	f.mu.Lock()
 	if fo := f.in[primary]; fo != nil {
-		if probe = !fo.probing && !time.Now().Before(fo.until); probe {
-			fo.probing = true
+		if again = !fo.trying && !time.Now().Before(fo.until); again {
+			fo.trying = true
 			order = append(order, fo.region)
 		} else {
 			order = []string{fo.region, primary}
@@ -183,7 +183,7 @@ func (f *failovers) order(primary string, regions []string) (order []string, pro
 			order = append(order, r)
 		}
 	}
-	return order, probe
+	return order, again
 }
 
 // moved reports whether a region other than r is in use in place of primary.
@@ -210,14 +210,14 @@ func (f *failovers) worked(primary, r string) {
 	}
 }
 
-// probed notes that the fetch that tried the first region again has ended. failed says that
+// tried notes that the fetch that tried the first region again has ended. failed says that
 // the first region was asked and did not answer. If failed is false, for example because the
 // caller gave up, the next fetch may try it again.
-func (f *failovers) probed(primary string, failed bool) {
+func (f *failovers) tried(primary string, failed bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if fo := f.in[primary]; fo != nil {
-		fo.probing = false
+		fo.trying = false
 		if failed {
 			fo.until = time.Now().Add(stickFor)
 		}

@@ -79,7 +79,7 @@ func TestFallbackRegions(t *testing.T) {
 			is: []error{context.DeadlineExceeded}, text: `GetSecretValue "x" in us-east-1: context deadline exceeded; before that: no answer within 2s`,
 		},
 		{
-			name: "a refusal is final", west: none, east: good, regions: []string{east}, timeout: 10 * time.Second, calls: [3]int{1, 0, 0},
+			name: "an error 4xx is final", west: none, east: good, regions: []string{east}, timeout: 10 * time.Second, calls: [3]int{1, 0, 0},
 			is: []error{secretcache.ErrNotFound}, text: `GetSecretValue "x" in us-west-2: secret not found: ResourceNotFoundException: Secrets Manager can't find the specified secret.`,
 		},
 		{

@@ -74,10 +74,10 @@ type Options struct {
 	// After a failover the region that worked is asked first for 30 s. Then one fetch at a
 	// time tries the first region again, with one attempt.
 	//
-	// A replica may be behind. The source never returns a version older than one that
-	// it has returned before for the same id and stage; see ErrReplicaBehind. If a replica
-	// answers that the secret is not found or that access is denied, the error does not
-	// match the sentinels, because the secret may not be replicated there. Only
+	// A replica may be behind. The source does not return a replica's version if it is older
+	// than one that it has returned before for the same id and stage; see ErrReplicaBehind. If
+	// a replica answers that the secret is not found or that access is denied, the error does
+	// not match the sentinels, because the secret may not be replicated there. Only
 	// ErrNoVersion of a replica counts.
 	Regions []string
 

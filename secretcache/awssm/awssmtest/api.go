@@ -129,13 +129,13 @@ func (in *input) read(op string, body []byte) *apiError {
 	case err == nil:
 		return in.check()
 	case strings.HasPrefix(err.Error(), "json: unknown field"):
-		return notHere("InvalidParameterException", "the parameter"+strings.TrimPrefix(err.Error(), "json: unknown field")+" of "+op)
+		return notSupported("InvalidParameterException", "the parameter"+strings.TrimPrefix(err.Error(), "json: unknown field")+" of "+op)
 	}
 	return bad("SerializationException", "")
 }
 
-// notHere returns the error for an operation, parameter or filter that this server lacks.
-func notHere(code, what string) *apiError {
+// notSupported returns the error for an operation, parameter or filter that this server lacks.
+func notSupported(code, what string) *apiError {
 	return bad(code, "awssmtest, the test server, does not have "+what+".")
 }
 
@@ -204,7 +204,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 	switch {
 	case r.Method != http.MethodPost || r.URL.Path != "/" || !known:
-		answer(w, nil, notHere("UnknownOperationException", "the operation "+strconv.Quote(target)))
+		answer(w, nil, notSupported("UnknownOperationException", "the operation "+strconv.Quote(target)))
 		return
 	case authErr != nil:
 		answer(w, nil, authErr)

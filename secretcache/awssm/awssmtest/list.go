@@ -70,7 +70,7 @@ func (in *input) lists(sec *secret) (bool, *apiError) {
 	for _, f := range in.Filters {
 		matches, known := f.matches(sec)
 		if !known {
-			return false, notHere("InvalidParameterException", "the filter "+strconv.Quote(f.Key)+" of ListSecrets (name, description, tag-key and tag-value are)")
+			return false, notSupported("InvalidParameterException", "the filter "+strconv.Quote(f.Key)+" of ListSecrets (name, description, tag-key and tag-value are)")
 		}
 		ok = ok && matches
 	}

@@ -93,7 +93,7 @@ func TestTheServersConstraints(t *testing.T) {
 		return err
 	}(), "ValidationException", "256")
 	if got := len(s.Stages("a")); got != 1 {
-		t.Errorf("%d stages after refusals: %v", got, s.Stages("a"))
+		t.Errorf("%d stages after errors: %v", got, s.Stages("a"))
 	}
 	if _, err := c.DescribeSecret(ctx, &sm.DescribeSecretInput{SecretId: aws.String("b")}); err == nil {
 		t.Error("a secret was made of what was refused")

@@ -47,7 +47,7 @@ func (s *Server) getSecretValue(in *input) (output, *apiError) {
 func (s *Server) batchGetSecretValue(in *input) (output, *apiError) {
 	switch {
 	case len(in.Filters) > 0:
-		return nil, notHere("InvalidParameterException", "the parameter Filters of BatchGetSecretValue")
+		return nil, notSupported("InvalidParameterException", "the parameter Filters of BatchGetSecretValue")
 	case len(in.SecretIdList) == 0:
 		return nil, bad("InvalidParameterException", "You must provide either SecretIdList or Filters.")
 	case len(in.SecretIdList) > 20:

@@ -283,8 +283,8 @@ func TestAgeIsTheLargerOfBothClocks(t *testing.T) {
 	}{
 		{"together", false, time.Minute, 0, false},
 		{"frozen", false, 2 * second, time.Hour, true},
-		{"wall set back", false, time.Minute, -time.Hour, false},
-		{"wall set back, and expired", false, time.Hour, -time.Hour, true},
+		{"wall clock set back", false, time.Minute, -time.Hour, false},
+		{"wall clock set back, and expired", false, time.Hour, -time.Hour, true},
 		{"Recheck before it is due", true, 4 * time.Minute, 0, false},
 		{"Recheck at the time", true, longest, 0, true},
 		{"Recheck, frozen", true, 2 * second, time.Hour, true},
@@ -870,7 +870,7 @@ func TestInvalidateOutdatesFetchesThatFindAnotherEntry(t *testing.T) {
 		id   string
 		arn  string // the ARN that the fetch finds
 	}{
-		{"one that is cached", partial, arn("a")},
+		{"a cached secret", partial, arn("a")},
 		{"a new one", "a", arn("a") + "new"},
 	} {
 		inBubble(t, tt.name, func(t *testing.T) {

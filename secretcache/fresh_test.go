@@ -145,12 +145,12 @@ func TestRollBackIsSeen(t *testing.T) {
 		source func(*agent) secretcache.Source
 		within time.Duration // the rollback is seen within this time, with one Get a second
 	}{
-		{"past the source's cache", func(a *agent) secretcache.Source { return a }, 2 * time.Minute},
-		{"past a cache of a chain", func(a *agent) secretcache.Source { return secretcache.Chain(a, a.fake) }, 2 * time.Minute},
-		{"of a chain without caches", func(a *agent) secretcache.Source { return secretcache.Chain(a.fake, a.fake) }, 2 * time.Minute},
-		{"where there is no way past", func(a *agent) secretcache.Source { a.unsupported = true; return a }, 8 * time.Minute},
-		{"in a chain where there is no way past", func(a *agent) secretcache.Source { a.unsupported = true; return secretcache.Chain(a) }, 8 * time.Minute},
-		{"behind one where there is no way past", func(a *agent) secretcache.Source {
+		{"bypassing the source's cache", func(a *agent) secretcache.Source { return a }, 2 * time.Minute},
+		{"in a chain, bypassing a cache", func(a *agent) secretcache.Source { return secretcache.Chain(a, a.fake) }, 2 * time.Minute},
+		{"in a chain without caches", func(a *agent) secretcache.Source { return secretcache.Chain(a.fake, a.fake) }, 2 * time.Minute},
+		{"the source cannot bypass its cache", func(a *agent) secretcache.Source { a.unsupported = true; return a }, 8 * time.Minute},
+		{"in a chain of a source that cannot bypass its cache", func(a *agent) secretcache.Source { a.unsupported = true; return secretcache.Chain(a) }, 8 * time.Minute},
+		{"in a chain after a source that cannot bypass its cache", func(a *agent) secretcache.Source {
 			a.unsupported = true
 			return secretcache.Chain(a, a.fake)
 		}, 2 * time.Minute},

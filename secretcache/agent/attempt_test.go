@@ -158,14 +158,14 @@ func TestAttempts(t *testing.T) {
 		err    error
 		text   string
 	}{
-		{name: "one that hangs is given up after 2 s", fault: agenttest.Hang, times: 1, within: 10 * s, took: 2 * s, made: 2},
-		{name: "the last one has the rest of the time", fault: agenttest.Hang, within: 10 * s, took: 10 * s, made: 3,
+		{name: "an attempt that hangs is given up after 2 s", fault: agenttest.Hang, times: 1, within: 10 * s, took: 2 * s, made: 2},
+		{name: "the last attempt has the rest of the time", fault: agenttest.Hang, within: 10 * s, took: 10 * s, made: 3,
 			err: context.DeadlineExceeded, text: "context deadline exceeded; before that: no answer within 2s"},
-		{name: "a slow service is waited for", fault: agenttest.Delay(3 * s), within: 10 * s, took: 7 * s, made: 3},
-		{name: "without a deadline the last one has 2 s too", fault: agenttest.Hang, took: 6 * s, made: 3, text: "no answer within 2s (3 attempts)"},
-		{name: "of little time the first one gets half", fault: agenttest.Hang, times: 1, within: 1 * s, took: 500 * ms, made: 2},
+		{name: "a fetch waits for a slow service", fault: agenttest.Delay(3 * s), within: 10 * s, took: 7 * s, made: 3},
+		{name: "without a deadline the last attempt has 2 s too", fault: agenttest.Hang, took: 6 * s, made: 3, text: "no answer within 2s (3 attempts)"},
+		{name: "with little time the first attempt gets half", fault: agenttest.Hang, times: 1, within: 1 * s, took: 500 * ms, made: 2},
 		{name: "but 250 ms", fault: agenttest.Hang, times: 1, within: 300 * ms, took: 250 * ms, made: 2},
-		{name: "and not more than there is", fault: agenttest.Hang, within: 200 * ms, took: 200 * ms, made: 1, err: context.DeadlineExceeded},
+		{name: "not more attempts than there is time for", fault: agenttest.Hang, within: 200 * ms, took: 200 * ms, made: 1, err: context.DeadlineExceeded},
 		{name: "another time", fault: agenttest.Hang, times: 1, within: 10 * s, with: func(o *agent.Options) { o.AttemptTimeout = 3 * s }, took: 3 * s, made: 2},
 		{name: "no time", fault: agenttest.Hang, within: 10 * s, with: func(o *agent.Options) { o.AttemptTimeout = -1 }, took: 10 * s, made: 1, err: context.DeadlineExceeded},
 		{name: "one attempt", fault: failing, within: 10 * s, with: func(o *agent.Options) { o.MaxAttempts = -1 }, made: 1, text: "status 500"},
@@ -173,7 +173,7 @@ func TestAttempts(t *testing.T) {
 		{name: "five attempts", fault: failing, within: 10 * s, with: func(o *agent.Options) { o.MaxAttempts = 5 },
 			took: (50 + 100 + 200 + 400) / 2 * ms, pauses: (50 + 100 + 200 + 400) / 2 * ms, made: 5, text: "status 500 (5 attempts)"},
 		{name: "pauses grow", fault: failing, times: 2, within: 10 * s, took: (50 + 100) / 2 * ms, pauses: (50 + 100) / 2 * ms, made: 3},
-		{name: "no attempt that has no time", fault: agenttest.CloseConn, within: 60 * ms, made: 1, text: "connection closed before the answer: EOF"},
+		{name: "no attempt without time for it", fault: agenttest.CloseConn, within: 60 * ms, made: 1, text: "connection closed before the answer: EOF"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -33,26 +33,26 @@ func TestNothingLeaks(t *testing.T) {
 		}
 	}
 	faults := map[string]agenttest.Fault{
-		"hangs":                    agenttest.Hang,
-		"closes":                   agenttest.CloseConn,
-		"redirects":                agenttest.Redirect("http://elsewhere.test/" + canary),
-		"cut off":                  agenttest.Answer(200, secret[:len(secret)-4]),
-		"not JSON":                 agenttest.Answer(200, canary),
-		"another type":             agenttest.Answer(200, `{"Name":"a","SecretString":["`+canary+`"]}`),
-		"binary that is not":       agenttest.Answer(200, `{"Name":"a","SecretBinary":"`+canary+`%"}`),
-		"huge":                     agenttest.Answer(200, strings.Repeat(canary, 1<<17)),
-		"in a text":                agenttest.Answer(400, "unknown parameter: "+canary),
-		"in the text of an error":  agenttest.Answer(403, "Bad Token "+canary),
-		"in a text of its own":     agenttest.Answer(404, canary),
-		"a secret with an error":   agenttest.Answer(500, secret),
-		"no exception":             agenttest.Answer(400, `{"message":"`+canary+`"}`),
-		"echoes in an exception":   echo(400, `{"__type":"X","message":"the token %s is wrong"}`),
-		"echoes as an exception":   echo(403, `{"__type":"%s","message":"x"}`),
-		"echoes without escaping":  echo(500, `{"__type":"X", "message":"the token "%s" is wrong"}`),
-		"echoes at the cut":        echo(400, `{"__type":"X","message":"`+strings.Repeat("x", 585)+`%s"}`),
-		"echoes where it is cut":   echo(400, `{"__type":"X","message":"`+strings.Repeat("x", 590)+` the token %s is wrong"}`),
-		"echoes in a long name":    echo(400, `{"__type":"`+strings.Repeat("x", 588)+`%s","message":"x"}`),
-		"echoes as too many roles": echo(400, `{"__type":"MaxRolesExceeded","message":"%s"}`),
+		"hangs":                     agenttest.Hang,
+		"closes":                    agenttest.CloseConn,
+		"redirects":                 agenttest.Redirect("http://elsewhere.test/" + canary),
+		"cut off":                   agenttest.Answer(200, secret[:len(secret)-4]),
+		"not JSON":                  agenttest.Answer(200, canary),
+		"another type":              agenttest.Answer(200, `{"Name":"a","SecretString":["`+canary+`"]}`),
+		"binary that is not base64": agenttest.Answer(200, `{"Name":"a","SecretBinary":"`+canary+`%"}`),
+		"huge":                      agenttest.Answer(200, strings.Repeat(canary, 1<<17)),
+		"in a text":                 agenttest.Answer(400, "unknown parameter: "+canary),
+		"in the text of an error":   agenttest.Answer(403, "Bad Token "+canary),
+		"in a text of its own":      agenttest.Answer(404, canary),
+		"a secret with an error":    agenttest.Answer(500, secret),
+		"no exception":              agenttest.Answer(400, `{"message":"`+canary+`"}`),
+		"echoes in an exception":    echo(400, `{"__type":"X","message":"the token %s is wrong"}`),
+		"echoes as an exception":    echo(403, `{"__type":"%s","message":"x"}`),
+		"echoes without escaping":   echo(500, `{"__type":"X", "message":"the token "%s" is wrong"}`),
+		"echoes at the cut":         echo(400, `{"__type":"X","message":"`+strings.Repeat("x", 585)+`%s"}`),
+		"echoes where it is cut":    echo(400, `{"__type":"X","message":"`+strings.Repeat("x", 590)+` the token %s is wrong"}`),
+		"echoes in a long name":     echo(400, `{"__type":"`+strings.Repeat("x", 588)+`%s","message":"x"}`),
+		"echoes as too many roles":  echo(400, `{"__type":"MaxRolesExceeded","message":"%s"}`),
 		"no HTTP": func(w http.ResponseWriter, _ *http.Request) bool {
 			c, _, err := http.NewResponseController(w).Hijack()
 			if err != nil {
@@ -62,7 +62,7 @@ func TestNothingLeaks(t *testing.T) {
 			_ = c.Close()
 			return true
 		},
-		"a header that is none": func(w http.ResponseWriter, _ *http.Request) bool {
+		"an invalid header": func(w http.ResponseWriter, _ *http.Request) bool {
 			c, _, err := http.NewResponseController(w).Hijack()
 			if err != nil {
 				panic(err)

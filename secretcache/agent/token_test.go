@@ -42,7 +42,7 @@ func TestTokenFromTheEnvironment(t *testing.T) {
 		{"the third", agenttest.NewServer, [3]string{"", "", "three"}, "three", ""},
 		{"a file", agenttest.NewServer, [3]string{reference, "two", ""}, "of the file", ""},
 		{"a file, by the third", agenttest.NewServer, [3]string{"", "", reference}, "of the file", ""},
-		{"a file that is not there", agenttest.NewServer, [3]string{"file:///nowhere/token", "two", ""}, "", "no token: open /nowhere/token: no such file or directory"},
+		{"a missing file", agenttest.NewServer, [3]string{"file:///nowhere/token", "two", ""}, "", "no token: open /nowhere/token: no such file or directory"},
 		{"nothing", agenttest.NewServer, [3]string{}, "",
 			"no token: none of AWS_TOKEN, AWS_SESSION_TOKEN, AWS_CONTAINER_AUTHORIZATION_TOKEN is set, and the default file is missing: open /var/run/awssmatoken"},
 		{"characters that a header cannot have", agenttest.NewServer, [3]string{"CANARY\nx"}, "", "the token from AWS_TOKEN has characters that are not allowed in a header"},

@@ -76,7 +76,7 @@ func TestTimeOfAttempts(t *testing.T) {
 		{name: "throttled", answer: throttle, calls: 3, min: 300 * time.Millisecond, max: 600 * time.Millisecond, err: "too many requests for secrets: ThrottlingException: slow (3 attempts)"},
 		{name: "throttled, little time", answer: throttle, timeout: 100 * time.Millisecond, calls: 1, err: "too many requests for secrets: ThrottlingException: slow"},
 		{name: "connection breaks", answer: first(2, broken, good), calls: 3, min: 75 * time.Millisecond, max: 150 * time.Millisecond},
-		{name: "nonsense once", answer: first(1, func(string, string, string) (int, string) { return 200, "{" }, good), calls: 2, min: 25 * time.Millisecond, max: 50 * time.Millisecond},
+		{name: "an unreadable answer once", answer: first(1, func(string, string, string) (int, string) { return 200, "{" }, good), calls: 2, min: 25 * time.Millisecond, max: 50 * time.Millisecond},
 		{name: "nothing once", answer: first(1, func(string, string, string) (int, string) { return 200, "" }, good), calls: 2, min: 25 * time.Millisecond, max: 50 * time.Millisecond},
 		{name: "500 page", answer: first(1, func(string, string, string) (int, string) { return 500, "<html>" }, good), calls: 2, min: 25 * time.Millisecond, max: 50 * time.Millisecond},
 		{name: "505", answer: errorAnswer(505, "X", "no"), calls: 1, err: "X: no"},

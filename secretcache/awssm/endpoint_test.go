@@ -134,10 +134,10 @@ func TestEndpoints(t *testing.T) {
 
 		{name: "URL of the service", env: static("AWS_REGION", "us-west-2", "AWS_ENDPOINT_URL_SECRETS_MANAGER", vpce), url: vpce + "/"},
 		{name: "URL of all services", env: static("AWS_REGION", "us-west-2", "AWS_ENDPOINT_URL", "https://all.example.com"), url: "https://all.example.com/"},
-		{name: "that of the service goes first", env: static("AWS_REGION", "us-west-2", "AWS_ENDPOINT_URL_SECRETS_MANAGER", vpce, "AWS_ENDPOINT_URL", "https://all.example.com"), url: vpce + "/"},
+		{name: "the URL of the service takes precedence", env: static("AWS_REGION", "us-west-2", "AWS_ENDPOINT_URL_SECRETS_MANAGER", vpce, "AWS_ENDPOINT_URL", "https://all.example.com"), url: vpce + "/"},
 		{name: "URL of the config file", file: settings + "endpoint_url = https://all.example.com\n", url: "https://all.example.com/"},
 		{name: "URL of the service in the config file", file: services(vpce), url: vpce + "/"},
-		{name: "in the config file, too", file: strings.Replace(services(vpce), "services =", "endpoint_url = https://all.example.com\nservices =", 1), url: vpce + "/"},
+		{name: "in the config file as well", file: strings.Replace(services(vpce), "services =", "endpoint_url = https://all.example.com\nservices =", 1), url: vpce + "/"},
 		{name: "the environment takes precedence over the config file", env: map[string]string{"AWS_ENDPOINT_URL": "https://all.example.com"}, file: services(vpce), url: "https://all.example.com/"},
 		{name: "URLs ignored", env: static("AWS_REGION", "us-west-2", "AWS_ENDPOINT_URL_SECRETS_MANAGER", vpce, "AWS_ENDPOINT_URL", vpce, "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true"), url: usWest},
 		{name: "URLs of the config file ignored", file: services(vpce), env: map[string]string{"AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true"}, url: usWest},
@@ -258,7 +258,7 @@ func TestAssumedRoles(t *testing.T) {
 			want: []awsrecorder.Request{assume("https://sts.us-west-2.amazonaws.com/", "us-west-2"), get(usWest, "us-west-2", "prod/app")},
 		},
 		{
-			name: "keys in the environment go before a profile", env: static("AWS_PROFILE", "app"), file: profile, id: "prod/app",
+			name: "keys in the environment take precedence over a profile", env: static("AWS_PROFILE", "app"), file: profile, id: "prod/app",
 			want: []awsrecorder.Request{{
 				URL: usWest, Action: "GetSecretValue", Params: map[string]string{"SecretId": "prod/app", "VersionStage": "AWSCURRENT"},
 				KeyID: awsrecorder.KeyID, Region: "us-west-2", Service: "secretsmanager",
@@ -296,7 +296,7 @@ func TestAssumedRoles(t *testing.T) {
 			want: []awsrecorder.Request{assume("https://sts.us-east-1.amazonaws.com/", "us-east-1"), get("https://secretsmanager.us-east-1.amazonaws.com/", "us-east-1", otherARN)},
 		},
 		{
-			name: "role of the option by a profile, whatever the environment has", env: map[string]string{"AWS_ACCESS_KEY_ID": "AKIDOTHER", "AWS_SECRET_ACCESS_KEY": "x", "AWS_REGION": "us-west-2"}, file: profile,
+			name: "role of the option by a profile, with other settings in the environment", env: map[string]string{"AWS_ACCESS_KEY_ID": "AKIDOTHER", "AWS_SECRET_ACCESS_KEY": "x", "AWS_REGION": "us-west-2"}, file: profile,
 			opts: func(o *awssm.Options) { o.Profile, o.RoleARN = "base", roleARN }, id: "prod/app",
 			want: []awsrecorder.Request{assume("https://sts.us-west-2.amazonaws.com/", "us-west-2"), get(usWest, "us-west-2", "prod/app")},
 		},
@@ -360,7 +360,7 @@ func TestErrorsNameTheProfileAndTheRole(t *testing.T) {
 		{"service", "secretsmanager.us-west-2.amazonaws.com", func(o *awssm.Options) { o.Profile, o.RoleARN = "app", roleARN }, []string{"in us-west-2 with role " + roleARN + `, profile "app": status 503`}},
 		{"neither", "secretsmanager.us-west-2.amazonaws.com", nil, []string{"in us-west-2: status 503"}},
 		{"external id alone", "", func(o *awssm.Options) { o.ExternalID = "id" }, []string{"ExternalID has no effect without Options.RoleARN"}},
-		{"client of the caller's", "", func(o *awssm.Options) { o.Client, o.RoleARN = little{}, roleARN }, []string{"no effect on Options.Client"}},
+		{"the program's own client", "", func(o *awssm.Options) { o.Client, o.RoleARN = little{}, roleARN }, []string{"no effect on Options.Client"}},
 		{"configuration in code", "", func(o *awssm.Options) { inMemory("us-west-2")(o); o.RoleARN = roleARN }, []string{"no effect on Options.Config"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

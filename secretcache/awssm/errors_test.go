@@ -102,7 +102,7 @@ func TestErrorsMatchTheirSentinels(t *testing.T) {
 		{name: "expired", fault: awssmtest.Error(400, "ExpiredTokenException", "The security token included in the request is expired"), code: "ExpiredTokenException", calls: 1},
 		{name: "invalid token", fault: awssmtest.Error(400, "InvalidNextTokenException", "no"), code: "InvalidNextTokenException", pointer: new(*types.InvalidNextTokenException), calls: 1},
 		{
-			name: "text that does not belong in a log", fault: awssmtest.Error(400, "InvalidParameterException", "a\nb"),
+			name: "a text with control characters", fault: awssmtest.Error(400, "InvalidParameterException", "a\nb"),
 			code: "InvalidParameterException", calls: 1, text: `GetSecretValue "a" in us-west-2: InvalidParameterException: a b`,
 		},
 	} {
@@ -180,7 +180,7 @@ func TestNoErrorHoldsTheValue(t *testing.T) {
 		"JSON without its end":      {fault(awssmtest.Answer(200, good[:len(good)-1])), new(*awshttp.ResponseError), nil},
 		"a value that is an object": {fault(awssmtest.Answer(200, `{"SecretString":{"password":"`+canary+`"}}`)), new(*awshttp.ResponseError), nil},
 		"a date that is text":       {fault(awssmtest.Answer(200, `{"SecretString":"`+canary+`","CreatedDate":"`+canary+`"}`)), new(*awshttp.ResponseError), nil},
-		"bytes that are none":       {fault(awssmtest.Answer(200, `{"SecretBinary":"`+canary+`!"}`)), new(*awshttp.ResponseError), nil},
+		"invalid base64":            {fault(awssmtest.Answer(200, `{"SecretBinary":"`+canary+`!"}`)), new(*awshttp.ResponseError), nil},
 		"stages that are text":      {fault(awssmtest.Answer(200, `{"VersionStages":"`+canary+`"}`)), new(*awshttp.ResponseError), nil},
 		"no JSON":                   {fault(awssmtest.Answer(200, canary)), new(*awshttp.ResponseError), nil},
 		"an array":                  {fault(awssmtest.Answer(200, `["`+canary+`"]`)), nil, nil},
@@ -196,10 +196,10 @@ func TestNoErrorHoldsTheValue(t *testing.T) {
 		"closed":                    {fault(awssmtest.CloseConn), nil, io.EOF},
 		"hangs":                     {fault(awssmtest.Hang), new(net.Error), nil},
 		"not HTTP":                  {raw(canary + "\r\n\r\n"), nil, nil},
-		"a status that is none":     {raw("HTTP/1.1 " + canary + "\r\n\r\n"), nil, nil},
-		"a header that is none":     {raw("HTTP/1.1 200 OK\r\n" + canary + "\r\n\r\n"), nil, nil},
-		"a length that is none":     {raw("HTTP/1.1 200 OK\r\nContent-Length: " + canary + "\r\n\r\n"), nil, nil},
-		"chunks that are none":      {raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + canary + "\r\n"), new(*smithyhttp.ResponseError), nil},
+		"an invalid status":         {raw("HTTP/1.1 " + canary + "\r\n\r\n"), nil, nil},
+		"an invalid header":         {raw("HTTP/1.1 200 OK\r\n" + canary + "\r\n\r\n"), nil, nil},
+		"an invalid length":         {raw("HTTP/1.1 200 OK\r\nContent-Length: " + canary + "\r\n\r\n"), nil, nil},
+		"invalid chunks":            {raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + canary + "\r\n"), new(*smithyhttp.ResponseError), nil},
 		"a body that is too short":  {raw("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n" + good), new(*smithyhttp.ResponseError), io.ErrUnexpectedEOF},
 		"headers with the value":    {raw("HTTP/1.1 400 Bad Request\r\nX-Amzn-Errortype: X\r\nX-Secret: " + canary + "\r\nContent-Length: 2\r\n\r\n{}"), new(smithy.APIError), nil},
 		"no server":                 {func(*testing.T) string { return "http://127.0.0.1:1" }, new(*net.OpError), nil},
@@ -377,7 +377,7 @@ func TestCredentialErrors(t *testing.T) {
 			&smithy.OperationError{ServiceID: "STS", OperationName: "AssumeRole", Err: &smithy.GenericAPIError{Code: "AccessDenied", Message: "no"}},
 			`GetSecretValue "a" in us-west-2: get AWS credentials from Options.Config: operation error STS: AssumeRole, api error AccessDenied: no`,
 		},
-		"an answer that is none": {
+		"an unreadable answer": {
 			&smithy.DeserializationError{Err: errors.New(canary), Snapshot: []byte(canary)},
 			`GetSecretValue "a" in us-west-2: get AWS credentials from Options.Config: the answer to a request for credentials could not be read`,
 		},

@@ -68,7 +68,7 @@ func TestNoLibraryLogsTheAnswer(t *testing.T) {
 	for name, answer := range map[string]string{
 		"a length that is too short": "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}" + canary,
 		"more than one answer":       fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(good), good) + "HTTP/1.1 200 OK\r\nX: " + canary + "\r\n\r\n",
-		"a trailer that is none":     "HTTP/1.1 200 OK\r\nTrailer: X\r\nTransfer-Encoding: chunked\r\n\r\n" + fmt.Sprintf("%x", len(good)) + "\r\n" + good + "\r\n0\r\n" + canary + "\r\n\r\n",
+		"an invalid trailer":         "HTTP/1.1 200 OK\r\nTrailer: X\r\nTransfer-Encoding: chunked\r\n\r\n" + fmt.Sprintf("%x", len(good)) + "\r\n" + good + "\r\n0\r\n" + canary + "\r\n\r\n",
 	} {
 		for _, config := range []string{"the caller's", "the default"} {
 			t.Run(name+"/"+config, func(t *testing.T) {
@@ -383,9 +383,9 @@ func TestNoCredentialsSaysWhatToSet(t *testing.T) {
 	imds := httptest.NewServer(http.NotFoundHandler())
 	defer imds.Close()
 	for name, vars := range map[string]map[string]string{
-		"no instance":          {"AWS_EC2_METADATA_DISABLED": "true"},
-		"instance without one": {"AWS_EC2_METADATA_DISABLED": "", "AWS_EC2_METADATA_SERVICE_ENDPOINT": imds.URL},
-		"empty configuration":  nil,
+		"no instance":             {"AWS_EC2_METADATA_DISABLED": "true"},
+		"instance without a role": {"AWS_EC2_METADATA_DISABLED": "", "AWS_EC2_METADATA_SERVICE_ENDPOINT": imds.URL},
+		"empty configuration":     nil,
 	} {
 		t.Run(name, func(t *testing.T) {
 			stderr := os.Stderr

@@ -83,11 +83,11 @@ func TestFallbackRegions(t *testing.T) {
 			is: []error{secretcache.ErrNotFound}, text: `GetSecretValue "x" in us-west-2: secret not found: ResourceNotFoundException: Secrets Manager can't find the specified secret.`,
 		},
 		{
-			name: "so is a denial", west: denied, east: good, regions: []string{east}, timeout: 10 * time.Second, calls: [3]int{1, 0, 0},
+			name: "access denied is final", west: denied, east: good, regions: []string{east}, timeout: 10 * time.Second, calls: [3]int{1, 0, 0},
 			is: []error{secretcache.ErrAccessDenied}, text: `GetSecretValue "x" in us-west-2: access to the secret denied: AccessDeniedException: no`,
 		},
 		{
-			name: "and throttling", west: throttled, east: good, regions: []string{east}, timeout: 10 * time.Second, calls: [3]int{3, 0, 0},
+			name: "throttling is final", west: throttled, east: good, regions: []string{east}, timeout: 10 * time.Second, calls: [3]int{3, 0, 0},
 			is: []error{secretcache.ErrThrottled}, text: `GetSecretValue "x" in us-west-2: too many requests for secrets: ThrottlingException: slow (3 attempts)`,
 		},
 		{
@@ -98,9 +98,9 @@ func TestFallbackRegions(t *testing.T) {
 			name: "denied there", west: down, east: denied, regions: []string{east}, timeout: 10 * time.Second, calls: [3]int{3, 1, 0},
 			text: `GetSecretValue "x" in us-west-2: InternalServiceError: down (3 attempts); in us-east-1: access to the secret denied: AccessDeniedException: no`,
 		},
-		{name: "not replicated there, but further on", west: down, east: none, south: good, regions: []string{east, south}, timeout: 10 * time.Second, calls: [3]int{3, 1, 1}},
+		{name: "not replicated in the second region, but in the third", west: down, east: none, south: good, regions: []string{east, south}, timeout: 10 * time.Second, calls: [3]int{3, 1, 1}},
 		{
-			name: "no such stage there either", west: down, east: noStage, south: good, regions: []string{east, south}, timeout: 10 * time.Second, calls: [3]int{3, 1, 0},
+			name: "no such stage in the replica", west: down, east: noStage, south: good, regions: []string{east, south}, timeout: 10 * time.Second, calls: [3]int{3, 1, 0},
 			is: []error{secretcache.ErrNoVersion}, text: `GetSecretValue "x" in us-east-1: secret has no version with this stage: ResourceNotFoundException: Secrets Manager can't find the specified secret value for staging label: AWSCURRENT`,
 		},
 	} {

@@ -116,8 +116,8 @@ func ExampleSource_Check() {
 	fmt.Println(file.NewEnv("DB_SECRET").Check())
 	fmt.Println(file.NewEnv(`{"password":"hunter2"}`).Check()) // env:$DB_SECRET, expanded
 	// Output:
-	// <nil> not the name of an environment variable (letters, digits and _.-): is it the value
-	// of a secret?
+	// <nil>
+	// not the name of an environment variable (letters, digits and _.-): is it the value of a secret?
 }
 
 // A program that takes a path or the name of a variable from its configuration checks it first.
@@ -127,7 +127,7 @@ func ExampleCheckPath() {
 	fmt.Println(file.CheckPath(`{"password":"hunter2"}`))
 	fmt.Println(file.CheckEnv(`{"password":"hunter2"}`))
 	// Output:
-	// <nil> <nil> not a path of a file or directory of secrets: is it the value of a secret?
-	// not the name of an environment variable (letters, digits and _.-): is it the value of a
-	// secret?
+	// <nil> <nil>
+	// not a path of a file or directory of secrets: is it the value of a secret?
+	// not the name of an environment variable (letters, digits and _.-): is it the value of a secret?
 }

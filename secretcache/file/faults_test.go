@@ -20,12 +20,12 @@ func TestAPartialARNIsNotAnotherSecret(t *testing.T) {
 		files                 files
 		want                  string // "" means not found
 	}{
-		{"both are there", arnOf + "my-secret", "", files{"my": other, "my-secret": whole}, whole},
-		{"only the other one is there", arnOf + "my-secret", "", files{"my": other}, ""},
+		{"both entries exist", arnOf + "my-secret", "", files{"my": other, "my-secret": whole}, whole},
+		{"only the entry of the other name exists", arnOf + "my-secret", "", files{"my": other}, ""},
 		{"a full ARN", arnOf + "my-a1B2c3", "", files{"my": whole}, whole},
 		{"a full ARN with one digit", arnOf + "my-abcde7", "", files{"my": whole}, whole},
-		{"a full ARN with one capital", arnOf + "my-abcdeF", "", files{"my": whole}, whole},
-		{"a name that ends as an ARN does", arnOf + "my-a1B2c3", "", files{"my": other, "my-a1B2c3": whole}, whole},
+		{"a full ARN with one capital letter", arnOf + "my-abcdeF", "", files{"my": whole}, whole},
+		{"a name that ends like an ARN", arnOf + "my-a1B2c3", "", files{"my": other, "my-a1B2c3": whole}, whole},
 		{"directories", arnOf + "prod/my-secret", "False", files{"prod/my": other}, ""},
 		{"directories, both", arnOf + "prod/my-secret", "False", files{"prod/my": other, "prod/my-secret": whole}, whole},
 	} {

@@ -62,22 +62,22 @@ func TestAPathHoldsSecretsInThreeWays(t *testing.T) {
 		want   string
 	}{
 		{"a file", files{"db.json": whole}, at("db.json"), id, whole},
-		{"a file, whatever the id", files{"db.json": whole}, at("db.json"), "../other\x00", whole},
-		{"a file is the value to the byte", files{"db.json": "\n " + whole + "\r\n\n"}, at("db.json"), id, "\n " + whole + "\r\n\n"},
+		{"a file, for every id", files{"db.json": whole}, at("db.json"), "../other\x00", whole},
+		{"a file is the value, byte for byte", files{"db.json": "\n " + whole + "\r\n\n"}, at("db.json"), id, "\n " + whole + "\r\n\n"},
 		{"an entry that is a file", files{"prod_app_db": whole, "other": other}, at(""), id, whole},
-		{"an entry is the value to the byte", files{"key": "value\n"}, at(""), "key", "value\n"},
+		{"an entry is the value, byte for byte", files{"key": "value\n"}, at(""), "key", "value\n"},
 		{"an entry that is a directory", under("prod_app_db", keys), at(""), id, composed},
 		{"a directory with all of them", files{"prod_app_db": whole, "username": "x", "password": "x", "d/password": "x"}, at(""), id, whole},
 		{"a directory that is the secret", keys, keysAt(""), id, composed},
-		{"a directory that is the secret, whatever the id", keys, keysAt(""), "..", composed},
+		{"a directory that is the secret, for every id", keys, keysAt(""), "..", composed},
 		{"one key", files{"password": "p"}, keysAt(""), id, `{"password":"p"}`},
 		{"an empty key", files{"password": ""}, keysAt(""), id, `{"password":""}`},
 		{"a key's line ending", files{"a": "1\n", "b": "2\r\n", "c": "3\n\n", "d": " 4 ", "e": "5\r", "f": "\n"}, keysAt(""), id,
 			`{"a":"1","b":"2","c":"3\n","d":" 4 ","e":"5\r","f":""}`},
 		{"keys that JSON escapes", files{"password": "\"\\\u2028<&\t"}, keysAt(""), id, `{"password":"\"\\\u2028\u003c\u0026\t"}`},
-		{"what is left out", files{"password": "p", ".hidden": "x", ".d/x": "x", "d/password": "x", "truststore.jks": "\xfe\xed\x00"}, keysAt(""), id,
+		{"skipped files", files{"password": "p", ".hidden": "x", ".d/x": "x", "d/password": "x", "truststore.jks": "\xfe\xed\x00"}, keysAt(""), id,
 			`{"password":"p"}`},
-		{"what is left out, though it is large", files{"password": "p", ".hidden": strings.Repeat("x", file.MaxSize+1)}, keysAt(""), id, `{"password":"p"}`},
+		{"a large skipped file", files{"password": "p", ".hidden": strings.Repeat("x", file.MaxSize+1)}, keysAt(""), id, `{"password":"p"}`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			secret := fetch(t, tt.source(write(t, t.TempDir(), tt.files)), tt.id)
@@ -241,7 +241,7 @@ func TestErrors(t *testing.T) {
 		{"an empty entry", file.New(path("")), "empty", nil, []string{path("empty"), "is empty"}},
 		{"an entry without keys", file.New(path("")), "nothing", secretcache.ErrNotFound, []string{path("nothing"), "no files for keys"}},
 		{"keys in a file", file.NewKeys(path("db.json")), "app", nil, []string{path("db.json"), "is not a directory", "file.New"}},
-		{"no directory of keys", file.NewKeys(path("none")), "app", secretcache.ErrNotFound, []string{path("none")}},
+		{"not a directory of keys", file.NewKeys(path("none")), "app", secretcache.ErrNotFound, []string{path("none")}},
 		{"a directory without keys", file.NewKeys(path("nothing")), "app", secretcache.ErrNotFound, []string{path("nothing"), "no files for keys"}},
 		{"a directory of directories", file.NewKeys(path("onlyDirs")), "app", secretcache.ErrNotFound, []string{path("onlyDirs"), "no files for keys"}},
 		{"a directory of hidden files", file.NewKeys(path("dotted")), "app", secretcache.ErrNotFound, []string{path("dotted"), "no files for keys"}},

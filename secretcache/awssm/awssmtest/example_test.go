@@ -29,11 +29,10 @@ func ExampleNewServer() {
 	fmt.Println(err)
 	fmt.Println(server.Calls("GetSecretValue"), "calls")
 	// Output:
-	// prod/app/db [AWSCURRENT] <nil> prod/app/db [AWSPREVIOUS] <nil> GetSecretValue
-	// "prod/app/db" in us-west-2: access to the secret denied: AccessDeniedException: User:
-	// arn:aws:sts::123456789012:assumed-role/app/session is not authorized to perform:
-	// secretsmanager:GetSecretValue on resource: prod/app/db because no identity-based policy
-	// allows the secretsmanager:GetSecretValue action 3 calls
+	// prod/app/db [AWSCURRENT] <nil>
+	// prod/app/db [AWSPREVIOUS] <nil>
+	// GetSecretValue "prod/app/db" in us-west-2: access to the secret denied: AccessDeniedException: User: arn:aws:sts::123456789012:assumed-role/app/session is not authorized to perform: secretsmanager:GetSecretValue on resource: prod/app/db because no identity-based policy allows the secretsmanager:GetSecretValue action
+	// 3 calls
 }
 
 // A rotation, as in the service: the server calls the function for each of the four steps.

@@ -41,10 +41,10 @@ func (s *Server) SetRotation(f RotationFunc) {
 }
 
 // Rotate rotates a secret, and returns at the end of the rotation with the id of the new
-// version. It puts AWSPENDING on a version without a value. If an earlier rotation that failed
-// left AWSPENDING on a version, it uses that one; RotateSecret does not. Then it calls the
-// rotation function with ctx for each of the four steps. The first error ends the rotation.
-// Without a rotation function Rotate returns an error.
+// version. It puts AWSPENDING on a version without a value. If an earlier rotation failed and
+// left AWSPENDING on a version, Rotate goes on with that version, where RotateSecret returns an
+// error. Then it calls the rotation function with ctx for each of the four steps. The first
+// error ends the rotation. Without a rotation function Rotate returns an error.
 func (s *Server) Rotate(ctx context.Context, id string) (versionID string, err error) {
 	s.mu.Lock()
 	sec, err := s.find("", id)

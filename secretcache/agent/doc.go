@@ -64,6 +64,6 @@
 // secret are of this kind, because it has one text for all reasons: through the extension a
 // missing secret is never ErrNotFound.
 //
-// [errors.As] finds network errors and the error of the caller's context. Of an answer an
-// error quotes at most the text of an exception.
+// [errors.As] finds network errors and the error of the caller's context. An error quotes no
+// part of an answer except the text of an exception.
 package agent

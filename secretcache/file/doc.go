@@ -8,9 +8,9 @@
 // file:/mnt/secrets-store. There are complete examples for Kubernetes, Docker, ECS and GitLab in
 // https://github.com/sqlsecrets/sqlsecrets/blob/main/docs/sources.md.
 //
-// When a database rejects the password, the cache reads the file again at once. As long as
-// the file has the old password, logins fail: a file has no AWSPENDING version to fall back
-// on. A cache of package secretcache keeps a secret for 1 h by default; reading a
+// When a database rejects the password, a connector makes the cache read the file again at
+// once. As long as the file has the old password, logins fail: a file has no AWSPENDING version
+// to fall back on. A cache of package secretcache keeps a secret for 1 h by default; reading a
 // file is cheap, so set its Options.TTL to seconds.
 //
 // # Choose a constructor

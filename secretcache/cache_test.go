@@ -1272,7 +1272,7 @@ func TestCloseEndsEverything(t *testing.T) {
 			t.Errorf("%d fetches started and %d are done", started, done)
 		}
 		if s.Reveal() != "value of v1" {
-			t.Error("Close took a secret away from who has it")
+			t.Error("Close changed a secret that a caller has")
 		}
 	}) // the bubble checks that no goroutine is left
 }

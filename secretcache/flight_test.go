@@ -44,7 +44,7 @@ func TestFetchesThatNobodyWaitsForAreDropped(t *testing.T) {
 		})
 		synctest.Wait()
 		if err := getFor(t, c, "a", second); err == nil || !strings.Contains(err.Error(), "before the fetch could begin (32 others are under way)") {
-			t.Errorf("Get() = %v, want it to say that it was not its turn", err)
+			t.Errorf("Get() = %v, want an error that says that the fetch had not begun", err)
 		}
 		if n := goroutines() - before; n > secretcache.DefaultMaxFetches+5 {
 			t.Errorf("%d goroutines are left, want %d for the fetches under way", n, secretcache.DefaultMaxFetches)

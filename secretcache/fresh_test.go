@@ -177,7 +177,7 @@ func TestRollBackIsSeen(t *testing.T) {
 				time.Sleep(second)
 			}
 			if d := time.Since(start); tt.within > 5*time.Minute && d < 5*time.Minute {
-				t.Errorf("an older version out of a cache was believed after %v", d)
+				t.Errorf("an older version from a cache was taken after %v", d)
 			}
 			for range 120 {
 				want(t, c, "a", "", "v1")

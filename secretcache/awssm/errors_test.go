@@ -321,7 +321,7 @@ func TestTheSDKsErrorsHoldTheValue(t *testing.T) {
 		}
 	}
 	if found == 0 {
-		t.Error("the walk finds nothing in the SDK's errors")
+		t.Error("the walk does not find the password in the SDK's errors")
 	}
 }
 

@@ -116,7 +116,7 @@ func TestASwapNeverMixesTwoVersions(t *testing.T) {
 					last, seen := 0, map[int]bool{}
 					for i := 0; i < reads || len(seen) < distinct; i++ {
 						if i == most {
-							t.Errorf("%d reads saw %d versions: they prove nothing", i, len(seen))
+							t.Errorf("%d reads saw %d versions: too few for this test", i, len(seen))
 							return
 						}
 						secret, err := s.Fetch(t.Context(), tt.id, current)
@@ -189,7 +189,7 @@ func TestFilesThatAreReplacedOneByOneSettle(t *testing.T) {
 				start = time.Now()
 				fetch(t, s, "keys")
 				if d := time.Since(start); d != 0 {
-					t.Errorf("it took %v when all was old", d)
+					t.Errorf("the read took %v, although all files were old", d)
 				}
 			})
 		})
@@ -211,7 +211,7 @@ func TestAFileThatIsBeingWrittenSettles(t *testing.T) {
 			synctest.Wait()
 			inPlace(other)
 			if v := <-got; v != other {
-				t.Errorf("value = %q, want what is complete", v)
+				t.Errorf("value = %q, want the complete value", v)
 			}
 		})
 	}

@@ -92,7 +92,7 @@ func TestDenied(t *testing.T) {
 			if !errors.Is(err, secretcache.ErrAccessDenied) || errors.Is(err, secretcache.ErrNotFound) {
 				t.Errorf("Fetch(%q) of %q = %v, want ErrAccessDenied", tt.id, tt.path, err)
 			} else if !strings.Contains(err.Error(), tt.path+`"`) || !strings.Contains(err.Error(), "uid") {
-				t.Errorf("error %q does not say that %q is to be readable for the user", err, tt.path)
+				t.Errorf("error %q does not say to make %q readable for the user", err, tt.path)
 			}
 		}
 	})

@@ -96,7 +96,7 @@ func TestTheServersConstraints(t *testing.T) {
 		t.Errorf("%d stages after errors: %v", got, s.Stages("a"))
 	}
 	if _, err := c.DescribeSecret(ctx, &sm.DescribeSecretInput{SecretId: aws.String("b")}); err == nil {
-		t.Error("a secret was made of what was refused")
+		t.Error("a request that failed made a secret")
 	}
 }
 

@@ -14,8 +14,9 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/clock"
 )
 
-// A Cache keeps secrets of a [Source]. Its methods may be called from several
-// goroutines at once. It has no goroutine but those of fetches in flight.
+// A Cache keeps secrets of a [Source] in memory. Its methods may be called from several
+// goroutines at once. It has no goroutines of its own except one for each fetch under way,
+// so it needs no Close to be garbage collected; [Cache.Close] ends the fetches. [New] makes it.
 type Cache struct {
 	src   Source
 	o     Options
@@ -29,12 +30,13 @@ type Cache struct {
 
 	mu      sync.Mutex
 	fetchNo uint64    // number of the fetch that began last
-	queue   list.List // of *job: those that have not begun
-	jobs    int       // those that have
-	stats   Stats     // all but hits and Entries
+	queue   list.List // of *job: the jobs that have not begun
+	jobs    int       // how many jobs are running
+	stats   Stats     // without Hits, StaleHits and Entries
 }
 
-// New returns an empty cache of src. It panics if src is nil.
+// New returns an empty cache that fetches from src. A nil opts means the defaults. New
+// copies opts. It panics if src is nil.
 func New(src Source, opts *Options) *Cache {
 	if src == nil {
 		panic("secretcache: New with a nil Source")
@@ -45,15 +47,19 @@ func New(src Source, opts *Options) *Cache {
 	return c
 }
 
-// Get returns the version of the secret that bears the stage; an empty stage
-// means AWSCURRENT, and id is a name, an ARN or whatever the source knows. It
-// fetches the secret if it is not cached, and returns a cached one without
-// waiting while it is younger than twice its TTL.
+// Get returns the version of the secret that has the stage. id is a name, an ARN, or any
+// id that the source knows. An empty stage means AWSCURRENT. If the secret is not cached,
+// Get fetches it. If the cached copy is younger than 2*Options.TTL, Get returns it without
+// waiting. [Options] says what happens with an older copy.
 //
-// Errors are the source's, ErrClosed, or ctx's with why the last attempt failed. A
-// fetch that failed is not repeated for 1 s, then 2 s, up to 55 s; until then Get
-// returns its error. For one that ended at FetchTimeout, this counts from its start. A
-// fetch that has begun outlives the ctx of the callers that wait for it.
+// After a fetch that failed, there is a pause of 1 s, then 2 s, doubling up to 55 s. During the
+// pause the cache does not fetch: Get returns a copy that may still be served, or else the
+// error of that fetch. The pause begins when the fetch fails; if it failed because
+// FetchTimeout was over, the pause begins at the start of the fetch.
+//
+// The error is the source's, or ErrClosed. If ctx ends while Get waits, it is ctx's error
+// together with the reason why the last attempt failed. The fetch itself does not
+// end with ctx: it goes on and fills the cache.
 func (c *Cache) Get(ctx context.Context, id, stage string) (*Secret, error) {
 	k := keyOf(id, stage)
 	if s := c.hit(k); s != nil {
@@ -63,18 +69,19 @@ func (c *Cache) Get(ctx context.Context, id, stage string) (*Secret, error) {
 	return r.Secret, err
 }
 
-// A Reading is a secret and how it came out of a [Cache].
+// A Reading is a secret, and whether it is stale.
 type Reading struct {
 	Secret *Secret
-	// StaleCause is why the last fetch failed, if the secret is older than its TTL (or
-	// invalidated) for that. Nil otherwise.
+	// StaleCause is the error of the last fetch if the secret is stale: it is older than its
+	// TTL, or invalidated, and was not renewed because that fetch failed. Nil otherwise.
 	StaleCause error
-	// StaleUntil is until when the cache serves the secret at most if fetches go on to
-	// fail, by the wall clock. Zero if StaleCause is nil.
+	// StaleUntil is when the cache will stop serving the secret if fetches keep failing,
+	// by the wall clock. Zero if StaleCause is nil.
 	StaleUntil time.Time
 }
 
-// Read is Get with the circumstances. Its Reading is zero on an error.
+// Read is [Cache.Get], and also tells whether the secret is stale. With an error the
+// Reading is zero.
 func (c *Cache) Read(ctx context.Context, id, stage string) (Reading, error) {
 	k := keyOf(id, stage)
 	if s := c.hit(k); s != nil {
@@ -84,7 +91,8 @@ func (c *Cache) Read(ctx context.Context, id, stage string) (Reading, error) {
 	return c.read(ctx, k)
 }
 
-// hit returns the secret of k if it is fresh, or being renewed, or nil.
+// hit returns the secret of k if Get may return it without c.mu: it is fresh, or a fetch
+// renews it and Get need not wait. Otherwise hit returns nil.
 func (c *Cache) hit(k key) *Secret {
 	e := c.index.find(k)
 	if e == nil {
@@ -94,14 +102,14 @@ func (c *Cache) hit(k key) *Secret {
 	case v.fresh(now):
 		c.counter().fresh.Add(1)
 		return c.serve(e, v, now)
-	case v != nil && now < time.Duration(e.calm.Load()):
+	case v != nil && now < time.Duration(e.servedUntil.Load()):
 		c.counter().stale.Add(1)
 		return c.serve(e, v, now)
 	}
 	return nil
 }
 
-// read answers a Get or a Read that is no hit.
+// read answers a Get or a Read for which hit returned nil.
 func (c *Cache) read(ctx context.Context, k key) (Reading, error) {
 	c.mu.Lock()
 	r, err := c.get(ctx, k, false)
@@ -112,16 +120,19 @@ func (c *Cache) read(ctx context.Context, k key) (Reading, error) {
 	return r, nil
 }
 
-// Refresh looks for another version than rejected, which a server did not accept,
-// and returns the version that bears the stage now. A cached secret answers only
-// if its version is another one and it was fetched after rejected was; a fetch
-// only if it began after the call. With rejected nil Refresh always fetches.
+// Refresh returns the version that has the stage now. Call it when a server rejected the
+// credentials in the secret rejected, which this cache returned. A cached copy is the
+// answer only if it is another version and was fetched later than rejected. Otherwise
+// Refresh fetches, or waits for a fetch that began after the call. If rejected is nil,
+// Refresh always fetches. An empty stage means AWSCURRENT.
 //
-// If the stage still names rejected's version, Refresh returns that with a nil
-// error; a stage that names no version is ErrNoVersion. Refreshes that failed or found
-// nothing newer are not repeated for 1 s, then 2 s, up to 55 s: Refresh waits for the
-// next one if it is due within a second and before ctx's deadline, and returns what the
-// last one said otherwise.
+// If the stage is still on the rejected version, Refresh returns that version and a nil
+// error: compare VersionID. If no version has the stage, the error matches ErrNoVersion.
+//
+// After a refresh that failed or found no newer version, there is a pause of 1 s, then
+// 2 s, doubling up to 55 s. If the pause ends within 1 s and before ctx's deadline, Refresh waits
+// for that and fetches. Otherwise it returns at once what the last fetch brought: the
+// same version, or an error. Errors are as those of [Cache.Get].
 func (c *Cache) Refresh(ctx context.Context, id, stage string, rejected *Secret) (*Secret, error) {
 	s, err := c.refresh(ctx, keyOf(id, stage), rejected)
 	if s == rejected { // which has come out before, or is nil
@@ -130,26 +141,30 @@ func (c *Cache) Refresh(ctx context.Context, id, stage string, rejected *Secret)
 	return c.out(s, err)
 }
 
-// Recheck returns the version that bears the stage now, for a caller to whom used,
-// which the cache gave it, is of no use for another reason than a rejected
-// password: the database may have moved. It fetches only if the cached copy is
-// over a minute old, and at most once in five minutes (jittered) for each secret
-// and stage, whoever asks; else it returns what is cached, which may be used
-// itself or a newer version that somebody else found.
+// Recheck returns the version that has the stage now. Call it when the secret used, which
+// this cache returned, does not work for a reason other than a rejected password: for
+// example, the database cannot be reached and may have moved to another host. An empty
+// stage means AWSCURRENT.
 //
-// A fetch that is under way when one is due counts as Recheck's; all wait for its
-// result, each until its own ctx ends. If it fails, Recheck returns its error, and
-// the cached copy is served as before; after another failure Recheck returns that
-// one's error for as long as Get would not ask again. If nothing is cached, or
-// Invalidate came since, Recheck does as Get.
+// Recheck fetches only if the cached copy is more than 1 min old, and only once in a random
+// 5 to 7.5 min for each secret and stage, no matter how many callers ask. Otherwise it
+// returns the cached copy. That copy may be used itself, or a newer version that another
+// caller's fetch brought.
+//
+// If a fetch of the secret is under way when one is due, Recheck waits for it and does not start
+// another. Each caller waits until its own ctx ends. If the fetch fails, Recheck returns its
+// error, and Get serves the cached copy as before. During the pause after a failed fetch
+// (see [Cache.Get]) Recheck returns the error of that fetch. If nothing is cached, or if
+// Invalidate came after the last fetch, Recheck does the same as Get.
 func (c *Cache) Recheck(ctx context.Context, id, stage string, used *Secret) (*Secret, error) {
 	return c.out(c.recheck(ctx, keyOf(id, stage), used))
 }
 
-// LastFailure returns why the fetch of a secret that is under way has brought no value
-// yet, which is what its source said to [AttemptFailed] last, or else why the last
-// fetch brought none. It returns nil if there was no failure since the last value, or
-// if the cache remembers none. It does not fetch.
+// LastFailure returns why there is no newer value of a secret. While a fetch is under way
+// and an attempt of it has failed, that is the error that the source last gave to
+// [AttemptFailed]. Otherwise it is the error of the last fetch. It is nil if no fetch or
+// attempt has failed after the last value came, or if the cache no longer remembers the failure.
+// LastFailure does not fetch.
 func (c *Cache) LastFailure(id, stage string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -168,17 +183,17 @@ func (c *Cache) lastFailure(k key) error {
 	return e.err
 }
 
-// Invalidate makes the next Get of a secret fetch it, all stages of it, whether
-// id is the id it was asked for with, its name or its ARN. Fetches under way do
-// not count, and no backoff delays that fetch. If it fails, the secret is served
-// as before.
+// Invalidate makes the next Get of a secret fetch it, in each of its stages. id may be the id
+// that Get was called with, the secret's name, or its ARN. The result of a fetch that is
+// already under way does not count as new. No pause delays the next fetch. If that fetch
+// fails, the cached copy is served as before.
 func (c *Cache) Invalidate(id string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.index.invalidate(id, c.fetchNo)
 }
 
-// Stats returns the counts.
+// Stats returns the counts since New.
 func (c *Cache) Stats() Stats {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -191,8 +206,10 @@ func (c *Cache) Stats() Stats {
 	return s
 }
 
-// Close cancels all fetches and forgets all values. Callers that wait, and later
-// ones, get ErrClosed. It returns nil.
+// Close cancels all fetches and forgets all values. Calls of Get, Read, Refresh, Recheck and
+// Prefetch that are waiting, and later calls, return ErrClosed. Secrets that the cache has
+// returned stay valid. Close returns nil, does not wait for the source, and may be called
+// again.
 func (c *Cache) Close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -204,7 +221,8 @@ func (c *Cache) Close() error {
 // closed reports whether Close was called. c.mu is held.
 func (c *Cache) closed() bool { return c.ctx.Err() != nil }
 
-// out is what a caller gets of s, which is stored, or err if that is not nil.
+// out returns the stored secret s as a caller gets it, after the hook. If err is not nil, it
+// returns err.
 func (c *Cache) out(s *Secret, err error) (*Secret, error) {
 	if err != nil || c.o.Hook == nil {
 		return s, err
@@ -214,8 +232,8 @@ func (c *Cache) out(s *Secret, err error) (*Secret, error) {
 
 const forever = time.Duration(1<<63 - 1)
 
-// await waits until done is closed, for d at most, and reports whether it was. It returns
-// ctx's error or ErrClosed if ctx ends or c is closed before.
+// await waits until done is closed, but not longer than d, and reports whether done was
+// closed. If ctx ends or c is closed first, it returns ctx's error or ErrClosed.
 func (c *Cache) await(ctx context.Context, done <-chan struct{}, d time.Duration) (bool, error) {
 	var after <-chan time.Time
 	if d != forever {
@@ -233,7 +251,7 @@ func (c *Cache) await(ctx context.Context, done <-chan struct{}, d time.Duration
 	}
 }
 
-// because adds why the last attempt failed to err, unless last is nil.
+// because adds to err the reason why the last attempt failed. A nil last adds nothing.
 func because(err, last error) error {
 	if last == nil {
 		return err
@@ -241,15 +259,15 @@ func because(err, last error) error {
 	return fmt.Errorf("%w; the last attempt failed: %w", err, last)
 }
 
-// Hits are counts that share no cache line with others, nor with what comes before them in a
-// Cache, which each Get reads.
+// Hits are counts on a cache line of their own: other hits are on other lines, and so are the
+// fields before them in a Cache, which each Get reads.
 type hits struct {
 	_            [112]byte
 	fresh, stale atomic.Uint64
 }
 
-// counter returns hits that goroutines on other cores seldom count in: goroutines have
-// stacks of their own, so the address of a variable picks them.
+// counter returns the hits that this goroutine counts in. Goroutines on other cores mostly
+// use other hits, because the address of a variable on the goroutine's stack picks them.
 func (c *Cache) counter() *hits {
 	var x byte
 	h := uint64(uintptr(unsafe.Pointer(&x))>>11) * 0x9E3779B97F4A7C15

@@ -19,10 +19,10 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
-// second is what a test sleeps to be clear of a moment that another timer has.
+// second is a short sleep. It moves a test past the moment at which another timer fires.
 const second = time.Second
 
-func TestGetFetchesOnce(t *testing.T) { // checklist 1, 30
+func TestGetFetchesOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src := newFake(t)
 		src.put("a", current, "a1")
@@ -40,7 +40,7 @@ func TestGetFetchesOnce(t *testing.T) { // checklist 1, 30
 	})
 }
 
-func TestEachStageIsItsOwn(t *testing.T) { // checklist 3, 5
+func TestStagesAreCachedApart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src := newFake(t)
 		src.put("a", current, "v2")
@@ -62,7 +62,7 @@ func TestEachStageIsItsOwn(t *testing.T) { // checklist 3, 5
 	})
 }
 
-func TestNameAndARNAreOneEntry(t *testing.T) { // checklist 10
+func TestNameAndARNAreOneEntry(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		ids  []string
@@ -79,7 +79,7 @@ func TestNameAndARNAreOneEntry(t *testing.T) { // checklist 10
 			}
 			wantCalls(t, src, tt.want)
 			wantEntries(t, c, 1)
-			// What one id brings, all see.
+			// A version that was fetched by one id is returned for the other ids too.
 			src.put("a", current, "v2")
 			rejected := want(t, c, tt.ids[0], "", "v1")
 			wantRefresh(t, c, tt.ids[0], "", rejected, "v2")
@@ -91,7 +91,7 @@ func TestNameAndARNAreOneEntry(t *testing.T) { // checklist 10
 	}
 }
 
-func TestNameAndARNFetchedTogetherMeet(t *testing.T) { // checklist 10, 29
+func TestNameAndARNFetchedAtOnceBecomeOneEntry(t *testing.T) {
 	for _, first := range []string{"a", arn("a")} {
 		inBubble(t, first, func(t *testing.T) {
 			src, c := sourceOfV1(t, nil)
@@ -103,7 +103,7 @@ func TestNameAndARNFetchedTogetherMeet(t *testing.T) { // checklist 10, 29
 				go func() { _, _ = c.Get(t.Context(), id, "") }()
 				synctest.Wait()
 			}
-			// The later answer, of the fetch that began earlier or later, is another.
+			// The answer that comes later, of either fetch, has another version.
 			time.Sleep(3 * second)
 			want(t, c, "a", "", "v1")
 			want(t, c, arn("a"), "", "v1")
@@ -117,7 +117,7 @@ func TestOlderFetchDoesNotReplaceNewer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, c := sourceOfV1(t, nil)
 		src.delay(2 * second)
-		go want(t, c, "a", "", "v2") // answered with what landed meanwhile
+		go want(t, c, "a", "", "v2") // returns the version that landed in the meantime
 		synctest.Wait()
 		src.put("a", current, "v2")
 		src.delay(second)
@@ -144,13 +144,13 @@ func TestFailedFetchByOneIDServesWhatAnotherBrought(t *testing.T) {
 	})
 }
 
-func TestNameOfAnotherSecretLeavesTheOld(t *testing.T) {
+func TestNameThatMovesToAnotherSecretLeavesTheOldEntry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src := newFake(t)
 		src.put("a", current, "old")
 		c := newCache(t, src, &secretcache.Options{TTL: time.Hour})
 		want(t, c, "a", "", "old")
-		// It was deleted and made again, with another ARN; the old one is gone.
+		// The secret was deleted and made again, with another ARN.
 		src.set("a", current, secretcache.Value{ARN: arn("a") + "new", Name: "a", VersionID: "new"})
 		c.Invalidate("a")
 		want(t, c, "a", "", "new")
@@ -161,7 +161,7 @@ func TestNameOfAnotherSecretLeavesTheOld(t *testing.T) {
 	})
 }
 
-func TestMissingStageIsTypedAndNotAskedAgain(t *testing.T) { // checklist 6
+func TestMissingStageIsErrNoVersionAndBacksOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, c := sourceOfV1(t, nil)
 		for range 100 {
@@ -172,7 +172,7 @@ func TestMissingStageIsTypedAndNotAskedAgain(t *testing.T) { // checklist 6
 	})
 }
 
-func TestTTLIsDrawnAtEachFetch(t *testing.T) { // checklist 11, 12, 14
+func TestTTLIsDrawnAtEachFetch(t *testing.T) {
 	const fetches, step = 101, 10 * second
 	synctest.Test(t, func(t *testing.T) {
 		src, c := sourceOfV1(t, nil) // TTL is an hour
@@ -191,13 +191,13 @@ func TestTTLIsDrawnAtEachFetch(t *testing.T) { // checklist 11, 12, 14
 			}
 			ages[age] = true
 		}
-		if len(ages) < 40 || early < 20 || early > 80 { // of 180 that there are
+		if len(ages) < 40 || early < 20 || early > 80 { // of 180 in all
 			t.Errorf("%d different ages in 100 fetches, %d under ¾ TTL, want about half", len(ages), early)
 		}
 	})
 }
 
-func TestNegativeTTLFetchesEachTime(t *testing.T) { // checklist 13
+func TestNegativeTTLFetchesAtEachGet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, c := sourceOfV1(t, &secretcache.Options{TTL: -1})
 		for range 3 {
@@ -208,14 +208,14 @@ func TestNegativeTTLFetchesEachTime(t *testing.T) { // checklist 13
 		want(t, c, "a", "", "v2")
 		src.fail(errDown)
 		time.Sleep(time.Minute)
-		want(t, c, "a", "", "v2") // old is better than down
+		want(t, c, "a", "", "v2") // a stale secret is better than an error
 		wantCalls(t, src, 5)
 		time.Sleep(secretcache.DefaultMaxStale)
 		wantErr(t, c, "a", "", errDown)
 	})
 }
 
-func TestExpiredSecretIsServedDuringOneRenewal(t *testing.T) { // checklist 14, 16
+func TestExpiredSecretIsServedDuringOneRenewal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, c := sourceOfV1(t, &secretcache.Options{TTL: time.Minute})
 		first := want(t, c, "a", "", "v1")
@@ -240,12 +240,12 @@ func TestExpiredSecretIsServedDuringOneRenewal(t *testing.T) { // checklist 14, 
 	})
 }
 
-func TestVeryOldSecretWaitsForItsRenewal(t *testing.T) { // design rule 8
+func TestVeryOldSecretWaitsForItsRenewal(t *testing.T) {
 	for _, tt := range []struct {
 		name     string
 		age      time.Duration
 		fetch    time.Duration
-		deadline time.Duration // of ctx; 0 is none
+		deadline time.Duration // of ctx; 0 means none
 		want     string
 		took     time.Duration
 	}{
@@ -272,19 +272,19 @@ func TestVeryOldSecretWaitsForItsRenewal(t *testing.T) { // design rule 8
 	}
 }
 
-// In a frozen machine the monotonic clock stands still and wall time goes on.
-func TestAgeIsTheLargerOfBothClocks(t *testing.T) { // design rule 8
+// While a machine is frozen, the monotonic clock stands still and the wall clock goes on.
+func TestAgeIsTheLargerOfBothClocks(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
-		recheck bool          // else Get
-		asleep  time.Duration // of the monotonic clock
-		step    time.Duration // of the wall clock, besides
+		recheck bool          // call Recheck, not Get
+		asleep  time.Duration // how far the monotonic clock goes on
+		step    time.Duration // how much farther the wall clock goes on
 		fetches bool
 	}{
 		{"together", false, time.Minute, 0, false},
 		{"frozen", false, 2 * second, time.Hour, true},
-		{"wall set back", false, time.Minute, -time.Hour, false},
-		{"wall set back, and expired", false, time.Hour, -time.Hour, true},
+		{"wall clock set back", false, time.Minute, -time.Hour, false},
+		{"wall clock set back, and expired", false, time.Hour, -time.Hour, true},
 		{"Recheck before it is due", true, 4 * time.Minute, 0, false},
 		{"Recheck at the time", true, longest, 0, true},
 		{"Recheck, frozen", true, 2 * second, time.Hour, true},
@@ -313,7 +313,7 @@ func TestAgeIsTheLargerOfBothClocks(t *testing.T) { // design rule 8
 	}
 }
 
-func TestFailingGetsAreOneCall(t *testing.T) { // checklist 17, 23, 30
+func TestFailingGetsAreOneCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, c := sourceOfV1(t, nil)
 		src.fail(fmt.Errorf("fetch: %w", &detailed{"details"}))
@@ -341,12 +341,13 @@ var errDetailed = errors.New("detailed")
 func (d *detailed) Error() string        { return d.text }
 func (d *detailed) Is(target error) bool { return target == errDetailed }
 
-// longestPause is the longest pause after a fetch that failed, or a refresh that found
-// nothing newer.
+// longestPause is the longest pause after a fetch that failed, or after a refresh that found no
+// newer version.
 const longestPause = 55 * second
 
-// wantBackoff checks pauses between fetches: each is from ¾ of what doubles from 1 s
-// up to longestPause to that, and 1 s at least. The caller polls every step.
+// wantBackoff checks the pauses between fetches. The longest allowed pause doubles from 1 s up to
+// longestPause. Each pause is from ¾ of it to all of it, and at least 1 s. The caller polls
+// every step.
 func wantBackoff(t *testing.T, times []time.Time, step time.Duration) (pauses []time.Duration) {
 	t.Helper()
 	full := second
@@ -361,7 +362,7 @@ func wantBackoff(t *testing.T, times []time.Time, step time.Duration) (pauses []
 	return pauses
 }
 
-func TestGetBacksOff(t *testing.T) { // checklist 18, 21, 23
+func TestGetBacksOff(t *testing.T) {
 	const step = 10 * time.Millisecond
 	for _, cached := range []bool{false, true} {
 		inBubble(t, fmt.Sprintf("cached=%v", cached), func(t *testing.T) {
@@ -382,7 +383,7 @@ func TestGetBacksOff(t *testing.T) { // checklist 18, 21, 23
 				}
 				pauses[fmt.Sprint(wantBackoff(t, src.times[before:], step))] = true
 
-				// An answer ends it.
+				// A fetch that succeeds ends the backoff.
 				src.fail(nil)
 				time.Sleep(time.Minute)
 				_, _ = c.Get(t.Context(), "a", "")
@@ -404,11 +405,11 @@ func TestGetBacksOff(t *testing.T) { // checklist 18, 21, 23
 	}
 }
 
-func TestStaleIsServedUntilMaxStale(t *testing.T) { // checklist 19
+func TestStaleIsServedUntilMaxStale(t *testing.T) {
 	for _, tt := range []struct {
 		name     string
 		maxStale time.Duration
-		served   time.Duration // age
+		served   time.Duration // the largest age
 	}{
 		{"default", 0, time.Minute + 24*time.Hour},
 		{"set", time.Hour, time.Minute + time.Hour},
@@ -462,13 +463,13 @@ func TestNegativeMaxStaleServesNothingOld(t *testing.T) {
 	})
 }
 
-func TestStopOnEndsServing(t *testing.T) { // checklist 19
+func TestStopOnEndsServing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src := newFake(t)
 		src.put("a", current, "v1")
 		var c *secretcache.Cache
 		c = newCache(t, src, &secretcache.Options{TTL: time.Minute, StopOn: func(err error) bool {
-			c.Stats() // no lock is held
+			c.Stats() // would block if a lock were held
 			return errors.Is(err, secretcache.ErrAccessDenied)
 		}})
 		want(t, c, "a", "", "v1")
@@ -478,7 +479,7 @@ func TestStopOnEndsServing(t *testing.T) { // checklist 19
 		want(t, c, "a", "", "v1")
 		time.Sleep(2 * second)
 		src.fail(secretcache.ErrAccessDenied)
-		want(t, c, "a", "", "v1") // in the background comes the denial
+		want(t, c, "a", "", "v1") // the renewal in the background is denied
 		synctest.Wait()
 		wantErr(t, c, "a", "", secretcache.ErrAccessDenied)
 		wantErr(t, c, arn("a"), "", secretcache.ErrAccessDenied)
@@ -490,9 +491,9 @@ func TestStopOnEndsServing(t *testing.T) { // checklist 19
 	})
 }
 
-func TestCallersLeaveWhenTheirContextEnds(t *testing.T) { // checklist 22, 31
+func TestCallersLeaveWhenTheirContextEnds(t *testing.T) {
 	for _, tt := range []struct {
-		says string // how the error begins
+		says string // the beginning of the error
 		call func(ctx context.Context, c *secretcache.Cache, v1 *secretcache.Secret) (*secretcache.Secret, error)
 	}{
 		{`wait for secret "a": `, func(ctx context.Context, c *secretcache.Cache, _ *secretcache.Secret) (*secretcache.Secret, error) {
@@ -509,13 +510,13 @@ func TestCallersLeaveWhenTheirContextEnds(t *testing.T) { // checklist 22, 31
 		}},
 	} {
 		inBubble(t, tt.says, func(t *testing.T) {
-			src, c, v1 := cacheOfOldV1(t, &secretcache.Options{TTL: -1}) // so that Get waits, too
+			src, c, v1 := cacheOfOldV1(t, &secretcache.Options{TTL: -1}) // so that Get waits as well
 			src.put("a", current, "v2")
 			src.delay(5 * second)
 			together(3, func(i int) {
-				ctx, end, cause := within(t, 0), 5*second, error(nil) // one has the patience
+				ctx, end, cause := within(t, 0), 5*second, error(nil) // one caller waits to the end
 				switch i {
-				case 0: // the leader
+				case 0: // the caller that started the fetch
 					canceled, cancel := context.WithCancel(ctx)
 					time.AfterFunc(second, cancel)
 					ctx, end, cause = canceled, second, context.Canceled
@@ -535,7 +536,7 @@ func TestCallersLeaveWhenTheirContextEnds(t *testing.T) { // checklist 22, 31
 	}
 }
 
-func TestFetchFillsTheCacheWhenAllHaveLeft(t *testing.T) { // checklist 31
+func TestFetchFillsTheCacheAfterAllCallersHaveLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, c := sourceOfV1(t, nil)
 		src.delay(second)
@@ -548,13 +549,13 @@ func TestFetchFillsTheCacheWhenAllHaveLeft(t *testing.T) { // checklist 31
 	})
 }
 
-func TestGetAfterAHungFetchIsGivenANewOne(t *testing.T) {
+func TestGetAfterAHungFetchStartsAnother(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src := newFake(t)
 		src.put("a", current, "v1")
 		src.change(func(f *fake) { f.hang = true })
 		c := secretcache.New(src, &secretcache.Options{FetchTimeout: second})
-		for range 3 { // it has hung for a while: the next pause is longer than FetchTimeout
+		for range 3 { // after these failures the next pause is longer than FetchTimeout
 			took(t, second, func() { wantErr(t, c, "a", "", context.DeadlineExceeded) })
 			time.Sleep(time.Minute)
 		}
@@ -566,10 +567,10 @@ func TestGetAfterAHungFetchIsGivenANewOne(t *testing.T) {
 		src.change(func(f *fake) { f.hang = false }) // new fetches succeed
 		took(t, second*4/5, func() { together(100, func(int) { want(t, c, "a", "", "v1") }) })
 		wantCalls(t, src, 5)
-	}) // and no goroutine is left
+	}) // the bubble checks that no goroutine is left
 }
 
-func TestHungFetchesBackOffFromTheirStart(t *testing.T) { // checklist 18, 22
+func TestHungFetchesBackOffFromTheirStart(t *testing.T) {
 	const step = 10 * time.Millisecond
 	synctest.Test(t, func(t *testing.T) {
 		src := newFake(t)
@@ -583,7 +584,7 @@ func TestHungFetchesBackOffFromTheirStart(t *testing.T) { // checklist 18, 22
 	})
 }
 
-func TestSourceThatHeedsNoContextIsGivenUp(t *testing.T) {
+func TestSourceThatIgnoresItsContextIsGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src := newFake(t)
 		src.put("a", current, "v1")
@@ -597,11 +598,11 @@ func TestSourceThatHeedsNoContextIsGivenUp(t *testing.T) {
 			t.Errorf("given up after %v, want little more than FetchTimeout", d)
 		}
 		src.change(func(f *fake) { f.deaf = nil })
-		want(t, c, "b", "", "b1") // it does not take the only turn
+		want(t, c, "b", "", "b1") // the hung fetch does not count for MaxFetches
 		time.Sleep(2 * second)
 		src.put("a", current, "v2")
 		want(t, c, "a", "", "v2")
-		close(deaf) // the late answer comes too late
+		close(deaf) // the late answer is ignored
 		synctest.Wait()
 		want(t, c, "a", "", "v2")
 		if got := c.Stats(); got.Errors != 1 || got.Fetches != 3 {
@@ -623,12 +624,12 @@ func TestMaxFetchesBoundsCalls(t *testing.T) {
 		ids := names(10)
 		src, c := sourceOfV1(t, &secretcache.Options{MaxFetches: 3, FetchTimeout: second + second/2}, ids...)
 		src.delay(second)
-		// Waiting for a turn does not count against FetchTimeout.
+		// The wait for MaxFetches is not part of FetchTimeout.
 		took(t, 4*second, func() { together(10, func(i int) { want(t, c, ids[i], "", "v1") }) })
 	})
 }
 
-// badSource is a Source that breaks its promises in one way.
+// badSource is a Source that breaks its contract in one way.
 var badSources = map[string]func() (*secretcache.Secret, error){
 	"panic":         func() (*secretcache.Secret, error) { panic("with the password hunter2") },
 	"runtime panic": func() (*secretcache.Secret, error) { var s []int; s[len(s)]++; return nil, nil },
@@ -707,7 +708,7 @@ func TestSourceWithoutVersions(t *testing.T) {
 	})
 }
 
-func TestSourceThatSaysNothingOfASecret(t *testing.T) {
+func TestEmptySecretGetsTheIDAndAVersion(t *testing.T) {
 	c := newCache(t, secretcache.SourceFunc(func(context.Context, string, string) (*secretcache.Secret, error) {
 		return secretcache.NewSecret(secretcache.Value{}), nil
 	}), nil)
@@ -720,7 +721,7 @@ func TestSourceThatSaysNothingOfASecret(t *testing.T) {
 // canary is a password that no error and no trace may show.
 const canary = "hunter2-canary"
 
-func TestNoErrorAndNoTraceShowsTheValue(t *testing.T) { // checklist 41
+func TestNoErrorAndNoTraceShowsTheValue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src := newFake(t)
 		v := secretcache.Value{ARN: arn("a"), VersionID: "v1", String: canary}
@@ -783,7 +784,7 @@ func TestInvalidateFetchesNext(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		id   string
-		want []string // of get and of AWSPREVIOUS
+		want []string // the results of get, and of a Get of AWSPREVIOUS
 	}{
 		{"by name", "a", []string{"v2", "p2"}},
 		{"by ARN", arn("a"), []string{"v2", "p2"}},
@@ -813,9 +814,9 @@ func TestInvalidateOutdatesFetchesUnderWay(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		cached bool
-		id     string // of Get
-		by     string // of Invalidate
-		err    error  // of the fetch under way
+		id     string // the argument of Get
+		by     string // the argument of Invalidate
+		err    error  // the error of the fetch under way
 	}{
 		{"first fetch", false, "a", "a", nil},
 		{"first fetch, by its ARN", false, "a", arn("a"), nil},
@@ -853,11 +854,11 @@ func TestInvalidateOutdatesFetchesOfWhatIsEvicted(t *testing.T) {
 		go want(t, c, arn("a"), "", "v1")
 		synctest.Wait()
 		src.delay(0)
-		want(t, c, "a", "", "v1") // the same entry is in the cache now,
+		want(t, c, "a", "", "v1") // the entry is in the cache now,
 		src.put("a", current, "v2")
 		c.Invalidate("a")
-		want(t, c, "b", "", "b1") // and out again
-		time.Sleep(3 * second)    // when the first fetch lands
+		want(t, c, "b", "", "b1") // and is evicted again
+		time.Sleep(3 * second)    // then the first fetch lands
 		want(t, c, arn("a"), "", "v2")
 	})
 }
@@ -867,9 +868,9 @@ func TestInvalidateOutdatesFetchesThatFindAnotherEntry(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		id   string
-		arn  string // what the fetch finds
+		arn  string // the ARN that the fetch finds
 	}{
-		{"one that is cached", partial, arn("a")},
+		{"a cached secret", partial, arn("a")},
 		{"a new one", "a", arn("a") + "new"},
 	} {
 		inBubble(t, tt.name, func(t *testing.T) {
@@ -890,18 +891,18 @@ func TestInvalidateOutdatesFetchesThatFindAnotherEntry(t *testing.T) {
 	}
 }
 
-func TestInvalidatedIsServedAsBeforeIfTheSourceFails(t *testing.T) {
+func TestInvalidatedSecretIsServedIfTheSourceFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, c, _ := cacheOfV1(t, nil)
 		src.fail(errDown)
 		src.delay(5 * second)
 		c.Invalidate("a")
 		took(t, 5*second, func() { want(t, c, "a", "", "v1") })
-		for range 20 { // it does not wait again and again
+		for range 20 { // later Gets do not wait for another fetch
 			took(t, 0, func() { want(t, c, "a", "", "v1") })
 			time.Sleep(second)
 		}
-		// Another event is worth another try, whatever the backoff says.
+		// Another Invalidate starts another fetch, even during the pause.
 		src.fail(nil)
 		src.put("a", current, "v2")
 		time.Sleep(10 * second)
@@ -922,10 +923,10 @@ func TestInvalidateEndsTheBackoff(t *testing.T) {
 	})
 }
 
-func TestLeastRecentlyUsedGoesFirst(t *testing.T) { // checklist 34, 35
+func TestLeastRecentlyUsedSecretIsEvictedFirst(t *testing.T) {
 	for _, tt := range []struct {
-		size int // of the cache
-		kept int // of ten
+		size int // MaxSize
+		kept int // how many of ten secrets are kept
 	}{{1, 1}, {2, 2}, {9, 9}, {10, 10}, {0, 10}, {-1, 10}} {
 		inBubble(t, fmt.Sprint(tt.size), func(t *testing.T) {
 			src := newFake(t)
@@ -940,17 +941,17 @@ func TestLeastRecentlyUsedGoesFirst(t *testing.T) { // checklist 34, 35
 			for _, id := range ids[10-tt.kept:] {
 				want(t, c, id, "", "v1")
 			}
-			wantCalls(t, src, 10) // all were there
+			wantCalls(t, src, 10) // all secrets were still cached
 		})
 	}
 }
 
-func TestUseKeepsASecret(t *testing.T) { // checklist 34
+func TestUseKeepsASecret(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ids := names(100)
 		src, c := sourceOfV1(t, &secretcache.Options{MaxSize: 3}, ids...)
 		want(t, c, ids[0], "", "v1")
-		want(t, c, arn(ids[0]), "", "v1") // the ARN takes no room of its own
+		want(t, c, arn(ids[0]), "", "v1") // the name and the ARN share an entry
 		for _, id := range ids[1:] {
 			want(t, c, id, "", "v1")
 			want(t, c, ids[0], "", "v1")
@@ -960,7 +961,7 @@ func TestUseKeepsASecret(t *testing.T) { // checklist 34
 	})
 }
 
-func TestFailingIDsEvictNothing(t *testing.T) { // checklist 36
+func TestFailingIDsEvictNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src := newFake(t)
 		src.put("good", current, "v1")
@@ -976,7 +977,7 @@ func TestFailingIDsEvictNothing(t *testing.T) { // checklist 36
 	})
 }
 
-func TestFailingIDsAreForgottenInTheOrderTheyAreDue(t *testing.T) { // checklist 18, 36
+func TestFailingIDWhosePauseEndsFirstIsForgottenFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src := newFake(t)
 		c := newCache(t, src, &secretcache.Options{MaxSize: 2})
@@ -989,12 +990,12 @@ func TestFailingIDsAreForgottenInTheOrderTheyAreDue(t *testing.T) { // checklist
 		before := src.count()
 		wantErr(t, c, "often", "", secretcache.ErrNotFound)
 		wantCalls(t, src, before)
-		wantErr(t, c, "once0", "", secretcache.ErrNotFound) // only two can be remembered
+		wantErr(t, c, "once0", "", secretcache.ErrNotFound) // the cache remembers only two of them
 		wantCalls(t, src, before+1)
 	})
 }
 
-func TestRenewedSecretsAreBoundToo(t *testing.T) { // checklist 33, 34
+func TestMaxSizeHoldsDuringRenewals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, c := sourceOfV1(t, &secretcache.Options{MaxSize: 2, TTL: time.Minute}, names(4)...)
 		ids := names(4)
@@ -1003,7 +1004,7 @@ func TestRenewedSecretsAreBoundToo(t *testing.T) { // checklist 33, 34
 		time.Sleep(time.Minute)
 		src.delay(5 * second)
 		src.fail(errDown)
-		want(t, c, ids[0], "", "v1") // renewals begin, and will fail
+		want(t, c, ids[0], "", "v1") // the renewals begin here and will fail
 		want(t, c, ids[1], "", "v1")
 		synctest.Wait()
 		src.delay(0)
@@ -1044,7 +1045,7 @@ func (v *vault) Get(s *secretcache.Secret) (*secretcache.Secret, error) {
 	return s.WithString(string(b)), err
 }
 
-func TestHookSeesEachStoreAndRead(t *testing.T) { // checklist 16, 37
+func TestHookSeesEachStoreAndRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src := newFake(t)
 		src.put("a", current, "v1")
@@ -1062,7 +1063,7 @@ func TestHookSeesEachStoreAndRead(t *testing.T) { // checklist 16, 37
 		check(want(t, c, "a", "", "v1"), "v1", 1, 1)
 		s := want(t, c, "a", "", "v1")
 		check(s, "v1", 1, 2)
-		check(wantRefresh(t, c, "a", "", s, "v1"), "v1", 1, 3) // the same one is not stored again
+		check(wantRefresh(t, c, "a", "", s, "v1"), "v1", 1, 3) // the same version is not stored again
 		src.put("a", current, "v2")
 		time.Sleep(second)
 		check(wantRefresh(t, c, "a", "", s, "v2"), "v2", 2, 4)
@@ -1080,7 +1081,7 @@ func TestHookErrors(t *testing.T) {
 		c := newCache(t, src, &secretcache.Options{Hook: hook})
 		wantErr(t, c, "a", "", errDown)
 		wantErr(t, c, "a", "", errDown)
-		wantCalls(t, src, 1) // it backs off
+		wantCalls(t, src, 1) // the second Get is in the pause
 		wantEntries(t, c, 0)
 		time.Sleep(2 * second)
 		hook.putErr, hook.nothing = nil, true
@@ -1103,7 +1104,7 @@ func TestHookErrors(t *testing.T) {
 	})
 }
 
-// A locker is a Hook that keeps values outside of the secret.
+// A locker is a Hook that keeps values outside the secret.
 type locker struct{}
 
 func (locker) Put(s *secretcache.Secret) (*secretcache.Secret, error) {
@@ -1138,7 +1139,7 @@ func TestTraceSeesEachFetch(t *testing.T) {
 		var events []string
 		c = newCache(t, src, &secretcache.Options{TTL: time.Minute, Trace: &secretcache.Trace{
 			FetchStart: func(_ context.Context, i secretcache.FetchInfo) {
-				c.Stats() // no lock is held
+				c.Stats() // would block if a lock were held
 				events = append(events, fmt.Sprintf("start %s %s", i.ID, i.Stage))
 			},
 			FetchDone: func(_ context.Context, i secretcache.FetchInfo) {
@@ -1164,7 +1165,7 @@ done a AWSCURRENT "" false 1s source is down`
 	})
 }
 
-// A span of the call that found the secret missing is the parent of the fetch's.
+// The tracing span of the call that started the fetch is the parent of the fetch's span.
 func TestTraceAndSourceGetTheValuesOfTheFirstCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		type key struct{}
@@ -1193,7 +1194,7 @@ func TestTraceAndSourceGetTheValuesOfTheFirstCall(t *testing.T) {
 	})
 }
 
-func TestOptionsAreCopied(t *testing.T) { // checklist 38
+func TestOptionsAreCopied(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src := newFake(t)
 		src.put("a", current, "v1")
@@ -1217,7 +1218,7 @@ func TestNewWithoutSourcePanics(t *testing.T) {
 	secretcache.New(nil, nil)
 }
 
-func TestCloseEndsEverything(t *testing.T) { // checklist 40
+func TestCloseEndsEverything(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src := newFake(t)
 		src.put("a", current, "v1")
@@ -1236,10 +1237,10 @@ func TestCloseEndsEverything(t *testing.T) { // checklist 40
 		var ended atomic.Int64
 		for _, call := range []func() error{
 			func() error { _, err := c.Get(t.Context(), "b", ""); return err },            // under way
-			func() error { _, err := c.Refresh(t.Context(), "b", "", nil); return err },   // waits for it
-			func() error { _, err := c.Get(t.Context(), "waits", ""); return err },        // for its turn
+			func() error { _, err := c.Refresh(t.Context(), "b", "", nil); return err },   // waits for that fetch
+			func() error { _, err := c.Get(t.Context(), "waits", ""); return err },        // waits for MaxFetches
 			func() error { return c.Prefetch(t.Context(), "b", "waits", "more") },         //
-			func() error { _, err := c.Refresh(t.Context(), "a", "", s); return err },     // backs off
+			func() error { _, err := c.Refresh(t.Context(), "a", "", s); return err },     // waits for a pause to end
 			func() error { _, err := c.Get(t.Context(), "a", "AWSPREVIOUS"); return err }, //
 			func() error { _, err := c.Recheck(t.Context(), "c", "", old); return err },   //
 		} {
@@ -1271,13 +1272,13 @@ func TestCloseEndsEverything(t *testing.T) { // checklist 40
 			t.Errorf("%d fetches started and %d are done", started, done)
 		}
 		if s.Reveal() != "value of v1" {
-			t.Error("Close took a secret away from who has it")
+			t.Error("Close changed a secret that a caller has")
 		}
-	}) // all goroutines are gone
+	}) // the bubble checks that no goroutine is left
 }
 
 // Two fetches of one secret, by its name and its ARN, are under way; one lands.
-func TestNothingIsStoredAfterClose(t *testing.T) { // checklist 40
+func TestNothingIsStoredAfterClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, c := sourceOfV1(t, nil)
 		deaf := make(chan struct{})

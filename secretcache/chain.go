@@ -7,27 +7,28 @@ import (
 	"time"
 )
 
-// A ChainSource asks other sources, one after the other; [Chain] makes it. It is
-// immutable, and may be used from several goroutines at once.
+// A ChainSource asks other sources one after the other. [Chain] makes it. It is immutable,
+// and may be used from several goroutines at once.
 type ChainSource struct {
 	sources []Source
-	final   []error // after which the next source is not asked
+	final   []error // after these errors the next source is not asked
 }
 
 var _ FreshSource = (*ChainSource)(nil)
 
-// Chain returns a [Source] that asks sources in their order, as first the Secrets
-// Manager Agent and then the API, until one has the secret. What says something of the
-// secret is an answer too, and ends it: [ErrNotFound], [ErrNoVersion] and
-// [ErrAccessDenied]. After any other error the next source is asked, if ctx has not
-// ended. Chain panics without sources, and if one is nil.
+// Chain returns a [Source] that asks sources in order until one has the secret: for example,
+// the Secrets Manager Agent first, and then the API. [ErrNotFound], [ErrNoVersion] and
+// [ErrAccessDenied] are answers about the secret, so they end the chain. After any other error
+// the chain asks the next source, unless ctx has ended. Chain panics if there are no sources,
+// or if one is nil.
 //
-// Each source has its share of the time that is left until ctx's deadline: of three,
-// the first a third, the second half of what is left then, the last the rest.
+// Each source gets a share of the time until ctx's deadline. With three sources the first
+// gets a third of it, the second gets half of the rest, and the last gets all that is left.
+// A [Cache] always sets a deadline. A chain is not a [BatchSource], even if its sources are.
 //
-// The sources have to give a version the same id, as all do that read Secrets
-// Manager. A file does not: a secret that comes from one and then from the other
-// looks like one that was rotated.
+// All sources must give the same id to the same version. The sources that read
+// Secrets Manager do. A file does not: if a secret comes first from a file and then from the API,
+// the cache sees two versions, as if the secret had been rotated.
 func Chain(sources ...Source) *ChainSource {
 	if len(sources) == 0 {
 		panic("secretcache: Chain without sources")
@@ -41,22 +42,22 @@ func Chain(sources ...Source) *ChainSource {
 	}
 }
 
-// AlsoOn returns a chain that asks the next source after these errors as well: after
-// ErrNotFound and ErrAccessDenied for example, if the agent's role may read some of
-// the secrets only.
+// AlsoOn returns a copy of c that asks the next source after the errors errs as well. For
+// example, pass ErrNotFound and ErrAccessDenied if the agent's role may read only some
+// of the secrets. errs has no effect on errors other than those three that end a chain.
 func (c *ChainSource) AlsoOn(errs ...error) *ChainSource {
 	final := slices.DeleteFunc(slices.Clone(c.final), func(err error) bool { return slices.Contains(errs, err) })
 	return &ChainSource{c.sources, final}
 }
 
-// Fetch asks the sources. If none has the secret, its error wraps those of all that
-// were asked, in their order.
+// Fetch asks the sources. If none has the secret, the error wraps the errors of all sources
+// that were asked, in order.
 func (c *ChainSource) Fetch(ctx context.Context, id, stage string) (*Secret, error) {
 	return c.fetch(ctx, id, stage, false)
 }
 
-// FetchFresh does as Fetch, past the caches that sources have. Those that have one and
-// do not let it be passed, as the Lambda extension, are asked last.
+// FetchFresh is Fetch, but bypasses the own caches of the sources. A source that cannot
+// bypass its cache, such as the Lambda extension, is asked last.
 func (c *ChainSource) FetchFresh(ctx context.Context, id, stage string) (*Secret, error) {
 	return c.fetch(ctx, id, stage, true)
 }
@@ -67,7 +68,7 @@ func (c *ChainSource) fetch(ctx context.Context, id, stage string, fresh bool) (
 		turns = append(turns, turn{src, fresh && caches(src)})
 	}
 	var failed error
-	asked := ctx // and what the sources have said so far
+	asked := ctx // carries what the sources have said so far
 	for i := 0; i < len(turns); i++ {
 		t := turns[i]
 		s, err := t.fetch(asked, len(turns)-i, id, stage)
@@ -91,13 +92,14 @@ func (c *ChainSource) fetch(ctx context.Context, id, stage string, fresh bool) (
 	return nil, failed
 }
 
-// A turn is one source's of a chain.
+// A turn is one call of a source of a chain.
 type turn struct {
 	src   Source
-	fresh bool // past its cache
+	fresh bool // bypass the source's own cache
 }
 
-// fetch asks the source within its share of ctx's time, which is for n calls.
+// fetch asks the source. n is the number of calls that share the time until ctx's deadline,
+// this one included.
 func (t turn) fetch(ctx context.Context, n int, id, stage string) (*Secret, error) {
 	if deadline, ok := ctx.Deadline(); ok && n > 1 {
 		var cancel context.CancelFunc

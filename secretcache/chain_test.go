@@ -13,12 +13,12 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
-// A link is a source of a chain. Each call of it is noted, and the time that it had.
+// A link is a source of a chain. It notes each call, and how much time the call had.
 type link struct {
 	name  string
-	err   error // of Fetch
-	hang  bool  // Fetch does not answer before its context ends
-	fresh error // of FetchFresh, for a freshLink
+	err   error // the error of Fetch
+	hang  bool  // Fetch ends only with its context
+	fresh error // the error of FetchFresh, for a freshLink
 	log   *callLog
 }
 
@@ -54,7 +54,7 @@ func (l freshLink) FetchFresh(ctx context.Context, _, _ string) (*secretcache.Se
 }
 
 func TestChain(t *testing.T) {
-	const cached = true // a freshLink
+	const cached = true // the source is a freshLink
 	type source struct {
 		err    error
 		cached bool
@@ -67,28 +67,28 @@ func TestChain(t *testing.T) {
 		also    []error
 		sources []source // named a, b, c
 		calls   string
-		version string // or
+		version string // or err
 		errs    []error
 	}{
 		{name: "the first answer wins", sources: []source{is(nil), is(nil)}, calls: "a.Fetch", version: "of a"},
-		{name: "one that is down is passed over", sources: []source{is(errDown), is(nil), is(nil)}, calls: "a.Fetch b.Fetch", version: "of b"},
-		{name: "one that throttles is passed over", sources: []source{is(secretcache.ErrThrottled), is(nil)}, calls: "a.Fetch b.Fetch", version: "of b"},
+		{name: "after a source that is down the next one is asked", sources: []source{is(errDown), is(nil), is(nil)}, calls: "a.Fetch b.Fetch", version: "of b"},
+		{name: "after a source that throttles the next one is asked", sources: []source{is(secretcache.ErrThrottled), is(nil)}, calls: "a.Fetch b.Fetch", version: "of b"},
 		{name: "not found is an answer", sources: []source{is(secretcache.ErrNotFound), is(nil)}, calls: "a.Fetch", errs: []error{secretcache.ErrNotFound}},
 		{name: "no version is an answer", sources: []source{is(secretcache.ErrNoVersion), is(nil)}, calls: "a.Fetch", errs: []error{secretcache.ErrNoVersion}},
-		{name: "denied is an answer", sources: []source{is(secretcache.ErrAccessDenied), is(nil)}, calls: "a.Fetch", errs: []error{secretcache.ErrAccessDenied}},
+		{name: "access denied is an answer", sources: []source{is(secretcache.ErrAccessDenied), is(nil)}, calls: "a.Fetch", errs: []error{secretcache.ErrAccessDenied}},
 		{name: "also on not found", also: []error{secretcache.ErrNotFound}, sources: []source{is(secretcache.ErrNotFound), is(nil)}, calls: "a.Fetch b.Fetch", version: "of b"},
 		{name: "also on not found, but denied", also: []error{secretcache.ErrNotFound}, sources: []source{is(secretcache.ErrAccessDenied), is(nil)}, calls: "a.Fetch", errs: []error{secretcache.ErrAccessDenied}},
-		{name: "an answer ends it in the middle", sources: []source{is(errDown), is(secretcache.ErrNotFound), is(nil)}, calls: "a.Fetch b.Fetch", errs: []error{errDown, secretcache.ErrNotFound}},
+		{name: "an answer in the middle ends the chain", sources: []source{is(errDown), is(secretcache.ErrNotFound), is(nil)}, calls: "a.Fetch b.Fetch", errs: []error{errDown, secretcache.ErrNotFound}},
 		{name: "all fail", sources: []source{is(errDown), is(secretcache.ErrThrottled)}, calls: "a.Fetch b.Fetch", errs: []error{errDown, secretcache.ErrThrottled}},
-		{name: "fresh of one without a cache", fresh: true, sources: []source{is(nil)}, calls: "a.Fetch", version: "of a"},
-		{name: "fresh of one with a cache", fresh: true, sources: []source{{cached: cached}, is(nil)}, calls: "a.FetchFresh", version: "of a"},
-		{name: "one whose cache cannot be passed comes last", fresh: true,
+		{name: "fresh, the source has no cache", fresh: true, sources: []source{is(nil)}, calls: "a.Fetch", version: "of a"},
+		{name: "fresh, the source has a cache", fresh: true, sources: []source{{cached: cached}, is(nil)}, calls: "a.FetchFresh", version: "of a"},
+		{name: "a source that cannot bypass its cache is asked last", fresh: true,
 			sources: []source{{cached: cached, fresh: errors.ErrUnsupported}, is(errDown), is(nil)},
 			calls:   "a.FetchFresh b.Fetch c.Fetch", version: "of c"},
-		{name: "and is better than nothing", fresh: true,
+		{name: "a source that cannot bypass its cache is better than none", fresh: true,
 			sources: []source{{cached: cached, fresh: errors.ErrUnsupported}, is(errDown)},
 			calls:   "a.FetchFresh b.Fetch a.Fetch", version: "of a"},
-		{name: "fresh of one that is down", fresh: true, sources: []source{{cached: cached, fresh: errDown}, is(nil)}, calls: "a.FetchFresh b.Fetch", version: "of b"},
+		{name: "fresh, the first source is down", fresh: true, sources: []source{{cached: cached, fresh: errDown}, is(nil)}, calls: "a.FetchFresh b.Fetch", version: "of b"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			log := &callLog{}
@@ -166,7 +166,7 @@ func TestChainEndsWithItsContext(t *testing.T) {
 	}
 }
 
-func TestChainRefusesNothing(t *testing.T) {
+func TestChainPanicsWithoutASource(t *testing.T) {
 	for _, sources := range [][]secretcache.Source{nil, {nil}} {
 		func() {
 			defer func() {
@@ -179,7 +179,7 @@ func TestChainRefusesNothing(t *testing.T) {
 	}
 }
 
-func TestDeadlineCarriesWhatTheSourcesOfAChainSaid(t *testing.T) { // design rule 7
+func TestDeadlineCarriesTheErrorsOfAllSourcesOfAChain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := &callLog{}
 		c := newCache(t, secretcache.Chain(&link{name: "agent", err: errDown, log: log}, secretcache.SourceFunc(attempts)), nil)

@@ -17,6 +17,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
+// A cache asks its source once for three Gets.
 func Example() {
 	source := secretcache.SourceFunc(func(ctx context.Context, id, stage string) (*secretcache.Secret, error) {
 		fmt.Println("fetch", id, stage)
@@ -43,7 +44,7 @@ func Example() {
 	// user app of version v1
 }
 
-// A server rejects the credentials of a cached secret, because it was rotated.
+// A server rejects the credentials in a cached secret because the secret was rotated.
 func ExampleCache_Refresh() {
 	version := "v1"
 	cache := secretcache.New(secretcache.SourceFunc(func(_ context.Context, id, stage string) (*secretcache.Secret, error) {
@@ -73,7 +74,7 @@ func ExampleCache_Refresh() {
 	// Output: v2 accepted: true
 }
 
-// A database moved, and one of many callers has found out.
+// A database has moved, and another caller has already fetched the new host.
 func ExampleCache_Recheck() {
 	host := "old.example.com"
 	cache := secretcache.New(secretcache.SourceFunc(func(_ context.Context, id, stage string) (*secretcache.Secret, error) {
@@ -99,7 +100,7 @@ func ExampleCache_Recheck() {
 		case err != nil:
 			log.Fatal(err)
 		case now.VersionID() == secret.VersionID():
-			fmt.Println("unreachable, and the secret says nothing else")
+			fmt.Println("unreachable, and the secret has no other host")
 		default:
 			fmt.Println("version", now.VersionID(), "reached:", dial(now))
 		}
@@ -110,10 +111,11 @@ func ExampleCache_Recheck() {
 	// version of new.example.com reached: true
 }
 
+// A program sets how long secrets are served, and logs fetches that fail.
 func ExampleOptions() {
 	secretcache.New(secretcache.SourceFunc(nil), &secretcache.Options{
-		TTL:      15 * time.Minute, // look for a new version this often
-		MaxStale: 2 * time.Hour,    // and do without one for so long when the source is down
+		TTL:      15 * time.Minute, // fetch a secret again after this time
+		MaxStale: 2 * time.Hour,    // serve the old copy this much longer while the source is down
 		Trace: &secretcache.Trace{FetchDone: func(_ context.Context, i secretcache.FetchInfo) {
 			if i.Err != nil {
 				slog.Warn("secret not fetched", "id", i.ID, "error", i.Err, "served until", i.StaleUntil)
@@ -122,6 +124,7 @@ func ExampleOptions() {
 	})
 }
 
+// No printed form of a secret shows its value.
 func ExampleSecret() {
 	secret := secretcache.NewSecret(secretcache.Value{ID: "prod/app", VersionID: "v1", String: "hunter2"})
 
@@ -137,8 +140,8 @@ func ExampleSecret() {
 	// hunter2
 }
 
-// sealed keeps secrets encrypted with a key that lives as long as the process;
-// examples/encryption is more of it, with what it costs.
+// sealed keeps secrets encrypted with a key that exists only in this process. The program
+// examples/encryption has more, and shows the cost.
 type sealed struct{ aead cipher.AEAD }
 
 func (h sealed) Put(s *secretcache.Secret) (*secretcache.Secret, error) {
@@ -150,6 +153,7 @@ func (h sealed) Get(s *secretcache.Secret) (*secretcache.Secret, error) {
 	return s.WithString(string(plain)), err
 }
 
+// A hook keeps the values in the cache encrypted.
 func ExampleHook() {
 	key := make([]byte, 32)
 	_, _ = rand.Read(key) // never fails
@@ -184,8 +188,7 @@ func ExampleHook() {
 	// read: hunter2
 }
 
-// Secrets come from the Secrets Manager Agent, and from the API when the agent does
-// not answer.
+// Secrets come from the Secrets Manager Agent, and from the API if the agent does not answer.
 func ExampleChain() {
 	agent := secretcache.SourceFunc(func(context.Context, string, string) (*secretcache.Secret, error) {
 		return nil, errors.New("connection refused") // agent.New() in a program
@@ -207,8 +210,8 @@ func ExampleChain() {
 	// version v1
 }
 
-// A source makes several attempts. A caller with less time than that is told why those
-// before its deadline failed.
+// A source makes several attempts. If a caller's deadline comes earlier, its error says why the
+// last attempt failed.
 func ExampleAttemptFailed() {
 	cache := secretcache.New(secretcache.SourceFunc(func(ctx context.Context, id, stage string) (*secretcache.Secret, error) {
 		for {
@@ -231,7 +234,7 @@ func ExampleAttemptFailed() {
 	// wait for secret "prod/app": context deadline exceeded; the last attempt failed: vault: connection refused
 }
 
-// A source of the program's own: any store of secrets.
+// A program has a source of its own, for any store of secrets.
 func ExampleNew() {
 	vault := map[string]string{"prod/app": "hunter2"}
 	cache := secretcache.New(secretcache.SourceFunc(func(_ context.Context, id, stage string) (*secretcache.Secret, error) {
@@ -255,8 +258,8 @@ func ExampleNew() {
 	// true
 }
 
-// A service fetches what it will need before it takes requests. Counts go to its metrics, and an
-// event that a secret has changed makes the next Get fetch it.
+// A service fetches its secrets before it takes requests. It reads the counts for its metrics.
+// When an event says that a secret has changed, the next Get fetches the secret.
 func ExampleCache_Prefetch() {
 	cache := secretcache.New(secretcache.SourceFunc(func(_ context.Context, id, stage string) (*secretcache.Secret, error) {
 		return secretcache.NewSecret(secretcache.Value{ID: id, Stages: []string{stage}, VersionID: "v1", String: "hunter2"}), nil

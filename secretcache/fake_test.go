@@ -19,26 +19,26 @@ const (
 	pending  = "AWSPENDING"
 )
 
-// arn is the ARN that a fake gives a secret of this name.
+// arn returns the ARN that a fake gives a secret with this name.
 func arn(name string) string {
 	return "arn:aws:secretsmanager:eu-central-1:123456789012:secret:" + name + "-a1b2c3"
 }
 
-// A call is one fetch that a fake saw.
+// A call is one fetch from a fake.
 type call struct{ id, stage string }
 
-// A fake is a Source that keeps secrets by name. What a fetch returns is decided
-// when it begins, as by a server whose answer is slow on its way. It fails the
-// test if it is never called, and if it is called as a Source must not be.
+// A fake is a Source that keeps secrets by name. The result of a fetch is decided when the fetch
+// begins, as with a server whose answer is slow. The fake fails the test if it is never called,
+// or if a call breaks the contract of a Source.
 type fake struct {
 	tb testing.TB
 
 	mu      sync.Mutex
 	secrets map[string]map[string]secretcache.Value // by name and stage
-	err     error                                   // of every fetch
+	err     error                                   // the error of every fetch
 	wait    time.Duration                           // how long a fetch takes
-	hang    bool                                    // it does not answer before its context ends
-	deaf    chan struct{}                           // not nil: it heeds no context and ends when this is closed
+	hang    bool                                    // a fetch ends only with its context
+	deaf    chan struct{}                           // if not nil, a fetch ignores its context and ends when this is closed
 	calls   []call
 	times   []time.Time
 	busy    map[call]bool
@@ -56,7 +56,7 @@ func newFake(tb testing.TB) *fake {
 	return f
 }
 
-// put makes version of the secret bear the stage; its value is "value of version".
+// put puts the stage on a version of the secret. The value is "value of version".
 func (f *fake) put(name, stage, version string) {
 	f.set(name, stage, secretcache.Value{
 		ARN: arn(name), Name: name, VersionID: version, Stages: []string{stage}, String: "value of " + version,
@@ -72,7 +72,7 @@ func (f *fake) set(name, stage string, v secretcache.Value) {
 	f.secrets[name][stage] = v
 }
 
-// change changes how fetches that begin from now on go.
+// change changes the behavior of fetches that begin later.
 func (f *fake) change(how func(*fake)) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -83,7 +83,7 @@ func (f *fake) fail(err error) { f.change(func(f *fake) { f.err = err }) }
 
 func (f *fake) delay(d time.Duration) { f.change(func(f *fake) { f.wait = d }) }
 
-// count is how many fetches began.
+// count returns how many fetches began.
 func (f *fake) count() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -126,13 +126,13 @@ func (f *fake) Fetch(ctx context.Context, id, stage string) (*secretcache.Secret
 	return s, err
 }
 
-// answer is what the secrets say now. f.mu is held.
+// answer returns the result of a fetch now. f.mu is held.
 func (f *fake) answer(id, stage string) (*secretcache.Secret, error) {
 	if f.err != nil {
 		return nil, f.err
 	}
 	for name, stages := range f.secrets {
-		// An ARN may lack the suffix; a source may give no ARN.
+		// The ARN may be without its suffix, and a source may give no ARN.
 		partial := strings.HasPrefix(id, "arn:") && strings.HasPrefix(arn(name), id)
 		if id != name && !partial && id != stages[current].ARN {
 			continue
@@ -147,18 +147,18 @@ func (f *fake) answer(id, stage string) (*secretcache.Secret, error) {
 	return nil, fmt.Errorf("secret %q: %w", id, secretcache.ErrNotFound)
 }
 
-// errDown is the error of a source that does not work.
+// errDown is the error of a source that is down.
 var errDown = errors.New("source is down")
 
-// newCache returns a cache that is closed when the test ends.
+// newCache returns a cache that is closed at the end of the test.
 func newCache(t *testing.T, src secretcache.Source, opts *secretcache.Options) *secretcache.Cache {
 	c := secretcache.New(src, opts)
 	t.Cleanup(func() { _ = c.Close() })
 	return c
 }
 
-// sourceOfV1 returns a source with version v1 of the secret "a", or of those secrets, and a
-// cache of it.
+// sourceOfV1 returns a source with version v1 of the secrets ids, by default of "a", and a cache
+// of it.
 func sourceOfV1(t *testing.T, opts *secretcache.Options, ids ...string) (*fake, *secretcache.Cache) {
 	t.Helper()
 	src := newFake(t)
@@ -171,14 +171,14 @@ func sourceOfV1(t *testing.T, opts *secretcache.Options, ids ...string) (*fake, 
 	return src, newCache(t, src, opts)
 }
 
-// cacheOfV1 is sourceOfV1 when the cache has fetched v1.
+// cacheOfV1 is sourceOfV1 after the cache has fetched v1.
 func cacheOfV1(t *testing.T, opts *secretcache.Options) (*fake, *secretcache.Cache, *secretcache.Secret) {
 	t.Helper()
 	src, c := sourceOfV1(t, opts)
 	return src, c, want(t, c, "a", "", "v1")
 }
 
-// cacheOfOldV1 is cacheOfV1 two minutes later: a Recheck fetches.
+// cacheOfOldV1 is cacheOfV1 two minutes later, so that a Recheck fetches.
 func cacheOfOldV1(t *testing.T, opts *secretcache.Options) (*fake, *secretcache.Cache, *secretcache.Secret) {
 	t.Helper()
 	src, c, v1 := cacheOfV1(t, opts)

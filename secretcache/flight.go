@@ -18,31 +18,32 @@ import (
 )
 
 const (
-	// A source that does not return when its context ends is given up after this.
+	// The cache gives a source up when it has not returned this long after its context ended.
 	abandonAfter = 100 * time.Millisecond
-	// A source's own cache that cannot be passed is believed if it has an older version
-	// for three TTLs, and this at least.
+	// If a source cannot bypass its own cache and returns an older version, the cache takes
+	// that version only after three TTLs, and after at least this time.
 	minDoubt = 5 * time.Minute
 )
 
-// A flight is one fetch of one secret. It is queued until one of Options.MaxFetches is
-// free. A flight that nobody wants any more before it begins is dropped.
+// A flight is one fetch of one secret. It waits in the queue until fewer than
+// Options.MaxFetches are under way. If no caller wants it any more before it begins, it is
+// dropped.
 type flight struct {
 	entry    *entry
-	key      key // one of the entry's
+	key      key // one of the ids of the entry, and its stage
 	job      *job
 	rejected *Secret // of the Refresh that launched it, or nil
 	start    time.Duration
-	fresh    bool // it has to ask past the cache that a FreshSource has
-	passed   bool // it did, or there is no such cache
+	fresh    bool // it must bypass the own cache of a FreshSource
+	passed   bool // it bypassed that cache, or there is no such cache
 
 	// Guarded by Cache.mu:
 	number  uint64 // 0 before it begins
-	wanted  int    // by how many callers that wait for it, or have gone with an older secret
-	recheck bool   // a Recheck waits for it
-	spare   bool   // no Get waits for it: what it brings takes no other secret's place
+	wanted  int    // number of callers that wait for it, or that left with an older secret
+	recheck bool   // it counts as the fetch of a Recheck
+	spare   bool   // no Get waits for it: its secret takes no other secret's place
 
-	// What it brought; set before done is closed.
+	// The result; set before done is closed.
 	done     chan struct{}
 	secret   *Secret
 	err      error
@@ -52,7 +53,7 @@ type flight struct {
 
 // A job is one call of the source: for one flight, or for a batch of them.
 type job struct {
-	caller  context.Context // of the first call that wanted it, for its values
+	caller  context.Context // of the first call that wanted it; only its values are used
 	flights []*flight
 	attempt atomic.Pointer[error] // why the last attempt failed; see AttemptFailed
 	kept    atomic.Bool           // a Chain had to answer from a cache of a source
@@ -61,7 +62,7 @@ type job struct {
 	place *list.Element // in Cache.queue, or nil
 }
 
-// lastAttempt returns what the last attempt failed with, or nil.
+// lastAttempt returns the error of the last attempt that failed, or nil.
 func (j *job) lastAttempt() error {
 	if err := j.attempt.Load(); err != nil {
 		return *err
@@ -69,7 +70,7 @@ func (j *job) lastAttempt() error {
 	return nil
 }
 
-// add adds a fetch of e to j, which is not in the queue yet. c.mu is held.
+// add adds a fetch of e to j. j must not be in the queue yet. c.mu is held.
 func (c *Cache) add(j *job, e *entry, k key, fresh bool) *flight {
 	if c.index.find(k) != e {
 		c.index.add(e)
@@ -81,20 +82,20 @@ func (c *Cache) add(j *job, e *entry, k key, fresh bool) *flight {
 	return e.flight
 }
 
-// launch starts a fetch of one secret as soon as it may begin, for a call with ctx. c.mu is held.
+// launch queues a fetch of one secret for a call with ctx. c.mu is held.
 func (c *Cache) launch(ctx context.Context, e *entry, k key, fresh bool) *flight {
 	f := c.add(&job{caller: ctx}, e, k, fresh)
 	c.enqueue(f.job)
 	return f
 }
 
-// enqueue has j run when its turn comes. c.mu is held.
+// enqueue queues j, and starts it if it need not wait. c.mu is held.
 func (c *Cache) enqueue(j *job) {
 	j.place = c.queue.PushBack(j)
 	c.dispatch()
 }
 
-// dispatch begins the jobs whose turn it is. c.mu is held.
+// dispatch starts the next jobs of the queue, as many as MaxFetches allows. c.mu is held.
 func (c *Cache) dispatch() {
 	for c.jobs < c.o.MaxFetches && c.queue.Len() > 0 && !c.closed() {
 		j := c.queue.Remove(c.queue.Front()).(*job)
@@ -110,7 +111,7 @@ func (c *Cache) dispatch() {
 	}
 }
 
-// end lets another job begin in place of one.
+// end notes that a job has ended, and starts the next one.
 func (c *Cache) end() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -118,7 +119,8 @@ func (c *Cache) end() {
 	c.dispatch()
 }
 
-// leave notes that a caller wants f no longer, and drops what nobody wants. c.mu is held.
+// leave notes that a caller no longer wants f. If f has not begun and no other caller wants
+// it, leave drops it. c.mu is held.
 func (c *Cache) leave(f *flight) {
 	f.wanted--
 	j := f.job
@@ -131,10 +133,10 @@ func (c *Cache) leave(f *flight) {
 	}
 	f.entry.endFlight()
 	if f.recheck {
-		f.entry.recheck = 0 // it was due, and is so still
+		f.entry.recheck = 0 // the fetch that a Recheck wanted is still due
 	}
 	if f.entry.value.Load() == nil {
-		c.index.rest(f.entry, c.clock.Now())
+		c.index.dropValue(f.entry, c.clock.Now())
 	}
 }
 
@@ -145,7 +147,7 @@ func (c *Cache) run(j *job) {
 	ctx, cancel := context.WithTimeout(context.WithValue(context.WithoutCancel(j.caller), reportKey{}, &report{job: j}), c.o.FetchTimeout)
 	defer cancel()
 	defer context.AfterFunc(c.ctx, cancel)()
-	// A source that ignores its context must not hold up those who wait.
+	// A source that ignores its context must not make its callers wait.
 	abandon := time.AfterFunc(max(c.o.FetchTimeout, c.o.FetchTimeout+abandonAfter), func() {
 		end()
 		err := because(fmt.Errorf("no answer within %v: %w", c.o.FetchTimeout, context.DeadlineExceeded), j.lastAttempt())
@@ -175,11 +177,11 @@ func (c *Cache) run(j *job) {
 	}
 }
 
-// errNoAnswer is the error of a source that keeps none of its promises.
+// errNoAnswer is the error for a source that breaks its contract.
 var errNoAnswer = errors.New("the source returned neither a secret nor an error")
 
-// guard calls f. If f panics, it returns an error that says in what. It shows the type
-// of the panic's value only: the text may hold a secret.
+// guard calls f. If f panics, guard returns an error that names what. The error shows only
+// the type of the panic's value, because its text may hold a secret.
 func guard(what string, f func()) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -190,7 +192,7 @@ func guard(what string, f func()) (err error) {
 	return nil
 }
 
-// fetch calls the source for flights, which are one or a batch.
+// fetch calls the source for one flight, or for a batch of flights.
 func (c *Cache) fetch(ctx context.Context, flights []*flight) []Result {
 	if len(flights) == 1 {
 		s, err := c.ask(ctx, flights[0])
@@ -203,9 +205,9 @@ func (c *Cache) fetch(ctx context.Context, flights []*flight) []Result {
 	return c.src.(BatchSource).FetchBatch(ctx, ids)
 }
 
-// ask calls the source for one secret. If a source with a cache of its own answers with
-// an older version than is cached here, ask calls it again past that cache: it may be a
-// roll-back, or the source may be behind.
+// ask calls the source for one secret. If a source with a cache of its own returns an older
+// version than the one cached here, ask calls it again and bypasses that cache. The secret
+// may have been rolled back, or the source's cache may be behind.
 func (c *Cache) ask(ctx context.Context, f *flight) (*Secret, error) {
 	id, stage := f.key.id, f.key.stage
 	var older *Secret
@@ -227,8 +229,8 @@ func (c *Cache) ask(ctx context.Context, f *flight) (*Secret, error) {
 	return c.src.Fetch(ctx, id, stage)
 }
 
-// in is what is stored of a secret that was fetched: the one that is cached, if
-// it is the same, or what the hook makes of it.
+// in returns what is stored for a fetched secret: the cached secret if it is the same one,
+// otherwise the result of the hook.
 func (c *Cache) in(f *flight, r Result) Result {
 	if r.Err != nil || r.Secret == nil {
 		return Result{Err: cmp.Or(r.Err, errNoAnswer)}
@@ -239,8 +241,8 @@ func (c *Cache) in(f *flight, r Result) Result {
 		own.id = f.key.id
 	}
 	if own.versionID == "" {
-		// The value keyed with a number of this process: equal for equal values of
-		// one id, and of no use to a reader of a log.
+		// A hash of the value, with a random seed of this process. Equal values of one id
+		// have equal hashes, but the hash tells the reader of a log nothing.
 		own.versionID = "~" + strconv.FormatUint(maphash.Comparable(c.seed, [2]string{own.id, own.Reveal()}), 36)
 	}
 	if v := f.entry.value.Load(); v != nil && v.secret.sameAs(&own) &&
@@ -254,7 +256,7 @@ func (c *Cache) in(f *flight, r Result) Result {
 	return Result{s, err}
 }
 
-// hooked returns s with the value that a method of a Hook makes of it.
+// hooked returns s with the value that a method of a Hook returned for it.
 func hooked(method func(*Secret) (*Secret, error), s *Secret) (*Secret, error) {
 	var t *Secret
 	var err error
@@ -268,7 +270,7 @@ func hooked(method func(*Secret) (*Secret, error), s *Secret) (*Secret, error) {
 	return s.with(t.value), nil
 }
 
-// land ends a flight with what in returned, unless it was given up before.
+// land ends a flight with a result of in, unless the flight was given up before.
 func (c *Cache) land(f *flight, r Result, timedOut bool) {
 	stop := false
 	defer func() { // also if StopOn ends the goroutine
@@ -290,8 +292,8 @@ func (c *Cache) land(f *flight, r Result, timedOut bool) {
 	}
 }
 
-// arrive stores what f brought; stop is what StopOn says of it. It returns false if f
-// has ended before.
+// arrive stores the result r of f. stop is the answer of StopOn for it. arrive returns false
+// if f ended before.
 func (c *Cache) arrive(f *flight, r Result, stop, timedOut bool) (FetchInfo, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -322,9 +324,9 @@ func (c *Cache) arrive(f *flight, r Result, stop, timedOut bool) (FetchInfo, boo
 func (c *Cache) fail(f *flight, stop bool, now time.Duration) {
 	e := f.entry
 	c.stats.Errors++
-	if f.outdated = f.number <= e.after; !f.outdated { // else it says nothing of the fetch that Invalidate asked for
+	if f.outdated = f.number <= e.after; !f.outdated { // an outdated fetch must not delay the one that Invalidate asked for
 		since := now
-		if f.timedOut { // it was a pause long enough
+		if f.timedOut { // the time of the fetch counts as part of the pause
 			since = max(f.start, now-c.o.FetchTimeout)
 		}
 		e.err, e.fails = f.err, e.fails.Next(moment(since), pauseBase, pauseMax)
@@ -333,19 +335,19 @@ func (c *Cache) fail(f *flight, stop bool, now time.Duration) {
 		}
 	}
 	if stop || e.value.Load() == nil {
-		c.index.rest(e, now)
+		c.index.dropValue(e, now)
 	}
 	c.index.evict(now)
 }
 
-// install stores what the fetch f brought, and reports whether it is another
-// version than was cached. c.mu is held.
+// install stores the secret s that f brought, and reports whether it is another version
+// than the cached one. c.mu is held.
 func (c *Cache) install(f *flight, s *Secret, now time.Duration) (changed bool) {
-	e := c.index.home(f.entry, f.key.id, s, now)
+	e := c.index.entryOf(f.entry, f.key.id, s, now)
 	f.outdated = c.index.outdates(e, s, f.number)
 	prev := e.value.Load()
 	if prev != nil && prev.secret.origin.fetch > f.number {
-		// A fetch that began later, by another id, has landed before.
+		// A fetch by another id began later and has already landed.
 		f.secret = prev.secret
 		return false
 	}
@@ -361,7 +363,7 @@ func (c *Cache) install(f *flight, s *Secret, now time.Duration) (changed bool) 
 	f.secret.origin.fetch = f.number
 	e.found(f, now)
 	if prev == nil && f.spare && c.index.full() {
-		c.index.rest(e, now)
+		c.index.dropValue(e, now)
 	} else {
 		c.index.store(e, v)
 	}
@@ -380,9 +382,9 @@ func (e *entry) found(f *flight, now time.Duration) {
 	}
 }
 
-// doubted reports whether s, which f brought, may be an old version out of the source's
-// own cache: it is older than the cached version of e, which nobody has rejected, and has
-// not been so for long.
+// doubted reports whether s, which f brought, may be an old version from the source's own
+// cache. That is so if s is older than the cached version of e, no Refresh named that version
+// as rejected, and the source has not returned an older version for long.
 func (f *flight) doubted(s *Secret, e *entry, ttl, now time.Duration) bool {
 	prev := e.value.Load()
 	if f.passed || !s.olderThan(prev) || e.rejected != "" && e.rejected == prev.secret.versionID {

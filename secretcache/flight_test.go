@@ -21,7 +21,7 @@ func getFor(t *testing.T, c *secretcache.Cache, id string, d time.Duration) erro
 	return err
 }
 
-// goroutines is the least of some counts: one that is taken while goroutines end may be
+// goroutines returns the lowest of several counts, because a count while goroutines end may be
 // too high.
 func goroutines() int {
 	n := runtime.NumGoroutine()
@@ -32,7 +32,7 @@ func goroutines() int {
 	return n
 }
 
-func TestFetchesThatNobodyWaitsForAreDropped(t *testing.T) { // design rule 7
+func TestFetchesThatNobodyWaitsForAreDropped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, c := sourceOfV1(t, nil)
 		src.change(func(f *fake) { f.hang = true })
@@ -43,8 +43,8 @@ func TestFetchesThatNobodyWaitsForAreDropped(t *testing.T) { // design rule 7
 			}
 		})
 		synctest.Wait()
-		if err := getFor(t, c, "a", second); err == nil || !strings.Contains(err.Error(), "before its fetch could begin (32 others are under way)") {
-			t.Errorf("Get() = %v, want it to say that it was not its turn", err)
+		if err := getFor(t, c, "a", second); err == nil || !strings.Contains(err.Error(), "before the fetch could begin (32 others are under way)") {
+			t.Errorf("Get() = %v, want an error that says that the fetch had not begun", err)
 		}
 		if n := goroutines() - before; n > secretcache.DefaultMaxFetches+5 {
 			t.Errorf("%d goroutines are left, want %d for the fetches under way", n, secretcache.DefaultMaxFetches)
@@ -58,7 +58,7 @@ func TestFetchesThatNobodyWaitsForAreDropped(t *testing.T) { // design rule 7
 	})
 }
 
-func TestQueuedFetchThatOneStillWaitsForIsKept(t *testing.T) {
+func TestQueuedFetchWithOneWaitingCallerIsKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src := newFake(t)
 		for _, id := range []string{"first", "a", "b", "c"} {
@@ -76,17 +76,17 @@ func TestQueuedFetchThatOneStillWaitsForIsKept(t *testing.T) {
 				if i == 0 {
 					_ = getFor(t, c, "b", second)
 				} else {
-					want(t, c, "b", "", "v1") // in the batch with two that nobody wants
+					want(t, c, "b", "", "v1") // in a batch with two that no caller wants
 				}
 			})
 		})
 		wantCalls(t, src, 2)
-		took(t, 0, func() { want(t, c, "a", "", "v1") }) // what was dropped is fetched as ever
+		took(t, 0, func() { want(t, c, "a", "", "v1") }) // a dropped fetch can be made again
 		wantCalls(t, src, 3)
 	})
 }
 
-// Renewals of secrets that are being served are wanted, and cost no goroutine each.
+// Renewals of secrets that are being served are not dropped, and need no goroutine each.
 func TestQueuedRenewalsAreKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ids := names(500)
@@ -116,7 +116,7 @@ func TestQueuedRenewalsAreKept(t *testing.T) {
 	})
 }
 
-func TestTenThousandGetsTogetherAreOneFetch(t *testing.T) { // checklist 1, 30
+func TestTenThousandGetsTogetherAreOneFetch(t *testing.T) {
 	const callers = 10_000
 	synctest.Test(t, func(t *testing.T) {
 		src, c := sourceOfV1(t, nil)
@@ -132,7 +132,7 @@ func TestTenThousandGetsTogetherAreOneFetch(t *testing.T) { // checklist 1, 30
 	})
 }
 
-// attempts is a Source that makes an attempt each second, all of which fail.
+// attempts is a Source that makes an attempt each second. All attempts fail.
 func attempts(ctx context.Context, id, _ string) (*secretcache.Secret, error) {
 	for n := 1; ; n++ {
 		select {
@@ -144,7 +144,7 @@ func attempts(ctx context.Context, id, _ string) (*secretcache.Secret, error) {
 	}
 }
 
-func TestDeadlineCarriesTheLastFailure(t *testing.T) { // design rule 7
+func TestDeadlineCarriesTheLastFailure(t *testing.T) {
 	good := secretcache.NewSecret(secretcache.Value{ID: "a", VersionID: "v1"})
 	for _, tt := range []struct {
 		name string
@@ -169,7 +169,7 @@ func TestDeadlineCarriesTheLastFailure(t *testing.T) { // design rule 7
 			if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, errDown) || err.Error() != tt.want {
 				t.Errorf("%s() = %v, want %s", tt.name, err, tt.want)
 			}
-			// What one caller has seen, the next one is told at once.
+			// A later caller gets the last failure at once.
 			if err := tt.call(within(t, 1), c); !errors.Is(err, errDown) {
 				t.Errorf("%s() = %v, want it to say why", tt.name, err)
 			}
@@ -177,7 +177,7 @@ func TestDeadlineCarriesTheLastFailure(t *testing.T) { // design rule 7
 	}
 }
 
-func TestDeadlineOfARecheckCarriesTheLastFailure(t *testing.T) { // design rule 7
+func TestDeadlineOfARecheckCarriesTheLastFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src := newFake(t)
 		src.put("a", current, "v1")
@@ -200,7 +200,7 @@ func TestDeadlineOfARecheckCarriesTheLastFailure(t *testing.T) { // design rule 
 	})
 }
 
-// The fetch before has failed, and the next one has not answered yet.
+// The last fetch failed, and the next one has not answered yet.
 func TestDeadlineCarriesTheFailureOfTheFetchBefore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src := newFake(t)
@@ -271,7 +271,7 @@ func TestAttemptFailedOutsideAFetchDoesNothing(t *testing.T) {
 	secretcache.AttemptFailed(t.Context(), nil)
 }
 
-func TestReadTellsWhyASecretIsStale(t *testing.T) { // design rule 8
+func TestReadTellsWhyASecretIsStale(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, c := sourceOfV1(t, &secretcache.Options{TTL: time.Minute, MaxStale: time.Hour})
 		check := func(when, version string, cause error, until time.Time) {
@@ -289,7 +289,7 @@ func TestReadTellsWhyASecretIsStale(t *testing.T) { // design rule 8
 		src.fail(errDown)
 		check("expired, and not fetched yet", "v1", nil, time.Time{})
 		check("failed", "v1", errDown, until)
-		time.Sleep(time.Minute) // older than 2 TTL: it waits for the fetch
+		time.Sleep(time.Minute) // older than 2*TTL, so it waits for the fetch
 		check("failed again", "v1", errDown, until)
 		src.fail(nil)
 		src.put("a", current, "v2")
@@ -305,7 +305,7 @@ func TestReadTellsWhyASecretIsStale(t *testing.T) { // design rule 8
 	})
 }
 
-// bad is a Hook and a part of each other extension point, which panic.
+// bad has a Hook and funcs for the other options, all of which panic.
 type bad struct{ put, get, stopOn, start, done bool }
 
 func (b bad) Put(s *secretcache.Secret) (*secretcache.Secret, error) {
@@ -322,7 +322,7 @@ func (b bad) Get(s *secretcache.Secret) (*secretcache.Secret, error) {
 	return s, nil
 }
 
-func TestPanicsAreErrorsThatNameWhatPanicked(t *testing.T) { // design rule 10
+func TestPanicsAreErrorsThatNameWhatPanicked(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		bad  bad
@@ -370,7 +370,7 @@ func TestPanicsAreErrorsThatNameWhatPanicked(t *testing.T) { // design rule 10
 	}
 }
 
-// A test that fails in a callback ends the goroutine of the fetch.
+// t.Fatal in a callback ends the goroutine of the fetch.
 func TestCallbackThatEndsTheGoroutineEndsNoCaller(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src := newFake(t)

@@ -11,11 +11,10 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
-// An agent is a source with a cache of its own, which keeps what it has fetched for
-// good.
+// An agent is a source with a cache of its own. That cache never drops a secret.
 type agent struct {
 	*fake
-	unsupported bool // its cache cannot be passed
+	unsupported bool // it cannot bypass its cache
 	kept        map[call]*secretcache.Secret
 	fresh       int // how often FetchFresh was called
 }
@@ -49,8 +48,8 @@ func (a *agent) fetch(ctx context.Context, id, stage string) (*secretcache.Secre
 
 var _ secretcache.FreshSource = (*agent)(nil)
 
-// TestFreshSource: what knows of a newer version looks past the source's own cache,
-// and what does not know of one does not.
+// A call that has a reason to expect a newer version bypasses the source's own cache. Other calls
+// do not.
 func TestFreshSource(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
@@ -58,7 +57,7 @@ func TestFreshSource(t *testing.T) {
 		get   func(t *testing.T, c *secretcache.Cache, v1 *secretcache.Secret) (*secretcache.Secret, error)
 	}{
 		{"Get at the TTL", false, func(t *testing.T, c *secretcache.Cache, _ *secretcache.Secret) (*secretcache.Secret, error) {
-			time.Sleep(3 * time.Hour) // a Get waits for the renewal of what is so old
+			time.Sleep(3 * time.Hour) // the secret is so old that a Get waits for its renewal
 			return c.Get(t.Context(), "a", "")
 		}},
 		{"Refresh", true, func(t *testing.T, c *secretcache.Cache, v1 *secretcache.Secret) (*secretcache.Secret, error) {
@@ -118,7 +117,7 @@ func TestFreshSource(t *testing.T) {
 	}
 }
 
-// TestInvalidateIsOverAfterAFreshFetch: the next renewal may come from the source's cache.
+// After the fetch that Invalidate asked for, renewals may come from the source's cache again.
 func TestInvalidateIsOverAfterAFreshFetch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src := newAgent(t)
@@ -135,7 +134,7 @@ func TestInvalidateIsOverAfterAFreshFetch(t *testing.T) {
 	})
 }
 
-// TestRollBackIsSeen: the stage names an older version again, while both work.
+// A stage moves back to an older version. Both passwords work.
 func TestRollBackIsSeen(t *testing.T) {
 	created := time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
 	put := func(f *fake, version string, age time.Duration) {
@@ -144,14 +143,14 @@ func TestRollBackIsSeen(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		source func(*agent) secretcache.Source
-		within time.Duration // of Gets once a second
+		within time.Duration // the rollback is seen within this time, with one Get a second
 	}{
-		{"past the source's cache", func(a *agent) secretcache.Source { return a }, 2 * time.Minute},
-		{"past a cache of a chain", func(a *agent) secretcache.Source { return secretcache.Chain(a, a.fake) }, 2 * time.Minute},
-		{"of a chain without caches", func(a *agent) secretcache.Source { return secretcache.Chain(a.fake, a.fake) }, 2 * time.Minute},
-		{"where there is no way past", func(a *agent) secretcache.Source { a.unsupported = true; return a }, 8 * time.Minute},
-		{"in a chain where there is no way past", func(a *agent) secretcache.Source { a.unsupported = true; return secretcache.Chain(a) }, 8 * time.Minute},
-		{"behind one where there is no way past", func(a *agent) secretcache.Source {
+		{"bypassing the source's cache", func(a *agent) secretcache.Source { return a }, 2 * time.Minute},
+		{"in a chain, bypassing a cache", func(a *agent) secretcache.Source { return secretcache.Chain(a, a.fake) }, 2 * time.Minute},
+		{"in a chain without caches", func(a *agent) secretcache.Source { return secretcache.Chain(a.fake, a.fake) }, 2 * time.Minute},
+		{"the source cannot bypass its cache", func(a *agent) secretcache.Source { a.unsupported = true; return a }, 8 * time.Minute},
+		{"in a chain of a source that cannot bypass its cache", func(a *agent) secretcache.Source { a.unsupported = true; return secretcache.Chain(a) }, 8 * time.Minute},
+		{"in a chain after a source that cannot bypass its cache", func(a *agent) secretcache.Source {
 			a.unsupported = true
 			return secretcache.Chain(a, a.fake)
 		}, 2 * time.Minute},
@@ -162,7 +161,7 @@ func TestRollBackIsSeen(t *testing.T) {
 			c := newCache(t, tt.source(src), &secretcache.Options{TTL: time.Minute})
 			want(t, c, "a", "", "v2")
 			put(src.fake, "v1", time.Hour)
-			clear(src.kept) // the source's cache sees it at its own TTL
+			clear(src.kept) // the source's cache expires
 			start := time.Now()
 			for {
 				s, err := c.Get(t.Context(), "a", "")
@@ -178,7 +177,7 @@ func TestRollBackIsSeen(t *testing.T) {
 				time.Sleep(second)
 			}
 			if d := time.Since(start); tt.within > 5*time.Minute && d < 5*time.Minute {
-				t.Errorf("an older version out of a cache was believed after %v", d)
+				t.Errorf("an older version from a cache was taken after %v", d)
 			}
 			for range 120 {
 				want(t, c, "a", "", "v1")
@@ -188,9 +187,8 @@ func TestRollBackIsSeen(t *testing.T) {
 	}
 }
 
-// TestSourceThatIsBehindIsNotBelieved: its cache has an older version than was found
-// past it.
-func TestSourceThatIsBehindIsNotBelieved(t *testing.T) {
+// The source's cache has an older version than a fetch that bypassed it.
+func TestOlderVersionFromASourcesCacheIsNotTaken(t *testing.T) {
 	created := time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
 	for _, unsupported := range []bool{false, true} {
 		inBubble(t, fmt.Sprintf("no way past=%v", unsupported), func(t *testing.T) {
@@ -206,7 +204,7 @@ func TestSourceThatIsBehindIsNotBelieved(t *testing.T) {
 					src.kept[call{"a", current}] = secretcache.NewSecret(old)
 					fetches++
 				} else {
-					delete(src.kept, call{"a", current}) // it catches up now and then
+					delete(src.kept, call{"a", current}) // it catches up from time to time
 				}
 				time.Sleep(time.Minute)
 				want(t, c, "a", "", "v2")
@@ -220,8 +218,8 @@ func TestSourceThatIsBehindIsNotBelieved(t *testing.T) {
 	}
 }
 
-// staleAgent returns a source whose cache cannot be passed, and which has rolled back from v2
-// to the older v1, and a cache that has fetched v2.
+// staleAgent returns a source that cannot bypass its cache and has gone back from v2 to the older
+// v1, and a cache that has fetched v2.
 func staleAgent(t *testing.T) (src *agent, c *secretcache.Cache, v2 *secretcache.Secret) {
 	created := time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
 	src = newAgent(t)
@@ -234,18 +232,18 @@ func staleAgent(t *testing.T) (src *agent, c *secretcache.Cache, v2 *secretcache
 	return src, c, v2
 }
 
-// TestRejectedVersionIsNoReasonToDoubtAnOlderOne: the database knows better than a date.
-func TestRejectedVersionIsNoReasonToDoubtAnOlderOne(t *testing.T) {
+// If the database rejected the cached version, an older version of the source is taken.
+func TestOlderVersionIsTakenAfterARejection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, c, v2 := staleAgent(t)
-		wantRefresh(t, c, "a", "", nil, "v2") // nobody says that v2 is wrong
+		wantRefresh(t, c, "a", "", nil, "v2") // no caller rejected v2
 		wantRefresh(t, c, "a", "", v2, "v1")
 		want(t, c, "a", "", "v1")
 	})
 }
 
-// TestRejectionCountsAlsoIfItsRefreshFailed: the next one may name no version.
-func TestRejectionCountsAlsoIfItsRefreshFailed(t *testing.T) {
+// The next Refresh may name no rejected version.
+func TestRejectionCountsEvenIfItsRefreshFailed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, c, v2 := staleAgent(t)
 		src.fail(errDown)

@@ -9,8 +9,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
-// fresh is a source of secrets as Secrets Manager gives them, each in memory of
-// its own.
+// fresh is a source of secrets like those of Secrets Manager. Each secret has its own memory.
 var fresh = secretcache.SourceFunc(func(_ context.Context, id, stage string) (*secretcache.Secret, error) {
 	own := func(format string, args ...any) string { return fmt.Sprintf(format, args...) }
 	return secretcache.NewSecret(secretcache.Value{

@@ -11,12 +11,12 @@ import (
 )
 
 const (
-	minIdle = 64 // entries without a value that are remembered, at least
-	// How many entries victim compares, and how many at most if all of them were in use.
+	minIdle = 64 // at least so many entries without a value are kept
+	// How many entries victim compares usually, and at most if all of them were in use.
 	usualScan, mostScan = 64, 1024
 )
 
-// A key is how callers name a secret's version. There may be several for one.
+// A key is what callers name a version of a secret by. One version may have several keys.
 type key struct{ id, stage string }
 
 func keyOf(id, stage string) key {
@@ -26,20 +26,20 @@ func keyOf(id, stage string) key {
 	return key{id, stage}
 }
 
-// An index finds entries by all their ids, and decides which of them are kept. Its
-// cost does not grow with their number. find and use need no lock; Cache.mu guards
-// the rest.
+// An index finds entries by all their ids, and decides which entries are kept. Its cost
+// does not grow with the number of entries. find and use need no lock; Cache.mu guards the
+// rest.
 type index struct {
-	ids     idtable.Table[*entry] // by what callers use
+	ids     idtable.Table[*entry] // by the ids that callers used
 	names   idtable.Table[*entry] // by the secret's name, if no caller has used it
-	size    int                   // values kept
-	inserts atomic.Int64          // values stored for the first time; see stamp
+	size    int                   // the largest number of values
+	inserts atomic.Int64          // how often a value was stored in an entry without one; see stamp
 
-	recent, idle lru // entries with a value, and those that only remember pauses
+	recent, idle lru // entries with a value, and entries that only remember pauses
 
-	// outdated has the number of the last fetch when Invalidate came last, by a hash of its
-	// id: a fetch under way may bring a secret of that name or ARN. Two ids of one hash
-	// cost a fetch now and then.
+	// outdated says, by a hash of the id that Invalidate was called with, which fetch had
+	// begun last at that call. A fetch that was under way then may bring a secret with that
+	// name or ARN. Two ids with one hash sometimes cause a needless fetch.
 	outdated [256]uint64
 	seed     maphash.Seed
 }
@@ -61,14 +61,15 @@ func (x *index) find(k key) *entry {
 	return nil
 }
 
-// entry returns the entry of k: the one in the index, or one for add.
+// entry returns the entry of k. If the index has none, it returns a new one, which add can put
+// into the index.
 func (x *index) entry(k key) *entry {
 	if e := x.find(k); e != nil {
 		return e
 	}
 	e := &entry{stage: k.stage, ids: []string{k.id}}
 	for n := x.ids.First(k.id); n != nil; n = n.Next() {
-		if arn := n.Value.arn; arn != "" && arn != k.id { // another stage has told which secret that is
+		if arn := n.Value.arn; arn != "" && arn != k.id { // the entry of another stage knows the ARN
 			if same := x.find(key{arn, k.stage}); same != nil {
 				x.name(same, k.id)
 				return same
@@ -95,11 +96,12 @@ func (x *index) name(e *entry, id string) {
 	}
 }
 
-// home returns the entry of the secret s, which a fetch of e by id brought. All ids of an
-// ARN have one entry. If the ARN is another entry's, or e has another one, id moves, and e
-// keeps its value and its other ids.
-func (x *index) home(e *entry, id string, s *Secret, now time.Duration) *entry {
-	// Another kind of source may not tell secrets apart by what it says is the ARN.
+// entryOf returns the entry for the secret s, which a fetch of e by id brought. All ids of one
+// ARN share one entry. If another entry has that ARN, or if e has another ARN, then id moves
+// to the right entry, and e keeps its value and its other ids.
+func (x *index) entryOf(e *entry, id string, s *Secret, now time.Duration) *entry {
+	// Only a real ARN identifies a secret: another kind of source may use the field for
+	// something else.
 	if arn := s.arn; arn != e.arn && strings.HasPrefix(arn, "arn:") {
 		to := x.find(key{arn, e.stage})
 		switch {
@@ -122,19 +124,19 @@ func (x *index) home(e *entry, id string, s *Secret, now time.Duration) *entry {
 	return e
 }
 
-// move lets callers find to by id in place of e. The fetches that Invalidate outdated, and
-// the pause of Recheck, go with it.
+// move makes id find the entry to in place of e. What e knows of Invalidate, and when the
+// next Recheck may fetch, is copied to it.
 func (x *index) move(id string, e, to *entry, now time.Duration) {
 	x.ids.Remove(id, e)
 	e.ids = slices.DeleteFunc(e.ids, func(s string) bool { return s == id })
 	x.name(to, id)
 	to.after, to.recheck = max(to.after, e.after), max(to.recheck, e.recheck)
-	to.calm.Store(0) // what Invalidate outdated is not served
+	to.servedUntil.Store(0) // an invalidated value must not be served without c.mu
 	switch {
 	case len(e.ids) == 0:
 		x.remove(e)
 	case e.value.Load() == nil:
-		x.rest(e, now)
+		x.dropValue(e, now)
 	}
 }
 
@@ -148,7 +150,7 @@ func (x *index) remove(e *entry) {
 	e.value.Store(nil)
 }
 
-// store makes v the value of e, and makes room for it.
+// store makes v the value of e, and evicts other values if there are too many.
 func (x *index) store(e *entry, v *value) {
 	if e.value.Swap(v) == nil {
 		x.inserts.Add(1)
@@ -158,23 +160,23 @@ func (x *index) store(e *entry, v *value) {
 	x.evict(v.fetched)
 }
 
-// full reports whether one more value takes another's place.
+// full reports whether one more value would evict another.
 func (x *index) full() bool { return x.recent.len >= x.size }
 
-// evict makes room: the values that were used least recently go first.
+// evict removes values until there are not too many, the least recently used first.
 func (x *index) evict(now time.Duration) {
 	for x.recent.len > x.size {
 		e := x.recent.victim()
 		if e == nil {
 			return
 		}
-		x.rest(e, now)
+		x.dropValue(e, now)
 	}
 }
 
-// rest takes the value of e, and keeps e if it has to remember something. Of those that
-// it keeps, the one whose pause ends first makes room.
-func (x *index) rest(e *entry, now time.Duration) {
+// dropValue removes the value of e. It keeps e itself if e must remember something. If there are
+// too many such entries, the one whose pause ends first is removed.
+func (x *index) dropValue(e *entry, now time.Duration) {
 	if !e.remembers(now) {
 		x.remove(e)
 		return
@@ -189,22 +191,22 @@ func (x *index) rest(e *entry, now time.Duration) {
 	x.idle.put(e)
 }
 
-// use notes that e is in use. It writes at most once a second and insertion, so
-// that readers on several cores do not share a line that changes.
+// use notes that e is in use. It writes at most once per second and per insertion, so that
+// readers on several cores rarely change a cache line that they share.
 func (x *index) use(e *entry, now time.Duration) {
 	if stamp := x.stamp(now) + 1; e.used.Load() != stamp {
 		e.used.Store(stamp)
 	}
 }
 
-// stamp orders uses: to the second, and before and after an insertion exactly,
-// because both of its terms only grow.
+// stamp returns a number that orders uses. It tells uses apart by the second, and uses
+// before an insertion from uses after it. Both terms only grow.
 func (x *index) stamp(now time.Duration) int64 {
 	return int64(now/time.Second) + 2*x.inserts.Load()
 }
 
-// invalidate outdates what is known of the secret that id names, and fetches of it up
-// to number.
+// invalidate marks the values of the secret that id names, and its fetches up to number, as
+// outdated.
 func (x *index) invalidate(id string, number uint64) {
 	for _, table := range []*idtable.Table[*entry]{&x.ids, &x.names} {
 		for n := table.First(id); n != nil; n = n.Next() {
@@ -214,8 +216,8 @@ func (x *index) invalidate(id string, number uint64) {
 	x.outdated[x.slot(id)] = number
 }
 
-// outdates reports whether Invalidate came after the fetch of this number began, which
-// brought s for e. It may have named the name or the ARN while e did not have them.
+// outdates reports whether Invalidate came after the fetch with this number began. That
+// fetch brought s for e. Invalidate may have named an ARN or a name that e did not have yet.
 func (x *index) outdates(e *entry, s *Secret, number uint64) bool {
 	if last := max(x.outdated[x.slot(s.arn)], x.outdated[x.slot(s.name)]); number <= last {
 		e.after = max(e.after, last)
@@ -225,7 +227,7 @@ func (x *index) outdates(e *entry, s *Secret, number uint64) bool {
 
 func (x *index) slot(id string) uint64 { return maphash.String(x.seed, id) % uint64(len(x.outdated)) }
 
-// clear forgets all values, also those that a flight holds a while longer.
+// clear forgets all values, including those of entries that a flight still refers to.
 func (x *index) clear() {
 	for x.recent.len > 0 {
 		e := x.recent.end.next
@@ -235,12 +237,13 @@ func (x *index) clear() {
 	x.ids.Clear()
 }
 
-// An lru keeps entries by their order, which grows by use: exactly up to 64 of them, about
-// if there are more. An entry is in one lru at most.
+// An lru keeps entries in the order of their use. The order is exact for up to 64 entries,
+// and approximate for more. An entry is in at most one lru.
 //
-// It is a ring through its entries: an element of container/list takes 48 bytes more for each.
+// It is a ring through the entries themselves. An element of container/list would take 48
+// bytes more for each entry.
 type lru struct {
-	end   entry // where the ring ends, and no entry of the cache: end.next was used last, end.prev is the next victim
+	end   entry // the end of the ring, not an entry of the cache: end.next was used last, end.prev is the next victim
 	len   int
 	order func(*entry) int64
 }
@@ -267,8 +270,8 @@ func (e *entry) takeOut() {
 	}
 }
 
-// victim returns the lowest entry without a flight of those at the end of l, or nil. It
-// moves entries that were used since it saw them last to the front.
+// victim returns, of the entries at the end of l, the one with the lowest order that has no
+// flight, or nil. It moves entries that were used after it last saw them to the front.
 func (l *lru) victim() (victim *entry) {
 	unused := false
 	e := l.end.prev

@@ -13,8 +13,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
-// A database rejects a password, and a program goes on to ask for another.
-func TestEvictionKeepsThePauses(t *testing.T) { // design rule 4
+// A database rejects a password, and the program calls Refresh again and again.
+func TestEvictionKeepsThePauses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src := newFake(t)
 		src.put("a", current, "v1")
@@ -32,7 +32,7 @@ func TestEvictionKeepsThePauses(t *testing.T) { // design rule 4
 			wantRefresh(t, c, "a", pending, v0, "v0")
 			time.Sleep(100 * time.Millisecond)
 		}
-		// 1 + 2 + 4 + 8 + 16 + 30 + 30 … s for each stage.
+		// The pauses of each stage are at most 1, 2, 4, 8, 16, 32, 55, 55 … s.
 		if n := src.count() - 2; n > 2*20 {
 			t.Errorf("%d fetches in 5 minutes of rejections, want the pauses of both stages kept", n)
 		}
@@ -48,7 +48,7 @@ func TestEvictionKeepsTheFailure(t *testing.T) {
 		src.fail(nil)
 		want(t, c, "b", "", "b1")
 		wantErr(t, c, "a", "", errDown)
-		wantErr(t, c, arn("a"), "", errDown) // it is the same secret
+		wantErr(t, c, arn("a"), "", errDown) // the same secret
 		wantCalls(t, src, 3)
 	})
 }
@@ -76,14 +76,13 @@ func heap() int {
 	return int(m.HeapAlloc)
 }
 
-// Once the cache knows that a name and an ARN are one secret, it fetches that once at a
-// time.
-func TestNameAndARNAreOneFetchOnceKnown(t *testing.T) { // checklist 10
+// When the cache knows that a name and an ARN are one secret, it makes one fetch of it at a time.
+func TestNameAndARNAreOneFetchOnceKnown(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		learn func(t *testing.T, c *secretcache.Cache, src *fake)
 		stage string
-		calls int // of the callers together
+		calls int // fetches for all callers together
 	}{
 		{"by one stage for another", func(t *testing.T, c *secretcache.Cache, _ *fake) { want(t, c, "a", "", "v1") }, previous, 1},
 		{"by one stage, when the other is cached by its ARN", func(t *testing.T, c *secretcache.Cache, _ *fake) {
@@ -97,7 +96,7 @@ func TestNameAndARNAreOneFetchOnceKnown(t *testing.T) { // checklist 10
 			src.delay(second)
 			want(t, c, "a", previous, "v0")
 			c.Invalidate("a")
-		}, previous, 1}, // the hung one is joined; then there is one more
+		}, previous, 1}, // the callers wait for the hung fetch, and then start one more
 		{"by a fetch, and StopOn took the value", func(t *testing.T, c *secretcache.Cache, src *fake) {
 			v0 := want(t, c, "a", previous, "v0")
 			src.fail(errDown)
@@ -131,9 +130,9 @@ func TestNameAndARNAreOneFetchOnceKnown(t *testing.T) { // checklist 10
 	}
 }
 
-// Nothing under the lock takes longer with more secrets: when a miss or an Invalidate
-// looked at all of them, these took minutes.
-func TestCostDoesNotGrowWithSecrets(t *testing.T) { // design rule 13
+// Nothing under the lock takes longer with more secrets. If a miss or an Invalidate went through
+// all secrets, these tests would take minutes.
+func TestCostDoesNotGrowWithSecrets(t *testing.T) {
 	const secrets, n = 40_000, 4000
 	ids := names(secrets)
 	c := filled(t, ids)
@@ -169,7 +168,7 @@ func TestCostDoesNotGrowWithSecrets(t *testing.T) { // design rule 13
 	}
 }
 
-func TestPrefetchBeyondMaxSizeCostsTheSame(t *testing.T) { // design rule 13
+func TestPrefetchBeyondMaxSizeCostsTheSame(t *testing.T) {
 	ids := names(30_000)
 	prefetch := func(size int) time.Duration {
 		c := secretcache.New(fresh, &secretcache.Options{MaxSize: size})
@@ -208,7 +207,7 @@ func TestInvalidateDuringHungFetchesKeepsLittle(t *testing.T) {
 	})
 }
 
-// What Invalidate no longer remembers by name it remembers as everything.
+// After many calls of Invalidate, all fetches under way count as outdated.
 func TestInvalidateOfManyOutdatesFetchesUnderWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, c := sourceOfV1(t, nil)
@@ -228,19 +227,19 @@ func TestInvalidateFindsASecretByItsName(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, c := sourceOfV1(t, nil)
 		partial := strings.TrimSuffix(arn("a"), "-a1b2c3")
-		want(t, c, partial, "", "v1") // its name is no id of a caller
+		want(t, c, partial, "", "v1") // no caller has used its name as an id yet
 		src.put("a", current, "v2")
 		c.Invalidate("a")
 		want(t, c, partial, "", "v2")
-		want(t, c, "a", "", "v2") // now it is
+		want(t, c, "a", "", "v2") // now a caller has
 		src.put("a", current, "v3")
 		c.Invalidate("a")
 		want(t, c, arn("a"), "", "v3")
 	})
 }
 
-// In a cache with many secrets, those that are used stay.
-func TestUsedSecretsStayAmongMany(t *testing.T) { // checklist 34
+// In a cache with many secrets, secrets that are used stay.
+func TestUsedSecretsStayAmongMany(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ids := names(3000)
 		calls := map[string]int{}

@@ -13,14 +13,14 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
-// How long a value stays in memory: until another version, another secret or Close takes its
-// place. No time ends it. SECURITY.md says so.
+// A value stays in memory until another version or another secret takes its place, or until Close.
+// Time alone does not remove it. SECURITY.md says so.
 func TestHowLongAValueStaysInMemory(t *testing.T) {
 	tests := []struct {
 		name string
 		opts secretcache.Options
 		do   func(c *secretcache.Cache, get func(id string), version func(n int))
-		want []int // passwords; the first one is 0
+		want []int // numbers of the passwords; the first is 0
 	}{
 		{"fetched", secretcache.Options{}, func(*secretcache.Cache, func(string), func(int)) {}, []int{0}},
 		{"older than TTL and MaxStale", secretcache.Options{TTL: time.Second, MaxStale: time.Second},
@@ -61,13 +61,13 @@ func TestHowLongAValueStaysInMemory(t *testing.T) {
 				c := secretcache.New(source, &test.opts)
 				get := func(id string) { _, _ = c.Get(t.Context(), id, "") }
 				done := make(chan struct{})
-				go func() { // whose stack is gone afterwards
+				go func() { // in a goroutine, so that no stack keeps the value
 					defer close(done)
 					get("a")
 					test.do(c, get, func(version int) { n = version })
 				}()
 				<-done
-				time.Sleep(time.Minute) // fetches have ended, with all that waits for them
+				time.Sleep(time.Minute) // until all fetches and timers have ended
 				if got := memory.Holds(t, 2); !slices.Equal(got, test.want) {
 					t.Errorf("passwords in memory: %v, want %v", got, test.want)
 				}

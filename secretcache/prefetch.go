@@ -9,25 +9,28 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/secretid"
 )
 
-// A batch collects the flights of a Prefetch.
+// A batch collects the flights that a Prefetch starts or waits for.
 type batch struct {
 	size   int
 	seen   map[*entry]bool
-	next   *job // is queued once it has size flights
+	next   *job // queued when it has size flights
 	awaits []awaited
 	errs   []error
 }
 
-// An awaited is a flight and the id that a caller knows it by.
+// An awaited is a flight that a Prefetch waits for, and the id that its caller passed.
 type awaited struct {
 	id     string
 	flight *flight
 }
 
-// Prefetch fetches the current versions of those ids that are not cached, in
-// batches where the source is a [BatchSource], and waits for them. Its error
-// joins those of all ids that could not be fetched, each with its id. If ctx ends
-// first, it is ctx's error with why the last attempt failed.
+// Prefetch fetches the AWSCURRENT versions of the ids that are not cached or are older than
+// their TTL, and waits for them. If the source is a [BatchSource], it fetches in
+// batches. An id that is in its pause after a failed fetch (see [Cache.Get]) is not fetched again.
+//
+// The error joins the errors of all ids that could not be fetched; each names its id. If
+// ctx ends first, the error is ctx's error together with the reason why the last attempt
+// failed.
 func (c *Cache) Prefetch(ctx context.Context, ids ...string) error {
 	b := &batch{size: 1, seen: map[*entry]bool{}, next: &job{caller: ctx}}
 	if src, ok := c.src.(BatchSource); ok {
@@ -49,7 +52,7 @@ func (c *Cache) Prefetch(ctx context.Context, ids ...string) error {
 	return errors.Join(b.errs...)
 }
 
-// prefetch adds what id needs to b. It holds the lock for one id at a time.
+// prefetch adds the fetch that id needs, if any, to b. It locks c.mu for one id at a time.
 func (c *Cache) prefetch(b *batch, id string, last bool) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -77,7 +80,8 @@ func (c *Cache) prefetch(b *batch, id string, last bool) error {
 	return nil
 }
 
-// abandon is the error of a Prefetch that waits for flights no longer because of err.
+// abandon leaves the flights of awaits, and returns the error of a Prefetch that stops
+// waiting because of err.
 func (c *Cache) abandon(awaits []awaited, err error) error {
 	var failed error
 	for _, a := range awaits {

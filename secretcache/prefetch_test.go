@@ -16,7 +16,7 @@ type batchFake struct {
 	*fake
 	size    int
 	batches []string
-	results func([]secretcache.Result) []secretcache.Result // may spoil them
+	results func([]secretcache.Result) []secretcache.Result // may change the results
 }
 
 func (f *batchFake) BatchSize() int { return f.size }
@@ -38,7 +38,7 @@ func TestPrefetchUsesBatches(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		size  int
-		calls int // of 45 ids
+		calls int // for 45 ids
 	}{{"batches of 20", 20, 3}, {"batches of 44", 44, 2}, {"no batches", 0, 45}} {
 		inBubble(t, tt.name, func(t *testing.T) {
 			one := newFake(t)
@@ -74,12 +74,12 @@ func TestPrefetchUsesBatches(t *testing.T) {
 	}
 }
 
-func TestPrefetchErrorsAreEachIDs(t *testing.T) {
+func TestPrefetchReturnsTheErrorOfEachID(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		one := newFake(t)
 		one.put("a", current, "v1")
 		c := newCache(t, &batchFake{fake: one, size: 20}, nil)
-		for range 2 { // the second time from the backoff
+		for range 2 { // the second time in the pause
 			err := c.Prefetch(t.Context(), "a", "no1", "no2", "no1")
 			if !errors.Is(err, secretcache.ErrNotFound) || strings.Count(err.Error(), `prefetch secret "no1"`) != 1 ||
 				!strings.Contains(err.Error(), `"no2"`) || strings.Contains(err.Error(), `"a"`) {
@@ -109,7 +109,7 @@ func TestPrefetchJoinsFetchesUnderWay(t *testing.T) {
 	})
 }
 
-func TestPrefetchOfNothing(t *testing.T) {
+func TestPrefetchWithoutIDs(t *testing.T) {
 	c := secretcache.New(fresh, nil)
 	if err := c.Prefetch(t.Context()); err != nil {
 		t.Error(err)

@@ -9,13 +9,13 @@ import (
 )
 
 const (
-	refreshWait = time.Second // a Refresh waits for the next one if that is due within this
-	recheckAge  = time.Minute // a Recheck is content with a copy that is no older
-	renewWait   = time.Second // a Get of a secret older than 2 TTL waits for the renewal
+	refreshWait = time.Second // a Refresh waits for a pause to end if it ends within this time
+	recheckAge  = time.Minute // a Recheck returns a copy that is not older than this
+	renewWait   = time.Second // a Get of a secret older than 2*TTL waits so long for the renewal
 )
 
-// A Get that finds no fresh secret, a Refresh and a Recheck go this way. They hold c.mu,
-// but not while they wait.
+// These are the steps of a Get that finds no fresh secret, of a Refresh and of a Recheck.
+// They hold c.mu, but not while they wait.
 //
 //	            ┌──────────────────── the fetch landed, the pause is over ────┐
 //	            ▼                                                             │
@@ -23,7 +23,7 @@ const (
 //	                 ├──► wait for a pause to end ────────────────────────────┘
 //	                 └──► return a secret or an error        ctx ends: return an error
 
-// get answers a Get, or a Recheck that has to do as Get. c.mu is held.
+// get answers a Get, or a Recheck that must do the same as Get. c.mu is held.
 func (c *Cache) get(ctx context.Context, k key, recheck bool) (Reading, error) {
 	called, again := c.fetchNo, false
 	for !c.closed() {
@@ -41,7 +41,7 @@ func (c *Cache) get(ctx context.Context, k key, recheck bool) (Reading, error) {
 		case err != nil:
 			return c.miss(nil, err)
 		case !landed:
-			c.keepCalm(e, v, patience)
+			c.serveWithoutLock(e, v, patience)
 			return c.serveStale(e, v, c.clock.Now()), nil
 		}
 		e, v, now = c.lookUp(k)
@@ -52,7 +52,7 @@ func (c *Cache) get(ctx context.Context, k key, recheck bool) (Reading, error) {
 			c.index.use(e, now)
 			return c.miss(f.secret, nil)
 		case earlier && f.timedOut && !c.servable(v, now):
-			again = true // another one may have better luck
+			again = true // this caller gets a fetch of its own, which may be answered
 		default:
 			return c.serveOr(f.err, e, v, now)
 		}
@@ -69,9 +69,9 @@ func (c *Cache) refresh(ctx context.Context, k key, rejected *Secret) (*Secret, 
 		e.noteRejection(v, rejected)
 		f, due := e.flight, e.refreshDue(rejected, now)
 		switch {
-		case v.newerThan(rejected) && e.stands(v):
+		case v.newerThan(rejected) && e.stillValid(v):
 			return c.serve(e, v, now), nil
-		case f != nil: // which Refresh waits for, even if it began before the call
+		case f != nil: // wait for it, even if it began before the call
 		case due == 0:
 			f = c.launch(ctx, e, k, true)
 			f.rejected, f.spare = rejected, true
@@ -124,9 +124,9 @@ func (c *Cache) lookUp(k key) (*entry, *value, time.Duration) {
 	return e, e.value.Load(), c.clock.Now()
 }
 
-// renew returns the fetch of e that is under way for a Get, or launches one. It returns
-// nil during the pause after a failure, unless again is set. The fetch counts as a
-// Recheck's if recheck is set.
+// renew returns the fetch of e that is under way, or launches one, for a Get. During the
+// pause after a failure it returns nil, unless again is set. If recheck is set, the fetch
+// counts as the fetch of a Recheck.
 func (c *Cache) renew(ctx context.Context, e *entry, k key, now time.Duration, again, recheck bool) *flight {
 	f := e.flight
 	if f == nil && !again && e.fails.Wait(moment(now)) > 0 {
@@ -142,9 +142,9 @@ func (c *Cache) renew(ctx context.Context, e *entry, k key, now time.Duration, a
 	return f
 }
 
-// wait waits until f lands, for d at most, and reports whether it has. After d, f is still
-// wanted: it renews what the caller serves. wait returns an error if ctx ends or c is closed
-// before. c.mu is held, but not while it waits.
+// wait waits until f lands, but not longer than d, and reports whether f landed. After d, f
+// still counts as wanted, because it renews the secret that the caller serves. If ctx ends or c is
+// closed first, wait returns an error. c.mu is held, but not while wait waits.
 func (c *Cache) wait(ctx context.Context, task string, k key, f *flight, d time.Duration) (landed bool, err error) {
 	f.wanted++
 	if d > 0 {
@@ -158,13 +158,13 @@ func (c *Cache) wait(ctx context.Context, task string, k key, f *flight, d time.
 	failed := c.lastFailure(k)
 	c.leave(f)
 	if f.number == 0 {
-		err = fmt.Errorf("%w before its fetch could begin (%d others are under way)", err, c.jobs)
+		err = fmt.Errorf("%w before the fetch could begin (%d others are under way)", err, c.jobs)
 	}
 	return false, because(fmt.Errorf("%s secret %s: %w", task, secretid.Quote(k.id), err), failed)
 }
 
-// pause lets a Refresh wait for d. It returns an error if ctx ends or c is closed
-// before. c.mu is held, but not while it waits.
+// pause makes a Refresh wait for d. If ctx ends or c is closed first, it returns an error.
+// c.mu is held, but not while pause waits.
 func (c *Cache) pause(ctx context.Context, k key, d time.Duration) error {
 	c.mu.Unlock()
 	_, err := c.await(ctx, nil, d)
@@ -175,8 +175,8 @@ func (c *Cache) pause(ctx context.Context, k key, d time.Duration) error {
 	return because(fmt.Errorf("wait to refresh secret %s: %w", secretid.Quote(k.id), err), c.lastFailure(k))
 }
 
-// patience returns how long a Get waits for the fetch under way before it serves v:
-// forever if v cannot be served. c.mu is held.
+// patience returns how long a Get waits for the fetch under way before it serves v. It
+// returns forever if v cannot be served. c.mu is held.
 func (c *Cache) patience(ctx context.Context, e *entry, v *value, now time.Duration) time.Duration {
 	switch {
 	case c.o.TTL < 0 || !c.servable(v, now) || e.awaits(v):
@@ -187,11 +187,12 @@ func (c *Cache) patience(ctx context.Context, e *entry, v *value, now time.Durat
 	return min(renewWait, max(1, timeLeft(ctx)/2)) // leaves the caller time to use the secret
 }
 
-// keepCalm lets the next Gets serve v, the value of e, without c.mu while the fetch is under way, if
-// they have nothing to wait for, and no failure to tell. c.mu is held.
-func (c *Cache) keepCalm(e *entry, v *value, patience time.Duration) {
+// serveWithoutLock lets the next Gets serve v, the value of e, without c.mu while the fetch is under
+// way. It does so only if those Gets need not wait and have no failure to report. c.mu is
+// held.
+func (c *Cache) serveWithoutLock(e *entry, v *value, patience time.Duration) {
 	if patience == 0 && e.err == nil {
-		e.calm.Store(int64(v.fetched + c.o.TTL + min(c.o.TTL, c.o.MaxStale)))
+		e.servedUntil.Store(int64(v.fetched + c.o.TTL + min(c.o.TTL, c.o.MaxStale)))
 	}
 }
 
@@ -211,8 +212,8 @@ func (c *Cache) servable(v *value, now time.Duration) bool {
 	return v != nil && c.o.MaxStale >= 0 && now-v.fetched-max(c.o.TTL, 0) <= c.o.MaxStale
 }
 
-// staleUntil returns until when v is servable, by the wall clock; zero if it is nil or
-// MaxStale is negative.
+// staleUntil returns when v stops being servable, by the wall clock. It returns the zero
+// time if v is nil or MaxStale is negative.
 func (c *Cache) staleUntil(v *value, now time.Duration) time.Time {
 	if v == nil || c.o.MaxStale < 0 {
 		return time.Time{}
@@ -220,14 +221,15 @@ func (c *Cache) staleUntil(v *value, now time.Duration) time.Time {
 	return time.Now().Add(v.fetched - now).Add(max(c.o.TTL, 0)).Add(c.o.MaxStale)
 }
 
-// miss answers a Get that had to wait for the source, or failed. c.mu is held.
+// miss answers a Get that waited for a fetch, or that failed. c.mu is held.
 func (c *Cache) miss(s *Secret, err error) (Reading, error) {
 	c.stats.Misses++
 	return Reading{Secret: s}, err
 }
 
-// serveOr answers a Get with v, which is of e, if it is servable: old is better than
-// down, unless StopOn took the value away. It answers with err otherwise. c.mu is held.
+// serveOr answers a Get with v, the value of e, if v is servable, and with err otherwise. A
+// stale secret is better than an error; if StopOn says that it is not, e has no value. c.mu is
+// held.
 func (c *Cache) serveOr(err error, e *entry, v *value, now time.Duration) (Reading, error) {
 	if !c.servable(v, now) {
 		return c.miss(nil, err)
@@ -235,7 +237,7 @@ func (c *Cache) serveOr(err error, e *entry, v *value, now time.Duration) (Readi
 	return c.serveStale(e, v, now), nil
 }
 
-// serveStale answers a Get with v, which is of e. c.mu is held.
+// serveStale answers a Get with v, the value of e. c.mu is held.
 func (c *Cache) serveStale(e *entry, v *value, now time.Duration) Reading {
 	c.counter().stale.Add(1)
 	r := Reading{Secret: c.serve(e, v, now)}
@@ -245,7 +247,7 @@ func (c *Cache) serveStale(e *entry, v *value, now time.Duration) Reading {
 	return r
 }
 
-// serve returns the secret of v, which is of e, and notes that it is in use.
+// serve returns the secret of v, the value of e, and notes that e is in use.
 func (c *Cache) serve(e *entry, v *value, now time.Duration) *Secret {
 	c.index.use(e, now)
 	return v.secret

@@ -15,7 +15,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
-// hideHook fails.
+// hideHook is a Hook that fails.
 type hideHook struct{}
 
 func (hideHook) Put(*secretcache.Secret) (*secretcache.Secret, error) { return nil, errors.New("no") }

@@ -34,7 +34,7 @@ func wantRecheckErr(t *testing.T, c *secretcache.Cache, id string, used *secretc
 	}
 }
 
-// longest is how long after a Recheck's fetch began the next one may be due.
+// longest is the longest time from the start of one Recheck's fetch to the next.
 const longest = 7*time.Minute + 30*second
 
 func TestRecheckFetchesWhatIsOverAMinuteOld(t *testing.T) {
@@ -64,7 +64,7 @@ func TestRecheckThatFindsNoneRenewsTheAge(t *testing.T) {
 			t.Error("the same version is another object")
 		}
 		wantCalls(t, src, 2)
-		time.Sleep(29 * time.Minute) // over TTL/2 since the first fetch, and under since the second: a hit
+		time.Sleep(29 * time.Minute) // more than TTL/2 after the first fetch, but less after the second: a hit
 		want(t, c, "a", "", "v1")
 		wantCalls(t, src, 2)
 		if hits := c.Stats().Hits; hits != 1 {
@@ -73,7 +73,7 @@ func TestRecheckThatFindsNoneRenewsTheAge(t *testing.T) {
 	})
 }
 
-// A look for where the database is does not put off one for a new password.
+// A Recheck, because the database may have moved, does not delay a Refresh for a new password.
 func TestRecheckDoesNotDelayRefresh(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, c, v1 := cacheOfOldV1(t, nil)
@@ -83,7 +83,7 @@ func TestRecheckDoesNotDelayRefresh(t *testing.T) {
 	})
 }
 
-func TestRecheckReturnsWhatSomebodyElseFound(t *testing.T) {
+func TestRecheckReturnsTheVersionThatAnotherCallerFetched(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, c, v1 := cacheOfV1(t, nil)
 		src.put("a", current, "v2")
@@ -92,10 +92,10 @@ func TestRecheckReturnsWhatSomebodyElseFound(t *testing.T) {
 		time.Sleep(2 * time.Minute)
 		wantRecheck(t, c, "a", "", v1, "v2")
 		wantCalls(t, src, 2)
-		// Of v2 it is no news.
+		// For a caller that used v2, v2 is not a newer version.
 		again := wantRecheck(t, c, "a", "", v2, "v1")
 		wantCalls(t, src, 3)
-		// A version that came back is another one than v2, but the same as it was before.
+		// A version that came back is another version than v2, but the same as before.
 		time.Sleep(longest)
 		wantRecheck(t, c, "a", "", v2, "v1")
 		wantCalls(t, src, 3)
@@ -107,8 +107,8 @@ func TestRecheckReturnsWhatSomebodyElseFound(t *testing.T) {
 	})
 }
 
-// A secret that no cache fetched, or another one, cannot be compared in age.
-func TestRecheckOfAForeignSecretFetches(t *testing.T) {
+// The age of a secret that came from another cache, or from no cache, cannot be compared.
+func TestRecheckOfASecretOfAnotherCacheFetches(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src := newFake(t)
 		src.put("a", current, "v1")
@@ -119,7 +119,7 @@ func TestRecheckOfAForeignSecretFetches(t *testing.T) {
 		} {
 			src.put("a", current, "v2")
 			c := newCache(t, src, nil)
-			for range 3 { // its count of fetches says nothing of the other's
+			for range 3 { // the numbers of this cache's fetches say nothing about the other cache
 				wantRefresh(t, c, "a", "", nil, "v2")
 			}
 			time.Sleep(2 * time.Minute)
@@ -131,18 +131,18 @@ func TestRecheckOfAForeignSecretFetches(t *testing.T) {
 	})
 }
 
-// All that call together, or while the fetch is under way, share one fetch.
-func TestRefreshAndRecheckTogetherAreOneCall(t *testing.T) { // design rule 4
+// All callers that call together, or during the fetch, share one fetch.
+func TestRefreshAndRecheckTogetherAreOneCall(t *testing.T) {
 	for _, method := range []struct {
 		name string
 		call func(c *secretcache.Cache, ctx context.Context, id, stage string, v1 *secretcache.Secret) (*secretcache.Secret, error)
 	}{{"Refresh", (*secretcache.Cache).Refresh}, {"Recheck", (*secretcache.Cache).Recheck}} {
 		for _, tt := range []struct {
 			name    string
-			delay   time.Duration // of the fetch
+			delay   time.Duration // how long the fetch takes
 			err     error
 			callers int
-			apart   time.Duration // from one caller to the next
+			apart   time.Duration // time from one caller to the next
 		}{
 			{"at once", 0, nil, 200, 0},
 			{"slow", second, nil, 200, 0},
@@ -150,7 +150,7 @@ func TestRefreshAndRecheckTogetherAreOneCall(t *testing.T) { // design rule 4
 			{"during the fetch", 10 * second, nil, 9, second},
 		} {
 			if tt.err != nil && method.name == "Refresh" {
-				continue // which does not believe a failure of a fetch that began before it
+				continue // a Refresh does not return the failure of a fetch that began before the call
 			}
 			inBubble(t, method.name+" "+tt.name, func(t *testing.T) {
 				src, c, v1 := cacheOfOldV1(t, nil)
@@ -172,7 +172,7 @@ func TestRefreshAndRecheckTogetherAreOneCall(t *testing.T) { // design rule 4
 	}
 }
 
-// Callers of several caches ask all the time, by name and ARN.
+// Callers of several caches call Recheck all the time, by name and by ARN.
 func TestRecheckOfAFleetIsRare(t *testing.T) {
 	const step = second
 	synctest.Test(t, func(t *testing.T) {
@@ -191,7 +191,7 @@ func TestRecheckOfAFleetIsRare(t *testing.T) {
 				pauses[pause] = true
 			}
 		}
-		if len(pauses) < 20 { // of 150 that there are
+		if len(pauses) < 20 { // of 150 in all
 			t.Errorf("%d different pauses in 100", len(pauses))
 		}
 		drawn := slices.Sorted(maps.Keys(pauses))
@@ -201,7 +201,7 @@ func TestRecheckOfAFleetIsRare(t *testing.T) {
 	})
 }
 
-func TestRecheckOfTwoStagesIsTwoLooks(t *testing.T) {
+func TestRecheckFetchesEachStage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src := newFake(t)
 		src.put("a", current, "v2")
@@ -261,7 +261,7 @@ func TestRecheckJoinsAnotherFetch(t *testing.T) {
 					}
 				})
 			})
-			// It was the look, from its start.
+			// That fetch counts as Recheck's, from its start.
 			src.delay(0)
 			time.Sleep(time.Until(start.Add(5*time.Minute - 1)))
 			wantRecheck(t, c, "a", "", v2, "v2")
@@ -273,8 +273,8 @@ func TestRecheckJoinsAnotherFetch(t *testing.T) {
 	}
 }
 
-// Between two looks Recheck does not wait for a fetch that is nobody's look.
-func TestRecheckBetweenLooksWaitsForNothing(t *testing.T) {
+// Between two of its fetches, Recheck does not wait for a fetch that does not count as one.
+func TestRecheckBetweenItsFetchesDoesNotWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, c, v1 := cacheOfOldV1(t, nil)
 		wantRecheck(t, c, "a", "", v1, "v1")
@@ -290,7 +290,7 @@ func TestRecheckBetweenLooksWaitsForNothing(t *testing.T) {
 	})
 }
 
-func TestRecheckHoldsNobodyUp(t *testing.T) { // design rule 7, checklist 32
+func TestRecheckDelaysNoOtherCaller(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, c, v1 := cacheOfV1(t, nil)
 		src.put("b", current, "b1")
@@ -304,17 +304,17 @@ func TestRecheckHoldsNobodyUp(t *testing.T) { // design rule 7, checklist 32
 			want(t, c, "b", "", "b1")
 		})
 		time.Sleep(secretcache.DefaultFetchTimeout + second)
-		wantRecheck(t, c, "a", "", v1, "v1") // that was the look
+		wantRecheck(t, c, "a", "", v1, "v1") // the fetch was Recheck's
 		wantCalls(t, src, 3)
 	})
 }
 
-func TestRecheckThatFailsKeepsTheSecret(t *testing.T) { // design rule 8
+func TestRecheckThatFailsKeepsTheSecret(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, c, v1 := cacheOfOldV1(t, &secretcache.Options{TTL: 2 * time.Minute})
 		src.fail(errDown)
 		wantRecheckErr(t, c, "a", v1, errDown)
-		// That was the look, and it backs off as any fetch.
+		// The fetch counts as Recheck's, and is followed by a pause as any fetch that failed.
 		wantRecheck(t, c, "a", "", v1, "v1")
 		want(t, c, "a", "", "v1")
 		wantCalls(t, src, 2)
@@ -341,7 +341,7 @@ func TestRecheckDuringABackoffReturnsItsError(t *testing.T) {
 			src.fail(nil)
 			took(t, 0, func() { together(20, func(int) { wantRecheckErr(t, c, "a", v1, cause) }) })
 			wantCalls(t, src, 2)
-			time.Sleep(second) // that was no look
+			time.Sleep(second) // that fetch does not count as Recheck's
 			wantRecheck(t, c, "a", "", v1, "v1")
 			wantCalls(t, src, 3)
 		})
@@ -356,14 +356,14 @@ func TestRecheckDuringABackoffJoinsAFetch(t *testing.T) {
 		src.fail(nil)
 		src.put("a", current, "v2")
 		src.delay(second / 2)
-		go wantRefresh(t, c, "a", "", nil, "v2") // it heeds no backoff
+		go wantRefresh(t, c, "a", "", nil, "v2") // fetches even in a pause
 		synctest.Wait()
 		took(t, second/2, func() { wantRecheck(t, c, "a", "", v1, "v2") })
 		wantCalls(t, src, 3)
 	})
 }
 
-func TestRecheckHeedsStopOn(t *testing.T) {
+func TestRecheckAppliesStopOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src := newFake(t)
 		src.put("a", current, "v1")
@@ -377,7 +377,7 @@ func TestRecheckHeedsStopOn(t *testing.T) {
 		wantEntries(t, c, 0)
 		wantRecheckErr(t, c, "a", v1, secretcache.ErrAccessDenied)
 		wantCalls(t, src, 2)
-		// With nothing cached it fetches when Get would.
+		// If nothing is cached, Recheck fetches when Get would.
 		src.fail(nil)
 		time.Sleep(second)
 		wantRecheck(t, c, "a", "", v1, "v1")
@@ -385,7 +385,7 @@ func TestRecheckHeedsStopOn(t *testing.T) {
 	})
 }
 
-func TestRecheckOfWhatIsNotCached(t *testing.T) {
+func TestRecheckOfASecretThatIsNotCached(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, c, v1 := cacheOfV1(t, &secretcache.Options{MaxSize: 1})
 		src.put("b", current, "b1")
@@ -394,7 +394,7 @@ func TestRecheckOfWhatIsNotCached(t *testing.T) {
 		src.delay(second)
 		took(t, second, func() { together(20, func(int) { wantRecheck(t, c, "a", "", v1, "v2") }) })
 		wantCalls(t, src, 3)
-		time.Sleep(2 * time.Minute) // that was the look
+		time.Sleep(2 * time.Minute) // the fetch counts as Recheck's
 		wantRecheck(t, c, "a", "", nil, "v2")
 		wantCalls(t, src, 3)
 
@@ -419,17 +419,17 @@ func TestRecheckAfterInvalidateFetches(t *testing.T) {
 		c.Invalidate("a")
 		took(t, 0, func() { wantRecheck(t, c, "a", "", v1, "v2") })
 		wantCalls(t, src, 3)
-		time.Sleep(2 * time.Minute) // that was the look
+		time.Sleep(2 * time.Minute) // the fetch counts as Recheck's
 		v2 := wantRecheck(t, c, "a", "", nil, "v2")
 		wantCalls(t, src, 3)
 
-		// A newer copy than used is outdated too.
+		// Invalidate outdates a newer copy than used as well.
 		src.put("a", current, "v3")
 		c.Invalidate("a")
 		wantRecheck(t, c, "a", "", v1, "v3")
 		wantCalls(t, src, 4)
 
-		// Whoever fetches after it, the next look may begin at once.
+		// After Invalidate the next Recheck may fetch at once, whichever call fetches first.
 		src.put("a", current, "v4")
 		c.Invalidate("a")
 		v4 := want(t, c, "a", "", "v4")
@@ -439,7 +439,7 @@ func TestRecheckAfterInvalidateFetches(t *testing.T) {
 		wantRecheck(t, c, "a", "", v4, "v5")
 		wantCalls(t, src, 6)
 
-		// If the fetch fails, the secret is served as before, and it was the look.
+		// If the fetch fails, the secret is served as before, and the fetch counts as Recheck's.
 		src.fail(errDown)
 		c.Invalidate("a")
 		for range 3 {
@@ -484,12 +484,12 @@ func TestRecheckDoesNotCountAFetchBeforeInvalidate(t *testing.T) {
 	})
 }
 
-// Of two entries that turn out to be one secret, the later look counts.
-func TestRecheckCountsTheLookByAnotherID(t *testing.T) {
+// If two entries turn out to be one secret, the later of their Recheck fetches counts.
+func TestRecheckCountsItsFetchByAnotherID(t *testing.T) {
 	partial := strings.TrimSuffix(arn("a"), "-a1b2c3")
 	for _, tt := range []struct {
 		name          string
-		first, second string // which id is looked up at once and which 190 s later; empty is none
+		first, second string // the id of a Recheck at once and of one 190 s later; empty means none
 	}{
 		{"of the ARN", "", arn("a")},
 		{"of the partial ARN", "", partial},
@@ -513,16 +513,16 @@ func TestRecheckCountsTheLookByAnotherID(t *testing.T) {
 				recheck(tt.first, 200*second)
 				calls++
 			}
-			time.Sleep(190 * second) // 190: the first's pause ends from 300 to 450
+			time.Sleep(190 * second) // now 190: the pause of the first ends at 300 to 450
 			recheck(tt.second, 10*second)
-			time.Sleep(10 * second) // 200: the partial ARN's fetch has landed
+			time.Sleep(10 * second) // now 200: the fetch by the partial ARN has landed
 			src.delay(0)
-			want(t, c, partial, "", "v1") // it is the same entry now, if it was not
+			want(t, c, partial, "", "v1") // all ids share an entry now
 			src.put("a", current, "v2")
 			if tt.name == "of the ARN" {
 				calls++
 			}
-			for range 4 { // up to 460, of 490
+			for range 4 { // up to 460 of 490
 				time.Sleep(65 * second)
 				wantRecheck(t, c, partial, "", nil, "v1")
 				wantRecheck(t, c, arn("a"), "", nil, "v1")
@@ -551,7 +551,7 @@ func TestRecheckThatFindsAnotherSecretOfTheNameCounts(t *testing.T) {
 	})
 }
 
-func TestRecheckIsAUse(t *testing.T) {
+func TestRecheckCountsAsAUse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, c := sourceOfV1(t, &secretcache.Options{MaxSize: 2}, "a", "b", "c")
 		a := want(t, c, "a", "", "v1")
@@ -583,7 +583,7 @@ func TestRecheckGoesThroughTheHook(t *testing.T) {
 		time.Sleep(2 * time.Minute)
 		check(v1, "v2", 3)
 		time.Sleep(longest)
-		check(v1, "v2", 4) // the hook's copies can be compared
+		check(v1, "v2", 4) // copies that the hook made can be compared
 		wantCalls(t, src, 2)
 		hook.getErr = errDown
 		wantRecheckErr(t, c, "a", v1, errDown)
@@ -597,7 +597,7 @@ func TestRecheckWhoseFetchWasDroppedDoesNotCount(t *testing.T) {
 		time.Sleep(2 * time.Minute)
 		src.put("a", current, "v2")
 		src.delay(5 * second)
-		go want(t, c, "other", "", "o1") // takes the only turn
+		go want(t, c, "other", "", "o1") // uses up MaxFetches
 		synctest.Wait()
 		if _, err := c.Recheck(impatient(t), "a", "", v1); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("Recheck() = %v, want the deadline", err)

@@ -11,7 +11,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
-func TestRefreshBringsTheNewVersion(t *testing.T) { // checklist 24, 26
+func TestRefreshBringsTheNewVersion(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, c, v1 := cacheOfV1(t, nil)
 		src.put("a", current, "v2")
@@ -20,13 +20,13 @@ func TestRefreshBringsTheNewVersion(t *testing.T) { // checklist 24, 26
 		want(t, c, "a", "", "v2")
 		wantCalls(t, src, 2)
 
-		// Who comes later with v1 needs no call: v2 was fetched after it.
+		// A later Refresh of v1 needs no fetch: v2 was fetched after v1.
 		time.Sleep(time.Minute)
 		wantRefresh(t, c, "a", "", v1, "v2")
 		wantRefresh(t, c, arn("a"), "", v1, "v2")
 		wantCalls(t, src, 2)
 
-		// It counts as a fetch for the TTL.
+		// A Refresh starts the TTL again.
 		time.Sleep(time.Hour/2 - 2*time.Minute)
 		want(t, c, "a", "", "v2")
 		wantCalls(t, src, 2)
@@ -46,7 +46,7 @@ func TestRefreshIsNotSatisfiedByAnOlderFetch(t *testing.T) {
 			}
 			time.Sleep(time.Minute)
 			src.delay(2 * second)
-			want(t, c, "a", "", "v1") // its renewal will bring v1
+			want(t, c, "a", "", "v1") // starts a renewal, which brings v1
 			synctest.Wait()
 			src.put("a", current, "v2")
 			took(t, 4*second, func() {
@@ -66,12 +66,13 @@ func TestRefreshOfNilAlwaysFetches(t *testing.T) {
 		wantCalls(t, src, 5)
 		for _, err := range []error{errDown, secretcache.ErrNoVersion} {
 			src.fail(err)
-			for range 3 { // no backoff delays it
+			for range 3 { // no pause delays these
 				wantRefreshErr(t, c, "a", nil, err)
 			}
 		}
 		wantCalls(t, src, 11)
-		// A fetch that began before the call does not do, a later one does for all.
+		// A fetch that began before the call is not enough. One later fetch is enough for all
+		// callers.
 		src.fail(nil)
 		src.delay(second)
 		go wantRefresh(t, c, "a", "", nil, "v1")
@@ -82,10 +83,10 @@ func TestRefreshOfNilAlwaysFetches(t *testing.T) {
 	})
 }
 
-func TestRefreshWaitsForTheNextLook(t *testing.T) { // checklist 26; design rule 4
+func TestRefreshWaitsForAPauseThatEndsSoon(t *testing.T) {
 	for _, tt := range []struct {
 		name     string
-		deadline time.Duration // 0 is none
+		deadline time.Duration // 0 means none
 		version  string
 		took     time.Duration
 		calls    int
@@ -111,7 +112,7 @@ func TestRefreshWaitsForTheNextLook(t *testing.T) { // checklist 26; design rule
 	}
 }
 
-func TestRefreshThatWaitsForTheNextLookLeavesWhenCancelled(t *testing.T) {
+func TestRefreshThatWaitsForAPauseReturnsWhenCancelled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, c, v1 := cacheOfV1(t, nil)
 		wantRefresh(t, c, "a", "", v1, "v1")
@@ -125,10 +126,10 @@ func TestRefreshThatWaitsForTheNextLookLeavesWhenCancelled(t *testing.T) {
 	})
 }
 
-// impatient is a context that ends before any backoff does.
+// impatient returns a context that ends before any pause ends.
 func impatient(t *testing.T) context.Context { return within(t, time.Millisecond) }
 
-func TestLooksBackOff(t *testing.T) { // design rule 4
+func TestRefreshesThatFindNothingNewerBackOff(t *testing.T) {
 	const step = 10 * time.Millisecond
 	synctest.Test(t, func(t *testing.T) {
 		pauses := map[string]bool{}
@@ -145,7 +146,7 @@ func TestLooksBackOff(t *testing.T) { // design rule 4
 			}
 			pauses[fmt.Sprint(wantBackoff(t, src.times[1:], step))] = true
 
-			// Another version ends it.
+			// Another version ends the backoff.
 			src.put("a", current, "v2")
 			time.Sleep(longestPause)
 			v2 := wantRefresh(t, c, "a", "", v1, "v2")
@@ -154,12 +155,12 @@ func TestLooksBackOff(t *testing.T) { // design rule 4
 			took(t, second, func() { wantRefresh(t, c, "a", "", v2, "v3") })
 		}
 		if len(pauses) < 5 {
-			t.Errorf("caches look together: %v", pauses)
+			t.Errorf("caches fetch together: %v", pauses)
 		}
 	})
 }
 
-func TestRefreshAfterALongPauseOfLooks(t *testing.T) { // design rule 4
+func TestRefreshInALongPauseReturnsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, c, v1 := cacheOfV1(t, nil)
 		for range 6 {
@@ -169,9 +170,9 @@ func TestRefreshAfterALongPauseOfLooks(t *testing.T) { // design rule 4
 		wantRefresh(t, c, "a", "", v1, "v1")
 		src.put("a", current, "v2")
 		before := src.count()
-		took(t, 0, func() { wantRefresh(t, c, "a", "", v1, "v1") }) // far from due: no wait
+		took(t, 0, func() { wantRefresh(t, c, "a", "", v1, "v1") }) // the pause is long, so no wait
 		wantCalls(t, src, before)
-		// Who reads the new version by another way ends the pause for all.
+		// A Get that reads the new version ends the pause for all callers.
 		c.Invalidate("a")
 		want(t, c, "a", "", "v2")
 		took(t, 0, func() { wantRefresh(t, c, "a", "", v1, "v2") })
@@ -179,7 +180,7 @@ func TestRefreshAfterALongPauseOfLooks(t *testing.T) { // design rule 4
 	})
 }
 
-func TestRefreshOfAnOlderVersionFindsIt(t *testing.T) { // rotation trace T7: a rollback
+func TestRefreshAfterARollbackReturnsTheOlderVersion(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, c, v1 := cacheOfV1(t, nil)
 		src.put("a", current, "v2")
@@ -189,7 +190,7 @@ func TestRefreshOfAnOlderVersionFindsIt(t *testing.T) { // rotation trace T7: a 
 		if again == v1 {
 			t.Error("the version that came back counts as fetched before the other")
 		}
-		// v1 of before was fetched before v2: what is cached is no answer for it.
+		// The v1 of the first fetch is older than v2, so the cached v1 is no answer for it.
 		wantCalls(t, src, 3)
 		wantRefresh(t, c, "a", "", v1, "v1")
 		wantCalls(t, src, 4)
@@ -198,8 +199,8 @@ func TestRefreshOfAnOlderVersionFindsIt(t *testing.T) { // rotation trace T7: a 
 	})
 }
 
-// A secret that no cache fetched, or another one, cannot be compared in age.
-func TestRefreshOfAForeignSecretFetches(t *testing.T) {
+// The age of a secret that came from another cache, or from no cache, cannot be compared.
+func TestRefreshOfASecretOfAnotherCacheFetches(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src := newFake(t)
 		src.put("a", current, "v1")
@@ -217,7 +218,7 @@ func TestRefreshOfAForeignSecretFetches(t *testing.T) {
 		for name, rejected := range foreign {
 			src.put("a", current, "v3")
 			c := newCache(t, src, nil)
-			for range 10 { // its count of fetches says nothing of the other's
+			for range 10 { // the numbers of this cache's fetches say nothing about the other cache
 				wantRefresh(t, c, "a", "", nil, "v3")
 			}
 			src.put("a", current, "v4")
@@ -227,7 +228,7 @@ func TestRefreshOfAForeignSecretFetches(t *testing.T) {
 			}
 			wantCalls(t, src, before+1)
 		}
-		// But what is the same version backs off.
+		// A refresh that finds the same version backs off.
 		made := secretcache.NewSecret(secretcache.Value{ID: "a", VersionID: "v4"})
 		wantRefresh(t, other, "a", "", made, "v4")
 		before := src.count()
@@ -235,16 +236,15 @@ func TestRefreshOfAForeignSecretFetches(t *testing.T) {
 			t.Errorf("Refresh() = %v, %v, want v4", s, err)
 		}
 		wantCalls(t, src, before)
-		if _, err := other.Refresh(impatient(t), "a", "", foreign["made"]); err != nil { // and what is another does not
+		if _, err := other.Refresh(impatient(t), "a", "", foreign["made"]); err != nil { // one that finds another version does not
 			t.Error(err)
 		}
 		wantCalls(t, src, before+1)
 	})
 }
 
-// What a fall-back stage named before the last look at the rejected version is
-// not news.
-func TestRefreshOfAnotherStageIsNotStale(t *testing.T) {
+// A version that a fall-back stage had before the last refresh is not a new version.
+func TestRefreshOfAnotherStageFetchesAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, c, v1 := cacheOfV1(t, nil)
 		src.put("a", pending, "v2")
@@ -271,12 +271,12 @@ func TestRefreshOfAStageWithoutVersion(t *testing.T) {
 			}
 		}
 		refresh(t.Context(), v1)
-		refresh(impatient(t), v1) // the look found none: it backs off
+		refresh(impatient(t), v1) // the refresh found no version, so there is a pause
 		wantCalls(t, src, 2)
 		took(t, second, func() { refresh(t.Context(), v1) })
 		wantCalls(t, src, 3)
 
-		// As an answer it is newer than a version that was there before.
+		// The answer that there is no version is newer than a version that was cached before.
 		src.put("a", pending, "v2")
 		time.Sleep(time.Minute)
 		v2 := wantRefresh(t, c, "a", pending, v1, "v2")
@@ -288,7 +288,7 @@ func TestRefreshOfAStageWithoutVersion(t *testing.T) {
 	})
 }
 
-func TestRefreshThatFailsKeepsTheSecret(t *testing.T) { // checklist 25, 27
+func TestRefreshThatFailsKeepsTheSecret(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, c, v1 := cacheOfV1(t, nil)
 		src.fail(errDown)
@@ -301,11 +301,11 @@ func TestRefreshThatFailsKeepsTheSecret(t *testing.T) { // checklist 25, 27
 		refresh(t.Context())
 		wantCalls(t, src, 2)
 		want(t, c, "a", "", "v1")
-		refresh(impatient(t)) // it backs off
+		refresh(impatient(t)) // in the pause
 		wantCalls(t, src, 2)
-		took(t, second, func() { refresh(t.Context()) }) // and waits for what is due soon
+		took(t, second, func() { refresh(t.Context()) }) // waits for a pause that ends soon
 		wantCalls(t, src, 3)
-		took(t, 0, func() { refresh(t.Context()) }) // but not for what is not
+		took(t, 0, func() { refresh(t.Context()) }) // does not wait for a longer pause
 		wantCalls(t, src, 3)
 		want(t, c, "a", "", "v1")
 		src.fail(nil)
@@ -316,8 +316,8 @@ func TestRefreshThatFailsKeepsTheSecret(t *testing.T) { // checklist 25, 27
 	})
 }
 
-// A fetch that fails between two looks does not answer for longer than its own backoff.
-func TestRefreshAfterAFailureInALongPauseOfLooks(t *testing.T) {
+// After a fetch that failed between two refreshes, its own pause counts, not the longer one.
+func TestRefreshAfterAFailureDuringALongPause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, c, v1 := cacheOfV1(t, &secretcache.Options{TTL: -1})
 		for range 6 {
@@ -332,7 +332,7 @@ func TestRefreshAfterAFailureInALongPauseOfLooks(t *testing.T) {
 	})
 }
 
-func TestRefreshThatJoinsAHungFetchIsGivenItsOwn(t *testing.T) {
+func TestRefreshThatJoinsAHungFetchStartsItsOwn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src := newFake(t)
 		src.put("a", current, "v1")
@@ -349,7 +349,7 @@ func TestRefreshThatJoinsAHungFetchIsGivenItsOwn(t *testing.T) {
 	})
 }
 
-func TestRefreshOfWhatIsNotCached(t *testing.T) {
+func TestRefreshOfASecretThatIsNotCached(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, c := sourceOfV1(t, nil)
 		src.put("a", previous, "v0")
@@ -372,7 +372,7 @@ func TestRefreshAfterInvalidateFetches(t *testing.T) {
 	})
 }
 
-// What only Refresh asked for, as a fallback stage, evicts nothing.
+// A secret that only Refresh fetched, for example of a fallback stage, evicts no other secret.
 func TestRefreshTakesNoOtherSecretsPlace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src := newFake(t)
@@ -397,7 +397,7 @@ func TestRefreshTakesNoOtherSecretsPlace(t *testing.T) {
 			t.Errorf("%d fetches of a secret that was cached, want none", n)
 		}
 		wantEntries(t, c, 1)
-		get("b") // now somebody uses it
+		get("b") // now a Get uses it
 		if n := get("b"); n != 0 {
 			t.Errorf("%d fetches of the secret that was used last, want none", n)
 		}

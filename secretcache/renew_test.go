@@ -8,8 +8,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
-// While a secret is renewed, Gets serve the old version without a wait, until it is twice as old
-// as its TTL, and until Invalidate.
+// During the renewal of a secret, Gets return the old version without a wait, until it is twice
+// as old as its TTL, or until Invalidate.
 func TestGetsWhileASecretIsRenewed(t *testing.T) {
 	const ttl = time.Minute
 	renewing := func(t *testing.T, o secretcache.Options) (*fake, *secretcache.Cache) {
@@ -46,7 +46,7 @@ func TestGetsWhileASecretIsRenewed(t *testing.T) {
 		src, c := renewing(t, secretcache.Options{})
 		src.delay(5 * second)
 		c.Invalidate("a")
-		took(t, 10*time.Minute+5*second, func() { want(t, c, "a", "", "v2") }) // the one that hangs, and another
+		took(t, 10*time.Minute+5*second, func() { want(t, c, "a", "", "v2") }) // the renewal that hangs, and another one
 	})
 	inBubble(t, "Close", func(t *testing.T) {
 		_, c := renewing(t, secretcache.Options{})
@@ -60,14 +60,15 @@ func TestGetsWhileASecretIsRenewed(t *testing.T) {
 	})
 }
 
-// The first Get after a renewal that failed tells of it, and serves nothing that StopOn forbids.
+// The first Get after a renewal that failed reports the failure, and does not serve a secret that
+// StopOn forbids.
 func TestGetsAfterARenewalThatFailed(t *testing.T) {
 	for _, stops := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			src, c, _ := cacheOfV1(t, &secretcache.Options{TTL: time.Minute, FetchTimeout: 10 * second, StopOn: func(error) bool { return stops }})
 			src.delay(time.Hour)
 			time.Sleep(time.Minute + second)
-			want(t, c, "a", "", "v1") // while it is renewed
+			want(t, c, "a", "", "v1") // during the renewal
 			time.Sleep(11 * second)
 			r, err := c.Read(t.Context(), "a", "")
 			if stops != (err != nil) || !stops && r.StaleCause == nil {

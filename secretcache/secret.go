@@ -14,40 +14,42 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/secretid"
 )
 
-// redacted stands where a value would.
+// redacted is printed in place of a value.
 const redacted = "[redacted]"
 
-// A Value is what a [Source] knows of one version of a secret; [NewSecret]
-// makes a [Secret] of it. Its printed forms (fmt, JSON, XML, gob, slog) show ids,
-// and never String or Binary; but fmt calls no methods inside an unexported field
-// and for %p and a misused %w, so keep no Value. A Secret is safe everywhere.
+// A Value is what a [Source] knows about one version of a secret. [NewSecret] makes a
+// [Secret] of it. Only implementations of Source need it.
+//
+// Printed forms of a Value (fmt, JSON, XML, gob, slog) show ids, and never String or Binary.
+// But fmt calls no methods for a Value in an unexported field, for %p, or for a misused %w, and
+// then prints everything. So do not keep a Value. A Secret is safe everywhere.
 type Value struct {
-	ID        string    // as it was asked for
-	ARN       string    // the full ARN; empty where the source has none
-	Name      string    // the friendly name; empty where the source has none
-	VersionID string    // changes whenever the value does; empty where the source has none
-	Stages    []string  // the version stages that this version bears
-	CreatedAt time.Time // of this version; zero where unknown
-	String    string    // the value, or
-	Binary    []byte    // the value of a binary secret: not nil makes it one
+	ID        string    // as the caller asked for it
+	ARN       string    // the full ARN; empty if the source has none
+	Name      string    // the friendly name; empty if the source has none
+	VersionID string    // changes whenever the value changes; empty if the source has none: the cache then makes one
+	Stages    []string  // the version stages that are on this version
+	CreatedAt time.Time // when this version was created; zero if unknown
+	String    string    // the value of a text secret, which may be empty
+	Binary    []byte    // the value of a binary secret; if not nil, String is not used
 }
 
-// A Secret is one version of a secret. It is immutable and may be shared. Every
-// printed form of it (fmt, JSON, XML, slog) shows its ids and stages only; the
-// value comes out at [Secret.Reveal] and [Secret.Bytes]. An id that is neither a name nor
-// an ARN, as other sources may have, is not shown: it may be a database's URL by mistake.
+// A Secret is one version of a secret. It is immutable and may be shared. Every printed
+// form of it (fmt, JSON, XML, slog) shows only ids and stages. [Secret.Reveal] and
+// [Secret.Bytes] return the value. An id that is neither a name nor an ARN is not printed: it
+// may be a database's URL by mistake.
 type Secret struct {
 	id, arn, name, versionID string
 	stages                   []string
 	createdAt                int64 // in nanoseconds of Unix time; 0 = unknown
-	// value is a func because fmt prints a string field of any type, also one
-	// that is not exported, but of a func only the address.
+	// value is a func because fmt prints every string field, exported or not, but of a
+	// func only the address.
 	value func() (s string, binary []byte, held any)
-	// origin is nil for a secret that no Cache has seen. Copies share it.
+	// origin is nil for a secret that did not come from a Cache. Copies share it.
 	origin *origin
 }
 
-// NewSecret returns the secret that v describes. It keeps no reference to v's slices.
+// NewSecret returns the secret that v describes. It copies v's slices.
 func NewSecret(v Value) *Secret {
 	s := Secret{id: v.ID, arn: v.ARN, name: v.Name, versionID: v.VersionID}
 	if !v.CreatedAt.IsZero() {
@@ -60,24 +62,24 @@ func NewSecret(v Value) *Secret {
 	return s.WithString(v.String)
 }
 
-// ID is the id that the secret was asked for with.
+// ID returns the id that the caller asked with.
 func (s *Secret) ID() string { return s.id }
 
-// ARN is the secret's full ARN, or empty where the source has none.
+// ARN returns the secret's full ARN, or "" if the source has none.
 func (s *Secret) ARN() string { return s.arn }
 
-// Name is the secret's friendly name, or empty where the source has none.
+// Name returns the secret's friendly name, or "" if the source has none.
 func (s *Secret) Name() string { return s.name }
 
-// VersionID tells this version from the secret's others. A [Cache] gives a
-// secret whose source has no version ids one of its own, good in this process.
+// VersionID returns the id of this version; the secret's other versions have other ids. If the
+// source has no version ids, the [Cache] makes one that is valid in this process only.
 func (s *Secret) VersionID() string { return s.versionID }
 
-// Stages returns a copy of the version stages that the version bore when it was
-// fetched.
+// Stages returns a copy of the version stages that were on this version when it was fetched.
 func (s *Secret) Stages() []string { return slices.Clone(s.stages) }
 
-// CreatedAt is when the version was created; zero where the source does not know.
+// CreatedAt returns when the version was created, or the zero time if the source does not
+// know.
 func (s *Secret) CreatedAt() time.Time {
 	if s.createdAt == 0 {
 		return time.Time{}
@@ -85,19 +87,19 @@ func (s *Secret) CreatedAt() time.Time {
 	return time.Unix(0, s.createdAt).UTC()
 }
 
-// IsBinary reports whether the value was stored as bytes rather than as text.
+// IsBinary reports whether the value is stored as bytes, not as text.
 func (s *Secret) IsBinary() bool {
 	_, b, _ := s.reveal()
 	return b != nil
 }
 
-// Reveal returns the value as a string, also that of a binary secret.
+// Reveal returns the value as a string. It works for a binary secret as well.
 func (s *Secret) Reveal() string {
 	v, b, _ := s.reveal()
 	return v + string(b) // one of them is empty
 }
 
-// Bytes returns a copy of the value as bytes, also that of a text secret.
+// Bytes returns a copy of the value as bytes. It works for a text secret as well.
 func (s *Secret) Bytes() []byte {
 	v, b, _ := s.reveal()
 	return append([]byte(v), b...) // one of them is empty
@@ -110,21 +112,20 @@ func (s *Secret) reveal() (string, []byte, any) {
 	return s.value()
 }
 
-// WithString returns the same version with another value. A [Hook] uses it.
+// WithString returns a copy of s with v as its text value. It is for a [Hook].
 func (s *Secret) WithString(v string) *Secret {
 	return s.with(func() (string, []byte, any) { return v, nil, nil })
 }
 
-// WithBinary returns the same version with another value, of which it keeps a
-// copy. A [Hook] uses it.
+// WithBinary returns a copy of s with a copy of v as its binary value. It is for a [Hook].
 func (s *Secret) WithBinary(v []byte) *Secret {
 	v = append([]byte{}, v...)
 	return s.with(func() (string, []byte, any) { return "", v, nil })
 }
 
-// WithHeld returns the same version with held in place of its value, which is then
-// empty. A [Hook] that stores neither text nor bytes uses it, and finds held again
-// with [Secret.Held]. Nothing prints it.
+// WithHeld returns a copy of s that has held in place of its value; its value is then
+// empty. It is for a [Hook] that stores neither text nor bytes. [Secret.Held] returns held
+// again. No printed form shows it.
 func (s *Secret) WithHeld(held any) *Secret {
 	return s.with(func() (string, []byte, any) { return "", nil, held })
 }
@@ -135,20 +136,20 @@ func (s *Secret) with(value func() (string, []byte, any)) *Secret {
 	return &c
 }
 
-// Held returns what WithHeld was given, nil without.
+// Held returns the argument of WithHeld, or nil if s was not made by WithHeld.
 func (s *Secret) Held() any {
 	_, _, held := s.reveal()
 	return held
 }
 
-// sameAs reports whether t is the same version of the same secret with the same
-// stages, so that one object can stand for both.
+// sameAs reports whether t is the same version of the same secret with the same stages.
+// One object can then be used for both.
 func (s *Secret) sameAs(t *Secret) bool {
 	return s.versionID == t.versionID && s.arn == t.arn && s.name == t.name &&
 		s.createdAt == t.createdAt && slices.Equal(s.stages, t.stages)
 }
 
-// shown returns an id, or nothing if it is neither a name nor an ARN: it may hold a password.
+// shown returns id, or "" if id is neither a name nor an ARN, because it may hold a password.
 func shown(id string) string {
 	if secretid.Check(id) != nil {
 		return ""
@@ -156,12 +157,12 @@ func shown(id string) string {
 	return id
 }
 
-// String returns the id and the version, never the value.
+// String returns the id and the version id, never the value.
 func (s Secret) String() string {
 	return "secret " + secretid.Quote(s.id) + " version " + strconv.Quote(s.versionID) + " " + redacted
 }
 
-// Format writes what String returns, whatever the verb.
+// Format writes what String returns, for every verb.
 func (s Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }
 
 // MarshalJSON returns the ids and the stages, never the value.
@@ -178,31 +179,31 @@ func (s Secret) MarshalJSON() ([]byte, error) {
 // MarshalText returns what String returns. XML, YAML and map keys use it.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// LogValue returns the id and the version, never the value.
+// LogValue returns the id and the version id, never the value.
 func (s Secret) LogValue() slog.Value {
 	return slog.GroupValue(slog.String("id", shown(s.id)), slog.String("version", s.versionID))
 }
 
-// Format writes v's id and version, never its value, whatever the verb.
+// Format writes v's id and version id, never its value, for every verb.
 func (v Value) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, v.describe()) }
 
-// MarshalJSON returns what NewSecret(v) marshals to: never the value.
+// MarshalJSON returns the JSON of NewSecret(v), which never has the value.
 func (v Value) MarshalJSON() ([]byte, error) { return NewSecret(v).MarshalJSON() }
 
 // MarshalText returns what Format writes. XML, YAML and map keys use it.
 func (v Value) MarshalText() ([]byte, error) { return []byte(v.describe()), nil }
 
-// GobEncode returns what Format writes: a Value is not to be stored.
+// GobEncode returns what Format writes, because a Value must not be stored.
 func (v Value) GobEncode() ([]byte, error) { return v.MarshalText() }
 
-// LogValue returns the id and the version, never the value.
+// LogValue returns the id and the version id, never the value.
 func (v Value) LogValue() slog.Value { return NewSecret(v).LogValue() }
 
 func (v Value) describe() string {
 	return strings.Replace(NewSecret(v).String(), "secret ", "secret value of ", 1)
 }
 
-// A printer has all the methods by which other packages print a value.
+// A printer has all methods that other packages use to print a value.
 type printer interface {
 	fmt.Formatter
 	json.Marshaler

@@ -20,7 +20,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
-func TestSecretHoldsWhatTheValueSays(t *testing.T) { // checklist 2, 7, 8, 9
+func TestNewSecretKeepsTheFieldsOfTheValue(t *testing.T) {
 	long := strings.Repeat("64 KiB ", 65536/7)
 	for _, tt := range []struct {
 		name   string
@@ -61,7 +61,7 @@ func TestSecretHoldsWhatTheValueSays(t *testing.T) { // checklist 2, 7, 8, 9
 	}
 }
 
-func TestSecretSharesNoMemory(t *testing.T) { // checklist 8
+func TestSecretSharesNoMemory(t *testing.T) {
 	binary, stages := []byte("bytes"), []string{"a", "b"}
 	s := secretcache.NewSecret(secretcache.Value{Binary: binary, Stages: stages})
 	hooked := s.WithBinary(binary)
@@ -86,13 +86,14 @@ func TestZeroSecretIsEmpty(t *testing.T) {
 	}
 }
 
-// methodless are the verbs for which fmt calls no methods of what is no pointer
-// and no error. A Secret stands them; a Value, whose fields are strings, cannot.
+// methodless are the verbs for which fmt calls no methods, unless the argument is a pointer or an
+// error. A Secret does not show its value even then. A Value does, because its fields are
+// strings.
 var methodless = []string{"%p", "%w"}
 
 var page = template.Must(template.New("").Parse("{{.}} {{printf `%v` .}} {{html .}} {{js .}}"))
 
-// timeless is for logs without a time, whose digits come and go.
+// timeless removes the time from logs, because its digits change.
 var timeless = &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 	if a.Key == slog.TimeKey {
 		return slog.Attr{}
@@ -100,8 +101,8 @@ var timeless = &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) s
 	return a
 }}
 
-// printedForms returns every form in which v, a secret or something that holds
-// one, gets into a log or onto a wire, by its name.
+// printedForms returns, by name, every form in which v may get into a log or onto a wire. v is a
+// secret, or something that holds one.
 func printedForms(v any) map[string]string {
 	forms := map[string]string{}
 	for _, verb := range append(methodless,
@@ -140,7 +141,7 @@ func printedForms(v any) map[string]string {
 	return forms
 }
 
-// encodings are the ways in which a printed form may show value.
+// encodings returns the ways in which a printed form may show value.
 func encodings(value string) []string {
 	quoted, _ := json.Marshal(value)
 	ints := strings.Trim(fmt.Sprint([]byte(value)), "[]")
@@ -157,7 +158,7 @@ func encodings(value string) []string {
 	}
 }
 
-// holders are v alone and inside of what programs print.
+// holders returns v alone, and v inside other values that programs print.
 func holders(s *secretcache.Secret, v secretcache.Value) map[string]any {
 	type public struct{ S any }
 	type private struct {
@@ -203,7 +204,7 @@ func checkRedacted(t *testing.T, value string) {
 	}
 }
 
-func TestNoPrintedFormShowsTheValue(t *testing.T) { // checklist 41
+func TestNoPrintedFormShowsTheValue(t *testing.T) {
 	checkRedacted(t, `{"username":"app","password":"hunter2-hunter2"}`)
 	checkRedacted(t, "hunter2-hunter2")
 }
@@ -252,7 +253,7 @@ func FuzzRedaction(f *testing.F) {
 	})
 }
 
-// printedValues are the printed forms of v and of its secret.
+// printedValues returns the printed forms of v and of its secret.
 func printedValues(v secretcache.Value) []string {
 	s := secretcache.NewSecret(v)
 	var texts []string

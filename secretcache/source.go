@@ -7,37 +7,39 @@ import (
 	"slices"
 )
 
-// StageCurrent is the version stage that an empty stage means.
+// StageCurrent is the version stage of the version to use. An empty stage means this one.
 const StageCurrent = "AWSCURRENT"
 
-// Conditions that a [Source] reports and callers match with [errors.Is]. A
-// source wraps them together with its own error.
+// Errors that callers match with [errors.Is]. A [Source] returns the first four wrapped
+// together with its own error.
 var (
-	// ErrNotFound says that the source has no secret of that id.
+	// ErrNotFound says that the source has no secret with that id.
 	ErrNotFound = errors.New("secret not found")
-	// ErrNoVersion says that the secret exists, but no version of it bears the stage.
+	// ErrNoVersion says that the secret exists, but no version of it has the stage.
 	ErrNoVersion = errors.New("secret has no version with this stage")
-	// ErrAccessDenied says that the caller may not read the secret, or not decrypt it.
+	// ErrAccessDenied says that the program may not read the secret, or may not decrypt it.
 	ErrAccessDenied = errors.New("access to the secret denied")
-	// ErrThrottled says that the source refused the call for its rate.
+	// ErrThrottled says that the source got too many requests and did not answer this one.
 	ErrThrottled = errors.New("too many requests for secrets")
-	// ErrClosed is returned by every method of a [Cache] after [Cache.Close].
+	// ErrClosed is returned after [Cache.Close] by the methods of a [Cache] that may fetch.
 	ErrClosed = errors.New("secret cache is closed")
 )
 
-// A Source fetches secrets from where they are kept. It is called from several
-// goroutines at once, but not for one id and stage unless a call was given up. If
-// it panics, the fetch fails.
+// A Source fetches secrets from the place that stores them. A [Cache] calls it from several
+// goroutines at once. For one id and stage the cache has one call under way, unless it gave
+// an earlier call up. If the source panics, the fetch fails. The cache does not close a source.
 type Source interface {
-	// Fetch returns the version of the secret that bears the stage; stage is
-	// never empty. It returns soon after ctx ends. Its errors wrap [ErrNotFound],
-	// [ErrNoVersion], [ErrAccessDenied] and [ErrThrottled] where they apply, and
-	// hold nothing of a secret's value. If it makes several attempts, it calls
-	// [AttemptFailed] for each that failed.
+	// Fetch returns the version of the secret that has the stage. The cache never passes an
+	// empty stage. Fetch must return soon after ctx ends. Its errors wrap [ErrNotFound],
+	// [ErrNoVersion], [ErrAccessDenied] and [ErrThrottled] where they apply, and must not
+	// hold any part of a secret's value. A Fetch that makes several attempts calls
+	// [AttemptFailed] for each one that failed. If Fetch returns neither a secret nor an
+	// error, the fetch fails. A secret without an ID gets id; one without a VersionID gets
+	// a version id from the cache.
 	Fetch(ctx context.Context, id, stage string) (*Secret, error)
 }
 
-// SourceFunc makes a [Source] of a func.
+// A SourceFunc is a func that is a [Source].
 type SourceFunc func(ctx context.Context, id, stage string) (*Secret, error)
 
 // Fetch calls f.
@@ -51,34 +53,39 @@ var _ Source = SourceFunc(nil)
 // [Cache.Prefetch] uses it.
 type BatchSource interface {
 	Source
-	// FetchBatch fetches the current versions of ids, at most BatchSize of them,
-	// and returns one result for each, in their order. An id's error is its own.
+	// FetchBatch fetches the AWSCURRENT versions of ids. It gets at most BatchSize ids, and
+	// returns one result for each, in the same order. The error of one id does not fail
+	// the others. An id without a result fails.
 	FetchBatch(ctx context.Context, ids []string) []Result
-	// BatchSize is the largest number of ids in one FetchBatch, at least 1.
+	// BatchSize is the largest number of ids in one FetchBatch. A cache takes values below
+	// 1 as 1.
 	BatchSize() int
 }
 
-// A Result is what a [BatchSource] found for one id: a secret or an error.
+// A Result is the answer of a [BatchSource] for one id: a secret or an error.
 type Result struct {
 	Secret *Secret
 	Err    error
 }
 
-// A FreshSource is a [Source] with a cache of its own between it and where secrets
-// are kept, as the Secrets Manager Agent has one.
+// A FreshSource is a [Source] that has a cache of its own, such as the Secrets Manager
+// Agent. That cache may still have the old version after a rotation.
 type FreshSource interface {
 	Source
-	// FetchFresh is Fetch past that cache. A [Cache] calls it in place of Fetch when
-	// it knows or suspects that there is a newer version: for [Cache.Refresh] and
-	// [Cache.Recheck], and after [Cache.Invalidate]; and after a Fetch that returned an
-	// older version than is cached. An error that matches [errors.ErrUnsupported] says
-	// that there is no way past; Fetch is called then, and an older version is believed
-	// once Fetch has returned one for three TTLs and at least 5 minutes.
+	// FetchFresh is Fetch, but bypasses the source's own cache. A [Cache] calls it in place
+	// of Fetch when there may be a newer version: for [Cache.Refresh] and [Cache.Recheck],
+	// after [Cache.Invalidate], and after a Fetch that returned an older version than the
+	// cached one. A version is older if its CreatedAt is earlier.
+	//
+	// An error that matches [errors.ErrUnsupported] says that the source cannot bypass its
+	// cache. The cache then calls Fetch. If Fetch returns an older version than the cached
+	// one, the cache keeps its own. It takes the older version only when Fetch has
+	// returned an older one for three times Options.TTL, and for at least 5 minutes.
 	FetchFresh(ctx context.Context, id, stage string) (*Secret, error)
 }
 
-// caches reports whether src has a cache of its own: a Chain does if one of its
-// sources has.
+// caches reports whether src has a cache of its own. A Chain has one if one of its
+// sources has one.
 func caches(src Source) bool {
 	if chain, ok := src.(*ChainSource); ok {
 		return slices.ContainsFunc(chain.sources, caches)
@@ -87,19 +94,19 @@ func caches(src Source) bool {
 	return ok
 }
 
-// A report is where a source's failed attempts go; the context of a fetch carries it.
+// A report collects the failed attempts of a source. The context of a fetch carries it.
 type report struct {
 	job    *job
-	before error // what the sources of a Chain said that were asked before, or nil
+	before error // of the sources of a Chain that were asked earlier; nil if there are none
 }
 
 type reportKey struct{}
 
-// AttemptFailed notes why one attempt of a fetch failed, for a [Source] that makes
-// several. ctx is the context that Fetch was called with, or one made of it. A caller
-// that gives up before the fetch ends is told the last err, and [Cache.LastFailure]
-// returns it; err must hold nothing of a secret's value. AttemptFailed does nothing if
-// err is nil or ctx is not that of a fetch by a [Cache].
+// AttemptFailed notes why one attempt of a fetch failed. A [Source] that makes several
+// attempts calls it. ctx is the context that Fetch was called with, or is derived from it. If
+// a caller gives up before the fetch ends, its error carries the last err;
+// [Cache.LastFailure] returns that too. err must not hold any part of a secret's value.
+// AttemptFailed does nothing if err is nil, or if ctx is not from a fetch by a [Cache].
 func AttemptFailed(ctx context.Context, err error) {
 	r, ok := ctx.Value(reportKey{}).(*report)
 	if !ok || err == nil {
@@ -109,7 +116,7 @@ func AttemptFailed(ctx context.Context, err error) {
 	r.job.attempt.Store(&err)
 }
 
-// afterFailure returns a context whose failed attempts are told after err.
+// afterFailure returns a context in which AttemptFailed puts err before each new error.
 func afterFailure(ctx context.Context, err error) context.Context {
 	r, ok := ctx.Value(reportKey{}).(*report)
 	if !ok {
@@ -126,7 +133,7 @@ func then(before, err error) error {
 	return fmt.Errorf("%w; then %w", before, err)
 }
 
-// answeredFromCache notes that a Chain found no way past its sources' caches.
+// answeredFromCache notes that a Chain had to answer from the own cache of a source.
 func answeredFromCache(ctx context.Context) {
 	if r, ok := ctx.Value(reportKey{}).(*report); ok {
 		r.job.kept.Store(true)

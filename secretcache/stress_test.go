@@ -15,15 +15,15 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
-// A mill is a Source of secrets that change all the time. The version is
-// "name/number", and the number only grows.
+// A mill is a Source of secrets that change all the time. A version is "name/number", and the
+// number only grows.
 type mill struct {
 	tb      testing.TB
-	numbers []atomic.Int64 // of the current version of each secret
-	aliased bool           // secrets are asked for by name and ARN: two fetches of one may overlap
-	flaky   bool           // one fetch of five fails, one of fifty does not answer
+	numbers []atomic.Int64 // number of the current version of each secret
+	aliased bool           // callers use names and ARNs, so two fetches of one secret may overlap
+	flaky   bool           // one of five fetches fails, and one of fifty does not answer
 	under   atomic.Int64   // fetches under way
-	limit   int64          // of these
+	limit   int64          // the largest number of fetches under way
 
 	mu   sync.Mutex
 	busy map[call]bool
@@ -89,7 +89,7 @@ func (m *mill) Fetch(ctx context.Context, id, stage string) (*secretcache.Secret
 	return secretcache.NewSecret(v), nil
 }
 
-// All methods together, on more secrets than the cache keeps. // checklist 28, 29, 33
+// All methods together, on more secrets than the cache keeps.
 func TestAllMethodsTogether(t *testing.T) {
 	const secrets, workers, rounds, size = 60, 16, 400, 8
 	for _, tt := range []struct{ aliased, flaky bool }{{false, false}, {true, false}, {false, true}, {true, true}} {
@@ -115,7 +115,7 @@ func TestAllMethodsTogether(t *testing.T) {
 			together(workers, func(int) {
 				last := map[string]*secretcache.Secret{}
 				for range rounds {
-					n := rand.N(rand.N(rand.N(secrets)+1) + 1) // few are popular
+					n := rand.N(rand.N(rand.N(secrets)+1) + 1) // a few secrets are used most
 					id := src.id(n, tt.aliased && rand.N(2) == 0)
 					name := src.id(n, false)
 					before := src.numbers[n].Load()
@@ -178,12 +178,12 @@ func TestAllMethodsTogether(t *testing.T) {
 				}
 			})
 			synctest.Wait()
-			time.Sleep(time.Minute) // fetches end
+			time.Sleep(time.Minute) // all fetches end
 			got := c.Stats()
 			if got.Entries > size {
 				t.Errorf("%d entries, want %d at most", got.Entries, size)
 			}
-			// A Recheck with nothing cached is a Get.
+			// A Recheck of a secret that is not cached does the same as a Get.
 			if sum := got.Hits + got.StaleHits + got.Misses; sum < gets.Load() || sum > gets.Load()+rechecks.Load() {
 				t.Errorf("%+v count %d Gets of %d", got, sum, gets.Load())
 			}
@@ -194,7 +194,7 @@ func TestAllMethodsTogether(t *testing.T) {
 	}
 }
 
-func TestCloseDuringEverything(t *testing.T) { // checklist 29, 40
+func TestCloseDuringEverything(t *testing.T) {
 	for range 50 {
 		synctest.Test(t, func(t *testing.T) {
 			src := &mill{
@@ -230,12 +230,12 @@ func TestCloseDuringEverything(t *testing.T) { // checklist 29, 40
 				wantErr(t, c, src.id(n, n%2 == 0), "", secretcache.ErrClosed)
 			}
 			wantEntries(t, c, 0)
-		}) // all goroutines are gone
+		}) // the bubble checks that no goroutine is left
 	}
 }
 
-// On real processors, without the bubble's clock: readers against writers.
-func TestHitsRaceWithEverything(t *testing.T) { // checklist 28, 29
+// Readers and writers at the same time, on real processors, without the bubble's clock.
+func TestHitsRaceWithEverything(t *testing.T) {
 	c := secretcache.New(fresh, &secretcache.Options{MaxSize: 4})
 	ids := names(16)
 	together(8, func(worker int) {

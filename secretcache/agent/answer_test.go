@@ -10,7 +10,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache/agent"
 )
 
-// TestDecode: what the two servers write, and what else there is no reason to refuse.
+// The forms that the two servers write are decoded, and other forms that are as clear.
 func TestDecode(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
@@ -68,7 +68,7 @@ func TestDecode(t *testing.T) {
 	}
 }
 
-// FuzzDecode: what is read of an answer is what was written, and nothing panics.
+// A decoded answer has the values that were written, and decode does not panic.
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`{"ARN":"arn:x","Name":"a","VersionId":"v","SecretString":"x","VersionStages":["AWSCURRENT"],"CreatedDate":"1569534789.046"}`), "x", "1569534789.046")
 	f.Add([]byte(`{"SecretBinary":"AA==","CreatedDate":1e999}`), "", "null")

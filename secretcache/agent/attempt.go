@@ -18,33 +18,33 @@ import (
 )
 
 const (
-	// Pause before the second attempt, less up to half; doubled before each later one.
+	// The pause before the second attempt, less a random part of up to half. It doubles
+	// before each later attempt.
 	pauseBase, pauseBusy, pauseMax = 50 * time.Millisecond, 200 * time.Millisecond, time.Second
 	// The longest pause while there is no server.
 	pauseAway = 500 * time.Millisecond
-	// firstMin is the least time that the first of several attempts gets.
+	// firstMin is the shortest time that the first of several attempts gets.
 	firstMin = 250 * time.Millisecond
-	// attemptMin is the time with which another attempt is worth starting.
+	// With less time left than attemptMin no other attempt is started.
 	attemptMin = 50 * time.Millisecond
-	// An outage is another one if nobody has asked for so long.
+	// If no fetch has come for this time, the next failure begins a new outage.
 	outageGap = 2 * time.Minute
-	// maxAnswer bounds an answer: a value has 65,536 bytes, each of which JSON may
-	// write as six.
+	// maxAnswer bounds an answer. A value has up to 65,536 bytes, and JSON may write each as six.
 	maxAnswer = 1 << 20
 )
 
 // A call is one Fetch.
 type call struct {
-	s        *Source
-	id       string
-	url      string
-	token    *token
-	rejected *token   // that the server did not accept, and
-	refusal  *failure // what it said
-	attempts int      // that failed, and count
-	waits    int      // for a server that was not there
-	failing  bool     // the last fetch failed, for a reason that is likely to last
-	prev     *failure // the last attempt's
+	s         *Source
+	id        string
+	url       string
+	token     *token
+	rejected  *token   // the token that the server did not accept, or nil
+	rejection *failure // the server's answer to rejected
+	attempts  int      // number of attempts that failed, without waits
+	waits     int      // number of attempts that did not find the server
+	failing   bool     // the last fetch failed for a reason that is likely to last
+	prev      *failure // of the last attempt
 }
 
 func (s *Source) fetch(ctx context.Context, id, stage string, fresh bool) (*secretcache.Secret, error) {
@@ -54,7 +54,7 @@ func (s *Source) fetch(ctx context.Context, id, stage string, fresh bool) (*secr
 	case s.optErr != nil:
 		return nil, s.error(id, &failure{text: s.optErr.Error()}, 0)
 	case fresh && s.extension:
-		return nil, s.error(id, &failure{text: "it cannot be asked past its cache", err: errors.ErrUnsupported}, 0)
+		return nil, s.error(id, &failure{text: "it cannot bypass its cache", err: errors.ErrUnsupported}, 0)
 	}
 	c := &call{s: s, id: id, url: s.url(id, stage, fresh), failing: s.failing.Is()}
 	for {
@@ -77,7 +77,7 @@ func (s *Source) fetch(ctx context.Context, id, stage string, fresh bool) (*secr
 	}
 }
 
-// note notes why a fetch failed. A hang, and a server that is not there, say nothing.
+// note notes why a fetch failed. A timeout, and a server that is not there, change nothing.
 func (s *Source) note(f *failure) {
 	switch {
 	case f.lasts():
@@ -89,7 +89,7 @@ func (s *Source) note(f *failure) {
 
 // url returns the URL of a request for a secret.
 func (s *Source) url(id, stage string, fresh bool) string {
-	// A stage is always named: the agent keeps apart what it is asked for without one.
+	// Always send the stage: the agent caches a request without a stage apart from one with it.
 	q := url.Values{"secretId": {id}, "versionStage": {cmp.Or(stage, secretcache.StageCurrent)}}
 	if fresh {
 		q.Set("refreshNow", "true")
@@ -102,7 +102,7 @@ func (s *Source) url(id, stage string, fresh bool) string {
 	return u.String()
 }
 
-// next counts a failure, and says whether to try again after it, and after which pause.
+// next counts a failure. It returns whether to make another attempt, and after which pause.
 func (c *call) next(f *failure) (pause time.Duration, again bool) {
 	switch f.class {
 	case away:
@@ -112,7 +112,7 @@ func (c *call) next(f *failure) (pause time.Duration, again bool) {
 		if c.rejected != nil {
 			return 0, false
 		}
-		c.token, c.rejected, c.refusal = nil, c.token, f
+		c.token, c.rejected, c.rejection = nil, c.token, f
 		return 0, true
 	case busy:
 		c.attempts++
@@ -121,20 +121,20 @@ func (c *call) next(f *failure) (pause time.Duration, again bool) {
 		c.attempts++
 		pause = httpfetch.Pause(pauseBase, pauseMax, c.attempts)
 	case hung:
-		c.attempts++ // without a pause: it has waited long enough
+		c.attempts++ // without a pause: the attempt itself took long enough
 	default:
 		return 0, false
 	}
 	return pause, c.attempts < c.s.o.MaxAttempts && !(c.failing && f.lasts())
 }
 
-// end is the failure of a call whose context has ended.
+// end returns the failure of a call whose context has ended.
 func (c *call) end(ctx context.Context) *failure {
 	err := deadline.Err(ctx)
 	return &failure{class: ended, text: err.Error(), err: err, prev: c.prev}
 }
 
-// attempt asks once.
+// attempt asks the server once.
 func (c *call) attempt(ctx context.Context) (*secretcache.Secret, *failure) {
 	if deadline.Err(ctx) != nil {
 		return nil, c.end(ctx)
@@ -168,8 +168,8 @@ func (c *call) attempt(ctx context.Context) (*secretcache.Secret, *failure) {
 	return nil, unanswered(err, connected)
 }
 
-// needToken reads the token, unless the last attempt's may be used again. After a
-// rejection it has to be another one.
+// needToken reads the token, unless the token of the last attempt may be used again. After the
+// server did not accept a token, it must be another one.
 func (c *call) needToken() *failure {
 	if c.token != nil {
 		return nil
@@ -179,13 +179,13 @@ func (c *call) needToken() *failure {
 	case f != nil:
 		return f
 	case c.rejected != nil && t.reveal() == c.rejected.reveal():
-		return c.refusal
+		return c.rejection
 	}
 	c.token = t
 	return nil
 }
 
-// unanswered says what an error of the connection means.
+// unanswered returns the failure for an error of the connection.
 func unanswered(err error, connected bool) *failure {
 	f := &failure{class: broken, text: "request could not be sent or was not answered"}
 	if f.err = httpfetch.Transport(err); f.err != nil {
@@ -198,7 +198,7 @@ func unanswered(err error, connected bool) *failure {
 	return f
 }
 
-// ask sends the request and reads the answer. Its error is that of the connection.
+// ask sends the request and reads the answer. Its error is an error of the connection.
 func (c *call) ask(ctx context.Context) (*secretcache.Secret, *failure, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.url, nil)
 	if err != nil {
@@ -217,7 +217,7 @@ func (c *call) ask(ctx context.Context) (*secretcache.Secret, *failure, error) {
 		return nil, nil, err
 	}
 	if len(body) > maxAnswer {
-		return nil, &failure{status: resp.StatusCode, text: "the answer is longer than 1 MiB: it is no secret"}, nil
+		return nil, &failure{status: resp.StatusCode, text: "the answer is longer than 1 MiB: it cannot be a secret"}, nil
 	}
 	if resp.StatusCode == http.StatusOK {
 		v, ok := decode(body)
@@ -234,8 +234,8 @@ func (c *call) ask(ctx context.Context) (*secretcache.Secret, *failure, error) {
 	return nil, f, nil
 }
 
-// timeout returns how long an attempt may take; zero if only the context ends it, so
-// that its end is reported as the context's.
+// timeout returns how long an attempt may take. It returns zero if only the context ends the
+// attempt, so that the error is the context's.
 func (c *call) timeout(ctx context.Context) time.Duration {
 	t := c.s.o.AttemptTimeout
 	left, bounded := remaining(ctx)
@@ -261,13 +261,13 @@ func remaining(ctx context.Context) (left time.Duration, bounded bool) {
 	return time.Until(d), ok
 }
 
-// An outage is the time in which a server could not be found.
+// An outage is a time in which the server is not there.
 type outage struct {
 	mu          sync.Mutex
 	since, last time.Time // zero while there is none
 }
 
-// lasts notes that the server was not found now, and returns since when it was not.
+// lasts notes that the server is not there now, and returns how long it has been away.
 func (o *outage) lasts(now time.Time) time.Duration {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -285,8 +285,8 @@ func (o *outage) over() {
 	o.since = time.Time{}
 }
 
-// age is the larger of monotonic and wall time, since the monotonic clock stands still
-// while a Lambda function is frozen.
+// age returns the larger of the monotonic and the wall time between then and now, because the
+// monotonic clock stands still while a Lambda function is frozen.
 func age(then, now time.Time) time.Duration {
 	return max(now.Sub(then), now.Round(0).Sub(then.Round(0)))
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache/agent/agenttest"
 )
 
-// took checks how long f took: from want to want and the pauses in between.
+// took checks how long f took: at least want, and at most pauses more.
 func took(t *testing.T, want, pauses time.Duration, f func()) {
 	t.Helper()
 	start := time.Now()
@@ -26,10 +26,10 @@ func took(t *testing.T, want, pauses time.Duration, f func()) {
 	}
 }
 
-// longest is the longest pause between two looks for a server that is not there.
+// longest is the longest pause between two attempts to find a server that is not there.
 const longest = 500 * time.Millisecond
 
-// TestWaitsForTheServer: one that starts with the first invocation is not there yet.
+// A server that starts with the first invocation of a function is not there yet.
 func TestWaitsForTheServer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := agenttest.NewServer(t, &store{version: "v1"}, inMemory)
@@ -42,8 +42,8 @@ func TestWaitsForTheServer(t *testing.T) {
 	})
 }
 
-// TestWaitsOnceForAServer: fetches together wait for as long as one would, later ones do
-// not wait, and when it was there in between or nobody has asked for long they do again.
+// Fetches at the same time wait as long as one fetch would. Later fetches do not wait. If the
+// server was there in between, or no fetch came for long, fetches wait again.
 func TestWaitsOnceForAServer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := agenttest.NewServer(t, &store{version: "v1"}, inMemory)
@@ -80,8 +80,8 @@ func TestWaitsOnceForAServer(t *testing.T) {
 	})
 }
 
-// TestWaitLeavesTime: a fetch that waits gives up in time to say for what, so that a
-// chain's next source has its share.
+// A fetch that waits gives up before its deadline and says what it waited for, so that the next
+// source of a chain has its share of the time.
 func TestWaitLeavesTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := agenttest.NewServer(t, &store{version: "v1"}, inMemory)
@@ -98,8 +98,8 @@ func TestWaitLeavesTime(t *testing.T) {
 	})
 }
 
-// TestChainWithoutAnAgent: the API is asked when the agent's share of the time is over,
-// and at once when the agent was waited for for long enough; without a wait at once.
+// Without an agent, the API is asked after the agent's share of the time. If fetches have waited
+// long enough for the agent, or must not wait, the API is asked at once.
 func TestChainWithoutAnAgent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := agenttest.NewServer(t, &store{version: "v1"}, inMemory)
@@ -114,15 +114,14 @@ func TestChainWithoutAnAgent(t *testing.T) {
 		}
 		chain := secretcache.Chain(server.Source(), api)
 		fetch(chain, agent.DefaultStartTimeout-longest-50*time.Millisecond, longest+50*time.Millisecond)
-		fetch(chain, 0, 2*longest+50*time.Millisecond) // what was left of the wait
+		fetch(chain, 0, 2*longest+50*time.Millisecond) // the rest of the wait
 		fetch(chain, 0, 0)
 		chain = secretcache.Chain(server.Source(func(o *agent.Options) { o.StartTimeout = -1 }), api)
 		fetch(chain, 0, 0)
 	})
 }
 
-// TestTooManyConnections: status 429 is for the connection, so the next attempt has
-// another one.
+// Status 429 is about the connection, so the next attempt makes another one.
 func TestTooManyConnections(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := agenttest.NewServer(t, &store{version: "v1"}, inMemory)
@@ -143,30 +142,30 @@ func TestTooManyConnections(t *testing.T) {
 	})
 }
 
-// TestAttempts: how attempts that bring nothing follow each other.
+// The number of attempts, and the time between them.
 func TestAttempts(t *testing.T) {
 	const ms, s = time.Millisecond, time.Second
 	failing := agenttest.Answer(500, "")
 	for _, tt := range []struct {
 		name   string
 		fault  agenttest.Fault
-		times  int           // 0: until the end
-		within time.Duration // 0: without a deadline
+		times  int           // 0 means until the end
+		within time.Duration // 0 means without a deadline
 		with   func(*agent.Options)
 		took   time.Duration
 		pauses time.Duration
-		made   int // requests
+		made   int // number of requests
 		err    error
 		text   string
 	}{
-		{name: "one that hangs is given up after 2 s", fault: agenttest.Hang, times: 1, within: 10 * s, took: 2 * s, made: 2},
-		{name: "the last one has the rest of the time", fault: agenttest.Hang, within: 10 * s, took: 10 * s, made: 3,
+		{name: "an attempt that hangs is given up after 2 s", fault: agenttest.Hang, times: 1, within: 10 * s, took: 2 * s, made: 2},
+		{name: "the last attempt has the rest of the time", fault: agenttest.Hang, within: 10 * s, took: 10 * s, made: 3,
 			err: context.DeadlineExceeded, text: "context deadline exceeded; before that: no answer within 2s"},
-		{name: "a slow service is waited for", fault: agenttest.Delay(3 * s), within: 10 * s, took: 7 * s, made: 3},
-		{name: "without a deadline the last one has 2 s too", fault: agenttest.Hang, took: 6 * s, made: 3, text: "no answer within 2s (3 attempts)"},
-		{name: "of little time the first one gets half", fault: agenttest.Hang, times: 1, within: 1 * s, took: 500 * ms, made: 2},
+		{name: "a fetch waits for a slow service", fault: agenttest.Delay(3 * s), within: 10 * s, took: 7 * s, made: 3},
+		{name: "without a deadline the last attempt has 2 s too", fault: agenttest.Hang, took: 6 * s, made: 3, text: "no answer within 2s (3 attempts)"},
+		{name: "with little time the first attempt gets half", fault: agenttest.Hang, times: 1, within: 1 * s, took: 500 * ms, made: 2},
 		{name: "but 250 ms", fault: agenttest.Hang, times: 1, within: 300 * ms, took: 250 * ms, made: 2},
-		{name: "and not more than there is", fault: agenttest.Hang, within: 200 * ms, took: 200 * ms, made: 1, err: context.DeadlineExceeded},
+		{name: "not more attempts than there is time for", fault: agenttest.Hang, within: 200 * ms, took: 200 * ms, made: 1, err: context.DeadlineExceeded},
 		{name: "another time", fault: agenttest.Hang, times: 1, within: 10 * s, with: func(o *agent.Options) { o.AttemptTimeout = 3 * s }, took: 3 * s, made: 2},
 		{name: "no time", fault: agenttest.Hang, within: 10 * s, with: func(o *agent.Options) { o.AttemptTimeout = -1 }, took: 10 * s, made: 1, err: context.DeadlineExceeded},
 		{name: "one attempt", fault: failing, within: 10 * s, with: func(o *agent.Options) { o.MaxAttempts = -1 }, made: 1, text: "status 500"},
@@ -174,7 +173,7 @@ func TestAttempts(t *testing.T) {
 		{name: "five attempts", fault: failing, within: 10 * s, with: func(o *agent.Options) { o.MaxAttempts = 5 },
 			took: (50 + 100 + 200 + 400) / 2 * ms, pauses: (50 + 100 + 200 + 400) / 2 * ms, made: 5, text: "status 500 (5 attempts)"},
 		{name: "pauses grow", fault: failing, times: 2, within: 10 * s, took: (50 + 100) / 2 * ms, pauses: (50 + 100) / 2 * ms, made: 3},
-		{name: "no attempt that has no time", fault: agenttest.CloseConn, within: 60 * ms, made: 1, text: "connection closed before the answer: EOF"},
+		{name: "no attempt without time for it", fault: agenttest.CloseConn, within: 60 * ms, made: 1, text: "connection closed before the answer: EOF"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -203,7 +202,7 @@ func TestAttempts(t *testing.T) {
 						t.Errorf("%v matches the end of a context that has not ended", err)
 					}
 				})
-				synctest.Wait() // for the server to see that the client has gone
+				synctest.Wait() // until the server has seen that the client closed the connection
 				if n := len(server.Requests()); n != tt.made {
 					t.Errorf("%d requests, want %d", n, tt.made)
 				}
@@ -215,8 +214,8 @@ func TestAttempts(t *testing.T) {
 	}
 }
 
-// TestOneAttemptWhileFetchesFail: the server makes calls of its own for each, so a fleet
-// would add to an outage of Secrets Manager.
+// The server calls Secrets Manager for each attempt, so more attempts of a fleet would make an
+// outage of Secrets Manager worse.
 func TestOneAttemptWhileFetchesFail(t *testing.T) {
 	broken, refused := agenttest.Answer(500, ""), agenttest.Answer(404, "Not found")
 	for name, bad := range map[string]agenttest.Fault{
@@ -239,9 +238,9 @@ func TestOneAttemptWhileFetchesFail(t *testing.T) {
 				}
 				fetches(bad, 0, 3)
 				fetches(bad, 0, 1)
-				fetches(agenttest.Hang, 0, 3) // may be one bad connection each time
+				fetches(agenttest.Hang, 0, 3) // each one may be one bad connection
 				fetches(agenttest.Hang, 1, 2)
-				fetches(bad, 2, 3) // the server answered in between
+				fetches(bad, 2, 3) // the server has answered in between
 				fetches(bad, 0, 3)
 				fetches(refused, 0, 1) // an answer
 				fetches(bad, 0, 3)
@@ -250,7 +249,7 @@ func TestOneAttemptWhileFetchesFail(t *testing.T) {
 	}
 }
 
-// TestCancel: the caller's context ends a fetch wherever it is.
+// The end of the caller's context ends a fetch in each of its steps.
 func TestCancel(t *testing.T) {
 	for name, prepare := range map[string]func(*agenttest.Server){
 		"while an attempt hangs":        func(s *agenttest.Server) { s.Fail(agenttest.Hang) },
@@ -280,7 +279,7 @@ func TestCancel(t *testing.T) {
 	}
 }
 
-// TestRestart: an agent that is killed in an answer and comes back is asked again.
+// The agent is killed during an answer and started again. The fetch asks it again.
 func TestRestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := agenttest.NewServer(t, &store{version: "v1"}, inMemory)
@@ -294,8 +293,8 @@ func TestRestart(t *testing.T) {
 	})
 }
 
-// TestFrozen: a function that was frozen finds no connection of before.
-func TestFrozen(t *testing.T) {
+// A function that was frozen does not use a connection from before.
+func TestFrozenFunctionMakesANewConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := agenttest.NewServer(t, &store{version: "v1"}, inMemory)
 		src := server.Source()

@@ -11,11 +11,11 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache/agent/agenttest"
 )
 
-// TestNextInAChain: which answers of the two servers end a chain, in front of the API.
+// Some answers of the two servers end a chain; after the others the API is asked.
 func TestNextInAChain(t *testing.T) {
 	for name, tt := range map[string]struct {
 		start startFunc
-		next  map[error]bool // by what Secrets Manager says: the next source is asked
+		next  map[error]bool // by the error of Secrets Manager: whether the next source is asked
 	}{
 		"agent": {agenttest.NewServer, map[error]bool{
 			secretcache.ErrNotFound: false, secretcache.ErrNoVersion: false, secretcache.ErrAccessDenied: false, secretcache.ErrThrottled: true}},
@@ -41,9 +41,10 @@ func TestNextInAChain(t *testing.T) {
 	}
 }
 
-// TestChainDoesNotGoBack: a chain's first source has an older version in its cache than
-// the last one brought by Refresh, and is asked at the TTL. Where the stage itself went
-// back, that is found when the server rejects the version, or by Invalidate.
+// The first source of a chain has an older version in its cache than Refresh brought from the last
+// source. At the TTL the first source is asked, and its older version is not taken. If the stage
+// itself moved back, the older version is found when the server rejects the newer one, or after
+// Invalidate.
 func TestChainDoesNotGoBack(t *testing.T) {
 	for _, ttl := range []time.Duration{time.Minute, 0} {
 		t.Run(ttl.String(), func(t *testing.T) {
@@ -68,7 +69,7 @@ func TestChainDoesNotGoBack(t *testing.T) {
 					t.Error("the extension was not asked: nothing could come back")
 				}
 
-				sm.version, sm.created = "v1", v1.CreatedAt() // it was rolled back
+				sm.version, sm.created = "v1", v1.CreatedAt() // the secret was rolled back
 				s, err := c.Refresh(t.Context(), "a", "", v2)
 				wantVersion(t, s, err, "v1")
 			})

@@ -6,17 +6,17 @@ import (
 	"strings"
 )
 
-// An Error is what every method of a [Source] returns. It holds nothing of a secret's
-// value, and not the token.
+// An Error is the error of every method of a [Source]. It holds no part of a secret's value,
+// and not the token.
 type Error struct {
 	Server   string // "Secrets Manager Agent at 127.0.0.1:2773", "Lambda extension at …"
-	SecretID string // as it was asked for; empty if it is not a secret's id
-	Status   int    // of the HTTP answer; zero without one
-	Kind     error  // the sentinel of secretcache that applies, or nil
-	Err      error  // the cause, of which errors.As finds the parts
+	SecretID string // as the caller asked for it; empty if it is not a secret's id
+	Status   int    // of the HTTP answer; zero if there was none
+	Kind     error  // the sentinel of package secretcache that applies, or nil
+	Err      error  // the cause; errors.As finds the errors in it
 }
 
-// Error says which secret was asked for, and why the server did not give it.
+// Error returns which secret was asked for, and why the server did not return it.
 func (e *Error) Error() string {
 	var b strings.Builder
 	b.WriteString("ask the " + e.Server + " for ")
@@ -37,39 +37,39 @@ func (e *Error) Error() string {
 // Unwrap returns the sentinel and the cause.
 func (e *Error) Unwrap() []error { return present(e.Kind, e.Err) }
 
-// present leaves out what is nil.
+// present returns the errors that are not nil.
 func present(errs ...error) []error {
 	return slices.DeleteFunc(errs, func(err error) bool { return err == nil })
 }
 
-// A class is what a failed attempt means for the next one.
+// A class says whether another attempt may work after a failure.
 type class int
 
 const (
-	final    class = iota
-	away           // there is no server yet: it may come
-	badToken       // the token is not the server's: there may be another one by now
-	busy           // too many requests, or connections
-	broken         // no answer, or one that says that something is broken
-	hung           // no answer in time
-	ended          // the caller's context ended
+	final    class = iota // no other attempt will work
+	away                  // there is no server yet
+	badToken              // the server did not accept the token; it may have changed by now
+	busy                  // too many requests or connections
+	broken                // no answer, or an answer that says that something is broken
+	hung                  // no answer in time
+	ended                 // the caller's context ended
 )
 
-// A failure is why an attempt brought nothing. It is immutable.
+// A failure says why an attempt returned no secret. It is immutable.
 type failure struct {
 	class
 	status int
 	kind   error // a sentinel of secretcache, or nil
 	text   string
-	err    error // that callers may match, or nil
-	prev   *failure
+	err    error    // callers may match it; nil if there is none
+	prev   *failure // of the attempt before, if the context ended after that attempt
 }
 
-// lasts reports whether a failure is likely to be the next fetch's as well. One that hangs
-// is not: it may be one bad connection.
+// lasts reports whether the next fetch is likely to fail in the same way. A timeout does not
+// count, because one bad connection may be the reason.
 func (f *failure) lasts() bool { return f.class == busy || f.class == broken }
 
-// reason is what the failure's error says of it.
+// reason returns the text of the failure for an error.
 func (f *failure) reason() string {
 	if f.kind == nil {
 		return f.text
@@ -77,8 +77,8 @@ func (f *failure) reason() string {
 	return f.kind.Error() + ": " + f.text
 }
 
-// A cause is the error of a failure: its text, and what callers may match. What
-// net/http's errors hold besides is dropped, for it may be an answer.
+// A cause is the error of a failure: its text, and the errors that callers may match. The
+// rest of net/http's errors is dropped, because it may be an answer.
 type cause struct {
 	text string
 	errs []error
@@ -87,7 +87,7 @@ type cause struct {
 func (c *cause) Error() string   { return c.text }
 func (c *cause) Unwrap() []error { return c.errs }
 
-// error makes the error of a failure after so many attempts.
+// error makes the error for a failure after this number of attempts.
 func (s *Source) error(id string, f *failure, attempts int) *Error {
 	c := &cause{text: f.text, errs: present(f.err)}
 	if attempts > 1 && f.class != ended {

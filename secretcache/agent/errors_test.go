@@ -14,25 +14,25 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache/agent/agenttest"
 )
 
-// TestAnswers: what each answer of the agent and the extension is to the caller: an error
-// of which kind, after how many requests. Names are the answers, as the servers write
-// them. In a chain all without a kind, and too many requests, go on to the next source.
+// The error that each answer of the agent and the extension becomes: its kind, and after how many
+// requests. The name of a subtest is the answer. In a chain, errors without a kind and too many
+// requests lead to the next source.
 func TestAnswers(t *testing.T) {
 	const mine = "xxx a body that is not quoted"
 	for _, tt := range []struct {
 		status   int
 		body     string
 		kind     error
-		requests int // 0: one, it is final
+		requests int // 0 means one
 		class    error
-		text     string // of the error
+		text     string // part of the error
 	}{
-		// The agent's plain texts.
+		// Plain texts of the agent.
 		{status: 400, body: "missing parameter secretId", text: "no id of a secret in the request"},
 		{status: 400, body: "missing secret ID", text: "no id of a secret in the request"},
 		{status: 400, body: "unknown parameter: stage", text: "does not know a parameter of the request"},
-		{status: 400, body: "unknown parameter: roleArn", text: "does not know Options.RoleARN: an agent of version 2.1.0 or newer does"},
-		{status: 400, body: "unknown parameter: refreshNow", class: errors.ErrUnsupported, text: "an agent of version 1.1.0 or newer can"},
+		{status: 400, body: "unknown parameter: roleArn", text: "does not support Options.RoleARN: use an agent of version 2.1.0 or newer"},
+		{status: 400, body: "unknown parameter: refreshNow", class: errors.ErrUnsupported, text: "cannot bypass its cache: use an agent of version 1.1.0 or newer"},
 		{status: 400, body: "invalid refreshNow value", text: "does not know this value of refreshNow"},
 		{status: 400, body: "Forwarded", text: "a proxy has forwarded the request"},
 		{status: 400, body: "invalid roleArn format, expected arn:<partition>:iam::<account>:role/<name>", text: "Options.RoleARN is not the ARN of a role"},
@@ -52,7 +52,7 @@ func TestAnswers(t *testing.T) {
 		{status: 503, body: `{"__type":"ThrottlingException","message":"Rate exceeded"}`, kind: secretcache.ErrThrottled, requests: 3},
 		{status: 400, body: `{"__type":"ExpiredTokenException","message":"The security token included in the request is expired"}`, text: "ExpiredTokenException"},
 		{status: 400, body: `{"__type":"InvalidSignatureException","message":"The request signature we calculated does not match"}`, text: "InvalidSignatureException"},
-		{status: 400, body: `{"__type":"MaxRolesExceeded","message":"Maximum number of roles (20) exceeded"}`, text: "as many roles as it takes (max_roles): MaxRolesExceeded"},
+		{status: 400, body: `{"__type":"MaxRolesExceeded","message":"Maximum number of roles (20) exceeded"}`, text: "as many roles as it may (max_roles): MaxRolesExceeded"},
 		{status: 403, body: `{"__type":"AccessDeniedException","message":"not authorized to perform: sts:AssumeRole"}`, kind: secretcache.ErrAccessDenied,
 			text: "it may not assume the role: AccessDeniedException: not authorized to perform: sts:AssumeRole"},
 		{status: 500, body: `{"__type":"InternalServiceError","message":"An error occurred on the server side."}`, requests: 3, text: "InternalServiceError"},
@@ -62,15 +62,15 @@ func TestAnswers(t *testing.T) {
 		{status: 504, body: `{"__type":"TimeoutError","message":"Timeout"}`, requests: 3},
 		{status: 500, body: `{"__type":"InternalFailure"}`, requests: 3, text: "InternalFailure (3 attempts)"},
 		{status: 400, body: `{"__type":"InternalFailure"}`, requests: 3}, // an exception of the service without a text
-		// The same by agents before version 2.1.0, which do not escape.
+		// The same from agents before version 2.1.0, which do not escape.
 		{status: 400, body: `{"__type":"ResourceNotFoundException", "message":"can't find the specified "secret"."}`,
 			kind: secretcache.ErrNotFound, text: `ResourceNotFoundException: can't find the specified "secret".`},
 		{status: 400, body: "{\"__type\":\"AccessDeniedException\", \"message\":\"a \"line\"\nand another\"}", kind: secretcache.ErrAccessDenied, text: `a "line" and another`},
 		{status: 400, body: `{"__type":"ThrottlingException", "message":"\"}`, kind: secretcache.ErrThrottled, requests: 3},
-		// The extension's texts.
+		// Texts of the extension.
 		{status: 400, body: "an unexpected error occurred while executing request", text: "does not say why"},
 		{status: 401, body: "bad session token or header key", text: "does not accept the token or the name of the header (the token is from Options.Token)"},
-		// Of what is neither.
+		// Answers of other servers.
 		{status: 200, body: mine, requests: 3, text: "answer could not be read"},
 		{status: 200, body: `{"SecretString":"` + mine, requests: 3, text: "answer could not be read"},
 		{status: 200, body: "{}", requests: 3, text: "answer could not be read"},
@@ -114,7 +114,7 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// TestNotReady: "not ready to serve traffic, please wait" is waited for.
+// After the answer "not ready to serve traffic, please wait" a fetch waits.
 func TestNotReady(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := agenttest.NewExtension(t, &store{version: "v1"}, inMemory)
@@ -130,7 +130,7 @@ func TestNotReady(t *testing.T) {
 		server.Fail(agenttest.NotReady)
 		start = time.Now()
 		s, err = server.Source().Fetch(within(t, 10*time.Second), "a", "")
-		if e := asError(t, s, err); e.Status != 400 || !strings.Contains(err.Error(), "it is not ready, as in the init phase") {
+		if e := asError(t, s, err); e.Status != 400 || !strings.Contains(err.Error(), "it is not ready, for example in the init phase") {
 			t.Errorf("got %v", err)
 		}
 		if took := time.Since(start); took < agent.DefaultStartTimeout || took > agent.DefaultStartTimeout+500*time.Millisecond {
@@ -140,7 +140,7 @@ func TestNotReady(t *testing.T) {
 	})
 }
 
-// TestBrokenConnections: what happens to a connection, and what of it callers can match.
+// Connections that break in different ways, and the errors that callers can match.
 func TestBrokenConnections(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
@@ -158,7 +158,7 @@ func TestBrokenConnections(t *testing.T) {
 				server.FailTimes(2, tt.fault)
 				s, err := server.Source().Fetch(within(t, 10*time.Second), "a", "")
 				if tt.class != nil {
-					wantVersion(t, s, err, "v1") // the third attempt
+					wantVersion(t, s, err, "v1") // from the third attempt
 					server.Fail(tt.fault)
 					s, err = server.Source().Fetch(within(t, 10*time.Second), "a", "")
 				}
@@ -172,7 +172,7 @@ func TestBrokenConnections(t *testing.T) {
 	}
 }
 
-// TestRefusedConnection: of a server that is not there.
+// The server is not there.
 func TestRefusedConnection(t *testing.T) {
 	server := agenttest.NewServer(t, &store{version: "v1"})
 	server.Stop()

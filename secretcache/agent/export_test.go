@@ -1,4 +1,4 @@
 package agent
 
-// Decode is for the tests of what it makes of an answer.
+// Decode is decode, for tests.
 var Decode = decode

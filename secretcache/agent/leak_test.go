@@ -16,11 +16,10 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache/agent/agenttest"
 )
 
-// canary is in the value and in the token.
+// canary is part of the value and of the token.
 const canary = "CANARY-3f9a"
 
-// TestNothingLeaks: no error, trace or printed form of anything holds a value or the
-// token, whatever a server answers.
+// No error, trace or printed form holds a value or the token, for any answer of a server.
 func TestNothingLeaks(t *testing.T) {
 	value := `{"password":"` + canary + `"}`
 	quoted, err := json.Marshal(value)
@@ -34,26 +33,26 @@ func TestNothingLeaks(t *testing.T) {
 		}
 	}
 	faults := map[string]agenttest.Fault{
-		"hangs":                    agenttest.Hang,
-		"closes":                   agenttest.CloseConn,
-		"redirects":                agenttest.Redirect("http://elsewhere.test/" + canary),
-		"cut off":                  agenttest.Answer(200, secret[:len(secret)-4]),
-		"not JSON":                 agenttest.Answer(200, canary),
-		"another type":             agenttest.Answer(200, `{"Name":"a","SecretString":["`+canary+`"]}`),
-		"binary that is not":       agenttest.Answer(200, `{"Name":"a","SecretBinary":"`+canary+`%"}`),
-		"huge":                     agenttest.Answer(200, strings.Repeat(canary, 1<<17)),
-		"in a text":                agenttest.Answer(400, "unknown parameter: "+canary),
-		"in a text of a refusal":   agenttest.Answer(403, "Bad Token "+canary),
-		"in a text of its own":     agenttest.Answer(404, canary),
-		"a secret with an error":   agenttest.Answer(500, secret),
-		"no exception":             agenttest.Answer(400, `{"message":"`+canary+`"}`),
-		"echoes in an exception":   echo(400, `{"__type":"X","message":"the token %s is wrong"}`),
-		"echoes as an exception":   echo(403, `{"__type":"%s","message":"x"}`),
-		"echoes without escaping":  echo(500, `{"__type":"X", "message":"the token "%s" is wrong"}`),
-		"echoes at the cut":        echo(400, `{"__type":"X","message":"`+strings.Repeat("x", 585)+`%s"}`),
-		"echoes where it is cut":   echo(400, `{"__type":"X","message":"`+strings.Repeat("x", 590)+` the token %s is wrong"}`),
-		"echoes in a long name":    echo(400, `{"__type":"`+strings.Repeat("x", 588)+`%s","message":"x"}`),
-		"echoes as too many roles": echo(400, `{"__type":"MaxRolesExceeded","message":"%s"}`),
+		"hangs":                     agenttest.Hang,
+		"closes":                    agenttest.CloseConn,
+		"redirects":                 agenttest.Redirect("http://elsewhere.test/" + canary),
+		"cut off":                   agenttest.Answer(200, secret[:len(secret)-4]),
+		"not JSON":                  agenttest.Answer(200, canary),
+		"another type":              agenttest.Answer(200, `{"Name":"a","SecretString":["`+canary+`"]}`),
+		"binary that is not base64": agenttest.Answer(200, `{"Name":"a","SecretBinary":"`+canary+`%"}`),
+		"huge":                      agenttest.Answer(200, strings.Repeat(canary, 1<<17)),
+		"in a text":                 agenttest.Answer(400, "unknown parameter: "+canary),
+		"in the text of an error":   agenttest.Answer(403, "Bad Token "+canary),
+		"in a text of its own":      agenttest.Answer(404, canary),
+		"a secret with an error":    agenttest.Answer(500, secret),
+		"no exception":              agenttest.Answer(400, `{"message":"`+canary+`"}`),
+		"echoes in an exception":    echo(400, `{"__type":"X","message":"the token %s is wrong"}`),
+		"echoes as an exception":    echo(403, `{"__type":"%s","message":"x"}`),
+		"echoes without escaping":   echo(500, `{"__type":"X", "message":"the token "%s" is wrong"}`),
+		"echoes at the cut":         echo(400, `{"__type":"X","message":"`+strings.Repeat("x", 585)+`%s"}`),
+		"echoes where it is cut":    echo(400, `{"__type":"X","message":"`+strings.Repeat("x", 590)+` the token %s is wrong"}`),
+		"echoes in a long name":     echo(400, `{"__type":"`+strings.Repeat("x", 588)+`%s","message":"x"}`),
+		"echoes as too many roles":  echo(400, `{"__type":"MaxRolesExceeded","message":"%s"}`),
 		"no HTTP": func(w http.ResponseWriter, _ *http.Request) bool {
 			c, _, err := http.NewResponseController(w).Hijack()
 			if err != nil {
@@ -63,7 +62,7 @@ func TestNothingLeaks(t *testing.T) {
 			_ = c.Close()
 			return true
 		},
-		"a header that is none": func(w http.ResponseWriter, _ *http.Request) bool {
+		"an invalid header": func(w http.ResponseWriter, _ *http.Request) bool {
 			c, _, err := http.NewResponseController(w).Hijack()
 			if err != nil {
 				panic(err)
@@ -106,7 +105,7 @@ func TestNothingLeaks(t *testing.T) {
 					t.Error("FetchFresh: no error")
 				}
 				check("the error of FetchFresh", err)
-				synctest.Wait() // until the transport has done with the request
+				synctest.Wait() // until the transport has ended the request
 				check("the source", src)
 				check("the server", fmt.Sprint(server))
 			})
@@ -114,7 +113,7 @@ func TestNothingLeaks(t *testing.T) {
 	}
 }
 
-// TestOptionsShowNoToken: they are printed by who debugs.
+// A developer may print the options while debugging.
 func TestOptionsShowNoToken(t *testing.T) {
 	o := agent.Options{Token: func() (string, error) { return canary, nil }}
 	for _, verb := range []string{"%v", "%+v", "%#v"} {

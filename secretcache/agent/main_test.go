@@ -12,8 +12,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache/agent/agenttest"
 )
 
-// TestMain sets proxies that must not be used, and no token. net/http reads the
-// variables of proxies once.
+// TestMain sets proxies that must not be used, and no token. net/http reads the variables of
+// proxies only once.
 func TestMain(m *testing.M) {
 	for _, name := range []string{"HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"} {
 		_ = os.Setenv(name, "http://proxy.test:1") // fails for malformed names only
@@ -29,13 +29,13 @@ var tokenEnv = []string{"AWS_TOKEN", "AWS_SESSION_TOKEN", "AWS_CONTAINER_AUTHORI
 // A startFunc starts one of the two servers.
 type startFunc = func(testing.TB, secretcache.Source, ...func(*agenttest.Options)) *agenttest.Server
 
-// inMemory has a server listen in memory.
+// inMemory makes a server listen in memory.
 func inMemory(o *agenttest.Options) { o.InMemory = true }
 
-// A store has secrets that are all alike, of a version that changes.
+// A store is a source in which all secrets have the same version, which changes.
 type store struct {
 	version string
-	created time.Time // zero: as created
+	created time.Time // zero means the time in the variable created
 	err     error
 }
 
@@ -55,14 +55,14 @@ func (s *store) Fetch(_ context.Context, id, stage string) (*secretcache.Secret,
 
 var created = time.Date(2022, 11, 16, 8, 22, 40, 499_000_000, time.UTC)
 
-// within is a context with a time to live.
+// within returns a context that ends after a time.
 func within(t *testing.T, d time.Duration) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), d)
 	t.Cleanup(cancel)
 	return ctx
 }
 
-// wantVersion checks what a fetch brought.
+// wantVersion checks the result of a fetch.
 func wantVersion(t *testing.T, s *secretcache.Secret, err error, version string) {
 	t.Helper()
 	if err != nil || s.VersionID() != version {
@@ -70,7 +70,7 @@ func wantVersion(t *testing.T, s *secretcache.Secret, err error, version string)
 	}
 }
 
-// asError returns the error of a fetch.
+// asError returns the *Error of a fetch.
 func asError(t *testing.T, s *secretcache.Secret, err error) *agent.Error {
 	t.Helper()
 	var e *agent.Error
@@ -80,10 +80,10 @@ func asError(t *testing.T, s *secretcache.Secret, err error) *agent.Error {
 	return e
 }
 
-// sentinels are those of package secretcache that a source reports.
+// sentinels are the errors of package secretcache that a source reports.
 var sentinels = []error{secretcache.ErrNotFound, secretcache.ErrNoVersion, secretcache.ErrAccessDenied, secretcache.ErrThrottled}
 
-// checkKind checks that an error matches one sentinel alone, or none for nil.
+// checkKind checks that an error matches only the given sentinel, or none if it is nil.
 func checkKind(t *testing.T, err, kind error) {
 	t.Helper()
 	for _, s := range sentinels {

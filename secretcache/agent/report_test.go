@@ -12,8 +12,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache/agent"
 )
 
-// TestFailedAttemptsAreReported: a caller whose deadline is shorter than the wait for
-// the agent to start is told that it is not running.
+// If a caller's deadline comes before the agent starts, the error says that the agent is not
+// running.
 func TestFailedAttemptsAreReported(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

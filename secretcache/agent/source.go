@@ -1,51 +1,3 @@
-// Package agent is the [secretcache.Source] that asks the AWS Secrets Manager Agent
-// (since its version 3 the AWS Workload Credentials Provider), or the AWS Parameters and
-// Secrets Lambda Extension, over HTTP on the machine's own loopback interface. It uses
-// the standard library only: a program that gets its secrets so links no AWS SDK.
-//
-// # Caches
-//
-// Both servers keep a secret for 300 s by default, and what a [secretcache.Cache] keeps
-// it for adds to that. The agent can be asked past its cache, which FetchFresh does, so
-// a version that a rotation made is found as soon as the old one is rejected. The
-// extension cannot: there FetchFresh is [errors.ErrUnsupported], and a new version is
-// found when the extension's copy expires, unless [secretcache.Chain] asks the API then.
-//
-// # Retries
-//
-// A fetch waits for a server that is not there yet: one that refuses connections, says
-// that it is not ready, or whose token file is missing or empty; see
-// Options.StartTimeout. Retried up to Options.MaxAttempts times are answers of too many
-// requests (429 and ThrottlingException), statuses of 500 and more, connections that
-// break, answers that cannot be read, and attempts without an answer within
-// Options.AttemptTimeout. After a fetch that failed for one of these reasons, except the
-// last, fetches in the next two minutes make one attempt each until the server answers.
-// A token that is not accepted is read again, and sent if it is
-// another one. All else is final. Pauses are jittered.
-//
-// # Connections
-//
-// Every request has a connection of its own. The agent ends a connection 61 s after it
-// accepted it, goes on refusing on one that it has refused for its number once, and a
-// Lambda function may be frozen between two requests; to connect again over loopback
-// takes about 0.1 ms. No proxy is used, whatever the environment says, and no
-// redirect followed.
-//
-// # Errors
-//
-// Every error is an [*Error]. It matches the sentinels of package secretcache:
-//
-//	ErrNotFound      ResourceNotFoundException "… can't find the specified secret.",
-//	                 InvalidRequestException for a secret marked for deletion
-//	ErrNoVersion     ResourceNotFoundException "… can't find the specified secret value for …"
-//	ErrAccessDenied  AccessDeniedException, DecryptionFailure, a role that cannot be assumed
-//	ErrThrottled     ThrottlingException, status 429
-//
-// All else matches none, since it says nothing of the secret, so that a
-// [secretcache.Chain] asks its next source: a token that is not accepted, an agent whose
-// own credentials have expired, and whatever the extension says when a secret cannot be
-// had, for it has one text for all reasons. [errors.As] finds network errors and the
-// caller's context error. No error quotes an answer, but for the text of an exception.
 package agent
 
 import (
@@ -75,70 +27,74 @@ const (
 	DefaultMaxAttempts    = 3
 )
 
-// PortEnv is the environment variable that sets the extension's port.
+// PortEnv is the environment variable with the extension's port.
 const PortEnv = "PARAMETERS_SECRETS_EXTENSION_HTTP_PORT"
 
 // Options change what a [Source] does. The zero value means the defaults.
 type Options struct {
-	// Endpoint is the server's URL: "http://127.0.0.1:2773". The servers listen on
-	// 127.0.0.1 only, which "localhost" is taken for. Empty means DefaultEndpoint, for
-	// the extension with the port of the environment variable PortEnv.
+	// Endpoint is the server's URL, such as "http://127.0.0.1:2773". The servers listen only
+	// on 127.0.0.1, so "localhost" means that address. Empty means DefaultEndpoint; for the
+	// extension, with the port in the environment variable PortEnv if that is set.
 	Endpoint string
 
-	// AllowRemote allows an Endpoint that is not this machine's loopback interface, as
-	// that of another container. The token and the secrets then cross the network in
-	// clear text, and the agent's packets do so for one hop only.
+	// AllowRemote allows an Endpoint that is not on this machine's loopback interface, for
+	// example in another container. The token and the secrets then cross the network in clear
+	// text. The agent sends its packets with a hop limit of 1, so they cross no router.
 	AllowRemote bool
 
-	// Token returns the token that the server asks for. It is called for each fetch,
-	// and once more when the server did not accept what it returned. An error that
-	// matches [fs.ErrNotExist] is waited for as a server is that is not there yet; see
-	// TokenFile. Nil: what the agent itself takes, the first that is set of the
-	// environment variables AWS_TOKEN, AWS_SESSION_TOKEN and
-	// AWS_CONTAINER_AUTHORIZATION_TOKEN, of which "file://PATH" means what is in the
-	// file, and if none is, what is in DefaultTokenFile. For the extension:
-	// AWS_SESSION_TOKEN.
+	// Token returns the token that the server requires. The source calls it for each fetch, and
+	// once more if the server does not accept the token. If the error matches [fs.ErrNotExist],
+	// the source waits and calls it again, as it waits for a server that is not there yet; see
+	// TokenFile and StartTimeout.
+	//
+	// Nil means the default of the agent: the first of the environment variables AWS_TOKEN,
+	// AWS_SESSION_TOKEN and AWS_CONTAINER_AUTHORIZATION_TOKEN that is set or, if none is set,
+	// the content of DefaultTokenFile. A value "file://PATH" means the content of that file. If
+	// the program has AWS_SESSION_TOKEN for credentials of its own, that token is sent and the
+	// agent rejects it: set AWS_TOKEN=file:///var/run/awssmatoken then. For the extension nil
+	// means AWS_SESSION_TOKEN.
 	Token func() (string, error)
 
-	// Header is the name of the header with the token. Empty means DefaultHeader.
+	// Header is the name of the header that has the token. Empty means DefaultHeader.
 	Header string
 
-	// RoleARN is a role that the agent assumes to read the secrets, as those of
-	// another account. It takes an agent of version 2.1.0 or newer, which keeps at
-	// most 20 roles (max_roles). Empty: the agent's own credentials. The extension
-	// assumes none.
+	// RoleARN is a role that the agent assumes to read the secrets, for example those of
+	// another account. It needs an agent of version 2.1.0 or newer, which keeps at most 20
+	// roles (max_roles). Empty means the agent's own credentials. The extension assumes no
+	// roles, so RoleARN is an error with it.
 	RoleARN string
 
-	// StartTimeout is how long fetches wait for a server that is not there yet, from
-	// the first that did not find it on; later ones fail at once, until it answers or
-	// nobody has asked for two minutes. Zero means DefaultStartTimeout (5 s); negative
-	// does not wait.
+	// StartTimeout is how long fetches wait for a server that is not there yet. The time
+	// counts from the first fetch that did not find the server. After that time fetches
+	// fail at once, until the server answers or until no fetch has come for 2 min. The context
+	// of a fetch still ends the wait; AttemptTimeout does not include it. Zero means
+	// DefaultStartTimeout (5 s). Negative means no wait.
 	StartTimeout time.Duration
 
-	// AttemptTimeout is how long one attempt may take from dialling to the end of the
-	// answer; it is then given up and made again. When the context has less than twice
-	// that left, the first attempt gets half of it (at least 250 ms). The last attempt
-	// of a fetch gets all that is left until the context's deadline, if there is one:
-	// the agent may be waiting for a slow service, which it asks anew each time. Zero
-	// means DefaultAttemptTimeout (2 s); negative means that only the context ends an
-	// attempt.
+	// AttemptTimeout is the longest time of one attempt, from dialling to the end of the
+	// answer. The source then gives the attempt up and makes another. If less than twice this time
+	// is left until the context's deadline, the first attempt gets half of what is left, but at
+	// least 250 ms. The last attempt gets all the time until the deadline, if there is one,
+	// because the agent may be waiting for a slow service, and it calls the service again for
+	// each attempt. Zero means DefaultAttemptTimeout (2 s). Negative means that only the
+	// context ends an attempt.
 	AttemptTimeout time.Duration
 
-	// MaxAttempts is how many attempts one fetch makes at most, not counting those
-	// that StartTimeout waits between. Zero means DefaultMaxAttempts (3); negative
-	// means 1.
+	// MaxAttempts is the largest number of attempts of one fetch. Attempts that did not find
+	// the server do not count (see StartTimeout). Zero means DefaultMaxAttempts (3).
+	// Negative means 1.
 	MaxAttempts int
 
-	// DialContext makes the connections, as to a Unix socket that forwards to the
-	// agent. Nil: a [net.Dialer] does.
+	// DialContext makes the connections, for example to a Unix socket that forwards to the
+	// agent. Nil means a [net.Dialer].
 	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
 }
 
-// A Source asks a Secrets Manager Agent or a Lambda extension for secrets. Its methods
-// may be called from several goroutines at once. It has no goroutines but those of
-// fetches.
+// A Source asks a Secrets Manager Agent or a Lambda extension for secrets. Its methods may
+// be called from several goroutines at once. It has goroutines only while a fetch is under
+// way, and needs no closing.
 type Source struct {
-	o         Options // without Endpoint, which is in base
+	o         Options // without Endpoint; see base
 	extension bool
 	base      url.URL
 	optErr    error // what is wrong with the options; every fetch returns it
@@ -152,12 +108,13 @@ var (
 	_ fmt.Formatter           = (*Source)(nil)
 )
 
-// New returns a Source that asks the Secrets Manager Agent. It does nothing that can
-// fail or take time: wrong options and a missing token are errors of the first fetch.
+// New returns a Source that asks the Secrets Manager Agent. Each func of optFns may change the
+// options. New does nothing that can fail or take time: wrong options and a missing token are
+// errors of the first fetch.
 func New(optFns ...func(*Options)) *Source { return newSource(false, optFns) }
 
-// NewExtension returns a Source that asks the Parameters and Secrets Lambda Extension.
-// It does nothing that can fail or take time, as New.
+// NewExtension returns a Source that asks the Parameters and Secrets Lambda Extension. Like
+// New, it does nothing that can fail or take time.
 func NewExtension(optFns ...func(*Options)) *Source { return newSource(true, optFns) }
 
 func newSource(extension bool, optFns []func(*Options)) *Source {
@@ -183,14 +140,14 @@ func newSource(extension bool, optFns []func(*Options)) *Source {
 		DisableKeepAlives:      true,
 		DisableCompression:     true,
 		MaxResponseHeaderBytes: 64 << 10,
-		Proxy:                  nil, // the agent refuses what a proxy forwards, and the token is for it alone
+		Proxy:                  nil, // the agent rejects requests from a proxy, and a proxy must not see the token
 	}
 	switch {
 	case s.optErr != nil:
 	case extension && o.RoleARN != "":
-		s.optErr = errors.New("Options.RoleARN is set, and the Lambda extension assumes no roles")
+		s.optErr = errors.New("the Lambda extension assumes no roles: Options.RoleARN must be empty")
 	case !validHeader(o.Header):
-		s.optErr = fmt.Errorf("Options.Header is %q, not a header's name", o.Header)
+		s.optErr = fmt.Errorf("Options.Header is %q, which is not the name of a header", o.Header)
 	}
 	return s
 }
@@ -204,20 +161,20 @@ func validHeader(name string) bool {
 	return true
 }
 
-// defaultEndpoint is where the server listens without Options.Endpoint.
+// defaultEndpoint returns the server's URL for an empty Options.Endpoint.
 func defaultEndpoint(extension bool) (string, error) {
 	port := os.Getenv(PortEnv)
 	if !extension || port == "" {
 		return DefaultEndpoint, nil
 	}
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
-		return "", fmt.Errorf("environment variable %s is %q, not a port", PortEnv, port)
+		return "", fmt.Errorf("environment variable %s is %q, which is not a port", PortEnv, port)
 	}
 	return "http://127.0.0.1:" + port, nil
 }
 
-// base returns the server's URL without a path. Its errors do not quote an endpoint
-// that may hold credentials.
+// base returns the server's URL without a path. Its errors do not quote an endpoint, which may hold
+// credentials.
 func base(extension bool, o *Options) (url.URL, error) {
 	endpoint, err := o.Endpoint, error(nil)
 	if endpoint == "" {
@@ -230,9 +187,9 @@ func base(extension bool, o *Options) (url.URL, error) {
 	switch {
 	case err != nil, u.Scheme != "http", u.Hostname() == "", u.User != nil,
 		u.Path != "" && u.Path != "/", u.RawQuery != "", u.Fragment != "":
-		return url.URL{}, errors.New("endpoint is not a URL like " + DefaultEndpoint + ", of scheme http and with nothing but host and port")
+		return url.URL{}, errors.New("endpoint is not a URL like " + DefaultEndpoint + ", with scheme http, a host and a port only")
 	case strings.EqualFold(u.Hostname(), "localhost"):
-		// It may be looked up as ::1, where nobody listens.
+		// "localhost" may resolve to ::1, where no server listens.
 		u.Host = strings.TrimSuffix(net.JoinHostPort("127.0.0.1", u.Port()), ":")
 	default:
 		ip, err := netip.ParseAddr(u.Hostname())
@@ -244,7 +201,7 @@ func base(extension bool, o *Options) (url.URL, error) {
 	return url.URL{Scheme: "http", Host: u.Host}, nil
 }
 
-// name is the server's in errors.
+// name returns the name of the server for error texts.
 func (s *Source) name() string {
 	name := "Secrets Manager Agent"
 	if s.extension {
@@ -256,24 +213,24 @@ func (s *Source) name() string {
 	return name
 }
 
-// String says which server is asked, and where.
+// String returns which server the source asks, and its address.
 func (s *Source) String() string { return "source of secrets: " + s.name() }
 
-// Format writes what String returns, whatever the verb.
+// Format writes what String returns, for every verb.
 func (s *Source) Format(f fmt.State, _ rune) { fmt.Fprint(f, s.String()) }
 
-// Fetch returns the version of the secret that bears the stage, which may come from the
-// server's cache; an empty stage means AWSCURRENT. id is the secret's name, or its full
-// or partial ARN; the agent's cache does not know that a name and an ARN are one secret.
-// A version without a value is a secret with an empty one.
+// Fetch returns the version of the secret that has the stage, possibly from the server's
+// cache. An empty stage means AWSCURRENT. id is the secret's name, or its full or partial
+// ARN. The agent's cache does not know that a name and an ARN are the same secret. If the
+// version has no value, the secret's value is empty.
 //
-// Its errors are [*Error].
+// Errors are [*Error].
 func (s *Source) Fetch(ctx context.Context, id, stage string) (*secretcache.Secret, error) {
 	return s.fetch(ctx, id, stage, false)
 }
 
-// FetchFresh is Fetch past the agent's cache, which then keeps the answer. Of the
-// extension, and of agents before version 1.1.0, its error matches
+// FetchFresh is Fetch, but bypasses the agent's cache; the agent then caches the answer. With
+// the extension, and with an agent older than version 1.1.0, the error matches
 // [errors.ErrUnsupported].
 func (s *Source) FetchFresh(ctx context.Context, id, stage string) (*secretcache.Secret, error) {
 	return s.fetch(ctx, id, stage, true)

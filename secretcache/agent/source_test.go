@@ -16,7 +16,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm/awssmtest"
 )
 
-// TestFetch: both dialects, over the network, in front of a Secrets Manager.
+// Both servers, over the network, in front of a Secrets Manager.
 func TestFetch(t *testing.T) {
 	sm := awssmtest.NewServer(t)
 	big := strings.Repeat("0123456789<\x01\"\\", 65536/14)
@@ -81,8 +81,8 @@ func TestFetch(t *testing.T) {
 	}
 }
 
-// TestFetchFresh: past the agent's cache, which then keeps the answer; of the extension
-// it says that it cannot, without asking.
+// FetchFresh bypasses the agent's cache, which then keeps the answer. For the extension it returns
+// an error without a request.
 func TestFetchFresh(t *testing.T) {
 	sm := &store{version: "v1"}
 	server := agenttest.NewServer(t, sm)
@@ -112,13 +112,13 @@ func TestFetchFresh(t *testing.T) {
 		server   *agenttest.Server
 		requests int
 	}{
-		"extension":           {agenttest.NewExtension(t, sm), 0},
-		"agent without a way": {agenttest.NewServer(t, sm, func(o *agenttest.Options) { o.Version = "1.0.1" }), 1},
+		"extension": {agenttest.NewExtension(t, sm), 0},
+		"old agent": {agenttest.NewServer(t, sm, func(o *agenttest.Options) { o.Version = "1.0.1" }), 1},
 	} {
 		s, err := tt.server.Source().FetchFresh(t.Context(), "a", "")
 		asError(t, s, err)
 		checkKind(t, err, nil)
-		if !errors.Is(err, errors.ErrUnsupported) || !strings.Contains(err.Error(), "past its cache") {
+		if !errors.Is(err, errors.ErrUnsupported) || !strings.Contains(err.Error(), "bypass its cache") {
 			t.Errorf("%s: %v, want errors.ErrUnsupported", name, err)
 		}
 		if n := len(tt.server.Requests()); n != tt.requests {
@@ -129,9 +129,9 @@ func TestFetchFresh(t *testing.T) {
 	}
 }
 
-// TestCacheBefore: a Cache knows when to look past the agent's, and a Chain asks the API
-// instead of an extension then.
-func TestCacheBefore(t *testing.T) {
+// A Cache knows when the agent must bypass its cache. With the extension, a Chain then asks the
+// API.
+func TestCacheBypassesTheCacheOfTheAgent(t *testing.T) {
 	for name, tt := range map[string]struct {
 		start   startFunc
 		chained bool
@@ -159,23 +159,24 @@ func TestCacheBefore(t *testing.T) {
 	}
 }
 
-// TestEndpoint: what is dialled, and what is refused. No proxy is: TestMain sets one.
+// Which address is dialled, and which endpoints are an error. The proxy that TestMain sets is not
+// dialled.
 func TestEndpoint(t *testing.T) {
 	remote := func(o *agent.Options) { o.AllowRemote = true }
 	for _, tt := range []struct {
 		endpoint string
 		with     func(*agent.Options)
 		new      func(...func(*agent.Options)) *agent.Source
-		port     string // PortEnv
-		dialled  string // or
+		port     string // the value of PortEnv
+		dialled  string // or err
 		err      string
 	}{
 		{endpoint: "", dialled: "127.0.0.1:2773"},
-		{endpoint: "", port: "2774", dialled: "127.0.0.1:2773"}, // is not for the agent
+		{endpoint: "", port: "2774", dialled: "127.0.0.1:2773"}, // PortEnv has no effect on the agent
 		{endpoint: "", new: agent.NewExtension, dialled: "127.0.0.1:2773"},
 		{endpoint: "", new: agent.NewExtension, port: "2774", dialled: "127.0.0.1:2774"},
 		{endpoint: "http://127.0.0.1:4000", new: agent.NewExtension, port: "2774", dialled: "127.0.0.1:4000"},
-		{endpoint: "", new: agent.NewExtension, port: "0", err: `environment variable PARAMETERS_SECRETS_EXTENSION_HTTP_PORT is "0", not a port`},
+		{endpoint: "", new: agent.NewExtension, port: "0", err: `environment variable PARAMETERS_SECRETS_EXTENSION_HTTP_PORT is "0", which is not a port`},
 		{endpoint: "", new: agent.NewExtension, port: "65536", err: `not a port`},
 		{endpoint: "", new: agent.NewExtension, port: "x", err: `not a port`},
 		{endpoint: "http://127.0.0.1", dialled: "127.0.0.1:80"},
@@ -236,8 +237,8 @@ func TestEndpoint(t *testing.T) {
 	}
 }
 
-// TestIDs: what is no id of a secret is not sent, and not quoted.
-func TestIDs(t *testing.T) {
+// A text that is not the id of a secret is neither sent nor quoted.
+func TestInvalidIDsAreNeitherSentNorQuoted(t *testing.T) {
 	server := agenttest.NewServer(t, &store{version: "v1"})
 	for _, id := range []string{"", "a?b", "postgres://user:CANARY@host/", "a&versionId=x", "a b", "a\nb", strings.Repeat("a", 2049)} {
 		s, err := server.Source().Fetch(t.Context(), id, "")
@@ -250,7 +251,7 @@ func TestIDs(t *testing.T) {
 	}
 }
 
-// TestRole: the agent has it assume a role, and keeps its secrets apart.
+// The agent assumes a role, and keeps the secrets of the role apart.
 func TestRole(t *testing.T) {
 	const role = "arn:aws:iam::210987654321:role/path/rea+der=,.@-_"
 	own, other := &store{version: "own"}, &store{version: "other's"}
@@ -261,7 +262,7 @@ func TestRole(t *testing.T) {
 	wantVersion(t, s, err, "other's")
 }
 
-// TestHeader: the token goes by the header that the agent is set to.
+// The token is in the header that Options.Header names.
 func TestHeader(t *testing.T) {
 	server := agenttest.NewServer(t, &store{version: "v1"}, func(o *agenttest.Options) { o.Headers = []string{"X-Own"} })
 	s, err := server.Source(func(o *agent.Options) { o.Header = "x-own" }).Fetch(t.Context(), "a", "")
@@ -283,7 +284,7 @@ func TestForms(t *testing.T) {
 	}
 }
 
-// TestRedirect: none is followed, so that no other server gets the token.
+// A redirect is not followed, so that no other server gets the token.
 func TestRedirect(t *testing.T) {
 	other := agenttest.NewServer(t, &store{version: "v1"})
 	server := agenttest.NewServer(t, &store{version: "v1"})
@@ -300,7 +301,7 @@ func TestRedirect(t *testing.T) {
 	}
 }
 
-// BenchmarkFetch: a connection and a request over loopback, answered from a cache.
+// A connection and a request over loopback, answered from a cache.
 func BenchmarkFetch(b *testing.B) {
 	src := agenttest.NewServer(b, &store{version: "v1"}).Source()
 	b.ReportAllocs()

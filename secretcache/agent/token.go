@@ -8,20 +8,20 @@ import (
 	"strings"
 )
 
-// DefaultTokenFile is where the agent's installation script has the token written, at
-// each start of the machine.
+// DefaultTokenFile is the file with the agent's token. The service that the agent's installation
+// script sets up writes it at each start of the machine.
 const DefaultTokenFile = "/var/run/awssmatoken"
 
 // The environment variables in which the agent looks for its token, in that order, by
 // default (its setting ssrf_env_variables).
 var agentTokenEnv = []string{"AWS_TOKEN", extensionTokenEnv, "AWS_CONTAINER_AUTHORIZATION_TOKEN"}
 
-// extensionTokenEnv is the one that the extension takes.
+// extensionTokenEnv is the environment variable with the extension's token.
 const extensionTokenEnv = "AWS_SESSION_TOKEN"
 
-// TokenFile returns a func for Options.Token that reads a file, without white space
-// around what is in it. Its error matches [fs.ErrNotExist] if the file is missing or
-// empty: it is written when the machine starts.
+// TokenFile returns a func for Options.Token that reads the token from a file and removes white
+// space around it. If the file is missing or empty, the error of the func matches
+// [fs.ErrNotExist], and a fetch waits for the file: it may not have been written yet.
 func TokenFile(path string) func() (string, error) {
 	return func() (string, error) {
 		b, err := os.ReadFile(path)
@@ -36,16 +36,16 @@ func TokenFile(path string) func() (string, error) {
 	}
 }
 
-// errEmptyFile is a token file that has been made and not yet written.
-var errEmptyFile = fmt.Errorf("file is empty, as one that does not yet exist: %w", fs.ErrNotExist)
+// errEmptyFile is the error for a token file that exists but has not been written yet.
+var errEmptyFile = fmt.Errorf("file is empty, so it has not been written yet: %w", fs.ErrNotExist)
 
-// A token is a func, which fmt does not print.
+// A token has the text in a func, because fmt does not print funcs.
 type token struct {
 	reveal func() string
-	from   string // where it is from, for an error
+	from   string // where it is from, for an error text
 }
 
-// token reads the token. Its failures are without it.
+// token reads the token. Its failures do not show it.
 func (s *Source) token() (*token, *failure) {
 	value, from, err := s.lookUp()
 	switch {
@@ -54,11 +54,11 @@ func (s *Source) token() (*token, *failure) {
 	case err != nil:
 		return nil, &failure{text: "no token: " + err.Error(), err: err}
 	case value == "":
-		return nil, &failure{text: "no token: what is from " + from + " is empty"}
+		return nil, &failure{text: "no token: the one from " + from + " is empty"}
 	}
 	for _, c := range []byte(value) {
 		if c < ' ' && c != '\t' || c == 0x7f {
-			return nil, &failure{text: "the token from " + from + " has characters that a header cannot have"}
+			return nil, &failure{text: "the token from " + from + " has characters that are not allowed in a header"}
 		}
 	}
 	return &token{func() string { return value }, from}, nil
@@ -87,11 +87,11 @@ func (s *Source) lookUp() (value, from string, err error) {
 	}
 	if s.extension {
 		return "", "", errors.New("environment variable " + extensionTokenEnv +
-			" is not set: Lambda sets it, but not for functions with SnapStart, for which the extension is not made")
+			" is not set: Lambda sets it, except for functions with SnapStart, which the extension does not support")
 	}
 	value, err = TokenFile(DefaultTokenFile)()
 	if errors.Is(err, fs.ErrNotExist) {
-		err = fmt.Errorf("none of %s is set, and there is no default: %w", strings.Join(env, ", "), err)
+		err = fmt.Errorf("none of %s is set, and the default file is missing: %w", strings.Join(env, ", "), err)
 	}
 	return value, DefaultTokenFile, err
 }

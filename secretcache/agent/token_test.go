@@ -22,7 +22,7 @@ func write(t *testing.T, path, token string) {
 	}
 }
 
-// TestTokenFromTheEnvironment: of which variable, and of which file.
+// Which variable and which file the token comes from.
 func TestTokenFromTheEnvironment(t *testing.T) {
 	if _, err := os.Stat(agent.DefaultTokenFile); err == nil {
 		t.Skipf("%s is there", agent.DefaultTokenFile)
@@ -33,8 +33,8 @@ func TestTokenFromTheEnvironment(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		start startFunc
-		env   [3]string // of tokenEnv
-		token string    // or
+		env   [3]string // values of tokenEnv
+		token string    // or err
 		err   string
 	}{
 		{"the first", agenttest.NewServer, [3]string{"one", "two", "three"}, "one", ""},
@@ -42,10 +42,10 @@ func TestTokenFromTheEnvironment(t *testing.T) {
 		{"the third", agenttest.NewServer, [3]string{"", "", "three"}, "three", ""},
 		{"a file", agenttest.NewServer, [3]string{reference, "two", ""}, "of the file", ""},
 		{"a file, by the third", agenttest.NewServer, [3]string{"", "", reference}, "of the file", ""},
-		{"a file that is not there", agenttest.NewServer, [3]string{"file:///nowhere/token", "two", ""}, "", "no token: open /nowhere/token: no such file or directory"},
+		{"a missing file", agenttest.NewServer, [3]string{"file:///nowhere/token", "two", ""}, "", "no token: open /nowhere/token: no such file or directory"},
 		{"nothing", agenttest.NewServer, [3]string{}, "",
-			"no token: none of AWS_TOKEN, AWS_SESSION_TOKEN, AWS_CONTAINER_AUTHORIZATION_TOKEN is set, and there is no default: open /var/run/awssmatoken"},
-		{"characters that a header cannot have", agenttest.NewServer, [3]string{"CANARY\nx"}, "", "the token from AWS_TOKEN has characters that a header cannot have"},
+			"no token: none of AWS_TOKEN, AWS_SESSION_TOKEN, AWS_CONTAINER_AUTHORIZATION_TOKEN is set, and the default file is missing: open /var/run/awssmatoken"},
+		{"characters that a header cannot have", agenttest.NewServer, [3]string{"CANARY\nx"}, "", "the token from AWS_TOKEN has characters that are not allowed in a header"},
 		{"extension", agenttest.NewExtension, [3]string{"one", "two", "three"}, "two", ""},
 		{"extension, no file", agenttest.NewExtension, [3]string{"", reference, ""}, reference, ""},
 		{"extension, nothing", agenttest.NewExtension, [3]string{"one", "", "three"}, "", "no token: environment variable AWS_SESSION_TOKEN is not set"},
@@ -75,7 +75,7 @@ func TestTokenFromTheEnvironment(t *testing.T) {
 	}
 }
 
-// TestTokenFileChanges: one that is not accepted is read again, once.
+// A token that the server does not accept is read again, once.
 func TestTokenFileChanges(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "token")
 	write(t, file, "old")
@@ -113,22 +113,22 @@ func TestTokenFileChanges(t *testing.T) {
 	}
 	fetch("", 1, 1)
 
-	// The agent was started anew, and the file is written between our read and the request.
+	// The agent was restarted, and the file is written between the read and the request.
 	server.SetToken("new")
 	reading = func() { write(t, file, "new") }
 	fetch("", 2, 2)
 	reading = nil
 	fetch("", 1, 1)
 
-	// It has one that nobody knows: the file's is not sent again.
+	// The agent has an unknown token. The token of the file is not sent again.
 	server.SetToken("another")
 	fetch("does not accept the token", 1, 2)
-	// The file changes, but not to that one.
+	// The file changes, but to a wrong token.
 	reading = func() { write(t, file, "wrong "+string(rune('a'+reads))) }
 	fetch("does not accept the token", 2, 2)
 }
 
-// TestTokenFileIsWaitedFor: it is made when the machine starts, and empty for a moment.
+// The token file is made when the machine starts, and is empty for a moment.
 func TestTokenFileIsWaitedFor(t *testing.T) {
 	for name, content := range map[string]*string{"missing": nil, "empty": new(string)} {
 		t.Run(name, func(t *testing.T) {
@@ -157,7 +157,7 @@ func TestTokenFileIsWaitedFor(t *testing.T) {
 	}
 }
 
-// TestTokenThatCannotBeRead: another error than that it is not there is final.
+// If the token file exists but cannot be read, there is no retry.
 func TestTokenThatCannotBeRead(t *testing.T) {
 	mine := errors.New("mine")
 	server := agenttest.NewServer(t, &store{version: "v1"})
@@ -168,7 +168,7 @@ func TestTokenThatCannotBeRead(t *testing.T) {
 	}{
 		{agent.TokenFile(t.TempDir()), nil, "is a directory"},
 		{func() (string, error) { return "", mine }, mine, "no token: mine"},
-		{func() (string, error) { return "", nil }, nil, "no token: what is from Options.Token is empty"},
+		{func() (string, error) { return "", nil }, nil, "no token: the one from Options.Token is empty"},
 	} {
 		s, err := server.Source(func(o *agent.Options) { o.Token = tt.token }).Fetch(t.Context(), "a", "")
 		asError(t, s, err)

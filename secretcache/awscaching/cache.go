@@ -14,39 +14,40 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
-// A Cache keeps secrets of AWS Secrets Manager. [New] makes it; one that New has
-// not made returns an [InvalidConfigError]. Its methods may be called from several
-// goroutines at once.
+// A Cache keeps secrets of AWS Secrets Manager. [New] makes it. The getters of a Cache that New
+// did not make return an [InvalidConfigError]. The methods may be called from several goroutines
+// at once. A Cache has goroutines only while it fetches, and needs no closing.
 //
-// Its fields are read at the first call of a method; a later change of them does
-// nothing.
+// The first call of a method reads the fields. Later changes of them have no effect.
 type Cache struct {
 	CacheConfig
 
-	// Client makes the calls. If it is the one that New made, or nil, package awssm
-	// fetches with clients of its own, which have the SDK's default configuration,
-	// and this one is for the program's own calls.
+	// Client makes the calls. If it is nil, or the client that New made, package awssm fetches
+	// with clients of its own. They have the SDK's default configuration. The client that New
+	// made is then only for the program's own calls.
 	Client SecretsManagerAPIClient
 
-	// open returns the secrets: it makes them at the first call.
+	// open returns the secrets. Its first call makes them.
 	open func() (*secrets, error)
 }
 
-// secrets are what a Cache has fetched. Those of the default stage are apart, so
-// that RefreshNow renews these without holding up their getters, and other stages
-// take no room from them.
+// secrets has the secrets that a Cache has fetched. The versions with the default stage are in
+// a cache of their own. So RefreshNow can renew them while getters go on, and versions with other
+// stages do not evict them.
 type secrets struct {
 	stage    string // the default stage
 	ofStage  *secretcache.Cache
 	ofOthers *secretcache.Cache
 }
 
-// New returns a cache with the default configuration, which the optFns may change.
-// If they set no Client it loads the SDK's default configuration and makes one.
+// New returns a cache with the default configuration, which the optFns may change. If they do
+// not set Client, New loads the SDK's default configuration and makes a client.
 //
-// Its errors are an [InvalidConfigError], and that the SDK's configuration cannot
-// be loaded. The cache is not nil then: its getters return the former, and try to
-// load the configuration again.
+// New has two errors, and the cache is never nil:
+//
+//   - An [InvalidConfigError]. The getters then return the same error.
+//   - The SDK's configuration cannot be loaded. The program may go on with the cache: each
+//     getter that fetches tries to load the configuration again.
 func New(optFns ...func(*Cache)) (*Cache, error) {
 	c := &Cache{CacheConfig: CacheConfig{
 		MaxCacheSize: DefaultMaxCacheSize,
@@ -88,7 +89,7 @@ func newSecrets(c CacheConfig, src secretcache.Source) (*secrets, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
-	// Zero means the same there.
+	// Zero means the same in secretcache.Options.
 	o := &secretcache.Options{MaxSize: c.MaxCacheSize, TTL: time.Duration(c.CacheItemTTL)}
 	if c.Hook != nil {
 		o.Hook = hook{c.Hook}
@@ -100,29 +101,30 @@ func newSecrets(c CacheConfig, src secretcache.Source) (*secrets, error) {
 	return s, nil
 }
 
-// GetSecretString returns the text of the secret's version that bears
-// CacheConfig.VersionStage. secretID is a name or an ARN. It waits for a fetch if
-// the secret is not cached; a fetch is given up after 10 s.
+// GetSecretString returns the text of a secret, of the version that has the stage
+// CacheConfig.VersionStage. secretID is a name or an ARN. If the secret is not cached,
+// GetSecretString waits for a fetch. The cache gives a fetch up after 10 s.
 //
-// An [InvalidOperationError] says that the version is binary or has no value, a
-// [VersionNotFoundError] that there is no such version.
+// The error is an [InvalidOperationError] if the version is binary or has no value, and a
+// [VersionNotFoundError] if no version has the stage.
 func (c *Cache) GetSecretString(secretID string) (string, error) {
 	return c.GetSecretStringWithContext(context.Background(), secretID)
 }
 
-// GetSecretStringWithContext is [Cache.GetSecretString] for a caller that waits no
-// longer than ctx. The fetch goes on without it.
+// GetSecretStringWithContext is [Cache.GetSecretString], but waits only until ctx ends. The
+// fetch goes on after that.
 func (c *Cache) GetSecretStringWithContext(ctx context.Context, secretID string) (string, error) {
 	return c.GetSecretStringWithStageWithContext(ctx, secretID, "")
 }
 
-// GetSecretStringWithStage is [Cache.GetSecretString] for another version stage;
-// empty means CacheConfig.VersionStage.
+// GetSecretStringWithStage is [Cache.GetSecretString] for another version stage. An empty stage
+// means CacheConfig.VersionStage.
 func (c *Cache) GetSecretStringWithStage(secretID, versionStage string) (string, error) {
 	return c.GetSecretStringWithStageWithContext(context.Background(), secretID, versionStage)
 }
 
-// GetSecretStringWithStageWithContext is [Cache.GetSecretString] with both.
+// GetSecretStringWithStageWithContext is [Cache.GetSecretStringWithStage], but waits only until
+// ctx ends.
 func (c *Cache) GetSecretStringWithStageWithContext(ctx context.Context, secretID, versionStage string) (string, error) {
 	s, err := c.get(ctx, secretID, versionStage)
 	if err != nil {
@@ -138,26 +140,27 @@ func (c *Cache) GetSecretStringWithStageWithContext(ctx context.Context, secretI
 	return v, nil
 }
 
-// GetSecretBinary returns a copy of the bytes of the secret's version that bears
-// CacheConfig.VersionStage. It is otherwise like [Cache.GetSecretString]; an
-// [InvalidOperationError] says that the version is text or has no value.
+// GetSecretBinary returns a copy of the bytes of a secret, of the version that has the stage
+// CacheConfig.VersionStage. The error is an [InvalidOperationError] if the version is text or
+// has no value. Otherwise it is like [Cache.GetSecretString].
 func (c *Cache) GetSecretBinary(secretID string) ([]byte, error) {
 	return c.GetSecretBinaryWithContext(context.Background(), secretID)
 }
 
-// GetSecretBinaryWithContext is [Cache.GetSecretBinary] for a caller that waits no
-// longer than ctx. The fetch goes on without it.
+// GetSecretBinaryWithContext is [Cache.GetSecretBinary], but waits only until ctx ends. The
+// fetch goes on after that.
 func (c *Cache) GetSecretBinaryWithContext(ctx context.Context, secretID string) ([]byte, error) {
 	return c.GetSecretBinaryWithStageWithContext(ctx, secretID, "")
 }
 
-// GetSecretBinaryWithStage is [Cache.GetSecretBinary] for another version stage;
-// empty means CacheConfig.VersionStage.
+// GetSecretBinaryWithStage is [Cache.GetSecretBinary] for another version stage. An empty stage
+// means CacheConfig.VersionStage.
 func (c *Cache) GetSecretBinaryWithStage(secretID, versionStage string) ([]byte, error) {
 	return c.GetSecretBinaryWithStageWithContext(context.Background(), secretID, versionStage)
 }
 
-// GetSecretBinaryWithStageWithContext is [Cache.GetSecretBinary] with both.
+// GetSecretBinaryWithStageWithContext is [Cache.GetSecretBinaryWithStage], but waits only until
+// ctx ends.
 func (c *Cache) GetSecretBinaryWithStageWithContext(ctx context.Context, secretID, versionStage string) ([]byte, error) {
 	s, err := c.get(ctx, secretID, versionStage)
 	if err != nil {
@@ -172,33 +175,34 @@ func (c *Cache) GetSecretBinaryWithStageWithContext(ctx context.Context, secretI
 	return nil, wrongKind(s, "is text: use GetSecretString")
 }
 
-// RefreshNow fetches the secret, whatever is cached, and returns when that is done
-// or has failed. It does not sleep; callers that wait for one secret share a fetch
-// that began after they called. Getters go on meanwhile with what they have. If the
-// fetch fails, they do so after it, too, and return its error if they have nothing.
+// RefreshNow fetches the secret, even if it is cached, and returns at the end of the fetch. It
+// does not sleep. Callers that wait for one secret share a fetch that began after they called.
+// During the fetch, getters return the cached copy. If the fetch fails, they go on returning it; if
+// nothing is cached, they return the error. RefreshNow itself returns no error, as in AWS's
+// client.
 //
-// It fetches the version that bears CacheConfig.VersionStage; those of other stages
-// are fetched by their next getter.
+// RefreshNow fetches the version that has the stage CacheConfig.VersionStage. Versions with other
+// stages are fetched by the next getter that asks for them.
 func (c *Cache) RefreshNow(secretID string) {
 	c.RefreshNowWithContext(context.Background(), secretID)
 }
 
-// RefreshNowWithContext is [Cache.RefreshNow] for a caller that waits no longer
-// than ctx. The fetch goes on without it.
+// RefreshNowWithContext is [Cache.RefreshNow], but waits only until ctx ends. The fetch goes on
+// after that.
 func (c *Cache) RefreshNowWithContext(ctx context.Context, secretID string) {
 	if c.open == nil {
 		return
 	}
 	all, err := c.open()
 	if err != nil {
-		return // getters say it
+		return // getters return the error
 	}
 	all.ofOthers.Invalidate(secretID)
-	_, _ = all.ofStage.Refresh(ctx, secretID, all.stage, nil) // getters say it
+	_, _ = all.ofStage.Refresh(ctx, secretID, all.stage, nil) // getters return the error
 }
 
-// get returns the version of the secret that bears the stage, the default one if
-// that is empty.
+// get returns the version of the secret that has the stage. An empty stage means the default
+// stage.
 func (c *Cache) get(ctx context.Context, id, stage string) (*secretcache.Secret, error) {
 	if c.open == nil {
 		return nil, &InvalidConfigError{baseError{Message: "the cache was not made by New"}}
@@ -218,12 +222,12 @@ func (c *Cache) get(ctx context.Context, id, stage string) (*secretcache.Secret,
 	return s, err
 }
 
-// noValue is of a version that has neither text nor bytes, as one that a rotation
-// has not filled yet. The service stores no empty text (API reference of
+// noValue is the text for a version that has neither text nor bytes, for example one that a
+// rotation has made but not filled yet. The service stores no empty text (API reference of
 // CreateSecret: SecretString has 1 character or more).
 const noValue = "has no value"
 
-// wrongKind says what s is, of whose value it holds nothing.
+// wrongKind returns the error for a secret of the wrong kind. It holds no part of the value.
 func wrongKind(s *secretcache.Secret, is string) error {
 	return &InvalidOperationError{baseError{
 		Message: fmt.Sprintf("version %q of secret %s %s", s.VersionID(), secretid.Quote(s.ID()), is),

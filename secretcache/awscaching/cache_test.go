@@ -17,7 +17,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm"
 )
 
-func TestManyGettersAreOneCall(t *testing.T) { // checklist 1, 30
+func TestManyGettersAreOneCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, c := clientOf1(t)
 		f.put("b", current, "2")
@@ -33,7 +33,7 @@ func TestManyGettersAreOneCall(t *testing.T) { // checklist 1, 30
 	})
 }
 
-func TestTTLIsInNanoseconds(t *testing.T) { // checklist 11, 12, 14
+func TestTTLIsInNanoseconds(t *testing.T) {
 	for _, d := range []time.Duration{time.Second, 5 * time.Minute, 24 * time.Hour} {
 		inBubble(t, d.String(), func(t *testing.T) {
 			f, c := cacheOf1(t, ttl(d))
@@ -42,7 +42,7 @@ func TestTTLIsInNanoseconds(t *testing.T) { // checklist 11, 12, 14
 			want(t, c, "a", "1")
 			wantCalls(t, f, 1)
 			time.Sleep(d/2 + 1)
-			want(t, c, "a", "1") // while it is renewed
+			want(t, c, "a", "1") // during the renewal
 			wantCalls(t, f, 2)
 			want(t, c, "a", "2")
 			wantCalls(t, f, 2)
@@ -50,7 +50,7 @@ func TestTTLIsInNanoseconds(t *testing.T) { // checklist 11, 12, 14
 	}
 }
 
-func TestExpiredIsReturnedWhileOneFetchRenewsIt(t *testing.T) { // checklist 14, 19
+func TestExpiredIsReturnedWhileOneFetchRenewsIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, c := cacheOf1(t, ttl(time.Minute))
 		f.put("a", current, "2")
@@ -65,7 +65,7 @@ func TestExpiredIsReturnedWhileOneFetchRenewsIt(t *testing.T) { // checklist 14,
 		synctest.Wait()
 		want(t, c, "a", "2")
 
-		// Nobody asked for so long that it is worth a wait.
+		// The last getter was so long ago that the next one waits for the renewal.
 		f.put("a", current, "3")
 		time.Sleep(2 * time.Minute)
 		took(t, time.Second/2, func() { want(t, c, "a", "3") })
@@ -79,7 +79,7 @@ func TestExpiredIsReturnedWhileOneFetchRenewsIt(t *testing.T) { // checklist 14,
 	})
 }
 
-func TestStages(t *testing.T) { // checklist 3, 5, 6
+func TestStages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
 		f.put("a", current, "2")
@@ -116,7 +116,7 @@ func TestOtherStagesTakeNoRoom(t *testing.T) {
 	})
 }
 
-func TestMaxCacheSize(t *testing.T) { // checklist 34
+func TestMaxCacheSize(t *testing.T) {
 	for _, size := range []int{1, 2, 5} {
 		inBubble(t, fmt.Sprint(size), func(t *testing.T) {
 			f := newFake()
@@ -130,7 +130,7 @@ func TestMaxCacheSize(t *testing.T) { // checklist 34
 				want(t, c, fmt.Sprint("s", i), fmt.Sprint("s", i))
 			}
 			wantCalls(t, f, size+1)
-			want(t, c, "s0", "s0") // it was used least recently
+			want(t, c, "s0", "s0") // s0 was used least recently
 			wantCalls(t, f, size+2)
 		})
 	}
@@ -158,7 +158,7 @@ func TestRefreshNowOfManyIsOneFetch(t *testing.T) {
 			c.RefreshNow("a")
 			want(t, c, "a", "2")
 		})
-		// One that was under way when the others called, and theirs.
+		// One fetch was under way when the other callers called, and one is for them.
 		wantCalls(t, f, 3)
 	})
 }
@@ -197,7 +197,7 @@ func TestGettersGoOnDuringRefreshNow(t *testing.T) {
 	})
 }
 
-func TestWrongKindIsAnError(t *testing.T) { // checklist 2
+func TestWrongKindIsAnError(t *testing.T) {
 	const value = "hunter2"
 	for name, tt := range map[string]struct {
 		out           secretsmanager.GetSecretValueOutput
@@ -239,7 +239,7 @@ func TestWrongKindIsAnError(t *testing.T) { // checklist 2
 	}
 }
 
-func TestErrorsOfTheClientAreReachable(t *testing.T) { // checklist 23
+func TestErrorsOfTheClientAreReachable(t *testing.T) {
 	denied := &types.InvalidRequestException{Message: aws.String("You can't perform this operation on the secret because it was marked for deletion.")}
 	missing := &types.ResourceNotFoundException{Message: aws.String("Secrets Manager can't find the specified secret.")}
 	for name, tt := range map[string]struct{ err, is error }{
@@ -283,7 +283,7 @@ func TestFieldsMayBeSetUntilTheFirstUse(t *testing.T) {
 	want(t, c, "a", "1")
 }
 
-// A zero field of CacheConfig is handed on.
+// A zero field of CacheConfig means the default of package secretcache.
 func TestDefaultsAreThoseOfTheCache(t *testing.T) {
 	if awscaching.DefaultMaxCacheSize != secretcache.DefaultMaxSize {
 		t.Errorf("DefaultMaxCacheSize is %d, of package secretcache %d", awscaching.DefaultMaxCacheSize, secretcache.DefaultMaxSize)
@@ -302,7 +302,7 @@ func TestNilOptionIsNone(t *testing.T) {
 	want(t, newCache(t, f, nil), "a", "1")
 }
 
-func TestValuesOf64KiB(t *testing.T) { // checklist 9
+func TestValuesOf64KiB(t *testing.T) {
 	f := newFake()
 	long := strings.Repeat("x", 65536)
 	f.put("a", current, long)

@@ -10,8 +10,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm"
 )
 
-// SecretsManagerAPIClient is what a client of the program's own has to implement,
-// as *secretsmanager.Client does. A [Cache] calls GetSecretValue only.
+// SecretsManagerAPIClient is the interface of the program's own client. *secretsmanager.Client
+// implements it. A [Cache] calls only GetSecretValue.
 type SecretsManagerAPIClient interface {
 	GetSecretValue(ctx context.Context, params *secretsmanager.GetSecretValueInput, optFns ...func(*secretsmanager.Options)) (*secretsmanager.GetSecretValueOutput, error)
 	CreateSecret(ctx context.Context, params *secretsmanager.CreateSecretInput, optFns ...func(*secretsmanager.Options)) (*secretsmanager.CreateSecretOutput, error)
@@ -21,9 +21,9 @@ type SecretsManagerAPIClient interface {
 	UpdateSecret(ctx context.Context, params *secretsmanager.UpdateSecretInput, optFns ...func(*secretsmanager.Options)) (*secretsmanager.UpdateSecretOutput, error)
 }
 
-// source returns the source of secrets for a client. made is the client that New
-// made, which fetches nothing: package awssm's own do, with its time-outs, its
-// retries and the region that an ARN names.
+// source returns the source of secrets for a client. made is the client that New made. It fetches
+// nothing: the clients of package awssm fetch in its place, with that package's timeouts and
+// retries, and in the region that an ARN names.
 func source(c SecretsManagerAPIClient, made *secretsmanager.Client) secretcache.Source {
 	if c == nil || c == SecretsManagerAPIClient(made) {
 		return awssm.New()
@@ -31,7 +31,7 @@ func source(c SecretsManagerAPIClient, made *secretsmanager.Client) secretcache.
 	return awssm.New(func(o *awssm.Options) { o.Client = single{c} })
 }
 
-// A single is a client as package awssm wants it, without batches.
+// A single is a client for package awssm that does not fetch in batches.
 type single struct{ SecretsManagerAPIClient }
 
 func (single) BatchGetSecretValue(context.Context, *secretsmanager.BatchGetSecretValueInput, ...func(*secretsmanager.Options)) (*secretsmanager.BatchGetSecretValueOutput, error) {

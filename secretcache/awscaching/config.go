@@ -7,7 +7,7 @@ const (
 	DefaultVersionStage = "AWSCURRENT"
 )
 
-// The version of AWS's client whose API this is, 2.2.0, in that client's form.
+// The version constants of AWS's client 2.2.0, with the values that they have there.
 const (
 	VersionNumber        = "2"
 	MajorRevisionNumber  = "0"
@@ -15,24 +15,24 @@ const (
 	BugfixRevisionNumber = "0"
 )
 
-// CacheConfig is what a program configures of a [Cache].
+// CacheConfig has the options of a [Cache].
 type CacheConfig struct {
-	// MaxCacheSize is how many secrets are kept; the least recently used goes first.
-	// Stages other than VersionStage do not count: there is room for as many
-	// versions of those again, of all secrets together. Zero or negative means
-	// DefaultMaxCacheSize (1024).
+	// MaxCacheSize is the largest number of secrets that the cache keeps. When it is full, the
+	// least recently used secret is dropped. Versions with other stages than VersionStage do
+	// not count: the cache keeps as many of those in addition, for all secrets together. Zero
+	// or negative means DefaultMaxCacheSize (1024).
 	MaxCacheSize int
 
 	// CacheItemTTL is how long a secret is returned before it is fetched again, in
-	// nanoseconds: int64(5 * time.Minute). The real age is drawn from half of it to
-	// all of it. Zero means DefaultCacheItemTTL (1 h); negative is an
+	// nanoseconds: int64(5 * time.Minute). The real time is drawn at each fetch from half of
+	// CacheItemTTL to all of it. Zero means DefaultCacheItemTTL (1 h). Negative is an
 	// [InvalidConfigError].
 	CacheItemTTL int64
 
-	// VersionStage is the version stage of every getter that is given none. Empty
-	// means DefaultVersionStage.
+	// VersionStage is the version stage that a getter uses if it is given none. Empty means
+	// DefaultVersionStage.
 	VersionStage string
 
-	// Hook sees secrets before they are stored and after they are read. Nil: none.
+	// Hook changes secrets before they are stored and after they are read. Nil means no change.
 	Hook CacheHook
 }

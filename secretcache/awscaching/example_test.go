@@ -16,7 +16,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm/awssmtest"
 )
 
-// A program for AWS's client, of which one import was changed.
+// A program that was written for AWS's client. Only one import was changed.
 func Example() {
 	server := awssmtest.NewServer(nil)
 	defer server.Close()
@@ -125,7 +125,7 @@ func ExampleCacheHook() {
 	// Output: first <nil>
 }
 
-// The configuration is AWS's.
+// The configuration is the same as with AWS's client.
 func ExampleNew() {
 	cache, err := secretcache.New(func(c *secretcache.Cache) {
 		c.MaxCacheSize = 100

@@ -22,24 +22,24 @@ const (
 	pending  = "AWSPENDING"
 )
 
-// A fake is a client of the program's own, without a network, so that it works in
-// a synctest bubble. Any call but GetSecretValue panics.
+// A fake is the program's own client. It uses no network, so it works in a synctest bubble.
+// Every call except GetSecretValue panics.
 type fake struct {
 	awscaching.SecretsManagerAPIClient
 
 	mu      sync.Mutex
 	secrets map[[2]string]*secretsmanager.GetSecretValueOutput // by id and stage
-	err     error                                              // of every call
+	err     error                                              // the error of every call
 	wait    time.Duration                                      // how long a call takes
-	hang    bool                                               // it does not end before its context
-	ids     []string                                           // of each call
+	hang    bool                                               // a call ends only with its context
+	ids     []string                                           // the id in each call
 }
 
 func newFake() *fake {
 	return &fake{secrets: map[[2]string]*secretsmanager.GetSecretValueOutput{}}
 }
 
-// put makes a text the version of the secret that bears the stage.
+// put makes a text the value of the version with the stage.
 func (f *fake) put(id, stage, value string) {
 	f.set(id, stage, &secretsmanager.GetSecretValueOutput{
 		Name: aws.String(id), VersionId: aws.String("version of " + value), VersionStages: []string{stage},
@@ -51,7 +51,7 @@ func (f *fake) set(id, stage string, out *secretsmanager.GetSecretValueOutput) {
 	f.change(func(f *fake) { f.secrets[[2]string{id, stage}] = out })
 }
 
-// change changes how calls that begin from now on go.
+// change changes the behavior of calls that begin later.
 func (f *fake) change(how func(*fake)) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -60,7 +60,7 @@ func (f *fake) change(how func(*fake)) {
 
 func (f *fake) fail(err error) { f.change(func(f *fake) { f.err = err }) }
 
-// calls is how many calls began.
+// calls returns how many calls began.
 func (f *fake) calls() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -93,7 +93,7 @@ func (f *fake) GetSecretValue(ctx context.Context, in *secretsmanager.GetSecretV
 	return out, nil
 }
 
-// errDown is the error of a client that does not work.
+// errDown is the error of a client whose service is down.
 var errDown = errors.New("service is down")
 
 // newCache returns a cache of f.
@@ -114,7 +114,7 @@ func clientOf1(t *testing.T, optFns ...func(*awscaching.Cache)) (*fake, *awscach
 	return f, newCache(t, f, optFns...)
 }
 
-// cacheOf1 is clientOf1 when the cache has fetched "1".
+// cacheOf1 is clientOf1 after the cache has fetched "1".
 func cacheOf1(t *testing.T, optFns ...func(*awscaching.Cache)) (*fake, *awscaching.Cache) {
 	t.Helper()
 	f, c := clientOf1(t, optFns...)
@@ -122,7 +122,7 @@ func cacheOf1(t *testing.T, optFns ...func(*awscaching.Cache)) (*fake, *awscachi
 	return f, c
 }
 
-// impatient returns a context that ends in a moment.
+// impatient returns a context that ends almost at once.
 func impatient(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	t.Cleanup(cancel)
@@ -163,7 +163,7 @@ func wantErr(t *testing.T, c *awscaching.Cache, id string, target error) {
 	}
 }
 
-// wantAs checks that err is one of type E.
+// wantAs checks that err is of type E.
 func wantAs[E error](t *testing.T, err error) {
 	t.Helper()
 	if e := *new(E); !errors.As(err, &e) {
@@ -199,8 +199,8 @@ func together(n int, f func(i int)) {
 	wg.Wait()
 }
 
-// environment sets the variables that the SDK's configuration comes of, for a test
-// of a cache that is given no client: those of a machine without files, and more.
+// environment sets the variables that the SDK reads its configuration from, as on a machine without
+// files, and the given variables. It is for tests of a cache without a client.
 func environment(t *testing.T, variables ...string) {
 	t.Helper()
 	for k, v := range map[string]string{

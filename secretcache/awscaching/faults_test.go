@@ -1,6 +1,6 @@
 package awscaching_test
 
-// Each test here is named after something that AWS's client 2.2.0 gets wrong.
+// Each test here is about a fault of AWS's client 2.2.0, which its comment describes.
 
 import (
 	"context"
@@ -16,8 +16,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awscaching"
 )
 
-// It sleeps for 2.5 to 5 s before each refresh.
-func TestRefreshNowDoesNotSleep(t *testing.T) { // checklist 24, 26
+// AWS's client sleeps for 2.5 to 5 s before each refresh.
+func TestRefreshNowDoesNotSleep(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, c := cacheOf1(t)
 		for i := range 5 {
@@ -30,9 +30,9 @@ func TestRefreshNowDoesNotSleep(t *testing.T) { // checklist 24, 26
 	})
 }
 
-// After an error it takes what is left of the TTL, which is in nanoseconds, for
-// milliseconds: with a TTL of an hour RefreshNow sleeps for decades.
-func TestRefreshNowAfterAnErrorReturnsAtOnce(t *testing.T) { // checklist 27
+// After an error AWS's client takes the rest of the TTL, which is in nanoseconds, for
+// milliseconds. With a TTL of an hour, RefreshNow sleeps for decades.
+func TestRefreshNowAfterAnErrorReturnsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, c := clientOf1(t)
 		f.fail(errDown)
@@ -44,8 +44,8 @@ func TestRefreshNowAfterAnErrorReturnsAtOnce(t *testing.T) { // checklist 27
 	})
 }
 
-// The same for the second of two that fail.
-func TestRefreshNowThatFailsKeepsTheSecret(t *testing.T) { // checklist 25
+// The second RefreshNow that fails sleeps for decades as well.
+func TestRefreshNowThatFailsKeepsTheSecret(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, c := cacheOf1(t)
 		f.fail(errDown)
@@ -62,8 +62,8 @@ func TestRefreshNowThatFailsKeepsTheSecret(t *testing.T) { // checklist 25
 	})
 }
 
-// It sleeps without regard to the context.
-func TestRefreshNowEndsWithItsContext(t *testing.T) { // checklist 26
+// AWS's client sleeps even after the end of the context.
+func TestRefreshNowEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, c := cacheOf1(t)
 		f.put("a", current, "2")
@@ -71,13 +71,13 @@ func TestRefreshNowEndsWithItsContext(t *testing.T) { // checklist 26
 		took(t, time.Millisecond, func() { c.RefreshNowWithContext(impatient(t), "a") })
 		took(t, 0, func() { want(t, c, "a", "1") })
 		time.Sleep(time.Second)
-		want(t, c, "a", "2") // the fetch went on
+		want(t, c, "a", "2") // the fetch has gone on
 		wantCalls(t, f, 2)
 	})
 }
 
-// It changes the secret's state without its lock: go test -race says so.
-func TestRefreshNowWithGetters(t *testing.T) { // checklist 27, 29
+// AWS's client changes the secret's state without its lock, as go test -race reports.
+func TestRefreshNowWithGetters(t *testing.T) {
 	_, c := clientOf1(t, ttl(1))
 	together(16, func(i int) {
 		for range 200 {
@@ -90,8 +90,8 @@ func TestRefreshNowWithGetters(t *testing.T) { // checklist 27, 29
 	})
 }
 
-// The error of one caller's context is kept and returned to others.
-func TestContextOfOneCallerDoesNotFailOthers(t *testing.T) { // checklist 22, 31
+// AWS's client keeps the error of one caller's context and returns it to other callers.
+func TestContextOfOneCallerDoesNotFailOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, c := clientOf1(t)
 		f.change(func(f *fake) { f.wait = time.Second })
@@ -119,8 +119,9 @@ func TestContextOfOneCallerDoesNotFailOthers(t *testing.T) { // checklist 22, 31
 	})
 }
 
-// It holds a lock over the call, for which others wait whatever their contexts say.
-func TestWaiterLeavesAtItsOwnDeadline(t *testing.T) { // checklist 31
+// AWS's client holds a lock during the call. Other callers wait for the lock even after their
+// contexts have ended.
+func TestWaiterLeavesAtItsOwnDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
 		f.change(func(f *fake) { f.hang = true })
@@ -130,7 +131,7 @@ func TestWaiterLeavesAtItsOwnDeadline(t *testing.T) { // checklist 31
 				_, _ = c.GetSecretString("a")
 				return
 			}
-			synctest.Wait() // for the call of the other
+			synctest.Wait() // until the other caller's call is under way
 			took(t, time.Millisecond, func() {
 				if _, err := c.GetSecretBinaryWithContext(impatient(t), "a"); !errors.Is(err, context.DeadlineExceeded) {
 					t.Errorf("the one that waited got %v", err)
@@ -140,7 +141,7 @@ func TestWaiterLeavesAtItsOwnDeadline(t *testing.T) { // checklist 31
 	})
 }
 
-// A call that hangs hangs for ever: there is no bound.
+// In AWS's client a call that hangs never ends, because there is no timeout.
 func TestCallThatHangsIsGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
@@ -159,8 +160,8 @@ func TestCallThatHangsIsGivenUp(t *testing.T) {
 	})
 }
 
-// It panics when MaxCacheSize is not set (issue 12 of its repository).
-func TestZeroFieldsOfTheConfigAreTheDefaults(t *testing.T) { // checklist 35
+// AWS's client panics if MaxCacheSize is not set (issue 12 of its repository).
+func TestZeroFieldsOfTheConfigAreTheDefaults(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, c := clientOf1(t, func(c *awscaching.Cache) { c.CacheConfig = awscaching.CacheConfig{} })
 		f.put("b", current, "2")
@@ -179,8 +180,8 @@ func TestZeroFieldsOfTheConfigAreTheDefaults(t *testing.T) { // checklist 35
 	})
 }
 
-// It panics when a secret is evicted between its insertion and its use.
-func TestMoreSecretsThanFit(t *testing.T) { // checklist 29, 33
+// AWS's client panics if a secret is evicted between its insertion and its use.
+func TestMoreSecretsThanFit(t *testing.T) {
 	f := newFake()
 	const secrets = 50
 	for i := range secrets {
@@ -205,8 +206,8 @@ func TestMoreSecretsThanFit(t *testing.T) { // checklist 29, 33
 	})
 }
 
-// It panics when the client returns nothing, or a hook's Get something else.
-func TestNothingFromTheClientIsAnError(t *testing.T) { // checklist 7
+// AWS's client panics if its own client returns nothing, or if a hook's Get returns another type.
+func TestNothingFromTheClientIsAnError(t *testing.T) {
 	for name, out := range map[string]*secretsmanager.GetSecretValueOutput{"nil": nil, "empty": {}} {
 		inBubble(t, name, func(t *testing.T) {
 			f := newFake()
@@ -222,7 +223,7 @@ func TestNothingFromTheClientIsAnError(t *testing.T) { // checklist 7
 	}
 }
 
-// wrongHook is a hook whose Get returns what it should not.
+// wrongHook is a hook whose Get returns a wrong value.
 type wrongHook struct{ get any }
 
 func (h wrongHook) Put(data any) any { return data }
@@ -244,7 +245,7 @@ func TestWrongValueFromTheHookIsAnError(t *testing.T) {
 	}
 }
 
-// panicHook panics.
+// panicHook is a hook that panics.
 type panicHook struct{}
 
 func (panicHook) Put(any) any { panic("hunter2") }
@@ -261,9 +262,9 @@ func TestPanicOfTheHookIsAnError(t *testing.T) {
 	})
 }
 
-// It keeps the pause after a failed GetSecretValue in nanoseconds, and so makes one
-// call for each getter.
-func TestGettersThatFailAreOneCall(t *testing.T) { // checklist 17, 18, 23
+// AWS's client counts the pause after a failed GetSecretValue in nanoseconds, so each getter
+// makes a call.
+func TestGettersThatFailAreOneCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, c := clientOf1(t)
 		f.fail(errDown)
@@ -282,8 +283,8 @@ func TestGettersThatFailAreOneCall(t *testing.T) { // checklist 17, 18, 23
 	})
 }
 
-// It returns the error from each getter, and a call has been made before.
-func TestNegativeTTLIsAnErrorOfNew(t *testing.T) { // checklist 13
+// AWS's client returns this error from each getter, after a call.
+func TestNegativeTTLIsAnErrorOfNew(t *testing.T) {
 	f := newFake()
 	c, err := awscaching.New(func(c *awscaching.Cache) { c.Client, c.CacheItemTTL = f, -1 })
 	wantAs[*awscaching.InvalidConfigError](t, err)
@@ -298,8 +299,8 @@ func TestNegativeTTLIsAnErrorOfNew(t *testing.T) { // checklist 13
 	}
 }
 
-// GetSecretString and GetSecretBinary ask for AWSCURRENT whatever VersionStage says.
-func TestVersionStageIsThatOfEveryGetter(t *testing.T) { // checklist 3, 4
+// GetSecretString and GetSecretBinary of AWS's client ignore VersionStage and ask for AWSCURRENT.
+func TestVersionStageIsThatOfEveryGetter(t *testing.T) {
 	type cache = awscaching.Cache
 	text := func(v string, err error) ([]byte, error) { return []byte(v), err }
 	getters := map[string]func(context.Context, *cache) ([]byte, error){
@@ -336,8 +337,8 @@ func TestVersionStageIsThatOfEveryGetter(t *testing.T) { // checklist 3, 4
 	}
 }
 
-// It returns the bytes that it has.
-func TestBytesAreACopy(t *testing.T) { // checklist 8
+// AWS's client returns its own bytes, not a copy.
+func TestBytesAreACopy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
 		stored := []byte("bytes")
@@ -354,8 +355,8 @@ func TestBytesAreACopy(t *testing.T) { // checklist 8
 	})
 }
 
-// It panics, as it does if the error of New, which comes with a nil cache, is ignored.
-// TestConfigurationThatDoesNotLoad has that.
+// AWS's client panics. It also panics if the error of New, which comes with a nil cache, is
+// ignored; see TestConfigurationThatDoesNotLoad.
 func TestCacheWithoutNewReturnsAnError(t *testing.T) {
 	for name, c := range map[string]*awscaching.Cache{"zero": {}, "literal": {Client: newFake()}} {
 		t.Run(name, func(t *testing.T) {

@@ -9,23 +9,23 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
-// A CacheHook transforms secrets on their way into the cache and out of it, for
-// example to keep them encrypted in memory. It is called from several goroutines
-// at once, also for one secret.
+// A CacheHook changes secrets on their way into the cache and out of it, for example to keep
+// them encrypted in memory. It is called from several goroutines at once, even for one secret.
 type CacheHook interface {
 	// Put is called once for each version of a secret before it is stored. data is a
-	// *secretsmanager.GetSecretValueOutput of the hook's own, without ResultMetadata.
-	// What Put returns, whatever it is, is stored. If it panics, the fetch fails.
+	// *secretsmanager.GetSecretValueOutput without ResultMetadata; the hook may keep and change
+	// it. The cache stores the result of Put, which may be of any type. If Put panics, the
+	// fetch fails.
 	Put(data interface{}) interface{}
 
-	// Get is called once for each secret that a getter returns, with what Put
-	// returned for it. It returns a *secretsmanager.GetSecretValueOutput, of which
-	// SecretString and SecretBinary matter; the getter fails with an
-	// [InvalidOperationError] otherwise.
+	// Get is called each time a getter returns a secret. data is the result of Put. Get must
+	// return a *secretsmanager.GetSecretValueOutput, of which only SecretString and
+	// SecretBinary are used. If it returns another type, the getter fails with an
+	// [InvalidOperationError].
 	Get(data interface{}) interface{}
 }
 
-// A hook is a CacheHook as package secretcache wants it.
+// A hook makes a CacheHook a Hook of package secretcache.
 type hook struct{ CacheHook }
 
 func (h hook) Put(s *secretcache.Secret) (*secretcache.Secret, error) {
@@ -38,7 +38,7 @@ func (h hook) Get(s *secretcache.Secret) (*secretcache.Secret, error) {
 	switch {
 	case out == nil:
 		return nil, &InvalidOperationError{baseError{
-			Message: fmt.Sprintf("Get of the cache hook returned a %T, want a *secretsmanager.GetSecretValueOutput", data),
+			Message: fmt.Sprintf("Get of the cache hook returned a %T: it must return a *secretsmanager.GetSecretValueOutput", data),
 		}}
 	case out.SecretBinary != nil:
 		return s.WithBinary(out.SecretBinary), nil
@@ -46,7 +46,7 @@ func (h hook) Get(s *secretcache.Secret) (*secretcache.Secret, error) {
 	return s.WithString(aws.ToString(out.SecretString)), nil
 }
 
-// output returns s as GetSecretValue had it.
+// output returns s as the output of GetSecretValue.
 func output(s *secretcache.Secret) *secretsmanager.GetSecretValueOutput {
 	out := &secretsmanager.GetSecretValueOutput{
 		ARN: optional(s.ARN()), Name: optional(s.Name()),
@@ -63,7 +63,7 @@ func output(s *secretcache.Secret) *secretsmanager.GetSecretValueOutput {
 	return out
 }
 
-// optional returns nil for what the service left out.
+// optional returns nil for an empty string, because the service leaves empty fields out.
 func optional(s string) *string {
 	if s == "" {
 		return nil

@@ -12,10 +12,10 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awscaching"
 )
 
-// A locker is a hook that stores something of its own.
+// A locker is a hook that stores a value of its own type.
 type locker struct {
 	puts, gets int
-	last       secretsmanager.GetSecretValueOutput // that Put saw
+	last       secretsmanager.GetSecretValueOutput // the last argument of Put
 }
 
 type locked struct{ text, bytes string }
@@ -35,7 +35,7 @@ func (h *locker) Get(data any) any {
 	return &secretsmanager.GetSecretValueOutput{SecretString: &l.text}
 }
 
-func TestHookIsCalledForEachStoreAndRead(t *testing.T) { // checklist 37
+func TestHookIsCalledForEachStoreAndRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
 		f.put("text", current, "1")
@@ -52,7 +52,7 @@ func TestHookIsCalledForEachStoreAndRead(t *testing.T) { // checklist 37
 		check(1, 1)
 		want(t, c, "text", "1")
 		check(1, 2)
-		c.RefreshNow("text") // it is the same version
+		c.RefreshNow("text") // fetches the same version
 		time.Sleep(2 * time.Minute)
 		want(t, c, "text", "1")
 		if h.puts != 1 {
@@ -96,7 +96,7 @@ func TestHookSeesWhatTheClientReturned(t *testing.T) {
 	}
 }
 
-// show is what a pointer hides.
+// show returns the value behind a pointer.
 func show(out secretsmanager.GetSecretValueOutput) string {
 	p := func(s *string) string {
 		if s == nil {
@@ -108,7 +108,7 @@ func show(out secretsmanager.GetSecretValueOutput) string {
 		out.VersionStages, p(out.SecretString), out.SecretBinary, out.SecretBinary == nil)
 }
 
-// mirror is the plainest hook, as AWS's own tests have it.
+// mirror is a hook that changes nothing. AWS's own tests have such a hook.
 type mirror struct{}
 
 func (mirror) Put(data any) any { return data }

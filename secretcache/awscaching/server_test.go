@@ -18,7 +18,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm/awssmtest"
 )
 
-// caches are the ways in which a program makes a cache of a server.
+// caches runs a test with each way in which a program makes a cache for a server.
 func caches(t *testing.T, test func(t *testing.T, server *awssmtest.Server, c *awscaching.Cache)) {
 	t.Run("own client", func(t *testing.T) {
 		server := awssmtest.NewServer(t)
@@ -40,7 +40,7 @@ func caches(t *testing.T, test func(t *testing.T, server *awssmtest.Server, c *a
 	})
 }
 
-func TestRotation(t *testing.T) { // checklist 5, 10
+func TestRotation(t *testing.T) {
 	caches(t, func(t *testing.T, server *awssmtest.Server, c *awscaching.Cache) {
 		server.Put("a", "1")
 		server.Put("a", "2")
@@ -55,7 +55,7 @@ func TestRotation(t *testing.T) { // checklist 5, 10
 	})
 }
 
-func TestBinary(t *testing.T) { // checklist 2
+func TestBinary(t *testing.T) {
 	caches(t, func(t *testing.T, server *awssmtest.Server, c *awscaching.Cache) {
 		value := "\x00\xff\x01bytes"
 		server.PutBinary("a", []byte(value))
@@ -88,7 +88,7 @@ func TestGetSecretValueIsTheOnlyCall(t *testing.T) {
 	})
 }
 
-func TestErrorsOfTheService(t *testing.T) { // checklist 6, 23
+func TestErrorsOfTheService(t *testing.T) {
 	caches(t, func(t *testing.T, server *awssmtest.Server, c *awscaching.Cache) {
 		server.Put("a", "1")
 		server.Put("denied", "1")
@@ -111,8 +111,8 @@ func TestErrorsOfTheService(t *testing.T) { // checklist 6, 23
 	})
 }
 
-// No printed form of a cache and no error shows a value.
-func TestNothingPrintsAValue(t *testing.T) { // checklist 41
+// Neither a printed form of a cache nor an error shows a value.
+func TestNothingPrintsAValue(t *testing.T) {
 	const canary = "hunter2-canary"
 	caches(t, func(t *testing.T, server *awssmtest.Server, c *awscaching.Cache) {
 		server.Put("text", canary)
@@ -155,7 +155,7 @@ func TestClientOfNew(t *testing.T) {
 	}
 }
 
-// A program that ignores the error of New has a cache that loads again.
+// If a program ignores the error of New, its cache loads the configuration again.
 func TestConfigurationThatDoesNotLoad(t *testing.T) {
 	server := awssmtest.NewServer(t)
 	server.Put("a", "1")

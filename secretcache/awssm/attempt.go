@@ -20,55 +20,56 @@ const (
 	opGet   = "GetSecretValue"
 	opBatch = "BatchGetSecretValue"
 
-	// Pause before the second attempt, less up to half; doubled before the third.
+	// The pause before the second attempt, less a random part of up to half. It doubles
+	// before each later attempt.
 	pauseBase, pauseThrottled = 50 * time.Millisecond, 200 * time.Millisecond
 	pauseMax                  = time.Second
-	// firstMin is the least time that the first of two attempts gets.
+	// firstMin is the shortest time that the first of several attempts gets.
 	firstMin = 250 * time.Millisecond
-	// attemptMin is the time with which another attempt is worth starting.
+	// With less time left than attemptMin no other attempt is started.
 	attemptMin = 50 * time.Millisecond
 )
 
 // A callFunc makes one call of the API through p's client.
 type callFunc func(ctx context.Context, p *place) error
 
-// A class is what a failed attempt means for the next one.
+// A class says whether another attempt, or another region, may work after a failure.
 type class int
 
 const (
-	local       class = iota // nothing was sent, or by a Client that retries itself: final
-	refused                  // the service answered that it will not: final
-	throttled                // it will not now
-	unavailable              // no answer, or one that says the service is broken
-	unreachable              // the same, and it will not change soon
-	behind                   // a replica answered, with an old version
+	local       class = iota // nothing was sent, or neither a retry nor a region will help
+	negative                 // the service, or a server on the way to it, answered with an error
+	throttled                // the service answered that there are too many requests
+	unavailable              // no answer, or an answer that says the service is broken
+	unreachable              // no answer, and that will not change soon
+	behind                   // a replica answered with an old version
 	ended                    // the caller's context ended
 )
 
-// A failure is why a region brought nothing.
+// A failure says why a region returned no secret.
 type failure struct {
 	class
 	kind     error // a sentinel of secretcache, or nil
 	cause    *cause
 	retry    bool // another attempt in this region may work
 	attempts int
-	prev     *failure // the last attempt's, if the context ended after it
+	prev     *failure // of the attempt before, if the context ended after that attempt
 }
 
-// works reports whether a failure, or none, shows that p's region works. A replica
-// that has no such version has the secret; any other answer may be because the secret
-// is not replicated there.
+// works reports whether the result of an attempt shows that p's region works. f is nil if
+// the attempt succeeded. If a replica says that there is no such version, it has the secret.
+// Any other error of a replica may mean that the secret is not replicated there.
 func (f *failure) works(p *place) bool {
 	switch {
 	case f == nil:
 		return true
 	case p.first:
-		return f.class == refused || f.class == throttled
+		return f.class == negative || f.class == throttled
 	}
-	return f.class == refused && errors.Is(f.kind, secretcache.ErrNoVersion)
+	return f.class == negative && errors.Is(f.kind, secretcache.ErrNoVersion)
 }
 
-// final reports whether no other region may be asked instead.
+// final reports whether no other region is asked after this failure.
 func (f *failure) final(p *place) bool {
 	if p.first {
 		return f.class != unavailable && f.class != unreachable
@@ -76,38 +77,39 @@ func (f *failure) final(p *place) bool {
 	return f.class == ended || f.class == local || f.works(p)
 }
 
-// lasts reports whether a failure is likely to be the next fetch's as well. One that hangs
-// is not: it may be one bad connection.
+// lasts reports whether the next fetch is likely to fail in the same way. A timeout does not
+// count, because one bad connection may be the reason.
 func (f *failure) lasts() bool {
 	return (f.class == throttled || f.class == unavailable) && !f.cause.timeout
 }
 
-// note notes what came of a fetch in the region. A hang, and a context that ended, say nothing.
+// note notes the result of a fetch in the region. A timeout, and a context that ended, change
+// nothing.
 func (p *place) note(f *failure) {
 	switch {
-	case f == nil, f.class == refused, f.class == behind:
+	case f == nil, f.class == negative, f.class == behind:
 		p.failing.Set(false)
 	case f.lasts():
 		p.failing.Set(true)
 	}
 }
 
-// do makes a call in the route's region, and where that does not answer in the
-// fall-back ones.
+// do makes a call in the route's region. If that region does not answer, it makes the call in
+// the fall-back regions.
 func (s *Source) do(ctx context.Context, op, id string, rt route, call callFunc) *Error {
 	var primary *failure // of the route's region
 	var others []*Error  // of fall-back regions
-	order, probe := s.failover.order(rt.region, s.o.Regions)
-	if probe {
-		defer func() { s.failover.probed(rt.region, primary != nil) }()
+	order, again := s.failover.order(rt.region, s.o.Regions)
+	if again {
+		defer func() { s.failover.tried(rt.region, primary != nil) }()
 	}
 	for i, region := range order {
 		p := s.place(rt, region, op)
 		attempts := s.maxAttempts(rt.cfg)
-		if p.first && probe {
+		if p.first && again {
 			attempts = 1
 		}
-		// Another fetch may have found out meanwhile that the first region is down.
+		// Stop trying the first region if another fetch has found that it is down.
 		stay := func() bool { return !p.first || i > 0 || !s.failover.moved(rt.region, region) }
 		report := func(f *failure) { secretcache.AttemptFailed(ctx, f.in(s, op, id, region)) }
 
@@ -132,8 +134,9 @@ func (s *Source) do(ctx context.Context, op, id string, rt route, call callFunc)
 	return primary.in(s, op, id, rt.region).and(others)
 }
 
-// shareEnd is when a region's share of the time is over, with left regions to go
-// including it; the zero time if only the context ends it.
+// shareEnd returns when a region's share of the time ends. left is the number of regions that
+// have not been asked, this one included. It returns the zero time if only the context ends the
+// share.
 func shareEnd(ctx context.Context, left int) time.Time {
 	deadline, ok := ctx.Deadline()
 	if !ok {
@@ -146,9 +149,10 @@ func shareEnd(ctx context.Context, left int) time.Time {
 	return time.Time{}
 }
 
-// try makes attempts in one region until one works, is final, or they are used up: all
-// of most, or the first one if the last fetch has failed as this one does. stay is asked
-// before each but the first. report is told of each that failed.
+// try makes attempts in one region until one succeeds or fails finally, or until it has made
+// most attempts. If the last fetch failed in a way that lasts, and the first attempt does so
+// too, that is the only attempt. Before each attempt after the first, stay says whether to go
+// on. report is called for each attempt that failed.
 func (s *Source) try(ctx context.Context, p *place, end time.Time, most int, stay func() bool, call callFunc, report func(*failure)) (f *failure) {
 	failing := p.failing.Is()
 	defer func() { p.note(f) }()
@@ -178,12 +182,12 @@ func (s *Source) try(ctx context.Context, p *place, end time.Time, most int, sta
 	}
 }
 
-// pause is the time before the attempt after the nth.
+// pause returns the time between the nth attempt and the next.
 func (f *failure) pause(n int) time.Duration {
 	base := pauseBase
 	switch {
 	case f.cause.timeout:
-		return 0 // it has waited long enough
+		return 0 // the attempt itself took long enough
 	case f.class == throttled:
 		base = pauseThrottled
 	}
@@ -199,8 +203,8 @@ func remaining(ctx context.Context, end time.Time) (left time.Duration, bounded 
 	return time.Until(deadline), ok
 }
 
-// timeout returns how long the nth attempt may take; zero if only the context
-// ends it, so that its end is reported as the context's.
+// timeout returns how long the nth attempt may take. It returns zero if only the context ends
+// the attempt, so that the error is the context's.
 func (s *Source) timeout(ctx context.Context, end time.Time, n int) time.Duration {
 	t := s.o.AttemptTimeout
 	left, bounded := remaining(ctx, end)
@@ -231,15 +235,15 @@ func (s *Source) maxAttempts(cfg *aws.Config) int {
 	return DefaultMaxAttempts
 }
 
-// An attempt travels in the context of a call to the middleware of our clients,
-// which bounds the time from sending the request to the end of the answer. The
-// SDK runs it in the goroutine that makes the call.
+// An attempt is in the context of a call, for the middleware of our clients. The middleware
+// bounds the time from sending the request to the end of the answer. The SDK runs the
+// middleware in the goroutine that makes the call.
 type attempt struct {
 	timeout  time.Duration // zero: none
-	sent     bool          // the request was signed and is on its way
+	sent     bool          // the request was signed and is being sent
 	timedOut bool
-	phase    string         // what is done before it is sent: "get AWS credentials from …: "
-	report   func(*failure) // is told what the attempt waits for
+	phase    string         // the step before the request is sent: "get AWS credentials from …: "
+	report   func(*failure) // called with what the attempt waits for
 }
 
 type attemptKey struct{}
@@ -271,13 +275,13 @@ func (s *Source) attempt(ctx context.Context, p *place, at *attempt, call callFu
 	return f
 }
 
-// retryStatus are the statuses after which the SDK retries too.
+// retryStatus are the statuses after which the SDK would retry too.
 var retryStatus = []int{
 	http.StatusInternalServerError, http.StatusBadGateway,
 	http.StatusServiceUnavailable, http.StatusGatewayTimeout,
 }
 
-// classify says what an error of a call means.
+// classify returns the failure for an error of a call.
 func classify(ctx context.Context, p *place, at *attempt, err error) *failure {
 	if errors.Is(err, ErrReplicaBehind) {
 		return &failure{class: behind, cause: causeOf(ErrReplicaBehind)}
@@ -292,7 +296,8 @@ func classify(ctx context.Context, p *place, at *attempt, err error) *failure {
 		c.timeout = true
 		return &failure{class: unavailable, cause: c, retry: true}
 	case unsent:
-		// Credentials, the endpoint: no answer of Secrets Manager, whatever is inside.
+		// The error is about credentials or the endpoint. Even if it holds an answer of
+		// a service, that is not an answer of Secrets Manager.
 		return &failure{class: local, cause: c}
 	}
 	f := c.failure()
@@ -300,7 +305,7 @@ func classify(ctx context.Context, p *place, at *attempt, err error) *failure {
 	return f
 }
 
-// failure says what the cause of a request that was sent means.
+// failure returns the failure for the cause. The request was sent.
 func (c *cause) failure() *failure {
 	f := &failure{cause: c, class: local}
 	switch {
@@ -312,11 +317,11 @@ func (c *cause) failure() *failure {
 	case c.status >= 500, c.code() == "InternalServiceError":
 		f.class, f.retry = unavailable, c.status == 0 || slices.Contains(retryStatus, c.status)
 	case c.api != nil:
-		f.class, f.kind = refused, httpfetch.Kind(c.code(), c.api.ErrorMessage())
+		f.class, f.kind = negative, httpfetch.Kind(c.code(), c.api.ErrorMessage())
 		_, again := retry.DefaultRetryableErrorCodes[c.code()]
 		f.retry = again || c.skewed
 	case c.status >= 300:
-		f.class = refused // by whoever is in between
+		f.class = negative // by a proxy or another server on the way
 	case c.final: // local
 	case c.permanent:
 		f.class = unreachable

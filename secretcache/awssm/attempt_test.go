@@ -48,12 +48,12 @@ func TestTimeOfAttempts(t *testing.T) {
 		name    string
 		answer  answer
 		opts    func(*awssm.Options)
-		timeout time.Duration // of the context; 0 none
+		timeout time.Duration // of the context; 0 means none
 		calls   int
-		min     time.Duration // that it takes
+		min     time.Duration // the least time that the fetch takes
 		max     time.Duration
-		err     string // empty: it works
-		ended   bool   // with the context's error
+		err     string // empty if the fetch succeeds
+		ended   bool   // the error is the context's
 	}{
 		{name: "works", answer: good, timeout: 10 * time.Second, calls: 1},
 		{name: "hangs once", answer: first(1, hang, good), timeout: 10 * time.Second, calls: 2, min: 2 * time.Second},
@@ -76,7 +76,7 @@ func TestTimeOfAttempts(t *testing.T) {
 		{name: "throttled", answer: throttle, calls: 3, min: 300 * time.Millisecond, max: 600 * time.Millisecond, err: "too many requests for secrets: ThrottlingException: slow (3 attempts)"},
 		{name: "throttled, little time", answer: throttle, timeout: 100 * time.Millisecond, calls: 1, err: "too many requests for secrets: ThrottlingException: slow"},
 		{name: "connection breaks", answer: first(2, broken, good), calls: 3, min: 75 * time.Millisecond, max: 150 * time.Millisecond},
-		{name: "nonsense once", answer: first(1, func(string, string, string) (int, string) { return 200, "{" }, good), calls: 2, min: 25 * time.Millisecond, max: 50 * time.Millisecond},
+		{name: "an unreadable answer once", answer: first(1, func(string, string, string) (int, string) { return 200, "{" }, good), calls: 2, min: 25 * time.Millisecond, max: 50 * time.Millisecond},
 		{name: "nothing once", answer: first(1, func(string, string, string) (int, string) { return 200, "" }, good), calls: 2, min: 25 * time.Millisecond, max: 50 * time.Millisecond},
 		{name: "500 page", answer: first(1, func(string, string, string) (int, string) { return 500, "<html>" }, good), calls: 2, min: 25 * time.Millisecond, max: 50 * time.Millisecond},
 		{name: "505", answer: errorAnswer(505, "X", "no"), calls: 1, err: "X: no"},
@@ -146,7 +146,7 @@ func TestCancelEndsAFetchAtOnce(t *testing.T) {
 				if name != "hangs" && !errors.Is(err, secretcache.ErrThrottled) {
 					t.Errorf("%v does not say what was wrong before", err)
 				}
-				// And does nothing if it ended before.
+				// A fetch whose context has already ended does nothing.
 				if _, err := src.Fetch(ctx, "x", ""); !errors.Is(err, context.Canceled) || f.count("us-west-2") != 1 {
 					t.Errorf("after %d calls: %v", f.count("us-west-2"), err)
 				}
@@ -160,8 +160,7 @@ func TestCancelEndsAFetchAtOnce(t *testing.T) {
 	}
 }
 
-// TestManyFailuresDoNotUseUpAQuota: the SDK's token bucket would answer "failed to
-// get rate limit token" after some 100 failures.
+// After about 100 failures the SDK's token bucket would return "failed to get rate limit token".
 func TestManyFailuresDoNotUseUpAQuota(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
@@ -181,7 +180,7 @@ func TestAClientsCallsAreRepeatedOnlyWhenTheyHang(t *testing.T) {
 		src := awssm.New(func(o *awssm.Options) {
 			o.Client = clientFunc(func(ctx context.Context) error { calls++; <-ctx.Done(); return ctx.Err() })
 			o.Regions = []string{"us-east-1"} // not used
-			o.Region = "not a region"         // nor this
+			o.Region = "not a region"         // not used either
 		})
 		start := time.Now()
 		_, err := src.Fetch(t.Context(), "arn:aws:secretsmanager:eu-west-1:1:secret:x", "")
@@ -205,8 +204,8 @@ func TestAClientsCallsAreRepeatedOnlyWhenTheyHang(t *testing.T) {
 	})
 }
 
-// TestAClientMayAnswerLittle: a fake needs no more than a value.
-func TestAClientMayAnswerLittle(t *testing.T) {
+// A fake client needs to return only a value.
+func TestAClientMayAnswerWithOnlyAValue(t *testing.T) {
 	src := awssm.New(func(o *awssm.Options) { o.Client = little{} })
 	sec, err := src.Fetch(t.Context(), "x", "")
 	if err != nil || sec.Reveal() != "v" || sec.ID() != "x" || sec.Stages() != nil || !sec.CreatedAt().IsZero() {
@@ -270,7 +269,7 @@ func TestEveryRequestHasAConnectionOfItsOwn(t *testing.T) {
 	}
 }
 
-// Others work while a request hangs, and after its caller has gone.
+// Other fetches work while a request hangs, and after its caller has given up.
 func TestTheNextFetchWorksWhileARequestHangs(t *testing.T) {
 	s := awssmtest.NewServer(t)
 	s.Put("a", "v")
@@ -301,7 +300,7 @@ func TestTheNextFetchWorksWhileARequestHangs(t *testing.T) {
 	}
 }
 
-// TestADeadServer: connections that are open transport nothing any more, new ones work.
+// Open connections carry no data any more, and new connections work.
 func TestADeadServer(t *testing.T) {
 	t.Parallel()
 	s := awssmtest.NewServer(t)
@@ -339,7 +338,7 @@ func TestACustomHTTPClient(t *testing.T) {
 	}
 	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
 
-	// Its own time out is not the caller's.
+	// The client's own timeout is not the caller's deadline.
 	cfg.HTTPClient = awshttp.NewBuildableClient().WithTimeout(50 * time.Millisecond)
 	s.Fail(awssmtest.Hang)
 	_, err := s.Source(func(o *awssm.Options) { o.Config = &cfg }).Fetch(t.Context(), "a", "")
@@ -356,8 +355,8 @@ func (c *closer) Do(r *http.Request) (*http.Response, error) {
 }
 func (c *closer) CloseIdleConnections() { c.closed++ }
 
-// A clock that is wrong: the service refuses the signature, the SDK learns the time
-// from its answer, and the second attempt is signed with it.
+// The clock of the machine is wrong. The service rejects the signature, the SDK reads the time from
+// the answer, and signs the second attempt with it.
 func TestAWrongClock(t *testing.T) {
 	s := awssmtest.NewServer(t)
 	s.Put("a", "v")

@@ -21,28 +21,28 @@ import (
 )
 
 const (
-	// batchSize is the most ids that BatchGetSecretValue takes (API reference:
+	// batchSize is the largest number of ids that BatchGetSecretValue takes (API reference:
 	// SecretIdList, 1 to 20 items).
 	batchSize = 20
 	// noBatchFor is how long BatchGetSecretValue is not tried in a region after it
 	// was denied there.
 	noBatchFor = 10 * time.Minute
-	// singles is how many calls FetchBatch has under way when it fetches one by one.
+	// singles is how many calls one FetchBatch has under way when it fetches one by one.
 	singles = 8
 )
 
-// BatchSize is 20, the most that BatchGetSecretValue takes.
+// BatchSize returns 20, the largest number of ids that BatchGetSecretValue takes.
 func (s *Source) BatchSize() int { return batchSize }
 
-// FetchBatch fetches the current versions of ids with one BatchGetSecretValue for
-// each region that they are in, and returns one result for each, in their order.
-// An id's error is its own.
+// FetchBatch fetches the AWSCURRENT versions of ids. It calls BatchGetSecretValue once for each
+// region of the ids (with more than 20 ids, once for each 20), and returns one result for each
+// id, in the same order. The error of one id does not fail the others; it is an [*Error].
 //
-// Where the call is denied or unknown it fetches one by one, and does not try the
-// call again for 10 minutes. Where the call is throttled it fetches one by one as well:
-// AWS allows 100 of these calls per second, and 10,000 of GetSecretValue. An id that the
-// answer leaves out is also fetched alone, and so is one whose error may be another one the
-// next time.
+// If the call is denied or unknown in a region, FetchBatch calls GetSecretValue for each id,
+// and does not try the batch call again for 10 minutes. If the batch call is throttled, it also
+// calls GetSecretValue for each id: AWS allows 100 batch calls per second, and 10,000 of
+// GetSecretValue. An id that is missing in the answer, or whose error may go away, is also
+// fetched alone.
 func (s *Source) FetchBatch(ctx context.Context, ids []string) []secretcache.Result {
 	b := &batch{s: s, ids: ids, results: make([]secretcache.Result, len(ids)), slots: make(chan struct{}, singles)}
 	regions := map[string][]int{}
@@ -88,8 +88,8 @@ func (b *batch) single(ctx context.Context, i int, pause time.Duration) {
 	b.wg.Add(1)
 	go func() {
 		defer b.wg.Done()
-		_ = deadline.Sleep(ctx, pause) // Fetch sees it, too
-		b.slots <- struct{}{}          // a call that holds one gives it back when ctx ends
+		_ = deadline.Sleep(ctx, pause) // Fetch returns the error if ctx ended
+		b.slots <- struct{}{}          // never blocks for long: calls that hold a slot end with ctx
 		defer func() { <-b.slots }()
 		secret, err := b.s.Fetch(ctx, b.ids[i], secretcache.StageCurrent)
 		b.results[i] = secretcache.Result{Secret: secret, Err: err}
@@ -103,7 +103,7 @@ func (b *batch) alone(ctx context.Context, index []int) {
 	}
 }
 
-// fetch gets the ids of one region, given by their index.
+// fetch fetches the ids of one region. index has their positions in b.ids.
 func (b *batch) fetch(ctx context.Context, rt route, index []int) {
 	if b.s.batchDenied(rt.region) {
 		b.alone(ctx, index)
@@ -133,7 +133,7 @@ func (b *batch) fetch(ctx context.Context, rt route, index []int) {
 	}
 }
 
-// call asks for ids, each once, and returns the answer and where it is from.
+// call asks for each id once, and returns the answer and the region that gave it.
 func (b *batch) call(ctx context.Context, rt route, index []int) (out *secretsmanager.BatchGetSecretValueOutput, from *place, failed *Error) {
 	failed = b.s.do(ctx, opBatch, "", rt, func(ctx context.Context, p *place) (err error) {
 		var list []string
@@ -152,9 +152,9 @@ func (b *batch) call(ctx context.Context, rt route, index []int) (out *secretsma
 	return out, from, failed
 }
 
-// take sets the result of one id from an answer. It fetches an id alone that the answer
-// leaves out, that a replica does not have, or that a replica has an older version of:
-// that fetch asks another region, or its error says why there is none.
+// take sets the result of one id from an answer. It fetches the id alone if the answer does
+// not have it, if a replica does not have it, or if a replica has an older version of it.
+// That fetch asks another region, or its error says why there is no secret.
 func (b *batch) take(ctx context.Context, i int, rt route, out *secretsmanager.BatchGetSecretValueOutput, from *place) {
 	id := b.ids[i]
 	v, e := findValue(out.SecretValues, from.id(id)), findError(out.Errors, from.id(id))
@@ -179,7 +179,7 @@ func (b *batch) take(ctx context.Context, i int, rt route, out *secretsmanager.B
 	}
 }
 
-// failureOf is what BatchGetSecretValue says about one id.
+// failureOf returns the failure of one id in an answer of BatchGetSecretValue.
 func failureOf(e *types.APIErrorType) *failure {
 	api := apiError(httpfetch.Line(aws.ToString(e.ErrorCode)), unquoted(aws.ToString(e.Message)), smithy.FaultUnknown)
 	return causeOfAPI(api).failure()
@@ -190,13 +190,13 @@ func (c *cause) deniesBatch() bool {
 	return c.unsupported() || strings.HasPrefix(c.code(), "AccessDenied")
 }
 
-// mayBeOfOne reports whether a call was refused for a reason that may be one id's.
+// mayBeOfOne reports whether a call may have failed because of one of its ids.
 func (c *cause) mayBeOfOne() bool {
 	return c.api != nil && c.status < 500 && !credentialCodes[c.code()]
 }
 
-// unsupported reports whether an error says that there is no such operation, as
-// stand-ins for Secrets Manager do of BatchGetSecretValue.
+// unsupported reports whether an error says that the server has no such operation. Servers
+// that imitate Secrets Manager say so of BatchGetSecretValue.
 func (c *cause) unsupported() bool {
 	switch c.code() {
 	case "UnknownOperationException", "UnknownOperation", "InvalidAction",
@@ -206,7 +206,7 @@ func (c *cause) unsupported() bool {
 	return c.status == http.StatusNotImplemented || errors.Is(c, errors.ErrUnsupported)
 }
 
-// credentialCodes are answers that the same credentials would get for each id.
+// credentialCodes are errors that do not depend on the id, most of them about credentials.
 var credentialCodes = map[string]bool{
 	"UnrecognizedClientException": true, "InvalidClientTokenId": true, "InvalidSignatureException": true,
 	"SignatureDoesNotMatch": true, "ExpiredTokenException": true, "ExpiredToken": true,
@@ -214,7 +214,7 @@ var credentialCodes = map[string]bool{
 	"RequestExpired": true, "OptInRequired": true, "InternalServiceError": true,
 }
 
-// batchDenied reports whether the call was denied in the region lately.
+// batchDenied reports whether the call was denied in the region within noBatchFor.
 func (s *Source) batchDenied(region string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -227,8 +227,8 @@ func (s *Source) denyBatch(region string) {
 	s.noBatch[region] = time.Now().Add(noBatchFor)
 }
 
-// findValue returns the answer for an id: a name, an ARN, or an ARN without the
-// suffix of a hyphen and six characters that the service appends to the name.
+// findValue returns the answer for an id, or nil. The id is a name, an ARN, or an ARN without
+// the suffix of a hyphen and six characters that the service appends to the name.
 func findValue(values []types.SecretValueEntry, id string) *types.SecretValueEntry {
 	for i := range values {
 		if v := &values[i]; aws.ToString(v.ARN) == id || aws.ToString(v.Name) == id {

@@ -75,7 +75,7 @@ func TestBatch(t *testing.T) {
 	if want := `BatchGetSecretValue "none" in us-west-2: secret not found: ResourceNotFoundException: Secrets Manager can't find the specified secret.`; res[3].Err.Error() != want {
 		t.Errorf("text\n got %v\nwant %s", res[3].Err, want)
 	}
-	// The one that was throttled is fetched alone, as often as a fetch tries.
+	// The throttled secret is fetched alone, with all attempts of a fetch.
 	if b, g := s.Calls("BatchGetSecretValue"), s.Calls("GetSecretValue"); b != 1 || g != awssm.DefaultMaxAttempts {
 		t.Errorf("%d and %d calls, want 1 and %d", b, g, awssm.DefaultMaxAttempts)
 	}
@@ -139,7 +139,7 @@ func TestBatchThatIsDeniedFetchesOneByOne(t *testing.T) {
 				}
 				want := 1
 				if strings.HasPrefix(name, "not") {
-					want = i + 1 // it may work the next time
+					want = i + 1 // the next attempt may work
 				}
 				if b, g := s.Calls("BatchGetSecretValue"), s.Calls("GetSecretValue"); b != want || g != 3*(i+1) {
 					t.Errorf("%d and %d calls, want %d and %d", b, g, want, 3*(i+1))
@@ -203,8 +203,8 @@ func TestBatchThatFailsFailsAll(t *testing.T) {
 	}
 }
 
-// An error of one id is repeated as that of a single fetch is.
-func TestAnIDThatFailsInABatchIsRepeated(t *testing.T) {
+// An id with an error is fetched alone if a single fetch would be retried after that error.
+func TestAnIDThatFailsInABatchIsFetchedAlone(t *testing.T) {
 	for _, tt := range []struct {
 		fault awssmtest.Fault
 		again bool
@@ -241,8 +241,8 @@ func TestAnIDThatFailsInABatchIsRepeated(t *testing.T) {
 	}
 }
 
-// What the answer leaves out, or a replica refuses, is fetched alone.
-func TestBatchAnswersThatAreNotWhole(t *testing.T) {
+// An id that the answer leaves out, or for which a replica has an error, is fetched alone.
+func TestIncompleteBatchAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
 		list := `{"SecretValues":[{"ARN":"` + eastARN + `","Name":"x","VersionId":"b","CreatedDate":%d,"SecretString":"v"}],"Errors":[%s]}`
@@ -273,7 +273,7 @@ func TestBatchAnswersThatAreNotWhole(t *testing.T) {
 		}
 		check("x y", "b single")
 
-		// In a replica an error of one id does not count, nor a version that is older.
+		// An error of a replica about one id does not count, and neither does an older version.
 		f.set(west, broken)
 		none := `{"SecretId":"y","ErrorCode":"ResourceNotFoundException","Message":"Secrets Manager can't find the specified secret."}`
 		f.set(east, batch(1000, none, secretAnswer("single", time.Unix(1, 0))))
@@ -283,7 +283,7 @@ func TestBatchAnswersThatAreNotWhole(t *testing.T) {
 		f.set(west, batch(999, "", secretAnswer("single", time.Unix(1, 0))))
 		check("x", "single")
 
-		// An id may be like another one's ARN.
+		// An id may look like the ARN of another secret.
 		f.set(west, batch(1, `{"SecretId":"y","ErrorCode":"InternalServiceError"},{"SecretId":"z","ErrorCode":"InvalidParameterException"}`, secretAnswer("single", time.Unix(1, 0))))
 		f.set(east, broken)
 		check(westARN[:len(westARN)-7], "single") // the answer has the other region's ARN

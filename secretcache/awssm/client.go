@@ -30,34 +30,34 @@ const (
 	// loadTimeout bounds loading the SDK's configuration, which reads files.
 	loadTimeout = 10 * time.Second
 	// credentialTimeout bounds one HTTP request of a credential provider (security
-	// token service, single sign-on) of the configuration that a Source loads. The
-	// SDK has no bound, and goes on after the fetch that wanted the credentials was
-	// given up: one request that hangs would block all fetches for good.
+	// token service, single sign-on) of the configuration that a Source loads. The SDK has no
+	// bound, and its request goes on after the fetch that wanted the credentials was given
+	// up. Without a bound, one request that hangs would block all fetches from then on.
 	credentialTimeout = 5 * time.Second
-	// credentialReserve is how long before their end credentials are replaced. What is signed with
-	// them has to arrive, and AWS's clock may be ahead.
+	// Credentials are replaced this long before they expire. A signed request needs time to
+	// arrive, and AWS's clock may be ahead.
 	credentialReserve = 2 * time.Minute
 )
 
-// keepReserve is an option of the SDK's caches of credentials. Some have a longer reserve.
+// keepReserve is an option of the SDK's caches of credentials. Providers with a longer
+// reserve keep theirs.
 func keepReserve(o *aws.CredentialsCacheOptions) {
 	o.ExpiryWindow = max(o.ExpiryWindow, credentialReserve)
 }
 
 const loadPhase = "load the SDK's configuration: "
 
-// A load is one loading of the SDK's configuration. Its results are set before
-// done is closed.
+// A load is one loading of the SDK's configuration. Its results are set before done is closed.
 type load struct {
 	done   chan struct{}
-	region string // that the providers of credentials have; empty: none is known
+	region string // the region that the providers of credentials use; empty if none is known
 	cfg    *aws.Config
 	err    error
 }
 
-// config returns the SDK's configuration, which it loads if that has not worked
-// yet. Callers wait for one loading together, each until its own context ends.
-// region is where the first secret is; see loadConfig.
+// config returns the SDK's configuration. It loads the configuration if no earlier loading
+// succeeded. Concurrent callers share one loading; each waits until its own context ends.
+// region is the region of the caller's secret; see loadConfig.
 func (s *Source) config(ctx context.Context, region string) (*aws.Config, *failure) {
 	if err := ctx.Err(); err != nil {
 		return nil, &failure{class: ended, cause: causeOf(err)}
@@ -74,7 +74,7 @@ func (s *Source) config(ctx context.Context, region string) (*aws.Config, *failu
 	if l == nil {
 		l = &load{done: make(chan struct{})}
 		s.loading = l
-		// It is not the caller's alone, so it outlives its context.
+		// Other callers wait for it too, so it does not end with this caller's context.
 		lctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), loadTimeout)
 		go func() {
 			defer cancel()
@@ -82,7 +82,7 @@ func (s *Source) config(ctx context.Context, region string) (*aws.Config, *failu
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			l.region = cmp.Or(cfg.Region, region, first(s.o.Regions))
-			if err == nil && l.region != "" { // else for this secret only: no role can be assumed with it
+			if err == nil && l.region != "" { // without a region no role can be assumed: use it for this secret only
 				s.cfg = &cfg
 			}
 			l.cfg, l.err, s.loading = &cfg, err, nil
@@ -101,22 +101,22 @@ func (s *Source) config(ctx context.Context, region string) (*aws.Config, *failu
 		c.text = loadPhase + c.text
 		return nil, &failure{class: local, cause: c}
 	}
-	if l.region == "" && region != "" { // it was begun for another secret
+	if l.region == "" && region != "" { // it was loaded for another secret, without a region
 		return s.config(ctx, region)
 	}
 	return l.cfg, nil
 }
 
-// loadConfig loads the SDK's default configuration. Its Region is that of the
-// chain, which may be empty; its credential providers, which need one to call
-// the security token service, then have the given one.
+// loadConfig loads the SDK's default configuration. The Region of the result is the one of the
+// default chain, and may be empty. The credential providers need a region to call the
+// security token service. If the chain has none, they use the given region.
 func (s *Source) loadConfig(ctx context.Context, region string) (aws.Config, error) {
-	// net/http logs what comes on an idle connection, and an answer may be credentials.
+	// net/http logs data that arrives on an idle connection, and that may be credentials.
 	client := awshttp.NewBuildableClient().WithTimeout(credentialTimeout).
 		WithTransportOptions(func(t *http.Transport) { t.DisableKeepAlives = true })
 	options := []func(*config.LoadOptions) error{
 		config.WithHTTPClient(client),
-		// The only provider that does not take the configuration's.
+		// This is the only provider that does not use the HTTP client of the configuration.
 		config.WithEndpointCredentialOptions(func(o *endpointcreds.Options) { o.HTTPClient = client }),
 		config.WithCredentialsCacheOptions(keepReserve),
 		config.WithLogger(logging.Nop{}),
@@ -139,8 +139,8 @@ func (s *Source) loadConfig(ctx context.Context, region string) (aws.Config, err
 	return cfg, err
 }
 
-// assumeRole has a configuration, which has a region if one is known, use the role's credentials
-// in place of its own.
+// assumeRole replaces the credentials of cfg with those of the role. cfg has a region if one is
+// known.
 func (s *Source) assumeRole(cfg *aws.Config) {
 	client := sts.NewFromConfig(*cfg, func(o *sts.Options) {
 		if o.BaseEndpoint != nil { // as in newRegional
@@ -163,7 +163,8 @@ type regional struct {
 	failing   map[string]*httpfetch.Failing // by operation; see place.failing
 }
 
-// place returns the region's client for an operation. It makes the client if there is none yet.
+// place returns the region with its client for an operation. It makes the client if there is
+// none yet.
 func (s *Source) place(rt route, region, op string) *place {
 	if s.o.Client != nil {
 		return &place{client: s.o.Client, region: region, first: true, failing: new(httpfetch.Failing)}
@@ -186,20 +187,20 @@ func (s *Source) newRegional(cfg *aws.Config, region string) *regional {
 			o.BaseEndpoint = aws.String(s.o.Endpoint)
 		}
 		if o.BaseEndpoint != nil {
-			// An endpoint that is named takes precedence over the kind that is asked for
+			// A configured endpoint takes precedence over the FIPS and dual-stack settings
 			// (AWS SDKs and Tools Reference Guide, "Dual-stack and FIPS endpoints"). The SDK
-			// refuses the two together (aws-sdk-go-v2 issue 3196).
+			// returns an error for the two together (aws-sdk-go-v2 issue 3196).
 			o.EndpointOptions.UseFIPSEndpoint = aws.FIPSEndpointStateUnset
 			o.EndpointOptions.UseDualStackEndpoint = aws.DualStackEndpointStateUnset
 		}
-		// Retries are ours. A clock that is wrong is noticed all the same.
+		// The Source retries, not the SDK. The SDK still corrects a wrong clock.
 		o.Retryer, o.RetryMaxAttempts = aws.NopRetryer{}, 0
 		o.ClientLogMode &^= aws.LogResponseWithBody | aws.LogRequestWithBody
 		if o.Logger != nil {
 			o.Logger = quietLogger{o.Logger}
 		}
 		o.Credentials = newCredentials(o.Credentials)
-		// The time out of the configuration that we load is for credentials only.
+		// The timeout in the configuration that we load is for credentials only.
 		r.transport = newTransport(o.HTTPClient, s.o.AttemptTimeout, s.o.Config != nil)
 		o.HTTPClient = r.transport
 		o.APIOptions = append(o.APIOptions[:len(o.APIOptions):len(o.APIOptions)],
@@ -208,8 +209,8 @@ func (s *Source) newRegional(cfg *aws.Config, region string) *regional {
 	return r
 }
 
-// addAttempt adds the middleware that bounds an attempt. It comes last before the
-// request is sent, after the credentials were fetched and the request was signed.
+// addAttempt adds the middleware that bounds an attempt. It runs last before the request is
+// sent, after the credentials were fetched and the request was signed.
 func addAttempt(stack *middleware.Stack) error {
 	return stack.Finalize.Add(middleware.FinalizeMiddlewareFunc("sqlsecrets:Attempt", handleAttempt), middleware.After)
 }
@@ -231,7 +232,7 @@ func handleAttempt(ctx context.Context, in middleware.FinalizeInput, next middle
 	out, md, err := next.HandleFinalize(actx, in)
 	if err != nil {
 		at.timedOut = actx.Err() != nil && ctx.Err() == nil
-		// Here already, so that neither the SDK's tracing nor its metrics see a body.
+		// Clean the error here, so that neither the SDK's tracing nor its metrics see a body.
 		err = clean(err, false)
 	}
 	return out, md, err
@@ -240,10 +241,10 @@ func handleAttempt(ctx context.Context, in middleware.FinalizeInput, next middle
 // A transport is the HTTP client of a region's client.
 type transport struct {
 	own   *http.Client
-	fixed aws.HTTPClient // one of the caller's, used as it is, instead of own
+	fixed aws.HTTPClient // the caller's, used unchanged in place of own
 }
 
-// newTransport makes a transport of the HTTP client that the SDK would use.
+// newTransport makes a transport from the HTTP client that the SDK would use.
 func newTransport(c aws.HTTPClient, dial time.Duration, keepTimeout bool) *transport {
 	b, ok := c.(*awshttp.BuildableClient)
 	if !ok {
@@ -255,7 +256,7 @@ func newTransport(c aws.HTTPClient, dial time.Duration, keepTimeout bool) *trans
 		base.OnProxyConnectResponse = onProxyConnectResponse
 	}
 	if dial > 0 {
-		// A connection that nobody waits for any more is not dialled for long.
+		// Dialling must end soon after the attempt that wanted the connection.
 		base.TLSHandshakeTimeout = min(base.TLSHandshakeTimeout, dial)
 		if d := base.DialContext; d != nil {
 			base.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -267,7 +268,7 @@ func newTransport(c aws.HTTPClient, dial time.Duration, keepTimeout bool) *trans
 	}
 	t := &transport{own: &http.Client{
 		Transport: base,
-		// The API does not redirect, and a signed request goes nowhere else.
+		// The API does not redirect, and a signed request must not go to another host.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
 	if keepTimeout {
@@ -276,8 +277,8 @@ func newTransport(c aws.HTTPClient, dial time.Duration, keepTimeout bool) *trans
 	return t
 }
 
-// onProxyConnectResponse keeps the status of a proxy that does not connect us: net/http's
-// error has only the proxy's words for it.
+// onProxyConnectResponse returns an error with the status of a proxy that did not connect.
+// The error of net/http has only the proxy's text.
 func onProxyConnectResponse(_ context.Context, _ *url.URL, _ *http.Request, resp *http.Response) error {
 	if resp.StatusCode == http.StatusOK {
 		return nil
@@ -290,10 +291,10 @@ func (t *transport) Do(req *http.Request) (*http.Response, error) {
 	if t.fixed != nil {
 		return t.fixed.Do(req)
 	}
-	// As a reader that net/http knows, the body goes out in one packet with the
-	// headers. The SDK's does not, and breaks the connection now and then: the SDK
-	// closes it when the answer has come, and if net/http asks only then whether
-	// there is more, smithy-go's WriteTo returns io.EOF, which counts as an error.
+	// net/http sends a body of a type that it knows in one packet with the headers. It does not
+	// know the SDK's type of body. Also, that type sometimes breaks the connection: the SDK
+	// closes the body when the answer has come. If net/http asks for more of the body only
+	// after that, smithy-go's WriteTo returns io.EOF, which counts as an error.
 	if req.Body != nil {
 		body, err := io.ReadAll(req.Body)
 		if err != nil {
@@ -307,8 +308,8 @@ func (t *transport) Do(req *http.Request) (*http.Response, error) {
 	return t.own.Do(req)
 }
 
-// hung leaves the idle connections of the caller's HTTP client, of which an attempt has
-// hung. Ours has none.
+// hung closes the idle connections of the caller's HTTP client after an attempt that hung.
+// Our own client has no idle connections.
 func (t *transport) hung() {
 	if t == nil {
 		return
@@ -318,16 +319,17 @@ func (t *transport) hung() {
 	}
 }
 
-// A quietLogger is a logger of the SDK without errors: they may quote an answer, as that of
-// a trailer which is none does.
+// A quietLogger is a logger for the SDK that does not log the text of errors. That text may
+// quote an answer, for example in the error for a bad trailer.
 type quietLogger struct{ logging.Logger }
 
-// WithContext gives the context to the caller's logger, if that takes one.
+// WithContext passes the context to the caller's logger, if the logger takes one.
 func (l quietLogger) WithContext(ctx context.Context) logging.Logger {
 	return quietLogger{logging.WithContext(ctx, l.Logger)}
 }
 
-// Logf logs what is no error, and the types of errors.
+// Logf logs a message. In place of an error among its arguments it logs the network error in
+// it or, if there is none, the error's type.
 func (l quietLogger) Logf(c logging.Classification, format string, v ...any) {
 	v = slices.Clone(v)
 	for i, arg := range v {

@@ -14,14 +14,14 @@ import (
 )
 
 const (
-	// A fetch waits for credentials for credentialsWait at least, and without a deadline for
-	// as long as the SDK lets a credential_process run.
+	// A fetch waits for credentials for at least credentialsWait. Without a deadline it waits for
+	// credentialsWaitMax, as long as the SDK lets a credential_process run.
 	credentialsWait, credentialsWaitMax = 8 * time.Second, time.Minute
-	// credentialsReport is after which time a caller that gives up is told what it waits for.
+	// After this time without credentials, a caller that gives up gets an error that says so.
 	credentialsReport = 500 * time.Millisecond
 )
 
-// sources says where credentials are from, by the SDK's last word on it.
+// sources has our names for the places that the SDK gets credentials from.
 var sources = map[aws.CredentialSource]string{
 	aws.CredentialSourceEnvVars:              "environment variables",
 	aws.CredentialSourceEnvVarsSTSWebIDToken: webIdentity,
@@ -55,14 +55,15 @@ const (
 	noCredentials = "no AWS credentials found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile (AWS_PROFILE), or give this machine a role"
 )
 
-// credentials bound the time of a provider, and name the phase in their errors.
+// credentials is a provider whose Retrieve takes a bounded time and whose errors say where
+// the credentials should have come from.
 type credentials struct {
 	provider aws.CredentialsProvider
 	from     string
 }
 
-// newCredentials returns p with its phase named. It leaves anonymous ones as they are: the
-// SDK knows them by their type.
+// newCredentials wraps p in a credentials. It returns anonymous credentials as they are,
+// because the SDK recognizes them by their type.
 func newCredentials(p aws.CredentialsProvider) aws.CredentialsProvider {
 	if aws.IsCredentialsProvider(p, (*aws.AnonymousCredentials)(nil)) {
 		return p
@@ -70,15 +71,16 @@ func newCredentials(p aws.CredentialsProvider) aws.CredentialsProvider {
 	c := &credentials{provider: p, from: inCode}
 	if s, ok := p.(aws.CredentialProviderSource); ok {
 		for _, source := range s.ProviderSources() {
-			c.from = cmp.Or(sources[source], c.from) // the last that we know
+			c.from = cmp.Or(sources[source], c.from) // the last one that we know
 		}
 	}
 	return c
 }
 
-// waitFor returns how long a fetch waits for credentials: less than FetchTimeout of package
-// secretcache is by default, and 4/5 of a longer one, so that the error is ours and names the
-// phase. The SDK's request for them goes on, and serves the next fetch.
+// waitFor returns how long a fetch waits for credentials. That is less than the default
+// FetchTimeout of package secretcache, and 4/5 of a longer one. So the fetch itself returns the
+// error, and the error names the credentials. The SDK's request for them goes on, and serves the
+// next fetch.
 func waitFor(ctx context.Context) time.Duration {
 	if end, ok := ctx.Deadline(); ok {
 		return max(credentialsWait, time.Until(end)*4/5)
@@ -89,7 +91,7 @@ func waitFor(ctx context.Context) time.Duration {
 // Retrieve returns the provider's credentials.
 func (c *credentials) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	if c.provider == nil {
-		return aws.Credentials{}, &credentialsError{noCredentials, errors.New("Options.Config has none")}
+		return aws.Credentials{}, &credentialsError{noCredentials, errors.New("Options.Config has no credentials")}
 	}
 	phase := "get AWS credentials from " + c.from
 	limit := waitFor(ctx)
@@ -105,7 +107,7 @@ func (c *credentials) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	case wait.Err() != nil && ctx.Err() == nil:
 		err = &httpfetch.TimeoutError{After: limit}
 	case strings.Contains(err.Error(), "no EC2 IMDS role found"):
-		phase = noCredentials // the last of the SDK's default chain has none
+		phase = noCredentials // the last place of the SDK's default chain has none
 	}
 	if err != nil {
 		return creds, &credentialsError{phase, err}
@@ -113,8 +115,9 @@ func (c *credentials) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	return creds, nil
 }
 
-// begin notes that credentials are fetched, and has the callers told if that takes long. done
-// says that it has ended, and whether there are credentials.
+// begin notes that the attempt waits for credentials. If that takes long, callers that give
+// up get an error that says so. done must be called at the end; came says whether the
+// credentials came.
 func (a *attempt) begin(phase string) (done func(came bool)) {
 	if a == nil {
 		return func(bool) {}
@@ -141,8 +144,8 @@ func (a *attempt) begin(phase string) (done func(came bool)) {
 	}
 }
 
-// checkCredentials finds a line break, for example of a file that an editor wrote: neither
-// the signature nor a header can have one.
+// checkCredentials returns an error if credentials have a line break, for example from a
+// file that an editor wrote. Neither the signature nor a header can have one.
 func checkCredentials(c aws.Credentials) error {
 	for _, part := range []struct{ name, value string }{
 		{"access key id", c.AccessKeyID}, {"secret access key", c.SecretAccessKey}, {"session token", c.SessionToken},
@@ -154,7 +157,7 @@ func checkCredentials(c aws.Credentials) error {
 	return nil
 }
 
-// A credentialsError says in which phase credentials did not come.
+// A credentialsError says where credentials should have come from, and why they did not.
 type credentialsError struct {
 	phase string
 	err   error

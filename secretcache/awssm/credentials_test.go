@@ -24,7 +24,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm/awssmtest"
 )
 
-// TestAnErrorOfCredentialsQuotesNoPassword: what the SDK says of credentials is kept, but for these.
+// The text of the SDK's errors about credentials is kept, except these texts.
 func TestAnErrorOfCredentialsQuotesNoPassword(t *testing.T) {
 	for name, tt := range map[string]struct {
 		err  error
@@ -53,9 +53,9 @@ func TestAnErrorOfCredentialsQuotesNoPassword(t *testing.T) {
 	}
 }
 
-// TestACallerThatGivesUpKeepsNobodyFromAskingForTheRegion: an instance that has not answered is not
-// asked again for a while, but only if it had the time.
-func TestACallerThatGivesUpKeepsNobodyFromAskingForTheRegion(t *testing.T) {
+// If the instance did not answer within its time, it is not asked again for a while. If the caller
+// gave up earlier, the next fetch asks again.
+func TestACallerThatGivesUpDoesNotStopOthersFromAskingForTheRegion(t *testing.T) {
 	var asked atomic.Int32
 	ts := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if asked.Add(1) == 1 {
@@ -86,7 +86,7 @@ func TestACallerThatGivesUpKeepsNobodyFromAskingForTheRegion(t *testing.T) {
 	}
 }
 
-// TestTheSDKsLoggerGetsTheContext: a logger may take a request's id from it.
+// A logger may read the id of a request from its context.
 func TestTheSDKsLoggerGetsTheContext(t *testing.T) {
 	l := &contextLogger{}
 	cfg := awssmtest.NewServer(t).Config()
@@ -108,8 +108,8 @@ func (l *contextLogger) WithContext(ctx context.Context) logging.Logger {
 	return l
 }
 
-// TestCredentialsMayTakeTheTimeThatThereIs: credential_process may ask a person.
-func TestCredentialsMayTakeTheTimeThatThereIs(t *testing.T) {
+// credential_process may ask a person, so it may take most of a long deadline.
+func TestCredentialsMayTakeMostOfALongDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, tt := range []struct {
 			time, take time.Duration
@@ -145,8 +145,8 @@ func TestCredentialsMayTakeTheTimeThatThereIs(t *testing.T) {
 	})
 }
 
-// TestCredentialsThatCameAreNotTheReason: they took long, and then the API does not answer.
-func TestCredentialsThatCameAreNotTheReason(t *testing.T) {
+// The credentials take long, and then the API does not answer. The error is about the API.
+func TestSlowCredentialsAreNotTheReasonIfTheyCame(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
 		f.set(west, hang)
@@ -165,9 +165,9 @@ func TestCredentialsThatCameAreNotTheReason(t *testing.T) {
 	})
 }
 
-// TestNoCredentialsAfterAWhileIsNoDataRace: a caller was told what the fetch waits for, and then
-// the reason is another one.
-func TestNoCredentialsAfterAWhileIsNoDataRace(t *testing.T) {
+// A caller gets the error that the fetch waits for credentials, and later the fetch fails for
+// another reason.
+func TestSlowCredentialsThatFailCauseNoDataRace(t *testing.T) {
 	f := newFake()
 	src := f.source(func(o *awssm.Options) {
 		o.Config.Credentials = aws.CredentialsProviderFunc(func(ctx context.Context) (aws.Credentials, error) {

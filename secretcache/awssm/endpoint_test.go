@@ -23,13 +23,13 @@ import (
 
 // Hosts are from these documents (docs/aws.md says where each is):
 //
-//   - AWS Secrets Manager User Guide, "AWS Secrets Manager endpoints": those of each
-//     region, and FIPS. All of them are dual-stack endpoints, it says; "the naming
+//   - AWS Secrets Manager User Guide, "AWS Secrets Manager endpoints": the endpoints of each
+//     region, and FIPS. According to it, all of them are dual-stack endpoints; "the naming
 //     differs from the typical dual-stack naming convention" (no api.aws).
 //   - Getting Started with AWS in China, "Beijing Region Endpoints".
-//   - AWS PrivateLink Guide: names of interface endpoints.
+//   - AWS PrivateLink Guide: the names of interface endpoints.
 //   - AWS SDKs and Tools Reference Guide, "Service-specific endpoints" and "Dual-stack
-//     and FIPS endpoints": the settings and which goes before which.
+//     and FIPS endpoints": the settings, and which of them takes precedence.
 //   - IAM User Guide, "AWS STS Regions and endpoints".
 const (
 	usWest = "https://secretsmanager.us-west-2.amazonaws.com/"
@@ -39,11 +39,11 @@ const (
 
 	cnARN  = "arn:aws-cn:secretsmanager:cn-north-1:123456789012:secret:prod/app-a1b2c3"
 	govARN = "arn:aws-us-gov:secretsmanager:us-gov-west-1:123456789012:secret:prod/app-a1b2c3"
-	// otherARN is of another account than the one that the credentials are of.
+	// otherARN is in another account than the credentials.
 	otherARN = "arn:aws:secretsmanager:us-east-1:999988887777:secret:shared/app-d4e5f6"
 )
 
-// static are variables for the credentials that the recorder knows.
+// static returns the variables for the credentials that the recorder knows.
 func static(more ...string) map[string]string {
 	vars := map[string]string{"AWS_ACCESS_KEY_ID": awsrecorder.KeyID, "AWS_SECRET_ACCESS_KEY": awsrecorder.SecretKey}
 	for i := 0; i < len(more); i += 2 {
@@ -52,8 +52,8 @@ func static(more ...string) map[string]string {
 	return vars
 }
 
-// recorded makes an environment in which the SDK trusts the recorder, with the
-// given variables and text of the shared config file.
+// recorded makes an environment in which the SDK trusts the recorder. It has the given
+// variables and the given text of the shared config file.
 func recorded(t *testing.T, vars map[string]string, file string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -71,7 +71,7 @@ func recorded(t *testing.T, vars map[string]string, file string) {
 
 var staticCredentials = credentials.NewStaticCredentialsProvider(awsrecorder.KeyID, awsrecorder.SecretKey, "")
 
-// inMemory is a configuration that a program loaded.
+// inMemory returns a configuration that a program has loaded.
 func inMemory(region string, more ...func(*config.LoadOptions) error) func(*awssm.Options) {
 	return func(o *awssm.Options) {
 		cfg, err := config.LoadDefaultConfig(context.Background(), append([]func(*config.LoadOptions) error{
@@ -94,11 +94,11 @@ func TestEndpoints(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		env    map[string]string
-		file   string // of shared configuration
+		file   string // text of the shared configuration
 		opts   func(*awssm.Options)
-		id     string // "prod/app" if empty
+		id     string // empty means "prod/app"
 		url    string
-		region string // us-west-2 if empty
+		region string // empty means us-west-2
 	}{
 		{name: "us-west-2", env: static("AWS_REGION", "us-west-2"), url: usWest},
 		{name: "us-west-2 by the older variable", env: static("AWS_DEFAULT_REGION", "us-west-2"), url: usWest},
@@ -112,7 +112,7 @@ func TestEndpoints(t *testing.T) {
 			o.Config = &aws.Config{Region: "us-west-2", Credentials: staticCredentials, HTTPClient: recorder}
 		}, url: usWest},
 
-		// An ARN's own region decides, whatever else is set, and with it the partition.
+		// The region of an ARN decides before all other settings. The partition follows from it.
 		{name: "ARN in China", env: static(), id: cnARN, url: "https://secretsmanager.cn-north-1.amazonaws.com.cn/", region: "cn-north-1"},
 		{name: "ARN in China, another region set", env: static("AWS_REGION", "us-west-2", awssm.RegionEnv, "us-east-1"), id: cnARN, url: "https://secretsmanager.cn-north-1.amazonaws.com.cn/", region: "cn-north-1"},
 		{name: "ARN in GovCloud", env: static("AWS_REGION", "us-west-2"), id: govARN, url: "https://secretsmanager.us-gov-west-1.amazonaws.com/", region: "us-gov-west-1"},
@@ -123,7 +123,7 @@ func TestEndpoints(t *testing.T) {
 		{name: "FIPS, environment", env: static("AWS_REGION", "us-west-2", "AWS_USE_FIPS_ENDPOINT", "true"), url: "https://secretsmanager-fips.us-west-2.amazonaws.com/"},
 		{name: "FIPS, config file", file: settings + "use_fips_endpoint = true\n", url: "https://secretsmanager-fips.us-west-2.amazonaws.com/"},
 		{name: "FIPS, aws.Config", opts: inMemory("us-west-2", config.WithUseFIPSEndpoint(aws.FIPSEndpointStateEnabled)), url: "https://secretsmanager-fips.us-west-2.amazonaws.com/"},
-		{name: "FIPS, the environment goes before the file", env: map[string]string{"AWS_USE_FIPS_ENDPOINT": "false"}, file: settings + "use_fips_endpoint = true\n", url: usWest},
+		{name: "FIPS, the environment takes precedence over the file", env: map[string]string{"AWS_USE_FIPS_ENDPOINT": "false"}, file: settings + "use_fips_endpoint = true\n", url: usWest},
 		{name: "FIPS in GovCloud", env: static("AWS_USE_FIPS_ENDPOINT", "true"), id: govARN, url: "https://secretsmanager-fips.us-gov-west-1.amazonaws.com/", region: "us-gov-west-1"},
 
 		{name: "dual-stack, environment", env: static("AWS_REGION", "us-west-2", "AWS_USE_DUALSTACK_ENDPOINT", "true"), url: usWest},
@@ -134,26 +134,26 @@ func TestEndpoints(t *testing.T) {
 
 		{name: "URL of the service", env: static("AWS_REGION", "us-west-2", "AWS_ENDPOINT_URL_SECRETS_MANAGER", vpce), url: vpce + "/"},
 		{name: "URL of all services", env: static("AWS_REGION", "us-west-2", "AWS_ENDPOINT_URL", "https://all.example.com"), url: "https://all.example.com/"},
-		{name: "that of the service goes first", env: static("AWS_REGION", "us-west-2", "AWS_ENDPOINT_URL_SECRETS_MANAGER", vpce, "AWS_ENDPOINT_URL", "https://all.example.com"), url: vpce + "/"},
+		{name: "the URL of the service takes precedence", env: static("AWS_REGION", "us-west-2", "AWS_ENDPOINT_URL_SECRETS_MANAGER", vpce, "AWS_ENDPOINT_URL", "https://all.example.com"), url: vpce + "/"},
 		{name: "URL of the config file", file: settings + "endpoint_url = https://all.example.com\n", url: "https://all.example.com/"},
 		{name: "URL of the service in the config file", file: services(vpce), url: vpce + "/"},
-		{name: "in the config file, too", file: strings.Replace(services(vpce), "services =", "endpoint_url = https://all.example.com\nservices =", 1), url: vpce + "/"},
-		{name: "the environment goes before the config file", env: map[string]string{"AWS_ENDPOINT_URL": "https://all.example.com"}, file: services(vpce), url: "https://all.example.com/"},
+		{name: "in the config file as well", file: strings.Replace(services(vpce), "services =", "endpoint_url = https://all.example.com\nservices =", 1), url: vpce + "/"},
+		{name: "the environment takes precedence over the config file", env: map[string]string{"AWS_ENDPOINT_URL": "https://all.example.com"}, file: services(vpce), url: "https://all.example.com/"},
 		{name: "URLs ignored", env: static("AWS_REGION", "us-west-2", "AWS_ENDPOINT_URL_SECRETS_MANAGER", vpce, "AWS_ENDPOINT_URL", vpce, "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true"), url: usWest},
 		{name: "URLs of the config file ignored", file: services(vpce), env: map[string]string{"AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true"}, url: usWest},
 		{name: "aws.Config's URL", opts: inMemory("us-west-2", config.WithBaseEndpoint(vpce)), url: vpce + "/"},
 
 		{name: "option", env: static("AWS_REGION", "us-west-2"), opts: endpoint(vpce), url: vpce + "/"},
-		{name: "option goes before the environment", env: static("AWS_REGION", "us-west-2", "AWS_ENDPOINT_URL_SECRETS_MANAGER", "https://other.example.com"), opts: endpoint(vpce), url: vpce + "/"},
+		{name: "the option takes precedence over the environment", env: static("AWS_REGION", "us-west-2", "AWS_ENDPOINT_URL_SECRETS_MANAGER", "https://other.example.com"), opts: endpoint(vpce), url: vpce + "/"},
 		{name: "option is not ignored", env: static("AWS_REGION", "us-west-2", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true"), opts: endpoint(vpce), url: vpce + "/"},
 		{name: "option with a slash", env: static("AWS_REGION", "us-west-2"), opts: endpoint(vpce + "/"), url: vpce + "/"},
 		{name: "option with a path", env: static("AWS_REGION", "us-west-2"), opts: endpoint("https://gateway.example.com/aws/secrets"), url: "https://gateway.example.com/aws/secrets"},
 		{name: "option with a port and without TLS", env: static("AWS_REGION", "us-west-2"), opts: endpoint("http://localstack.example.com:4566"), url: "http://localstack.example.com:4566/"},
-		// The host is the endpoint's, what is signed for the secret's region.
+		// The host is the endpoint's. The request is signed for the secret's region.
 		{name: "option and an ARN", env: static("AWS_REGION", "eu-west-1"), opts: endpoint(vpce), id: strings.Replace(otherARN, "us-east-1", "us-west-2", 1), url: vpce + "/"},
 
-		// "Service-specific endpoints … override this setting", says the reference guide of
-		// FIPS. The SDK alone refuses the two together.
+		// The reference guide says about FIPS: "Service-specific endpoints … override this
+		// setting". The SDK itself returns an error for the two together.
 		{name: "option and FIPS", env: static("AWS_REGION", "us-west-2", "AWS_USE_FIPS_ENDPOINT", "true"), opts: endpoint(vpce), url: vpce + "/"},
 		{name: "option and dual-stack", env: static("AWS_REGION", "us-west-2", "AWS_USE_DUALSTACK_ENDPOINT", "true"), opts: endpoint(vpce), url: vpce + "/"},
 		{name: "URL of the service and FIPS", env: static("AWS_REGION", "us-west-2", "AWS_USE_FIPS_ENDPOINT", "true", "AWS_ENDPOINT_URL_SECRETS_MANAGER", vpce), url: vpce + "/"},
@@ -180,7 +180,7 @@ func TestEndpoints(t *testing.T) {
 	}
 }
 
-// checkSent compares what was sent.
+// checkSent compares the requests that were sent.
 func checkSent(t *testing.T, got []awsrecorder.Request, want ...awsrecorder.Request) {
 	t.Helper()
 	if len(got) != len(want) {
@@ -193,7 +193,7 @@ func checkSent(t *testing.T, got []awsrecorder.Request, want ...awsrecorder.Requ
 		g.UserAgent = ""
 		params := g.Params
 		g.Params = map[string]string{}
-		for name := range want[i].Params { // STS gets more of them
+		for name := range want[i].Params { // requests to STS have more parameters
 			g.Params[name] = params[name]
 		}
 		if want[i].Action == "GetSecretValue" && len(params) != len(want[i].Params) {
@@ -206,8 +206,8 @@ func checkSent(t *testing.T, got []awsrecorder.Request, want ...awsrecorder.Requ
 	}
 }
 
-// Credentials of a role come from the security token service of the region, and what
-// is sent to Secrets Manager then is signed with them.
+// Credentials of a role come from the security token service of the region. Requests to Secrets
+// Manager are signed with them.
 func TestAssumedRoles(t *testing.T) {
 	const roleARN = "arn:aws:iam::123456789012:role/app"
 	token := filepath.Join(t.TempDir(), "token")
@@ -224,7 +224,7 @@ func TestAssumedRoles(t *testing.T) {
 		}
 		return vars
 	}
-	// assume is what STS gets: signed by the source's key, or not at all.
+	// assume returns the request to STS. It is signed with the source's key, or not at all.
 	assume := func(url, region string) awsrecorder.Request {
 		return awsrecorder.Request{
 			URL: url, Action: "AssumeRole", Params: map[string]string{"RoleArn": roleARN},
@@ -258,7 +258,7 @@ func TestAssumedRoles(t *testing.T) {
 			want: []awsrecorder.Request{assume("https://sts.us-west-2.amazonaws.com/", "us-west-2"), get(usWest, "us-west-2", "prod/app")},
 		},
 		{
-			name: "keys in the environment go before a profile", env: static("AWS_PROFILE", "app"), file: profile, id: "prod/app",
+			name: "keys in the environment take precedence over a profile", env: static("AWS_PROFILE", "app"), file: profile, id: "prod/app",
 			want: []awsrecorder.Request{{
 				URL: usWest, Action: "GetSecretValue", Params: map[string]string{"SecretId": "prod/app", "VersionStage": "AWSCURRENT"},
 				KeyID: awsrecorder.KeyID, Region: "us-west-2", Service: "secretsmanager",
@@ -278,7 +278,7 @@ func TestAssumedRoles(t *testing.T) {
 			want: []awsrecorder.Request{assume("https://sts.us-west-2.api.aws/", "us-west-2"), get(usWest, "us-west-2", "prod/app")},
 		},
 		{
-			// The endpoint of the data source name is Secrets Manager's alone.
+			// The endpoint of the data source name is for Secrets Manager only.
 			name: "profile, endpoint of the option", env: map[string]string{"AWS_PROFILE": "app"}, file: profile, opts: endpoint(vpce), id: "prod/app",
 			want: []awsrecorder.Request{assume("https://sts.us-west-2.amazonaws.com/", "us-west-2"), get(vpce+"/", "us-west-2", "prod/app")},
 		},
@@ -296,7 +296,7 @@ func TestAssumedRoles(t *testing.T) {
 			want: []awsrecorder.Request{assume("https://sts.us-east-1.amazonaws.com/", "us-east-1"), get("https://secretsmanager.us-east-1.amazonaws.com/", "us-east-1", otherARN)},
 		},
 		{
-			name: "role of the option by a profile, whatever the environment has", env: map[string]string{"AWS_ACCESS_KEY_ID": "AKIDOTHER", "AWS_SECRET_ACCESS_KEY": "x", "AWS_REGION": "us-west-2"}, file: profile,
+			name: "role of the option by a profile, with other settings in the environment", env: map[string]string{"AWS_ACCESS_KEY_ID": "AKIDOTHER", "AWS_SECRET_ACCESS_KEY": "x", "AWS_REGION": "us-west-2"}, file: profile,
 			opts: func(o *awssm.Options) { o.Profile, o.RoleARN = "base", roleARN }, id: "prod/app",
 			want: []awsrecorder.Request{assume("https://sts.us-west-2.amazonaws.com/", "us-west-2"), get(usWest, "us-west-2", "prod/app")},
 		},
@@ -336,7 +336,7 @@ func TestAssumedRoles(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			recorded(t, tt.env, tt.file)
 			src := awssm.New(tt.opts)
-			for range 3 { // the role is assumed once
+			for range 3 { // the role is assumed only once
 				if _, err := src.Fetch(t.Context(), tt.id, ""); err != nil {
 					t.Fatal(err)
 				}
@@ -347,7 +347,7 @@ func TestAssumedRoles(t *testing.T) {
 	}
 }
 
-// TestErrorsNameTheProfileAndTheRole: whether they are wrong, or may not read the secret.
+// The profile or the role is wrong, or may not read the secret.
 func TestErrorsNameTheProfileAndTheRole(t *testing.T) {
 	const roleARN, file = "arn:aws:iam::123456789012:role/app", "[profile app]\naws_access_key_id = " + awsrecorder.KeyID + "\naws_secret_access_key = " + awsrecorder.SecretKey + "\n"
 	for _, tt := range []struct {
@@ -360,7 +360,7 @@ func TestErrorsNameTheProfileAndTheRole(t *testing.T) {
 		{"service", "secretsmanager.us-west-2.amazonaws.com", func(o *awssm.Options) { o.Profile, o.RoleARN = "app", roleARN }, []string{"in us-west-2 with role " + roleARN + `, profile "app": status 503`}},
 		{"neither", "secretsmanager.us-west-2.amazonaws.com", nil, []string{"in us-west-2: status 503"}},
 		{"external id alone", "", func(o *awssm.Options) { o.ExternalID = "id" }, []string{"ExternalID has no effect without Options.RoleARN"}},
-		{"client of the caller's", "", func(o *awssm.Options) { o.Client, o.RoleARN = little{}, roleARN }, []string{"no effect on Options.Client"}},
+		{"the program's own client", "", func(o *awssm.Options) { o.Client, o.RoleARN = little{}, roleARN }, []string{"no effect on Options.Client"}},
 		{"configuration in code", "", func(o *awssm.Options) { inMemory("us-west-2")(o); o.RoleARN = roleARN }, []string{"no effect on Options.Config"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -377,8 +377,8 @@ func TestErrorsNameTheProfileAndTheRole(t *testing.T) {
 	}
 }
 
-// A role is assumed in the region of the first secret that has one, not in that of a name before it
-// for which there was no region.
+// The first id is a name without a region, so its fetch fails. The role is then assumed in the
+// region of the first secret that has one.
 func TestARoleIsAssumedAfterANameWithoutARegion(t *testing.T) {
 	const roleARN = "arn:aws:iam::123456789012:role/app"
 	for name, tt := range map[string]struct {
@@ -404,8 +404,8 @@ func TestARoleIsAssumedAfterANameWithoutARegion(t *testing.T) {
 	}
 }
 
-// What is signed with a role's credentials has to arrive before they end, also by a clock that is
-// ahead: a token that the server rejects would count as a rejected password.
+// A request or token that is signed with a role's credentials must arrive before they end, even if
+// the server's clock is ahead. A token that the server rejects would count as a rejected password.
 func TestARoleIsAssumedAgainBeforeItsCredentialsEnd(t *testing.T) {
 	const roleARN = "arn:aws:iam::123456789012:role/app"
 	for name, tt := range map[string]struct {
@@ -420,7 +420,7 @@ func TestARoleIsAssumedAgainBeforeItsCredentialsEnd(t *testing.T) {
 			t.Cleanup(func() { recorder.SetRoleLife(time.Hour) })
 			src := awssm.New(tt.opts)
 			for i, step := range []struct {
-				life    time.Duration // of the credentials of the role if it is assumed
+				life    time.Duration // how long the role's credentials are valid
 				assumed int
 			}{{time.Minute, 1}, {time.Hour, 1}, {time.Hour, 0}} {
 				recorder.SetRoleLife(step.life)
@@ -435,7 +435,7 @@ func TestARoleIsAssumedAgainBeforeItsCredentialsEnd(t *testing.T) {
 	}
 }
 
-// TestTheExternalIDIsSent, and the name of the session, which is in CloudTrail's records.
+// The external id is sent, and so is the name of the session, which CloudTrail records.
 func TestTheExternalIDIsSent(t *testing.T) {
 	recorded(t, static("AWS_REGION", "us-west-2"), "")
 	_, err := awssm.New(func(o *awssm.Options) {
@@ -468,7 +468,7 @@ func TestEndpointsOfFallbackRegions(t *testing.T) {
 	checkSent(t, recorder.Take(), get("us-east-1"), get("us-west-2"))
 }
 
-// The policies of docs/aws.md can be pasted.
+// The policies in docs/aws.md are valid JSON.
 func TestPoliciesInTheDocumentationAreJSON(t *testing.T) {
 	text, err := os.ReadFile("../../docs/aws.md")
 	if err != nil {

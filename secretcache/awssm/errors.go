@@ -17,22 +17,21 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache/internal/httpfetch"
 )
 
-// ErrReplicaBehind says that the first region did not answer and a fall-back
-// region has an older version than this [Source] has returned before.
+// ErrReplicaBehind says that the first region did not answer, and that a fall-back region has
+// an older version than this [Source] has returned before.
 var ErrReplicaBehind = errors.New("replica is behind: it has an older version than was fetched before")
 
-// An Error is what every method of a [Source] returns. It holds nothing of a
-// secret's value.
+// An Error is the error of every method of a [Source]. It holds no part of a secret's value.
 type Error struct {
-	Op       string // the operation of the API: "GetSecretValue", "BatchGetSecretValue"; or "sign RDS token"
-	SecretID string // as it was asked for; empty if it is not a secret's id
-	Region   string // that was asked; empty if it is not known
-	As       string // the profile and the role of Options, for people: `role arn:…, profile "app"`; empty without
-	Kind     error  // the sentinel of secretcache that applies, or nil
-	Err      error  // the cause, of which errors.As finds the parts
+	Op       string // the operation of the API: "GetSecretValue", "BatchGetSecretValue", "GetCallerIdentity"; or "sign RDS token"
+	SecretID string // as the caller asked for it; empty if it is not a secret's id
+	Region   string // the region that was asked; empty if it is not known
+	As       string // the role and the profile of Options, for people: `role arn:…, profile "app"`; empty if neither is set
+	Kind     error  // the sentinel of package secretcache that applies, or nil
+	Err      error  // the cause; errors.As finds the errors in it
 }
 
-// Error says what was done to which secret, and why it failed.
+// Error returns the operation, the secret, the region, and why the operation failed.
 func (e *Error) Error() string {
 	var b strings.Builder
 	b.WriteString(e.Op)
@@ -67,7 +66,7 @@ func (e *Error) Unwrap() []error {
 	return []error{e.Kind, e.Err}
 }
 
-// in returns the error of a failure, nil for nil.
+// in returns the error for a failure, or nil if f is nil.
 func (f *failure) in(s *Source, op, id, region string) *Error {
 	if f == nil {
 		return nil
@@ -92,8 +91,8 @@ func (f *failure) reason() string {
 	return f.cause.text
 }
 
-// and adds what fall-back regions said. It is in the text only: a secret that a
-// replica does not have may well exist.
+// and adds the errors of fall-back regions to the text. errors.Is does not match them, except
+// ErrReplicaBehind: a secret may exist even if a replica does not have it.
 func (e *Error) and(others []*Error) *Error {
 	c, ok := e.Err.(*cause)
 	if !ok || len(others) == 0 {
@@ -111,20 +110,20 @@ func (e *Error) and(others []*Error) *Error {
 	return e
 }
 
-// A cause is what is kept of an error of the SDK: a text, and those parts of its
-// tree that callers may match. The tree itself may hold the answer's body (the
-// snapshot of one that did not parse, the buffer of the connection that
-// http.Response.Body still points to) and the signed request.
+// A cause is the part of an SDK's error that is kept: a text, and the errors in its tree that
+// callers may match. The tree itself is dropped, because it may hold the signed request and
+// the body of the answer: a snapshot of a body that did not parse, or the connection's buffer
+// that http.Response.Body still points to.
 type cause struct {
 	text string
 	errs []error
 
 	api        smithy.APIError // the service's answer, or nil
 	status     int             // of the answer; zero without one
-	unreadable bool            // there was an answer, but it made no sense
+	unreadable bool            // there was an answer, but it could not be read
 	transport  bool            // the request could not be sent, or was not answered
-	permanent  bool            // the same, and another attempt will not help
-	final      bool            // nor will another region
+	permanent  bool            // transport, and another attempt will not help
+	final      bool            // transport, and neither another attempt nor another region will help
 	timeout    bool            // the attempt took too long
 	skewed     bool            // our clock was wrong; the SDK has corrected it
 }
@@ -132,7 +131,7 @@ type cause struct {
 func (c *cause) Error() string   { return c.text }
 func (c *cause) Unwrap() []error { return c.errs }
 
-// with returns a copy with another text and more errors to match; nil ones are left out.
+// with returns a copy of c with another text and more errors to match. It skips nil errors.
 func (c *cause) with(text string, more ...error) *cause {
 	d := *c
 	d.text = text
@@ -145,11 +144,11 @@ func (c *cause) with(text string, more ...error) *cause {
 	return &d
 }
 
-// causeOf makes a cause of an error that may be kept as it is.
+// causeOf makes a cause of an error that holds no answer.
 func causeOf(err error) *cause { return &cause{text: err.Error(), errs: []error{err}} }
 
-// causeOfAPI makes a cause of the service's error, which is kept as it is: it must be
-// a copy that cleanAPI or apiError made.
+// causeOfAPI makes a cause of the service's error. api must be a copy that cleanAPI or
+// apiError made.
 func causeOfAPI(api smithy.APIError) *cause {
 	c := &cause{text: api.ErrorCode(), errs: []error{api}, api: api}
 	if m := api.ErrorMessage(); m != "" {
@@ -158,7 +157,7 @@ func causeOfAPI(api smithy.APIError) *cause {
 	return c
 }
 
-// one returns a single error for what callers may match.
+// one returns a single error that wraps all errors that callers may match.
 func (c *cause) one() error {
 	switch len(c.errs) {
 	case 0:
@@ -169,7 +168,7 @@ func (c *cause) one() error {
 	return errors.Join(c.errs...)
 }
 
-// code is that of the service's answer, or "".
+// code returns the error code of the service's answer, or "".
 func (c *cause) code() string {
 	if c.api == nil {
 		return ""
@@ -182,17 +181,16 @@ func (c *cause) throttled() bool {
 	return ok || c.status == http.StatusTooManyRequests
 }
 
-// errEmptyAnswer stands for a successful answer without a secret in it.
-var errEmptyAnswer = &cause{text: "answer could not be read: it names no secret", unreadable: true}
+// errEmptyAnswer is the error for a successful answer that has no secret in it.
+var errEmptyAnswer = &cause{text: "answer could not be read: it has no secret", unreadable: true}
 
-// clean returns what may be kept of an error of a call. unsent says that the
-// request was not sent.
+// clean returns the cause of an error of a call. unsent says that the request was not sent.
 func clean(err error, unsent bool) *cause {
 	var c *cause
 	var op *smithy.OperationError
 	isOp := errors.As(err, &op)
 	if errors.As(err, &c) {
-		// Our middleware has seen it. Add what the SDK found out after that.
+		// Our middleware has cleaned it. Add what the SDK found out after that.
 		c = c.with(c.text)
 	} else if isOp && (unsent || nested(op) || !answered(op.Err)) {
 		c = cleanLocal(op.Err)
@@ -213,29 +211,29 @@ func has[T error](err error) bool {
 	return errors.As(err, &t)
 }
 
-// nested reports whether an operation failed because of another one: that of the
-// security token service, say, which should have brought the credentials.
+// nested reports whether an operation failed because of another operation, for example a call
+// of the security token service for credentials.
 func nested(op *smithy.OperationError) bool { return has[*smithy.OperationError](op.Err) }
 
-// answered reports whether an error came of a request that was sent.
+// answered reports whether an error is about a request that the SDK sent or tried to send.
 func answered(err error) bool {
 	return has[*smithyhttp.ResponseError](err) || has[*smithy.DeserializationError](err) || has[smithy.APIError](err) || unanswered(err)
 }
 
-// unanswered reports whether an error came of a request that could not be sent or was
-// not answered.
+// unanswered reports whether an error is about a request that could not be sent or was not
+// answered.
 func unanswered(err error) bool {
 	return has[*smithyhttp.RequestSendError](err) || has[*smithy.CanceledError](err)
 }
 
-// cleanLocal is for errors that arose before the request was sent: of credential
-// providers, the endpoint rules, the signer. They know no secret; their text says
-// what to do, and is kept. (Unless it quotes an answer that a credential provider
-// could not read.)
+// cleanLocal returns the cause of an error that came before the request was sent: from a
+// credential provider, the endpoint rules or the signer. None of them knows a secret, and
+// their text says what to do, so the text is kept. The text is replaced if it quotes an answer
+// that a credential provider could not read.
 func cleanLocal(err error) *cause {
 	var creds *credentialsError
 	if errors.As(err, &creds) {
-		err = creds // not the SDK's "get identity: get credentials: " before it
+		err = creds // drops the SDK's prefix "get identity: get credentials: "
 	}
 	c := &cause{text: unquoted(err.Error())}
 	if has[*smithy.DeserializationError](err) {
@@ -254,17 +252,17 @@ func cleanLocal(err error) *cause {
 	return c
 }
 
-// quotes are how texts begin that quote a secret, and what an error has instead.
+// quotes has the beginnings of texts that quote a secret, and their replacements.
 var quotes = [][2]string{
-	// A service, for a wrong signature: the request, with the session token.
+	// A service quotes the request, with the session token, after a wrong signature.
 	{"The Canonical String", ""},
-	// The SDK: what a credential_process printed, credentials but for a comma.
-	{"parse failed of process output:", "the output of credential_process is not the JSON it should be"},
-	// net/http: the proxy's password.
+	// The SDK quotes the output of a credential_process, which may be credentials with a typo.
+	{"parse failed of process output:", "the output of credential_process is not valid JSON"},
+	// net/http quotes the proxy's password.
 	{"invalid proxy address ", httpfetch.ErrProxy.Error()},
 }
 
-// unquoted returns a text without what it quotes, as a line.
+// unquoted returns the text as one line, without the secrets that it quotes.
 func unquoted(text string) string {
 	for _, q := range quotes {
 		if before, _, ok := strings.Cut(text, q[0]); ok {
@@ -274,7 +272,8 @@ func unquoted(text string) string {
 	return httpfetch.Line(strings.TrimSpace(text))
 }
 
-// cleanAnswer is for errors of a request that was sent, and of an Options.Client.
+// cleanAnswer returns the cause of an error of a request that was sent, or of an
+// Options.Client.
 func cleanAnswer(err error) *cause {
 	c := cleanInner(err)
 	var re *smithyhttp.ResponseError
@@ -307,7 +306,7 @@ func (c *cause) withStatus() string {
 		return status + ": a redirect, which AWS does not send: is the endpoint right?"
 	case c.api == nil:
 		return status + ", " + c.text
-	case c.code() == unknownError: // the SDK's code for none
+	case c.code() == unknownError: // the SDK's code for an answer without a code
 		if m := c.api.ErrorMessage(); m != unknownError && m != "" {
 			return status + ": " + m
 		}
@@ -316,9 +315,8 @@ func (c *cause) withStatus() string {
 	return c.text
 }
 
-// cleanInner returns what may be kept of an error besides the response: what the
-// service answered, or what was wrong with the answer or the connection. It returns nil
-// for any other error.
+// cleanInner returns the cause of an error without its response: the service's error, or what
+// was wrong with the answer or the connection. It returns nil for any other error.
 func cleanInner(err error) *cause {
 	var api smithy.APIError
 	var de *smithy.DeserializationError
@@ -327,7 +325,7 @@ func cleanInner(err error) *cause {
 		return causeOfAPI(cleanAPI(api))
 	case errors.As(err, &de):
 		c := &cause{text: textUnreadable, unreadable: true}
-		// The end of a body is not that of the connection.
+		// An end of the body is not an end of the connection.
 		if t := httpfetch.Transport(de.Err); t != nil && !errors.Is(t, httpfetch.ErrNoAnswer) {
 			c = c.with(c.text+": "+t.Error(), t)
 		}
@@ -343,8 +341,7 @@ func cleanInner(err error) *cause {
 	return nil
 }
 
-// cleanResponse rebuilds the SDK's error of a response without its body and its
-// request.
+// cleanResponse rebuilds the SDK's error for a response, without the body and the request.
 func cleanResponse(err error, from *http.Response, inner error) error {
 	r := &smithyhttp.ResponseError{
 		Response: &smithyhttp.Response{Response: &http.Response{
@@ -366,13 +363,13 @@ func cleanResponse(err error, from *http.Response, inner error) error {
 	return r
 }
 
-// cleanAPI returns a copy of a service's error. Of types that are not the
-// service's only code and text are kept.
+// cleanAPI returns a copy of a service's error. Of a type that is not one of Secrets
+// Manager's, only the code and the text are kept.
 func cleanAPI(e smithy.APIError) smithy.APIError {
 	return apiError(httpfetch.Line(e.ErrorCode()), unquoted(e.ErrorMessage()), e.ErrorFault())
 }
 
-// apiError makes the service's error of a code and a text.
+// apiError makes the service's error from a code and a text.
 func apiError(code, text string, fault smithy.ErrorFault) smithy.APIError {
 	switch code {
 	case "DecryptionFailure":

@@ -46,7 +46,7 @@ func TestErrorsMatchTheirSentinels(t *testing.T) {
 		code    string
 		text    string
 		calls   int
-		pointer any // for errors.As, besides smithy.APIError
+		pointer any // for errors.As, in addition to smithy.APIError
 	}{
 		{
 			name: "no such secret", id: "none", want: secretcache.ErrNotFound, code: "ResourceNotFoundException", pointer: new(*types.ResourceNotFoundException), calls: 1,
@@ -102,7 +102,7 @@ func TestErrorsMatchTheirSentinels(t *testing.T) {
 		{name: "expired", fault: awssmtest.Error(400, "ExpiredTokenException", "The security token included in the request is expired"), code: "ExpiredTokenException", calls: 1},
 		{name: "invalid token", fault: awssmtest.Error(400, "InvalidNextTokenException", "no"), code: "InvalidNextTokenException", pointer: new(*types.InvalidNextTokenException), calls: 1},
 		{
-			name: "text that does not belong in a log", fault: awssmtest.Error(400, "InvalidParameterException", "a\nb"),
+			name: "a text with control characters", fault: awssmtest.Error(400, "InvalidParameterException", "a\nb"),
 			code: "InvalidParameterException", calls: 1, text: `GetSecretValue "a" in us-west-2: InvalidParameterException: a b`,
 		},
 	} {
@@ -115,7 +115,7 @@ func TestErrorsMatchTheirSentinels(t *testing.T) {
 				s.Fail(tt.fault)
 			}
 			s.ResetCalls()
-			src := s.Source(func(o *awssm.Options) { o.MaxAttempts = 2 }) // no fetch before it has failed
+			src := s.Source(func(o *awssm.Options) { o.MaxAttempts = 2 }) // no earlier fetch has failed
 			_, err := src.Fetch(t.Context(), tt.id, tt.stage)
 			for _, sentinel := range sentinels {
 				if got, want := errors.Is(err, sentinel), tt.want == sentinel; got != want {
@@ -139,7 +139,7 @@ func TestErrorsMatchTheirSentinels(t *testing.T) {
 			if n := s.Calls("GetSecretValue"); n != tt.calls {
 				t.Errorf("%d calls, want %d", n, tt.calls)
 			}
-			// What of the response may be kept is there.
+			// The parts of the response that may be kept are in the error.
 			var res *awshttp.ResponseError
 			var smithyRes *smithyhttp.ResponseError
 			var op *smithy.OperationError
@@ -153,8 +153,7 @@ func TestErrorsMatchTheirSentinels(t *testing.T) {
 	}
 }
 
-// TestNoErrorHoldsTheValue lets everything go wrong with an answer that holds the
-// password.
+// Everything goes wrong with an answer that holds the password.
 func TestNoErrorHoldsTheValue(t *testing.T) {
 	good := `{"ARN":"arn:aws:secretsmanager:us-west-2:123456789012:secret:a-a1b2c3","Name":"a","VersionId":"v","SecretString":"` + canary + `","VersionStages":["AWSCURRENT"],"CreatedDate":1.5}`
 	type service func(t *testing.T) string // returns an endpoint
@@ -162,7 +161,7 @@ func TestNoErrorHoldsTheValue(t *testing.T) {
 		return func(t *testing.T) string {
 			s := awssmtest.NewServer(t)
 			s.Put("a", canary)
-			// An answer before, on the connection that is used again.
+			// An earlier answer came on the connection that is used again.
 			if _, err := s.Source().Fetch(t.Context(), "a", ""); err != nil {
 				t.Fatal(err)
 			}
@@ -173,7 +172,7 @@ func TestNoErrorHoldsTheValue(t *testing.T) {
 	raw := func(answer string) service { return func(t *testing.T) string { return rawServer(t, answer) } }
 	for name, tt := range map[string]struct {
 		service service
-		as      any // for errors.As
+		as      any // the argument of errors.As
 		is      error
 	}{
 		"truncated":                 {fault(awssmtest.Truncate), new(*smithyhttp.ResponseError), io.ErrUnexpectedEOF},
@@ -181,7 +180,7 @@ func TestNoErrorHoldsTheValue(t *testing.T) {
 		"JSON without its end":      {fault(awssmtest.Answer(200, good[:len(good)-1])), new(*awshttp.ResponseError), nil},
 		"a value that is an object": {fault(awssmtest.Answer(200, `{"SecretString":{"password":"`+canary+`"}}`)), new(*awshttp.ResponseError), nil},
 		"a date that is text":       {fault(awssmtest.Answer(200, `{"SecretString":"`+canary+`","CreatedDate":"`+canary+`"}`)), new(*awshttp.ResponseError), nil},
-		"bytes that are none":       {fault(awssmtest.Answer(200, `{"SecretBinary":"`+canary+`!"}`)), new(*awshttp.ResponseError), nil},
+		"invalid base64":            {fault(awssmtest.Answer(200, `{"SecretBinary":"`+canary+`!"}`)), new(*awshttp.ResponseError), nil},
 		"stages that are text":      {fault(awssmtest.Answer(200, `{"VersionStages":"`+canary+`"}`)), new(*awshttp.ResponseError), nil},
 		"no JSON":                   {fault(awssmtest.Answer(200, canary)), new(*awshttp.ResponseError), nil},
 		"an array":                  {fault(awssmtest.Answer(200, `["`+canary+`"]`)), nil, nil},
@@ -197,10 +196,10 @@ func TestNoErrorHoldsTheValue(t *testing.T) {
 		"closed":                    {fault(awssmtest.CloseConn), nil, io.EOF},
 		"hangs":                     {fault(awssmtest.Hang), new(net.Error), nil},
 		"not HTTP":                  {raw(canary + "\r\n\r\n"), nil, nil},
-		"a status that is none":     {raw("HTTP/1.1 " + canary + "\r\n\r\n"), nil, nil},
-		"a header that is none":     {raw("HTTP/1.1 200 OK\r\n" + canary + "\r\n\r\n"), nil, nil},
-		"a length that is none":     {raw("HTTP/1.1 200 OK\r\nContent-Length: " + canary + "\r\n\r\n"), nil, nil},
-		"chunks that are none":      {raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + canary + "\r\n"), new(*smithyhttp.ResponseError), nil},
+		"an invalid status":         {raw("HTTP/1.1 " + canary + "\r\n\r\n"), nil, nil},
+		"an invalid header":         {raw("HTTP/1.1 200 OK\r\n" + canary + "\r\n\r\n"), nil, nil},
+		"an invalid length":         {raw("HTTP/1.1 200 OK\r\nContent-Length: " + canary + "\r\n\r\n"), nil, nil},
+		"invalid chunks":            {raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + canary + "\r\n"), new(*smithyhttp.ResponseError), nil},
 		"a body that is too short":  {raw("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n" + good), new(*smithyhttp.ResponseError), io.ErrUnexpectedEOF},
 		"headers with the value":    {raw("HTTP/1.1 400 Bad Request\r\nX-Amzn-Errortype: X\r\nX-Secret: " + canary + "\r\nContent-Length: 2\r\n\r\n{}"), new(smithy.APIError), nil},
 		"no server":                 {func(*testing.T) string { return "http://127.0.0.1:1" }, new(*net.OpError), nil},
@@ -254,8 +253,8 @@ func TestNoErrorHoldsTheValue(t *testing.T) {
 	}
 }
 
-// TestNetworkErrors: they are repeated, unless they would be the same again. What is
-// kept of them is shown in package httpfetch.
+// After a network error there is a retry, unless it would bring the same error. The tests of
+// package httpfetch show which parts of the errors are kept.
 func TestNetworkErrors(t *testing.T) {
 	said := errors.New(canary)
 	for _, tt := range []struct {
@@ -299,8 +298,7 @@ func TestNetworkErrors(t *testing.T) {
 	}
 }
 
-// TestTheSDKsErrorsHoldTheValue shows that the walk finds it in what the SDK
-// returns, so that the test above means something.
+// The walk finds the value in the errors that the SDK returns. So the test above would find a leak.
 func TestTheSDKsErrorsHoldTheValue(t *testing.T) {
 	f := newFake()
 	c := sm.NewFromConfig(aws.Config{
@@ -323,11 +321,11 @@ func TestTheSDKsErrorsHoldTheValue(t *testing.T) {
 		}
 	}
 	if found == 0 {
-		t.Error("the walk finds nothing in the SDK's errors")
+		t.Error("the walk does not find the password in the SDK's errors")
 	}
 }
 
-// The same for an Options.Client that is the SDK's, with its own retries.
+// The same for an Options.Client that is a client of the SDK, with its own retries.
 func TestErrorsOfAClientAreCleanedToo(t *testing.T) {
 	s := awssmtest.NewServer(t)
 	s.Put("a", canary)
@@ -349,13 +347,13 @@ func TestErrorsOfAClientAreCleanedToo(t *testing.T) {
 		checkNoLeak(t, err)
 	}
 
-	// What is not the SDK's is the caller's own, and stays.
+	// An error that is not the SDK's is the program's own, and is kept.
 	boom := errors.New("boom")
 	_, err := awssm.New(func(o *awssm.Options) { o.Client = clientFunc(func(context.Context) error { return boom }) }).Fetch(t.Context(), "a", "")
 	if !errors.Is(err, boom) || err.Error() != `GetSecretValue "a": boom` {
 		t.Errorf("got %v", err)
 	}
-	// Credentials that another call should have brought.
+	// The error of another call, for credentials.
 	sts := &smithy.OperationError{ServiceID: "STS", OperationName: "AssumeRole", Err: &smithy.GenericAPIError{Code: "AccessDenied", Message: "no"}}
 	_, err = awssm.New(func(o *awssm.Options) {
 		o.Client = clientFunc(func(context.Context) error {
@@ -375,11 +373,11 @@ func TestCredentialErrors(t *testing.T) {
 		text string
 	}{
 		"provider": {boom, `GetSecretValue "a" in us-west-2: get AWS credentials from Options.Config: boom`},
-		"another service's refusal": {
+		"an error of another service": {
 			&smithy.OperationError{ServiceID: "STS", OperationName: "AssumeRole", Err: &smithy.GenericAPIError{Code: "AccessDenied", Message: "no"}},
 			`GetSecretValue "a" in us-west-2: get AWS credentials from Options.Config: operation error STS: AssumeRole, api error AccessDenied: no`,
 		},
-		"an answer that is none": {
+		"an unreadable answer": {
 			&smithy.DeserializationError{Err: errors.New(canary), Snapshot: []byte(canary)},
 			`GetSecretValue "a" in us-west-2: get AWS credentials from Options.Config: the answer to a request for credentials could not be read`,
 		},
@@ -389,7 +387,7 @@ func TestCredentialErrors(t *testing.T) {
 		},
 		"output of a process": {
 			fmt.Errorf("process provider error: parse failed of process output: %s, error: x", canary),
-			`GetSecretValue "a" in us-west-2: get AWS credentials from Options.Config: process provider error: the output of credential_process is not the JSON it should be`,
+			`GetSecretValue "a" in us-west-2: get AWS credentials from Options.Config: process provider error: the output of credential_process is not valid JSON`,
 		},
 		"a deadline of its own": {
 			fmt.Errorf("metadata service: %w", context.DeadlineExceeded),
@@ -493,7 +491,7 @@ func (l *logBuffer) Logf(_ logging.Classification, format string, v ...any) {
 	fmt.Fprintf(&l.Buffer, format+"\n", v...)
 }
 
-// clientFunc is an Options.Client that fails.
+// A clientFunc is an Options.Client that fails.
 type clientFunc func(ctx context.Context) error
 
 func (f clientFunc) GetSecretValue(ctx context.Context, _ *sm.GetSecretValueInput, _ ...func(*sm.Options)) (*sm.GetSecretValueOutput, error) {

@@ -11,8 +11,9 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm"
 )
 
+// A program reads a secret. Regions, credentials and endpoints come from the SDK's default
+// configuration.
 func ExampleNew() {
-	// Regions, credentials and endpoints come from the SDK's default configuration.
 	cache := secretcache.New(awssm.New(), nil)
 	defer cache.Close()
 
@@ -26,6 +27,8 @@ func ExampleNew() {
 	fmt.Println(secret.ARN(), secret.VersionID()) // and secret.Reveal()
 }
 
+// A program reads a secret that is replicated to a second region, and gives its own
+// configuration of the SDK.
 func ExampleNew_replicas() {
 	ctx := context.Background()
 	cfg, err := config.LoadDefaultConfig(ctx, config.WithSharedConfigProfile("app"))
@@ -36,14 +39,14 @@ func ExampleNew_replicas() {
 	source := awssm.New(func(o *awssm.Options) {
 		o.Config = &cfg
 		o.Region = "us-west-2"
-		o.Regions = []string{"us-east-1"} // to which the secrets are replicated
+		o.Regions = []string{"us-east-1"} // the secrets are replicated to this region
 	})
 	secret, err := source.Fetch(ctx, "prod/app/db", secretcache.StageCurrent)
 	fmt.Println(secret, err)
 }
 
-// A program reads secrets of another account by a role there, which it assumes with the
-// credentials of a profile.
+// A program reads secrets of another account. It assumes a role there with the credentials of
+// a profile.
 func ExampleNew_role() {
 	cache := secretcache.New(awssm.New(func(o *awssm.Options) {
 		o.Region = "us-west-2"

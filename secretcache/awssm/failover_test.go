@@ -17,19 +17,19 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm"
 )
 
-// What a change of regions looks like from a cache and from connectors.
+// These tests show a failover to another region from a cache and from connectors.
 
 const roundTrip = 40 * time.Millisecond
 
-// away is an answer that takes a round trip.
+// away delays an answer by a round trip.
 func away(a answer) answer {
 	return func(op, id, stage string) (int, string) {
-		time.Sleep(roundTrip) // of the bubble
+		time.Sleep(roundTrip) // by the bubble's clock
 		return a(op, id, stage)
 	}
 }
 
-// credentialsAnswer answers with a secret for a database, whichever id is asked for.
+// credentialsAnswer answers with a secret for a database, for every id.
 func credentialsAnswer(version string) answer {
 	return func(_, id, stage string) (int, string) {
 		name := id
@@ -41,7 +41,7 @@ func credentialsAnswer(version string) answer {
 	}
 }
 
-// An engine whose logins succeed.
+// This engine's logins succeed.
 type engine struct{ logins atomic.Int64 }
 
 func (e *engine) Info() driver.Info {
@@ -75,8 +75,8 @@ func (f *fakeService) cache(t *testing.T, opts *secretcache.Options, optFns ...f
 	return c
 }
 
-// The second region answers within the first one's share of FetchTimeout and a round
-// trip, when the first one hangs.
+// If the first region hangs, the second region answers within the first one's share of FetchTimeout
+// plus a round trip.
 func TestTheSecondRegionAnswersWithinTheShareOfTheFirst(t *testing.T) {
 	for _, tt := range []struct {
 		name         string
@@ -108,7 +108,7 @@ func TestTheSecondRegionAnswersWithinTheShareOfTheFirst(t *testing.T) {
 				}
 				t.Logf("connected after %v: the share is %v, a round trip %v; calls: %d and %d", took, tt.share, roundTrip, f.count(west), f.count(east))
 
-				// The next secret does not wait for the first region any more.
+				// The fetch of the next secret does not wait for the first region.
 				start = time.Now()
 				if _, err := cache.Get(t.Context(), "prod/other", ""); err != nil || time.Since(start) > roundTrip {
 					t.Errorf("the next secret: %v after %v, want %v", err, time.Since(start), roundTrip)
@@ -118,7 +118,7 @@ func TestTheSecondRegionAnswersWithinTheShareOfTheFirst(t *testing.T) {
 	}
 }
 
-// An answer with a status from 400 to 499 is one, whoever gave it.
+// A status from 400 to 499 is an answer, even if a server on the way gave it.
 func TestA4xxNeverFailsOver(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -160,23 +160,23 @@ func TestA4xxNeverFailsOver(t *testing.T) {
 	}
 }
 
-// All connects that wait for one secret wait for one failover.
-func Test10000ConnectsCauseOneFailover(t *testing.T) {
+// All Connect calls that wait for one secret wait for one failover.
+func Test10000ConnectCallsCauseOneFailover(t *testing.T) {
 	for _, tt := range []struct {
 		name              string
 		west              answer
 		secrets           int
-		westMost, eastMin int // calls
+		westMost, eastMin int // numbers of calls
 	}{
 		{"one secret, the first region hangs", hang, 1, 3, 1},
 		{"one secret, the first region answers 503", errorAnswer(503, "ServiceUnavailable", "down"), 1, 3, 1},
-		// 32 fetches at once, with three attempts each, find out together.
+		// 32 fetches at once, with three attempts each, find the outage together.
 		{"1,000 secrets, the first region hangs", hang, 1000, 3 * 32, 1000},
 		{"1,000 secrets, the first region's connections break", broken, 1000, 3 * 32, 1000},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				const connects, each = 10_000, 2 // by a goroutine; the race detector knows 8,128
+				const connects, each = 10_000, 2 // by each goroutine; the race detector allows 8,128 goroutines
 				f := newFake()
 				f.set(west, tt.west)
 				f.set(east, away(credentialsAnswer("v")))
@@ -200,7 +200,7 @@ func Test10000ConnectsCauseOneFailover(t *testing.T) {
 					})
 				}
 				wg.Wait()
-				t.Logf("%d connects in %v: %d calls to the first region, %d to the second; %d logins, %d failed",
+				t.Logf("%d Connect calls in %v: %d calls to the first region, %d to the second; %d logins, %d failed",
 					connects, time.Since(start), f.count(west), f.count(east), e.logins.Load(), failed.Load())
 				if f.count(west) > tt.westMost || f.count(east) != tt.eastMin || e.logins.Load() != connects {
 					t.Errorf("calls: %d and %d, want at most %d and %d; %d logins, want %d",
@@ -211,9 +211,9 @@ func Test10000ConnectsCauseOneFailover(t *testing.T) {
 	}
 }
 
-// While the first region is down it costs one call in 30 s, and nobody waits for it;
-// when it is back, all that is fetched comes from there.
-func Test10000ConnectsInAnHourWithoutTheFirstRegion(t *testing.T) {
+// While the first region is down, it gets one call in 30 s, and no Connect call waits for that.
+// When it works again, all fetches go there.
+func Test10000ConnectCallsInAnHourWithoutTheFirstRegion(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const connects, secrets = 10_000, 50
 		f := newFake()
@@ -245,14 +245,15 @@ func Test10000ConnectsInAnHourWithoutTheFirstRegion(t *testing.T) {
 		slowest = 0
 		connect(connects, time.Hour/connects)
 		down := f.count(west) - secrets
-		t.Logf("%d connects in an hour: %d calls to the first region, which hangs, %d to the second; the slowest connect took %v",
+		t.Logf("%d Connect calls in an hour: %d calls to the first region, which hangs, %d to the second; the slowest Connect call took %v",
 			connects, down, f.count(east), slowest)
-		// Renewals of the 50 are under way when it is first noticed, 32 at once at most.
+		// Renewals of the 50 secrets are under way when the outage is first noticed, at most 32
+		// at once.
 		if most := 3*32 + int(time.Hour/(30*time.Second)); down > most {
 			t.Errorf("%d calls to the first region, want %d at most", down, most)
 		}
 		if slowest > time.Second {
-			t.Errorf("a connect took %v, with secrets in the cache", slowest)
+			t.Errorf("a call of Connect took %v, with secrets in the cache", slowest)
 		}
 		if f.count(east) < connects/100 {
 			t.Errorf("%d calls to the second region: nothing was renewed", f.count(east))
@@ -268,7 +269,7 @@ func Test10000ConnectsInAnHourWithoutTheFirstRegion(t *testing.T) {
 	})
 }
 
-// A replica's answer is the same secret: by name, by ARN, from either region.
+// The answer of a replica is the same secret, by name and by ARN, and from either region.
 func TestAReplicasSecretKeepsOneEntryInTheCache(t *testing.T) {
 	const arn = "arn:aws:secretsmanager:us-west-2:123456789012:secret:prod/app-a1b2c3"
 	synctest.Test(t, func(t *testing.T) {
@@ -292,12 +293,12 @@ func TestAReplicasSecretKeepsOneEntryInTheCache(t *testing.T) {
 				t.Errorf("%s: %d entries after %d fetches, want 1 and %d", when, s.Entries, s.Fetches, fetches)
 			}
 		}
-		// The name's answer has the ARN that the secret has in the first region.
+		// The answer for the name has the ARN of the secret in the first region.
 		f.set(west, broken)
 		f.set(east, credentialsAnswer("v"))
 		check("from the replica", 1)
 
-		// A fetch for one is a fetch for the other, whichever region answers.
+		// A fetch by one id counts for the other id too, from each region.
 		f.set(west, away(func(op, id, stage string) (int, string) {
 			status, body := credentialsAnswer("v")(op, id, stage)
 			return status, strings.Replace(body, east, west, 1)

@@ -16,8 +16,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm"
 )
 
-// A fakeService stands for the API of all regions without a network, so that it
-// works in a synctest bubble. It is an aws.HTTPClient.
+// A fakeService is the API of all regions without a network, so that it works in a synctest
+// bubble. It is an aws.HTTPClient.
 type fakeService struct {
 	mu      sync.Mutex
 	regions map[string]answer // by region
@@ -25,8 +25,8 @@ type fakeService struct {
 	ids     []string          // SecretId and SecretIdList of each call, with its region
 }
 
-// An answer returns the status and body for a request; zero status hangs, a
-// negative one breaks the connection.
+// An answer returns the status and body for a request. With status zero the request hangs; with a
+// negative status the connection breaks.
 type answer func(op, id, stage string) (int, string)
 
 func newFake() *fakeService {
@@ -79,7 +79,7 @@ func (f *fakeService) Do(req *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(bytes.NewBufferString(text)), Request: req}, nil
 }
 
-// source returns a Source that talks to the fake.
+// source returns a Source that asks the fake.
 func (f *fakeService) source(optFns ...func(*awssm.Options)) *awssm.Source {
 	return awssm.New(append([]func(*awssm.Options){func(o *awssm.Options) {
 		o.Config = &aws.Config{
@@ -92,7 +92,7 @@ func (f *fakeService) source(optFns ...func(*awssm.Options)) *awssm.Source {
 	}}, optFns...)...)
 }
 
-// secretAnswer answers with a version.
+// secretAnswer answers with a version of a secret.
 func secretAnswer(version string, created time.Time) answer {
 	return func(_, id, stage string) (int, string) {
 		return 200, fmt.Sprintf(`{"ARN":"arn:aws:secretsmanager:us-east-1:123456789012:secret:x-a1b2c3","Name":"x","VersionId":%q,"VersionStages":[%q],"CreatedDate":%f,"SecretString":"v"}`,

@@ -9,17 +9,18 @@ import (
 
 const opIdentity = "GetCallerIdentity"
 
-// An Identity is as whom, and where, a [Source] asks for a secret. It holds no credentials.
+// An Identity says which user or role a [Source] uses to ask for a secret, and in which region.
+// It holds no credentials.
 type Identity struct {
-	Region      string // that is asked first; empty if it is not known
-	Credentials string // where they are from: "environment variables"; empty if there are none
+	Region      string // the region that is asked first; empty if it is not known
+	Credentials string // where the credentials are from, such as "environment variables"; empty if there are none
 	ARN         string // of the user or the role; empty if AWS STS did not tell
 }
 
-// Identity returns as whom Fetch would ask for the secret, for tools that answer why it fails. It
-// asks AWS STS for the ARN (GetCallerIdentity), which is one more call than Fetch makes, to another
-// service. If that fails, the error says why, and the identity has what is known without. A Source
-// with Options.Client has no identity.
+// Identity returns the identity that Fetch would use for the secret. It is for tools that
+// say why a fetch fails. It asks AWS STS for the ARN (GetCallerIdentity): Fetch does not
+// make that call. If the call fails, the error says why, and the identity has the other fields.
+// With Options.Client, Identity returns an error.
 //
 // Errors are [*Error].
 func (s *Source) Identity(ctx context.Context, id string) (Identity, error) {
@@ -49,7 +50,7 @@ func (s *Source) Identity(ctx context.Context, id string) (Identity, error) {
 	})
 	out, err := client.GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
 	if err != nil {
-		return who, (&failure{class: refused, cause: clean(err, false)}).in(s, opIdentity, "", rt.region)
+		return who, (&failure{class: negative, cause: clean(err, false)}).in(s, opIdentity, "", rt.region)
 	}
 	who.ARN = str(out.Arn)
 	return who, nil

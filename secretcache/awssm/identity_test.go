@@ -13,7 +13,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm"
 )
 
-// A source tells where and as whom it asks, and what of that AWS STS refused to tell.
+// A source returns its region and identity, and an error if AWS STS does not tell the ARN.
 func TestIdentity(t *testing.T) {
 	const arn = "arn:aws:sts::123456789012:assumed-role/app/session"
 	status, body := http.StatusOK, `<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><GetCallerIdentityResult><Arn>`+arn+

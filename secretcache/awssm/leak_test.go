@@ -9,11 +9,11 @@ import (
 	"unsafe"
 )
 
-// canary is a password that must not be anywhere.
+// canary is a password that must not appear anywhere.
 const canary = `hunter2-canary-Pa55`
 
-// findCanary walks everything that is reachable from v, unexported fields
-// included, and returns the path to a string or byte slice that holds the canary.
+// findCanary walks through all values that can be reached from v, including unexported fields. It
+// returns the path to a string or byte slice that holds the canary.
 func findCanary(v any) string {
 	w := walker{seen: map[visit]bool{}}
 	w.walk(reflect.ValueOf(v), "", 0)
@@ -63,7 +63,7 @@ func (w *walker) walk(v reflect.Value, path string, depth int) {
 			return
 		}
 		if v.Type().Elem().Kind() == reflect.Uint8 {
-			// Up to the capacity: a buffer's old content counts.
+			// Check up to the capacity, because the old content of a buffer counts.
 			if v.Kind() == reflect.Slice && v.Cap() > 0 {
 				v = v.Slice(0, v.Cap())
 			}
@@ -98,7 +98,7 @@ func (w *walker) look(b []byte, path string) {
 	}
 }
 
-// checkNoLeak fails if an error, or how it prints, holds the canary.
+// checkNoLeak fails the test if an error, or a printed form of it, holds the canary.
 func checkNoLeak(t *testing.T, err error) {
 	t.Helper()
 	if path := findCanary(err); path != "" {

@@ -16,8 +16,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm/awssmtest"
 )
 
-// A configuration file on a file system that hangs: callers wait for one loading,
-// each until its own deadline, and it is used when it is there.
+// The configuration file is on a file system that hangs. Callers wait for one loading, each
+// until its own deadline. When the file can be read, its configuration is used.
 func TestLoadingThatHangs(t *testing.T) {
 	s := awssmtest.NewServer(t)
 	s.Put("a", "1")

@@ -11,17 +11,17 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/standin/awsrecorder"
 )
 
-// recorder is the proxy of all tests: what is not for this machine ends there.
+// recorder is the proxy of all tests. It answers every request that is not for this machine.
 var recorder *awsrecorder.Recorder
 
-// TestMain fails if a goroutine is left when all tests are through.
+// TestMain fails if a goroutine is left at the end of all tests.
 func TestMain(m *testing.M) {
 	var err error
 	if recorder, err = awsrecorder.Start(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	// Before the first request: net/http reads them once.
+	// Set these before the first request, because net/http reads them only once.
 	for _, key := range []string{"HTTPS_PROXY", "HTTP_PROXY"} {
 		_ = os.Setenv(key, recorder.URL())
 	}

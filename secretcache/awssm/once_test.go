@@ -8,7 +8,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm"
 )
 
-// fetches makes a fetch and checks whether it works, and how many calls it makes in each region.
+// fetches makes a fetch. It checks whether the fetch succeeds, and how many calls it makes in
+// each region.
 func (f *fakeService) fetches(t *testing.T, src *awssm.Source, works bool, calls map[string]int) {
 	t.Helper()
 	before := map[string]int{}
@@ -25,8 +26,8 @@ func (f *fakeService) fetches(t *testing.T, src *awssm.Source, works bool, calls
 	}
 }
 
-// While a region fails, a fetch there is one call: a fleet whose caches repeat their fetches
-// until the outage is over would otherwise ask three times as much.
+// While a region fails, a fetch there makes one call. Otherwise a fleet whose caches fetch
+// again and again until the end of the outage would make three times as many calls.
 func TestOneAttemptWhileFetchesFail(t *testing.T) {
 	good := secretAnswer("v", time.Unix(1, 0))
 	for name, bad := range map[string]answer{
@@ -39,8 +40,8 @@ func TestOneAttemptWhileFetchesFail(t *testing.T) {
 			answer
 			works bool
 		}{
-			"an answer": {good, true},
-			"a refusal": {errorAnswer(400, "AccessDeniedException", "no"), false},
+			"an answer":    {good, true},
+			"an error 400": {errorAnswer(400, "AccessDeniedException", "no"), false},
 		} {
 			t.Run(name+", ended by "+ending, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
@@ -62,7 +63,7 @@ func TestOneAttemptWhileFetchesFail(t *testing.T) {
 	}
 }
 
-// One attempt that hangs may be one bad connection, also while fetches fail.
+// An attempt that hangs may be one bad connection, even while fetches fail.
 func TestHangsAreRepeatedWhileFetchesFail(t *testing.T) {
 	good, fail := secretAnswer("v", time.Unix(1, 0)), errorAnswer(503, "ServiceUnavailable", "down")
 	synctest.Test(t, func(t *testing.T) {
@@ -74,15 +75,15 @@ func TestHangsAreRepeatedWhileFetchesFail(t *testing.T) {
 			f.fetches(t, src, works, map[string]int{"us-west-2": calls})
 		}
 		fetches(hang, false, 3)
-		fetches(hang, false, 3) // hangs do not say that the region fails
+		fetches(hang, false, 3) // attempts that hang do not show that the region fails
 		fetches(fail, false, 3)
-		fetches(hang, false, 3) // nor that it does not
+		fetches(hang, false, 3) // and do not show that it works
 		fetches(first(1, hang, fail), false, 2)
 		fetches(first(1, hang, good), true, 2)
 	})
 }
 
-// Each region fails on its own, and another one is asked after one attempt as after three.
+// Each region is counted alone. The next region is asked after one attempt as well as after three.
 func TestFallbackRegionsAreAskedWhileFetchesFail(t *testing.T) {
 	good, fail := secretAnswer("v", time.Unix(1, 0)), errorAnswer(503, "ServiceUnavailable", "down")
 	synctest.Test(t, func(t *testing.T) {
@@ -94,12 +95,12 @@ func TestFallbackRegionsAreAskedWhileFetchesFail(t *testing.T) {
 		f.fetches(t, src, false, map[string]int{"us-west-2": 1, "us-east-1": 1})
 		f.set("us-east-1", good)
 		f.fetches(t, src, true, map[string]int{"us-west-2": 1, "us-east-1": 1})
-		f.set("us-east-1", first(2, fail, good)) // it is asked first now
+		f.set("us-east-1", first(2, fail, good)) // this region is asked first now
 		f.fetches(t, src, true, map[string]int{"us-west-2": 0, "us-east-1": 3})
 	})
 }
 
-// A failure of long ago says nothing of the next fetch.
+// An old failure does not count for the next fetch.
 func TestThreeAttemptsAgainAfterAWhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake()

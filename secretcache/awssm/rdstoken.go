@@ -20,21 +20,25 @@ const (
 
 	// rdsTokenLife is how long Amazon RDS accepts a token.
 	rdsTokenLife = 15 * time.Minute
-	// emptyHash is the SHA-256 of nothing, which is a token's body.
+	// emptyHash is the SHA-256 of the empty body of a token's request.
 	emptyHash = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 )
 
-// RDSToken returns a token with which user logs in to a database of Amazon RDS or Aurora, or to
-// RDS Proxy, in place of a password. host has to be the name that RDS gave it. The token is signed
-// with the credentials that the Source calls Secrets Manager with, or, if it has Options.Client,
-// with those of the default configuration; no server is asked. The
-// database accepts it until expires, which is in 15 minutes, or when the credentials expire if
-// that is sooner.
+// RDSToken returns a token that user sends in place of a password to log in to a database of
+// Amazon RDS or Aurora, or to RDS Proxy. host must be the name that RDS gave the database, and
+// port the port that the client dials. The credentials need the permission rds-db:connect for
+// the user; only the database checks that.
 //
-// The region is the one in host, such as db.c1a2b3.us-west-2.rds.amazonaws.com, then region,
-// and if both are empty that of a secret that is named by name (Options.Region).
+// The token is signed with the credentials that the Source uses for Secrets Manager. With
+// Options.Client they are those of Options.Config or, if that is nil, of the SDK's default
+// configuration. Signing calls no server. The database accepts the token until expires: for 15
+// minutes, or until the credentials expire if that is sooner.
 //
-// The token is a secret. Errors are [*Error].
+// The region is the one in host, such as db.c1a2b3.us-west-2.rds.amazonaws.com. If host has
+// none, it is region, and if that is empty, the region of secrets whose id is a name
+// (Options.Region).
+//
+// The token is as secret as a password: do not log it. Errors are [*Error].
 func (s *Source) RDSToken(ctx context.Context, region, host string, port int, user string) (token string, expires time.Time, err error) {
 	if in := rdsRegion(host); in != "" {
 		region = in
@@ -71,7 +75,7 @@ func (s *Source) retrieve(ctx context.Context, cfg *aws.Config) (aws.Credentials
 	return aws.Credentials{}, &failure{class: local, cause: cleanLocal(err)}
 }
 
-// signRDS signs a request that nobody sends: its URL without the scheme is the token. See
+// signRDS signs a request that is never sent. Its URL without the scheme is the token. See
 // https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/UsingWithRDS.IAMDBAuth.Connecting.html.
 func signRDS(ctx context.Context, creds aws.Credentials, region, address, user string, now time.Time) (string, error) {
 	const scheme = "https://"
@@ -85,16 +89,17 @@ func signRDS(ctx context.Context, creds aws.Credentials, region, address, user s
 		"X-Amz-Expires": {strconv.Itoa(int(rdsTokenLife / time.Second))},
 	}.Encode(), nil)
 	if err != nil {
-		return "", errHost // the cause quotes it
+		return "", errHost // the cause quotes the URL
 	}
 	signed, _, err := v4.NewSigner().PresignHTTP(ctx, creds, req, emptyHash, "rds-db", region, now.UTC())
 	if err != nil {
-		return "", errors.New("the SDK does not sign it")
+		return "", errors.New("the SDK could not sign the token")
 	}
 	return strings.TrimPrefix(signed, scheme), nil
 }
 
-// The name of an instance, a cluster or a proxy has the region before "rds", in China behind it.
+// The host name of an instance, a cluster or a proxy has the region before "rds", and in
+// China after it.
 var rdsName = regexp.MustCompile(`(?i)\.(?:([a-z]{2,}(?:-[a-z]+)+-[0-9]+)\.rds|rds\.([a-z]{2,}(?:-[a-z]+)+-[0-9]+))\.amazonaws\.(?:com|com\.cn|eu)\.?$`)
 
 // rdsRegion returns the region in the name that RDS gave a host, or "".

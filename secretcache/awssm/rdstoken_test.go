@@ -28,7 +28,7 @@ func fixedCredentials(c aws.Credentials) aws.CredentialsProvider {
 var someCredentials = aws.Credentials{AccessKeyID: "AKIDEXAMPLE", SecretAccessKey: canary, SessionToken: "session"}
 
 func TestRDSTokenIsASignedURLWithoutItsScheme(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) { // on 2000-01-01
+	synctest.Test(t, func(t *testing.T) { // the bubble's date is 2000-01-01
 		token, expires, err := signer(fixedCredentials(someCredentials)).RDSToken(t.Context(), "us-west-2", "db.example.com", 5432, "app user&x")
 		if err != nil {
 			t.Fatal(err)
@@ -105,7 +105,7 @@ func TestRDSTokenSaysWhatIsMissing(t *testing.T) {
 		region, host, want string
 	}{
 		"no credentials": {signer(nil), "us-west-2", "db.example.com",
-			"sign RDS token in us-west-2: no AWS credentials found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile (AWS_PROFILE), or give this machine a role: Options.Config has none"},
+			"sign RDS token in us-west-2: no AWS credentials found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile (AWS_PROFILE), or give this machine a role: Options.Config has no credentials"},
 		"credentials fail": {signer(failing("no such profile")), "us-west-2", "db.example.com",
 			"sign RDS token in us-west-2: get AWS credentials from Options.Config: no such profile"},
 		"anonymous": {signer(aws.AnonymousCredentials{}), "us-west-2", "db.example.com",
@@ -147,7 +147,7 @@ func TestRDSTokenEndsWithItsContext(t *testing.T) {
 		if !errors.Is(err, context.DeadlineExceeded) || err.Error() != want {
 			t.Errorf("got  %v\nwant %s", err, want)
 		}
-		// With more time it says itself that they do not come.
+		// With more time the error is our own: no credentials came.
 		ctx, cancel = context.WithTimeout(t.Context(), 30*time.Second)
 		defer cancel()
 		began := time.Now()

@@ -62,14 +62,13 @@ func openServer(t *testing.T, answer string) (endpoint string) {
 	return "http://" + l.Addr().String()
 }
 
-// TestNoLibraryLogsTheAnswer: net/http writes to the standard logger, the SDK to standard
-// error or to its own logger.
+// net/http may write to the standard logger, and the SDK to standard error or to its own logger.
 func TestNoLibraryLogsTheAnswer(t *testing.T) {
 	const good = `{"ARN":"arn:aws:secretsmanager:us-west-2:123456789012:secret:a-a1b2c3","Name":"a","VersionId":"v","SecretString":"x"}`
 	for name, answer := range map[string]string{
 		"a length that is too short": "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}" + canary,
 		"more than one answer":       fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(good), good) + "HTTP/1.1 200 OK\r\nX: " + canary + "\r\n\r\n",
-		"a trailer that is none":     "HTTP/1.1 200 OK\r\nTrailer: X\r\nTransfer-Encoding: chunked\r\n\r\n" + fmt.Sprintf("%x", len(good)) + "\r\n" + good + "\r\n0\r\n" + canary + "\r\n\r\n",
+		"an invalid trailer":         "HTTP/1.1 200 OK\r\nTrailer: X\r\nTransfer-Encoding: chunked\r\n\r\n" + fmt.Sprintf("%x", len(good)) + "\r\n" + good + "\r\n0\r\n" + canary + "\r\n\r\n",
 	} {
 		for _, config := range []string{"the caller's", "the default"} {
 			t.Run(name+"/"+config, func(t *testing.T) {
@@ -102,7 +101,7 @@ func TestNoLibraryLogsTheAnswer(t *testing.T) {
 				})
 				_, err = src.Fetch(t.Context(), "a", "")
 				checkNoLeak(t, err)
-				time.Sleep(50 * time.Millisecond) // net/http's own goroutine writes
+				time.Sleep(50 * time.Millisecond) // a goroutine of net/http would write
 				text, err := os.ReadFile(file.Name())
 				if err != nil {
 					t.Fatal(err)
@@ -129,7 +128,7 @@ type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
 
-// proxied is a configuration whose requests go through an HTTP proxy that answers CONNECT.
+// proxied returns a configuration whose requests go through an HTTP proxy that answers CONNECT.
 func proxied(t *testing.T, answer string) aws.Config {
 	u, err := url.Parse(openServer(t, answer))
 	if err != nil {
@@ -141,7 +140,7 @@ func proxied(t *testing.T, answer string) aws.Config {
 	return cfg
 }
 
-// TestTheReasonIsInTheFirstLine: of what is between us and the service.
+// The error names the reason if something on the way to the service is wrong.
 func TestTheReasonIsInTheFirstLine(t *testing.T) {
 	proxy := func(answer string) func(*testing.T, *awssm.Options) {
 		return func(t *testing.T, o *awssm.Options) {
@@ -173,7 +172,7 @@ func TestTheReasonIsInTheFirstLine(t *testing.T) {
 		name  string
 		set   func(*testing.T, *awssm.Options)
 		want  string
-		again bool // it may get better: it is repeated, and another region is asked
+		again bool // there is a retry, and then another region is asked
 	}{
 		{"proxy wants a login", proxy("407 " + canary), "the HTTP proxy answered 407 Proxy Authentication Required", false},
 		{"proxy forbids", proxy("403 Forbidden"), "the HTTP proxy answered 403 Forbidden", false},
@@ -216,7 +215,7 @@ func TestTheReasonIsInTheFirstLine(t *testing.T) {
 	}
 }
 
-// alerts is a server that wants a certificate of the client.
+// alerts starts a server that requires a certificate from the client.
 func alerts(t *testing.T, o *awssm.Options) {
 	ts := httptest.NewUnstartedServer(http.NotFoundHandler())
 	ts.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert}
@@ -230,8 +229,8 @@ func alerts(t *testing.T, o *awssm.Options) {
 	o.Config, o.Endpoint = &cfg, ts.URL
 }
 
-// TestGettingCredentialsIsNamed: what fails or hangs before the API is asked.
-func TestGettingCredentialsIsNamed(t *testing.T) {
+// Getting credentials fails or hangs before the API is asked.
+func TestErrorsNameTheSourceOfTheCredentials(t *testing.T) {
 	var over chan struct{}
 	hang := func(http.ResponseWriter, *http.Request) { <-over }
 	unavailable := func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) }
@@ -248,7 +247,7 @@ func TestGettingCredentialsIsNamed(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		serve http.HandlerFunc
-		env   map[string]string // URL stands for the server's
+		env   map[string]string // URL means the URL of the server
 		want  string
 	}{
 		{"web identity, 503", unavailable, map[string]string{"AWS_ROLE_ARN": "arn:aws:iam::123456789012:role/app", "AWS_WEB_IDENTITY_TOKEN_FILE": token, "AWS_ENDPOINT_URL_STS": "URL"},
@@ -283,7 +282,7 @@ func TestGettingCredentialsIsNamed(t *testing.T) {
 			if got, want := errors.Is(err, context.DeadlineExceeded), ctx.Err() != nil; got != want {
 				t.Errorf("%v matches the deadline: %t, want %t", err, got, want)
 			}
-			// In a cache, whose caller has less time than the fetch.
+			// In a cache, for a caller with less time than the fetch.
 			ctx, cancel = context.WithTimeout(t.Context(), 2*time.Second)
 			defer cancel()
 			c := secretcache.New(src, nil)
@@ -295,7 +294,7 @@ func TestGettingCredentialsIsNamed(t *testing.T) {
 	}
 }
 
-// TestCredentialsThatHangAreNotTheCallersDeadline: they are given up before the fetch is.
+// The wait for credentials ends before the fetch ends, so the error is not the caller's deadline.
 func TestCredentialsThatHangAreNotTheCallersDeadline(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes as long as a fetch may")
@@ -314,14 +313,14 @@ func TestCredentialsThatHangAreNotTheCallersDeadline(t *testing.T) {
 	}
 }
 
-// TestTheRegionOfAnEC2InstanceIsTheLastResort: as the Java SDK's default chain has it.
+// The Java SDK's default chain asks the instance last, too.
 func TestTheRegionOfAnEC2InstanceIsTheLastResort(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		env    map[string]string
 		set    func(*awssm.Options)
 		id     string
-		region string // "" is the error that there is none
+		region string // empty means the error that there is no region
 		asked  bool
 	}{
 		{"nothing else", nil, nil, "a", "eu-west-3", true},
@@ -379,14 +378,14 @@ func TestTheRegionOfAnEC2InstanceIsTheLastResort(t *testing.T) {
 	}
 }
 
-// TestNoCredentialsSaysWhatToSet: and nothing goes to standard error.
+// The error says what to set, and nothing is written to standard error.
 func TestNoCredentialsSaysWhatToSet(t *testing.T) {
 	imds := httptest.NewServer(http.NotFoundHandler())
 	defer imds.Close()
 	for name, vars := range map[string]map[string]string{
-		"no instance":          {"AWS_EC2_METADATA_DISABLED": "true"},
-		"instance without one": {"AWS_EC2_METADATA_DISABLED": "", "AWS_EC2_METADATA_SERVICE_ENDPOINT": imds.URL},
-		"empty configuration":  nil,
+		"no instance":             {"AWS_EC2_METADATA_DISABLED": "true"},
+		"instance without a role": {"AWS_EC2_METADATA_DISABLED": "", "AWS_EC2_METADATA_SERVICE_ENDPOINT": imds.URL},
+		"empty configuration":     nil,
 	} {
 		t.Run(name, func(t *testing.T) {
 			stderr := os.Stderr

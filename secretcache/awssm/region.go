@@ -22,19 +22,19 @@ var (
 		RegionEnv + ", AWS_REGION or the region of the shared config file's profile, or name the secret by its ARN")
 	errInvalidRegion = errors.New("region is not an AWS region's name like us-west-2")
 	errEnvRegion     = errors.New("environment variable " + RegionEnv + " is not the name of one AWS region like us-west-2; " +
-		"regions to fall back on go into Options.Regions (region= in a data source name)")
+		"put regions to fall back on into Options.Regions (region= in a data source name)")
 )
 
-// A route is where a secret is looked for first.
+// A route is where a secret is asked for first.
 type route struct {
 	cfg    *aws.Config // nil with Options.Client
-	region string      // "" with Options.Client and a name
+	region string      // "" if there is an Options.Client and the id is a name
 }
 
-// arn returns the ARN of an answer in the route's region, a copy.
+// arn returns a copy of the ARN in an answer, with the route's region.
 func (rt route) arn(p *string) string { return secretid.InRegion(str(p), rt.region) }
 
-// route finds the first region of a secret. Without an error its id is valid.
+// route finds the first region of a secret. If it returns no error, the id is valid.
 func (s *Source) route(ctx context.Context, id string) (route, *failure) {
 	if err := secretid.Check(id); err != nil {
 		return route{}, &failure{class: local, cause: &cause{text: err.Error()}}
@@ -46,7 +46,8 @@ func (s *Source) route(ctx context.Context, id string) (route, *failure) {
 	return s.routeTo(ctx, region)
 }
 
-// routeTo finds the configuration and, if region is empty, the region that it says.
+// routeTo returns the configuration with a region. If region is empty, it is the region for
+// ids that are names.
 func (s *Source) routeTo(ctx context.Context, region string) (route, *failure) {
 	if s.optErr != nil {
 		return route{}, &failure{class: local, cause: &cause{text: s.optErr.Error()}}
@@ -78,15 +79,15 @@ func (s *Source) routeTo(ctx context.Context, region string) (route, *failure) {
 }
 
 const (
-	// instanceTimeout bounds the question for the region of an EC2 instance, and
-	// instancePause is how long it is not asked again where there is no answer.
+	// instanceTimeout bounds the request for the region of the EC2 instance. If there is no
+	// answer, the next request comes after instancePause at the earliest.
 	instanceTimeout = time.Second
 	instancePause   = 10 * time.Second
 )
 
-// onInstance returns the configuration with the region of the EC2 instance, as the last
-// resort, or cfg and "". It asks for none where a server stands for the API, and the SDK
-// refuses with AWS_EC2_METADATA_DISABLED.
+// onInstance is the last way to find a region. It asks the EC2 instance, and returns the
+// configuration with its region, or cfg and "". It does not ask if an endpoint is
+// configured. With AWS_EC2_METADATA_DISABLED the SDK does not ask either.
 func (s *Source) onInstance(ctx context.Context, cfg *aws.Config) (*aws.Config, string) {
 	s.mu.Lock()
 	ask := s.o.Config == nil && s.o.Endpoint == "" && !time.Now().Before(s.noInstance)
@@ -98,7 +99,7 @@ func (s *Source) onInstance(ctx context.Context, cfg *aws.Config) (*aws.Config, 
 	defer cancel()
 	out, err := imds.NewFromConfig(*cfg).GetRegion(short, nil)
 	if err == nil {
-		// Once more: the providers of credentials may need the region.
+		// Load again, because the providers of credentials may need the region.
 		var with aws.Config
 		if with, err = s.loadConfig(ctx, out.Region); err == nil {
 			with.Region = out.Region
@@ -108,7 +109,7 @@ func (s *Source) onInstance(ctx context.Context, cfg *aws.Config) (*aws.Config, 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err != nil {
-		if ctx.Err() == nil { // it had the time
+		if ctx.Err() == nil { // the instance had its time to answer
 			s.noInstance = time.Now().Add(instancePause)
 		}
 		return cfg, ""
@@ -128,15 +129,15 @@ func first(s []string) string {
 type place struct {
 	client Client
 	region string
-	first  bool // it is the route's own region, no replica's
+	first  bool // it is the route's own region, not a replica's
 	// transport is the client's; nil for Options.Client.
 	transport *transport
-	// failing is of the region and the operation; with Options.Client, which retries itself,
-	// it says no.
+	// failing is for this region and operation. With Options.Client it is always new and says
+	// no, because that client retries itself.
 	failing *httpfetch.Failing
 }
 
-// id returns the id by which the secret is known in this region.
+// id returns the id that the secret has in this region.
 func (p *place) id(id string) string {
 	if p.first {
 		return id
@@ -145,33 +146,32 @@ func (p *place) id(id string) string {
 }
 
 const (
-	// stickFor is how long a fall-back region is used before the first one is tried
-	// again.
+	// stickFor is how long a fall-back region is used before the first region is tried again.
 	stickFor = 30 * time.Second
-	// minShare is the least time that a region gets while others wait for theirs.
+	// minShare is the smallest share of the time that a region gets.
 	minShare = 2 * time.Second
 )
 
-// failovers remembers, by first region, which fall-back region is in use.
+// failovers remembers for each first region which fall-back region is in use.
 type failovers struct {
 	mu sync.Mutex
 	in map[string]*failover
 }
 
 type failover struct {
-	region  string
-	until   time.Time // when the first region is due to be probed
-	probing bool      // a fetch is doing it
+	region string
+	until  time.Time // when the first region is tried again
+	trying bool      // a fetch is trying it
 }
 
-// order returns the regions to try. If probe, the caller is the one that probes
-// the first region and must call probed when it is through.
-func (f *failovers) order(primary string, regions []string) (order []string, probe bool) {
+// order returns the regions to try, in order. If again is true, the caller is the fetch that
+// tries the first region again. It must call tried at the end.
+func (f *failovers) order(primary string, regions []string) (order []string, again bool) {
 	order = append(order, primary)
 	f.mu.Lock()
 	if fo := f.in[primary]; fo != nil {
-		if probe = !fo.probing && !time.Now().Before(fo.until); probe {
-			fo.probing = true
+		if again = !fo.trying && !time.Now().Before(fo.until); again {
+			fo.trying = true
 			order = append(order, fo.region)
 		} else {
 			order = []string{fo.region, primary}
@@ -183,10 +183,10 @@ func (f *failovers) order(primary string, regions []string) (order []string, pro
 			order = append(order, r)
 		}
 	}
-	return order, probe
+	return order, again
 }
 
-// moved reports whether another region than r is in use instead of primary.
+// moved reports whether a region other than r is in use in place of primary.
 func (f *failovers) moved(primary, r string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -194,8 +194,8 @@ func (f *failovers) moved(primary, r string) bool {
 	return fo != nil && fo.region != r
 }
 
-// worked notes that r answered. The first region ends the failover; another one
-// begins it, or replaces a region that did not answer.
+// worked notes that r answered. If r is the first region, the failover ends. Otherwise a
+// failover to r begins, or r replaces a region that did not answer.
 func (f *failovers) worked(primary, r string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -210,21 +210,22 @@ func (f *failovers) worked(primary, r string) {
 	}
 }
 
-// probed ends a probe. failed says that the first region was asked and did not
-// answer; else, as when the caller gave up, the next fetch may probe.
-func (f *failovers) probed(primary string, failed bool) {
+// tried notes that the fetch that tried the first region again has ended. failed says that
+// the first region was asked and did not answer. If failed is false, for example because the
+// caller gave up, the next fetch may try it again.
+func (f *failovers) tried(primary string, failed bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if fo := f.in[primary]; fo != nil {
-		fo.probing = false
+		fo.trying = false
 		if failed {
 			fo.until = time.Now().Add(stickFor)
 		}
 	}
 }
 
-// versions remembers when the version was created that was returned last for an
-// id and stage, so that a replica that is behind does not bring an older one back.
+// versions remembers, for each id and stage, when the last returned version was created. So
+// a replica that is behind cannot bring an older version back.
 type versions struct {
 	mu sync.Mutex
 	at map[versionKey]time.Time
@@ -232,12 +233,12 @@ type versions struct {
 
 type versionKey struct{ id, stage string }
 
-// maxVersions bounds the memory; forgetting one costs no more than the protection
-// until it is fetched again.
+// maxVersions bounds the memory. If an entry is forgotten, an older version is not noticed
+// until the secret is fetched again.
 const maxVersions = 10_000
 
-// current reports whether an answer may be returned, and remembers it. The first
-// region's always may, also if it is older: the stage was moved back.
+// current reports whether an answer may be returned, and remembers it. An answer of the first
+// region may always be returned: if it is older, the stage was moved back.
 func (s *Source) current(id, stage string, created time.Time, p *place) bool {
 	if len(s.o.Regions) == 0 {
 		return true

@@ -53,9 +53,9 @@ func TestFallbackRegions(t *testing.T) {
 		regions           []string
 		timeout           time.Duration
 		calls             [3]int
-		took              time.Duration // at least; at most a second more
+		took              time.Duration // at least this, and at most 1 s more
 		is                []error
-		text              string // of the error; empty if it works
+		text              string // part of the error; empty if the fetch succeeds
 	}{
 		{name: "not needed", west: good, east: good, regions: []string{east}, timeout: 10 * time.Second, calls: [3]int{1, 0, 0}},
 		{name: "5xx", west: down, east: good, regions: []string{east}, timeout: 10 * time.Second, calls: [3]int{3, 1, 0}},
@@ -79,15 +79,15 @@ func TestFallbackRegions(t *testing.T) {
 			is: []error{context.DeadlineExceeded}, text: `GetSecretValue "x" in us-east-1: context deadline exceeded; before that: no answer within 2s`,
 		},
 		{
-			name: "a refusal is final", west: none, east: good, regions: []string{east}, timeout: 10 * time.Second, calls: [3]int{1, 0, 0},
+			name: "an error 4xx is final", west: none, east: good, regions: []string{east}, timeout: 10 * time.Second, calls: [3]int{1, 0, 0},
 			is: []error{secretcache.ErrNotFound}, text: `GetSecretValue "x" in us-west-2: secret not found: ResourceNotFoundException: Secrets Manager can't find the specified secret.`,
 		},
 		{
-			name: "so is a denial", west: denied, east: good, regions: []string{east}, timeout: 10 * time.Second, calls: [3]int{1, 0, 0},
+			name: "access denied is final", west: denied, east: good, regions: []string{east}, timeout: 10 * time.Second, calls: [3]int{1, 0, 0},
 			is: []error{secretcache.ErrAccessDenied}, text: `GetSecretValue "x" in us-west-2: access to the secret denied: AccessDeniedException: no`,
 		},
 		{
-			name: "and throttling", west: throttled, east: good, regions: []string{east}, timeout: 10 * time.Second, calls: [3]int{3, 0, 0},
+			name: "throttling is final", west: throttled, east: good, regions: []string{east}, timeout: 10 * time.Second, calls: [3]int{3, 0, 0},
 			is: []error{secretcache.ErrThrottled}, text: `GetSecretValue "x" in us-west-2: too many requests for secrets: ThrottlingException: slow (3 attempts)`,
 		},
 		{
@@ -98,9 +98,9 @@ func TestFallbackRegions(t *testing.T) {
 			name: "denied there", west: down, east: denied, regions: []string{east}, timeout: 10 * time.Second, calls: [3]int{3, 1, 0},
 			text: `GetSecretValue "x" in us-west-2: InternalServiceError: down (3 attempts); in us-east-1: access to the secret denied: AccessDeniedException: no`,
 		},
-		{name: "not replicated there, but further on", west: down, east: none, south: good, regions: []string{east, south}, timeout: 10 * time.Second, calls: [3]int{3, 1, 1}},
+		{name: "not replicated in the second region, but in the third", west: down, east: none, south: good, regions: []string{east, south}, timeout: 10 * time.Second, calls: [3]int{3, 1, 1}},
 		{
-			name: "no such stage there either", west: down, east: noStage, south: good, regions: []string{east, south}, timeout: 10 * time.Second, calls: [3]int{3, 1, 0},
+			name: "no such stage in the replica", west: down, east: noStage, south: good, regions: []string{east, south}, timeout: 10 * time.Second, calls: [3]int{3, 1, 0},
 			is: []error{secretcache.ErrNoVersion}, text: `GetSecretValue "x" in us-east-1: secret has no version with this stage: ResourceNotFoundException: Secrets Manager can't find the specified secret value for staging label: AWSCURRENT`,
 		},
 	} {
@@ -158,7 +158,7 @@ func TestTheRegionOfAnARNIsReplaced(t *testing.T) {
 				t.Errorf("%v, %v, %v", sec, sec.ARN(), err)
 			}
 		}
-		// Another ARN's region has a failover of its own.
+		// The region of another ARN has its own failover.
 		sec, _, err := fetchWithin(t, src, 10*time.Second, strings.Replace(westARN, west, south, 1))
 		if err != nil || sec.VersionID() != "w" {
 			t.Errorf("%v, %v", sec, err)
@@ -198,7 +198,7 @@ func TestAFailoverSticks(t *testing.T) {
 		}
 		expect(3, 10_000)
 
-		// After 30 s one fetch probes, with one attempt, while others go on.
+		// After 30 s one fetch tries the first region again, with one attempt. The others do not.
 		time.Sleep(30 * time.Second)
 		var wg sync.WaitGroup
 		wg.Go(func() { fetch(2 * time.Second) })
@@ -211,7 +211,7 @@ func TestAFailoverSticks(t *testing.T) {
 		fetch(0)
 		expect(4, 10_012)
 
-		// A caller that gives up has not found out: the next one probes.
+		// If the caller gives up, the next fetch tries the first region again.
 		time.Sleep(30 * time.Second)
 		if _, _, err := fetchWithin(t, src, 100*time.Millisecond, "x"); !errors.Is(err, context.DeadlineExceeded) {
 			t.Error(err)
@@ -220,7 +220,7 @@ func TestAFailoverSticks(t *testing.T) {
 		fetch(2 * time.Second)
 		expect(6, 10_013)
 
-		// A refusal is an answer too.
+		// An error with status 4xx is an answer too.
 		time.Sleep(30 * time.Second)
 		f.set(west, errorAnswer(400, "AccessDeniedException", "no"))
 		if _, _, err := fetchWithin(t, src, 10*time.Second, "x"); !errors.Is(err, secretcache.ErrAccessDenied) {
@@ -232,7 +232,7 @@ func TestAFailoverSticks(t *testing.T) {
 		}
 		expect(17, 10_013)
 
-		// When the fall-back fails the first region is asked again, at once.
+		// If the fall-back region fails, the first region is asked again at once.
 		f.set(west, broken)
 		fetch(0)
 		expect(20, 10_014)
@@ -245,7 +245,7 @@ func TestAFailoverSticks(t *testing.T) {
 	})
 }
 
-// A secret that is not replicated is still found while others come from a replica.
+// A secret that is not replicated is found even while other secrets come from a replica.
 func TestAFailoverDoesNotHideWhatIsNotReplicated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
@@ -264,7 +264,7 @@ func TestAFailoverDoesNotHideWhatIsNotReplicated(t *testing.T) {
 	})
 }
 
-// Fetches that are between attempts when another one finds a region that works go there too.
+// A fetch is between two attempts when another fetch finds a region that works. It goes there too.
 func TestFetchesInFlightFollowAFailover(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
@@ -281,8 +281,8 @@ func TestFetchesInFlightFollowAFailover(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		// The first needs 5 s; the 84 that began until then made attempts of 2 s. None
-		// began after that.
+		// The first fetch needs 5 s. The 84 fetches that began until then made attempts of 2 s. No
+		// attempt in the first region began after that.
 		if n := f.count(west); n > 3*34+2*33+17 {
 			t.Errorf("%d calls", n)
 		}
@@ -319,18 +319,19 @@ func TestAReplicaThatIsBehind(t *testing.T) {
 		f.set(west, down)
 		isBehind("down (3 attempts)")
 		isBehind("down")
-		// Another stage, another secret: not known to be newer.
+		// For another stage, and for another secret, no newer version is known.
 		if sec, err := src.Fetch(t.Context(), "x", "AWSPREVIOUS"); err != nil || sec.VersionID() != "old" {
 			t.Errorf("%v, %v", sec, err)
 		}
-		// That region is in use now, and is asked first; but a first one that works helps.
+		// That region is in use now and is asked first. If the first region works, it answers.
 		f.set(west, now)
 		version("new")
 		f.set(west, down)
 		f.set(east, now)
 		version("new")
 
-		// The stage was moved back: the first region says so, and then a replica may.
+		// The stage moved back: the first region returns the older version, and then a replica
+		// may too.
 		f.set(west, old)
 		f.set(east, broken)
 		version("old")
@@ -411,12 +412,12 @@ func TestInvalidOptionsAreErrorsOfTheFirstFetch(t *testing.T) {
 		t.Setenv(awssm.RegionEnv, value)
 		src := s.Source(func(o *awssm.Options) { o.Region, o.Config = "", &cfg })
 		const want = `GetSecretValue "x": environment variable AWS_SECRET_JDBC_REGION is not the name of one AWS region like us-west-2; ` +
-			`regions to fall back on go into Options.Regions (region= in a data source name)`
+			`put regions to fall back on into Options.Regions (region= in a data source name)`
 		if _, err := src.Fetch(t.Context(), "x", ""); err == nil || err.Error() != want {
 			t.Errorf("%s\n got %v\nwant %s", value, err, want)
 		}
 	}
-	// It does not matter to who names a region.
+	// It does not matter if a region is given.
 	s.Put("x", "v")
 	if _, err := s.Source().Fetch(t.Context(), "x", ""); err != nil {
 		t.Error(err)

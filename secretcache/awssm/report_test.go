@@ -12,14 +12,14 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm/awssmtest"
 )
 
-// TestFailedAttemptsAreReported: a caller whose deadline is shorter than the fetch is
-// told why the attempts until then failed.
+// If a caller's deadline comes before the end of the fetch, its error says why the attempts
+// until then failed.
 func TestFailedAttemptsAreReported(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		fault awssmtest.Fault
 		want  []string
-		is    error // nil: any
+		is    error // nil means any error
 	}{
 		{"throttled", awssmtest.Throttle, []string{"GetSecretValue", `"prod/app"`}, secretcache.ErrThrottled},
 		{"hangs", awssmtest.Hang, []string{"no answer within 50ms"}, nil},

@@ -6,8 +6,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm"
 )
 
-// The credentials of a role end after a quarter of an hour, the least that STS gives, so a copy of
-// them is of little use. SECURITY.md says so.
+// The credentials of a role end after 15 minutes, the shortest time that STS allows, so a
+// stolen copy is of little use. SECURITY.md says so.
 func TestARoleIsAssumedFor15Minutes(t *testing.T) {
 	recorded(t, static("AWS_REGION", "us-west-2"), "")
 	_, err := awssm.New(func(o *awssm.Options) { o.RoleARN = "arn:aws:iam::123456789012:role/app" }).Fetch(t.Context(), "prod/app", "")

@@ -1,61 +1,3 @@
-// Package awssm is the [secretcache.Source] that fetches secrets from AWS
-// Secrets Manager. No other package of this module imports the AWS SDK but
-// awscaching, whose API has the SDK's types in it.
-//
-// It needs one permission, secretsmanager:GetSecretValue (and kms:Decrypt for a
-// secret that is encrypted with a customer managed key). FetchBatch uses
-// secretsmanager:BatchGetSecretValue where that is allowed.
-//
-// Regions, endpoints and roles are the SDK's own configuration; docs/aws.md says how to
-// set each without code, and what is signed and sent.
-//
-// # Retries
-//
-// A Source retries by itself and switches the SDK's retries off, so that there
-// is one place that knows how many calls are made and how much time is left. One
-// Fetch makes at most Options.MaxAttempts calls in each region it tries. Retried
-// are throttling, the statuses 500, 502, 503 and 504, connections that break,
-// answers that cannot be read, and attempts without an answer within
-// Options.AttemptTimeout. After a fetch that failed in a region for one of these reasons,
-// except the last, fetches in the next two minutes make one attempt each there, until the region answers.
-// The cache's next fetch is the retry then, and an outage meets a third of the calls. An
-// attempt without an answer is repeated all the same: it may be one bad connection.
-// The SDK's retry quota is not used: after some failures it answers "failed to get rate
-// limit token" to callers that want to know what is wrong with the service.
-//
-// # Connections
-//
-// Every request has a connection of its own. Secrets are fetched hours apart, and a
-// connection that was idle for long is the one that a firewall has forgotten or that a
-// frozen Lambda function wakes up with. Its buffers hold the last answer, and net/http
-// writes to the standard logger what comes on an idle connection. An Options.Config with
-// an *http.Client as its HTTPClient decides that for itself.
-//
-// # Credentials
-//
-// They are those of the SDK's configuration. An error while they are fetched begins with
-// "get AWS credentials from" and where that is. They are the same in all regions, so such
-// an error asks no other region. A fetch waits for them for 4/5 of its time, but for 8 s at
-// least, and for 1 min if it has no deadline. [Source.RDSToken] signs tokens for logins to
-// databases of Amazon RDS with them.
-//
-// # Errors
-//
-// Every error is an [*Error]. It matches the sentinels of package secretcache:
-//
-//	ErrNotFound      ResourceNotFoundException "… can't find the specified secret.",
-//	                 InvalidRequestException for a secret marked for deletion
-//	ErrNoVersion     ResourceNotFoundException "… can't find the specified secret value for …"
-//	ErrAccessDenied  AccessDeniedException, DecryptionFailure
-//	ErrThrottled     ThrottlingException and what else the SDK counts as throttling, status 429
-//
-// Credentials that are missing, expired or wrong match none of them: they say
-// nothing about the secret. [errors.As] finds the service's error
-// (*types.ResourceNotFoundException, [smithy.APIError]), the response's status
-// and request id (*http.ResponseError of the SDK, without the response's body and
-// the request), network errors and the caller's context error. What the SDK's
-// errors hold besides, such as a snapshot of a body that did not parse, is
-// dropped, for it may be the secret.
 package awssm
 
 import (
@@ -84,106 +26,119 @@ const (
 	DefaultMaxAttempts    = 3
 )
 
-// RegionEnv is the environment variable that names the region of secrets which
-// are not named by ARN. It is the one of AWS's JDBC library.
+// RegionEnv is the environment variable with the region of secrets whose id is a name. An
+// id that is an ARN names its own region. AWS's JDBC library uses the same variable.
 const RegionEnv = "AWS_SECRET_JDBC_REGION"
 
 // A Client makes the two calls of the Secrets Manager API that a [Source] needs.
 // *secretsmanager.Client implements it.
 type Client interface {
 	GetSecretValue(ctx context.Context, in *secretsmanager.GetSecretValueInput, optFns ...func(*secretsmanager.Options)) (*secretsmanager.GetSecretValueOutput, error)
-	// BatchGetSecretValue is called by FetchBatch only. One that returns an error
-	// which matches errors.ErrUnsupported makes it fetch one by one.
+	// BatchGetSecretValue is called only by FetchBatch. If it returns an error that matches
+	// errors.ErrUnsupported, FetchBatch fetches the secrets one by one.
 	BatchGetSecretValue(ctx context.Context, in *secretsmanager.BatchGetSecretValueInput, optFns ...func(*secretsmanager.Options)) (*secretsmanager.BatchGetSecretValueOutput, error)
 }
 
 // Options change what a [Source] does. The zero value means the defaults.
 type Options struct {
-	// Region is where secrets are that are named by name; an ARN's own region
-	// decides for that ARN. Empty: the environment variable AWS_SECRET_JDBC_REGION
-	// (one region, as AWS's JDBC library reads it), then the region of Config or of
-	// the SDK's default chain (AWS_REGION, AWS_DEFAULT_REGION, the shared config file),
-	// then the first of Regions, then, without a Config and an endpoint, that of the EC2
-	// instance by its metadata, which has 1 s to answer.
+	// Region is the region of secrets whose id is a name. An id that is an ARN names its own
+	// region. It is one region; a list is an error. If it is empty, the first of these that is set
+	// is the region:
+	//
+	//  1. the environment variable AWS_SECRET_JDBC_REGION
+	//  2. the region of Config or, if Config is nil, of the SDK's default configuration
+	//     (AWS_REGION, AWS_DEFAULT_REGION, the shared config file)
+	//  3. the first of Regions
+	//  4. the region of the EC2 instance, if Config is nil and no endpoint is configured. The
+	//     instance metadata have 1 s to answer.
 	Region string
 
-	// Endpoint is the URL of the API in every region, for example a VPC endpoint
-	// or a server of package awssmtest; requests are signed for the secret's region
-	// all the same. Empty: what the SDK's configuration says
-	// (AWS_ENDPOINT_URL_SECRETS_MANAGER, AWS_ENDPOINT_URL, the shared config file),
-	// else the region's public endpoint, which is a FIPS endpoint if the SDK's
-	// configuration asks for one (AWS_USE_FIPS_ENDPOINT). An endpoint that is named
-	// takes precedence over that.
+	// Endpoint is the URL of the API in every region, for example a VPC endpoint or a server
+	// of package awssmtest. Requests are still signed for the secret's region. Empty means the
+	// endpoint of the SDK's configuration (AWS_ENDPOINT_URL_SECRETS_MANAGER,
+	// AWS_ENDPOINT_URL, the shared config file). If that has none, it means the region's
+	// public endpoint; with AWS_USE_FIPS_ENDPOINT that is the FIPS endpoint. A configured
+	// endpoint takes precedence over AWS_USE_FIPS_ENDPOINT.
 	Endpoint string
 
-	// Regions are those to which the secrets are replicated, in the order to fall
-	// back on them when the first region (see Region) cannot be reached, does not
-	// answer or answers with a status of 500 or more; a refusal of the first region
-	// is never appealed. They may include it. In an ARN the region is replaced.
+	// Regions are the regions to which the secrets are replicated. The source asks them in this
+	// order if the first region (see Region) cannot be reached, does not answer, or answers
+	// with a status of 500 or more. If the first region answers with another error, such as
+	// access denied, no other region is asked. Regions may include the first region. If the id
+	// is an ARN, the source replaces the region in it.
 	//
-	// Each region gets its share of the context's remaining time, but no less than
-	// 2 s if there is more than one; so with less time the first one gets it all,
-	// and another what the first one left when it failed sooner. The region that
-	// worked is used first for the next 30 s; then one fetch at a time tries the
-	// first region again, with one attempt.
+	// The time until the context's deadline is divided equally among the regions, but into
+	// shares of at least 2 s. If less than 4 s are left, the first region may use them all. The
+	// next region then gets time only if the first one fails sooner.
 	//
-	// A replica may be behind. An older version than this Source has returned
-	// before for the id and stage is not returned: see ErrReplicaBehind. Refusals
-	// of a replica (not found, denied) do not match the sentinels, since the secret
-	// may just not be replicated there; only ErrNoVersion counts.
+	// After a failover the region that worked is asked first for 30 s. Then one fetch at a
+	// time tries the first region again, with one attempt.
+	//
+	// A replica may be behind. The source does not return a replica's version if it is older
+	// than one that it has returned before for the same id and stage; see ErrReplicaBehind. If
+	// a replica answers that the secret is not found or that access is denied, the error does
+	// not match the sentinels, because the secret may not be replicated there. Only
+	// ErrNoVersion of a replica counts.
 	Regions []string
 
-	// Profile is the profile of the shared AWS configuration whose credentials, region and
-	// other settings are used. Unlike AWS_PROFILE it takes precedence over credentials of the
-	// environment; a region of the environment takes precedence over its own. Empty: the
-	// SDK's default.
+	// Profile is the profile of the shared AWS configuration to use for credentials, region
+	// and other settings. It takes precedence over credentials in the environment;
+	// AWS_PROFILE does not. A region in the environment takes precedence over the profile's
+	// region. Empty means the SDK's default.
 	Profile string
 
-	// RoleARN is a role to assume for all calls, with the credentials that there are without
-	// it. The security token service is that of Region or the configuration's region, else of
-	// the first secret's. Empty: none.
+	// RoleARN is a role to assume for all calls. The source assumes it with the credentials
+	// that it would use without this option. It asks the security token service of Region or
+	// of the configuration's region; if neither is set, of the first secret's region. Empty
+	// means no role.
 	RoleARN string
-	// ExternalID is what the role's trust policy may ask for. It is an error without RoleARN.
+	// ExternalID is the external id that the role's trust policy may require. It is an error
+	// without RoleARN.
 	ExternalID string
 
-	// Config is the SDK's configuration. New copies it. Profile and RoleARN are errors with it.
-	// Nil: the SDK's default configuration is loaded at the first fetch, and again at the next
-	// one if that failed or no region was known. Its Retryer is not used, of its retry settings
-	// only RetryMaxAttempts. Its Logger gets no body of a response, whatever its ClientLogMode says, and of
-	// errors that may quote one only the type. Without a Config the SDK logs nothing.
+	// Config is the SDK's configuration. New copies it. It is an error together with Profile
+	// or RoleARN. Nil means that the first fetch loads the SDK's default configuration; if
+	// that failed, or no region was known, the next fetch loads it again.
+	//
+	// Of its retry settings only RetryMaxAttempts is used, and its Retryer is not. Its
+	// Logger never gets the body of a response, even if ClientLogMode asks for it. Of an
+	// error that may quote a body the Logger gets only the type. Without a Config the SDK
+	// logs nothing.
 	Config *aws.Config
 
-	// Client makes all calls, as it is: Region, Endpoint, Regions and Config are then not used, and
-	// Profile and RoleARN are errors. Its errors are taken as final, since it has its own retries;
-	// only a call that takes longer than AttemptTimeout is repeated. Nil: a client
-	// per region, made when it is needed.
+	// Client makes all calls. Region, Endpoint and Regions are then not used, Config only by
+	// RDSToken, and Profile and RoleARN are errors. The client has its own retries, so the
+	// source does not retry after an error; it only repeats a call that takes longer than
+	// AttemptTimeout. Errors match the sentinels as usual. Nil means that the source makes a
+	// client for each region when it needs one.
 	Client Client
 
-	// AttemptTimeout is how long one attempt may take from sending the request to
-	// the end of the answer; it is then given up and made again. When the context has
-	// less than twice that left, the first attempt gets half of it (at least 250 ms).
-	// Getting credentials is not part of an attempt. Zero means DefaultAttemptTimeout (2 s); negative means that only the
-	// context ends an attempt.
+	// AttemptTimeout is the longest time of one attempt, from sending the request to the end of
+	// the answer. The source then gives the attempt up and makes another. If less than twice
+	// this time is left until the context's deadline, the first attempt gets half of what is
+	// left, but at least 250 ms. Getting credentials is not part of an attempt. Zero means
+	// DefaultAttemptTimeout (2 s). Negative means that only the context ends an attempt.
 	AttemptTimeout time.Duration
 
-	// MaxAttempts is how many calls one fetch makes in one region at most. Zero
-	// means the SDK's setting (AWS_MAX_ATTEMPTS, max_attempts), and
-	// DefaultMaxAttempts (3) where there is none; negative means 1.
+	// MaxAttempts is the largest number of calls that one fetch makes in one region. Zero
+	// means the SDK's setting (AWS_MAX_ATTEMPTS, max_attempts), or DefaultMaxAttempts (3) if
+	// that is not set. Negative means 1.
 	MaxAttempts int
 }
 
-// A Source fetches secrets from Secrets Manager. Its methods may be called from
-// several goroutines at once. It has no goroutine but those of fetches.
+// A Source fetches secrets from Secrets Manager. Its methods may be called from several
+// goroutines at once. It has goroutines only while a fetch is under way, and needs no
+// closing.
 type Source struct {
 	o      Options
 	optErr error // what is wrong with the options; every fetch returns it
 
 	mu      sync.Mutex
 	cfg     *aws.Config          // nil until loaded
-	loading *load                // the one under way, or nil
+	loading *load                // the loading under way, or nil
 	clients map[string]*regional // by region
 	noBatch map[string]time.Time // by region: BatchGetSecretValue is not tried until then
-	// noInstance is until when the EC2 instance is not asked for its region.
+	// noInstance is the time until which the EC2 instance is not asked for its region.
 	noInstance time.Time
 	failover   failovers
 	seen       versions
@@ -195,8 +150,9 @@ var (
 	_ Client                  = (*secretsmanager.Client)(nil)
 )
 
-// New returns a Source. It does nothing that can fail or take time: wrong options
-// and missing configuration are errors of the first fetch.
+// New returns a Source. Each func of optFns may change the options; a nil func is skipped.
+// New does nothing that can fail or take time: wrong options and a missing configuration are
+// errors of the first fetch.
 func New(optFns ...func(*Options)) *Source {
 	var o Options
 	for _, fn := range optFns {
@@ -225,8 +181,8 @@ func New(optFns ...func(*Options)) *Source {
 	return s
 }
 
-// check says what is wrong with the options. It does not quote an endpoint, which
-// may hold credentials.
+// check returns what is wrong with the options. It does not quote an endpoint, because an
+// endpoint may hold credentials.
 func check(o *Options) error {
 	for _, r := range append([]string{o.Region}, o.Regions...) {
 		if r != "" && !awsregion.Valid(r) {
@@ -245,20 +201,20 @@ func check(o *Options) error {
 	return checkIdentity(o)
 }
 
-// checkIdentity says what is wrong with the profile and the role.
+// checkIdentity returns what is wrong with the profile and the role.
 func checkIdentity(o *Options) error {
 	switch {
 	case o.Client != nil && o.Profile+o.RoleARN != "":
-		return errors.New("Options.Profile and RoleARN have no effect on Options.Client, which has credentials")
+		return errors.New("Options.Profile and RoleARN have no effect on Options.Client, which has its own credentials")
 	case o.Config != nil && o.Profile+o.RoleARN != "":
-		return errors.New("Options.Profile and RoleARN have no effect on Options.Config, which has credentials")
+		return errors.New("Options.Profile and RoleARN have no effect on Options.Config, which has its own credentials")
 	case o.ExternalID != "" && o.RoleARN == "":
 		return errors.New("Options.ExternalID has no effect without Options.RoleARN")
 	}
 	return nil
 }
 
-// as says whose credentials are used, as far as the options do.
+// as returns the role and the profile of the options, for error texts.
 func (o *Options) as() string {
 	var parts []string
 	if o.RoleARN != "" {
@@ -270,15 +226,15 @@ func (o *Options) as() string {
 	return strings.Join(parts, ", ")
 }
 
-// String returns the package's name. It shows nothing of the options.
+// String returns "awssm.Source". It shows none of the options.
 func (s *Source) String() string { return "awssm.Source" }
 
-// Fetch calls GetSecretValue for the version of the secret that bears the stage;
-// an empty stage means AWSCURRENT. id is the secret's name or its full or partial
-// ARN. The secret's ARN is in the region that id names, or the first region, also
-// if a replica answered. A version without a value is a secret with an empty one.
+// Fetch calls GetSecretValue for the version of the secret that has the stage. An empty
+// stage means AWSCURRENT. id is the secret's name, or its full or partial ARN. The ARN of the
+// returned secret has the region that id names, or else the first region, even if a replica
+// answered. If the version has no value, the secret's value is empty.
 //
-// Its errors are [*Error].
+// Errors are [*Error].
 func (s *Source) Fetch(ctx context.Context, id, stage string) (*secretcache.Secret, error) {
 	if stage == "" {
 		stage = secretcache.StageCurrent
@@ -322,8 +278,8 @@ func (s *Source) fetch(ctx context.Context, id, stage string) (*secretcache.Secr
 	return secret, err
 }
 
-// str returns a copy: the SDK cuts all strings of an answer from one block of
-// memory, which the shortest of them would keep, and the value with it.
+// str returns a copy. The SDK cuts all strings of an answer from one block of memory. Without
+// the copy, the shortest of them would keep the whole block in memory, with the value in it.
 func str(p *string) string { return strings.Clone(aws.ToString(p)) }
 
 func strs(in []string) []string {
@@ -334,7 +290,7 @@ func strs(in []string) []string {
 	return out
 }
 
-// version is this module's in the running program.
+// version returns the version of this module in the running program.
 var version = sync.OnceValue(func() string {
 	const path = "github.com/sqlsecrets/sqlsecrets"
 	if info, ok := debug.ReadBuildInfo(); ok {

@@ -71,7 +71,7 @@ func TestFetch(t *testing.T) {
 	}
 }
 
-// An empty version: the value's members are both missing.
+// An empty version has neither of the two members for a value.
 func TestAVersionWithoutAValue(t *testing.T) {
 	s := awssmtest.NewServer(t)
 	s.Put("a", "1")
@@ -122,7 +122,7 @@ func TestFetchesAtOnceShareOneClient(t *testing.T) {
 	wg.Wait()
 }
 
-// env makes an environment without AWS, but for the given variables.
+// env makes an environment without AWS settings except the given variables.
 func env(t *testing.T, vars map[string]string) {
 	home := t.TempDir()
 	for _, kv := range os.Environ() {
@@ -156,7 +156,7 @@ func TestTheSDKsConfigurationIsLoadedAtTheFirstFetch(t *testing.T) {
 		}
 	}
 
-	// The next fetch works when the reason is gone.
+	// The next fetch works after the reason is gone.
 	file := filepath.Join(t.TempDir(), "config")
 	if err := os.WriteFile(file, []byte("[profile nobody]\nregion = eu-central-1\naws_access_key_id = a\naws_secret_access_key = b\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -168,12 +168,12 @@ func TestTheSDKsConfigurationIsLoadedAtTheFirstFetch(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// And what was loaded is kept.
+	// The loaded configuration is kept.
 	t.Setenv("AWS_PROFILE", "nobody else")
 	if _, err := src.Fetch(t.Context(), "a", ""); err != nil {
 		t.Error(err)
 	}
-	// The environment's region comes before the file's, Options.Region before both.
+	// The environment's region takes precedence over the file's, and Options.Region over both.
 	t.Setenv("AWS_PROFILE", "nobody")
 	t.Setenv(awssm.RegionEnv, "sa-east-1")
 	for _, opt := range []func(*awssm.Options){nil, func(o *awssm.Options) { o.Region = "us-east-2" }} {
@@ -219,7 +219,7 @@ func TestNoCredentials(t *testing.T) {
 	}
 }
 
-// What the SDK's configuration says of TLS holds for our connections too.
+// The TLS settings of the SDK's configuration apply to our connections too.
 func TestTheConfigurationsCertificateAuthorities(t *testing.T) {
 	s := awssmtest.NewServer(t)
 	s.Put("a", "1")
@@ -242,8 +242,8 @@ func TestTheConfigurationsCertificateAuthorities(t *testing.T) {
 	}
 }
 
-// Credentials of a role, which the SDK gets from the security token service: that
-// needs a region, also if only the secret's ARN has one.
+// The SDK gets the credentials of a role from the security token service. For that it needs a
+// region, even if only the secret's ARN has one.
 func TestCredentialsOfARole(t *testing.T) {
 	s := awssmtest.NewServer(t)
 	s.Put("a", "1")
@@ -272,7 +272,8 @@ func TestCredentialsOfARole(t *testing.T) {
 		"AWS_ENDPOINT_URL_STS": sts.URL, "AWS_ENDPOINT_URL_SECRETS_MANAGER": s.URL(),
 	})
 
-	// While it hangs the caller's context ends the wait, and no attempt is made.
+	// While the request for credentials hangs, the caller's context ends the wait, and no
+	// attempt is made.
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	start := time.Now()

@@ -13,8 +13,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache/file"
 )
 
-// Nothing that a Source returns, prints or traces shows what is in a file or a
-// variable, however it is misused.
+// Nothing that a Source returns, prints or traces shows the content of a file or a variable, even
+// if the Source is misused.
 func TestCanary(t *testing.T) {
 	const canary = "CANARY-7d1e-password"
 	const secret = `{"username":"app","password":"` + canary + `"}`
@@ -61,7 +61,7 @@ func TestCanary(t *testing.T) {
 		file.NewKeys(filepath.Join(dir, "keys"), trace), file.NewKeys(filepath.Join(dir, "large-keys"), trace),
 		file.NewKeys(filepath.Join(dir, "db.json"), trace),
 		file.NewEnv("SECRET", trace), file.NewEnv("LARGE", trace), file.NewEnvFile("SECRET_PATH", trace),
-		// What somebody does who takes a value for a name or a path, or the shell for him.
+		// A user, or a shell, passes a value in place of a name or a path.
 		file.New(secret, trace), file.NewKeys(secret, trace), file.NewEnv(secret, trace), file.NewEnvFile(secret, trace),
 		file.NewEnvFile("SECRET", trace), file.NewEnvFile("LARGE", trace), file.NewEnvFile("LONG", trace),
 		file.NewEnvFile("NUL_AND_SLASH", trace), file.New(dir, trace, func(o *file.Options) { o.PathTranslation = secret }),

@@ -2,16 +2,20 @@ package file_test
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"log"
 	"os"
 	"path/filepath"
+	"time"
 
+	"github.com/sqlsecrets/sqlsecrets/driver"
+	"github.com/sqlsecrets/sqlsecrets/engines/postgres"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 	"github.com/sqlsecrets/sqlsecrets/secretcache/file"
 )
 
-// mount stands in for who mounts secrets: it writes files to a directory.
+// mount does what the program that mounts secrets does: it writes files to a directory.
 func mount(contents map[string]string) (dir string) {
 	dir, err := os.MkdirTemp("", "mount")
 	if err != nil {
@@ -40,7 +44,19 @@ func ExampleNew() {
 	// Output: {"username":"app","password":"hunter2"}
 }
 
-// A directory with a file for each key, as a volume of a Kubernetes Secret is one.
+// A program opens a database with the secrets of a directory. It reads a file again after 10 s.
+func ExampleNew_database() {
+	cache := secretcache.New(file.New("/mnt/secrets-store"), &secretcache.Options{TTL: 10 * time.Second})
+	defer cache.Close()
+	connector, err := postgres.NewConnector("prod/app/db?sslmode=verify-full", &driver.Options{Secrets: cache})
+	if err != nil {
+		log.Fatal(err)
+	}
+	db := sql.OpenDB(connector)
+	defer db.Close()
+}
+
+// A directory with a file for each key, such as a volume of a Kubernetes Secret.
 func ExampleNewKeys() {
 	dir := mount(map[string]string{"username": "app", "password": "hunter2\n", "host": "db.example.com"}) // "/etc/db-secret"
 	defer os.RemoveAll(dir)
@@ -53,7 +69,7 @@ func ExampleNewKeys() {
 	// Output: {"host":"db.example.com","password":"hunter2","username":"app"}
 }
 
-// A variable with the value, as ECS injects it.
+// A variable that holds the value, as ECS sets it.
 func ExampleNewEnv() {
 	os.Setenv("DB_SECRET", `{"username":"app","password":"hunter2"}`)
 	defer os.Unsetenv("DB_SECRET")
@@ -66,15 +82,15 @@ func ExampleNewEnv() {
 	// Output: {"username":"app","password":"hunter2"}
 }
 
-// A variable with the path of a file, as GitLab has them. One that is not set is a
-// secret that is not found.
+// A variable that holds the path of a file, as GitLab sets it. If the variable is not set,
+// the secret is not found.
 func ExampleNewEnvFile() {
 	_, err := file.NewEnvFile("DB_SECRET_FILE").Fetch(context.Background(), "prod/app/db", "")
 	fmt.Println(err)
 	// Output: read secret "prod/app/db": environment variable "DB_SECRET_FILE" is not set: secret not found
 }
 
-// Files that others than their owner may read are used, and reported once.
+// A file that users other than its owner may read is used, and is reported once.
 func ExampleTrace() {
 	dir := mount(map[string]string{"app": `{"username":"app","password":"hunter2"}`})
 	defer os.RemoveAll(dir)
@@ -101,17 +117,17 @@ func ExampleSource_Check() {
 	fmt.Println(file.NewEnv(`{"password":"hunter2"}`).Check()) // env:$DB_SECRET, expanded
 	// Output:
 	// <nil>
-	// what should be the name of an environment variable is none (letters, digits and _.-): is it the value of a secret?
+	// not the name of an environment variable (letters, digits and _.-): is it the value of a secret?
 }
 
-// A program that takes a path or a variable's name from its configuration checks it first. The
-// error does not quote it: it may be a secret by mistake.
+// A program that takes a path or the name of a variable from its configuration checks it first.
+// The error does not quote the argument, because it may be a secret by mistake.
 func ExampleCheckPath() {
 	fmt.Println(file.CheckPath("/mnt/secrets-store"), file.CheckEnv("DB_SECRET"))
 	fmt.Println(file.CheckPath(`{"password":"hunter2"}`))
 	fmt.Println(file.CheckEnv(`{"password":"hunter2"}`))
 	// Output:
 	// <nil> <nil>
-	// what should be the path of the secrets' file or directory is none: is it the value of a secret?
-	// what should be the name of an environment variable is none (letters, digits and _.-): is it the value of a secret?
+	// not a path of a file or directory of secrets: is it the value of a secret?
+	// not the name of an environment variable (letters, digits and _.-): is it the value of a secret?
 }

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// Entries are the names that an id's entry in a directory may have.
+// Entries returns the names that the entry of an id in a directory may have.
 func Entries(id, translation string) ([]string, error) {
 	slash, err := separator(translation)
 	if err != nil {
@@ -14,10 +14,10 @@ func Entries(id, translation string) ([]string, error) {
 	return entries(id, slash), nil
 }
 
-// Settled is how long what is not behind ..data must not have changed.
+// Settled is how long a file that is not behind ..data must have been unchanged.
 const Settled = settled
 
-// Before has each read of s's files wait for f.
+// Before calls f before each read of s's files.
 func Before(s *Source, f func()) {
 	load := s.load
 	s.load = func(ctx context.Context, id string) (finding, error) {
@@ -26,7 +26,7 @@ func Before(s *Source, f func()) {
 	}
 }
 
-// Between calls f between the steps of looks, until the test's end.
+// Between calls f between the steps of reads, until the end of the test.
 func Between(t *testing.T, f func()) {
 	before := between
 	between = f

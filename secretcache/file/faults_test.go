@@ -18,14 +18,14 @@ func TestAPartialARNIsNotAnotherSecret(t *testing.T) {
 	for _, tt := range []struct {
 		name, id, translation string
 		files                 files
-		want                  string // "" is not found
+		want                  string // "" means not found
 	}{
-		{"both are there", arnOf + "my-secret", "", files{"my": other, "my-secret": whole}, whole},
-		{"only the other one is there", arnOf + "my-secret", "", files{"my": other}, ""},
+		{"both entries exist", arnOf + "my-secret", "", files{"my": other, "my-secret": whole}, whole},
+		{"only the entry of the other name exists", arnOf + "my-secret", "", files{"my": other}, ""},
 		{"a full ARN", arnOf + "my-a1B2c3", "", files{"my": whole}, whole},
 		{"a full ARN with one digit", arnOf + "my-abcde7", "", files{"my": whole}, whole},
-		{"a full ARN with one capital", arnOf + "my-abcdeF", "", files{"my": whole}, whole},
-		{"a name that ends as an ARN does", arnOf + "my-a1B2c3", "", files{"my": other, "my-a1B2c3": whole}, whole},
+		{"a full ARN with one capital letter", arnOf + "my-abcdeF", "", files{"my": whole}, whole},
+		{"a name that ends like an ARN", arnOf + "my-a1B2c3", "", files{"my": other, "my-a1B2c3": whole}, whole},
 		{"directories", arnOf + "prod/my-secret", "False", files{"prod/my": other}, ""},
 		{"directories, both", arnOf + "prod/my-secret", "False", files{"prod/my": other, "prod/my-secret": whole}, whole},
 	} {
@@ -48,10 +48,10 @@ func TestAPartialARNIsNotAnotherSecret(t *testing.T) {
 func TestLinksThatAreNotFollowedHaveTheirReason(t *testing.T) {
 	outside := write(t, t.TempDir(), files{"app": other})
 	for _, tt := range []struct {
-		name, to, want string // to: "" is the file in the directory by its absolute path
+		name, to, want string // an empty to means the file in the directory, by its absolute path
 	}{
 		{"loop", "app", "loop"},
-		{"absolute, inside", "", "make the symbolic link relative"},
+		{"absolute, inside", "", "make it relative"},
 		{"absolute, outside", filepath.Join(outside, "app"), "may not lead out of the directory"},
 		{"relative, outside", "../outside/app", "may not lead out of the directory"},
 		{"absolute, to nothing", filepath.Join(outside, "none"), "may not lead out of the directory"},
@@ -86,7 +86,7 @@ func TestLinksThatAreNotFollowedHaveTheirReason(t *testing.T) {
 	}
 }
 
-func TestBlanksAreNoSecret(t *testing.T) {
+func TestAFileWithOnlyBlanksIsAnError(t *testing.T) {
 	dir := write(t, t.TempDir(), files{"app": " \t\r\n\n", "k/username": "u", "k/password": " \n\n"})
 	t.Setenv("BLANK_SECRET", " \n")
 	for name, s := range map[string]*file.Source{

@@ -9,8 +9,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache/file"
 )
 
-// No id reads anything outside the directory, and what it reads in there is named for
-// it.
+// No id reads a file outside the directory. The file that it reads inside has a name that comes
+// from the id.
 func FuzzIDsStayInTheDirectory(f *testing.F) {
 	for _, id := range []string{
 		"", ".", "..", "../outside", "/outside", "a/../../outside", "..\\outside", "prod/app/db", "prod_app_db", "dir/../../outside",

@@ -17,7 +17,7 @@ import (
 // maxKeys is how many files a directory of keys may have.
 const maxKeys = 1000
 
-// readKeys reads a directory with a file for each key, of one version.
+// readKeys reads a directory with a file for each key. All values are of one version.
 func readKeys(at place, root *os.Root) (finding, error) {
 	dir, in := root, at
 	if link, err := root.Lstat(dataLink); err == nil {
@@ -43,7 +43,7 @@ func readKeys(at place, root *os.Root) (finding, error) {
 		return f, err
 	}
 	if len(values) == 0 {
-		return f, at.errorf("directory", "has no files of keys: %w", secretcache.ErrNotFound)
+		return f, at.errorf("directory", "has no files for keys: %w", secretcache.ErrNotFound)
 	}
 	f.data, err = json.Marshal(values)
 	return f, err
@@ -52,19 +52,19 @@ func readKeys(at place, root *os.Root) (finding, error) {
 // A key is a file in a directory of keys.
 type key struct {
 	name string
-	info fs.FileInfo // of the file, if the name is a link's
+	info fs.FileInfo // of the file that a symbolic link leads to
 }
 
-// same reports whether nothing was written to a key's file between two listings.
+// same reports whether a key's file did not change between two listings.
 func (k key) same(l key) bool {
 	return k.name == l.name && os.SameFile(k.info, l.info) && k.info.Size() == l.info.Size() && k.info.ModTime().Equal(l.info.ModTime())
 }
 
-// A listing is what a directory of keys has.
+// A listing has the keys in a directory.
 type listing struct {
-	keys     []key     // by name
-	modified time.Time // the newest of them
-	settling time.Time // the newest that is not in the future, the directory's with it
+	keys     []key     // sorted by name
+	modified time.Time // when the newest file was modified
+	settling time.Time // the newest time of a file or the directory that is not in the future
 	events   []any
 }
 
@@ -87,7 +87,7 @@ func list(at place, root *os.Root) (listing, error) {
 		return listing{}, at.vanished("directory", err)
 	}
 	if len(names) > maxKeys {
-		return listing{}, at.errorf("directory", "has more than %d entries: it is not a secret with a file for each key", maxKeys)
+		return listing{}, at.errorf("directory", "has more than %d entries: it cannot be a secret with a file for each key", maxKeys)
 	}
 	slices.Sort(names)
 	for _, name := range names {
@@ -101,7 +101,7 @@ func list(at place, root *os.Root) (listing, error) {
 	return l, nil
 }
 
-// add adds the entry of a name, if it is a key.
+// add adds the entry with that name, if it is a key.
 func (l *listing) add(at place, root *os.Root, name string, now time.Time) error {
 	file := at.in(name, false)
 	fi, err := root.Stat(name)
@@ -124,14 +124,14 @@ func (l *listing) add(at place, root *os.Root, name string, now time.Time) error
 	return nil
 }
 
-// settle takes note of when a file, or the directory, was modified.
+// settle notes when a file or the directory was modified.
 func (l *listing) settle(fi fs.FileInfo, now time.Time) {
 	if modified := fi.ModTime(); modified.After(l.settling) && !modified.After(now) {
 		l.settling = modified
 	}
 }
 
-// read reads the values of the keys, which make a secret of at most MaxSize.
+// read reads the values of the keys. Together they have at most MaxSize bytes.
 func (l *listing) read(at place, dir *os.Root) (map[string]string, error) {
 	values, left := map[string]string{}, MaxSize
 	for _, k := range l.keys {
@@ -151,8 +151,8 @@ func (l *listing) read(at place, dir *os.Root) (map[string]string, error) {
 	return values, nil
 }
 
-// unchanged returns an error unless in still leads to the directory, and to the same
-// files: a directory that was replaced may have been half removed.
+// unchanged returns an error unless in is still the directory dir, with the same files. If
+// the directory was replaced, its files may be half removed.
 func (l *listing) unchanged(at, in place, dir *os.Root) error {
 	if !in.is(dir) {
 		return at.changed("directory")
@@ -167,7 +167,7 @@ func (l *listing) unchanged(at, in place, dir *os.Root) error {
 	return in.settle("directory", after.settling)
 }
 
-// trim removes one line ending at the end, and all of what is only blank.
+// trim removes one line ending from the end of s. If s has only blanks, it returns "".
 func trim(s string) string {
 	if strings.TrimSpace(s) == "" {
 		return ""

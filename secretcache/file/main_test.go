@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// TestMain fails if a goroutine of a fetch is left when all tests are through.
+// TestMain fails if a goroutine of a fetch is left at the end of all tests.
 func TestMain(m *testing.M) {
 	code := m.Run()
 	stacks := func() string {

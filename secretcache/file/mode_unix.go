@@ -5,8 +5,8 @@ package file
 import "syscall"
 
 const (
-	// nonblock keeps the opening of a named pipe from waiting for a writer.
+	// nonblock makes opening a named pipe return at once, without waiting for a writer.
 	nonblock = syscall.O_NONBLOCK
-	// modeBits says that a file's mode has the permissions of group and others.
+	// modeBits says that a file's mode holds the permissions of the group and of others.
 	modeBits = true
 )

@@ -6,10 +6,10 @@ import (
 	"strings"
 )
 
-// maxName is the longest name of a file, in bytes, on all file systems that matter.
+// maxName is the length in bytes of the longest file name on common file systems.
 const maxName = 255
 
-// separator returns what stands for "/" in names with a PathTranslation.
+// separator returns what replaces "/" in names for a PathTranslation.
 func separator(translation string) (string, error) {
 	switch {
 	case translation == "":
@@ -22,8 +22,8 @@ func separator(translation string) (string, error) {
 	return translation, nil
 }
 
-// entries returns the names that the entry of an id may have, in the order in which
-// they are looked for. There are none for an id that no file can be named for.
+// entries returns the names that the entry of an id may have, in the order in which they
+// are tried. It returns none if no file can have such a name.
 func entries(id, slash string) []string {
 	var names []string
 	for _, id := range append([]string{id}, namesInARN(id)...) {
@@ -39,8 +39,8 @@ func entries(id, slash string) []string {
 	return names
 }
 
-// namesInARN returns the names that the secret of an ARN may have: all that is in the ARN,
-// then that without the end, if the end looks like the one that Secrets Manager appends.
+// namesInARN returns the names that the secret of an ARN may have: the name in the ARN, and
+// then that name without its end if the end looks like the one that Secrets Manager appends.
 func namesInARN(id string) []string {
 	parts := strings.SplitN(id, ":", 7)
 	if len(parts) != 7 || parts[0] != "arn" || parts[2] != "secretsmanager" || parts[5] != "secret" {
@@ -53,8 +53,8 @@ func namesInARN(id string) []string {
 	return names
 }
 
-// cutEnd cuts a hyphen and six letters or digits off the end of an ARN. A full ARN has six
-// random ones there, of which nearly always one is a digit or a capital letter; in a partial
+// cutEnd cuts a hyphen and six letters or digits off the end of an ARN. In a full ARN these
+// six are random, and nearly always one of them is a digit or a capital letter. In a partial
 // ARN they belong to the name.
 func cutEnd(s string) (name, end string) {
 	if i := len(s) - 7; i > 0 && s[i] == '-' && !strings.ContainsFunc(s[i+1:], notAlphanumeric) {
@@ -69,8 +69,8 @@ func notAlphanumeric(r rune) bool {
 	return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9')
 }
 
-// validName reports whether a relative path, with slashes, names an entry of a
-// directory or of directories in it. What begins with ".." is Kubernetes' own.
+// validName reports whether a relative path, with slashes, can be the name of an entry of a
+// directory or of a directory inside it. Names that begin with ".." belong to Kubernetes.
 func validName(name string) bool {
 	for part := range strings.SplitSeq(name, "/") {
 		if part == "" || part == "." || strings.HasPrefix(part, "..") || len(part) > maxName || strings.ContainsRune(part, 0) ||

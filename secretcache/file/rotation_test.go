@@ -7,8 +7,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache/file"
 )
 
-// A cache over a volume: it serves what it has, and Refresh sees the swap.
-func TestACacheSeesASwap(t *testing.T) {
+// A cache with a volume as its source serves its copy, and Refresh sees the swap.
+func TestRefreshSeesASwapOfTheVolume(t *testing.T) {
 	v := newVolume(t, t.TempDir(), under("prod_app", files{"username": "app", "password": "one"}))
 	cache := secretcache.New(file.New(v.dir), nil)
 	defer cache.Close()
@@ -37,12 +37,12 @@ func TestACacheSeesASwap(t *testing.T) {
 		t.Errorf("Get = %v, want %v", got, second)
 	}
 
-	// Written anew with the same values: that is no other version.
+	// The files are written again with the same values: the version is the same.
 	check(t, v.write(under("prod_app", files{"username": "app", "password": "two"})))
 	if got := refresh(second); got.VersionID() != second.VersionID() {
 		t.Errorf("Refresh = %v of the same value, want %v", got, second)
 	}
-	// And rotated back: that is the version that it was.
+	// The first values are back: the version id is the first one again.
 	check(t, v.write(under("prod_app", files{"username": "app", "password": "one"})))
 	if got := refresh(nil); got.VersionID() != first.VersionID() {
 		t.Errorf("Refresh = %v, want %v", got, first)

@@ -23,7 +23,7 @@ const (
 	other   = `{"username":"app","password":"of another"}`
 )
 
-// keys are the files of a secret with a file for each key, and composed is its value.
+// keys are the files of a secret with a file for each key, and composed is the secret's value.
 var keys = files{"username": "app", "password": "of the keys", "host": "db.example.com"}
 
 const composed = `{"host":"db.example.com","password":"of the keys","username":"app"}`
@@ -62,22 +62,22 @@ func TestAPathHoldsSecretsInThreeWays(t *testing.T) {
 		want   string
 	}{
 		{"a file", files{"db.json": whole}, at("db.json"), id, whole},
-		{"a file, whatever the id", files{"db.json": whole}, at("db.json"), "../other\x00", whole},
-		{"a file is the value to the byte", files{"db.json": "\n " + whole + "\r\n\n"}, at("db.json"), id, "\n " + whole + "\r\n\n"},
+		{"a file, for every id", files{"db.json": whole}, at("db.json"), "../other\x00", whole},
+		{"a file is the value, byte for byte", files{"db.json": "\n " + whole + "\r\n\n"}, at("db.json"), id, "\n " + whole + "\r\n\n"},
 		{"an entry that is a file", files{"prod_app_db": whole, "other": other}, at(""), id, whole},
-		{"an entry is the value to the byte", files{"key": "value\n"}, at(""), "key", "value\n"},
+		{"an entry is the value, byte for byte", files{"key": "value\n"}, at(""), "key", "value\n"},
 		{"an entry that is a directory", under("prod_app_db", keys), at(""), id, composed},
 		{"a directory with all of them", files{"prod_app_db": whole, "username": "x", "password": "x", "d/password": "x"}, at(""), id, whole},
 		{"a directory that is the secret", keys, keysAt(""), id, composed},
-		{"a directory that is the secret, whatever the id", keys, keysAt(""), "..", composed},
+		{"a directory that is the secret, for every id", keys, keysAt(""), "..", composed},
 		{"one key", files{"password": "p"}, keysAt(""), id, `{"password":"p"}`},
 		{"an empty key", files{"password": ""}, keysAt(""), id, `{"password":""}`},
 		{"a key's line ending", files{"a": "1\n", "b": "2\r\n", "c": "3\n\n", "d": " 4 ", "e": "5\r", "f": "\n"}, keysAt(""), id,
 			`{"a":"1","b":"2","c":"3\n","d":" 4 ","e":"5\r","f":""}`},
 		{"keys that JSON escapes", files{"password": "\"\\\u2028<&\t"}, keysAt(""), id, `{"password":"\"\\\u2028\u003c\u0026\t"}`},
-		{"what is left out", files{"password": "p", ".hidden": "x", ".d/x": "x", "d/password": "x", "truststore.jks": "\xfe\xed\x00"}, keysAt(""), id,
+		{"skipped files", files{"password": "p", ".hidden": "x", ".d/x": "x", "d/password": "x", "truststore.jks": "\xfe\xed\x00"}, keysAt(""), id,
 			`{"password":"p"}`},
-		{"what is left out, though it is large", files{"password": "p", ".hidden": strings.Repeat("x", file.MaxSize+1)}, keysAt(""), id, `{"password":"p"}`},
+		{"a large skipped file", files{"password": "p", ".hidden": strings.Repeat("x", file.MaxSize+1)}, keysAt(""), id, `{"password":"p"}`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			secret := fetch(t, tt.source(write(t, t.TempDir(), tt.files)), tt.id)
@@ -97,7 +97,7 @@ func TestAPathHoldsSecretsInThreeWays(t *testing.T) {
 	}
 }
 
-// kubelet's volumes: keys are links to ..data/key, and ..data is one to a directory
+// In a volume of kubelet, the keys are links to ..data/key, and ..data is a link to a directory
 // with the time in its name.
 func TestKubernetesVolumes(t *testing.T) {
 	dir := t.TempDir()
@@ -144,7 +144,8 @@ func TestEntriesAreNamedAsASCPNamesThem(t *testing.T) {
 		{"a.b+c=d@e-f!", "", []string{"a.b+c=d@e-f!"}},
 		{".hidden", "", []string{".hidden"}},
 		{long, "", []string{long}},
-		// ARNs: all of it, and the name without what Secrets Manager adds to it.
+		// An ARN has three names: all of it, the name in it, and the name without the end that
+		// Secrets Manager adds.
 		{arn, "", []string{strings.ReplaceAll(arn, "/", "_"), "prod_app-a1B2c3", "prod_app"}},
 		{arn, "False", []string{arn, "prod/app-a1B2c3", "prod/app"}},
 		{strings.TrimSuffix(arn, "-a1B2c3"), "", []string{"arn:aws:secretsmanager:us-west-2:123456789012:secret:prod_app", "prod_app"}},
@@ -152,7 +153,7 @@ func TestEntriesAreNamedAsASCPNamesThem(t *testing.T) {
 		{"arn:aws:secretsmanager:us-west-2:123456789012:secret:-a1b2c3", "", []string{"arn:aws:secretsmanager:us-west-2:123456789012:secret:-a1b2c3", "-a1b2c3"}},
 		{"arn:aws:ssm:us-west-2:123456789012:parameter/app", "", []string{"arn:aws:ssm:us-west-2:123456789012:parameter_app"}},
 		{"arn:aws:secretsmanager:us-west-2:123456789012:secret:../x-a1b2c3", "False", []string{"arn:aws:secretsmanager:us-west-2:123456789012:secret:../x-a1b2c3"}},
-		// No file.
+		// No file can have these names.
 		{"", "", nil},
 		{".", "", nil},
 		{"..", "", nil},
@@ -180,7 +181,7 @@ func TestEntriesAreNamedAsASCPNamesThem(t *testing.T) {
 	}
 }
 
-func TestTheEntryOfAnARNGoesBeforeTheOneOfItsName(t *testing.T) {
+func TestTheEntryOfAnARNComesBeforeTheEntryOfItsName(t *testing.T) {
 	const arn = "arn:aws:secretsmanager:us-west-2:123456789012:secret:prod/app-a1B2c3"
 	dir := write(t, t.TempDir(), files{"prod_app": other})
 	if got := fetch(t, file.New(dir), arn).Reveal(); got != other {
@@ -192,7 +193,7 @@ func TestTheEntryOfAnARNGoesBeforeTheOneOfItsName(t *testing.T) {
 	}
 }
 
-// What cannot be read is an error that says where, and what to do.
+// An error says which file cannot be read, and what to do.
 func TestErrors(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir, files{
@@ -238,12 +239,12 @@ func TestErrors(t *testing.T) {
 		{"an entry that links outside", file.New(path("secrets")), "up", nil, []string{path("secrets/up"), "out of the directory"}},
 		{"an entry that links outside by its path", file.New(path("secrets")), "absolute", nil, []string{path("secrets/absolute"), "out of the directory"}},
 		{"an empty entry", file.New(path("")), "empty", nil, []string{path("empty"), "is empty"}},
-		{"an entry without keys", file.New(path("")), "nothing", secretcache.ErrNotFound, []string{path("nothing"), "no files of keys"}},
+		{"an entry without keys", file.New(path("")), "nothing", secretcache.ErrNotFound, []string{path("nothing"), "no files for keys"}},
 		{"keys in a file", file.NewKeys(path("db.json")), "app", nil, []string{path("db.json"), "is not a directory", "file.New"}},
-		{"no directory of keys", file.NewKeys(path("none")), "app", secretcache.ErrNotFound, []string{path("none")}},
-		{"a directory without keys", file.NewKeys(path("nothing")), "app", secretcache.ErrNotFound, []string{path("nothing"), "no files of keys"}},
-		{"a directory of directories", file.NewKeys(path("onlyDirs")), "app", secretcache.ErrNotFound, []string{path("onlyDirs"), "no files of keys"}},
-		{"a directory of hidden files", file.NewKeys(path("dotted")), "app", secretcache.ErrNotFound, []string{path("dotted"), "no files of keys"}},
+		{"not a directory of keys", file.NewKeys(path("none")), "app", secretcache.ErrNotFound, []string{path("none")}},
+		{"a directory without keys", file.NewKeys(path("nothing")), "app", secretcache.ErrNotFound, []string{path("nothing"), "no files for keys"}},
+		{"a directory of directories", file.NewKeys(path("onlyDirs")), "app", secretcache.ErrNotFound, []string{path("onlyDirs"), "no files for keys"}},
+		{"a directory of hidden files", file.NewKeys(path("dotted")), "app", secretcache.ErrNotFound, []string{path("dotted"), "no files for keys"}},
 		{"large keys", file.NewKeys(path("halves")), "app", nil, []string{path("halves/b"), "larger than"}},
 		{"many keys", file.NewKeys(path("many")), "app", nil, []string{path("many"), "more than 1000"}},
 		{"a key that links outside", file.NewKeys(path("outside")), "app", nil, []string{path("outside/link"), "escapes"}},
@@ -310,7 +311,7 @@ func TestEnvironment(t *testing.T) {
 		name   string
 		source *file.Source
 		value  string
-		want   string // empty: an error
+		want   string // empty means an error
 		kind   error
 		says   string
 	}{
@@ -395,9 +396,8 @@ func TestOnlyTheCurrentVersion(t *testing.T) {
 	}
 }
 
-// A version changes with the value and with nothing else, for one id, and says
-// nothing of it.
-func TestVersion(t *testing.T) {
+// For one id, the version id changes only with the value. It does not show the value.
+func TestVersionIDChangesOnlyWithTheValue(t *testing.T) {
 	dir := write(t, t.TempDir(), files{"a": whole, "b": whole, "k/username": "app", "k/password": "p\n"})
 	s := file.New(dir)
 	version := func(id string) string { return fetch(t, s, id).VersionID() }
@@ -408,7 +408,7 @@ func TestVersion(t *testing.T) {
 	if got := version("a"); got != a {
 		t.Errorf("version %q, then %q", a, got)
 	}
-	write(t, dir, files{"a": whole, "k/password": "p"}) // another inode or time, the same value
+	write(t, dir, files{"a": whole, "k/password": "p"}) // another inode and time, but the same value
 	if got := fetch(t, file.New(filepath.Join(dir, "a")), "a").VersionID(); got != a {
 		t.Errorf("another source has version %q, want %q", got, a)
 	}
@@ -427,8 +427,7 @@ func TestVersion(t *testing.T) {
 	}
 }
 
-// Who reads a version in a log cannot try passwords on it: it is another one in each
-// process.
+// Version ids are different in each process, so a reader of a log cannot try passwords on them.
 func TestVersionIsOfThisProcess(t *testing.T) {
 	const env = "SQLSECRETS_TEST_PRINT_VERSION"
 	t.Setenv("DB_SECRET", whole)
@@ -448,7 +447,7 @@ func TestVersionIsOfThisProcess(t *testing.T) {
 	}
 }
 
-// A file system may hang for ever; a fetch does not.
+// A fetch ends even if the file system hangs.
 func TestAFetchEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := write(t, t.TempDir(), files{"app": whole, "other": other})
@@ -457,7 +456,7 @@ func TestAFetchEndsWithItsContext(t *testing.T) {
 		var reads atomic.Int32
 		file.Before(s, func() { reads.Add(1); <-back })
 
-		for range 3 { // as a cache asks again
+		for range 3 { // as a cache does that asks again
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			start := time.Now()
 			_, err := s.Fetch(ctx, "app", current)
@@ -473,7 +472,7 @@ func TestAFetchEndsWithItsContext(t *testing.T) {
 			t.Errorf("%d reads are under way, want the one", n)
 		}
 
-		// One that comes meanwhile gets what is there when the file system is back.
+		// A later fetch gets the secret when the file system works again.
 		got := make(chan string)
 		go func() { got <- fetch(t, s, "app").Reveal() }()
 		synctest.Wait()

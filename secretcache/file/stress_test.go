@@ -15,8 +15,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache/file"
 )
 
-// versions makes the n-th version of a secret's files. Versions differ in length and
-// in the files that they have.
+// versions makes the nth version of a secret's files. Versions differ in their length and in
+// their files.
 func versions(n int) files {
 	fs := files{
 		"username": fmt.Sprintf("user-%d", n),
@@ -29,8 +29,8 @@ func versions(n int) files {
 	return fs
 }
 
-// oneVersion returns which version a value is of, and an error if it is of none as a
-// whole.
+// oneVersion returns the version of a value. It returns an error if the value is not whole, or is
+// of more than one version.
 func oneVersion(value string) (n int, err error) {
 	var got map[string]string
 	if err := json.Unmarshal([]byte(value), &got); err != nil {
@@ -51,12 +51,12 @@ func oneVersion(value string) (n int, err error) {
 	return n, nil
 }
 
-// layouts are the ways in which a volume holds a secret.
+// layouts are the forms that a secret may have in a volume.
 var layouts = []struct {
 	name   string
 	source func(dir string) *file.Source
 	id     string
-	files  func(n int) files // of a version
+	files  func(n int) files // the files of version n
 }{
 	{"keys", func(dir string) *file.Source { return file.NewKeys(dir) }, "", versions},
 	{"keys by id", func(dir string) *file.Source { return file.New(filepath.Dir(dir)) }, "volume", versions},
@@ -76,18 +76,18 @@ func fileInIt(n int) files { return files{"prod_app": value(versions(n))} }
 func value(fs files) string {
 	b, err := json.Marshal(fs)
 	if err != nil {
-		panic(err) // they are strings
+		panic(err) // cannot happen with strings
 	}
 	return string(b)
 }
 
-// A volume is swapped all the time while it is read, by any of its paths: each read is
-// of one version, and none fails.
-func TestASwapNeverMixes(t *testing.T) {
+// A volume is swapped all the time while it is read by each of its paths. Every read is of one
+// version, and no read fails.
+func TestASwapNeverMixesTwoVersions(t *testing.T) {
 	const (
-		reads    = 300    // at least, by each reader,
-		distinct = 20     // until it has seen so many versions,
-		most     = 50_000 // and no more reads than these
+		reads    = 300    // each reader reads at least so often,
+		distinct = 20     // and until it has seen so many versions,
+		most     = 50_000 // but not more often than this
 	)
 	for _, tt := range layouts {
 		t.Run(tt.name, func(t *testing.T) {
@@ -116,7 +116,7 @@ func TestASwapNeverMixes(t *testing.T) {
 					last, seen := 0, map[int]bool{}
 					for i := 0; i < reads || len(seen) < distinct; i++ {
 						if i == most {
-							t.Errorf("%d reads saw %d versions: they prove nothing", i, len(seen))
+							t.Errorf("%d reads saw %d versions: too few for this test", i, len(seen))
 							return
 						}
 						secret, err := s.Fetch(t.Context(), tt.id, current)
@@ -142,8 +142,7 @@ func TestASwapNeverMixes(t *testing.T) {
 	}
 }
 
-// replace puts a file that was written some time ago in the place of another, at the
-// time of the bubble.
+// replace replaces a file, at the bubble's time, with one that was written some time ago.
 func replace(t *testing.T, path, content string, ago time.Duration) {
 	t.Helper()
 	then := time.Now().Add(-ago)
@@ -153,7 +152,7 @@ func replace(t *testing.T, path, content string, ago time.Duration) {
 	check(t, os.Chtimes(filepath.Dir(path), time.Now(), time.Now()))
 }
 
-// ASCP replaces one file after the other. Who comes between two of them waits.
+// ASCP replaces one file after the other. A read between two of them waits.
 func TestFilesThatAreReplacedOneByOneSettle(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -172,7 +171,7 @@ func TestFilesThatAreReplacedOneByOneSettle(t *testing.T) {
 				replace(t, filepath.Join(dir, "keys", "username"), "new", tt.ago)
 				got := make(chan string)
 				go func() { got <- fetch(t, s, "keys").Reveal() }()
-				time.Sleep(file.Settled * 9 / 10) // of the bubble
+				time.Sleep(file.Settled * 9 / 10) // by the bubble's clock
 				synctest.Wait()
 				select {
 				case v := <-got:
@@ -190,14 +189,14 @@ func TestFilesThatAreReplacedOneByOneSettle(t *testing.T) {
 				start = time.Now()
 				fetch(t, s, "keys")
 				if d := time.Since(start); d != 0 {
-					t.Errorf("it took %v when all was old", d)
+					t.Errorf("the read took %v, although all files were old", d)
 				}
 			})
 		})
 	}
 }
 
-// A file that is written in place is read when it is complete.
+// A file that is written in place is read after it is complete.
 func TestAFileThatIsBeingWrittenSettles(t *testing.T) {
 	path := filepath.Join(write(t, t.TempDir(), files{"db.json": whole}), "db.json")
 	for _, half := range []string{"", `{"username":"a`} {
@@ -212,21 +211,21 @@ func TestAFileThatIsBeingWrittenSettles(t *testing.T) {
 			synctest.Wait()
 			inPlace(other)
 			if v := <-got; v != other {
-				t.Errorf("value = %q, want what is complete", v)
+				t.Errorf("value = %q, want the complete value", v)
 			}
 		})
 	}
 }
 
-// What never settles is given up with the context, and says why.
-func TestFilesThatNeverSettle(t *testing.T) {
+// If files never settle, the read ends with the context, and the error says why.
+func TestFilesThatNeverSettleAreAnError(t *testing.T) {
 	dir := write(t, t.TempDir(), keys)
 	synctest.Test(t, func(t *testing.T) {
 		s := file.NewKeys(dir)
 		replace(t, filepath.Join(dir, "username"), "first", 0)
 		stop := make(chan struct{})
 		go func() {
-			tick := time.NewTicker(file.Settled * 6 / 10) // never when a look is due
+			tick := time.NewTicker(file.Settled * 6 / 10) // never at the time of a read
 			defer tick.Stop()
 			for n := 0; ; n++ {
 				select {
@@ -245,9 +244,9 @@ func TestFilesThatNeverSettle(t *testing.T) {
 	})
 }
 
-// atEachStep reads with a change after the first step of the look, then with one after
-// the second, and so on to the last. Its clock is decades behind the files', so that
-// none of them seems to be new.
+// atEachStep reads with a change after the first step of the read, then with a change after the
+// second step, and so on to the last. The bubble's clock is decades behind the times of the
+// files, so that no file seems to be new.
 func atEachStep(t *testing.T, scenario func(t *testing.T) (change, read func())) {
 	t.Helper()
 	for at, changed := 1, true; changed; at++ {
@@ -268,7 +267,7 @@ func atEachStep(t *testing.T, scenario func(t *testing.T) (change, read func()))
 	}
 }
 
-// The same swap at each step of a look, not by chance.
+// The same swap, but at each step of a read in turn, not at a random one.
 func TestASwapAtEachStep(t *testing.T) {
 	byPath := layouts[4]
 	byPath.name = "what the link leads to"
@@ -280,7 +279,7 @@ func TestASwapAtEachStep(t *testing.T) {
 					v := newVolume(t, filepath.Join(t.TempDir(), "volume"), tt.files(1))
 					s := tt.source(v.dir)
 					change = func() {
-						for n := range swaps + 1 { // the second removes the rest of the first
+						for n := range swaps + 1 { // the second swap removes the rest of the first version
 							check(t, v.write(tt.files(2+n)))
 						}
 					}
@@ -296,9 +295,9 @@ func TestASwapAtEachStep(t *testing.T) {
 	}
 }
 
-// Files that are replaced one by one: all of a read were there at one moment. The
-// password is written first, so no moment has a newer user.
-func TestAReadIsOfOneMoment(t *testing.T) {
+// Files are replaced one by one. All values of a read were in the files at one moment. The
+// password is written first, so the user is never newer than the password.
+func TestAllValuesOfAReadAreOfOneMoment(t *testing.T) {
 	atEachStep(t, func(t *testing.T) (change, read func()) {
 		dir := write(t, t.TempDir(), files{"password": "1", "username": "1", "q": "between them"})
 		change = func() {
@@ -318,9 +317,9 @@ func TestAReadIsOfOneMoment(t *testing.T) {
 	})
 }
 
-// An entry that becomes a link out of the directory, or something that is no file,
-// after it was looked at.
-func TestAnEntryThatBecomesAnotherThing(t *testing.T) {
+// After the read has checked an entry, the entry becomes a link out of the directory, or something
+// other than a file.
+func TestAnEntryThatChangesItsKindDuringARead(t *testing.T) {
 	for name, become := range map[string]func(path string) error{
 		"a link to a file":      func(path string) error { return os.Symlink("../../outside", path) },
 		"a link to a directory": func(path string) error { return os.Symlink("../..", path) },
@@ -351,8 +350,8 @@ func TestAnEntryThatBecomesAnotherThing(t *testing.T) {
 	}
 }
 
-// A link that leads nowhere for a moment, as on Windows, where it is replaced in two
-// steps, is waited for.
+// For a moment a link has no target, as on Windows, where a link is replaced in two steps. The
+// read waits.
 func TestALinkThatIsBeingReplaced(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -376,7 +375,7 @@ func TestALinkThatIsBeingReplaced(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				got := make(chan string)
 				go func() { got <- fetch(t, tt.source(v.dir), tt.id).Reveal() }()
-				time.Sleep(10 * time.Millisecond) // of the bubble
+				time.Sleep(10 * time.Millisecond) // by the bubble's clock
 				check(t, os.Symlink(to, link))
 				if v := <-got; !strings.Contains(v, "p") {
 					t.Errorf("value = %q", v)

@@ -5,32 +5,33 @@ import (
 	"os"
 )
 
-// A Trace is a set of funcs that a [Source] calls as it works; each may be nil. They
-// are called by the goroutine of the fetch, without locks held, possibly from several
-// at once. The fetches themselves are events of [secretcache.Trace].
+// A Trace is a set of funcs that a [Source] calls as it works. Each may be nil. They are
+// called by the goroutine that called Fetch, without locks held, possibly from several
+// goroutines at once. The fetches themselves are events of [secretcache.Trace].
 type Trace struct {
-	// Permissions is called for a file or directory of secrets that is open to others
-	// than its owner. It is read nevertheless: mounts of Kubernetes and Docker are open
-	// to all of their container, and need to be where it does not run as root. It is
-	// called once for each path and mode, and not on Windows and Plan 9, whose
-	// permissions are not in a mode.
+	// Permissions is called for a file or directory of secrets that users other than its
+	// owner may read or change. The file is read nevertheless: mounts of Kubernetes and Docker are
+	// open to all users in their container, and must be so if the container does not run
+	// as root. Permissions is called once for each path and mode. It is not called on
+	// Windows and Plan 9, where a mode does not hold the permissions.
 	Permissions func(PermissionsInfo)
 
-	// Skipped is called for what is in a directory of keys and is not in the secret;
-	// not for names that begin with a dot. It is called once for each path and reason.
+	// Skipped is called for a file or directory in a directory of keys that is not part of the
+	// secret. It is not called for names that begin with a dot. It is called once for each
+	// path and reason.
 	Skipped func(SkippedInfo)
 }
 
-// PermissionsInfo describes permissions that are wider than the owner's: of a file,
-// any of the group's or others'; of a directory, that of writing, unless its sticky
-// bit is set, for who has it may put another file in the place of the secret. Links
-// have no permissions of their own, those of the file behind count.
+// PermissionsInfo describes a file or directory with permissions for more users than its
+// owner. For a file, every permission of the group or of others counts. For a directory, only
+// the permission to write counts, unless the sticky bit is set: a user who has it can
+// replace the file of the secret. For a symbolic link, the permissions of its target count.
 type PermissionsInfo struct {
-	Path string // as it was given, with a link unresolved; "$NAME/…" if a variable holds it
+	Path string // as it was given, links not resolved; "$NAME/…" if a variable holds the path
 	Mode fs.FileMode
 }
 
-// SkippedInfo says what was left out of a secret.
+// SkippedInfo describes a file or directory that is not part of a secret.
 type SkippedInfo struct {
 	Path   string // as in PermissionsInfo
 	Reason string
@@ -53,14 +54,14 @@ func wide(at place, fi fs.FileInfo, bits fs.FileMode) []any {
 	return []any{PermissionsInfo{at.shown, fi.Mode()}}
 }
 
-// report calls the Trace for what it has not been told.
+// report calls the Trace for events that it was not called for before.
 func (s *Source) report(events []any) {
 	for _, e := range events {
 		s.mu.Lock()
-		_, told := s.traced[e]
+		_, done := s.traced[e]
 		s.traced[e] = struct{}{}
 		s.mu.Unlock()
-		if told {
+		if done {
 			continue
 		}
 		switch e := e.(type) {

@@ -18,8 +18,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache/file"
 )
 
-// A pipe has no writer and a device no end: neither is opened.
-func TestWhatIsNoRegularFileDoesNotHang(t *testing.T) {
+// A pipe may have no writer, and a device may have no end, so neither is opened.
+func TestPipesAndDevicesDoNotHang(t *testing.T) {
 	dir := t.TempDir()
 	check(t, syscall.Mkfifo(filepath.Join(dir, "pipe"), 0o600))
 	check(t, os.Symlink("pipe", filepath.Join(dir, "link")))
@@ -49,7 +49,7 @@ func TestWhatIsNoRegularFileDoesNotHang(t *testing.T) {
 	}
 }
 
-// asNobody runs f as a user who may read nothing that is not open to all.
+// asNobody runs f as a user who may read only files that all users may read.
 func asNobody(t *testing.T, f func()) {
 	t.Helper()
 	if os.Getuid() == 0 {
@@ -61,7 +61,7 @@ func asNobody(t *testing.T, f func()) {
 
 func TestDenied(t *testing.T) {
 	dir := t.TempDir()
-	check(t, os.Chmod(filepath.Dir(dir), 0o755)) // the test's own, which has 0700
+	check(t, os.Chmod(filepath.Dir(dir), 0o755)) // the directory of the test, which has 0700
 	write(t, dir, files{"file": whole, "keys/password": "p", "dir/app": whole, "open": other})
 	for _, name := range []string{"file", "keys/password", "dir"} {
 		check(t, os.Chmod(filepath.Join(dir, name), 0))
@@ -92,13 +92,13 @@ func TestDenied(t *testing.T) {
 			if !errors.Is(err, secretcache.ErrAccessDenied) || errors.Is(err, secretcache.ErrNotFound) {
 				t.Errorf("Fetch(%q) of %q = %v, want ErrAccessDenied", tt.id, tt.path, err)
 			} else if !strings.Contains(err.Error(), tt.path+`"`) || !strings.Contains(err.Error(), "uid") {
-				t.Errorf("error %q does not say that %q is to be readable for the user", err, tt.path)
+				t.Errorf("error %q does not say to make %q readable for the user", err, tt.path)
 			}
 		}
 	})
 }
 
-// recorder is a Trace's.
+// A recorder keeps the events of a Trace.
 type recorder struct {
 	permissions []string
 	skipped     []string
@@ -156,7 +156,7 @@ func TestWidePermissionsAreReportedOnce(t *testing.T) {
 			s := tt.source(r.options)
 			for range 3 {
 				fetch(t, s, tt.id)
-				check(t, v.write(keys)) // another directory each time
+				check(t, v.write(keys)) // into another directory each time
 			}
 			if !slices.Equal(r.permissions, tt.want) {
 				t.Errorf("reported %q, want %q", r.permissions, tt.want)
@@ -183,12 +183,12 @@ func TestWidePermissionsAreReportedOnce(t *testing.T) {
 	})
 }
 
-// newAt is a constructor with its first argument.
+// newAt returns a source that is made with the first argument of its constructor.
 func newAt(f func(string, ...func(*file.Options)) *file.Source, arg ...string) func(...func(*file.Options)) *file.Source {
 	return func(optFns ...func(*file.Options)) *file.Source { return f(filepath.Join(arg...), optFns...) }
 }
 
-func TestWhatIsLeftOutIsReportedOnce(t *testing.T) {
+func TestSkippedFilesAreReportedOnce(t *testing.T) {
 	dir := write(t, t.TempDir(), files{"password": "p", ".hidden": "x", "d/x": "x", "store.jks": "\xff"})
 	var r recorder
 	s := file.NewKeys(dir, r.options)

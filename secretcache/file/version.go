@@ -9,8 +9,8 @@ import (
 	"sync"
 )
 
-// versionKey is the number of this process that version ids are keyed with. Without
-// it they would let a weak password be guessed.
+// versionKey is the random key of this process for the hashes that are version ids. Without
+// a key, a weak password could be guessed from its hash.
 var versionKey = sync.OnceValue(func() []byte {
 	key := make([]byte, sha256.Size)
 	_, _ = rand.Read(key) // never fails
@@ -20,7 +20,7 @@ var versionKey = sync.OnceValue(func() []byte {
 // version returns the version id of a value.
 func version(id string, value []byte) string {
 	h := hmac.New(sha256.New, versionKey())
-	fmt.Fprintf(h, "%d %s", len(id), id) // the length tells where the value begins
+	fmt.Fprintf(h, "%d %s", len(id), id) // the length says where the value begins
 	h.Write(value)
 	return "~" + base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:16])
 }

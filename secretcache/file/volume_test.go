@@ -10,10 +10,10 @@ import (
 	"time"
 )
 
-// files are the contents of files by their paths, with slashes, in a directory.
+// files has the contents of files by their paths in a directory, with slashes.
 type files map[string]string
 
-// write writes files as an administrator does, an hour ago.
+// write writes files as an administrator would, with times of an hour ago.
 func write(tb testing.TB, dir string, fs files) string {
 	tb.Helper()
 	for name, content := range fs {
@@ -25,7 +25,7 @@ func write(tb testing.TB, dir string, fs files) string {
 	return dir
 }
 
-// age makes all that is in a directory an hour old.
+// age makes all files in a directory an hour old.
 func age(tb testing.TB, dir string) {
 	tb.Helper()
 	then := time.Now().Add(-time.Hour)
@@ -44,18 +44,18 @@ func check(tb testing.TB, err error) {
 	}
 }
 
-// A volume is a directory that is written as kubelet's AtomicWriter, and the Secrets
-// Store CSI driver's, write it.
+// A volume is a directory that is written as the AtomicWriters of kubelet and of the Secrets Store
+// CSI driver write it.
 type volume struct {
 	dir  string
-	mode fs.FileMode // of files; 0 is 0644, the default of both
+	mode fs.FileMode // the mode of the files; 0 means 0644, the default of both
 	n    int
-	half string // a directory that is half removed
+	half string // the directory that is half removed
 }
 
-// write replaces all files of the volume: they are written to a directory with the
-// time in its name, ..data becomes a link to it, and the directory before is removed,
-// the last of its files with the next write: removing may take its time.
+// write replaces all files of the volume. It writes them to a directory with the time in its name,
+// makes ..data a link to that directory, and removes the old directory. It removes the last of the
+// old files only at the next write, because removing may take time.
 func (v *volume) write(fs files) error {
 	v.n++
 	old, _ := os.Readlink(filepath.Join(v.dir, "..data"))

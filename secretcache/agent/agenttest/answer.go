@@ -33,7 +33,7 @@ type answer struct {
 
 func bad(text string) *answer { return &answer{status: http.StatusBadRequest, body: text} }
 
-// A key is how the cache knows what it keeps: by the spelling of a request.
+// A key names a secret in the cache, by the spelling of the request.
 type key struct{ role, id, version, stage string }
 
 type kept struct {
@@ -41,7 +41,7 @@ type kept struct {
 	at     time.Time
 }
 
-// A query is what a request asks for.
+// A query has the parameters of a request.
 type query struct {
 	key
 	refresh bool
@@ -64,7 +64,7 @@ func (s *Server) ServeHTTP(out http.ResponseWriter, r *http.Request) {
 	}
 	a := serve(r, path, rawQuery)
 	if r.Context().Err() != nil {
-		panic(http.ErrAbortHandler) // the server was killed, or nobody listens
+		panic(http.ErrAbortHandler) // the server was killed, or the client closed the connection
 	}
 	w.kept = a.kept
 	w.Header()["Content-Type"] = nil // the agent sends none
@@ -76,7 +76,7 @@ func (s *Server) ServeHTTP(out http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(w, a.body)
 }
 
-// request is what a request asks for.
+// request returns what a request asks for.
 func (s *Server) request(r *http.Request, path, rawQuery string) *Request {
 	req := &Request{Remote: r.RemoteAddr, Time: time.Now()}
 	if id, ok := strings.CutPrefix(path, s.o.PathPrefix); ok {
@@ -99,11 +99,11 @@ func (s *Server) request(r *http.Request, path, rawQuery string) *Request {
 	return req
 }
 
-// A writer notes how a request is answered, before the client knows.
+// A writer notes the answer of a request before it sends the answer.
 type writer struct {
 	http.ResponseWriter
 	s       *Server
-	request *Request // nil for one that is not noted
+	request *Request // nil for a request that Requests does not return
 	kept    bool
 }
 
@@ -118,12 +118,12 @@ func (w *writer) WriteHeader(status int) {
 
 func (w *writer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// agent answers as the agent, in the order of its checks.
+// agent answers as the agent does. The checks are in the agent's order.
 func (s *Server) agent(r *http.Request, path, rawQuery string) *answer {
 	ping := path == "/ping"
 	allowed := 0
 	if ping {
-		allowed = 2 // health checks may be more
+		allowed = 2 // health checks get two more connections
 	}
 	if c, ok := r.Context().Value(connKey{}).(*conn); ok && c.over > allowed {
 		return &answer{status: http.StatusTooManyRequests, body: "Connection limit exceeded"}
@@ -155,7 +155,7 @@ func (s *Server) agent(r *http.Request, path, rawQuery string) *answer {
 	case isID && id == "":
 		a = bad("missing secret ID")
 	case isID:
-		q, a = s.parse(rawQuery, id) // as it is: the path is not decoded
+		q, a = s.parse(rawQuery, id) // the agent does not decode the path
 	default:
 		a = &answer{status: http.StatusNotFound, body: "Not found"}
 	}
@@ -175,7 +175,7 @@ func (s *Server) agent(r *http.Request, path, rawQuery string) *answer {
 
 var roleARN = regexp.MustCompile(`^arn:[\w-]+:iam::\d{12}:role/[\w+=,.@/-]+$`)
 
-// parse reads the parameters. In the path form id is known.
+// parse reads the parameters. id is the id in the path, or "" if the parameters name it.
 func (s *Server) parse(rawQuery, id string) (query, *answer) {
 	q := query{key: key{id: id}}
 	for _, p := range pairs(rawQuery) {
@@ -214,7 +214,7 @@ func parseBool(s string) (value, ok bool) {
 	return false, false
 }
 
-// pairs decodes a query, in its order, as browsers do: nothing in it is an error.
+// pairs decodes a query in order. As in a browser, no query is an error.
 func pairs(rawQuery string) [][2]string {
 	var list [][2]string
 	for part := range strings.SplitSeq(rawQuery, "&") {
@@ -234,7 +234,7 @@ func unescape(s string) string {
 	return s
 }
 
-// atLeast reports whether the agent is of a version, or newer.
+// atLeast reports whether the agent has this version or a newer one.
 func (s *Server) atLeast(version string) bool {
 	numbers := func(v string) (n [3]int) {
 		for i, part := range strings.SplitN(v, ".", 3) {
@@ -246,7 +246,7 @@ func (s *Server) atLeast(version string) bool {
 	return slices.Compare(have[:], want[:]) >= 0
 }
 
-// source returns where a role's secrets come from.
+// source returns the source of a role's secrets.
 func (s *Server) source(role string) (secretcache.Source, *answer) {
 	if role == "" {
 		return s.upstream, nil
@@ -292,7 +292,7 @@ func (s *Server) get(ctx context.Context, src secretcache.Source, q query) (_ *s
 	return secret, isKept, nil
 }
 
-// stages are those that a version is looked for in that is asked for by its id alone.
+// stages are tried in this order for a request that names a version but no stage.
 var stages = []string{"AWSCURRENT", "AWSPENDING", "AWSPREVIOUS"}
 
 func (s *Server) fetch(ctx context.Context, src secretcache.Source, k key) (*secretcache.Secret, error) {
@@ -318,26 +318,26 @@ func (s *Server) fetch(ctx context.Context, src secretcache.Source, k key) (*sec
 	return nil, secretcache.ErrNoVersion
 }
 
-// An apiError is the service's, as the SDK has it.
+// An apiError is an error of the service in the SDK's form.
 type apiError interface {
 	error
 	ErrorCode() string
 	ErrorMessage() string
 }
 
-// transient reports whether the agent serves what has expired rather than this error.
+// transient reports whether the agent serves an expired secret in place of this error.
 func transient(err error) bool {
 	status, _, _ := describe(err, key{})
 	return status >= 500
 }
 
-// exception is what the agent makes of an error of the service.
+// exception returns the agent's answer for an error of the service.
 func (s *Server) exception(err error, q query) *answer {
 	status, name, message := describe(err, q.key)
 	return &answer{status: status, body: exceptionBody(name, message, s.atLeast("2.1.0"))}
 }
 
-// describe returns the status and the exception that an error of a Source stands for.
+// describe returns the status and the exception for an error of a Source.
 func describe(err error, k key) (status int, name, message string) {
 	var api apiError
 	var timeout net.Error
@@ -367,7 +367,7 @@ func describe(err error, k key) (status int, name, message string) {
 	return http.StatusInternalServerError, "InternalFailure", ""
 }
 
-// exceptionBody is an exception as JSON. Old agents do not escape.
+// exceptionBody returns an exception as JSON. Old agents do not escape the message.
 func exceptionBody(name, message string, escape bool) string {
 	switch {
 	case name == "InternalFailure", message == "":
@@ -381,8 +381,8 @@ func exceptionBody(name, message string, escape bool) string {
 	return `{"__type":"` + name + `", "message":"` + message + `"}`
 }
 
-// agentBody is a secret in the agent's JSON: the date is a string, and a value that is
-// not there is left out.
+// agentBody returns a secret as JSON in the agent's form: the date is a string, and a missing
+// value is left out.
 func agentBody(secret *secretcache.Secret) string {
 	var created *string
 	if at := secret.CreatedAt(); !at.IsZero() {
@@ -400,7 +400,7 @@ func agentBody(secret *secretcache.Secret) string {
 	}{known(secret.ARN()), known(secret.Name()), known(secret.VersionID()), text, blob, secret.Stages(), created})
 }
 
-// extensionBody is a secret in the extension's JSON.
+// extensionBody returns a secret as JSON in the extension's form.
 func extensionBody(secret *secretcache.Secret) string {
 	text, blob := value(secret)
 	return marshal(struct {
@@ -434,12 +434,12 @@ func known(s string) *string {
 func marshal(v any) string {
 	b, err := json.Marshal(v)
 	if err != nil {
-		panic(err) // strings, bytes and a date
+		panic(err) // cannot happen with strings, bytes and a date
 	}
 	return string(b)
 }
 
-// lambda answers as the extension.
+// lambda answers as the extension does.
 func (s *Server) lambda(r *http.Request, path, rawQuery string) *answer {
 	if r.Header.Get(s.o.Headers[0]) != s.Token() {
 		return &answer{status: http.StatusUnauthorized, body: "bad session token or header key",

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// A listener counts the connections that it accepts, and ends them when they are old.
+// A listener counts the connections that it accepts, and closes them after ConnLife.
 type listener struct {
 	net.Listener
 	s *Server
@@ -35,7 +35,7 @@ func (l *listener) Accept() (net.Conn, error) {
 type conn struct {
 	net.Conn
 	s      *Server
-	over   int // how many connections more than allowed there were when it was accepted, itself included
+	over   int // by how many the connections, this one included, exceeded MaxConn when it was accepted
 	end    *time.Timer
 	closed sync.Once
 }

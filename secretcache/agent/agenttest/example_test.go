@@ -12,8 +12,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm/awssmtest"
 )
 
-// An agent in front of a Secrets Manager, both in process. In a test: NewServer(t, …),
-// which closes itself.
+// An agent in front of a Secrets Manager, both in process. In a test, use NewServer(t, …),
+// which closes itself at the end.
 func ExampleNewServer() {
 	ctx := context.Background()
 	secretsManager := awssmtest.NewServer(nil)
@@ -28,7 +28,7 @@ func ExampleNewServer() {
 	secret, err := cache.Get(ctx, "prod/app", "")
 	fmt.Println(secret, err)
 
-	// A rotation: the agent has the old version, and is asked past its cache.
+	// After a rotation the agent's cache has the old version. Refresh bypasses that cache.
 	secretsManager.PutVersion("prod/app", "22222222-2222-2222-2222-222222222222", "second", "AWSCURRENT")
 	secret, err = cache.Refresh(ctx, "prod/app", "", secret)
 	fmt.Println(secret, err)
@@ -44,8 +44,8 @@ func ExampleNewServer() {
 	// 2 requests
 }
 
-// The extension has no secrets before the function's first invocation. FailTimes makes requests
-// fail; the source repeats what may pass.
+// The extension has no secrets before the function's first invocation. FailTimes makes
+// requests fail, and the source tries again.
 func ExampleNewExtension() {
 	secretsManager := awssmtest.NewServer(nil)
 	defer secretsManager.Close()
@@ -68,7 +68,8 @@ func ExampleNewExtension() {
 		_, err := cache.Get(context.Background(), "prod/app", "")
 		fmt.Println(err)
 	}
-	// These do not pass. What is cached is used, so ask for another secret.
+	// After these the source does not try again. The cache serves its copy of prod/app, so
+	// ask for another secret.
 	for _, fault := range []agenttest.Fault{
 		agenttest.Answer(http.StatusTeapot, "no"),
 		agenttest.Redirect("https://example.com/"),
@@ -87,7 +88,7 @@ func ExampleNewExtension() {
 	// true
 }
 
-// A server that hangs: the caller waits until its own deadline.
+// The server hangs. The caller waits until its own deadline.
 func ExampleHang() {
 	secretsManager := awssmtest.NewServer(nil)
 	defer secretsManager.Close()

@@ -8,23 +8,23 @@ import (
 	"time"
 )
 
-// A Fault answers a request for a secret in place of the server. It returns false to let
-// the server go on. The request's context ends when the client goes away, at Heal, and
+// A Fault answers a request for a secret in place of the server. If it returns false, the
+// server answers. The request's context ends when the client closes the connection, at Heal, and
 // when the server stops.
 type Fault func(w http.ResponseWriter, r *http.Request) (answered bool)
 
-// Fail makes requests fail until Heal. Of several faults the one that was added last
-// comes first.
+// Fail makes requests fail until Heal. If there are several faults, the one that was added last
+// is asked first.
 func (s *Server) Fail(f Fault) { s.FailTimes(0, f) }
 
-// FailTimes makes the next n requests fail; zero or less is until Heal.
+// FailTimes makes the next n requests fail. Zero or negative means until Heal.
 func (s *Server) FailTimes(n int, f Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.faults = append(s.faults, &fault{f, n})
 }
 
-// Heal ends all faults, and what hangs.
+// Heal ends all faults, and the requests that hang.
 func (s *Server) Heal() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -35,10 +35,10 @@ func (s *Server) Heal() {
 
 type fault struct {
 	Fault
-	left int // how many requests it is for; 0: all
+	left int // how many more requests it applies to; 0 means all
 }
 
-// failed answers a request by the faults that there are.
+// failed lets the faults answer a request, and reports whether one of them did.
 func (s *Server) failed(w http.ResponseWriter, r *http.Request) bool {
 	s.mu.Lock()
 	healed := s.healed
@@ -64,7 +64,7 @@ func (s *Server) failed(w http.ResponseWriter, r *http.Request) bool {
 	return false
 }
 
-// Hang does not answer, and closes the connection in the end.
+// Hang does not answer. It closes the connection at Heal, or when the server stops.
 func Hang(_ http.ResponseWriter, r *http.Request) bool {
 	<-r.Context().Done()
 	panic(http.ErrAbortHandler)
@@ -82,7 +82,7 @@ func Truncate(w http.ResponseWriter, _ *http.Request) bool {
 	panic(http.ErrAbortHandler)
 }
 
-// NotReady is the extension's answer before the first invocation of its function.
+// NotReady gives the answer of the extension before the first invocation of its function.
 var NotReady = Answer(http.StatusBadRequest, notReadyText)
 
 // Delay waits before the answer. Heal ends the wait.
@@ -98,7 +98,7 @@ func Delay(d time.Duration) Fault {
 	}
 }
 
-// Answer answers with whatever is given.
+// Answer answers with the given status and body.
 func Answer(status int, body string) Fault {
 	return func(w http.ResponseWriter, _ *http.Request) bool {
 		w.Header()["Content-Type"] = nil
@@ -109,7 +109,7 @@ func Answer(status int, body string) Fault {
 	}
 }
 
-// Exception answers as the agent does when the service refuses or fails.
+// Exception answers as the agent does when the service returns an error.
 func Exception(status int, name, message string) Fault {
 	return Answer(status, exceptionBody(name, message, true))
 }

@@ -1,24 +1,3 @@
-// Package agenttest is a Secrets Manager Agent and a Parameters and Secrets Lambda
-// Extension in process, for tests and demos. They take secrets from any
-// [secretcache.Source], as that of an awssmtest.Server, and speak HTTP on the loopback
-// interface, or in memory, for tests in a [testing/synctest] bubble.
-//
-// # What they are like
-//
-// The agent is written after the source of the real one (aws/aws-secretsmanager-agent,
-// Apache License 2.0): the order of its checks, its parameters, texts and statuses, a
-// cache that knows an id, a version and a stage by their spelling, serves what has
-// expired while the service fails (but not while it throttles), and is empty after a
-// restart; connections that are counted when they are accepted and end after 61 s.
-//
-// The extension is written after recorded answers, as its source is not public. How it
-// takes a parameter that it does not know is not known; this one ignores it.
-//
-// # What they are not
-//
-// A version that has expired is fetched again, where the agent calls DescribeSecret
-// first. The cache has no bound, nothing is prefetched, credentials are none of a
-// Source's business, and there is no Parameter Store.
 package agenttest
 
 import (
@@ -38,7 +17,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache/agent"
 )
 
-// Defaults of [Options], which are the agent's. The last two are the extension's, too.
+// Defaults of [Options]. They are the defaults of the agent. The extension has the same TTL.
 const (
 	DefaultMaxConn  = 800
 	DefaultMaxRoles = 20
@@ -47,49 +26,51 @@ const (
 	DefaultTTL      = 300 * time.Second
 )
 
-// Options change what a [Server] is like. The zero value means the defaults. Those from
-// Headers on are the agent's alone.
+// Options change what a [Server] does. The zero value means the defaults. The options from
+// PathPrefix on are for the agent only.
 type Options struct {
-	// Token is what requests have to bear. Empty: a random one.
+	// Token is the token that requests must have. Empty means a random one.
 	Token string
 
-	// TTL is how long a secret is kept. Zero means DefaultTTL (300 s); negative keeps
-	// none. The extension keeps none for longer than 300 s.
+	// TTL is how long the server keeps a secret. Zero means DefaultTTL (300 s). Negative means
+	// that it keeps none. The extension keeps a secret for at most 300 s.
 	TTL time.Duration
 
-	// ConnLife is how long a connection may be open. Zero means DefaultConnLife (61 s);
-	// negative is for good. The extension's are, by default.
+	// ConnLife is how long a connection may be open. Zero means DefaultConnLife (61 s) for the
+	// agent, and no limit for the extension. Negative means no limit.
 	ConnLife time.Duration
 
-	// InMemory has the server listen in memory: it is reached through
-	// [Server.DialContext] alone, and works in a synctest bubble.
+	// InMemory makes the server listen in memory, so that it works in a synctest bubble. Only
+	// [Server.DialContext] can then reach it; [Server.Source] uses that by itself.
 	InMemory bool
 
-	// Headers are the names of headers that may hold the token (ssrf_headers). Nil:
-	// X-Aws-Parameters-Secrets-Token and X-Vault-Token.
+	// Headers are the names of the headers that may have the token (ssrf_headers). The
+	// extension uses the first. Nil means X-Aws-Parameters-Secrets-Token and X-Vault-Token.
 	Headers []string
 
-	// PathPrefix is where secrets are found by path (path_prefix). Empty means /v1/.
+	// PathPrefix is the beginning of the path of a request that names the secret in the path
+	// (path_prefix). Empty means /v1/.
 	PathPrefix string
 
-	// MaxConn is how many connections there may be (max_conn); see [Server.SetMaxConn].
-	// Zero means DefaultMaxConn (800).
+	// MaxConn is the largest number of connections (max_conn); see [Server.SetMaxConn].
+	// Zero means DefaultMaxConn (800). Negative allows none.
 	MaxConn int
 
-	// Version is the agent's: before "2.1.0" it knows no roles and writes JSON without
-	// escaping, before "1.1.0" it knows no refreshNow. Empty means DefaultVersion.
+	// Version is the version of the agent. Before "2.1.0" it supports no roles and does not
+	// escape JSON. Before "1.1.0" it does not support refreshNow. Empty means DefaultVersion.
 	Version string
 
-	// Roles are those that the agent can assume, by ARN, with what they can read. Nil:
-	// all, and they can read what the agent can.
+	// Roles has the roles that the agent can assume, by ARN, each with the source of the
+	// secrets that it may read. Nil means that the agent can assume every role, and that each
+	// role reads the agent's own source.
 	Roles map[string]secretcache.Source
 
-	// MaxRoles is how many roles it assumes at most (max_roles). Zero means
+	// MaxRoles is the largest number of roles that the agent assumes (max_roles). Zero means
 	// DefaultMaxRoles (20).
 	MaxRoles int
 
-	// FailStale has it return the service's error for what has expired, not what it has
-	// (ignore_transient_errors = false).
+	// FailStale makes the agent return the service's error for an expired secret, and not the
+	// secret (ignore_transient_errors = false).
 	FailStale bool
 }
 
@@ -110,7 +91,7 @@ type Server struct {
 	maxConn   int
 	accepted  int
 	kept      map[key]kept
-	roles     map[string]bool // that were assumed
+	roles     map[string]bool // roles that were assumed
 	faults    []*fault
 	healed    context.Context // ends at Heal, and when the server stops
 	heal      context.CancelFunc
@@ -120,13 +101,14 @@ type Server struct {
 	listening sync.WaitGroup // http.Server.Serve
 }
 
-// NewServer starts an agent in front of upstream. It is closed when the test ends; if
-// tb is nil, by the caller.
+// NewServer starts an agent that gets its secrets from upstream. It is closed at the end of the
+// test. If tb is nil, the caller must call Close.
 func NewServer(tb testing.TB, upstream secretcache.Source, optFns ...func(*Options)) *Server {
 	return newServer(tb, upstream, false, optFns)
 }
 
-// NewExtension starts an extension, in the same way.
+// NewExtension starts an extension that gets its secrets from upstream. It is closed at the end
+// of the test. If tb is nil, the caller must call Close.
 func NewExtension(tb testing.TB, upstream secretcache.Source, optFns ...func(*Options)) *Server {
 	return newServer(tb, upstream, true, optFns)
 }
@@ -181,8 +163,8 @@ func withDefaults(o Options, extension bool) Options {
 	return o
 }
 
-// Start starts a server that was stopped, at the same address, with nothing in its
-// cache. It does nothing to one that runs.
+// Start starts a stopped server again, at the same address and with an empty cache. If the
+// server is running, Start does nothing.
 func (s *Server) Start() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -214,7 +196,7 @@ func (s *Server) Start() {
 	s.listening.Go(func() { _ = server.Serve(&listener{l, s}) })
 }
 
-// Stop kills the server: its connections break, new ones are refused.
+// Stop kills the server: its connections break, and new connections are refused.
 func (s *Server) Stop() {
 	s.mu.Lock()
 	server := s.http
@@ -232,26 +214,27 @@ func (s *Server) Stop() {
 // Close stops the server. It may be called again.
 func (s *Server) Close() { s.Stop() }
 
-// URL returns the server's URL: the Endpoint of a Source.
+// URL returns the server's URL, for the option Endpoint of a source of package agent.
 func (s *Server) URL() string { return "http://" + s.addr }
 
-// Token returns what requests have to bear.
+// Token returns the token that requests must have.
 func (s *Server) Token() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.token
 }
 
-// SetToken changes that, as a restart of the machine does for the agent.
+// SetToken changes the token that requests must have, as a restart of the machine does for the
+// agent. Sources that Source returned use the new token from then on.
 func (s *Server) SetToken(token string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.token = token
 }
 
-// SetMaxConn changes how many connections there may be. Those that are accepted while
-// there are more get status 429 for all their requests, also later. Zero or less refuses
-// all.
+// SetMaxConn changes the largest number of connections. A connection above that number gets
+// status 429 for all its requests, even if there are fewer connections later. With zero or a
+// negative number every connection does.
 func (s *Server) SetMaxConn(n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -273,7 +256,7 @@ func (s *Server) Source(optFns ...func(*agent.Options)) *agent.Source {
 	}}, optFns...)...)
 }
 
-// DialContext connects to the server, whatever the address.
+// DialContext connects to the server. It ignores the address.
 func (s *Server) DialContext(ctx context.Context, network, _ string) (net.Conn, error) {
 	s.mu.Lock()
 	pipes := s.pipes
@@ -284,15 +267,15 @@ func (s *Server) DialContext(ctx context.Context, network, _ string) (net.Conn, 
 	return pipes.dial(ctx)
 }
 
-// A Request is what the server saw of a request for a secret.
+// A Request describes a request for a secret that the server got.
 type Request struct {
 	SecretID, Stage, VersionID string
 	Refresh                    bool // refreshNow was true
 	Role                       string
-	Status                     int       // of the answer; zero as long as there is none
-	Kept                       bool      // it was answered from the cache
-	Remote                     string    // the client's address
-	Time                       time.Time // of the request
+	Status                     int       // of the answer; zero before there is one
+	Kept                       bool      // the answer came from the server's cache
+	Remote                     string    // the client's address and port
+	Time                       time.Time // when the request came
 }
 
 // Requests returns the last 10,000 requests for secrets, oldest first.
@@ -338,7 +321,7 @@ func (s *Server) Accepted() int {
 	return s.accepted
 }
 
-// Format writes what the server is and its URL, whatever the verb: no token.
+// Format writes what the server is and its URL, for every verb, and no token.
 func (s *Server) Format(f fmt.State, _ rune) {
 	what := "agent"
 	if s.extension {

@@ -23,7 +23,7 @@ const (
 	role   = "arn:aws:iam::210987654321:role/path/reader"
 )
 
-// A client asks a server, each time on a connection of its own unless it keeps one.
+// A client asks a server. It makes a new connection for each request, unless it keeps one.
 type client struct {
 	t      *testing.T
 	s      *agenttest.Server
@@ -39,7 +39,7 @@ func newClient(t *testing.T, s *agenttest.Server) *client {
 	return &client{t, s, c, http.MethodGet, http.Header{header: {s.Token()}}}
 }
 
-// keep has the client keep its connection.
+// keep makes the client keep its connection.
 func (c *client) keep() *client {
 	c.http.Transport.(*http.Transport).DisableKeepAlives = false
 	return c
@@ -73,14 +73,14 @@ func (c *client) want(path string, status int, body string) {
 
 const get = "/secretsmanager/get?secretId=a"
 
-// upstream returns a Secrets Manager with the secret a, and a source that asks it once.
+// upstream returns a Secrets Manager with the secret a, and a source that makes one attempt.
 func upstream(t *testing.T) (*awssmtest.Server, *awssm.Source) {
 	sm := awssmtest.NewServer(t)
 	sm.Put("a", "first")
 	return sm, sm.Source(func(o *awssm.Options) { o.MaxAttempts = -1 })
 }
 
-// TestAgentAnswers: each row of the agent's answers (server.rs, parse.rs, cache_manager.rs).
+// All answers of the agent (server.rs, parse.rs, cache_manager.rs).
 func TestAgentAnswers(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
@@ -89,7 +89,7 @@ func TestAgentAnswers(t *testing.T) {
 		options func(*agenttest.Options)
 		path    string
 		status  int
-		body    string // contains
+		body    string // part of the body
 	}{
 		{name: "ping needs no token", request: func(c *client) { c.header = nil }, path: "/ping", status: 200, body: "healthy"},
 		{name: "ping takes GET only", request: func(c *client) { c.method = "POST" }, path: "/ping", status: 405, body: "Not allowed"},
@@ -98,7 +98,7 @@ func TestAgentAnswers(t *testing.T) {
 		{name: "by another path", options: func(o *agenttest.Options) { o.PathPrefix = "/secrets/" }, path: "/secrets/a", status: 200, body: `"Name":"a"`},
 		{name: "the query is form-decoded", path: "/secretsmanager/get?secretId=%61&versionStage=AWSCURRENT", status: 200, body: `"Name":"a"`},
 		{name: "the other header", request: func(c *client) { c.header = http.Header{"X-Vault-Token": c.header[header]} }, path: get, status: 200},
-		{name: "a header of one's own", options: func(o *agenttest.Options) { o.Headers = []string{"X-Own"} },
+		{name: "another header by the options", options: func(o *agenttest.Options) { o.Headers = []string{"X-Own"} },
 			request: func(c *client) { c.header = http.Header{"X-Own": c.header[header]} }, path: get, status: 200},
 		{name: "400 missing parameter secretId", path: "/secretsmanager/get?versionStage=AWSCURRENT", status: 400, body: "missing parameter secretId"},
 		{name: "400 missing secret ID", path: "/v1/?versionStage=AWSCURRENT", status: 400, body: "missing secret ID"},
@@ -112,13 +112,13 @@ func TestAgentAnswers(t *testing.T) {
 		{name: "400 invalid roleArn format", path: get + "&roleArn=reader", status: 400, body: "invalid roleArn format, expected"},
 		{name: "403 without a token", request: func(c *client) { c.header = nil }, path: get, status: 403, body: "Bad Token"},
 		{name: "403 with a wrong one", request: func(c *client) { c.header.Set(header, "x") }, path: get, status: 403, body: "Bad Token"},
-		{name: "the token comes before the method", request: func(c *client) { c.header, c.method = nil, "POST" }, path: get, status: 403, body: "Bad Token"},
-		{name: "the method comes before the path", request: func(c *client) { c.method = "POST" }, path: "/nowhere", status: 405, body: "Not allowed"},
+		{name: "the token is checked before the method", request: func(c *client) { c.header, c.method = nil, "POST" }, path: get, status: 403, body: "Bad Token"},
+		{name: "the method is checked before the path", request: func(c *client) { c.method = "POST" }, path: "/nowhere", status: 405, body: "Not allowed"},
 		{name: "404", path: "/nowhere?secretId=a", status: 404, body: "Not found"},
 		{name: "405", request: func(c *client) { c.method = "POST" }, path: get, status: 405, body: "Not allowed"},
 		{name: "429", options: func(o *agenttest.Options) { o.MaxConn = -1 }, path: get, status: 429, body: "Connection limit exceeded"},
 		{name: "429 comes first", options: func(o *agenttest.Options) { o.MaxConn = -1 }, request: func(c *client) { c.header = nil }, path: get, status: 429},
-		{name: "ping may be two more", options: func(o *agenttest.Options) { o.MaxConn = -1 }, path: "/ping", status: 200},
+		{name: "ping gets two more connections", options: func(o *agenttest.Options) { o.MaxConn = -1 }, path: "/ping", status: 200},
 		{name: "not found", path: "/secretsmanager/get?secretId=b", status: 400,
 			body: `{"__type":"ResourceNotFoundException","message":"Secrets Manager can't find the specified secret."}`},
 		{name: "no version", path: get + "&versionStage=AWSPENDING", status: 400,
@@ -140,7 +140,7 @@ func TestAgentAnswers(t *testing.T) {
 			path: get + "&refreshNow=true", status: 400, body: "unknown parameter: refreshNow"},
 		{name: "before 2.1.0 texts are not escaped", options: func(o *agenttest.Options) { o.Version = "2.0.0" },
 			fault: awssmtest.Error(400, "AccessDeniedException", `no "x"`), path: get, status: 400, body: `{"__type":"AccessDeniedException", "message":"no "x""}`},
-		{name: "since 2.1.0 they are", fault: awssmtest.Error(400, "AccessDeniedException", `no "x"`), path: get, status: 400, body: `no \"x\"`},
+		{name: "since 2.1.0 texts are escaped", fault: awssmtest.Error(400, "AccessDeniedException", `no "x"`), path: get, status: 400, body: `no \"x\"`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			sm, _ := upstream(t)
@@ -163,7 +163,7 @@ func TestAgentAnswers(t *testing.T) {
 	}
 }
 
-// TestExtensionAnswers: what is recorded of the extension.
+// The recorded answers of the extension.
 func TestExtensionAnswers(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -196,7 +196,7 @@ func TestExtensionAnswers(t *testing.T) {
 	}
 }
 
-// TestBodies: the two dialects of a secret.
+// The JSON of a secret from each server.
 func TestBodies(t *testing.T) {
 	created := time.Date(2022, 11, 16, 8, 22, 40, 499_000_000, time.UTC)
 	src := secretcache.SourceFunc(func(_ context.Context, id, _ string) (*secretcache.Secret, error) {
@@ -240,7 +240,7 @@ func TestBodies(t *testing.T) {
 	}
 }
 
-// TestThePathIsNotDecoded: the query is.
+// The path is not decoded, but the query is.
 func TestThePathIsNotDecoded(t *testing.T) {
 	s := agenttest.NewServer(t, &fake{value: "v1"})
 	c := newClient(t, s)
@@ -250,7 +250,7 @@ func TestThePathIsNotDecoded(t *testing.T) {
 	c.want("/secretsmanager/get?secretId=a%2Bb", 200, `"Name":"a+b"`)
 }
 
-// TestCache: what is kept, by which spelling, for how long, and what gets past it.
+// What the cache keeps, by which spelling and for how long, and which requests bypass it.
 func TestCache(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fake{value: "v1"}
@@ -306,7 +306,7 @@ func TestCacheOfTheExtension(t *testing.T) {
 		time.Sleep(agenttest.DefaultTTL)
 		c.want(get, 200, "v1")
 		time.Sleep(time.Second)
-		c.want(get, 200, "v2") // 300 s is the most
+		c.want(get, 200, "v2") // 300 s is the maximum
 	})
 }
 
@@ -318,7 +318,7 @@ func TestWithoutACache(t *testing.T) {
 	f.value = "v2"
 	c.want(get, 200, "v2")
 	f.err = os.ErrDeadlineExceeded
-	c.want(get, 200, "v2") // ignore_transient_errors
+	c.want(get, 200, "v2") // because of ignore_transient_errors
 	strict := newClient(t, agenttest.NewServer(t, f, func(o *agenttest.Options) { o.TTL, o.FailStale = -1, true }))
 	f.err = nil
 	strict.want(get, 200, "v2")
@@ -326,7 +326,7 @@ func TestWithoutACache(t *testing.T) {
 	strict.want(get, 504, "TimeoutError")
 }
 
-// TestVersionByID: with a stage both have to agree.
+// If a request names a version and a stage, both must agree.
 func TestVersionByID(t *testing.T) {
 	sm, src := upstream(t)
 	second := sm.Put("a", "second")
@@ -337,7 +337,7 @@ func TestVersionByID(t *testing.T) {
 	c.want(get+"&versionId="+pending+"&versionStage=AWSCURRENT", 400, "can't find the specified secret value for VersionId: "+pending)
 }
 
-// TestConnectionLimit: the number is that at accept, for as long as the connection lives.
+// The number of connections at accept counts, as long as the connection lives.
 func TestConnectionLimit(t *testing.T) {
 	s := agenttest.NewServer(t, &fake{value: "v1"}, func(o *agenttest.Options) { o.MaxConn = 1 })
 	first := newClient(t, s).keep()
@@ -347,18 +347,18 @@ func TestConnectionLimit(t *testing.T) {
 	first.http.CloseIdleConnections()
 	second.want(get, 429, "Connection limit exceeded")
 	second.want("/ping", 200, "healthy")
-	first.want(get, 429, "") // now second's counts
+	first.want(get, 429, "") // now the connection of second counts
 	if n := s.Accepted(); n != 3 {
 		t.Errorf("%d connections, want 3", n)
 	}
 }
 
-// TestConnectionLife: a connection ends 61 s after it was accepted, in use or not.
+// A connection ends 61 s after it was accepted, whether it is in use or not.
 func TestConnectionLife(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := agenttest.NewServer(t, &fake{value: "v1"}, func(o *agenttest.Options) { o.InMemory = true })
 		c := newClient(t, s).keep()
-		for _, want := range []int{1, 1, 1, 1, 2} { // at 0, 20, 40, 60, 80 s
+		for _, want := range []int{1, 1, 1, 1, 2} { // at 0, 20, 40, 60 and 80 s
 			c.want(get, 200, "v1")
 			if n := s.Accepted(); n != want {
 				t.Errorf("%d connections, want %d", n, want)
@@ -433,7 +433,7 @@ func TestFaults(t *testing.T) {
 	c.want(get, 200, "v1")
 	s.Fail(agenttest.Redirect("http://elsewhere.test/"))
 	s.FailTimes(1, agenttest.Exception(400, "ThrottlingException", `"`))
-	c.want(get, 400, `{"__type":"ThrottlingException","message":"\""}`) // the last one first
+	c.want(get, 400, `{"__type":"ThrottlingException","message":"\""}`) // the last fault is asked first
 	c.want(get, 302, "")
 	s.Heal()
 	s.Fail(agenttest.Delay(time.Hour))
@@ -461,7 +461,7 @@ func TestNoTokenIsPrinted(t *testing.T) {
 	}
 }
 
-// A fake has one value.
+// A fake is a source with one value.
 type fake struct {
 	value string
 	err   error

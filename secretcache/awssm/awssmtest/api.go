@@ -20,7 +20,7 @@ const (
 	noTokenText     = "You must provide a ClientRequestToken value. We recommend a UUID-type value."
 )
 
-// An apiError is an error as the service answers it.
+// An apiError is an error that the service answers.
 type apiError struct {
 	status     int
 	code, text string
@@ -38,7 +38,7 @@ func noVersion(what string) *apiError {
 
 func marked() *apiError { return bad("InvalidRequestException", markedText) }
 
-// tooLong is the text of the service's model validation.
+// tooLong returns the error of the service's model validation.
 func tooLong(field, most string) *apiError {
 	return bad("ValidationException", "1 validation error detected: Value at '"+field+
 		"' failed to satisfy constraint: Member must have length less than or equal to "+most)
@@ -71,7 +71,7 @@ type input struct {
 	TagKeys                     []string
 	AddReplicaRegions           []replica
 	RemoveReplicaRegions        []string
-	ForceOverwriteReplicaSecret bool // there is never one to overwrite
+	ForceOverwriteReplicaSecret bool // no effect: there is never a replica to overwrite
 
 	RecoveryWindowInDays       *int
 	ForceDeleteWithoutRecovery bool
@@ -94,8 +94,7 @@ type input struct {
 
 type output map[string]any
 
-// check says what the service refuses of any operation: what is too short or too long by
-// the API reference.
+// check returns an error if a parameter is shorter or longer than the API reference allows.
 func (in *input) check() *apiError {
 	if n := len(in.ClientRequestToken); n != 0 && (n < 32 || n > 64) {
 		return bad("InvalidParameterException", "ClientRequestToken must be 32-64 characters long.")
@@ -130,21 +129,21 @@ func (in *input) read(op string, body []byte) *apiError {
 	case err == nil:
 		return in.check()
 	case strings.HasPrefix(err.Error(), "json: unknown field"):
-		return notHere("InvalidParameterException", "the parameter"+strings.TrimPrefix(err.Error(), "json: unknown field")+" of "+op)
+		return notSupported("InvalidParameterException", "the parameter"+strings.TrimPrefix(err.Error(), "json: unknown field")+" of "+op)
 	}
 	return bad("SerializationException", "")
 }
 
-// notHere is the error for what the service has and this server has not.
-func notHere(code, what string) *apiError {
+// notSupported returns the error for an operation, parameter or filter that this server lacks.
+func notSupported(code, what string) *apiError {
 	return bad(code, "awssmtest, the test server, does not have "+what+".")
 }
 
-// changes are the operations that a replica refuses.
+// changes are the operations that fail on a replica.
 var changes = strings.Fields(`PutSecretValue UpdateSecret UpdateSecretVersionStage RotateSecret CancelRotateSecret
 	DeleteSecret RestoreSecret TagResource UntagResource ReplicateSecretToRegions RemoveRegionsFromReplication`)
 
-// operations are those that the server has. They are called with mu held.
+// operations has all operations of the server. They are called with mu held.
 var operations = map[string]func(*Server, *input) (output, *apiError){
 	opGet:                      (*Server).getSecretValue,
 	opBatch:                    (*Server).batchGetSecretValue,
@@ -205,7 +204,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 	switch {
 	case r.Method != http.MethodPost || r.URL.Path != "/" || !known:
-		answer(w, nil, notHere("UnknownOperationException", "the operation "+strconv.Quote(target)))
+		answer(w, nil, notSupported("UnknownOperationException", "the operation "+strconv.Quote(target)))
 		return
 	case authErr != nil:
 		answer(w, nil, authErr)
@@ -241,7 +240,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	answer(w, out, wrong)
 }
 
-// call does what an operation is for.
+// call executes an operation.
 func (s *Server) call(op string, in *input) (output, *apiError) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -253,15 +252,16 @@ func (s *Server) call(op string, in *input) (output, *apiError) {
 	return operations[op](s, in)
 }
 
-// answer writes an answer or an error. The service names the error in the body; some
-// stand in front of it and name it in the header too.
+// answer writes an answer or an error. The service names the error in the body. A server in
+// front of the service may also name it in the header, so answer does both.
 func answer(w http.ResponseWriter, out output, e *apiError) {
 	status := http.StatusOK
 	if e != nil {
 		status = e.status
 		out = output{"__type": e.code}
 		if e.text != "" {
-			// The service's own exceptions have a Message, those of the front a message.
+			// The service's own exceptions have the key Message, those of the server in front
+			// of it the key message.
 			key := "Message"
 			switch e.code {
 			case "AccessDeniedException", "ThrottlingException", "ValidationException",
@@ -274,7 +274,7 @@ func answer(w http.ResponseWriter, out output, e *apiError) {
 	}
 	body, err := json.Marshal(out)
 	if err != nil {
-		panic(err) // out is made of what JSON can say
+		panic(err) // cannot happen: JSON can write all that is in out
 	}
 	w.WriteHeader(status)
 	_, _ = w.Write(body)
@@ -291,7 +291,7 @@ func (t truncated) Write(b []byte) (int, error) {
 	panic(http.ErrAbortHandler)
 }
 
-// signedFor returns the region of the request's signature, of the form
+// signedFor returns the region in the request's signature, which has the form
 //
 //	AWS4-HMAC-SHA256 Credential=AKID/20250102/us-west-2/secretsmanager/aws4_request, SignedHeaders=…, Signature=…
 func signedFor(r *http.Request) (region string, e *apiError) {
@@ -321,7 +321,7 @@ func signedFor(r *http.Request) (region string, e *apiError) {
 	return scope[2], nil
 }
 
-// epoch is how AWS JSON writes a time: seconds, here with milliseconds.
+// epoch returns a time as AWS JSON writes it: in seconds, here with milliseconds.
 func epoch(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }
 
 // get finds a secret that is not marked for deletion.

@@ -14,7 +14,7 @@ func (s *Server) describeSecret(in *input) (output, *apiError) {
 	return sec.describe(in.region), nil
 }
 
-// describe is the answer of DescribeSecret.
+// describe returns the answer of DescribeSecret.
 func (s *secret) describe(region string) output {
 	out := output{
 		"ARN": s.arn(region), "Name": s.name,

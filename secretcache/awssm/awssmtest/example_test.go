@@ -35,7 +35,7 @@ func ExampleNewServer() {
 	// 3 calls
 }
 
-// A rotation, as in the service: the function is called for the four steps.
+// A rotation, as in the service: the server calls the function for each of the four steps.
 func ExampleServer_Rotate() {
 	ctx := context.Background()
 	server := awssmtest.NewServer(nil)
@@ -67,7 +67,7 @@ func ExampleServer_Rotate() {
 	// true <nil>
 }
 
-// Faults of the service. Each is for all requests, or for those that its methods choose.
+// Faults make requests fail. A fault applies to all requests, unless its methods limit it.
 func ExampleServer_Fail() {
 	ctx := context.Background()
 	server := awssmtest.NewServer(nil)
@@ -75,7 +75,7 @@ func ExampleServer_Fail() {
 	server.Put("prod/app/db", `{"username":"app","password":"first"}`)
 	source := server.Source()
 
-	// The SDK and the source repeat what may pass.
+	// The source tries again after these two.
 	server.Fail(awssmtest.Unavailable.Times(1))
 	_, err := source.Fetch(ctx, "prod/app/db", "")
 	fmt.Println(err)

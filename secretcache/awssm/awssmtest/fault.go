@@ -8,10 +8,8 @@ import (
 	"time"
 )
 
-// A Fault is something that goes wrong with requests: with all of them, or those
-// that its methods choose. The methods return a changed copy:
-//
-//	server.Fail(awssmtest.Hang.Op("GetSecretValue").Times(1))
+// A Fault makes requests fail in some way. It applies to all requests, unless its methods
+// limit it. The methods return a changed copy; see the example of [Server.Fail].
 type Fault struct {
 	kind               faultKind
 	delay              time.Duration
@@ -48,36 +46,35 @@ var (
 	Denied = Error(http.StatusBadRequest, "AccessDeniedException", "")
 	// DeniedKMS answers AccessDeniedException as for a missing kms:Decrypt.
 	DeniedKMS = Error(http.StatusBadRequest, "AccessDeniedException", "Access to KMS is not allowed")
-	// Hang does not answer. The request ends when the client goes away, and at Heal
-	// and Close, which close its connection.
+	// Hang does not answer. The request ends when the client closes the connection. Heal and Close
+	// close the connection as well.
 	Hang = Fault{kind: faultHang}
 	// CloseConn closes the connection without an answer.
 	CloseConn = Fault{kind: faultClose}
-	// Truncate does what is asked, and closes the connection in the middle of the
-	// answer.
+	// Truncate does the operation, and closes the connection in the middle of the answer.
 	Truncate = Fault{kind: faultTruncate}
 )
 
-// Error answers with an error of the service. Its code is the name of an
-// exception; text is the service's for it.
+// Error answers with an error of the service. code is the name of an exception, such as
+// "DecryptionFailure", and text its message.
 func Error(status int, code, text string) Fault {
 	return Fault{kind: faultError, status: status, code: code, message: text}
 }
 
-// Answer answers with whatever is given instead of what the service would.
+// Answer answers with the given status and body in place of the service's answer.
 func Answer(status int, body string) Fault {
 	return Fault{kind: faultAnswer, status: status, body: body}
 }
 
-// Delay waits before whatever comes then: an older fault, or the answer. Heal and
-// Close end the wait.
+// Delay waits before the answer, or before another fault that applies. Heal ends the wait, and
+// the request goes on. Close ends it, and closes the connection.
 func Delay(d time.Duration) Fault { return Fault{kind: faultDelay, delay: d} }
 
 // Op limits the fault to an operation, such as "GetSecretValue".
 func (f Fault) Op(op string) Fault { f.op = op; return f }
 
-// Secret limits the fault to a secret, by name or ARN. In a BatchGetSecretValue an
-// Error is then that of the secret alone, also if Op is GetSecretValue.
+// Secret limits the fault to a secret, by name or ARN. In a BatchGetSecretValue, an Error then
+// applies only to that secret, even if Op is GetSecretValue.
 func (f Fault) Secret(id string) Fault { f.secret = id; return f }
 
 // Region limits the fault to requests that are signed for a region.
@@ -86,11 +83,11 @@ func (f Fault) Region(region string) Fault { f.region = region; return f }
 // Stage limits the fault to GetSecretValue for a version stage.
 func (f Fault) Stage(stage string) Fault { f.stage = stage; return f }
 
-// Times limits the fault to the next n requests that it applies to. Zero or
-// negative means until Heal.
+// Times limits the fault to the next n requests to which it applies. Zero or negative means
+// no limit: the fault applies until Heal.
 func (f Fault) Times(n int) Fault { f.times = n; return f }
 
-// String says what the fault does, and to what.
+// String returns what the fault does, and to which requests it applies.
 func (f Fault) String() string {
 	var b strings.Builder
 	switch f.kind {
@@ -120,24 +117,25 @@ func (f Fault) String() string {
 	return b.String()
 }
 
-// Format writes what String returns, whatever the verb: Answer's body may be a secret.
+// Format writes what String returns, for every verb, because the body of an Answer may be a
+// secret.
 func (f Fault) Format(st fmt.State, _ rune) { fmt.Fprint(st, f.String()) }
 
 type fault struct {
 	Fault
-	left int // with times
+	left int // how many more requests it applies to; used if times is positive
 }
 
-// Fail makes requests fail until Heal. Of several faults that apply to a request
-// the one that was added last does; a Delay adds to it.
+// Fail makes requests fail until Heal. If several faults apply to a request, the one that was
+// added last is used. A Delay is used in addition to it.
 func (s *Server) Fail(f Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.faults = append(s.faults, &fault{Fault: f, left: f.times})
 }
 
-// Heal ends all faults. Connections of requests that hang are closed; delayed
-// requests go on.
+// Heal ends all faults. It closes the connections of requests that hang. Delayed requests go
+// on.
 func (s *Server) Heal() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -173,7 +171,8 @@ func (s *Server) same(region, id, other string) bool {
 	return err == nil && a.name == b.name && a.suffix == b.suffix && a.account == b.account
 }
 
-// next takes the faults that apply to a request: a delay, and another one or none.
+// next returns the faults that apply to a request: the sum of its delays, and one other fault or
+// none.
 func (s *Server) next(r *Request) (delay time.Duration, f Fault, healed <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -199,8 +198,8 @@ func (s *Server) use(c *fault) {
 	}
 }
 
-// secretFault returns the error that is injected for one secret of a
-// BatchGetSecretValue. The caller holds mu.
+// secretFault returns the error that a fault causes for one secret of a BatchGetSecretValue,
+// or nil. The caller holds mu.
 func (s *Server) secretFault(region, id string) *apiError {
 	for _, c := range slices.Backward(s.faults) {
 		if c.kind == faultError && c.secret != "" && (c.op == "" || c.op == opGet || c.op == opBatch) &&
@@ -224,7 +223,8 @@ func (f Fault) apiError(op, id string) *apiError {
 	return e
 }
 
-// wait returns false if the request is over before d is; d < 0 is for good.
+// wait waits for d, or until Heal. If d is negative, it waits until Heal. It returns false if the
+// client or the server closed the connection first.
 func (s *Server) wait(r *http.Request, d time.Duration, healed <-chan struct{}) bool {
 	s.hang(1)
 	defer s.hang(-1)

@@ -7,14 +7,15 @@ import (
 	"strings"
 )
 
-// A filter is one of ListSecrets.
+// A filter is a filter of ListSecrets.
 type filter struct {
 	Key    string
 	Values []string
 }
 
-// matches reports whether a secret has one of the filter's values, of which one with "!" in
-// front means that it has not. known is false for a key that the test server does not have.
+// matches reports whether a secret matches one of the filter's values. A value that begins with
+// "!" matches if the secret does not have the rest. known is false if the server does not
+// support the filter's key.
 func (f filter) matches(s *secret) (matches, known bool) {
 	var has []string
 	fold := false
@@ -63,13 +64,13 @@ func (s *Server) all(region string) []*secret {
 	return list
 }
 
-// lists reports whether ListSecrets has a secret: all filters have to match.
+// lists reports whether ListSecrets returns a secret. All filters must match.
 func (in *input) lists(sec *secret) (bool, *apiError) {
 	ok := !sec.marked() || in.IncludePlannedDeletion
 	for _, f := range in.Filters {
 		matches, known := f.matches(sec)
 		if !known {
-			return false, notHere("InvalidParameterException", "the filter "+strconv.Quote(f.Key)+" of ListSecrets (name, description, tag-key and tag-value are)")
+			return false, notSupported("InvalidParameterException", "the filter "+strconv.Quote(f.Key)+" of ListSecrets (name, description, tag-key and tag-value are)")
 		}
 		ok = ok && matches
 	}

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// The steps of a rotation, in their order.
+// The four steps of a rotation, in order.
 const (
 	CreateSecret = "createSecret" // make a new value and store it as AWSPENDING
 	SetSecret    = "setSecret"    // make the database accept it
@@ -18,30 +18,33 @@ const (
 	FinishSecret = "finishSecret" // move AWSCURRENT to it
 )
 
-// A RotationEvent is what a rotation function gets, as AWS Lambda does in an event.
+// A RotationEvent tells a rotation function what to do. In AWS, it is the event that Lambda
+// passes to the function.
 type RotationEvent struct {
-	Step               string
+	Step               string // CreateSecret, SetSecret, TestSecret or FinishSecret
 	SecretID           string // the ARN
 	ClientRequestToken string // the id of the version to make
 }
 
-// A RotationFunc is a rotation function. It is called once for each step, without
-// locks held, and may call the server by its methods and through clients.
+// A RotationFunc is a rotation function. It is called once for each step, without locks held.
+// It may call methods of the server, and may use clients of the server. It must move
+// AWSCURRENT to the new version in the step FinishSecret; the server does not do that.
 type RotationFunc func(ctx context.Context, e RotationEvent) error
 
-// SetRotation sets the function that RotateSecret and [Server.Rotate] call, for
-// all secrets. Nil: none; RotateSecret then needs a RotationLambdaARN, and leaves
-// AWSPENDING on a version without a value.
+// SetRotation sets the rotation function that RotateSecret and [Server.Rotate] call, for all
+// secrets. Nil means none. RotateSecret then needs a RotationLambdaARN, and leaves AWSPENDING
+// on a version without a value; Rotate returns an error.
 func (s *Server) SetRotation(f RotationFunc) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.rotate = f
 }
 
-// Rotate rotates a secret and waits for the end of it. It puts AWSPENDING on a
-// version without a value, or takes the one on which an earlier rotation left it,
-// and calls the rotation function for the four steps, with ctx. The first error
-// ends it. Unlike RotateSecret it may so go on with a rotation that failed.
+// Rotate rotates a secret, and returns at the end of the rotation with the id of the new
+// version. It puts AWSPENDING on a version without a value. If an earlier rotation failed and
+// left AWSPENDING on a version, Rotate goes on with that version, where RotateSecret returns an
+// error. Then it calls the rotation function with ctx for each of the four steps. The first
+// error ends the rotation. Without a rotation function Rotate returns an error.
 func (s *Server) Rotate(ctx context.Context, id string) (versionID string, err error) {
 	s.mu.Lock()
 	sec, err := s.find("", id)
@@ -81,22 +84,22 @@ func (s *Server) runRotation(ctx context.Context, f RotationFunc, sec *secret, t
 	defer s.mu.Unlock()
 	sec.rotated = time.Now()
 	if v := sec.holder(pending); s.removePending && v != nil && v.id == token {
-		_ = sec.move(pending, nil) // takes one away
+		_ = sec.move(pending, nil) // never fails: it only removes a stage
 	}
 	return nil
 }
 
-// RemovePendingAfterRotation says whether a rotation that ends takes AWSPENDING from its
-// version. By default it stays there, beside AWSCURRENT, unless the rotation function
-// removes it. The service may leave a secret in either state.
+// RemovePendingAfterRotation sets whether AWSPENDING is removed from the new version at the
+// end of a rotation. By default it stays there beside AWSCURRENT, unless the rotation
+// function removes it. The service may leave a secret in either state.
 func (s *Server) RemovePendingAfterRotation(remove bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.removePending = remove
 }
 
-// rotateSecret starts a rotation, which goes on after the answer as in the service. An
-// error of the function ends it; the next RotateSecret runs the function again.
+// rotateSecret starts a rotation. As in the service, the rotation goes on after the answer. An
+// error of the function ends it, and the next RotateSecret runs the function again.
 func (s *Server) rotateSecret(in *input) (output, *apiError) {
 	sec, e := s.get(in)
 	if e == nil {
@@ -125,12 +128,12 @@ func (s *Server) rotateSecret(in *input) (output, *apiError) {
 		return nil, bad("LimitExceededException", err.Error())
 	}
 	s.start(sec, func(f RotationFunc) {
-		_ = s.runRotation(s.ctx, f, sec, in.ClientRequestToken) // the function knows
+		_ = s.runRotation(s.ctx, f, sec, in.ClientRequestToken) // the service does not report this error either
 	})
 	return out, nil
 }
 
-// checkRotation says what is wrong with a RotateSecret.
+// checkRotation returns what is wrong with a RotateSecret.
 func (s *Server) checkRotation(sec *secret, in *input) *apiError {
 	_, scheduled := in.RotationRules["ScheduleExpression"]
 	days, counted := in.RotationRules["AutomaticallyAfterDays"].(float64)
@@ -147,8 +150,8 @@ func (s *Server) checkRotation(sec *secret, in *input) *apiError {
 	return nil
 }
 
-// rotateAgain runs the function for a rotation that has not ended, and returns the
-// service's error for another one. It promises that only if there is a function.
+// rotateAgain calls the rotation function again for a rotation that has not ended. It returns
+// the error of the service. The text promises another run only if there is a function.
 func (s *Server) rotateAgain(sec *secret, token string) *apiError {
 	text := "A previous rotation isn't complete."
 	again := s.start(sec, func(f RotationFunc) {
@@ -166,8 +169,8 @@ func (s *Server) rotateAgain(sec *secret, token string) *apiError {
 	return bad("InvalidRequestException", text)
 }
 
-// testRotation is what RotateSecret does that is not to rotate yet: it runs testSecret with
-// a version that bears AWSPENDING and has the current value, and removes that version.
+// testRotation does what RotateSecret does with RotateImmediately false: it makes a version with
+// the current value and AWSPENDING, runs the step testSecret with it, and removes it.
 func (s *Server) testRotation(sec *secret, token string) *apiError {
 	v := sec.holder(current)
 	if s.rotate == nil || v == nil {
@@ -185,8 +188,8 @@ func (s *Server) testRotation(sec *secret, token string) *apiError {
 	return nil
 }
 
-// start has the rotation function run, after what it runs for now, and reports whether there
-// is one. The caller holds mu.
+// start calls run with the rotation function in a goroutine, after the secret's rotation that
+// is under way has ended. It reports whether there is a rotation function. The caller holds mu.
 func (s *Server) start(sec *secret, run func(RotationFunc)) bool {
 	f := s.rotate
 	if f == nil || s.ctx.Err() != nil {
@@ -204,8 +207,9 @@ func (s *Server) start(sec *secret, run func(RotationFunc)) bool {
 	return true
 }
 
-// nextRotation is when the service would rotate again: so many days or hours after it has,
-// or after rotation was switched on. It is zero if that is off, and for cron expressions.
+// nextRotation returns when the service would rotate again: some days or hours after the last
+// rotation, or after rotation was switched on. It returns the zero time if rotation is off, and
+// for cron expressions.
 func (s *secret) nextRotation() time.Time {
 	from := s.rotated
 	if from.Before(s.scheduled) {

@@ -23,7 +23,7 @@ const (
 	maxVersions = 100
 )
 
-// A value is a func because fmt prints a string field, also of a struct inside.
+// A value is a func because fmt would print a string field.
 type value func() (text string, binary []byte)
 
 func text(s string) value { return func() (string, []byte) { return s, nil } }
@@ -44,7 +44,7 @@ func (v value) equal(w value) bool {
 	return s == t && bytes.Equal(b, c) && (b == nil) == (c == nil)
 }
 
-// A version is one of a secret. value is nil for one that has none yet.
+// A version is a version of a secret. value is nil if it has no value yet.
 type version struct {
 	id       string
 	created  time.Time
@@ -110,18 +110,18 @@ func (s *secret) holder(stage string) *version {
 	return nil
 }
 
-// put stores a value as a version, new or without a value until now, and moves
-// stages to it. nil makes one without a value.
+// put stores a value as a version, and moves stages to it. The version is new, or has no value
+// yet. A nil value makes a version without a value.
 func (s *secret) put(id string, val value, stages []string) error {
 	if val != nil && val.len() > maxValue {
-		return fmt.Errorf("a value has %d bytes at most, this one %d", maxValue, val.len())
+		return fmt.Errorf("the value has %d bytes, and at most %d are allowed", val.len(), maxValue)
 	}
 	if s.marked() {
-		return errors.New("it is marked for deletion")
+		return errors.New("the secret is marked for deletion")
 	}
 	v := s.version(id)
 	if v != nil && v.value != nil {
-		return fmt.Errorf("version %q has a value already", id)
+		return fmt.Errorf("version %q already has a value", id)
 	}
 	all := map[string]bool{}
 	for _, stage := range stages {
@@ -148,9 +148,9 @@ func (s *secret) put(id string, val value, stages []string) error {
 	return nil
 }
 
-var errTooManyStages = fmt.Errorf("a secret has %d version stages at most", maxStages)
+var errTooManyStages = fmt.Errorf("a secret has at most %d version stages", maxStages)
 
-// move moves a stage to a version; nil takes it away. The version that loses
+// move moves a stage to a version. If to is nil, it removes the stage. The version that loses
 // AWSCURRENT gets AWSPREVIOUS, and loses AWSPENDING if it has that too.
 func (s *secret) move(stage string, to *version) error {
 	from := s.holder(stage)
@@ -204,7 +204,7 @@ func (v *version) add(stage string) {
 	}
 }
 
-// stageMap is VersionIdsToStages: versions without a stage are not in it.
+// stageMap returns VersionIdsToStages. Versions without a stage are not in it.
 func (s *secret) stageMap() map[string][]string {
 	m := map[string][]string{}
 	for _, v := range s.versions {
@@ -217,9 +217,9 @@ func (s *secret) stageMap() map[string][]string {
 
 var errNotFound = errors.New("not found")
 
-// find returns the secret of an id as it is seen in a region; "" is that of the
-// caller in process, who sees all. A secret of that region comes first, then
-// replicas.
+// find returns the secret of an id as a request for region sees it. An empty region is for
+// calls of the server's methods, which see the secrets of all regions. A secret of the region
+// comes before replicas.
 func (s *Server) find(region, id string) (*secret, error) {
 	all := s.secrets
 	if frozen, ok := s.frozen[region]; ok {
@@ -239,7 +239,7 @@ func (s *Server) find(region, id string) (*secret, error) {
 	if !ok {
 		return nil, errNotFound
 	}
-	// Full ARNs first: a name may end like one.
+	// Try full ARNs first: a name may end like a full ARN.
 	if name, suffix, ok := cutSuffix(rest); ok {
 		sec, err := pick(all[name], a.Region, func(sec *secret) bool {
 			return sec.suffix == suffix && sec.account == a.AccountID
@@ -264,8 +264,8 @@ func pick(list []*secret, region string, ok func(*secret) bool) (*secret, error)
 	return found, nil
 }
 
-// create makes a secret in a region, of a name or an ARN; "" is the ARN's region,
-// or Region.
+// create makes a secret from a name or an ARN, in the given region. If region is empty, it is
+// the ARN's region, or Region.
 func (s *Server) create(region, id string) (*secret, error) {
 	sec := &secret{
 		partition: "aws", region: region, account: Account,
@@ -274,7 +274,7 @@ func (s *Server) create(region, id string) (*secret, error) {
 	if a, err := arn.Parse(id); err == nil {
 		rest, ok := strings.CutPrefix(a.Resource, "secret:")
 		if !ok || a.Service != "secretsmanager" || a.Region == "" {
-			return nil, errors.New("it is not a secret's ARN")
+			return nil, errors.New("not the ARN of a secret")
 		}
 		sec.partition, sec.region, sec.account, sec.name = a.Partition, a.Region, a.AccountID, rest
 		if name, suffix, ok := cutSuffix(rest); ok {
@@ -285,7 +285,7 @@ func (s *Server) create(region, id string) (*secret, error) {
 		sec.region = Region
 	}
 	if !validName(sec.name) {
-		return nil, errors.New("a name has letters, digits and -/_+=.@! and up to 512 of them")
+		return nil, errors.New("not the name of a secret: a name has up to 512 letters, digits and -/_+=.@!")
 	}
 	s.secrets[sec.name] = append(s.secrets[sec.name], sec)
 	return sec, nil

@@ -1,31 +1,3 @@
-// Package awssmtest is an AWS Secrets Manager in process, for tests and demos. It
-// speaks the service's protocol (AWS JSON 1.1) over HTTP on the loopback
-// interface, so real SDK clients talk to it as well as package awssm does.
-//
-// # What it is like
-//
-// Version stages move as in the service: a new AWSCURRENT makes the version that
-// had it AWSPREVIOUS, a stage is on one version at a time, RotateSecret puts
-// AWSPENDING on a version without a value. So do idempotency by
-// ClientRequestToken, errors and their texts, and the limits of a value (65,536
-// bytes), of stages (20 on a secret) and of versions (above 100 those without a
-// stage are dropped, oldest first, here also if they are younger than a day). A
-// secret is found by name, by ARN, and by an ARN without its suffix of six
-// characters; an ARN of another region than the request is signed for is not
-// found.
-//
-// # What it is not
-//
-// Signatures are not verified, only that a request is signed for Secrets Manager
-// with AWS Signature Version 4; the region is taken from there. Any access key is
-// good. Every secret is replicated to all regions at once, unless [Server.FreezeReplica]
-// says otherwise, and can be changed in its own only; which regions it was replicated to
-// is kept and shown. So are KMS keys and the rules of a schedule: nothing is encrypted with
-// those and rotated by these. BatchGetSecretValue takes a list of ids, no filters, and
-// ListSecrets filters by name, description and tags.
-//
-// There are no policies. What the service has and this server has not, an operation, a
-// parameter or a filter, is an error that says that this is the test server.
 package awssmtest
 
 import (
@@ -46,19 +18,21 @@ import (
 )
 
 const (
-	// Region is where secrets are that were put by name, and where Source and Config
-	// look for them.
+	// Region is the region of secrets that were put by name. Source and Config use it.
 	Region = "us-west-2"
 	// Account is the account of secrets that were put by name.
 	Account = "123456789012"
 )
 
-// A Server is a Secrets Manager. Its methods may be called from several
-// goroutines at once. Those that have no error to return end the test, or panic
-// without one, if they are asked for what cannot be: a version that does not
-// exist, a value that is too long.
+// A Server is a Secrets Manager. Its methods may be called from several goroutines at once,
+// also from a RotationFunc.
 //
-// It is an [http.Handler] too, for who wants to serve it over TLS or HTTP/2.
+// Some methods return no error. If such a method cannot do its work, for example because a
+// version does not exist or a value is too long, it ends the test with tb.Fatal. If the server
+// has no tb, it panics. Call these methods from the goroutine of the test, as tb.Fatal
+// requires.
+//
+// A Server is also an [http.Handler], for a test that serves it over TLS or HTTP/2.
 type Server struct {
 	tb     testing.TB // nil outside tests
 	http   *httptest.Server
@@ -76,12 +50,12 @@ type Server struct {
 	calls    map[string]int
 	requests []Request
 	rotate   RotationFunc
-	// removePending has a rotation that ends take AWSPENDING away.
+	// removePending says that AWSPENDING is removed at the end of a rotation.
 	removePending bool
 }
 
-// NewServer starts a server without secrets. It is closed when the test ends; if
-// tb is nil, by the caller.
+// NewServer starts a server without secrets. It is closed at the end of the test. If tb is
+// nil, the caller must call Close.
 func NewServer(tb testing.TB) *Server {
 	s := &Server{
 		tb:      tb,
@@ -101,21 +75,21 @@ func NewServer(tb testing.TB) *Server {
 	return s
 }
 
-// URL returns the server's URL: the endpoint for SDK clients.
+// URL returns the server's URL, which is the endpoint for SDK clients.
 func (s *Server) URL() string { return s.http.URL }
 
-// Close stops the server and ends what hangs in it: clients see their connections
-// close. It waits for a RotationFunc that is running, whose context ends. It may
-// be called again.
+// Close stops the server and closes the connections of requests that hang. It ends the
+// context of a RotationFunc that is running, and waits for it. It may be called again.
 func (s *Server) Close() {
 	s.cancel()
 	s.http.Close()
 	s.wg.Wait()
 }
 
-// Source returns a Source that fetches from this server, with made-up credentials:
-// no environment variables or files are needed. optFns may change its options,
-// for example AttemptTimeout or Regions.
+// Source returns a Source that fetches from this server with made-up credentials. It needs no
+// environment variables and no files. optFns may change its options, for example
+// AttemptTimeout or Regions. To open a database, set Options.Secrets of package driver to a
+// [secretcache.Cache] of it.
 func (s *Server) Source(optFns ...func(*awssm.Options)) *awssm.Source {
 	cfg := s.Config()
 	return awssm.New(append([]func(*awssm.Options){func(o *awssm.Options) {
@@ -123,7 +97,7 @@ func (s *Server) Source(optFns ...func(*awssm.Options)) *awssm.Source {
 	}}, optFns...)...)
 }
 
-// Config returns a configuration with which SDK clients talk to this server:
+// Config returns a configuration for SDK clients of this server:
 // secretsmanager.NewFromConfig(server.Config()).
 func (s *Server) Config() aws.Config {
 	return aws.Config{
@@ -135,12 +109,12 @@ func (s *Server) Config() aws.Config {
 	}
 }
 
-// Format writes the server's URL, whatever the verb: no secret.
+// Format writes the server's URL, for every verb, and no secret.
 func (s *Server) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "awssmtest server at %s", s.URL()) }
 
-// Put stores a text value as the new AWSCURRENT version and returns its id. id is
-// a name, or a full ARN, or an ARN without the suffix; a secret that is not there
-// is made, in the ARN's region or in Region.
+// Put stores a text value as the new AWSCURRENT version, and returns the version's id. id is a
+// name, a full ARN, or an ARN without the suffix. If there is no such secret, Put makes it, in
+// the ARN's region or in Region.
 func (s *Server) Put(id, value string) (versionID string) {
 	return s.put(id, "", text(value), current)
 }
@@ -150,20 +124,20 @@ func (s *Server) PutBinary(id string, value []byte) (versionID string) {
 	return s.put(id, "", binary(value), current)
 }
 
-// PutStage is Put for another stage. It moves no stage but that one, also not to
-// the first version of a secret.
+// PutStage is Put for another stage. It moves only that stage. Unlike the service, it does not
+// put AWSCURRENT on the first version of a secret.
 func (s *Server) PutStage(id, value, stage string) (versionID string) {
 	return s.put(id, "", text(value), stage)
 }
 
-// PutVersion stores a value as the version with the given id, as a rotation
-// function does with ClientRequestToken, and moves the stages to it.
+// PutVersion stores a value as the version with the given id, and moves the stages to it. A
+// rotation function does this with its ClientRequestToken.
 func (s *Server) PutVersion(id, versionID, value string, stages ...string) {
 	s.put(id, versionID, text(value), stages...)
 }
 
-// PutEmpty makes a version without a value that bears the stage, as a rotation
-// that failed early leaves for AWSPENDING, and returns its id.
+// PutEmpty makes a version without a value, puts the stage on it, and returns its id. A
+// rotation that failed early leaves such a version with AWSPENDING.
 func (s *Server) PutEmpty(id, stage string) (versionID string) {
 	return s.put(id, "", nil, stage)
 }
@@ -186,19 +160,19 @@ func (s *Server) put(id, versionID string, v value, stages ...string) string {
 	return versionID
 }
 
-// MoveStage moves a stage to a version, from whichever has it. If it is
-// AWSCURRENT, the version that had it becomes AWSPREVIOUS.
+// MoveStage moves a stage to a version. If the stage is AWSCURRENT, the version that had it
+// becomes AWSPREVIOUS.
 func (s *Server) MoveStage(id, stage, versionID string) {
 	s.change("MoveStage", id, func(sec *secret) error {
 		v := sec.version(versionID)
 		if v == nil {
-			return fmt.Errorf("it has no version %q", versionID)
+			return fmt.Errorf("the secret has no version %q", versionID)
 		}
 		return sec.move(stage, v)
 	})
 }
 
-// RemoveStage takes a stage from the version that has it.
+// RemoveStage removes a stage from the version that has it.
 func (s *Server) RemoveStage(id, stage string) {
 	s.change("RemoveStage", id, func(sec *secret) error {
 		if sec.holder(stage) == nil {
@@ -217,7 +191,7 @@ func (s *Server) Delete(id string) {
 	})
 }
 
-// Restore takes the mark back.
+// Restore undoes Delete, as RestoreSecret does.
 func (s *Server) Restore(id string) {
 	s.change("Restore", id, func(sec *secret) error {
 		sec.deleted, sec.deleteAt = time.Time{}, time.Time{}
@@ -234,7 +208,7 @@ func (s *Server) ARN(id string) (arn string) {
 	return arn
 }
 
-// Stages returns which version each stage is on.
+// Stages returns, for each stage, the id of the version that it is on.
 func (s *Server) Stages(id string) map[string]string {
 	m := map[string]string{}
 	s.change("Stages", id, func(sec *secret) error {
@@ -270,8 +244,8 @@ func (s *Server) fatal(format string, args ...any) {
 	s.tb.Fatal(msg)
 }
 
-// FreezeReplica keeps a region at what its secrets are now, as if replication to
-// it were slow. Changes show there after ThawReplica.
+// FreezeReplica stops the replication to a region, as if it were slow: the region keeps the
+// secrets as they are now. It gets later changes after ThawReplica.
 func (s *Server) FreezeReplica(region string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -284,26 +258,26 @@ func (s *Server) FreezeReplica(region string) {
 	s.frozen[region] = copies
 }
 
-// ThawReplica brings a region up to date and keeps it so.
+// ThawReplica starts the replication to a region again, and brings it up to date.
 func (s *Server) ThawReplica(region string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.frozen, region)
 }
 
-// A Request is what the server saw of an HTTP request.
+// A Request describes an HTTP request that the server got.
 type Request struct {
-	Op        string   // "GetSecretValue"; empty if it named no operation of the service
+	Op        string   // such as "GetSecretValue"; empty if the server does not know the operation
 	SecretIDs []string // as sent; several for BatchGetSecretValue
-	Stage     string   // as sent, of GetSecretValue
-	Region    string   // that it was signed for
+	Stage     string   // as sent; AWSCURRENT if a GetSecretValue named none
+	Region    string   // the region that the request was signed for
 	UserAgent string
-	Remote    string // the client's address: tells connections apart
-	Time      time.Time
+	Remote    string    // the client's address and port, different for each connection
+	Time      time.Time // when the request came
 }
 
-// Calls returns how many HTTP requests came for an operation, such as
-// "GetSecretValue", also those that failed.
+// Calls returns how many HTTP requests came for an operation, such as "GetSecretValue".
+// Requests that failed count too.
 func (s *Server) Calls(op string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -317,21 +291,21 @@ func (s *Server) Requests() []Request {
 	return slices.Clone(s.requests[max(0, len(s.requests)-10_000):])
 }
 
-// ResetCalls forgets all calls and requests.
+// ResetCalls sets the counts of Calls to zero and empties the list of Requests.
 func (s *Server) ResetCalls() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.calls, s.requests = map[string]int{}, nil
 }
 
-// Hanging returns how many requests hang now, because of Hang or Delay.
+// Hanging returns how many requests hang now because of a Hang or a Delay.
 func (s *Server) Hanging() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.hanging
 }
 
-// WaitHanging returns when n requests hang, or ctx ends.
+// WaitHanging waits until exactly n requests hang. It returns an error if ctx ends first.
 func (s *Server) WaitHanging(ctx context.Context, n int) error {
 	for {
 		s.mu.Lock()

@@ -25,9 +25,9 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm/awssmtest"
 )
 
-// client returns an SDK client as anybody would make one, but for retries, and for
-// a fault of smithy-go that breaks connections to servers that answer this fast:
-// once the answer is there, its request body's WriteTo returns an error.
+// client returns an SDK client with the defaults, but without retries. It also works around a
+// bug of smithy-go that breaks connections to servers that answer this fast: after the answer,
+// WriteTo of the request body returns an error.
 func client(s *awssmtest.Server, region ...string) *sm.Client {
 	return sm.NewFromConfig(s.Config(), func(o *sm.Options) {
 		o.Retryer = aws.NopRetryer{}
@@ -133,7 +133,7 @@ func TestLifeOfASecretThroughTheSDK(t *testing.T) {
 	if got := current(t, c, "prod/app"); got != "three" {
 		t.Errorf("after restore: %q", got)
 	}
-	for range 2 { // also of one that is not there any more
+	for range 2 { // the second time the secret no longer exists
 		if _, err := c.DeleteSecret(ctx, &sm.DeleteSecretInput{SecretId: aws.String("prod/app"), ForceDeleteWithoutRecovery: aws.Bool(true)}); err != nil {
 			t.Error(err)
 		}
@@ -144,8 +144,8 @@ func TestLifeOfASecretThroughTheSDK(t *testing.T) {
 	}
 }
 
-// How stages move was recorded from the service by LocalStack's snapshot tests
-// (tests/aws/services/secretsmanager).
+// LocalStack's snapshot tests (tests/aws/services/secretsmanager) recorded from the service how
+// stages move.
 func TestStagesMoveAsInTheService(t *testing.T) {
 	type put struct {
 		version int
@@ -247,7 +247,7 @@ func TestErrorsAreTheServices(t *testing.T) {
 	for _, tt := range []struct {
 		name       string
 		err        error
-		code, text string // text: a part of it
+		code, text string // text is a part of the message
 	}{
 		{"no such name", get(sm.GetSecretValueInput{SecretId: p("b")}), "ResourceNotFoundException", "Secrets Manager can't find the specified secret."},
 		{"no such ARN", get(sm.GetSecretValueInput{SecretId: p(strings.Replace(s.ARN("a"), ":a-", ":b-", 1))}), "ResourceNotFoundException", "Secrets Manager can't find the specified secret."},
@@ -322,7 +322,7 @@ func TestErrorsAreTheServices(t *testing.T) {
 		})
 	}
 
-	// The generated types are found too.
+	// errors.As finds the SDK's generated types too.
 	var notFound *types.ResourceNotFoundException
 	if err := get(sm.GetSecretValueInput{SecretId: p("b")}); !errors.As(err, &notFound) {
 		t.Errorf("got %T, want *types.ResourceNotFoundException", err)
@@ -446,7 +446,7 @@ func TestRotation(t *testing.T) {
 	c := client(s)
 	s.Put("a", "old")
 
-	// As a rotation function does it, through the API.
+	// A rotation function makes these calls through the API.
 	steps := make(chan string, 10)
 	s.SetRotation(func(ctx context.Context, e awssmtest.RotationEvent) error {
 		steps <- e.Step
@@ -487,7 +487,7 @@ func TestRotation(t *testing.T) {
 			t.Errorf("step %s, want %s", got, want)
 		}
 	}
-	// It goes on after the answer; the end shows as LastRotatedDate.
+	// The rotation goes on after the answer. At its end LastRotatedDate changes.
 	var d *sm.DescribeSecretOutput
 	for d == nil || d.LastRotatedDate == nil {
 		if d, err = c.DescribeSecret(ctx, &sm.DescribeSecretInput{SecretId: aws.String("a")}); err != nil {
@@ -501,7 +501,8 @@ func TestRotation(t *testing.T) {
 		t.Error(err)
 	}
 
-	// In process. One that fails leaves AWSPENDING where it is, and the next goes on.
+	// In process, a rotation that fails leaves AWSPENDING on its version, and the next rotation
+	// uses that version.
 	fail := awssmtest.SetSecret
 	var seen []string
 	s.SetRotation(func(_ context.Context, e awssmtest.RotationEvent) error {
@@ -582,7 +583,7 @@ func TestRandomPassword(t *testing.T) {
 	yes, no := aws.Bool(true), aws.Bool(false)
 	for _, tt := range []struct {
 		in    sm.GetRandomPasswordInput
-		chars string // all that may be in it; empty for an error
+		chars string // the allowed characters; empty means an error
 		n     int
 	}{
 		{sm.GetRandomPasswordInput{ExcludeUppercase: yes, ExcludeNumbers: yes, ExcludePunctuation: yes}, "abcdefghijklmnopqrstuvwxyz", 32},
@@ -634,7 +635,7 @@ func TestFaults(t *testing.T) {
 	for _, tt := range []struct {
 		fault awssmtest.Fault
 		text  string
-		want  []string // of calls for a, a, b
+		want  []string // the results of calls for a, a, b
 	}{
 		{awssmtest.Throttle, "error 400 ThrottlingException", []string{"400 ThrottlingException", "400 ThrottlingException", "400 ThrottlingException"}},
 		{awssmtest.ServerError.Times(1), "error 500 InternalServiceError, 1 times", []string{"500 InternalServiceError", "ok", "ok"}},
@@ -667,7 +668,7 @@ func TestFaults(t *testing.T) {
 			if !slices.Equal(got, tt.want) {
 				t.Errorf("got %q, want %q", got, tt.want)
 			}
-			// One that timed out may not have arrived.
+			// A request that timed out may not have arrived.
 			if n := s.Calls("GetSecretValue"); n != 3 && !slices.Contains(tt.want, "timeout") {
 				t.Errorf("%d calls counted, want 3", n)
 			}
@@ -681,7 +682,7 @@ func TestFaults(t *testing.T) {
 		})
 	}
 
-	// The last one counts; a delay adds to it.
+	// The last fault is used, and a delay in addition.
 	s.Fail(awssmtest.ServerError)
 	s.Fail(awssmtest.Throttle.Times(1))
 	s.Fail(awssmtest.Delay(time.Microsecond))
@@ -730,7 +731,7 @@ func TestWhatHangsEnds(t *testing.T) {
 			if err := s.WaitHanging(short, 1); !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("got %v", err)
 			}
-			s.Close() // does not block
+			s.Close() // must not block
 		})
 	}
 }
@@ -814,14 +815,14 @@ func TestMisusePanicsOutsideTests(t *testing.T) {
 	s.Put("gone", "1")
 	s.Delete("gone")
 	for want, f := range map[string]func(){
-		`awssmtest: MoveStage "a": it has no version "none"`:                          func() { s.MoveStage("a", "x", "none") },
-		`awssmtest: MoveStage "none": there is no such secret`:                        func() { s.MoveStage("none", "x", "none") },
-		`awssmtest: RemoveStage "a": no version has the stage "x"`:                    func() { s.RemoveStage("a", "x") },
-		`awssmtest: Put "a": a value has 65536 bytes at most, this one 65537`:         func() { s.Put("a", strings.Repeat("x", 65537)) },
-		`awssmtest: Put "gone": it is marked for deletion`:                            func() { s.Put("gone", "x") },
-		`awssmtest: Put "a b": a name has letters`:                                    func() { s.Put("a b", "x") },
-		`awssmtest: Put "arn:aws:s3:::bucket": it is not a secret's ARN`:              func() { s.Put("arn:aws:s3:::bucket", "x") },
-		`awssmtest: Put "a": version "` + s.Stages("a")["AWSCURRENT"] + `" has a val`: func() { s.PutVersion("a", s.Stages("a")["AWSCURRENT"], "x") },
+		`awssmtest: MoveStage "a": the secret has no version "none"`:                          func() { s.MoveStage("a", "x", "none") },
+		`awssmtest: MoveStage "none": there is no such secret`:                                func() { s.MoveStage("none", "x", "none") },
+		`awssmtest: RemoveStage "a": no version has the stage "x"`:                            func() { s.RemoveStage("a", "x") },
+		`awssmtest: Put "a": the value has 65537 bytes, and at most 65536 are allowed`:        func() { s.Put("a", strings.Repeat("x", 65537)) },
+		`awssmtest: Put "gone": the secret is marked for deletion`:                            func() { s.Put("gone", "x") },
+		`awssmtest: Put "a b": not the name of a secret`:                                      func() { s.Put("a b", "x") },
+		`awssmtest: Put "arn:aws:s3:::bucket": not the ARN of a secret`:                       func() { s.Put("arn:aws:s3:::bucket", "x") },
+		`awssmtest: Put "a": version "` + s.Stages("a")["AWSCURRENT"] + `" already has a val`: func() { s.PutVersion("a", s.Stages("a")["AWSCURRENT"], "x") },
 	} {
 		func() {
 			defer func() {
@@ -833,7 +834,7 @@ func TestMisusePanicsOutsideTests(t *testing.T) {
 		}()
 	}
 	s.Restore("gone")
-	s.Put("gone", "2") // no lock is left behind
+	s.Put("gone", "2") // would block if the panic had left a lock held
 }
 
 func TestPrintedFormsShowNoValue(t *testing.T) {
@@ -856,7 +857,7 @@ func TestPrintedFormsShowNoValue(t *testing.T) {
 	}
 }
 
-// An answer is written while the stages may move on.
+// The stages may move while an answer is written.
 func TestStagesMoveWhileAnswersAreWritten(t *testing.T) {
 	sm := awssmtest.NewServer(t)
 	versions := [2]string{sm.Put("a", "one"), sm.PutStage("a", "two", "AWSPENDING")}

@@ -17,7 +17,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm/awssmtest"
 )
 
-// wantCode fails unless err is the service's with a code, and a text in it.
+// wantCode fails unless err is an error of the service with this code and with text in its message.
 func wantCode(t *testing.T, what string, err error, code, text string) {
 	t.Helper()
 	var api smithy.APIError
@@ -26,7 +26,7 @@ func wantCode(t *testing.T, what string, err error, code, text string) {
 	}
 }
 
-// TestTheServersConstraints: the API reference has them for each parameter.
+// The API reference has constraints for each parameter.
 func TestTheServersConstraints(t *testing.T) {
 	ctx := t.Context()
 	s := awssmtest.NewServer(t)
@@ -93,15 +93,15 @@ func TestTheServersConstraints(t *testing.T) {
 		return err
 	}(), "ValidationException", "256")
 	if got := len(s.Stages("a")); got != 1 {
-		t.Errorf("%d stages after refusals: %v", got, s.Stages("a"))
+		t.Errorf("%d stages after errors: %v", got, s.Stages("a"))
 	}
 	if _, err := c.DescribeSecret(ctx, &sm.DescribeSecretInput{SecretId: aws.String("b")}); err == nil {
-		t.Error("a secret was made of what was refused")
+		t.Error("a request that failed made a secret")
 	}
 }
 
-// TestWhatTheTestServerDoesNotHaveSaysSo: nothing is dropped in silence.
-func TestWhatTheTestServerDoesNotHaveSaysSo(t *testing.T) {
+// A request for something that the server does not have is an error, and is never ignored.
+func TestErrorsForMissingFeaturesNameTheTestServer(t *testing.T) {
 	ctx := t.Context()
 	s := awssmtest.NewServer(t)
 	c := client(s)
@@ -208,7 +208,7 @@ func TestTagsKeysAndReplicasAreKept(t *testing.T) {
 	}
 }
 
-// rotations are the steps that a rotation function was called for.
+// rotations has the steps that a rotation function was called for.
 func rotations(s *awssmtest.Server, fail func(awssmtest.RotationEvent) error) chan awssmtest.RotationEvent {
 	steps := make(chan awssmtest.RotationEvent, 100)
 	s.SetRotation(func(_ context.Context, e awssmtest.RotationEvent) error {
@@ -225,7 +225,7 @@ func rotations(s *awssmtest.Server, fail func(awssmtest.RotationEvent) error) ch
 	return steps
 }
 
-// eventually waits for what the server does after its answer.
+// eventually waits until a condition holds, because the server goes on after its answer.
 func eventually(t *testing.T, what string, done func() bool) {
 	t.Helper()
 	for end := time.Now().Add(30 * time.Second); !done(); time.Sleep(time.Millisecond) {
@@ -304,7 +304,7 @@ func TestAFailedRotationIsRepeatedAsTheErrorSays(t *testing.T) {
 		t.Errorf("AWSCURRENT is %s, want %s", got, *out.VersionId)
 	}
 
-	// Without a function nothing is repeated, and nothing promised.
+	// Without a function there is no other run, and the error promises none.
 	s.SetRotation(nil)
 	s.PutEmpty("a", "AWSPENDING")
 	_, err = c.RotateSecret(ctx, in())
@@ -356,7 +356,7 @@ func TestAWSPENDINGIsRemovedAtTheEndIfAsked(t *testing.T) {
 			t.Errorf("remove %t: %v", remove, stages)
 		}
 	}
-	// Another version's stays.
+	// AWSPENDING on another version stays.
 	var other string
 	rotations(s, func(e awssmtest.RotationEvent) error {
 		if e.Step == awssmtest.TestSecret {
@@ -369,7 +369,7 @@ func TestAWSPENDINGIsRemovedAtTheEndIfAsked(t *testing.T) {
 	}
 }
 
-// TestARotationFunctionMayEndItsGoroutine: as t.FailNow does.
+// A rotation function may end its goroutine, as t.FailNow does.
 func TestARotationFunctionMayEndItsGoroutine(t *testing.T) {
 	s := awssmtest.NewServer(t)
 	c := client(s)

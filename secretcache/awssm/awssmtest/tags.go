@@ -7,16 +7,16 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/awsregion"
 )
 
-// A tag is a secret's. The names are the API's.
+// A tag is a tag of a secret. The field names are those of the API.
 type tag struct{ Key, Value string }
 
 // A replica is a region that a secret is replicated to.
 type replica struct{ Region, KmsKeyId string }
 
-// maxTags: "AWS Secrets Manager quotas" in the user guide.
+// maxTags is from "AWS Secrets Manager quotas" in the user guide.
 const maxTags = 50
 
-// setTags adds tags, or gives those that are there another value.
+// setTags adds tags. A tag that the secret already has gets the new value.
 func (s *secret) setTags(tags []tag) *apiError {
 	all := slices.Clone(s.tags)
 	for _, t := range tags {
@@ -56,7 +56,8 @@ func (s *Server) untagResource(in *input) (output, *apiError) {
 	return output{}, nil
 }
 
-// replicate notes the regions of replicas. All regions have the secret anyway.
+// replicate stores the regions of replicas. It copies nothing, because all regions have the
+// secret anyway.
 func (s *secret) replicate(to []replica) *apiError {
 	all := slices.Clone(s.replicas)
 	for _, r := range to {
@@ -90,7 +91,7 @@ func (s *Server) removeRegionsFromReplication(in *input) (output, *apiError) {
 	return output{"ARN": sec.arn(in.region), "ReplicationStatus": sec.replication()}, nil
 }
 
-// replication is ReplicationStatus.
+// replication returns ReplicationStatus.
 func (s *secret) replication() []output {
 	list := []output{}
 	for _, r := range s.replicas {
@@ -103,11 +104,11 @@ func (s *secret) replication() []output {
 	return list
 }
 
-// writable returns the service's error for a change of a replica.
+// writable returns the service's error if an operation would change a replica.
 func (s *Server) writable(in *input) *apiError {
 	sec, err := s.find(in.region, in.SecretId)
 	if err != nil || sec.region == in.region {
-		return nil // the operation says that it is not there
+		return nil // if there is no such secret, the operation returns the error
 	}
 	return bad("InvalidRequestException", "Operation not permitted on a replica secret. Call must be made in primary secret's region.")
 }

@@ -47,7 +47,7 @@ func (s *Server) getSecretValue(in *input) (output, *apiError) {
 func (s *Server) batchGetSecretValue(in *input) (output, *apiError) {
 	switch {
 	case len(in.Filters) > 0:
-		return nil, notHere("InvalidParameterException", "the parameter Filters of BatchGetSecretValue")
+		return nil, notSupported("InvalidParameterException", "the parameter Filters of BatchGetSecretValue")
 	case len(in.SecretIdList) == 0:
 		return nil, bad("InvalidParameterException", "You must provide either SecretIdList or Filters.")
 	case len(in.SecretIdList) > 20:
@@ -69,7 +69,7 @@ func (s *Server) batchGetSecretValue(in *input) (output, *apiError) {
 	return output{"SecretValues": values, "Errors": errs}, nil
 }
 
-// newValue returns the value of a request; nil if it has none.
+// newValue returns the value in a request, or nil if it has none.
 func (in *input) newValue() (value, *apiError) {
 	switch {
 	case in.SecretString != nil && in.SecretBinary != nil:
@@ -139,7 +139,7 @@ func (s *Server) make(in *input) (*secret, *apiError) {
 	return sec, nil
 }
 
-// creation is the answer of CreateSecret.
+// creation returns the answer of CreateSecret.
 func (s *secret) creation(region, token string) output {
 	out := output{"ARN": s.arn(region), "Name": s.name}
 	if s.version(token) != nil {

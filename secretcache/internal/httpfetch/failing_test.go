@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// A wall clock that is set back does not make a failure of long ago count again.
-func TestAFailureThatSeemsToComeDoesNotCount(t *testing.T) {
+// If the wall clock is set back, an old failure does not count again.
+func TestAFailureInTheFutureDoesNotCount(t *testing.T) {
 	var f Failing
 	if f.Is() {
 		t.Error("before any fetch: true")
@@ -17,6 +17,6 @@ func TestAFailureThatSeemsToComeDoesNotCount(t *testing.T) {
 	}
 	f.at.Store(time.Now().Add(time.Hour).UnixNano()) // as after the clock was set back by an hour
 	if f.Is() {
-		t.Error("of a failure that seems to come: true")
+		t.Error("after a failure in the future: true")
 	}
 }

@@ -1,6 +1,6 @@
-// Package httpfetch is what the sources that ask over HTTP have in common: what the
-// exceptions of Secrets Manager mean, what of an error may be shown because an answer
-// is a secret, and pauses between attempts.
+// Package httpfetch has what the sources that ask over HTTP share: what the exceptions of
+// Secrets Manager mean, which parts of an error may be shown (an answer is a secret), and the
+// pauses between attempts.
 package httpfetch
 
 import (
@@ -12,9 +12,9 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
-// Kind returns the sentinel of package secretcache for an exception of Secrets
-// Manager, or nil. The exceptions and their texts: API reference of GetSecretValue,
-// and the service's own answers.
+// Kind returns the sentinel of package secretcache for an exception of Secrets Manager, or
+// nil. The exceptions and their texts are from the API reference of GetSecretValue and from
+// answers of the service.
 func Kind(exception, text string) error {
 	text = strings.ToLower(text)
 	switch exception {
@@ -44,7 +44,7 @@ func Kind(exception, text string) error {
 	return nil
 }
 
-// Line makes a text of somebody else's fit for a line of a log. It copies it.
+// Line returns a copy of a foreign text as one valid line of at most 600 bytes, for a log.
 func Line(s string) string {
 	const most = 600
 	cut := ""
@@ -60,11 +60,11 @@ func Line(s string) string {
 	}, strings.Clone(s)) + cut
 }
 
-// A TimeoutError says that an attempt took longer than it may. It is a [net.Error],
-// and not context.DeadlineExceeded: the caller's context has not ended.
+// A TimeoutError says that an attempt took longer than allowed. It is a [net.Error]. It is not
+// context.DeadlineExceeded, because the caller's context has not ended.
 type TimeoutError struct{ After time.Duration }
 
-// Error says how long that was.
+// Error returns "no answer within" and the time.
 func (e *TimeoutError) Error() string {
 	return "no answer within " + e.After.Round(time.Millisecond).String()
 }
@@ -77,8 +77,8 @@ func (e *TimeoutError) Temporary() bool { return true }
 
 var _ net.Error = (*TimeoutError)(nil)
 
-// Pause is the time after the nth attempt that failed: base, doubled for each
-// attempt before, of at most limit, less a random part of up to half.
+// Pause returns the time to wait after the nth attempt that failed. It is base, doubled for
+// each earlier attempt, at most limit, less a random part of up to half.
 func Pause(base, limit time.Duration, n int) time.Duration {
 	d := min(base<<min(n-1, 10), limit)
 	return d - chance.UpTo(d/2)

@@ -7,7 +7,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache/internal/httpfetch"
 )
 
-func TestKindTellsApartWhatOneExceptionStandsFor(t *testing.T) {
+func TestKindTellsTheMeaningsOfAnExceptionApart(t *testing.T) {
 	for _, tt := range []struct {
 		exception, text string
 		want            error

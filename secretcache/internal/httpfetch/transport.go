@@ -20,23 +20,23 @@ import (
 
 var (
 	errGotHTTP = errors.New("http: server gave HTTP response to HTTPS client")
-	// errNotHTTP stands for what net/http says of an answer that is not HTTP: it quotes it.
+	// errNotHTTP replaces net/http's error for an answer that is not HTTP, which quotes the answer.
 	errNotHTTP = errors.New("connection broken: the answer is not HTTP")
-	// ErrNoAnswer stands for an end of the connection where an answer should be.
+	// ErrNoAnswer says that the connection ended before an answer came.
 	ErrNoAnswer = fmt.Errorf("connection closed before the answer: %w", io.EOF)
 
-	errScheme = errors.New("the endpoint is not a URL like https://host: look at AWS_ENDPOINT_URL_SECRETS_MANAGER and AWS_ENDPOINT_URL")
-	// ErrProxy stands for net/http's error, which quotes the proxy's password.
+	errScheme = errors.New("the endpoint is not a URL like https://host: check AWS_ENDPOINT_URL_SECRETS_MANAGER and AWS_ENDPOINT_URL")
+	// ErrProxy replaces net/http's error, which quotes the proxy's password.
 	ErrProxy = errors.New("HTTPS_PROXY or HTTP_PROXY is not a URL like http://host:3128")
 
 	// plain are errors that quote nothing.
 	plain = []error{net.ErrClosed, os.ErrDeadlineExceeded, io.ErrUnexpectedEOF, errGotHTTP, errNotHTTP, ErrNoAnswer, errScheme, ErrProxy}
 )
 
-// A ProxyError says that an HTTP proxy did not connect us.
+// A ProxyError says that an HTTP proxy did not connect to the server.
 type ProxyError struct{ Status int }
 
-// Error returns the status, and what to do.
+// Error returns the status and, for status 407, what to do.
 func (e *ProxyError) Error() string {
 	text := "the HTTP proxy answered " + Status(e.Status)
 	if e.Status == http.StatusProxyAuthRequired {
@@ -45,13 +45,13 @@ func (e *ProxyError) Error() string {
 	return text
 }
 
-// Status returns a status as an error has it, "503 Service Unavailable". The words are
-// ours: those of an answer may be anything.
+// Status returns a status for an error text, such as "503 Service Unavailable". The text is
+// not from the answer, which could say anything.
 func Status(code int) string {
 	return strings.TrimSpace(strconv.Itoa(code) + " " + http.StatusText(code))
 }
 
-// finalAlerts are those of a TLS server that will answer the same again.
+// finalAlerts are alerts that a TLS server will send again for another attempt.
 var finalAlerts = func() (texts []string) {
 	for _, alert := range []tls.AlertError{40, 42, 43, 44, 45, 46, 47, 48, 49, 70, 71, 109, 112, 116, 120} { // RFC 8446, section 6
 		texts = append(texts, alert.Error())
@@ -59,8 +59,8 @@ var finalAlerts = func() (texts []string) {
 	return texts
 }()
 
-// Final reports whether an error that [Transport] returned is about how the request is
-// sent, so that neither another attempt nor another region brings more.
+// Final reports whether an error that [Transport] returned is about the way to the server, so
+// that neither another attempt nor another region will work.
 func Final(err error) bool {
 	var proxy *ProxyError
 	var op *net.OpError
@@ -76,8 +76,8 @@ func Final(err error) bool {
 	return errors.Is(err, errGotHTTP) || errors.Is(err, errScheme) || errors.Is(err, ErrProxy)
 }
 
-// Permanent reports whether an error that [Transport] returned is one that another attempt
-// at the same host brings again.
+// Permanent reports whether another attempt at the same host would bring the same error.
+// [Transport] returned err.
 func Permanent(err error) bool {
 	var dns *net.DNSError
 	if errors.As(err, &dns) {
@@ -87,18 +87,18 @@ func Permanent(err error) bool {
 		errors.As(err, new(x509.CertificateInvalidError))
 }
 
-// Transport finds the network's error in err and returns it without what other errors
-// around it and in it may quote of an answer, as net/http does of one that is not
-// HTTP. It returns nil if there is none.
+// Transport finds the network error in err and returns it, without other errors around it or
+// in it that may quote an answer. net/http does that for an answer that is not HTTP. It
+// returns nil if there is no network error.
 func Transport(err error) error {
-	// This very error, not one around it: the tree is taken apart here.
+	// Compare this error only, not those that it wraps: the code below unwraps them.
 	switch {
 	case err == nil || slices.Contains(plain, err):
 		return err
 	case err == io.EOF:
 		return ErrNoAnswer
 	case err == context.DeadlineExceeded:
-		// Somebody's context, but not the caller's, which is looked at elsewhere.
+		// Not the caller's context, which is checked elsewhere.
 		return os.ErrDeadlineExceeded
 	}
 	switch e := err.(type) {
@@ -138,7 +138,7 @@ func timedOut(err net.Error) error {
 	return nil
 }
 
-// A fixedError has a text of net/http or crypto/tls that quotes nothing of an answer.
+// A fixedError has a text of net/http or crypto/tls that quotes no answer.
 type fixedError string
 
 func (e fixedError) Error() string { return string(e) }
@@ -149,14 +149,14 @@ func (e fixedError) final() bool {
 
 const invalidHeader = "net/http: invalid header field "
 
-// fixed are how such texts begin.
+// fixed has the beginnings of such texts.
 var fixed = []string{
 	"tls: ", invalidHeader, "http: server closed idle connection", "http: no Host in request URL",
 	"net/http: timeout awaiting response headers", "net/http: TLS handshake timeout",
 	"net/http: server response headers exceeded ", "net/http: request canceled", "http2: client connection lost",
 }
 
-// byText recognizes net/http's errors that have no type of their own.
+// byText recognizes errors of net/http that have no type of their own.
 func byText(err error) error {
 	text := err.Error()
 	begins := func(with string) bool { return strings.HasPrefix(text, with) }
@@ -173,12 +173,12 @@ func byText(err error) error {
 		return fixedError(Line(text))
 	}
 	for code := 400; code < 600; code++ {
-		if text != "" && text == http.StatusText(code) { // net/http's error for the answer to CONNECT
+		if text != "" && text == http.StatusText(code) { // net/http's error for a proxy's answer to CONNECT
 			return &ProxyError{code}
 		}
 	}
 	return nil
 }
 
-// unknown names an error that may quote anything by its type.
+// unknown returns an error that names only the type of err, because its text may quote anything.
 func unknown(err error) error { return fmt.Errorf("connection failed (%T)", err) }

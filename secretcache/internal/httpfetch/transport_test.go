@@ -18,7 +18,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache/internal/httpfetch"
 )
 
-// An answer is a secret, and an error may quote it.
+// An answer is a secret, and an error of net/http may quote it.
 const answer = "hunter2"
 
 func TestTransportKeepsTheNetworksErrorWithoutWhatItQuotes(t *testing.T) {
@@ -38,7 +38,7 @@ func TestTransportKeepsTheNetworksErrorWithoutWhatItQuotes(t *testing.T) {
 		{quotes, nil},
 		{errors.Join(quotes, quotes), nil},
 		{post(errors.New("Bad Gateway")), &httpfetch.ProxyError{Status: 502}},
-		{post(errors.New("")), unknown}, // a proxy's answer without words: its status is not known
+		{post(errors.New("")), unknown}, // a proxy's answer without a text, so its status is not known
 		{errors.Join(quotes, syscall.EPIPE), syscall.EPIPE},
 		{read(reset), read(reset)},
 		{read(quotes), read(unknown)},
@@ -66,14 +66,14 @@ type timeout struct{}
 func (timeout) Error() string { return answer }
 func (timeout) Timeout() bool { return true }
 
-func TestLineIsShortAndValidAndOne(t *testing.T) {
+func TestLineIsOneShortValidLine(t *testing.T) {
 	for in, want := range map[string]string{
 		"":                             "",
 		"a\r\nb\x00\x7f\tc":            "a  b   c",
 		"a\xffb":                       "ab",
 		strings.Repeat("x", 600):       strings.Repeat("x", 600),
 		strings.Repeat("x", 601):       strings.Repeat("x", 600) + "…",
-		"x" + strings.Repeat("é", 300): "x" + strings.Repeat("é", 299) + "…", // no half of a letter
+		"x" + strings.Repeat("é", 300): "x" + strings.Repeat("é", 299) + "…", // a letter is not cut in half
 	} {
 		if got := httpfetch.Line(in); got != want {
 			t.Errorf("Line(%.60q)\n got %q\nwant %q", in, got, want)

@@ -18,33 +18,34 @@ import (
 )
 
 const (
-	// dataLink is the symbolic link that Kubernetes swaps when it has written all
-	// files of a volume anew, into another directory; the files that are seen are
-	// links through it. Its AtomicWriter names it.
+	// dataLink is a symbolic link in a volume of Kubernetes. When Kubernetes changes the
+	// volume, it writes all files to another directory and then makes the link point there.
+	// The files that a container sees are links through it. Kubernetes' AtomicWriter has this
+	// name.
 	dataLink = "..data"
-	// settled is how long what is not behind a dataLink must not have changed.
+	// A file that is not behind a dataLink must have been unchanged for this time.
 	settled = 100 * time.Millisecond
-	// maxLooks is how often files that change are looked at.
-	maxLooks = 100
-	// minWait is the least time between two looks.
+	// maxReads is how often files that change are read before the read fails.
+	maxReads = 100
+	// minWait is the shortest pause between two reads.
 	minWait = time.Millisecond
 )
 
-// between is called between the steps of a look. Tests change files there.
+// between is called between the steps of a read. Tests change files there.
 var between = func() {}
 
-// A finding is what was found of a secret.
+// A finding is the result of one read of a secret.
 type finding struct {
 	data     []byte
 	modified time.Time
-	events   []any // for Source.report, also with an error
+	events   []any // for Source.report; used even if the read fails
 }
 
 // A place is a file or directory.
 type place struct {
-	path  string // by which it is opened
-	shown string // in errors and traces
-	// whole says that it is behind a dataLink, and so there as a whole.
+	path  string // opens it
+	shown string // its name in errors and traces
+	// whole says that it is behind a dataLink, so all its files are of one version.
 	whole bool
 }
 
@@ -59,13 +60,13 @@ func (p place) is(root *os.Root) bool {
 	return err == nil && err2 == nil && os.SameFile(now, dir)
 }
 
-// errorf returns an error about p, which what describes.
+// errorf returns an error about p. what is the kind of p, such as "file".
 func (p place) errorf(what, format string, args ...any) error {
 	return fmt.Errorf("%s %q "+format, append([]any{what, p.shown}, args...)...)
 }
 
-// fail returns the error of a call about p. It drops the path in err, which may be
-// what a variable holds.
+// fail returns an error about p for the error of a system call. It drops the path in err,
+// because that path may be the value of a variable.
 func (p place) fail(what string, err error) error {
 	var in *fs.PathError
 	for errors.As(err, &in) {
@@ -81,41 +82,40 @@ func (p place) fail(what string, err error) error {
 	return fmt.Errorf("%s %q: %w", what, p.shown, err)
 }
 
-// vanished is fail for what was there a moment ago: it may be on its way from one
-// version to the next.
+// vanished is fail for a file that existed a moment ago. If it is gone, a new version may
+// be about to replace it, so the error is a changing error.
 func (p place) vanished(what string, err error) error {
 	failed := p.fail(what, err)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return failed
 	}
-	return &changing{err: fmt.Errorf("%w (is it a symbolic link that leads nowhere?)", failed)}
+	return &changing{err: fmt.Errorf("%w (is it a symbolic link to a file that does not exist?)", failed)}
 }
 
-// notFollowed is vanished for the entry of a name in root, which may be a symbolic link.
+// notFollowed is vanished for an entry of root that may be a symbolic link.
 func (p place) notFollowed(root *os.Root, name string, err error) error {
 	if !isLink(root.Lstat(name)) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
 		return p.vanished("file", err)
 	}
 	reason := "a symbolic link may not lead out of the directory of the secrets"
-	// This only chooses the words: root has refused to follow the link.
+	// This only chooses the text: root did not follow the link.
 	dir, err2 := filepath.EvalSymlinks(root.Name())
 	target, err3 := filepath.EvalSymlinks(filepath.Join(root.Name(), name))
 	switch {
 	case errors.Is(err, syscall.ELOOP):
 		reason = "its symbolic links form a loop"
 	case err2 == nil && err3 == nil && strings.HasPrefix(target, dir+string(filepath.Separator)):
-		reason = "make the symbolic link relative: an absolute one is not followed, also if it leads into the directory of the secrets"
+		reason = "an absolute symbolic link is not followed, even into the directory of the secrets: make it relative"
 	}
 	return fmt.Errorf("%w (%s)", p.fail("file", err), reason)
 }
 
-// changed is the error of what changed while it was read.
+// changed returns the error for a file or directory that changed during the read.
 func (p place) changed(what string) error {
 	return &changing{err: p.errorf(what, "changes faster than it can be read: replace it as a whole, by a rename or a symbolic link")}
 }
 
-// settle returns an error if p changed so recently that it may be about to change
-// again.
+// settle returns an error if p changed so recently that it may change again.
 func (p place) settle(what string, modified time.Time) error {
 	if age := time.Since(modified); !p.whole && age >= 0 && age < settled {
 		return &changing{settled - age, p.errorf(what, "changes all the time: replace it as a whole, by a symbolic link")}
@@ -123,8 +123,8 @@ func (p place) settle(what string, modified time.Time) error {
 	return nil
 }
 
-// A changing error says that something changed while it was read. It is read again after
-// wait; after the last try err is returned.
+// A changing error says that a file or directory changed during the read. The secret is
+// read again after wait. After the last of maxReads, err is returned.
 type changing struct {
 	wait time.Duration
 	err  error
@@ -138,27 +138,27 @@ func isLink(fi fs.FileInfo, err error) bool { return err == nil && fi.Mode()&fs.
 // isThroughData reports whether a call of Readlink found a link through a dataLink.
 func isThroughData(target string, err error) bool { return err == nil && first(target) == dataLink }
 
-// first is the first element of a path.
+// first returns the first element of a path.
 func first(path string) string {
 	path, _, _ = strings.Cut(filepath.ToSlash(path), "/")
 	return path
 }
 
-// look reads the secret of an id once.
-func (s *Source) look(at place, id string) (finding, error) {
+// readPath reads the secret of an id once.
+func (s *Source) readPath(at place, id string) (finding, error) {
 	at.whole = isThroughData(os.Readlink(at.path))
 	fi, err := os.Stat(at.path)
 	switch {
 	case err != nil && isLink(os.Lstat(at.path)):
 		return finding{}, at.vanished("file", err)
 	case err != nil && s.kind == fromEnvFile:
-		return finding{}, fmt.Errorf("%w (a variable that holds the secret itself is read with source=env:%s, file.NewEnv)",
+		return finding{}, fmt.Errorf("%w (if the variable holds the secret itself, use source=env:%s or file.NewEnv)",
 			at.fail("file", err), s.arg)
 	case err != nil:
 		return finding{}, at.fail("file", err)
 	}
 	if s.kind == fromKeys && !fi.IsDir() {
-		return finding{}, at.errorf("path", "is not a directory with a file for each key; a file that is the secret is read with source=file:, file.New")
+		return finding{}, at.errorf("path", "is not a directory with a file for each key (for a file that is the secret, use source=file: or file.New)")
 	}
 	if !fi.IsDir() {
 		return readWhole(at, fi, func() (*os.File, error) { return os.OpenFile(at.path, os.O_RDONLY|nonblock, 0) })
@@ -172,15 +172,15 @@ func (s *Source) look(at place, id string) (finding, error) {
 	if s.kind == fromKeys {
 		return readKeys(at, root)
 	}
-	return s.lookIn(at, root, id)
+	return s.readIn(at, root, id)
 }
 
-// lookIn reads the entry of an id in a directory.
-func (s *Source) lookIn(at place, root *os.Root, id string) (finding, error) {
+// readIn reads the entry of an id in a directory.
+func (s *Source) readIn(at place, root *os.Root, id string) (finding, error) {
 	names := entries(id, s.slash)
 	for _, name := range names {
-		// Of a path with more than one element, the first may be a link that is being
-		// swapped.
+		// In a path with more than one element, the first element may be a link that is
+		// being replaced.
 		if _, err := root.Lstat(name); errors.Is(err, fs.ErrNotExist) && !isLink(root.Lstat(first(name))) {
 			continue
 		}
@@ -193,27 +193,27 @@ func (s *Source) lookIn(at place, root *os.Root, id string) (finding, error) {
 
 	switch {
 	case !at.is(root):
-		return finding{}, at.changed("directory") // this one may have been half removed
+		return finding{}, at.changed("directory") // root was replaced, and its files may be half removed
 	case len(names) == 0:
 		return finding{}, at.errorf("directory", "cannot have an entry for such an id: %w", secretcache.ErrNotFound)
 	}
 	return finding{}, at.errorf("directory", "has no entry %q%s: %w", shown(id, names[0]), hint(root, id), secretcache.ErrNotFound)
 }
 
-// hint says what else could be meant by an id that has no entry.
+// hint returns advice for an id that has no entry, or "".
 func hint(root *os.Root, id string) string {
 	_, end := cutEnd(id)
 	if end != "" && strings.HasPrefix(id, "arn:") && !strings.ContainsFunc(end, digitOrCapital) && secretid.Check(id) == nil {
 		return ` (if "-` + end + `" is not part of the secret's name, use the secret's name as its id)`
 	}
 	if _, err := root.Lstat("password"); err == nil {
-		return " (a directory that is itself one secret, with a file for each key, is read with source=keys:, file.NewKeys)"
+		return " (if the directory is one secret, with a file for each key, use source=keys: or file.NewKeys)"
 	}
 	return ""
 }
 
-// shown returns the name of an id's entry as errors and traces have it: an id that may
-// be a database's URL is not shown.
+// shown returns the name of an id's entry for errors and traces. It hides a name that comes from
+// an id which may be a database's URL.
 func shown(id, name string) string {
 	if secretid.Check(id) != nil {
 		return "(entry of an id that is not shown)"
@@ -252,15 +252,15 @@ func readWhole(at place, fi fs.FileInfo, open func() (*os.File, error)) (finding
 	if len(bytes.TrimSpace(data)) == 0 {
 		return f, at.errorf("file", "is empty or blank: the program that fills it has not done so")
 	}
-	// Half a secret would take the place of a whole one that is cached.
+	// Half a secret must not replace a whole one in the cache.
 	if start := bytes.TrimLeft(data, " \t\r\n"); len(start) > 0 && start[0] == '{' && !json.Valid(data) {
-		return f, at.errorf("file", "begins with a brace and is no JSON: it may be half written; write a new file and rename it")
+		return f, at.errorf("file", "begins with a brace and is not JSON, so it may be half written: write a new file and rename it")
 	}
 	return f, nil
 }
 
-// readFile reads a regular file, which fi describes, of at most limit bytes. It opens
-// nothing else, for a device may do something when it is opened.
+// readFile reads a regular file of at most limit bytes. fi describes the file. It does not open
+// other kinds of files, because a device may do something when it is opened.
 func readFile(at place, fi fs.FileInfo, open func() (*os.File, error), limit int) ([]byte, fs.FileInfo, error) {
 	if err := regular(at, fi); err != nil {
 		return nil, nil, err

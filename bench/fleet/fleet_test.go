@@ -4,13 +4,17 @@ import (
 	"encoding/xml"
 	"errors"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/sqlsecrets/sqlsecrets/bench/fleet"
+	"github.com/sqlsecrets/sqlsecrets/bench/internal/svg"
 	"github.com/sqlsecrets/sqlsecrets/internal/chance"
 )
 
@@ -72,5 +76,50 @@ func TestWriteMakesAReportWithPlots(t *testing.T) {
 		} else if err != nil {
 			t.Fatalf("the plot is not XML: %v", err)
 		}
+	}
+}
+
+// The texts of a plot neither overlap nor leave the page.
+func TestPlotHasRoomForTexts(t *testing.T) {
+	texts := regexp.MustCompile(`<text class="(\w*)" x="([\d.]+)" y="([\d.]+)">(.*)</text>`)
+	for name, events := range map[string][]fleet.Event{
+		"together":   {{At: 3600 * time.Second, Text: "new password"}, {At: 3610 * time.Second, Text: "the next version moves"}},
+		"long":       {{At: 3600 * time.Second, Text: "a fault begins, and every tenth instance restarts"}, {At: 3660 * time.Second, Text: "all have restarted"}},
+		"at the end": {{At: 3600 * time.Second, Text: "a fault begins"}, {At: 4400 * time.Second, Text: "the fault is over"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			seconds := make([]fleet.Second, 4500)
+			seconds[3601] = fleet.Second{Calls: 10_000, Logins: 10_000, Unhealthy: 100}
+			plot := fleet.Plot(&fleet.Result{Scenario: &fleet.Scenario{Title: "A scenario that has a title of two lines"}, N: 1000, Seconds: seconds, From: 3600, Events: events})
+			type box struct {
+				text             string
+				left, right, low float64
+			}
+			var boxes []box
+			for _, found := range texts.FindAllStringSubmatch(plot, -1) {
+				x, _ := strconv.ParseFloat(found[2], 64)
+				y, _ := strconv.ParseFloat(found[3], 64)
+				width := svg.TextWidth(found[4])
+				switch found[1] {
+				case "middle":
+					x -= width / 2
+				case "end":
+					x -= width
+				}
+				b := box{found[4], x, x + width, y}
+				if b.left < svg.Margin || found[1] != "title" && found[1] != "bold" && b.right > svg.Right {
+					t.Errorf("%q leaves the page: from %.0f to %.0f", b.text, b.left, b.right)
+				}
+				for _, o := range boxes {
+					if b.left < o.right && o.left < b.right && math.Abs(b.low-o.low) < 14 {
+						t.Errorf("%q and %q overlap", b.text, o.text)
+					}
+				}
+				boxes = append(boxes, b)
+			}
+			if len(boxes) < 30 {
+				t.Errorf("found %d texts", len(boxes))
+			}
+		})
 	}
 }

@@ -3,33 +3,19 @@ package fleet
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
+
+	"github.com/sqlsecrets/sqlsecrets/bench/internal/svg"
 )
 
-// The size of a plot, in pixels.
-const (
-	plotWidth, panelHeight, panelGap = 800, 130, 46
-	plotLeft, plotRight, plotTop     = 70, 20, 34
-	panelWidth                       = plotWidth - plotLeft - plotRight
-)
-
-// The colors are readable on white and on black. The color of the text follows the reader's
-// setting.
-const plotStyle = `<style>
-text { font: 12px system-ui, sans-serif; fill: #333 }
-.grid { stroke: #8884; stroke-width: 1 }
-.event { stroke: #888; stroke-width: 1; stroke-dasharray: 3 3 }
-.limit { stroke: #c026d3; stroke-width: 1; stroke-dasharray: 6 3 }
-.a { stroke: #2f81f7 } .b { stroke: #e5534b } .c { stroke: #c69026 }
-.line { fill: none; stroke-width: 1.5; stroke-linejoin: round }
-@media (prefers-color-scheme: dark) { text { fill: #ccc } }
-</style>
-`
+const panelHeight = 130 // in pixels, without texts
 
 // A line is one count of a panel.
 type line struct {
-	class, name string
-	of          func(Second) int
+	color int
+	name  string
+	of    func(Second) int
 }
 
 // A panel is one diagram of a plot.
@@ -37,94 +23,149 @@ type panel struct {
 	title string
 	lines []line
 	scale func(*Result, float64) float64
-	limit float64 // a line across, or 0
+	limit float64 // a line across, or 0: 50 % of the quota
 	unit  string
 }
 
 var panels = []panel{
 	{"calls of Secrets Manager per second, scaled to 100,000 instances",
-		[]line{{"a", "all", calls}, {"c", "throttled", throttled}, {"b", "failed", failed}}, (*Result).full, Quota / 2, ""},
+		[]line{{0, "all", calls}, {2, "throttled", throttled}, {1, "failed", failed}}, (*Result).full, Quota / 2, ""},
 	{"logins per second, scaled to 100,000 instances",
-		[]line{{"a", "all", logins}, {"c", "accepted", accepted}, {"b", "rejected", rejected}}, (*Result).full, 0, ""},
-	{"unhealthy instances", []line{{"a", "unhealthy", unhealthy}, {"b", "without a connection", dark}},
+		[]line{{0, "all", logins}, {2, "accepted", accepted}, {1, "rejected", rejected}}, (*Result).full, 0, ""},
+	{"unhealthy instances", []line{{0, "unhealthy", unhealthy}, {1, "without a connection", dark}},
 		func(r *Result, v float64) float64 { return 100 * v / float64(r.N) }, 0, " %"},
+}
+
+// A plot is a result that is being drawn. All its panels have the same axis of time.
+type plot struct {
+	*Result
+	*svg.Drawing
+	first       int     // the second that is drawn first
+	left, right float64 // of the diagrams
 }
 
 // Plot draws a result as SVG.
 func Plot(r *Result) string {
-	height := plotTop + len(panels)*(panelHeight+panelGap)
-	var b strings.Builder
-	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" role="img" aria-label=%q>`+"\n%s", plotWidth, height, r.Scenario.Title, plotStyle)
-	fmt.Fprintf(&b, `<text x="%d" y="16" font-weight="bold">%s, %s instances</text>`+"\n", plotLeft, r.Scenario.Title, number(float64(r.N)))
-	for n, p := range panels {
-		p.draw(&b, r, plotTop+n*(panelHeight+panelGap)+16)
+	p := &plot{
+		Result:  r,
+		Drawing: svg.New(fmt.Sprintf("%s, %s\u00a0instances", r.Scenario.Title, number(float64(r.N)))),
+		first:   max(0, r.From-60), // so that the plot shows the time before
+		right:   svg.Right - svg.TextWidth("100 min")/2,
 	}
-	b.WriteString("</svg>\n")
-	return b.String()
+	for _, panel := range panels {
+		top := panel.top(p)
+		p.left = max(p.left, svg.Margin+8+max(svg.TextWidth(axis(top)+panel.unit), svg.TextWidth(axis(top/2)+panel.unit)))
+	}
+	for _, panel := range panels {
+		panel.draw(p)
+	}
+	return p.String()
 }
 
-// draw draws a panel whose diagram begins at y.
-func (p *panel) draw(b *strings.Builder, r *Result, y int) {
-	first := max(0, r.From-60) // so that the plot shows the time before
-	seconds := r.Seconds[first:]
+// drawn returns the seconds that are drawn.
+func (p *plot) drawn() []Second { return p.Seconds[p.first:] }
+
+// x returns where a second is drawn.
+func (p *plot) x(second float64) float64 {
+	return p.left + (p.right-p.left)*(second-float64(p.first))/float64(len(p.drawn()))
+}
+
+// top returns the value at the upper end of the panel.
+func (p *panel) top(r *plot) float64 {
 	most := 0.0
 	for _, l := range p.lines {
-		for _, s := range seconds {
-			most = max(most, p.scale(r, float64(l.of(s))))
+		for _, s := range r.drawn() {
+			most = max(most, p.scale(r.Result, float64(l.of(s))))
 		}
 	}
-	top := niceCeiling(most)
-	p.drawLegend(b, y)
-	for _, share := range []float64{0, 0.5, 1} {
-		at := float64(y) + panelHeight*(1-share)
-		fmt.Fprintf(b, `<line class="grid" x1="%d" x2="%d" y1="%.1f" y2="%.1f"/><text x="%d" y="%.1f" text-anchor="end">%s%s</text>`+"\n",
-			plotLeft, plotLeft+panelWidth, at, at, plotLeft-6, at+4, axis(top*share), p.unit)
-	}
-	if p.limit > 0 && p.limit <= top {
-		at := float64(y) + panelHeight*(1-p.limit/top)
-		fmt.Fprintf(b, `<line class="limit" x1="%d" x2="%d" y1="%.1f" y2="%.1f"/><text x="%d" y="%.1f" text-anchor="end">50 %% of the quota</text>`+"\n",
-			plotLeft, plotLeft+panelWidth, at, at, plotLeft+panelWidth, at-4)
-	}
-	drawTime(b, r, first, len(seconds), y)
+	return svg.NiceCeiling(most)
+}
+
+// draw draws the panel below what is drawn.
+func (p *panel) draw(r *plot) {
+	top := p.top(r)
+	r.Y += 10 + svg.Row
+	r.Text("bold", svg.Margin, float64(r.Y-5), p.title)
+	var keys []svg.Key
 	for _, l := range p.lines {
-		if points := p.points(r, l, seconds, top, y); points != "" {
-			fmt.Fprintf(b, `<polyline class="line %s" points="%s"/>`+"\n", l.class, points)
+		keys = append(keys, svg.Key{Class: "line " + svg.Class(l.color), Name: l.name})
+	}
+	limited := p.limit > 0 && p.limit <= top
+	if limited {
+		keys = append(keys, svg.Key{Class: "limit", Name: "50 % of the quota"})
+	}
+	r.Legend(keys)
+	r.drawEvents()
+	bottom := float64(r.Y) + panelHeight
+	y := func(v float64) float64 { return bottom - panelHeight*v/top }
+	for _, v := range []float64{0, top / 2, top} {
+		r.Line("grid", r.left, y(v), r.right, y(v))
+		r.Text("end", r.left-8, y(v)+5, axis(v)+p.unit)
+	}
+	if limited {
+		r.Line("limit", r.left, y(p.limit), r.right, y(p.limit))
+	}
+	step := svg.NiceCeiling(float64(len(r.drawn())) / 60 / 7)
+	for minute := 0.0; r.From+int(60*minute) < len(r.Seconds); minute += step {
+		r.Text("middle", r.x(float64(r.From)+60*minute), bottom+24, axis(minute)+" min")
+	}
+	for _, l := range p.lines {
+		if points := p.points(r, l, y); points != "" {
+			r.Add(`<polyline class="line %s" points="%s"/>`, svg.Class(l.color), points)
 		}
 	}
+	r.Y = int(bottom) + 28
 }
 
-// drawLegend writes the title of the panel and the names of the lines.
-func (p *panel) drawLegend(b *strings.Builder, y int) {
-	fmt.Fprintf(b, `<text x="%d" y="%d">%s</text>`+"\n", plotLeft, y-6, p.title)
-	x := plotLeft + panelWidth
-	for n := len(p.lines) - 1; n >= 0; n-- {
-		if l := p.lines[n]; l.name != "" {
-			x -= 7*len(l.name) + 30
-			fmt.Fprintf(b, `<line class="line %s" x1="%d" x2="%d" y1="%d" y2="%d"/><text x="%d" y="%d">%s</text>`+"\n",
-				l.class, x, x+16, y-10, y-10, x+20, y-6, l.name)
-		}
-	}
+// A label is the text of an event. It is right of the event, or left of it if it has no room there.
+type label struct {
+	text, class string
+	at          float64 // the event
+	begin, end  float64 // of the text
+	row         int     // 1 is the lowest
 }
 
-// drawTime draws the events, and the minutes since the measurement began.
-func drawTime(b *strings.Builder, r *Result, first, n, y int) {
-	x := func(second float64) float64 { return plotLeft + panelWidth*(second-float64(first))/float64(n) }
-	step := niceCeiling(float64(n) / 60 / 8)
-	for minute := 0.0; r.From+int(60*minute) < first+n; minute += step {
-		fmt.Fprintf(b, `<text x="%.1f" y="%d" text-anchor="middle">%s min</text>`+"\n", x(float64(r.From)+60*minute), y+panelHeight+15, axis(minute))
-	}
-	for _, e := range r.Events {
-		if at := e.At.Seconds(); at >= float64(first) && e.Text != "" {
-			fmt.Fprintf(b, `<line class="event" x1="%.1f" x2="%.1f" y1="%d" y2="%d"><title>%s</title></line>`+"\n", x(at), x(at), y, y+panelHeight, e.Text)
-			fmt.Fprintf(b, `<text x="%.1f" y="%d" opacity="0.8">%s</text>`+"\n", x(at)+4, y+12, e.Text)
+// labels returns the texts of the events, and the number of rows. A text is in a higher row than
+// those of later events that begin left of its end, so that their lines do not cross it.
+func (p *plot) labels() (labels []label, rows int) {
+	for _, e := range slices.Backward(p.Events) {
+		if e.At.Seconds() < float64(p.first) || e.Text == "" {
+			continue
 		}
+		at, width := p.x(e.At.Seconds()), svg.TextWidth(e.Text)
+		l := label{e.Text, "", at, at + 4, at + 4 + width, 1}
+		if l.end > svg.Right {
+			l.class, l.begin, l.end = "end", at-4-width, at-4
+		}
+		for _, later := range labels {
+			if later.begin < l.end+4 {
+				l.row = max(l.row, later.row+1)
+			}
+		}
+		rows = max(rows, l.row)
+		labels = append(labels, l)
+	}
+	return labels, rows
+}
+
+// drawEvents writes the events above the next diagram, and draws a line down through it from each.
+func (p *plot) drawEvents() {
+	labels, rows := p.labels()
+	p.Y += 12 + rows*svg.Row
+	for _, l := range labels {
+		x, y := l.begin, float64(p.Y-l.row*svg.Row)
+		if l.class == "end" {
+			x = l.end
+		}
+		p.Text(l.class, x, y+14, l.text)
+		p.Line("event", l.at, y+2, l.at, float64(p.Y+panelHeight))
 	}
 }
 
 // points returns the points of a line: the largest value for each two pixels, so that no peak is
 // lost. It returns nothing for a line of zeros.
-func (p *panel) points(r *Result, l line, seconds []Second, top float64, y int) string {
-	const columns = panelWidth / 2
+func (p *panel) points(r *plot, l line, y func(float64) float64) string {
+	seconds, columns := r.drawn(), int(r.right-r.left)/2
 	var b strings.Builder
 	none := true
 	for from := 0; from < len(seconds); {
@@ -134,28 +175,13 @@ func (p *panel) points(r *Result, l line, seconds []Second, top float64, y int) 
 			v = max(v, l.of(seconds[to]))
 		}
 		none = none && v == 0
-		x := plotLeft + panelWidth*from/len(seconds)
-		fmt.Fprintf(&b, "%d,%.1f ", x, float64(y)+panelHeight*(1-p.scale(r, float64(v))/top))
+		fmt.Fprintf(&b, "%.0f,%.1f ", r.x(float64(r.first+from)), y(p.scale(r.Result, float64(v))))
 		from = to
 	}
 	if none {
 		return ""
 	}
 	return strings.TrimSpace(b.String())
-}
-
-// niceCeiling returns the next of 1, 2, 5, 10 and so on.
-func niceCeiling(v float64) float64 {
-	if v <= 0 {
-		return 1
-	}
-	power := math.Pow(10, math.Floor(math.Log10(v)))
-	for _, n := range []float64{1, 2, 5} {
-		if n*power >= v {
-			return n * power
-		}
-	}
-	return 10 * power
 }
 
 // axis writes a number for an axis.

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/sqlsecrets/sqlsecrets/bench/internal/svg"
 )
 
 // Write writes the report into a directory: fleet.md, and a plot for each scenario. Each row of
@@ -175,10 +177,4 @@ func percent(share float64) string {
 func seconds(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds()) }
 
 // number writes a number with commas: 12,345.
-func number(v float64) string {
-	s := fmt.Sprintf("%.0f", v)
-	for n := len(s) - 3; n > 0; n -= 3 {
-		s = s[:n] + "," + s[n:]
-	}
-	return s
-}
+func number(v float64) string { return svg.Commas(fmt.Sprintf("%.0f", v)) }

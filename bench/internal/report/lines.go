@@ -1,16 +1,16 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
 	"strings"
+
+	"github.com/sqlsecrets/sqlsecrets/bench/internal/svg"
 )
 
-const (
-	linesHeight          = 280
-	linesLeft, linesSpan = 70, plotWidth - 70 - 80
-)
+const linesHeight = 280 // in pixels
 
 // An axis places values between two ends, evenly or by their logarithm.
 type axis struct {
@@ -49,69 +49,73 @@ func (p *Plot) valueAxis() axis {
 	if p.Log {
 		return axis{math.Pow(10, math.Floor(math.Log10(least))), math.Pow(10, max(math.Ceil(math.Log10(most)), math.Floor(math.Log10(least))+1)), true}
 	}
-	return axis{0, niceCeiling(most), false}
+	return axis{0, svg.NiceCeiling(most), false}
 }
 
 // drawLines draws a line for each series over the logarithm of X.
-func (d *drawing) drawLines(top int) {
+func (d *drawing) drawLines() {
 	ys, xs := d.valueAxis(), axis{slices.Min(d.X), slices.Max(d.X), true}
-	x := func(v float64) float64 { return linesLeft + linesSpan*xs.at(v) }
-	y := func(v float64) float64 { return float64(top) + linesHeight*(1-ys.at(v)) }
+	left := svg.Margin + 8 + widest(ys.ticks())
+	right := svg.Right - max(endText+widest(d.values()), widest(d.X)/2)
+	top := float64(d.Y) + svg.Row
+	bottom := top + linesHeight
+	x := func(v float64) float64 { return left + (right-left)*xs.at(v) }
+	y := func(v float64) float64 { return bottom - linesHeight*ys.at(v) }
 	for _, v := range ys.ticks() {
-		d.printf(`<line class="grid" x1="%d" x2="%d" y1="%.1f" y2="%.1f"/><text x="%d" y="%.1f" text-anchor="end">%s</text>`+"\n",
-			linesLeft, linesLeft+linesSpan, y(v), y(v), linesLeft-6, y(v)+4, format(v))
+		d.Line("grid", left, y(v), right, y(v))
+		d.Text("end", left-8, y(v)+5, format(v))
 	}
 	for _, v := range d.X {
-		d.printf(`<text x="%.1f" y="%d" text-anchor="middle">%s</text>`+"\n", x(v), top+linesHeight+16, format(v))
+		d.Text("middle", x(v), bottom+26, format(v))
 	}
-	d.printf(`<text x="%d" y="%d" text-anchor="middle">%s</text>`+"\n", linesLeft+linesSpan/2, top+linesHeight+34, escape(d.XUnit))
-	var taken []point
+	d.Text("middle", (left+right)/2, bottom+26+svg.Row, d.XUnit)
+	d.Y = int(bottom) + 30 + svg.Row
+	var ends []point
 	for n := range d.Series {
-		taken = d.drawLine(n, x, y, taken)
-	}
-}
-
-// A point is a place in the drawing.
-type point struct{ x, y float64 }
-
-// drawLine draws the line of a series, and writes its last value at a free place. It returns the
-// places that are taken.
-func (d *drawing) drawLine(n int, x, y func(float64) float64, taken []point) []point {
-	var points []string
-	var at point
-	var last float64
-	s := d.Series[n]
-	for i, v := range s.Values {
-		if i >= len(d.X) || !d.drawable(v) {
-			continue
-		}
-		at, last = point{x(d.X[i]), y(v)}, v
-		points = append(points, fmt.Sprintf("%.1f,%.1f", at.x, at.y))
-		d.printf(`<circle cx="%.1f" cy="%.1f" r="3" fill="%s"><title>%s: %s</title></circle>`+"\n", at.x, at.y, d.colors[n], escape(s.Name), format(v))
-	}
-	if len(points) == 0 {
-		return taken
-	}
-	d.printf(`<polyline class="line" stroke="%s" points="%s"/>`+"\n", d.colors[n], strings.Join(points, " "))
-	for slices.ContainsFunc(taken, at.covers) {
-		at.y--
-	}
-	d.printf(`<text x="%.1f" y="%.1f" style="fill: %s">%s</text>`+"\n", at.x+8, at.y+4, d.colors[n], format(last))
-	return append(taken, at)
-}
-
-// covers reports whether texts at the two places overlap.
-func (p point) covers(q point) bool {
-	return math.Abs(p.x-q.x) < 60 && math.Abs(p.y-q.y) < 13
-}
-
-// niceCeiling returns the next of 1, 2, 5, 10 and so on.
-func niceCeiling(v float64) float64 {
-	power := math.Pow(10, math.Floor(math.Log10(v)))
-	for _, n := range []float64{1, 2, 5} {
-		if n*power >= v {
-			return n * power
+		if points := d.drawLine(n, x, y); len(points) > 0 {
+			ends = append(ends, points[len(points)-1])
 		}
 	}
-	return 10 * power
+	d.writeEnds(ends)
+}
+
+// A point is a value in the drawing.
+type point struct {
+	x, y, value float64
+	color       string
+}
+
+func (p point) String() string { return fmt.Sprintf("%.1f,%.1f", p.x, p.y) }
+
+// drawLine draws the line of a series.
+func (d *drawing) drawLine(n int, x, y func(float64) float64) (points []point) {
+	for i, v := range d.Series[n].Values {
+		if i < len(d.X) && d.drawable(v) {
+			p := point{x(d.X[i]), y(v), v, d.colors[n]}
+			d.Add(`<circle class="point %s" cx="%.1f" cy="%.1f" r="3"/>`, p.color, p.x, p.y)
+			points = append(points, p)
+		}
+	}
+	if len(points) > 0 {
+		d.Add(`<polyline class="line %s" points="%s"/>`, d.colors[n], strings.Trim(fmt.Sprint(points), "[]"))
+	}
+	return points
+}
+
+// endText is the distance of a text from the end of its line. Between them is the line's color.
+const endText = 20
+
+// writeEnds writes the values of last points, from the lowest to the highest. A text that has no
+// room moves up.
+func (d *drawing) writeEnds(ends []point) {
+	slices.SortStableFunc(ends, func(a, b point) int { return cmp.Compare(b.y, a.y) })
+	free := map[float64]float64{} // by x
+	for _, p := range ends {
+		if limit, ok := free[p.x]; ok {
+			p.y = min(p.y, limit)
+		}
+		free[p.x] = p.y - svg.Row + 4
+		d.Line("bar "+p.color, p.x+10, p.y, p.x+14, p.y)
+		d.Text("", p.x+endText, p.y+5, format(p.value))
+	}
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -24,6 +25,8 @@ var plots = map[string]report.Plot{
 		{Name: "sqlsecrets", Values: report.Values{0}}, {Name: "b", Values: report.Values{1e6}}}},
 	"lines": {Title: "x", X: []float64{1e3, 1e4, 1e6}, XUnit: "secrets", Series: []report.Series{
 		{Name: "b", Values: report.Values{1, nan, 3}}, {Name: "sqlsecrets", Values: report.Values{2.5, 2.5, 3}}}},
+	"two of sqlsecrets": {Title: "x", Labels: []string{"g"}, Series: []report.Series{
+		{Name: "b", Values: report.Values{1}}, {Name: "sqlsecrets", Values: report.Values{2}}, {Name: "sqlsecrets, again", Values: report.Values{3}}}},
 	"logarithmic lines": {Title: "x", Log: true, X: []float64{1, 10}, Series: []report.Series{{Name: "b", Values: report.Values{0, 3e7}}}},
 	"nothing":           {Title: "x"},
 	"lines of nothing":  {Title: "x", X: []float64{1, 10}, Series: []report.Series{{Name: "b", Values: report.Values{nan, nan}}}},
@@ -40,7 +43,7 @@ func TestPlotsAreXML(t *testing.T) {
 					t.Fatalf("%v in\n%s", err, svg)
 				}
 			}
-			for _, bad := range []string{"NaN", "Inf", `width="-`} {
+			for _, bad := range []string{"NaN", "Inf", `width="-`, `height="-`} {
 				if strings.Contains(svg, bad) {
 					t.Errorf("the plot has %q:\n%s", bad, svg)
 				}
@@ -54,7 +57,7 @@ func TestPlotsAreXML(t *testing.T) {
 
 func TestPlotsWriteValues(t *testing.T) {
 	p := plots["bars"]
-	for _, want := range []string{">12.3<", ">5<", ">12,345<", ">1,000 keys<", "hit &lt;&amp;&gt; miss, in ns"} {
+	for _, want := range []string{">12.3<", ">5<", ">12,345<", ">1,000 keys<", "hit &lt;&amp;&gt; miss, in\u00a0ns"} {
 		if svg := p.SVG(); !strings.Contains(svg, want) {
 			t.Errorf("the plot has no %q:\n%s", want, svg)
 		}
@@ -62,15 +65,17 @@ func TestPlotsWriteValues(t *testing.T) {
 }
 
 func TestSqlsecretsHasOneColor(t *testing.T) {
-	for _, name := range []string{"bars", "logarithmic bars", "lines"} {
+	legend := regexp.MustCompile(`class="(?:bar|line) (c\d)".*\n<text .*>(sqlsecrets|sqlsecrets, again|b)<`)
+	for _, name := range []string{"bars", "logarithmic bars", "lines", "two of sqlsecrets"} {
 		p := plots[name]
-		for line := range strings.Lines(p.SVG()) {
-			if strings.Contains(line, ">sqlsecrets<") && !strings.Contains(line, `fill="#2f81f7"`) {
-				t.Errorf("%s: sqlsecrets is drawn by %s", name, line)
+		found := legend.FindAllStringSubmatch(p.SVG(), -1)
+		for _, key := range found {
+			if first := key[2] == "sqlsecrets"; first != (key[1] == "c0") {
+				t.Errorf("%s: the color of %s is %s", name, key[2], key[1])
 			}
-			if strings.Contains(line, ">b<") && strings.Contains(line, `fill="#2f81f7"`) {
-				t.Errorf("%s: another series has the color of sqlsecrets: %s", name, line)
-			}
+		}
+		if len(found) == 0 {
+			t.Errorf("%s: the legend has no sqlsecrets", name)
 		}
 	}
 }

@@ -145,7 +145,7 @@ func TestOptionsAskTheCallersCheckFirst(t *testing.T) {
 	}{
 		{driver.Location{}, ""},
 		{driver.Location{RoleARN: role}, "refused"},
-		{driver.Location{Source: "carrier-pigeon"}, `"carrier-pigeon" is none of these`},
+		{driver.Location{Source: "carrier-pigeon"}, `source "carrier-pigeon" is unknown`},
 	} {
 		if err := check(tt.loc); (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%+v: got %v, want %q", tt.loc, err, tt.want)

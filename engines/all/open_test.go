@@ -85,7 +85,7 @@ func TestOpen(t *testing.T) {
 		{"oracle-se2", "ORCL", tns.Host, tns.Port, "SELECT USER FROM DUAL",
 			[]string{"oracle:thin:@example.com/ORCL?user=prod/app/db", "oracle:thin:@example.com:ORCLSID?user=prod/app/db"}, ""},
 		{"db2", "SAMPLE", "127.0.0.1", 1, "VALUES 1",
-			[]string{"db2://example.com/SAMPLE:user=prod/app/db;"}, `has to import _ "github.com/ibmdb/go_ibm_db"`},
+			[]string{"db2://example.com/SAMPLE:user=prod/app/db;"}, `import _ "github.com/ibmdb/go_ibm_db" in the program`},
 	} {
 		opentest.Put(t, fmt.Sprintf(`{"engine":%q,"host":%q,"port":%d,"dbname":%q,"username":"u","password":"p;{}="}`, c.engine, c.host, c.port, c.database))
 		dsns := []string{opentest.Name, opentest.ARN + "?dbname=" + c.database}

@@ -10,8 +10,9 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
-// Defaults are the defaults of the process for connectors that do not set them. They are for programs
-// that only call [database/sql.Open]. Every zero field has the meaning that its comment gives.
+// Defaults are the defaults of the process for connectors that do not set them. They are for
+// programs that only call [database/sql.Open]. Every zero field has the meaning that its comment
+// gives.
 type Defaults struct {
 	// Logger gets the records of connectors that have no [driver.Options.Logger]. Nil means a
 	// logger to the standard error stream if SQLSECRETS_LOG is set, and no log otherwise.

@@ -60,8 +60,8 @@ var (
 
 // Cache returns the process's default cache of a location, for its methods Prefetch, Invalidate and
 // Stats. The zero Location belongs to data source names that have no key of a location. Each
-// combination of region, endpoint, source, profile, role and external id has a cache and a client of
-// its own; a list of regions in another order is another combination.
+// combination of region, endpoint, source, profile, role and external id has a cache and a client
+// of its own; a list of regions in another order is another combination.
 //
 // The first call for a location makes the cache, and later calls return the same one. An
 // environment variable or a source that cannot be used is an error. The next call tries again.

@@ -123,8 +123,8 @@ func parseLocation(loc driver.Location) ([]spec, error) {
 }
 
 // checkEffect returns an error if a part of a location has no effect on its sources. In a chain, a
-// region and an endpoint apply to the source that takes them. A profile and a role are an error if the
-// chain also asks another server, because that server has credentials of its own.
+// region and an endpoint apply to the source that takes them. A profile and a role are an error if
+// the chain also asks another server, because that server has credentials of its own.
 func checkEffect(loc driver.Location, specs []spec, names []string) error {
 	servers, apis := 0, 0
 	for _, s := range specs {
@@ -158,8 +158,8 @@ func checkEffect(loc driver.Location, specs []spec, names []string) error {
 	return nil
 }
 
-// shorter returns the shorter of two TTLs. Zero means the default of the cache, in a and b and in the
-// result.
+// shorter returns the shorter of two TTLs. Zero means the default of the cache, in a and b and in
+// the result.
 func shorter(a, b time.Duration) time.Duration {
 	d := min(cmp.Or(a, secretcache.DefaultTTL), cmp.Or(b, secretcache.DefaultTTL))
 	if d == secretcache.DefaultTTL {
@@ -168,8 +168,8 @@ func shorter(a, b time.Duration) time.Duration {
 	return d
 }
 
-// parseSource parses one source, such as "file:PATH". Its error does not quote an argument or a long
-// name, because a user may have put a secret there by mistake.
+// parseSource parses one source, such as "file:PATH". Its error does not quote an argument or a
+// long name, because a user may have put a secret there by mistake.
 func parseSource(spec string) (*sourceKind, string, error) {
 	name, arg, hasArg := strings.Cut(spec, ":")
 	for i := range sourceKinds {
@@ -195,7 +195,8 @@ func parseSource(spec string) (*sourceKind, string, error) {
 		", or a list of them with commas, which a path cannot have")
 }
 
-// unknownSource returns the cause for an unknown source. It quotes the name only if that is a short word.
+// unknownSource returns the cause for an unknown source. It quotes the name only if that is a short
+// word.
 func unknownSource(name string) string {
 	if name == "" {
 		return "a source is empty"

@@ -23,9 +23,9 @@
 //
 // # TLS
 //
-// The parameters for TLS differ between engines. TLS in [driver.Options] does not: TLS is then required,
-// and verified as that configuration says, whichever engine the secret names. Db2 is the exception:
-// there it is an error.
+// The parameters for TLS differ between engines. TLS in [driver.Options] does not: TLS is then
+// required, and verified as that configuration says, whichever engine the secret names. Db2 is the
+// exception: there it is an error.
 //
 // # All vendors' drivers
 //
@@ -50,8 +50,8 @@ func init() { Register(DriverName, nil) }
 // A Driver is the driver that [Register] registers. It opens data source names of any engine.
 type Driver = driver.AnyDriver
 
-// A Connector opens connections with the engine that the data source name or the secret names. It is
-// for [database/sql.OpenDB].
+// A Connector opens connections with the engine that the data source name or the secret names. It
+// is for [database/sql.OpenDB].
 type Connector = driver.AnyConnector
 
 // Register registers a driver with database/sql under another name and with options of its own.

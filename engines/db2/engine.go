@@ -18,8 +18,8 @@ import (
 // DefaultDriver is the name that go_ibm_db registers with database/sql.
 const DefaultDriver = "go_ibm_db"
 
-// An Engine logs in to Db2 with a driver that the program has registered with database/sql. The zero
-// Engine is ready to use, if the program imports go_ibm_db.
+// An Engine logs in to Db2 with a driver that the program has registered with database/sql. The
+// zero Engine is ready to use, if the program imports go_ibm_db.
 type Engine struct {
 	// Driver is the name under which that driver is registered. The driver must take a connection
 	// string of IBM's CLI. It is looked up by the first Connect call; if there is none, that call

@@ -104,9 +104,9 @@ var guideProperties = drivertest.Cases(`
 	retrieveMessagesFromServerOnGetMessage=true =>
 	Security=SSL => SECURITY="SSL", SSLCLIENTHOSTNAMEVALIDATION="Basic"
 
-	databaseName=CANARY => error: the URL has a place for it
-	serverName=CANARY => error: the URL has a place for it
-	portNumber=CANARY => error: the URL has a place for it
+	databaseName=CANARY => error: give it in the URL's own place
+	serverName=CANARY => error: give it in the URL's own place
+	portNumber=CANARY => error: give it in the URL's own place
 	sslTrustStoreLocation=CANARY => error: SSLServerCertificate
 	sslTrustStorePassword=CANARY => error: SSLServerCertificate
 	sslKeyStoreLocation=CANARY => error: SSLClientKeystoredb

@@ -15,15 +15,15 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/engines/postgres/pgxv5"
 )
 
-// An Engine logs in to Amazon Redshift with pgx. The zero Engine is ready to use. Its fields are those of
-// [pgxv5.Engine], the Engine of PostgreSQL.
+// An Engine logs in to Amazon Redshift with pgx. The zero Engine is ready to use. Its fields are
+// those of [pgxv5.Engine], the Engine of PostgreSQL.
 //
-// Redshift speaks the protocol of PostgreSQL 8.0, so this Engine differs from PostgreSQL's in more than
-// error codes. Queries use pgx's mode "exec", unless the data source name or Configure sets another. This
-// mode uses the extended protocol with unnamed statements, and sends values as text. pgx's own default
-// mode asks for the binary form of types that Redshift's JDBC driver does not take in that form. The
-// mode simple_protocol is an error, because it needs a server that reports standard_conforming_strings,
-// and Redshift does not.
+// Redshift speaks the protocol of PostgreSQL 8.0, so this Engine differs from PostgreSQL's in more
+// than error codes. Queries use pgx's mode "exec", unless the data source name or Configure sets
+// another. This mode uses the extended protocol with unnamed statements, and sends values as text.
+// pgx's own default mode asks for the binary form of types that Redshift's JDBC driver does not
+// take in that form. The mode simple_protocol is an error in a data source name, because it needs a
+// server that reports standard_conforming_strings, and Redshift does not.
 type Engine struct {
 	pgxv5.Engine
 }
@@ -82,9 +82,9 @@ func (l login) Connect(ctx context.Context, c driver.Credentials) (sqldriver.Con
 	return conn, err
 }
 
-// Rejected reports whether the server rejected the credentials. Redshift says so as PostgreSQL does, or
-// with 28000, which it sends for a wrong password and for an unknown user. The message distinguishes
-// that from a 28000 about the host or the method.
+// Rejected reports whether the server rejected the credentials. Redshift says so as PostgreSQL
+// does, or with 28000, which it sends for a wrong password and for an unknown user. The message
+// distinguishes that from a 28000 about the host or the method.
 func (e Engine) Rejected(err error) bool {
 	return e.Engine.Rejected(err) || anyServerError(err, func(pg *pgconn.PgError) bool {
 		return pg.Code == "28000" && wrongPassword.MatchString(pg.Message)

@@ -20,12 +20,12 @@ import (
 var guideParams = drivertest.Cases(`
 	sslmode=disable => TLSConfig=nil
 	sslmode=verify-full => TLSConfig.InsecureSkipVerify=false
-	sslmode=allow => error: use prefer
+	sslmode=allow => error: give prefer
 	sslmode=CANARY => error: one of disable
 	sslrootcert=ca.pem&sslmode=verify-ca => TLSConfig.RootCAs=set, TLSConfig.VerifyPeerCertificate=set
 	sslrootcert=CANARY => error: nothing is verified
 	sslcert=CANARY.pem => error: "sslkey"
-	sslkey=CANARY.pem => error: go together
+	sslkey=CANARY.pem => error: need each other
 	sslcertmode=disable => SSLCertMode="disable"
 	sslsni=0 => TLSConfig.ServerName=""
 	connect_timeout=5 => ConnectTimeout=5s
@@ -80,9 +80,9 @@ var guideProperties = drivertest.Cases(`
 	sslmode=require&AuthMech=prefer => error: "AuthMech" are the same
 	sslRootCert=ca.pem&sslMode=verify-ca => TLSConfig.RootCAs=set
 	sslRootCert=ca.pem => TLSConfig.RootCAs=set
-	sslmode=allow => error: use prefer
+	sslmode=allow => error: give prefer
 	sslcert=CANARY => error: "sslkey"
-	sslkey=CANARY => error: go together
+	sslkey=CANARY => error: need each other
 	options=-c%20x=y => RuntimeParams[options]="-c x=y"
 	loginTimeout=30 => ConnectTimeout=30s
 	loginTimeout=30&connectTimeout=5 => ConnectTimeout=30s
@@ -143,7 +143,7 @@ var guideProperties = drivertest.Cases(`
 	prepareThreshold=CANARY => error: a number
 	tcpKeepAlive=true =>
 	socketTimeout=0 =>
-	socketTimeout=30 => error: the context of a query ends it
+	socketTimeout=30 => error: give queries a context with a deadline
 	readOnly=false =>
 	readOnly=true => error: without a counterpart
 	compression=off =>

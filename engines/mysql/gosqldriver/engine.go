@@ -2,30 +2,31 @@
 // [github.com/go-sql-driver/mysql].
 //
 // Programs that only need a data source name use package engines/mysql or engines/mariadb, which
-// register this Engine with database/sql. Use this package to change how go-sql-driver connects, for
-// example with a dialer or connection attributes: set the fields of an Engine and give it to
+// register this Engine with database/sql. Use this package to change how go-sql-driver connects,
+// for example with a dialer or connection attributes: set the fields of an Engine and give it to
 // [driver.NewConnector].
 //
 // A connection is go-sql-driver's own: [database/sql.Conn.Raw] yields it.
 //
 // # TLS
 //
-// If neither the parameter tls nor Options.TLS is given, TLS is used if the server announces it, and
-// the server is not verified, as with tls=preferred. The driver decides that before it sends the
-// user's name, on the one connection that it makes. This stops passive eavesdropping, not an active
-// attacker. Such an attacker can even ask for the password: over TLS, some authentication methods of
-// MySQL send it as it is. Ask for tls=true or set Options.TLS in production.
+// If neither the parameter tls nor Options.TLS is given, TLS is used if the server announces it,
+// and the server is not verified, as with tls=preferred. The driver decides that before it sends
+// the user's name, on the one connection that it makes. This stops passive eavesdropping, not an
+// active attacker. Such an attacker can even ask for the password: over TLS, some authentication
+// methods of MySQL send it as it is. Ask for tls=true or set Options.TLS in production.
 //
-// tls is true (the server is verified, for the host that is dialled), skip-verify, preferred, false, or
-// a name that the program gave to [mysql.RegisterTLSConfig] before sql.Open. ssl-ca, ssl-cert and
-// ssl-key name files in PEM. The files are read again when they change. They mean tls=true.
+// tls is true (the server is verified, for the host that is dialled), skip-verify, preferred,
+// false, or a name that the program gave to [mysql.RegisterTLSConfig] before sql.Open. ssl-ca,
+// ssl-cert and ssl-key name files in PEM. The files are read again when they change. They mean
+// tls=true.
 //
-// With Options.TLS, only tls=false turns TLS off. tls=true and ssl-ca verify the server even if that
-// configuration has InsecureSkipVerify. A registered name is an error. If the "ssl" of the secret is
-// true, tls=preferred and no tls mean tls=skip-verify.
+// With Options.TLS, only tls=false turns TLS off. tls=true and ssl-ca verify the server even if
+// that configuration has InsecureSkipVerify. A registered name is an error. If the "ssl" of the
+// secret is true, tls=preferred and no tls mean tls=skip-verify.
 //
-// For logins by tokens of AWS IAM (auth=iam), no tls and preferred mean true, false is an error, and
-// allowCleartextPasswords is true.
+// For logins by tokens of AWS IAM (auth=iam), no tls and preferred mean true, false is an error,
+// and allowCleartextPasswords is true.
 //
 // # Unix sockets
 //
@@ -44,9 +45,9 @@
 // superseded connection for dead. This has consequences:
 //
 //   - checkConnLiveness=false is an error.
-//   - A dialer of the program belongs in DialFunc, which Configure can set. A dialer that was given to
-//     [mysql.RegisterDialContext] is an error under a name of its own. Under the name "tcp" it is not
-//     used.
+//   - A dialer of the program belongs in DialFunc, which Configure can set. A dialer that was given
+//     to [mysql.RegisterDialContext] is an error under a name of its own. Under the name "tcp" it
+//     is not used.
 //   - The driver has the check on Linux, macOS, the BSDs, Solaris and illumos. On Windows and AIX
 //     Options.CloseSuperseded is an error.
 package gosqldriver
@@ -57,11 +58,12 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/driver"
 )
 
-// An Engine logs in to MySQL or MariaDB with go-sql-driver/mysql. The zero Engine is ready to use, for
-// MySQL.
+// An Engine logs in to MySQL or MariaDB with go-sql-driver/mysql. The zero Engine is ready to use,
+// for MySQL.
 type Engine struct {
-	// MariaDB says that the engine is called "mariadb", and that JDBC URLs begin with "mariadb:" and
-	// have the properties of MariaDB's JDBC driver. False means MySQL. There is no other difference.
+	// MariaDB says that the engine is called "mariadb", and that JDBC URLs begin with "mariadb:"
+	// and have the properties of MariaDB's JDBC driver. False means MySQL. There is no other
+	// difference.
 	MariaDB bool
 
 	// Configure changes the configuration of one connection before the connection is made, for
@@ -80,9 +82,9 @@ var (
 	_ driver.AccountLocked = Engine{}
 )
 
-// Info returns what a Connector needs to know about MySQL or MariaDB, such as the default port 3306. A
-// secret of the one is also accepted for the other: RDS writes "mysql" or "mariadb", and Aurora has
-// written both "aurora" and "aurora-mysql".
+// Info returns what a Connector needs to know about MySQL or MariaDB, such as the default port
+// 3306. A secret of the one is also accepted for the other: RDS writes "mysql" or "mariadb", and
+// Aurora has written both "aurora" and "aurora-mysql".
 func (e Engine) Info() driver.Info {
 	name := "mysql"
 	if e.MariaDB {

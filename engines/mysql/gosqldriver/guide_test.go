@@ -118,7 +118,7 @@ var guideProperties = drivertest.Cases(`
 	useSSL=true => AllowFallbackToPlaintext=false, TLSConfig="skip-verify"
 	useSSL=true&requireSSL=true&verifyServerCertificate=true => AllowFallbackToPlaintext=false, TLS.InsecureSkipVerify=false, TLS.ServerName="h.example.com", TLSConfig="true"
 	useSSL=false => AllowFallbackToPlaintext=false, TLS=nil, TLSConfig="false"
-	useSSL=false&requireSSL=true => error: another asks for TLS
+	useSSL=false&requireSSL=true => error: another property asks for TLS
 	useSSL=CANARY => error: true or false
 	verifyServerCertificate=true => AllowFallbackToPlaintext=false, TLS.InsecureSkipVerify=false, TLS.ServerName="h.example.com", TLSConfig="true"
 	verifyServerCertificate=false =>

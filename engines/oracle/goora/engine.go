@@ -1,8 +1,8 @@
 // Package goora has the [Engine] for Oracle: it logs in with [github.com/sijms/go-ora/v2].
 //
-// Programs that only need a data source name use package engines/oracle, which registers this Engine
-// with database/sql. Use this package to change how go-ora connects, for example with a dialer or a
-// program name: set the fields of an Engine and give it to [driver.NewConnector].
+// Programs that only need a data source name use package engines/oracle, which registers this
+// Engine with database/sql. Use this package to change how go-ora connects, for example with a
+// dialer or a program name: set the fields of an Engine and give it to [driver.NewConnector].
 //
 // A connection is go-ora's own. [database/sql.Conn.Raw] yields a
 // [*github.com/sijms/go-ora/v2.Connection].
@@ -16,21 +16,21 @@
 // # TLS
 //
 // If nothing asks for TLS, there is none. Every client of Oracle works this way, because a listener
-// has TLS on a port of its own. SSL=true, PROTOCOL=tcps and Options.TLS ask for TLS. The server is then
-// verified, for the host that is dialled or to which a listener sends the client, unless
-// SSL VERIFY=false is given. A listener cannot send the client to an address without TLS.
+// has TLS on a port of its own. SSL=true, PROTOCOL=tcps and Options.TLS ask for TLS. The server is
+// then verified, for the host that is dialled or to which a listener sends the client, unless SSL
+// VERIFY=false is given. A listener cannot send the client to an address without TLS.
 //
 // The certificate authorities are those of the operating system, of the WALLET or of Options.TLS. A
-// ServerName in Options.TLS counts. With Options.TLS, SSL=false turns TLS off. SSL VERIFY=true verifies
-// the server even if that configuration has InsecureSkipVerify. The parameter PROTOCOL=tcp, which a
-// descriptor may contain, is an error.
+// ServerName in Options.TLS counts. With Options.TLS, SSL=false turns TLS off. SSL VERIFY=true
+// verifies the server even if that configuration has InsecureSkipVerify. The parameter
+// PROTOCOL=tcp, which a descriptor may contain, is an error.
 //
-// If the "ssl" of the secret is true, and nothing else asks for TLS or turns it off, the connection has
-// TLS without verification. The port stays the one of the secret or of the data source name.
+// If the "ssl" of the secret is true, and nothing else asks for TLS or turns it off, the connection
+// has TLS without verification. The port stays the one of the secret or of the data source name.
 //
-// Oracle's own encryption is used if the server asks for it (ENCRYPTION=ACCEPTED). The client cannot
-// require it: go-ora goes on without encryption if the server, or an attacker in between, says that
-// there is none. ENCRYPTION=REQUIRED is an error for that reason.
+// Oracle's own encryption is used if the server asks for it (ENCRYPTION=ACCEPTED). The client
+// cannot require it: go-ora goes on without encryption if the server, or an attacker in between,
+// says that there is none. ENCRYPTION=REQUIRED is an error for that reason.
 //
 // # Several hosts
 //
@@ -70,8 +70,8 @@ var (
 	_ driver.AccountLocked = Engine{}
 )
 
-// Info returns what a Connector needs to know about Oracle, such as the default port 1521. The "engine"
-// of a secret may contain the edition, as RDS writes it: "oracle-se2".
+// Info returns what a Connector needs to know about Oracle, such as the default port 1521. The
+// "engine" of a secret may contain the edition, as RDS writes it: "oracle-se2".
 func (e Engine) Info() driver.Info {
 	return driver.Info{
 		Name:    "oracle",

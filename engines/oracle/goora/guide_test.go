@@ -38,7 +38,7 @@ var guideParams = drivertest.Cases(`
 	PROTOCOL=tcps => Protocol="tcps", SSL=true, Sent[PROTOCOL]="tcps", TLSConfig=set
 	PROTOCOL=tcp =>
 	PROTOCOL=CANARY => error: tcp or tcps
-	SSL=true&PROTOCOL=tcp => error: contradict each other
+	SSL=true&PROTOCOL=tcp => error: contradicts the protocol
 
 	TIMEOUT=30 => Timeout=30s
 	TIMEOUT=0 => Timeout=0s
@@ -54,9 +54,9 @@ var guideParams = drivertest.Cases(`
 	LOB FETCH=INLINE =>
 	LOB FETCH=CANARY => error: INLINE or STREAM
 	LANGUAGE=GERMAN => Language="GERMAN"
-	LANGUAGE=CANARY' => error: not a name of Oracle's
+	LANGUAGE=CANARY' => error: not a name that Oracle has
 	TERRITORY=UNITED KINGDOM => Territory="UNITED KINGDOM"
-	TERRITORY=CANARY' => error: not a name of Oracle's
+	TERRITORY=CANARY' => error: not a name that Oracle has
 	PROGRAM=billing => ProgramName="billing"
 	OS USER=me => OSUserName="me"
 	DBA PRIVILEGE=sysoper => DBAPrivilege=64
@@ -108,10 +108,10 @@ var guideParams = drivertest.Cases(`
 	ENABLE OOB=true => error: EnableOOB
 	ENABLE URGENT DATA TRANSPORT=true => error: EnableOOB
 	CONNECTION TIMEOUT=10 => error: CONNECT TIMEOUT
-	FAILOVER=CANARY => error: no more
-	RETRY TIME=CANARY => error: no more
-	RETRYTIME=CANARY => error: no more
-	RE TRY TIME=CANARY => error: no more
+	FAILOVER=CANARY => error: does not have it any more
+	RETRY TIME=CANARY => error: does not have it any more
+	RETRYTIME=CANARY => error: does not have it any more
+	RE TRY TIME=CANARY => error: does not have it any more
 	encrypt=true => error: did you mean "SSL"
 	sslmode=require => error: did you mean "SSL"
 	prefetchrows=7 => error: did you mean "PREFETCH ROWS"

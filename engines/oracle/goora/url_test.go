@@ -91,7 +91,7 @@ func TestParseURLFails(t *testing.T) {
 		{"oracle:thin:@//h(CANARY/d?user=id", "host"},
 		{"oracle:thin:@//:1521/d?user=id", "port without a host"},
 		{"oracle:thin:@(DESCRIPTION=(ADDRESS=(HOST=h))(CONNECT_DATA=(SERVICE_NAME=CANARY))?user=id", "the descriptor is not of the form"},
-		{"oracle:thin:@(DESCRIPTION=(ADDRESS=(HOST=h)))CANARY?user=id", "follows the descriptor"},
+		{"oracle:thin:@(DESCRIPTION=(ADDRESS=(HOST=h)))CANARY?user=id", "after the descriptor"},
 		{"oracle:thin:@(DESCRIPTION_LIST=(DESCRIPTION=(ADDRESS=(HOST=CANARY))))?user=id", "the descriptor is not of the form"},
 		{"oracle:thin:@(DESCRIPTION=CANARY)?user=id", "the descriptor is not of the form"},
 		{"oracle:thin:@(DESCRIPTION=(ADDRESS=(HOST=h)CANARY))?user=id", "the descriptor is not of the form"},

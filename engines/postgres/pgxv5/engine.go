@@ -14,18 +14,19 @@
 //
 // # TLS
 //
-// If neither sslmode nor Options.TLS is given, TLS is used if the server offers it, and the server is
-// not verified. That is like sslmode=prefer, with one exception: a login is never repeated in
-// plaintext. Only a server that answers the request for TLS with "no" gets a login without TLS. This
-// stops passive eavesdropping, not an active attacker. Ask for sslmode=verify-full in production.
+// If neither sslmode nor Options.TLS is given, TLS is used if the server offers it, and the server
+// is not verified. That is like sslmode=prefer, with one exception: a login is never repeated in
+// plaintext. Only a server that answers the request for TLS with "no" gets a login without TLS.
+// This stops passive eavesdropping, not an active attacker. Ask for sslmode=verify-full in
+// production.
 //
-// sslmode is disable, prefer, require, verify-ca or verify-full. allow is an error, because it begins
-// with a login in plaintext. With Options.TLS, every sslmode except disable means TLS as that
-// configuration says; verify-ca, verify-full and sslrootcert verify the server even if the
+// sslmode is disable, prefer, require, verify-ca or verify-full. allow is an error, because it
+// begins with a login in plaintext. With Options.TLS, every sslmode except disable means TLS as
+// that configuration says; verify-ca, verify-full and sslrootcert verify the server even if the
 // configuration has InsecureSkipVerify.
 //
-// For logins by tokens of AWS IAM (auth=iam), no sslmode and prefer mean verify-full, and disable is
-// an error.
+// For logins by tokens of AWS IAM (auth=iam), no sslmode and prefer mean verify-full, and disable
+// is an error.
 //
 // # Several hosts
 //
@@ -88,8 +89,8 @@ var (
 	_ driver.CheckedElsewhere = Engine{}
 )
 
-// Info returns what a Connector needs to know about PostgreSQL, such as the default port 5432 and the
-// default database "postgres".
+// Info returns what a Connector needs to know about PostgreSQL, such as the default port 5432 and
+// the default database "postgres".
 func (e Engine) Info() driver.Info {
 	return driver.Info{
 		Name: "postgres",

@@ -22,7 +22,7 @@ var guideParams = drivertest.Cases(`
 	sslmode=require => Plaintext=false
 	sslmode=verify-ca => Plaintext=false, TLSConfig.VerifyPeerCertificate=set
 	sslmode=verify-full => Plaintext=false, TLSConfig.InsecureSkipVerify=false
-	sslmode=allow => error: use prefer
+	sslmode=allow => error: give prefer
 	sslmode=CANARY => error: one of disable, prefer, require, verify-ca, verify-full
 	sslrootcert=ca.pem&sslmode=require => Plaintext=false, TLSConfig.RootCAs=set, TLSConfig.VerifyPeerCertificate=set
 	sslrootcert=ca.pem&sslmode=verify-ca => Plaintext=false, TLSConfig.RootCAs=set, TLSConfig.VerifyPeerCertificate=set
@@ -32,7 +32,7 @@ var guideParams = drivertest.Cases(`
 	sslrootcert=CANARY.pem => error: nothing is verified
 	sslcert=cert.pem&sslkey=key.pem => TLSConfig.Certificates=1 in it
 	sslcert=CANARY.pem => error: "sslkey"
-	sslkey=CANARY.pem => error: go together
+	sslkey=CANARY.pem => error: need each other
 	sslcertmode=require => Plaintext=false, SSLCertMode="require"
 	sslcertmode=disable => SSLCertMode="disable"
 	sslcertmode=CANARY => error: one of disable, allow, require
@@ -52,7 +52,7 @@ var guideParams = drivertest.Cases(`
 	krbsrvname=pg => KerberosSrvName="pg"
 	krbspn=pg/h => KerberosSpn="pg/h"
 	min_protocol_version=3.2 => MaxProtocolVersion="latest", MinProtocolVersion="3.2"
-	min_protocol_version=3.2&max_protocol_version=3.0 => error: more than
+	min_protocol_version=3.2&max_protocol_version=3.0 => error: is higher than
 	max_protocol_version=3.2 => MaxProtocolVersion="3.2"
 	max_protocol_version=CANARY => error: one of 3.0, 3.2, latest
 
@@ -69,9 +69,9 @@ var guideParams = drivertest.Cases(`
 	default_query_exec_mode=simple_protocol => DefaultQueryExecMode=simple protocol
 	default_query_exec_mode=CANARY => error: one of cache_statement
 	statement_cache_capacity=9 => StatementCacheCapacity=9
-	statement_cache_capacity=0 => error: another default_query_exec_mode
+	statement_cache_capacity=0 => error: a default_query_exec_mode other than
 	description_cache_capacity=9 => DescriptionCacheCapacity=9
-	description_cache_capacity=0&default_query_exec_mode=cache_describe => error: another default_query_exec_mode
+	description_cache_capacity=0&default_query_exec_mode=cache_describe => error: a default_query_exec_mode other than
 
 	options=-c%20work_mem=4MB => RuntimeParams[options]="-c work_mem=4MB"
 	role=owner => RuntimeParams[role]="owner"
@@ -90,7 +90,7 @@ var guideParams = drivertest.Cases(`
 	session_authorization=CANARY => error: is not allowed
 	service=CANARY => error: is not allowed
 	passfile=CANARY => error: is not allowed
-	ssl=true => error: it is spelt "sslmode"
+	ssl=true => error: give "sslmode"
 	sslMode=require => error: did you mean "sslmode"
 	encrypt=true => error: is not known
 	currentSchema=x => error: did you mean "search_path"
@@ -111,7 +111,7 @@ var guideProperties = drivertest.Cases(`
 	sslmode=VERIFY-FULL => Plaintext=false, TLSConfig.InsecureSkipVerify=false
 	sslmode=disable => Plaintext=false, TLSConfig=nil
 	sslmode=CANARY => error: one of disable
-	sslmode=allow => error: use prefer
+	sslmode=allow => error: give prefer
 	sslNegotiation=direct&sslmode=require => Plaintext=false, SSLNegotiation="direct", TLSConfig.NextProtos=["postgresql"]
 	channelBinding=require => ChannelBinding="require", Plaintext=false
 	requireAuth=md5 => RequireAuth="md5"
@@ -201,9 +201,9 @@ var guideProperties = drivertest.Cases(`
 	tcpNoDelay=true =>
 	tcpNoDelay=false => error: without a counterpart
 	socketTimeout=0 =>
-	socketTimeout=30 => error: the context of a query ends it
+	socketTimeout=30 => error: give queries a context with a deadline
 	queryTimeout=0 =>
-	queryTimeout=30 => error: the context of a query ends it
+	queryTimeout=30 => error: give queries a context with a deadline
 	loadBalanceHosts=false =>
 	loadBalanceHosts=true => error: without a counterpart
 	gssEncMode=prefer =>
@@ -211,9 +211,9 @@ var guideProperties = drivertest.Cases(`
 	protocolVersion=3 =>
 	protocolVersion=2 => error: without a counterpart
 
-	PGHOST=CANARY => error: the URL has a place for it
-	PGPORT=CANARY => error: the URL has a place for it
-	PGDBNAME=CANARY => error: the URL has a place for it
+	PGHOST=CANARY => error: give it in the URL's own place
+	PGPORT=CANARY => error: give it in the URL's own place
+	PGDBNAME=CANARY => error: give it in the URL's own place
 	sslfactory=org.postgresql.ssl.NonValidatingFactory => error: driver.Options.TLS
 	sslfactoryarg=CANARY => error: sslrootcert
 	sslhostnameverifier=CANARY => error: driver.Options.TLS

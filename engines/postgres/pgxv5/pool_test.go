@@ -62,18 +62,18 @@ func TestNewPoolFails(t *testing.T) {
 		want      string
 		is        error
 	}{
-		{dsn: "prod/app?pool_max_conns=CANARY", want: `parameter "pool_max_conns" has a value that pgxpool does not take`, is: driver.ErrBadDSN},
+		{dsn: "prod/app?pool_max_conns=CANARY", want: `parameter "pool_max_conns" has a value that pgxpool does not accept`, is: driver.ErrBadDSN},
 		{dsn: "prod/app?pool_max_conns=%ZZ", want: `parameter "pool_max_conns": its value is not well-formed percent-encoding`, is: driver.ErrBadDSN},
 		{dsn: "prod/app?pool_max_conns=1&pool_max_conns=2", want: `parameter "pool_max_conns" is given twice`, is: driver.ErrBadDSN},
 		{dsn: "prod/app?pool_max_conn=1", want: `pgxpool has no parameter "pool_max_conn"`, is: driver.ErrBadDSN},
 		{dsn: "prod/app?pool_max_conns=1&sslmode=CANARY", want: `"sslmode"`, is: driver.ErrBadDSN},
 		{dsn: "prod/app?sslmode=verify-full&sslrootcert=missing.pem", want: "sslrootcert: open missing.pem"},
 		{dsn: "prod/app", configure: func(*pgxpool.Config) error { return mine }, want: "configure the pool: mine", is: mine},
-		{dsn: "prod/app", configure: configure(func(c *pgx.ConnConfig) { c.Host = "elsewhere" }), want: "configure the pool: Host is not to be changed"},
-		{dsn: "prod/app", configure: configure(func(c *pgx.ConnConfig) { c.Port = 1 }), want: "Port is not to be changed"},
-		{dsn: "prod/app", configure: configure(func(c *pgx.ConnConfig) { c.Database = "other" }), want: "Database is not to be changed"},
-		{dsn: "prod/app", configure: configure(func(c *pgx.ConnConfig) { c.User = "other" }), want: "User is not to be changed"},
-		{dsn: "prod/app", configure: configure(func(c *pgx.ConnConfig) { c.Password = "CANARY" }), want: "Password is not to be changed"},
+		{dsn: "prod/app", configure: configure(func(c *pgx.ConnConfig) { c.Host = "elsewhere" }), want: "configure the pool: Host must not be changed"},
+		{dsn: "prod/app", configure: configure(func(c *pgx.ConnConfig) { c.Port = 1 }), want: "Port must not be changed"},
+		{dsn: "prod/app", configure: configure(func(c *pgx.ConnConfig) { c.Database = "other" }), want: "Database must not be changed"},
+		{dsn: "prod/app", configure: configure(func(c *pgx.ConnConfig) { c.User = "other" }), want: "User must not be changed"},
+		{dsn: "prod/app", configure: configure(func(c *pgx.ConnConfig) { c.Password = "CANARY" }), want: "Password must not be changed"},
 		{dsn: "prod/app", configure: configure(func(c *pgx.ConnConfig) { c.TLSConfig = &tls.Config{} }), want: "TLSConfig has no effect"},
 	} {
 		p, err := pgxv5.NewPool(t.Context(), pgxv5.Engine{}, c.dsn, o, c.configure)
@@ -93,7 +93,7 @@ func TestNewPoolFails(t *testing.T) {
 func TestConfigurePoolFails(t *testing.T) {
 	o := fixed(t, (&pgserver.Server{}).Start(t), goodPassword)
 	for _, c := range []struct{ config, dsn, want string }{
-		{"", "prod/app?pool_max_conns=3", `parameter "pool_max_conns": set it in the configuration of the pool`},
+		{"", "prod/app?pool_max_conns=3", `parameter "pool_max_conns" has no effect here: set it in the configuration of the pool`},
 		{"", "prod/app?sslmode=CANARY", `"sslmode"`},
 		{"host=db.example.com sslmode=verify-full", "prod/app", "TLSConfig has no effect"},
 		{"host=db.example.com sslmode=require", "prod/app", "TLSConfig has no effect"},

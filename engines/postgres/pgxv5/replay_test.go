@@ -257,7 +257,7 @@ func TestConfigureTwice(t *testing.T) {
 		"ConfigurePool": pgxv5.ConfigurePool(config, pgxv5.Engine{}, "prod/app", o),
 		"ConfigureConn": pgxv5.ConfigureConn(config.ConnConfig, pgxv5.Engine{}, "prod/app", o),
 	} {
-		if err == nil || !strings.Contains(err.Error(), "is a pool's already") {
+		if err == nil || !strings.Contains(err.Error(), "is prepared already") {
 			t.Errorf("%s of a pool's own configuration: %v", name, err)
 		}
 	}

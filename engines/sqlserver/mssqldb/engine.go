@@ -11,33 +11,34 @@
 // # TLS
 //
 // If neither the parameters nor Options.TLS say anything about TLS, everything is encrypted if the
-// server supports encryption, and the server is not verified. If the server says in its PRELOGIN that
-// it does not support encryption, a second connection is made, without encryption. No login has been
-// sent by then, and an error of the server is never followed by a login. This stops passive
-// eavesdropping, not an active attacker. Ask for encrypt=true or set Options.TLS in production.
+// server supports encryption, and the server is not verified. If the server says in its PRELOGIN
+// that it does not support encryption, a second connection is made, without encryption. No login
+// has been sent by then, and an error of the server is never followed by a login. This stops
+// passive eavesdropping, not an active attacker. Ask for encrypt=true or set Options.TLS in
+// production.
 //
 // The values of encrypt are:
 //
 //   - true, mandatory, yes, 1, t: everything is encrypted, and the server is verified, for the host
 //     that is dialled.
 //   - strict: the same, in TDS 8.0.
-//   - false, optional, no, 0, f: only the login is encrypted, if the server supports encryption. The
-//     server is verified as well.
+//   - false, optional, no, 0, f: only the login is encrypted, if the server supports encryption.
+//     The server is verified as well.
 //   - disable: no encryption.
 //
 // trustservercertificate=true turns the verification off, except with strict. Without encrypt,
 // trustservercertificate=false, certificate, servercertificate and hostnameincertificate mean
 // encrypt=true.
 //
-// With Options.TLS, that configuration verifies the certificate. encrypt=false then means true. true and
-// strict verify the server even if the configuration has InsecureSkipVerify. trustservercertificate=true
-// changes nothing. certificate and servercertificate are errors.
+// With Options.TLS, that configuration verifies the certificate. encrypt=false then means true.
+// true and strict verify the server even if the configuration has InsecureSkipVerify.
+// trustservercertificate=true changes nothing. certificate and servercertificate are errors.
 //
-// If the "ssl" of the secret is true, everything is encrypted, also with encrypt=false. The server is
-// not verified because of it. encrypt=disable takes precedence.
+// If the "ssl" of the secret is true, everything is encrypted, also with encrypt=false. The server
+// is not verified because of it. encrypt=disable takes precedence.
 //
-// With a JDBC URL without encrypt, everything is encrypted and the server is verified, as Microsoft's
-// JDBC driver does.
+// With a JDBC URL without encrypt, everything is encrypted and the server is verified, as
+// Microsoft's JDBC driver does.
 //
 // # Windows logins
 //
@@ -48,7 +49,8 @@
 // # Closing superseded connections
 //
 // go-mssqldb has nothing that could end a connection when a pool hands it out, so
-// Options.CloseSuperseded is an error. [database/sql.DB.SetConnMaxLifetime] ends connections instead.
+// Options.CloseSuperseded is an error. [database/sql.DB.SetConnMaxLifetime] ends connections
+// instead.
 package mssqldb
 
 import (
@@ -73,10 +75,10 @@ type Engine struct {
 	// that the certificate must have follows from it.
 	Configure func(*msdsn.Config) error
 
-	// Dial makes the network connections. network is "tcp" for the database and "udp" for SQL Server
-	// Browser, which is asked for the port of a named instance. addr has the host as the secret
-	// has it. Dial must return when ctx ends. Nil means a dialer that dials all addresses of a host
-	// at once, or one after the other with multisubnetfailover=false.
+	// Dial makes the network connections. network is "tcp" for the database and "udp" for SQL
+	// Server Browser, which is asked for the port of a named instance. addr has the host as the
+	// secret has it. Dial must return when ctx ends. Nil means a dialer that dials all addresses of
+	// a host at once, or one after the other with multisubnetfailover=false.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 
 	// SessionInitSQL is a statement such as "SET LOCK_TIMEOUT 10000". It is executed on a new

@@ -42,7 +42,7 @@ var guideParams = drivertest.Cases(`
 	certificate=CANARY-ca.pem => Plaintext=false, TLSConfig.InsecureSkipVerify=false, TLSConfig.RootCAs=set, TrustServerCertificate=false
 	certificate=CANARY-leaf.der => Plaintext=false, TLSConfig.InsecureSkipVerify=false, TLSConfig.RootCAs=set, TrustServerCertificate=false
 	certificate=CANARY => error: .pem or .der
-	certificate=CANARY.pem&encrypt=disable => error: no encryption
+	certificate=CANARY.pem&encrypt=disable => error: turns encryption off
 	certificate=CANARY.pem&trustservercertificate=true => error: not to
 	servercertificate=CANARY-leaf.pem => Plaintext=false, TLSConfig.VerifyConnection=set, TrustServerCertificate=false
 	servercertificate=CANARY => error: .pem or .der
@@ -222,7 +222,7 @@ var guideProperties = drivertest.Cases(`
 	defaultTransactionIsolation=CANARY => error: BeginTx
 	socketFactoryClass=CANARY => error: Engine.Dial
 	socketFactoryConstructorArg=CANARY => error: Engine.Dial
-	trustStore=CANARY => error: certificate names a file
+	trustStore=CANARY => error: give certificate authorities by certificate
 	trustStorePassword=CANARY => error: driver.Options.TLS
 	trustStoreType=CANARY => error: driver.Options.TLS
 	trustManagerClass=CANARY => error: driver.Options.TLS

@@ -34,9 +34,10 @@ var defaults struct {
 	used bool
 }
 
-// SetDefaults replaces the defaults of the process. Call it at the start of the program: once a
-// Connect call has begun or a default cache was made, SetDefaults changes nothing and returns an
-// error. This line turns the log on:
+// SetDefaults replaces all defaults of the process: a field that d leaves zero loses the value of
+// an earlier call. Call it once at the start of the program. Once a Connect call has begun or a
+// default cache was made, SetDefaults changes nothing and returns an error. It may be called from
+// several goroutines at once. This line turns the log on:
 //
 //	engines.SetDefaults(engines.Defaults{Logger: slog.Default()})
 func SetDefaults(d Defaults) error {

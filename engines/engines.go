@@ -20,19 +20,27 @@
 //     then write their records of that level and above to the standard error stream.
 //
 // Without SQLSECRETS_TTL the TTL depends on the source. It is [secretcache.DefaultTTL], 1 h, for
-// the API. It is a minute for the agent and the extension, because they keep secrets for some time
-// themselves, and 10 s for files.
+// "aws" and "env:NAME". It is a minute for "agent" and "extension", because they keep secrets for
+// some time themselves. It is 10 s for "file:PATH", "keys:DIR" and "envfile:NAME". For a list it is
+// the shortest of these.
+//
+// A value of SQLSECRETS_TTL or SQLSECRETS_SOURCE that cannot be used is an error of the first
+// Connect call and of [Cache]. A wrong SQLSECRETS_LOG is one WARN, and the level is then info. The
+// records are lines of text, as [slog.TextHandler] writes them.
 //
 // # SetDefaults, Cache and Options
 //
-// [SetDefaults] sets a logger, a trace and the options of the caches in code. Call it before the
-// first connection.
+// [SetDefaults] sets a logger, a trace and the options of the caches in code. They take precedence
+// over the environment variables. Call it before the first connection.
 //
 // [Cache] returns the cache that connectors without options use, for example to read secrets
 // before the first request (Prefetch) or after an event says that a secret changed (Invalidate).
 //
 // [Options] adds the defaults to [driver.Options]. The packages below this one call it. A program
-// calls it only if it gives an Engine of its own to [driver.NewConnector].
+// calls it only if it gives an Engine to [driver.NewConnector] itself, for example to set a dialer:
+//
+//	engine := pgxv5.Engine{Configure: setDialer}
+//	connector, err := driver.NewConnector(engine, "prod/app/db", engines.Options(nil))
 package engines
 
 import (
@@ -65,6 +73,9 @@ var (
 //
 // The first call for a location makes the cache, and later calls return the same one. An
 // environment variable or a source that cannot be used is an error. The next call tries again.
+//
+// Do not close the cache: all connectors of the location use it, and they would get
+// [secretcache.ErrClosed] from then on.
 func Cache(loc driver.Location) (*secretcache.Cache, error) {
 	loc.Source = SourceOf(loc)
 	mu.Lock()

@@ -15,24 +15,27 @@
 // # The engine
 //
 // The engine is the one that the data source name gives, by the scheme of a JDBC URL or by the key
-// "engine". If it gives none, the engine is the one in the key "engine" of the secret's JSON. The
-// package then knows the engine only when it has read the secret, so the first connection also
-// checks the engine's own parameters. If a later version of the secret names another engine, new
-// connections use that engine. A secret that Amazon RDS manages has no engine: give "engine" in the
-// data source name.
+// "engine". Its values are postgres, redshift, mysql, mariadb, sqlserver, oracle and db2, and the
+// names that Amazon RDS uses, such as aurora-postgresql and oracle-se2. If it gives none, the
+// engine is the one in the key "engine" of the secret's JSON. The package then knows the engine
+// only when it has read the secret, so the first connection also checks the engine's own
+// parameters. If a later version of the secret names another engine, new connections use that
+// engine. A secret that Amazon RDS manages has no engine: give "engine" in the data source name.
 //
 // # TLS
 //
 // The parameters for TLS differ between engines. TLS in [driver.Options] does not: TLS is then
 // required, and verified as that configuration says, whichever engine the secret names. Db2 is the
-// exception: there it is an error.
+// exception: Connect then fails. CloseSuperseded makes Connect fail with Oracle, SQL Server and
+// Db2.
 //
 // # All vendors' drivers
 //
 // A program that imports this package links the drivers of all vendors, except IBM's driver for
-// Db2: import that in the program. The package also imports the packages of all engines, which
-// register their own drivers. If you know the engine, import only the engine's package, such as
-// engines/postgres: its documentation covers the secret, options, the pool and errors.
+// Db2: import that in the program, or the first connection to a Db2 database is an error. The
+// package also imports the packages of all engines, which register their own drivers. If you know
+// the engine, import only the engine's package, such as engines/postgres: its documentation covers
+// the secret, options, the pool and errors.
 package all
 
 import (

@@ -15,7 +15,9 @@
 //
 // The second argument is the data source name: the name or the ARN of the secret and, after "?",
 // parameters. sql.Open checks it, but reads no secret and makes no connection. The first query
-// does. The connections are those of go_ibm_db, or of another driver that [Engine] names.
+// does. Parameters of the vendor's driver are written into the same string, for example
+// CurrentSchema=APP. The connections are those of go_ibm_db, or of another driver that [Engine]
+// names.
 //
 // # The secret
 //
@@ -28,12 +30,15 @@
 // has only "username" and "password". Give the rest in the data source name, which takes precedence
 // over the secret: "rds!db-1234?host=db.example.com&dbname=SAMPLE".
 //
+// auth=iam is an error for this engine. Tokens of other kinds come from Token in [driver.Options].
+//
 // # TLS
 //
 // Ask for TLS in production, with Security=SSL: the server is then verified. SSLServerCertificate
 // names a file with the certificate authorities, on Amazon RDS AWS's global-bundle.pem. Without
-// Security=SSL there is no TLS. driver.Options.TLS is an error, because a Db2 driver cannot take
-// it.
+// Security=SSL there is no TLS, and the password is sent in plaintext unless
+// Authentication=SERVER_ENCRYPT is given. driver.Options.TLS is an error, because a Db2 driver
+// cannot take it.
 //
 // # Options
 //
@@ -49,7 +54,7 @@
 // The pool is that of [database/sql.DB]; set its limits as for any other driver. A rotation ends no
 // open connection, and new connections log in with the new password. To close connections that
 // logged in with the old one, call [database/sql.DB.SetConnMaxLifetime]. CloseSuperseded in
-// driver.Options is an error for this engine.
+// driver.Options is an error of NewConnector for this engine.
 //
 // # Errors
 //
@@ -87,7 +92,9 @@ func NewConnector(dsn string, opts *driver.Options) (*driver.Connector, error) {
 // Register registers a driver with database/sql under another name and with options of its own.
 // It is for tools that take only the name of a driver. A nil opts means all defaults. Register
 // panics if the name is taken. For a Db2 driver other than go_ibm_db, call [driver.Register] with
-// an [Engine] that names it.
+// an [Engine] that names it and with the result of [engines.Options]:
+//
+//	driver.Register("my-db2", db2.Engine{Driver: "other_db2"}, engines.Options(nil))
 func Register(name string, opts *driver.Options) {
 	driver.Register(name, Engine{}, engines.Options(opts))
 }

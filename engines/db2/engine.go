@@ -21,9 +21,10 @@ const DefaultDriver = "go_ibm_db"
 // An Engine logs in to Db2 with a driver that the program has registered with database/sql. The
 // zero Engine is ready to use, if the program imports go_ibm_db.
 type Engine struct {
-	// Driver is the name under which that driver is registered. The driver must take a connection
-	// string of IBM's CLI. It is looked up by the first Connect call; if there is none, that call
-	// fails and the error says what to import. Empty means DefaultDriver.
+	// Driver is the name under which the Db2 driver is registered with database/sql. The driver
+	// must accept a connection string of IBM's CLI. The first Connect call looks it up. If no
+	// driver has that name, the call fails, and the error says what to import. Empty means
+	// DefaultDriver.
 	Driver string
 }
 

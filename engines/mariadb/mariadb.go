@@ -10,8 +10,11 @@
 //
 // The second argument is the data source name: the name or the ARN of the secret and, after "?",
 // parameters. sql.Open checks it, but reads no secret and makes no connection. The first query
-// does. The connections are those of go-sql-driver/mysql, so the program keeps every feature of
-// that driver: see package [gosqldriver].
+// does. Parameters of the vendor's driver are written into the same string, for example
+// parseTime=true. The connections are those of go-sql-driver/mysql, so the program keeps every
+// feature of that driver: see package [gosqldriver]. The package differs from engines/mysql only in
+// its JDBC URLs, which have the properties of MariaDB's JDBC driver. A secret for MySQL is accepted
+// as well.
 //
 // # The secret
 //
@@ -39,7 +42,9 @@
 // [NewConnector] takes [driver.Options], such as a TLS configuration, a logger, or a func that sets
 // new connections up. Its result is for [database/sql.OpenDB]. [Register] is for tools that take
 // only the name of a driver. Without options, secrets come from the process's default cache: see
-// package [engines], which also sets defaults for programs that only call sql.Open.
+// package [engines], which also sets defaults for programs that only call sql.Open. To change what
+// is special to the vendor's driver, such as a dialer or connection attributes, give a
+// [gosqldriver.Engine] and the result of [engines.Options] to [driver.NewConnector].
 //
 // # The pool
 //

@@ -10,8 +10,9 @@
 //
 // The second argument is the data source name: the name or the ARN of the secret and, after "?",
 // parameters. sql.Open checks it, but reads no secret and makes no connection. The first query
-// does. The connections are those of go-ora v2. Its user-defined types are not available: see
-// package [goora].
+// does. Parameters of the vendor's driver are written into the same string, for example
+// PREFETCH_ROWS=100. The connections are those of go-ora v2. Its user-defined types are not
+// available: see package [goora].
 //
 // # The secret
 //
@@ -25,28 +26,33 @@
 // "password". Give the rest in the data source name, which takes precedence over the secret:
 // "rds!db-1234?host=db.example.com&dbname=ORCL".
 //
+// auth=iam is an error for this engine. Tokens of other kinds come from Token in [driver.Options].
+//
 // # TLS
 //
 // Ask for TLS in production, with SSL=true: the server is then verified. A listener has TLS on a
 // port of its own, on Amazon RDS usually 2484. The operating system does not know the certificate
 // authorities of Amazon RDS: put them into a wallet and name its folder, with
-// SSL=true&port=2484&wallet=/etc/rds/wallet. Without SSL there is no TLS.
+// SSL=true&port=2484&wallet=/etc/rds/wallet. The port in the data source name takes precedence over
+// the port in the secret. Without SSL there is no TLS.
 //
 // # Options
 //
 // [NewConnector] takes [driver.Options], such as a TLS configuration, a logger, or a func that sets
 // new connections up. Its result is for [database/sql.OpenDB]. [Register] is for tools that take
 // only the name of a driver. Without options, secrets come from the process's default cache: see
-// package [engines], which also sets defaults for programs that only call sql.Open. At most three
-// logins are in flight with one version of a secret, because the server may lock accounts: see
-// MaxLogins in [driver.Options].
+// package [engines], which also sets defaults for programs that only call sql.Open. To change what
+// is special to the vendor's driver, such as a dialer or the name of the program, give a
+// [goora.Engine] and the result of [engines.Options] to [driver.NewConnector]. At most three logins
+// are in flight with one version of a secret, because the server may lock accounts: see MaxLogins
+// in [driver.Options].
 //
 // # The pool
 //
 // The pool is that of [database/sql.DB]; set its limits as for any other driver. A rotation ends no
 // open connection, and new connections log in with the new password. To close connections that
 // logged in with the old one, call [database/sql.DB.SetConnMaxLifetime]. CloseSuperseded in
-// driver.Options is an error for this engine.
+// driver.Options is an error of NewConnector for this engine.
 //
 // # Errors
 //

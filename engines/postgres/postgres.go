@@ -10,8 +10,9 @@
 //
 // The second argument is the data source name: the name or the ARN of the secret and, after "?",
 // parameters. sql.Open checks it, but reads no secret and makes no connection. The first query
-// does. The connections are those of jackc/pgx v5, so the program keeps every feature of that
-// driver: see package [pgxv5].
+// does. Parameters of the vendor's driver are written into the same string, for example
+// application_name=orders. The connections are those of jackc/pgx v5, so the program keeps every
+// feature of that driver: see package [pgxv5].
 //
 // # The secret
 //
@@ -39,7 +40,9 @@
 // [NewConnector] takes [driver.Options], such as a TLS configuration, a logger, or a func that sets
 // new connections up. Its result is for [database/sql.OpenDB]. [Register] is for tools that take
 // only the name of a driver. Without options, secrets come from the process's default cache: see
-// package [engines], which also sets defaults for programs that only call sql.Open.
+// package [engines], which also sets defaults for programs that only call sql.Open. To change what
+// is special to the vendor's driver, such as a dialer or a tracer, give a [pgxv5.Engine] and the
+// result of [engines.Options] to [driver.NewConnector].
 //
 // # The pool
 //
@@ -97,23 +100,25 @@ func Register(name string, opts *driver.Options) {
 // NewPool returns a pgxpool that opens its connections by a Connector. Each connection costs one
 // login, with the refresh, the fallback stages and the protection against locked accounts that
 // programs with database/sql have. The data source name also takes pgxpool's pool_* parameters,
-// such as pool_max_conns=10. configure changes the pool's configuration before the pool is made;
-// nil changes nothing. A nil opts means all defaults. [pgxv5.NewPool] says which fields configure
-// may change, and which errors there are.
+// such as pool_max_conns=10, which only NewPool does. configure changes the pool's configuration
+// before the pool is made; nil changes nothing. A nil opts means all defaults. [pgxv5.NewPool] says
+// which fields configure may change, and which errors there are. Close the pool when it is no
+// longer needed.
 func NewPool(ctx context.Context, dsn string, opts *driver.Options, configure func(*pgxpool.Config) error) (*pgxpool.Pool, error) {
 	return pgxv5.NewPool(ctx, pgxv5.Engine{}, dsn, engines.Options(opts), configure)
 }
 
 // ConfigurePool prepares a pool configuration that the program already has: a pgxpool made of
 // config then opens its connections as one of NewPool does. [pgxv5.ConfigurePool] says what config
-// may contain.
+// may contain. A nil opts means all defaults.
 func ConfigurePool(config *pgxpool.Config, dsn string, opts *driver.Options) error {
 	return pgxv5.ConfigurePool(config, pgxv5.Engine{}, dsn, engines.Options(opts))
 }
 
 // ConfigureConn prepares the configuration of one connection: [pgx.ConnectConfig] then opens it as
 // a pool of NewPool does. It is for a connection outside a pool, for example one that waits for
-// LISTEN. [pgxv5.ConfigurePool] says what config may contain.
+// LISTEN. When such a connection ends, call pgx.ConnectConfig again with the same config.
+// [pgxv5.ConfigurePool] says what config may contain. A nil opts means all defaults.
 func ConfigureConn(config *pgx.ConnConfig, dsn string, opts *driver.Options) error {
 	return pgxv5.ConfigureConn(config, pgxv5.Engine{}, dsn, engines.Options(opts))
 }

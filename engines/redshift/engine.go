@@ -24,6 +24,9 @@ import (
 // pgx's own default mode asks for the binary form of types that Redshift's JDBC driver does not
 // take in that form. The mode simple_protocol is an error in a data source name, because it needs a
 // server that reports standard_conforming_strings, and Redshift does not.
+//
+// So arguments are sent as text, and no statement stays prepared on the server.
+// [database/sql.DB.Prepare] still prepares a statement, in any mode.
 type Engine struct {
 	pgxv5.Engine
 }

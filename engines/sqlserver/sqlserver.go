@@ -10,8 +10,9 @@
 //
 // The second argument is the data source name: the name or the ARN of the secret and, after "?",
 // parameters. sql.Open checks it, but reads no secret and makes no connection. The first query
-// does. The connections are those of microsoft/go-mssqldb, so the program keeps every feature of
-// that driver: see package [mssqldb].
+// does. Parameters of the vendor's driver are written into the same string, for example
+// applicationintent=ReadOnly. The connections are those of microsoft/go-mssqldb, so the program
+// keeps every feature of that driver: see package [mssqldb].
 //
 // # The secret
 //
@@ -25,6 +26,8 @@
 // source name, which takes precedence over the secret:
 // "rds!db-1234?host=db.example.com&dbname=app".
 //
+// auth=iam is an error for this engine. Tokens of other kinds come from Token in [driver.Options].
+//
 // # TLS
 //
 // Ask for verified TLS in production, with encrypt=true. The operating system does not know the
@@ -37,7 +40,9 @@
 // [NewConnector] takes [driver.Options], such as a TLS configuration, a logger, or a func that sets
 // new connections up. Its result is for [database/sql.OpenDB]. [Register] is for tools that take
 // only the name of a driver. Without options, secrets come from the process's default cache: see
-// package [engines], which also sets defaults for programs that only call sql.Open. At most three
+// package [engines], which also sets defaults for programs that only call sql.Open. To change what
+// is special to the vendor's driver, such as a dialer or a statement for each session, give a
+// [mssqldb.Engine] and the result of [engines.Options] to [driver.NewConnector]. At most three
 // logins are in flight with one version of a secret, because the server may lock accounts: see
 // MaxLogins in [driver.Options].
 //
@@ -46,7 +51,7 @@
 // The pool is that of [database/sql.DB]; set its limits as for any other driver. A rotation ends no
 // open connection, and new connections log in with the new password. To close connections that
 // logged in with the old one, call [database/sql.DB.SetConnMaxLifetime]. CloseSuperseded in
-// driver.Options is an error for this engine.
+// driver.Options is an error of NewConnector for this engine.
 //
 // # Errors
 //

@@ -8,6 +8,8 @@
 //
 // A connection is go-sql-driver's own: [database/sql.Conn.Raw] yields it.
 //
+// docs/mysql.md in the repository lists the parameters that a data source name may have.
+//
 // # TLS
 //
 // If neither the parameter tls nor Options.TLS is given, TLS is used if the server announces it,
@@ -17,9 +19,9 @@
 // methods of MySQL send it as it is. Ask for tls=true or set Options.TLS in production.
 //
 // tls is true (the server is verified, for the host that is dialled), skip-verify, preferred,
-// false, or a name that the program gave to [mysql.RegisterTLSConfig] before sql.Open. ssl-ca,
-// ssl-cert and ssl-key name files in PEM. The files are read again when they change. They mean
-// tls=true.
+// false, or a name that the program gave to mysql.RegisterTLSConfig of go-sql-driver before
+// sql.Open. ssl-ca, ssl-cert and ssl-key name files in PEM. The files are read again when they
+// change. They mean tls=true.
 //
 // With Options.TLS, only tls=false turns TLS off. tls=true and ssl-ca verify the server even if
 // that configuration has InsecureSkipVerify. A registered name is an error. If the "ssl" of the
@@ -36,7 +38,7 @@
 // # Logging
 //
 // go-sql-driver prints to the standard error stream when a server hangs up. An Engine keeps it
-// silent, unless the program has called [mysql.SetLogger] or Configure sets a Logger.
+// silent, unless the program has called its mysql.SetLogger or Configure sets a Logger.
 //
 // # Closing superseded connections
 //
@@ -46,7 +48,7 @@
 //
 //   - checkConnLiveness=false is an error.
 //   - A dialer of the program belongs in DialFunc, which Configure can set. A dialer that was given
-//     to [mysql.RegisterDialContext] is an error under a name of its own. Under the name "tcp" it
+//     to mysql.RegisterDialContext is an error under a name of its own. Under the name "tcp" it
 //     is not used.
 //   - The driver has the check on Linux, macOS, the BSDs, Solaris and illumos. On Windows and AIX
 //     Options.CloseSuperseded is an error.

@@ -7,11 +7,13 @@
 // A connection is go-ora's own. [database/sql.Conn.Raw] yields a
 // [*github.com/sijms/go-ora/v2.Connection].
 //
+// docs/oracle.md in the repository lists the parameters that a data source name may have.
+//
 // # The database
 //
-// The database of the secret or of the data source name is the name of a service. It is a SID if it
-// has a colon before it (":ORCL") or if the parameter "dbname_is=sid" is given. Parameters name the
-// instance, the kind of server process and more.
+// The "dbname" of the secret or of the data source name is the name of a service. It is a SID if it
+// has a colon before it (":ORCL") or if the parameter "dbname_is=sid" is given. The parameters
+// "INSTANCE NAME" and "SERVER TYPE" choose the instance and the kind of server process.
 //
 // # TLS
 //
@@ -26,7 +28,8 @@
 // PROTOCOL=tcp, which a descriptor may contain, is an error.
 //
 // If the "ssl" of the secret is true, and nothing else asks for TLS or turns it off, the connection
-// has TLS without verification. The port stays the one of the secret or of the data source name.
+// has TLS without verification, on the port of the secret or of the data source name. If a listener
+// without TLS has that port, the login fails, and the error says so.
 //
 // Oracle's own encryption is used if the server asks for it (ENCRYPTION=ACCEPTED). The client
 // cannot require it: go-ora goes on without encryption if the server, or an attacker in between,
@@ -41,8 +44,8 @@
 //
 // User-defined types, AddSessionParam and SetStringConverter are not available, because they need
 // go-ora's own driver behind the *sql.DB. And nothing can tell a connection of go-ora that it is
-// superseded, so closeSuperseded=true is an error. [database/sql.DB.SetConnMaxLifetime] ends
-// connections instead.
+// superseded, so closeSuperseded=true is an error. Open connections go on after a rotation. To end
+// them, set [database/sql.DB.SetConnMaxLifetime].
 package goora
 
 import (

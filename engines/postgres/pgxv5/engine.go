@@ -7,6 +7,8 @@
 // A connection is pgx's own. [database/sql.Conn.Raw] yields a
 // [*github.com/jackc/pgx/v5/stdlib.Conn].
 //
+// docs/postgres.md in the repository lists the parameters that a data source name may have.
+//
 // Everything comes from the data source name, the secret and [driver.Options]. Unlike pgx alone, an
 // Engine takes nothing from PG* environment variables, ~/.pgpass, ~/.pg_service.conf and
 // ~/.postgresql. The certificate authorities of the operating system verify a server, unless
@@ -62,14 +64,16 @@ import (
 // An Engine logs in to PostgreSQL with pgx. The zero Engine is ready to use.
 //
 // An engine for a similar server embeds an Engine and defines the methods that differ, such as Info
-// and Rejected. The methods of an Engine do not call each other.
+// and Rejected. For example, a new Info does not change what Rejected returns: the methods of an
+// Engine do not call each other.
 type Engine struct {
 	// Configure changes the configuration of one connection before the connection is made, for
 	// example the dialer, the tracer, the query mode or the limits of the protocol. Nil changes
 	// nothing. An error ends the connection attempt.
 	//
 	// Configure gets a copy for each host that is tried, without user and password. It may be
-	// called from several goroutines at once. Changes of User, Password, Fallbacks and Port have
+	// called from several goroutines at once. Do not change Host, because the name that the
+	// certificate must have follows from it. Changes of User, Password, Fallbacks and Port have
 	// no effect. If it sets a TLSConfig, or makes the given one verify the server, TLS is required.
 	// A tracer that is set here sees everything that pgx shows to it, including the password,
 	// except in a pgxpool.

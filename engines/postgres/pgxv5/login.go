@@ -37,8 +37,8 @@ type host struct {
 }
 
 // Prepare parses the parameters with pgx, once for each host, because the name that a certificate
-// must have follows from the host. Prepare reads the files that the parameters name. The logins do
-// not read them again.
+// must have follows from the host. Prepare reads the files that the parameters name. A Connector
+// calls Prepare again when a file has changed. The logins do not read them again.
 func (e Engine) Prepare(ep driver.Endpoint) (driver.Login, error) {
 	if err := e.CheckParams(ep.Params); err != nil {
 		return nil, err

@@ -70,7 +70,7 @@ func NewPool(ctx context.Context, engine driver.Engine, dsn string, opts *driver
 //
 // Parameters of the data source name take precedence over config. The host, the port, the database,
 // the user, the password and the TLS of config have no effect, because they come from the data
-// source name, the secret and opts. A config that requires TLS is an error, so that it is not
+// source name, the secret and opts. A config that requires TLS is an error, because it would be
 // dropped silently, unless the data source name has sslmode=verify-full or opts.TLS verifies the
 // server. The Configure func of the engine is called with config.
 func ConfigurePool(config *pgxpool.Config, engine driver.Engine, dsn string, opts *driver.Options) error {

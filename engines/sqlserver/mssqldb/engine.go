@@ -8,6 +8,8 @@
 //
 // A connection is go-mssqldb's own: [database/sql.Conn.Raw] yields it.
 //
+// docs/sqlserver.md in the repository lists the parameters that a data source name may have.
+//
 // # TLS
 //
 // If neither the parameters nor Options.TLS say anything about TLS, everything is encrypted if the
@@ -22,8 +24,8 @@
 //   - true, mandatory, yes, 1, t: everything is encrypted, and the server is verified, for the host
 //     that is dialled.
 //   - strict: the same, in TDS 8.0.
-//   - false, optional, no, 0, f: only the login is encrypted, if the server supports encryption.
-//     The server is verified as well.
+//   - false, optional, no, 0, f: only the login is encrypted, and the server is verified. If the
+//     server does not support encryption, the login is sent in plaintext.
 //   - disable: no encryption.
 //
 // trustservercertificate=true turns the verification off, except with strict. Without encrypt,
@@ -34,8 +36,8 @@
 // true and strict verify the server even if the configuration has InsecureSkipVerify.
 // trustservercertificate=true changes nothing. certificate and servercertificate are errors.
 //
-// If the "ssl" of the secret is true, everything is encrypted, also with encrypt=false. The server
-// is not verified because of it. encrypt=disable takes precedence.
+// If the "ssl" of the secret is true, everything is encrypted, also with encrypt=false. That does
+// not verify the server. encrypt=disable takes precedence.
 //
 // With a JDBC URL without encrypt, everything is encrypted and the server is verified, as
 // Microsoft's JDBC driver does.
@@ -49,8 +51,8 @@
 // # Closing superseded connections
 //
 // go-mssqldb has nothing that could end a connection when a pool hands it out, so
-// Options.CloseSuperseded is an error. [database/sql.DB.SetConnMaxLifetime] ends connections
-// instead.
+// Options.CloseSuperseded is an error of NewConnector. Open connections go on after a rotation. To
+// end them, set [database/sql.DB.SetConnMaxLifetime].
 package mssqldb
 
 import (
@@ -83,7 +85,9 @@ type Engine struct {
 
 	// SessionInitSQL is a statement such as "SET LOCK_TIMEOUT 10000". It is executed on a new
 	// connection, and again each time that a pool hands the connection out, after the server has
-	// reset the session. Empty means none.
+	// reset the session. On a new connection it runs before Options.AfterConnect, and its failure
+	// is an error of Connect. Later its failure closes the connection, and the pool takes another
+	// one. Empty means none.
 	SessionInitSQL string
 }
 

@@ -108,7 +108,7 @@ func ExampleNewConnector_afterConnect() {
 	connector, err := postgres.NewConnector("prod/app/db?sslmode=verify-full", &driver.Options{
 		AfterConnect: func(ctx context.Context, conn sqldriver.Conn) error {
 			c := conn.(*stdlib.Conn).Conn()
-			typ, err := c.LoadType(ctx, "mood") // an enum of the database's
+			typ, err := c.LoadType(ctx, "mood") // an enum of the database
 			if err != nil {
 				return err
 			}

@@ -7,6 +7,7 @@ import (
 	"log"
 	"log/slog"
 	"net"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -93,4 +94,20 @@ func ExampleConfigureConn() {
 		log.Fatal(err)
 	}
 	defer conn.Close(ctx)
+}
+
+// With keep-alive probes that find a dead host sooner than Go's defaults.
+func ExampleEngine_keepAlive() {
+	engine := pgxv5.Engine{Configure: func(c *pgx.ConnConfig) error {
+		c.DialFunc = (&net.Dialer{KeepAliveConfig: net.KeepAliveConfig{
+			Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 3,
+		}}).DialContext // and Control, to set TCP_USER_TIMEOUT
+		return nil
+	}}
+	connector, err := driver.NewConnector(engine, "prod/app/db", engines.Options(nil))
+	if err != nil {
+		log.Fatal(err)
+	}
+	db := sql.OpenDB(connector)
+	defer db.Close()
 }

@@ -1,9 +1,11 @@
 package mysql_test
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"database/sql"
+	sqldriver "database/sql/driver"
 	"log"
 	"log/slog"
 	"os"
@@ -49,5 +51,20 @@ func ExampleRegister() {
 	if err != nil {
 		log.Fatal(err)
 	}
+	defer db.Close()
+}
+
+// Session set-up on each new connection.
+func ExampleNewConnector_afterConnect() {
+	connector, err := mysql.NewConnector("prod/app/db?tls=true", &driver.Options{
+		AfterConnect: func(ctx context.Context, conn sqldriver.Conn) error {
+			_, err := conn.(sqldriver.ExecerContext).ExecContext(ctx, "SET innodb_lock_wait_timeout = 5", nil)
+			return err
+		},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	db := sql.OpenDB(connector)
 	defer db.Close()
 }

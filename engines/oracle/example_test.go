@@ -1,7 +1,9 @@
 package oracle_test
 
 import (
+	"context"
 	"database/sql"
+	sqldriver "database/sql/driver"
 	"log"
 	"log/slog"
 
@@ -35,5 +37,20 @@ func ExampleRegister() {
 	if err != nil {
 		log.Fatal(err)
 	}
+	defer db.Close()
+}
+
+// Session set-up on each new connection.
+func ExampleNewConnector_afterConnect() {
+	connector, err := oracle.NewConnector("prod/app/db?SSL=true&port=2484", &driver.Options{
+		AfterConnect: func(ctx context.Context, conn sqldriver.Conn) error {
+			_, err := conn.(sqldriver.ExecerContext).ExecContext(ctx, "ALTER SESSION SET NLS_SORT = BINARY_CI", nil)
+			return err
+		},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	db := sql.OpenDB(connector)
 	defer db.Close()
 }

@@ -56,7 +56,7 @@ func Properties(query string) ([]Property, error) {
 		}
 		name, raw, ok := strings.Cut(pair, "=")
 		if !IsName(name) {
-			return nil, errors.New(`a property has a name that none has; write "%26" for "&" in a value`)
+			return nil, errors.New(`a property has an impossible name: write "%26" for "&" in a value`)
 		}
 		if seen[name] {
 			return nil, fmt.Errorf("property %q is given twice", name)
@@ -96,7 +96,7 @@ func Unescape(s string) (string, error) {
 			continue
 		}
 		if i+2 >= len(s) || !isHex(s[i+1]) || !isHex(s[i+2]) {
-			return "", errors.New(`"%" is not followed by two hexadecimal digits; write "%25" for "%"`)
+			return "", errors.New(`"%" is not followed by two hexadecimal digits: write "%25" for "%"`)
 		}
 		c, _ := strconv.ParseUint(s[i+1:i+3], 16, 8)
 		if c == 0 {
@@ -116,7 +116,7 @@ func isHex(c byte) bool {
 // brackets, and is in the form that [ParseHost] returns. The port is 0 if there is none.
 func SplitHostPort(s string) (host string, port int, err error) {
 	if strings.IndexByte(s, '@') >= 0 {
-		return "", 0, errors.New("the URL has credentials before its host; the secret has them")
+		return "", 0, errors.New("the URL has credentials before its host: leave them out, the secret has them")
 	}
 	host, number, hasPort := s, "", false
 	if strings.HasPrefix(s, "[") {
@@ -126,15 +126,15 @@ func SplitHostPort(s string) (host string, port int, err error) {
 		}
 		host = s[1:end]
 		if number, hasPort = strings.CutPrefix(s[end+1:], ":"); !hasPort && number != "" {
-			return "", 0, errors.New(`something other than a port follows the "]" of the host`)
+			return "", 0, errors.New(`the text after the "]" of the host is not a port`)
 		}
 		if strings.IndexByte(host, ':') < 0 {
-			return "", 0, errors.New("the host has brackets and is no IPv6 address")
+			return "", 0, errors.New("the host has brackets and is not an IPv6 address")
 		}
 	} else if i := strings.LastIndexByte(s, ':'); i >= 0 {
 		host, number, hasPort = s[:i], s[i+1:], true
 		if strings.IndexByte(host, ':') >= 0 {
-			return "", 0, errors.New("the host is neither a name nor an IP address; an IPv6 address is in brackets")
+			return "", 0, errors.New("the host is neither a name nor an IP address: write an IPv6 address in brackets")
 		}
 	}
 	if hasPort {
@@ -258,7 +258,7 @@ func CheckCredentials(ps []Property) error {
 		switch Plain(p.Name) {
 		case "user":
 			if p.Name != "user" {
-				return fmt.Errorf(`property %q is spelt "user"`, p.Name)
+				return fmt.Errorf(`property %q has to be spelt "user"`, p.Name)
 			}
 		case "username", "userid", "uid", "password", "pwd", "passfile",
 			"password1", "password2", "password3", "service", "servicefile":

@@ -47,7 +47,7 @@ func TestParseURLFails(t *testing.T) {
 		{"postgresql://h/db?user=id&password=s&CANARY&more=1", `"password" is not allowed`},
 		{"postgresql://h/db?user=id&password=s&CANARY=1", `"password" is not allowed`},
 		{"postgresql://h/db?user=id&CANARY", "a property has no value"},
-		{"postgresql://h/db?user=id&CAN%41RY=1", "a name that none has"},
+		{"postgresql://h/db?user=id&CAN%41RY=1", "an impossible name"},
 		{"postgresql://h/db?user=id&application_name=CANARY%zz", `"application_name"`},
 		{"postgresql://h/db?user=id&application_name=CANARY%00", `"application_name"`},
 		{"postgresql://h/CANARY%2?user=id", "database"},

@@ -30,7 +30,7 @@ func turnsTLSOff(params map[string]string) bool { return params["sslmode"] == "d
 // forIAM is Info.IAM. The server must be verified, unless the parameters have sslmode=require.
 func forIAM(params map[string]string) (map[string]string, error) {
 	if turnsTLSOff(params) {
-		return nil, errors.New("iam needs TLS, and sslmode=disable turns it off: leave sslmode out, or give sslmode=require for TLS without verification")
+		return nil, errors.New("iam needs TLS, and sslmode=disable turns it off: leave that out, or give sslmode=require for TLS without verification")
 	}
 	with := map[string]string{}
 	maps.Copy(with, params)

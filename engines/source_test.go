@@ -108,7 +108,7 @@ func closedPort(t *testing.T) string {
 	return port(t, "http://"+l.Addr().String())
 }
 
-// TestRotationThroughTheAgent: a forced refresh passes the agent's cache.
+// After a rotation, a forced refresh bypasses the cache of the agent.
 func TestRotationThroughTheAgent(t *testing.T) {
 	sm := awssmtest.NewServer(t)
 	sm.Put("prod/app", "first")

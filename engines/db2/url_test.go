@@ -8,7 +8,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/configtest"
 )
 
-// What properties mean is in guide_test.go.
+// The meaning of the properties is tested in guide_test.go.
 func TestParseURL(t *testing.T) {
 	at := func(kv ...string) driver.URL {
 		return driver.URL{SecretID: "id", Host: "h", Database: "SAMPLE", Params: params(kv...)}

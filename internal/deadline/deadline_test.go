@@ -14,7 +14,7 @@ type late struct{ context.Context }
 
 func (late) Deadline() (time.Time, bool) { return time.Now().Add(-time.Nanosecond), true }
 
-func TestErr(t *testing.T) {
+func TestErrKnowsThatTheDeadlineHasPassed(t *testing.T) {
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
 	far, cancel := context.WithTimeout(t.Context(), time.Hour)

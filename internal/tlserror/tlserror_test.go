@@ -91,7 +91,7 @@ func TestConnectWithoutARemedy(t *testing.T) {
 	}
 }
 
-func TestConnectForAnotherReason(t *testing.T) {
+func TestErrorThatIsNotAboutTLS(t *testing.T) {
 	for _, cause := range []error{errors.New("connection refused"), errors.New("tls: handshake failure")} {
 		if got, want := tlserror.Connect("h:1", cause, remedy).Error(), "connect to h:1: "+cause.Error(); got != want {
 			t.Errorf("got %q, want %q", got, want)

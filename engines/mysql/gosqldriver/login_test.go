@@ -203,7 +203,7 @@ func TestTLSIsAskedForEachTime(t *testing.T) {
 }
 
 // No server gets the password as it is on a connection without TLS.
-func TestClearTextPassword(t *testing.T) {
+func TestNoPasswordInPlaintextWithoutTLS(t *testing.T) {
 	certs := testca.New("localhost")
 	for _, c := range []struct {
 		name   string

@@ -14,7 +14,7 @@ import (
 )
 
 // The driver switches keep-alive on, whatever the dialer did.
-func TestSupersededKeepsAlive(t *testing.T) {
+func TestSupersededConnectionHasKeepAlive(t *testing.T) {
 	for _, superseded := range []func() bool{nil, logintest.NotSuperseded} {
 		var dialled *net.TCPConn
 		e := gosqldriver.Engine{Configure: func(c *gomysql.Config) error {

@@ -100,7 +100,7 @@ func TestSuperseded(t *testing.T) {
 }
 
 // The driver's own check of an idle connection is still done.
-func TestSupersededSeesDeadConnection(t *testing.T) {
+func TestSupersededConnectionIsStillCheckedByTheDriver(t *testing.T) {
 	needsConnCheck(t)
 	for _, superseded := range []func() bool{nil, logintest.NotSuperseded} {
 		var dialled net.Conn
@@ -130,7 +130,7 @@ func TestSupersededSeesDeadConnection(t *testing.T) {
 }
 
 // Without Superseded the driver has what it dialled itself.
-func TestSupersededNil(t *testing.T) {
+func TestWithoutSupersededTheConnectionIsNotWrapped(t *testing.T) {
 	s := start(t, &mysqlserver.Server{})
 	for _, c := range []struct {
 		superseded func() bool
@@ -152,7 +152,7 @@ func TestSupersededNil(t *testing.T) {
 }
 
 // A check-out costs as much as with the driver alone.
-func TestResetSessionAllocations(t *testing.T) {
+func TestCheckOutAllocatesNoMoreThanTheDriver(t *testing.T) {
 	s := start(t, &mysqlserver.Server{})
 	allocations := func(c sqldriver.Connector) float64 {
 		conn, err := c.Connect(t.Context())
@@ -176,7 +176,7 @@ func TestResetSessionAllocations(t *testing.T) {
 	s.WaitClosed(t)
 }
 
-func TestSupersededCannotBeChecked(t *testing.T) {
+func TestSupersededNeedsTheCheckOfIdleConnections(t *testing.T) {
 	s := start(t, &mysqlserver.Server{})
 	gomysql.RegisterDialContext("tunnel", func(ctx context.Context, addr string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "tcp", addr)

@@ -93,7 +93,7 @@ func TestNamesAboutTLSAndLogins(t *testing.T) {
 }
 
 // Variables that would be refused by their names are taken, and no other is in the list.
-func TestHarmless(t *testing.T) {
+func TestVariablesThatLookLikeParametersAreAccepted(t *testing.T) {
 	words, server := *gosqldriver.Words, *gosqldriver.Words.Server
 	server.Harmless = nil
 	words.Server = &server

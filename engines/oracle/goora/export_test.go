@@ -6,7 +6,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/driver"
 )
 
-// Words is this package's vocabulary.
+// Words is the vocabulary of this package.
 var Words = words
 
 // Attempts tells what of a Login is not in go-ora's configuration.

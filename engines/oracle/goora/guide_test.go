@@ -221,7 +221,7 @@ var guideProperties = drivertest.Cases(`
 	applicationName=x => error: is not known
 `)
 
-// A connecting is with what go-ora would connect, and how.
+// A connecting is the configuration with which go-ora would connect, and how it would log in.
 type connecting struct {
 	*configurations.ConnectionConfig
 	Sent                        map[string]string // to the listener, but for who sends it
@@ -229,7 +229,7 @@ type connecting struct {
 	LoadBalance                 bool
 }
 
-// connectingBy returns it for a data source name and a secret.
+// connectingBy returns the connecting for a data source name and a secret.
 func connectingBy(t *testing.T, dsn, secret string) (drivertest.Fields, error) {
 	t.Helper()
 	var c connecting
@@ -252,7 +252,7 @@ var leaf = regexp.MustCompile(`\((\w+)=([^()]*)\)`)
 
 const guideSecret = `{"engine":"oracle","host":"h.example.com","port":1521,"dbname":"ORCL","username":"u","password":"p"}`
 
-// Each row of the guide's tables does what it says, and no name is without a case.
+// Each row of the tables on the page has the effect that the page says, and each name has a case.
 func TestGuide(t *testing.T) {
 	guide, err := filepath.Abs("../../../docs/oracle.md")
 	if err != nil {
@@ -268,8 +268,8 @@ func TestGuide(t *testing.T) {
 	})
 }
 
-// No host, port or database sets another option, whatever it is and wherever it is from:
-// go-ora and the listener get that, and nothing else of it.
+// No host, port or database changes another option, whatever its characters are and wherever it comes
+// from. go-ora and the listener get exactly that host, port and database.
 func FuzzEndpoint(f *testing.F) {
 	configtest.Injection{
 		Info:   goora.Engine{}.Info(),

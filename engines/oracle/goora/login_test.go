@@ -71,7 +71,7 @@ func TestConnect(t *testing.T) {
 
 // Every error of a login ends the attempt, closes its sockets, and keeps the server's
 // number within reach.
-func TestRefusedLogins(t *testing.T) {
+func TestErrorsOfTheServerEndTheAttempt(t *testing.T) {
 	for _, c := range []struct {
 		name     string
 		opts     *tnsserver.Options
@@ -134,7 +134,7 @@ func TestEveryCharacter(t *testing.T) {
 	}
 }
 
-// What TestRefusedLogins does not have. Nor is the password in what is kept between logins,
+// What TestErrorsOfTheServerEndTheAttempt does not have. Nor is the password in what is kept between logins,
 // or in the error of a statement.
 func TestErrorsHoldNoPassword(t *testing.T) {
 	for _, c := range []struct {
@@ -237,7 +237,7 @@ func TestSeveralHosts(t *testing.T) {
 }
 
 // A host that does not answer leaves time for the others, at least 2 s of it.
-func TestDialTimes(t *testing.T) {
+func TestSilentHostLeavesTimeForTheOthers(t *testing.T) {
 	s := start(t, nil)
 	for _, c := range []struct {
 		name   string
@@ -458,7 +458,7 @@ func TestRedirect(t *testing.T) {
 	wantClosed(t, tcps)
 }
 
-func TestEndlessRedirect(t *testing.T) {
+func TestEndlessRedirectIsAnError(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -514,7 +514,7 @@ func TestConnectTimeout(t *testing.T) {
 }
 
 // A server that speaks something else costs an error, not the program.
-func TestServerIsNone(t *testing.T) {
+func TestServerOfAnotherProtocolIsAnError(t *testing.T) {
 	accept := make([]byte, 45)
 	copy(accept, []byte{0, 45, 0, 0, 2, 0, 0, 0, 1, 61, 0, 1, 32, 0, 255, 255, 0, 1, 0, 0, 0, 45, 4, 4})
 	accept[34], accept[38] = 32, 255
@@ -611,7 +611,7 @@ func TestConfigure(t *testing.T) {
 }
 
 // go-ora writes nothing to the standard streams.
-func TestSilence(t *testing.T) {
+func TestNothingIsWrittenToStandardStreams(t *testing.T) {
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)

@@ -22,7 +22,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/testca"
 )
 
-func TestVerdicts(t *testing.T) {
+func TestWhichErrorsAreRejections(t *testing.T) {
 	const (
 		rejected = iota
 		noDatabase
@@ -185,7 +185,7 @@ func noPassword(t *testing.T, err error, password string) {
 }
 
 // The walk finds what it is to find.
-func TestWalk(t *testing.T) {
+func TestLeakIsFoundInAnErrorOfPgx(t *testing.T) {
 	config, err := pgx.ParseConfig("host=127.0.0.1 port=1 user=u sslmode=disable password=" + canary)
 	if err != nil {
 		t.Fatal(err)

@@ -8,7 +8,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/driver"
 )
 
-// Words is this package's vocabulary.
+// Words is the vocabulary of this package.
 var Words = words
 
 // SASLprep returns a password as SCRAM wants it.

@@ -15,7 +15,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/testca"
 )
 
-// guideParams are the parameters of docs/postgres.md, and what pgx gets of each.
+// guideParams are the parameters of docs/postgres.md, each with what pgx gets.
 var guideParams = drivertest.Cases(`
 	sslmode=disable => Plaintext=false, TLSConfig=nil
 	sslmode=prefer =>
@@ -226,14 +226,14 @@ var guideProperties = drivertest.Cases(`
 	useSSL=true => error: is not known
 `)
 
-// A connecting is with what pgx would connect, and how.
+// A connecting is the configuration with which pgx would connect, and how it would log in.
 type connecting struct {
 	*pgx.ConnConfig
 	Plaintext bool   // without TLS if the server has none
 	Wanted    string // by target_session_attrs
 }
 
-// connectingBy returns it for a data source name and a secret.
+// connectingBy returns the connecting for a data source name and a secret.
 func connectingBy(t *testing.T, dsn, secret string) (drivertest.Fields, error) {
 	t.Helper()
 	var c connecting
@@ -249,7 +249,7 @@ func connectingBy(t *testing.T, dsn, secret string) (drivertest.Fields, error) {
 
 const guideSecret = `{"engine":"postgres","host":"h.example.com","port":5432,"username":"u","password":"p"}`
 
-// Each row of the guide's tables does what it says, and no name is without a case.
+// Each row of the tables on the page has the effect that the page says, and each name has a case.
 func TestGuide(t *testing.T) {
 	guide, err := filepath.Abs("../../../docs/postgres.md")
 	if err != nil {
@@ -265,7 +265,8 @@ func TestGuide(t *testing.T) {
 	})
 }
 
-// No host, port or database sets another option, whatever it is and wherever it is from.
+// No host, port or database changes another option, whatever its characters are and wherever it comes
+// from.
 func FuzzEndpoint(f *testing.F) {
 	configtest.Injection{
 		Info:   pgxv5.Engine{}.Info(),

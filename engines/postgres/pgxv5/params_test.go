@@ -58,7 +58,7 @@ func TestCheckParams(t *testing.T) {
 func TestNamesAboutTLSAndLogins(t *testing.T) { configtest.RejectsNamesAboutTLS(t, pgxv5.Engine{}) }
 
 // Settings that would be refused by their names are taken, and no other is in the list.
-func TestHarmless(t *testing.T) {
+func TestSettingsThatLookLikeParametersAreAccepted(t *testing.T) {
 	words, server := *pgxv5.Words, *pgxv5.Words.Server
 	server.Harmless = nil
 	words.Server = &server

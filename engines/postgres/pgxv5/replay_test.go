@@ -250,7 +250,7 @@ func TestPoolBoundsWhatFollowsTheLogin(t *testing.T) {
 }
 
 // A configuration that has an opener cannot get another one.
-func TestConfigureTwice(t *testing.T) {
+func TestConfigureASecondTimeIsAnError(t *testing.T) {
 	o := fixed(t, (&pgserver.Server{}).Start(t), goodPassword)
 	config := newPool(t, "prod/app", o, nil).Config()
 	for name, err := range map[string]error{

@@ -67,7 +67,7 @@ func TestSplitMethods(t *testing.T) {
 
 // md5 and cleartext logins get the password as it is, in one login. Only a password that
 // SASLprep changes takes a second connection.
-func TestPasswordIsSentAsItIsWithoutSCRAM(t *testing.T) {
+func TestPasswordIsSentUnchangedWithoutSCRAM(t *testing.T) {
 	for _, c := range []struct {
 		password, requireAuth string
 		connections, logins   int

@@ -77,7 +77,7 @@ func TestSuperseded(t *testing.T) {
 
 // Without Superseded a connection has the function that pgx gives it without
 // options, and a check-out costs as much as with pgx alone.
-func TestSupersededNil(t *testing.T) {
+func TestWithoutSupersededResetSessionIsThatOfPgx(t *testing.T) {
 	s := (&pgserver.Server{}).Start(t)
 	open := func(c sqldriver.Connector) (hook uintptr, allocations float64) {
 		conn, err := c.Connect(t.Context())

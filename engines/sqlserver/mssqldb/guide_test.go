@@ -17,7 +17,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/configtest"
 )
 
-// guideParams are the parameters of docs/sqlserver.md, and what go-mssqldb gets of each.
+// guideParams are the parameters of docs/sqlserver.md, each with what go-mssqldb gets.
 // Encryption is 1 where it is required, which is also what a server without encryption is
 // asked for first; 0 encrypts the login alone, 3 nothing, 4 is TDS 8.0.
 var guideParams = drivertest.Cases(`
@@ -237,14 +237,14 @@ var guideProperties = drivertest.Cases(`
 	sslmode=require => error: is not known
 `)
 
-// A connecting is with what go-mssqldb would connect, and how.
+// A connecting is the configuration with which go-mssqldb would connect, and how it would log in.
 type connecting struct {
 	*msdsn.Config
 	Plaintext    bool // without encryption if the server has none
 	LoginTimeout time.Duration
 }
 
-// connectingBy returns it for a data source name and a secret.
+// connectingBy returns the connecting for a data source name and a secret.
 func connectingBy(t *testing.T, dsn, secret string) (drivertest.Fields, error) {
 	t.Helper()
 	var c connecting
@@ -260,7 +260,7 @@ func connectingBy(t *testing.T, dsn, secret string) (drivertest.Fields, error) {
 
 const guideSecret = `{"engine":"sqlserver","host":"h.example.com","port":1433,"dbname":"app","username":"u","password":"p"}`
 
-// Each row of the guide's tables does what it says, and no name is without a case.
+// Each row of the tables on the page has the effect that the page says, and each name has a case.
 func TestGuide(t *testing.T) {
 	guide, err := filepath.Abs("../../../docs/sqlserver.md")
 	if err != nil {
@@ -276,7 +276,8 @@ func TestGuide(t *testing.T) {
 	})
 }
 
-// No host, port or database sets another option, whatever it is and wherever it is from.
+// No host, port or database changes another option, whatever its characters are and wherever it comes
+// from.
 func FuzzEndpoint(f *testing.F) {
 	configtest.Injection{
 		Info:   mssqldb.Engine{}.Info(),

@@ -480,7 +480,7 @@ func TestSessionInitSQL(t *testing.T) {
 
 // Only an availability group's read-only routing takes the login to a second server; the
 // name to verify goes with it.
-func TestRouting(t *testing.T) {
+func TestReadOnlyRoutingTakesTheLoginToASecondServer(t *testing.T) {
 	certs := newCertificates(t, "127.0.0.1")
 	byName := newCertificates(t, "localhost")
 	first, second, plain := start(t, tdsserver.Options{TLS: certs.Server}), start(t, tdsserver.Options{TLS: byName.Server}), start(t, tdsserver.Options{})
@@ -579,7 +579,7 @@ func TestInstance(t *testing.T) {
 
 // Instances of one host are different servers: what one of them rejects says nothing about another,
 // and errors name the instance.
-func TestInstancesHoldNoOtherBack(t *testing.T) {
+func TestInstancesOfOneHostAreHeldBackSeparately(t *testing.T) {
 	first, second := start(t, tdsserver.Options{}), start(t, tdsserver.Options{})
 	second.SetPassword("app_user", "another")
 	at := browser(t, map[string]int{"FIRST": first.Port, "SECOND": second.Port})
@@ -622,7 +622,7 @@ func TestInstancesHoldNoOtherBack(t *testing.T) {
 }
 
 // Of all addresses of a host one gets the login.
-func TestAddresses(t *testing.T) {
+func TestOneAddressOfAHostGetsTheLogin(t *testing.T) {
 	s := start(t, tdsserver.Options{})
 	ep := endpoint(s)
 	ep.Host = "localhost" // IPv6 and IPv4 in many places
@@ -660,7 +660,7 @@ func TestPrepareFails(t *testing.T) {
 }
 
 // Settings of the environment do not apply.
-func TestEnvironment(t *testing.T) {
+func TestEnvironmentHasNoEffect(t *testing.T) {
 	t.Setenv("MSSQL_USE_EPA", "CANARY")
 	config, err := capture(t, driver.Endpoint{Host: "h", Port: 1})
 	if err != nil || config.EpaEnabled {

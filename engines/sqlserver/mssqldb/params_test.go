@@ -79,7 +79,7 @@ func TestCheckParams(t *testing.T) {
 }
 
 // Neither case nor spaces tell names apart, as in ADO.NET and go-mssqldb.
-func TestSpacesInNames(t *testing.T) {
+func TestCaseAndSpacesInNamesDoNotMatter(t *testing.T) {
 	for _, names := range [][]string{
 		{"trustservercertificate", "Trust Server Certificate", "TrustServerCertificate", " trust servercertificate "},
 		{"logintimeout", "Login Timeout"},

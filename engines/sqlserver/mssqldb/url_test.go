@@ -20,7 +20,7 @@ func withTLS(kv ...string) map[string]string {
 	return m
 }
 
-// What properties mean is in guide_test.go.
+// The meaning of the properties is tested in guide_test.go.
 func TestParseURL(t *testing.T) {
 	const arn = "arn:aws:secretsmanager:us-west-2:123456789012:secret:a/b-a1b2c3"
 	cases := []configtest.URLCase{
@@ -118,8 +118,8 @@ func TestEveryProperty(t *testing.T) {
 	}
 }
 
-// Whatever a URL holds, the driver gets the host, port, instance and database that were
-// parsed, and encryption as the parameters say.
+// Whatever a URL contains, the driver gets the host, port, instance and database that were parsed, and
+// encryption as the parameters say.
 func FuzzParseURL(f *testing.F) {
 	for _, s := range []string{
 		"sqlserver://h:1;databaseName=db;user=id", "sqlserver://h;databaseName={a}};encrypt=disable};user=id;encrypt=true", `sqlserver://[::1]\I;user=id;app={;encrypt={disable}}`,
@@ -166,7 +166,7 @@ func FuzzParseURL(f *testing.F) {
 	})
 }
 
-// Every value reaches the driver as it is.
+// Every value reaches the driver unchanged.
 func FuzzParams(f *testing.F) {
 	f.Add("db", "value")
 	f.Add("a;encrypt={disable}", "};encrypt={disable")

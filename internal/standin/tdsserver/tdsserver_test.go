@@ -299,7 +299,7 @@ func TestSessions(t *testing.T) {
 }
 
 // A pool asks for a reset of the session, which ends a change of the database.
-func TestReset(t *testing.T) {
+func TestResetEndsAChangeOfTheDatabase(t *testing.T) {
 	s := start(t, tdsserver.Options{Databases: []string{"app"}})
 	db := one(t, s)
 	conn, err := db.Conn(t.Context())
@@ -346,7 +346,7 @@ func (c *slowConn) DialContext(ctx context.Context, network, addr string) (_ net
 }
 
 // The client's ATTENTION ends a statement, not the session.
-func TestAttention(t *testing.T) {
+func TestAttentionEndsTheStatementAndNotTheSession(t *testing.T) {
 	s := start(t, tdsserver.Options{})
 	s.SetPassword("a", "x")
 	p, err := msdsn.Parse("")
@@ -449,7 +449,7 @@ func TestHangAndRoute(t *testing.T) {
 }
 
 // What is no TDS ends the connection and nothing else.
-func TestGarbage(t *testing.T) {
+func TestGarbageEndsOnlyTheConnection(t *testing.T) {
 	s := start(t, tdsserver.Options{})
 	s.SetPassword("a", "x")
 	prelogin := []byte{0x12, 1, 0, 20, 0, 0, 1, 0, 0, 0, 11, 0, 1, 1, 0, 11, 0, 1, 0xff, 2}

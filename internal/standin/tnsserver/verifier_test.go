@@ -8,7 +8,7 @@ import (
 
 // Both halves of an answer are checked: a client that has only the hash of a password,
 // or the password without what is derived from it, is refused.
-func TestAnswers(t *testing.T) {
+func TestBothHalvesOfAnAnswerAreChecked(t *testing.T) {
 	v := newVerifier("right")
 	ch := newChallenge(v)
 	encrypt := func(key, plain []byte, pad bool) string {

@@ -36,7 +36,8 @@ func (rejecting) Connect(context.Context, driver.Credentials) (sqldriver.Conn, e
 	return nil, errRejected
 }
 
-// rejectedLogin opens a database without options, as sql.Open does, calls configure, and then connects.
+// rejectedLogin opens a database without options, as sql.Open does, calls configure, and then
+// connects.
 func rejectedLogin(t *testing.T, configure func()) {
 	t.Helper()
 	credentials(t)

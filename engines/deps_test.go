@@ -19,13 +19,14 @@ var vendors = []string{
 	"github.com/microsoft/go-mssqldb", "github.com/sijms/go-ora/v2",
 }
 
-// strangers are packages that no program needs to link: those of go-mssqldb for Azure, and those for tests.
+// strangers are packages that no program needs to link: those of go-mssqldb for Azure, and those
+// for tests.
 var strangers = []string{
 	"github.com/Azure/", module + "/internal/standin/tdsserver", module + "/internal/standin/tnsserver", module + "/internal/testkit/leak", module + "/secretcache/awssm/awssmtest",
 }
 
-// links says which vendors' drivers, and which packages of other engines, a program links if it imports one
-// engine.
+// links says which vendors' drivers, and which packages of other engines, a program links if it
+// imports one engine.
 var links = []struct {
 	engine string
 	vendor []string
@@ -42,7 +43,8 @@ var links = []struct {
 		[]string{"db2", "mariadb", "mysql", "mysql/gosqldriver", "oracle", "oracle/goora", "postgres", "postgres/pgxv5", "redshift", "sqlserver", "sqlserver/mssqldb"}},
 }
 
-// A program that imports one engine links the driver of that vendor and of no other, and needs no cgo.
+// A program that imports one engine links the driver of that vendor and of no other, and needs no
+// cgo.
 func TestOneEngineLinksOneVendor(t *testing.T) {
 	for _, c := range links {
 		// With cgo, go list shows the files that need it. Without cgo, it shows the packages.
@@ -72,8 +74,8 @@ func TestOneEngineLinksOneVendor(t *testing.T) {
 	}
 }
 
-// If a module requires this one and imports one engine, its go.sum has no other vendor. go mod tidy also adds
-// what the tests of all linked packages need.
+// If a module requires this one and imports one engine, its go.sum has no other vendor. go mod tidy
+// also adds what the tests of all linked packages need.
 func TestOneVendorInGoSum(t *testing.T) {
 	checkout, err := filepath.Abs("..")
 	if err != nil {

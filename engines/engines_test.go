@@ -130,8 +130,8 @@ func TestTTLOfTheEnvironment(t *testing.T) {
 	}
 }
 
-// A program's own CheckLocation is called first: it may return an error for a location that the default
-// caches could use.
+// A program's own CheckLocation is called first: it may return an error for a location that the
+// default caches could use.
 func TestOptionsAskTheCallersCheckFirst(t *testing.T) {
 	refused := errors.New("refused")
 	check := engines.Options(&driver.Options{CheckLocation: func(loc driver.Location) error {

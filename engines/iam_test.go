@@ -15,8 +15,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm/awssmtest"
 )
 
-// The region of a token comes from the name of the host, the data source name, the ARN of the secret or the
-// configuration, in this order.
+// The region of a token comes from the name of the host, the data source name, the ARN of the
+// secret or the configuration, in this order.
 func TestRegionOfAToken(t *testing.T) {
 	credentials(t)
 	t.Setenv("AWS_REGION", "eu-north-1")

@@ -10,7 +10,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/engines"
 )
 
-// Identity works only if the source is AWS, whether the data source name or the environment says so.
+// Identity works only if the source is AWS, whether the data source name or the environment says
+// so.
 func TestIdentityIsKnownOnlyForAWS(t *testing.T) {
 	credentials(t)
 	sts := httptest.NewServer(http.NotFoundHandler())

@@ -146,7 +146,8 @@ func TestDefaultTTL(t *testing.T) {
 	}
 }
 
-// The error of a wrong source says what is wrong. It quotes nothing that may be a secret by mistake.
+// The error of a wrong source says what is wrong. It quotes nothing that may be a secret by
+// mistake.
 func TestWrongSourceIsAnErrorThatQuotesNoSecret(t *testing.T) {
 	const marked = "hunter2-marked"
 	for _, tt := range []struct {

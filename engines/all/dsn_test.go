@@ -11,8 +11,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/engines/all"
 )
 
-// drivers are the names that importing package all registers. url returns a JDBC URL of the driver with
-// more properties.
+// drivers are the names that importing package all registers. url returns a JDBC URL of the driver
+// with more properties.
 var drivers = []struct {
 	name  string
 	param string // one that the engine takes
@@ -36,8 +36,8 @@ func semicolon(url string) func(string) string {
 	return func(more string) string { return "jdbc-secretsmanager:" + url + strings.ReplaceAll(more, "&", ";") }
 }
 
-// opens checks the error of sql.Open. It must be nil if want is nil. Otherwise it must match want, contain
-// all texts and quote no value.
+// opens checks the error of sql.Open. It must be nil if want is nil. Otherwise it must match want,
+// contain all texts and quote no value.
 func opens(t *testing.T, name, dsn string, want error, texts ...string) {
 	t.Helper()
 	db, err := sql.Open(name, dsn)

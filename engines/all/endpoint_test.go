@@ -62,8 +62,8 @@ func prepared() []driver.Engine {
 	return list
 }
 
-// connectOnce connects once with an engine of the package. It returns the address, the number of logins and
-// the error.
+// connectOnce connects once with an engine of the package. It returns the address, the number of
+// logins and the error.
 func connectOnce(t *testing.T, engine driver.Engine, dsn string, secret map[string]any) (where string, logins int, err error) {
 	t.Helper()
 	fields := map[string]any{"username": "u", "password": "p"}
@@ -80,8 +80,8 @@ func connectOnce(t *testing.T, engine driver.Engine, dsn string, secret map[stri
 	return fmt.Sprintf("%s|%d|%s", o.endpoint.Host, o.endpoint.Port, o.endpoint.Database), logins, err
 }
 
-// urls are JDBC URLs: one without host, port and database, and one with places for "host:port" and the
-// database.
+// urls are JDBC URLs: one without host, port and database, and one with places for "host:port" and
+// the database.
 var urls = map[string]struct{ bare, full string }{
 	"postgres":  {"jdbc-secretsmanager:postgresql:///?user=app", "jdbc-secretsmanager:postgresql://%[1]s/%[2]s?user=app"},
 	"redshift":  {"jdbc-secretsmanager:redshift:///?user=app", "jdbc-secretsmanager:redshift://%[1]s/%[2]s?user=app"},
@@ -92,8 +92,8 @@ var urls = map[string]struct{ bare, full string }{
 	"db2":       {"jdbc-secretsmanager:db2::user=app;", "jdbc-secretsmanager:db2://%[1]s/%[2]s:user=app;"},
 }
 
-// The address comes from the data source name, or else from the secret, or else from the engine. A host
-// without a port in a URL has the engine's port, as in JDBC, and not the secret's.
+// The address comes from the data source name, or else from the secret, or else from the engine. A
+// host without a port in a URL has the engine's port, as in JDBC, and not the secret's.
 func TestEndpoint(t *testing.T) {
 	ports := map[string]int{"postgres": 5432, "redshift": 5439, "mysql": 3306, "mariadb": 3306, "oracle": 1521, "sqlserver": 1433, "db2": 50000}
 	databases := map[string]string{"postgres": "postgres", "sqlserver": "master"} // the others have no default
@@ -139,9 +139,9 @@ func TestEndpoint(t *testing.T) {
 	}
 }
 
-// A host, a port or a database that would mean something else in a URL or a connection string is an error
-// before a login, wherever it comes from. The cases include what aws-secretsmanager-jdbc validates since its
-// pull request 334.
+// A host, a port or a database that would mean something else in a URL or a connection string is an
+// error before a login, wherever it comes from. The cases include what aws-secretsmanager-jdbc
+// validates since its pull request 334.
 func TestInjection(t *testing.T) {
 	hosts := []string{"evil.com:3306/x?allowLoadLocalInfile=true#", "h?sslmode=disable", "h/x", "u:p@h", "u@h", "h#x", "h&x=y", "h;encrypt=disable",
 		"h,evil.com/x?tls=false", "h,u@evil.com", "h,", ",h", "h,1433", "/x?tls=false", "/x)/y", "/x y", "/x,/y", "/x@y", `/x\y`, `h\x;encrypt=disable`, `h\`, `\x`, `h,g\x`,
@@ -184,8 +184,8 @@ func TestInjection(t *testing.T) {
 	}
 }
 
-// A list of hosts, a Unix socket and an instance work with the engines that have them, in the data source
-// name and in the secret. For the other engines they are a clear error.
+// A list of hosts, a Unix socket and an instance work with the engines that have them, in the data
+// source name and in the secret. For the other engines they are a clear error.
 func TestHostForms(t *testing.T) {
 	takes := map[string]string{
 		"postgres list": "h1,h2:5433|1111|secretdb", "postgres socket": "/run/x|1111|secretdb",

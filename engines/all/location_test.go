@@ -19,8 +19,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/standin/awsrecorder"
 )
 
-// envOpen makes the test binary a program that opens the data source name in envDSN with the driver of this
-// name, pings, and prints where it failed.
+// envOpen makes the test binary a program that opens the data source name in envDSN with the driver
+// of this name, pings, and prints where it failed.
 const (
 	envOpen = "ALL_TEST_OPEN"
 	envDSN  = "ALL_TEST_DSN"
@@ -41,8 +41,8 @@ func open(name, dsn string) {
 }
 
 // TestWhereADataSourceNameLeads opens each data source name in a process of its own, which has only
-// database/sql and its environment. It checks what the process sends to AWS. Later the process finds no
-// database.
+// database/sql and its environment. It checks what the process sends to AWS. Later the process
+// finds no database.
 func TestWhereADataSourceNameLeads(t *testing.T) {
 	const (
 		arn   = "arn:aws:secretsmanager:us-west-2:123456789012:secret:prod/app-a1b2c3"

@@ -14,9 +14,9 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/opentest"
 )
 
-// Every form of a data source name connects with the engine that the data source name or the secret names,
-// as the vendor's driver prepares it. TestOpen of each engine's package tests the forms of that engine, with
-// a server that checks the password.
+// Every form of a data source name connects with the engine that the data source name or the secret
+// names, as the vendor's driver prepares it. TestOpen of each engine's package tests the forms of
+// that engine, with a server that checks the password.
 func TestForms(t *testing.T) {
 	const arn = "arn:aws:secretsmanager:us-west-2:123456789012:secret:prod/app-a1b2c3"
 	for _, c := range []struct{ dsn, engine, want string }{
@@ -62,8 +62,8 @@ func TestForms(t *testing.T) {
 	}
 }
 
-// sql.Open connects with the process's default cache to servers that check the password. For Db2 the error
-// says that the program has not imported IBM's driver.
+// sql.Open connects with the process's default cache to servers that check the password. For Db2
+// the error says that the program has not imported IBM's driver.
 func TestOpen(t *testing.T) {
 	tds, err := tdsserver.Start(tdsserver.Options{Databases: []string{"app"}})
 	if err != nil {

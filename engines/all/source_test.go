@@ -17,8 +17,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm/awssmtest"
 )
 
-// TestSourceOfADataSourceName logs in with secrets of every source. Only the data source name or the
-// environment says the source.
+// TestSourceOfADataSourceName logs in with secrets of every source. Only the data source name or
+// the environment says the source.
 func TestSourceOfADataSourceName(t *testing.T) {
 	const id, user, password = "prod/app", "app", "Password-1"
 	db, err := tdsserver.Start(tdsserver.Options{Databases: []string{"app"}})

@@ -38,8 +38,8 @@ import (
 
 const tlsPage = "../../docs/tls.md"
 
-// The certificate authorities of docs/tls.md: one that is in files and in Options.TLS, and one that the
-// operating system knows.
+// The certificate authorities of docs/tls.md: one that is in files and in Options.TLS, and one that
+// the operating system knows.
 var ours, systems = testca.New("127.0.0.1"), testca.New("127.0.0.1")
 
 // runWithSystems runs the tests with systems as the certificate authority of the operating system.
@@ -69,8 +69,8 @@ const (
 	fails     outcome = "an error"
 )
 
-// A kind is a kind of server. A certificate is for 127.0.0.1 or for db.example.com, and is signed by our
-// authority or by that of the operating system.
+// A kind is a kind of server. A certificate is for 127.0.0.1 or for db.example.com, and is signed
+// by our authority or by that of the operating system.
 type kind struct {
 	name  string
 	names []string // in the certificate; nil: no TLS
@@ -190,8 +190,8 @@ func queried(url string) string {
 	return url + "?user=s"
 }
 
-// cli is the Db2 driver. It cannot read a key database of a client, as only IBM's driver can. It reports that
-// it got one.
+// cli is the Db2 driver. It cannot read a key database of a client, as only IBM's driver can. It
+// reports that it got one.
 type cli struct{ db2cli.Driver }
 
 var errKeyDatabase = errors.New("got a key database")
@@ -204,7 +204,8 @@ func (c cli) Open(s string) (sqldriver.Conn, error) {
 	return c.Driver.Open(s)
 }
 
-// Each way to ask for TLS in docs/tls.md has the effect that the page says, with each kind of server.
+// Each way to ask for TLS in docs/tls.md has the effect that the page says, with each kind of
+// server.
 func TestTLSPage(t *testing.T) {
 	header, rows := readTable(t)
 	for name := range columns {
@@ -414,7 +415,8 @@ func tableFiles(t *testing.T) *strings.Replacer {
 
 var codeSpan = regexp.MustCompile("`([^`]+)`")
 
-// readTable reads the first table of the page. It returns the titles of the columns, and the cells by row.
+// readTable reads the first table of the page. It returns the titles of the columns, and the cells
+// by row.
 func readTable(t *testing.T) (header []string, rows map[string][]string) {
 	t.Helper()
 	page, err := os.ReadFile(tlsPage)

@@ -67,7 +67,8 @@ func TestConformance(t *testing.T) {
 	}
 }
 
-// A recorder is a driver that keeps the connection strings that it gets, and answers as a test says.
+// A recorder is a driver that keeps the connection strings that it gets, and answers as a test
+// says.
 type recorder struct {
 	mu   sync.Mutex
 	seen []string
@@ -152,8 +153,8 @@ func TestConnectionString(t *testing.T) {
 	}
 }
 
-// A value that would not arrive unchanged is an error before the driver is called. The error does not quote
-// the value.
+// A value that would not arrive unchanged is an error before the driver is called. The error does
+// not quote the value.
 func TestValuesThatWouldNotArriveUnchangedAreErrors(t *testing.T) {
 	r := &recorder{}
 	e := register(r)
@@ -285,8 +286,8 @@ type otherError[T any] struct{ Diag []T }
 
 func (e *otherError[T]) Error() string { return "other" }
 
-// If the error of a driver quotes the connection string, the engine's error does not show the password, and a
-// rejection still counts as one.
+// If the error of a driver quotes the connection string, the engine's error does not show the
+// password, and a rejection still counts as one.
 func TestErrorThatShowsThePassword(t *testing.T) {
 	const password = "CANARY-3f9a"
 	for _, hidden := range []bool{true, false} {
@@ -335,8 +336,8 @@ func TestConnectTimeoutOfTheDataSourceName(t *testing.T) {
 	}
 }
 
-// Connect ends with its context even if the driver does not. A connection that the driver opens later is
-// closed.
+// Connect ends with its context even if the driver does not. A connection that the driver opens
+// later is closed.
 func TestConnectEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		late := &closer{closed: make(chan struct{})}
@@ -423,8 +424,8 @@ func (s source) Fetch(_ context.Context, id, stage string) (*secretcache.Secret,
 	return secretcache.NewSecret(secretcache.Value{ID: id, Name: id, VersionID: "v1", Stages: []string{stage}, String: string(s)}), nil
 }
 
-// Without a driver, the error of the first Connect call says what to import or set. The next call finds the
-// driver.
+// Without a driver, the error of the first Connect call says what to import or set. The next call
+// finds the driver.
 func TestMissingDriverIsAnErrorThatSaysWhatToImport(t *testing.T) {
 	cache := secretcache.New(source(`{"engine":"db2","host":"127.0.0.1","port":1,"dbname":"SAMPLE","username":"u","password":"p"}`), nil)
 	defer cache.Close()

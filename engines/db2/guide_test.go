@@ -13,8 +13,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/configtest"
 )
 
-// guideParams are the parameters of docs/db2.md, each with the keywords that CLI reads from the connection
-// string, in upper case.
+// guideParams are the parameters of docs/db2.md, each with the keywords that CLI reads from the
+// connection string, in upper case.
 var guideParams = drivertest.Cases(`
 	Security=SSL => SECURITY="SSL", SSLCLIENTHOSTNAMEVALIDATION="Basic"
 	Security=NONE =>
@@ -59,8 +59,8 @@ var guideParams = drivertest.Cases(`
 	AccessToken=CANARY => error: is not known
 `)
 
-// guideProperties are the properties of JCC in docs/db2.md, each with the keywords that CLI reads, or with the
-// error.
+// guideProperties are the properties of JCC in docs/db2.md, each with the keywords that CLI reads,
+// or with the error.
 var guideProperties = drivertest.Cases(`
 	sslConnection=true => SECURITY="SSL", SSLCLIENTHOSTNAMEVALIDATION="Basic"
 	sslConnection=false =>
@@ -142,8 +142,8 @@ func TestGuide(t *testing.T) {
 	})
 }
 
-// No host, port or database changes another keyword, whatever its characters are and wherever it comes
-// from.
+// No host, port or database changes another keyword, whatever its characters are and wherever it
+// comes from.
 func FuzzEndpoint(f *testing.F) {
 	configtest.Injection{
 		Info:   fake.Info(),

@@ -14,8 +14,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/opentest"
 )
 
-// Every form of a data source name opens. As long as the program has not imported IBM's driver, the error says
-// what to import.
+// Every form of a data source name opens. As long as the program has not imported IBM's driver, the
+// error says what to import.
 func TestOpenConnects(t *testing.T) {
 	s := start(t, nil)
 	s.SetPassword(t, "u", "p")

@@ -64,8 +64,8 @@ var guideParams = drivertest.Cases(`
 	timeout=CANARY => error: did you mean "connect_timeout"
 `)
 
-// guideProperties are the properties of Redshift's JDBC driver in docs/redshift.md, each with what pgx gets,
-// or with the error.
+// guideProperties are the properties of Redshift's JDBC driver in docs/redshift.md, each with what
+// pgx gets, or with the error.
 var guideProperties = drivertest.Cases(`
 	ssl=true => TLSConfig.InsecureSkipVerify=false, TLSConfig.VerifyPeerCertificate=nil
 	ssl => TLSConfig.InsecureSkipVerify=false, TLSConfig.VerifyPeerCertificate=nil
@@ -208,8 +208,8 @@ func TestGuide(t *testing.T) {
 	})
 }
 
-// No host, port or database changes another option, whatever its characters are and wherever it comes
-// from.
+// No host, port or database changes another option, whatever its characters are and wherever it
+// comes from.
 func FuzzEndpoint(f *testing.F) {
 	configtest.Injection{
 		Info:   redshift.Engine{}.Info(),

@@ -65,7 +65,8 @@ func TestIPv6(t *testing.T) {
 	}
 }
 
-// secret returns a secret in AWS's form for a cluster, with changes. A nil value leaves the key out.
+// secret returns a secret in AWS's form for a cluster, with changes. A nil value leaves the key
+// out.
 // https://docs.aws.amazon.com/secretsmanager/latest/userguide/reference_secret_json_structure.html
 func secret(s *pgserver.Server, changes map[string]any) string {
 	fields := map[string]any{"engine": "redshift", "host": s.Host, "port": s.Port, "username": "u", "password": "p",
@@ -97,8 +98,8 @@ func open(t *testing.T, dsn, value string) *sql.DB {
 	return db
 }
 
-// If a JDBC URL says nothing about TLS, Redshift's JDBC driver uses TLS and verifies the authority, and so does
-// a JDBC URL here. Any other data source name does not.
+// If a JDBC URL says nothing about TLS, Redshift's JDBC driver uses TLS and verifies the authority,
+// and so does a JDBC URL here. Any other data source name does not.
 func TestJDBCURLWithoutTLSPropertiesRequiresTLS(t *testing.T) {
 	s := start(t, nil)
 	s.SetPassword(t, "u", "p")
@@ -114,8 +115,8 @@ func TestJDBCURLWithoutTLSPropertiesRequiresTLS(t *testing.T) {
 	}
 }
 
-// With a secret whose "ssl" is true, no login goes in plaintext, unless parameters turn TLS off. It does not ask
-// for verification.
+// With a secret whose "ssl" is true, no login goes in plaintext, unless parameters turn TLS off. It
+// does not ask for verification.
 func TestTheSecretAsksForTLS(t *testing.T) {
 	plain, encrypted := start(t, nil), start(t, testca.New("another.test").Server)
 	url := func(s *pgserver.Server) string {
@@ -184,8 +185,8 @@ func TestSecrets(t *testing.T) {
 	}
 }
 
-// Queries use the extended protocol with values as text, and no statement stays prepared on the server,
-// although Redshift reports less than PostgreSQL. The settings reach the server.
+// Queries use the extended protocol with values as text, and no statement stays prepared on the
+// server, although Redshift reports less than PostgreSQL. The settings reach the server.
 func TestQueryMode(t *testing.T) {
 	s := start(t, nil)
 	s.SetPassword(t, "u", "p")

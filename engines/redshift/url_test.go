@@ -42,8 +42,8 @@ func TestParseURLFails(t *testing.T) {
 	})
 }
 
-// Whatever a URL contains, pgx gets the host, port and database that were parsed, TLS as sslmode says,
-// and no setting that is not a parameter.
+// Whatever a URL contains, pgx gets the host, port and database that were parsed, TLS as sslmode
+// says, and no setting that is not a parameter.
 func FuzzParseURL(f *testing.F) {
 	for _, s := range []string{
 		"redshift://h:1/dev?user=id", "redshift://h/dev;user=id;ssl=true", "redshift:dev?user=a/b",

@@ -99,8 +99,8 @@ var guideParams = drivertest.Cases(`
 	max_allowed_packet=CANARY => error: did you mean "maxAllowedPacket"
 `)
 
-// guideProperties are the properties of Connector/J in docs/mysql.md, and what
-// go-sql-driver gets of each, or that it is an error.
+// guideProperties are the properties of Connector/J in docs/mysql.md, each with what go-sql-driver
+// gets, or with the error.
 var guideProperties = drivertest.Cases(`
 	sslMode=DISABLED => AllowFallbackToPlaintext=false, TLS=nil, TLSConfig="false"
 	sslMode=disable => AllowFallbackToPlaintext=false, TLS=nil, TLSConfig="false"
@@ -274,7 +274,7 @@ var guideProperties = drivertest.Cases(`
 	sslmode=require => error: did you mean "tls"
 `)
 
-// guideMariaDB are those with which MariaDB's driver means something else.
+// guideMariaDB are the properties that mean something else in MariaDB's driver.
 var guideMariaDB = drivertest.Cases(`
 	useSSL=true => AllowFallbackToPlaintext=false, TLS.InsecureSkipVerify=false, TLS.ServerName="h.example.com", TLSConfig="true"
 	useSsl=true => AllowFallbackToPlaintext=false, TLS.InsecureSkipVerify=false, TLS.ServerName="h.example.com", TLSConfig="true"
@@ -323,8 +323,8 @@ func TestGuide(t *testing.T) {
 	})
 }
 
-// No host, port or database changes another option, whatever its characters are and wherever it comes
-// from.
+// No host, port or database changes another option, whatever its characters are and wherever it
+// comes from.
 func FuzzEndpoint(f *testing.F) {
 	configtest.Injection{
 		Info:   gosqldriver.Engine{}.Info(),

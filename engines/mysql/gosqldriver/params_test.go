@@ -92,7 +92,8 @@ func TestNamesAboutTLSAndLogins(t *testing.T) {
 	configtest.RejectsNamesAboutTLS(t, gosqldriver.Engine{})
 }
 
-// Variables that would be refused by their names are taken, and no other is in the list.
+// Variables whose names look like mistyped parameters are accepted, and the list has no other
+// variable.
 func TestVariablesThatLookLikeParametersAreAccepted(t *testing.T) {
 	words, server := *gosqldriver.Words, *gosqldriver.Words.Server
 	server.Harmless = nil

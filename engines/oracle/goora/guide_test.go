@@ -18,8 +18,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/testca"
 )
 
-// guideParams are the parameters of docs/oracle.md, and what go-ora gets of each, or sends
-// to the listener.
+// guideParams are the parameters of docs/oracle.md, each with what go-ora gets, or sends to the
+// listener.
 var guideParams = drivertest.Cases(`
 	SSL=true => Protocol="tcps", SSL=true, Sent[PROTOCOL]="tcps", TLSConfig=set
 	ssl=enable => Protocol="tcps", SSL=true, Sent[PROTOCOL]="tcps", TLSConfig=set
@@ -118,8 +118,8 @@ var guideParams = drivertest.Cases(`
 	loginTimeout=5 => error: did you mean "CONNECT TIMEOUT"
 `)
 
-// guideProperties are the properties of Oracle's JDBC driver and of descriptors in
-// docs/oracle.md, and what go-ora gets of each, or that it is an error.
+// guideProperties are the properties of Oracle's JDBC driver and of descriptors in docs/oracle.md,
+// each with what go-ora gets, or with the error.
 var guideProperties = drivertest.Cases(`
 	oracle.net.CONNECT_TIMEOUT=10000 => ConnectTimeout=10s
 	oracle.net.CONNECT_TIMEOUT=1500 => ConnectTimeout=1.5s
@@ -268,8 +268,8 @@ func TestGuide(t *testing.T) {
 	})
 }
 
-// No host, port or database changes another option, whatever its characters are and wherever it comes
-// from. go-ora and the listener get exactly that host, port and database.
+// No host, port or database changes another option, whatever its characters are and wherever it
+// comes from. go-ora and the listener get exactly that host, port and database.
 func FuzzEndpoint(f *testing.F) {
 	configtest.Injection{
 		Info:   goora.Engine{}.Info(),

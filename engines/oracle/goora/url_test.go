@@ -132,8 +132,8 @@ func tryCapture(t *testing.T, ep driver.Endpoint) (*configurations.ConnectionCon
 	})
 }
 
-// The zone of an address is for the dialer, neither for the listener nor for the name in
-// a certificate.
+// Only the dialer gets the zone of an address. The listener and the name in the certificate have no
+// zone.
 func TestIPv6Zone(t *testing.T) {
 	var dialled, descriptor string
 	stop := errors.New("stop")
@@ -158,8 +158,8 @@ var descriptorForm = regexp.MustCompile(`^\(DESCRIPTION=((?:\(ADDRESS=\(PROTOCOL
 	`\(CONNECT_DATA=\((SERVICE_NAME|SID)=([\w.$#-]+)\)(?:\(SERVER=(?:dedicated|shared|pooled)\))?(?:\(INSTANCE_NAME=[\w.$#-]+\))?` +
 	`\(CID=\(PROGRAM=[^()=]*\)\(HOST=[^()=]*\)\(USER=[^()=]*\)\)\)\)$`)
 
-// Whatever a URL contains, the descriptor has one form, the servers are those that were parsed, and TLS is
-// on if the URL asked for it.
+// Whatever a URL contains, the descriptor has one form, the servers are those that were parsed, and
+// TLS is on if the URL asked for it.
 func FuzzParseURL(f *testing.F) {
 	for _, s := range []string{
 		"@h:1/d?user=id", "@//h:1/a%29%28SID=x?user=id", "@[::1]:3:SID?user=id&ssl=true", "@tcps://a,b:2/d:pooled/i?user=a/b&wallet_location=/w",

@@ -98,8 +98,8 @@ var guideParams = drivertest.Cases(`
 	usessl=CANARY => error: did you mean "sslmode"
 `)
 
-// guideProperties are the properties of pgjdbc in docs/postgres.md, and what pgx gets of
-// each, or that it is an error.
+// guideProperties are the properties of pgjdbc in docs/postgres.md, each with what pgx gets, or
+// with the error.
 var guideProperties = drivertest.Cases(`
 	databaseName=reports => Database="reports"
 	ssl=true => Plaintext=false, TLSConfig.InsecureSkipVerify=false
@@ -265,8 +265,8 @@ func TestGuide(t *testing.T) {
 	})
 }
 
-// No host, port or database changes another option, whatever its characters are and wherever it comes
-// from.
+// No host, port or database changes another option, whatever its characters are and wherever it
+// comes from.
 func FuzzEndpoint(f *testing.F) {
 	configtest.Injection{
 		Info:   pgxv5.Engine{}.Info(),

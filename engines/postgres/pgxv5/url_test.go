@@ -79,8 +79,8 @@ func capture(t *testing.T, ep driver.Endpoint) (configs []*pgx.ConnConfig, err e
 	return configs, nil
 }
 
-// Whatever a URL contains, pgx gets the host, port and database that were parsed, TLS as sslmode says,
-// and no setting that is not a parameter.
+// Whatever a URL contains, pgx gets the host, port and database that were parsed, TLS as sslmode
+// says, and no setting that is not a parameter.
 func FuzzParseURL(f *testing.F) {
 	for _, s := range []string{
 		"postgresql://h:1/db?user=id", "postgresql://h1,h2:2/?user=id&sslmode=require", "postgresql:db?user=a/b",

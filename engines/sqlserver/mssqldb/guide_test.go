@@ -17,9 +17,9 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/configtest"
 )
 
-// guideParams are the parameters of docs/sqlserver.md, each with what go-mssqldb gets.
-// Encryption is 1 where it is required, which is also what a server without encryption is
-// asked for first; 0 encrypts the login alone, 3 nothing, 4 is TDS 8.0.
+// guideParams are the parameters of docs/sqlserver.md, each with what go-mssqldb gets. Encryption
+// is 1 if it is required; a server without encryption is first asked for that as well. 0 encrypts
+// only the login, 3 encrypts nothing, and 4 is TDS 8.0.
 var guideParams = drivertest.Cases(`
 	encrypt=true => Plaintext=false, TLSConfig.InsecureSkipVerify=false, TrustServerCertificate=false
 	encrypt=mandatory => Plaintext=false, TLSConfig.InsecureSkipVerify=false, TrustServerCertificate=false
@@ -103,9 +103,9 @@ var guideParams = drivertest.Cases(`
 	applicationName=x => error: did you mean "app name"
 `)
 
-// guideProperties are the properties of mssql-jdbc in docs/sqlserver.md, and what
-// go-mssqldb gets of each, or that it is an error. A URL without encrypt is encrypted and
-// verified.
+// guideProperties are the properties of mssql-jdbc in docs/sqlserver.md, each with what go-mssqldb
+// gets, or with the error. With a URL without encrypt, the connection is encrypted and the server
+// is verified.
 var guideProperties = drivertest.Cases(`
 	serverName=db.test => Host="db.test", ServerSPN="MSSQLSvc/db.test:1433", TLSConfig.ServerName="db.test"
 	server=db.test => Host="db.test", ServerSPN="MSSQLSvc/db.test:1433", TLSConfig.ServerName="db.test"
@@ -276,8 +276,8 @@ func TestGuide(t *testing.T) {
 	})
 }
 
-// No host, port or database changes another option, whatever its characters are and wherever it comes
-// from.
+// No host, port or database changes another option, whatever its characters are and wherever it
+// comes from.
 func FuzzEndpoint(f *testing.F) {
 	configtest.Injection{
 		Info:   mssqldb.Engine{}.Info(),

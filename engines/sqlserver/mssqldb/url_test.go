@@ -13,7 +13,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/configtest"
 )
 
-// withTLS are parameters of a URL that does not say encrypt.
+// withTLS returns the parameters of a URL without encrypt.
 func withTLS(kv ...string) map[string]string {
 	m := pairs(kv...)
 	m["encrypt"] = "true"
@@ -80,8 +80,8 @@ func TestParseURLFails(t *testing.T) {
 	})
 }
 
-// Every property of SQLServerDriver.java is known: translated, without effect, or an error
-// that says so.
+// Every property of SQLServerDriver.java is known: it is translated, has no effect, or is an error
+// that says why.
 func TestEveryProperty(t *testing.T) {
 	for _, name := range strings.Fields(`applicationIntent applicationName prepareMethod failoverPartner
 		hostNameInCertificate jaasConfigurationName responseBuffering selectMethod
@@ -118,8 +118,8 @@ func TestEveryProperty(t *testing.T) {
 	}
 }
 
-// Whatever a URL contains, the driver gets the host, port, instance and database that were parsed, and
-// encryption as the parameters say.
+// Whatever a URL contains, the driver gets the host, port, instance and database that were parsed,
+// and encryption as the parameters say.
 func FuzzParseURL(f *testing.F) {
 	for _, s := range []string{
 		"sqlserver://h:1;databaseName=db;user=id", "sqlserver://h;databaseName={a}};encrypt=disable};user=id;encrypt=true", `sqlserver://[::1]\I;user=id;app={;encrypt={disable}}`,

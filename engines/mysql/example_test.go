@@ -14,7 +14,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/engines/mysql"
 )
 
-// Importing the package is all that sql.Open needs.
+// sql.Open needs only the import of the package.
 func Example() {
 	db, err := sql.Open(mysql.DriverName, "prod/app/db?tls=true")
 	if err != nil {
@@ -23,7 +23,7 @@ func Example() {
 	defer db.Close()
 }
 
-// The certificate authorities of Amazon RDS, and a log of rejected logins.
+// With the certificate authorities of Amazon RDS, and a logger that shows rejected logins.
 func ExampleNewConnector() {
 	pem, err := os.ReadFile("global-bundle.pem")
 	if err != nil {
@@ -44,7 +44,7 @@ func ExampleNewConnector() {
 	defer db.Close()
 }
 
-// Tools that take the name of a driver get one with options of its own.
+// For tools that take only the name of a driver: a name with options of its own.
 func ExampleRegister() {
 	mysql.Register("app-db", &driver.Options{FallbackStages: []string{"AWSPENDING", "AWSPREVIOUS"}})
 	db, err := sql.Open("app-db", "prod/app/db?tls=true")
@@ -54,7 +54,7 @@ func ExampleRegister() {
 	defer db.Close()
 }
 
-// Session set-up on each new connection.
+// Settings for each new connection.
 func ExampleNewConnector_afterConnect() {
 	connector, err := mysql.NewConnector("prod/app/db?tls=true", &driver.Options{
 		AfterConnect: func(ctx context.Context, conn sqldriver.Conn) error {

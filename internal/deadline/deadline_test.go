@@ -9,7 +9,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/deadline"
 )
 
-// A late context has a deadline that has passed and does not know it.
+// A late context has a deadline that has passed, and its Err does not show that yet.
 type late struct{ context.Context }
 
 func (late) Deadline() (time.Time, bool) { return time.Now().Add(-time.Nanosecond), true }

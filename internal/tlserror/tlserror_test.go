@@ -17,7 +17,7 @@ import (
 
 var remedy = tlserror.Remedy{Authorities: `"ca"`, Name: `"name"`, Version: `"min"`, Certificate: `"cert"`}
 
-// handshake returns the error of a client with a server.
+// handshake returns the error of a client's handshake with a server.
 func handshake(t *testing.T, client *tls.Config, serve func(net.Conn)) error {
 	t.Helper()
 	l := loopback.Listen(t, serve, "127.0.0.1")

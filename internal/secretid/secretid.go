@@ -79,7 +79,7 @@ func checkARN(part []string) error {
 	case !awsregion.Valid(part[3]):
 		return errors.New("the region in the ARN is not an AWS region's name like us-west-2")
 	case strings.Contains(part[6], ":"):
-		return errors.New(`the ARN has a key of the secret behind it, as ECS writes it: cut off what follows the secret's name, from its ":" on`)
+		return errors.New(`the ARN has a key of the secret after the secret's name, as ECS writes it: cut off what follows the name, with the ":" before it`)
 	}
 	if meant := awsregion.Meant(part[3]); meant != "" {
 		return fmt.Errorf("AWS has no region as in the ARN; did you mean %q?", meant)

@@ -20,10 +20,10 @@ const (
 	SourceAWS       = "aws"       // the Secrets Manager API
 	SourceAgent     = "agent"     // the Secrets Manager Agent
 	SourceExtension = "extension" // the AWS Parameters and Secrets Lambda Extension
-	SourceFile      = "file"      // file:PATH, a file or a directory of secrets; see [file.New]
-	SourceKeys      = "keys"      // keys:DIR, a directory that is one secret; see [file.NewKeys]
-	SourceEnv       = "env"       // env:NAME, a variable that holds the secret; see [file.NewEnv]
-	SourceEnvFile   = "envfile"   // envfile:NAME, a variable that holds a path; see [file.NewEnvFile]
+	SourceFile      = "file"      // file:PATH, a file or a directory of secrets; see file.New
+	SourceKeys      = "keys"      // keys:DIR, a directory that is one secret; see file.NewKeys
+	SourceEnv       = "env"       // env:NAME, a variable that holds the secret; see file.NewEnv
+	SourceEnvFile   = "envfile"   // envfile:NAME, a variable that holds a path; see file.NewEnvFile
 )
 
 // Default TTLs, unless SQLSECRETS_TTL sets one. They are short because the agent and the extension

@@ -53,7 +53,7 @@ func cutPrefix(url string) (string, error) {
 	switch kind {
 	case "thin":
 	case "oci", "oci8", "kprb":
-		return "", fmt.Errorf("the URL is for Oracle's driver %s: write oracle:thin:", kind)
+		return "", fmt.Errorf(`the URL is for Oracle's driver %s: write "oracle:thin:"`, kind)
 	default:
 		return "", errors.New("the URL is not of the form oracle:thin:@host:port/service")
 	}

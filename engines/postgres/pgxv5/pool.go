@@ -18,8 +18,9 @@ import (
 )
 
 // NewPool returns a pgxpool that opens its connections by a [driver.Connector]. The engine is an
-// [Engine], or a struct that embeds one. The data source name also takes pgxpool's pool_*
-// parameters, such as pool_max_conns=10. NewPool makes no connection, unless the pool has MinConns.
+// [Engine], or a struct that embeds one. opts must have Secrets or SecretsAt: engines.Options(nil)
+// has the defaults. The data source name also takes pgxpool's pool_* parameters, such as
+// pool_max_conns=10. NewPool makes no connection, unless the pool has MinConns.
 //
 // configure changes the configuration before the pool is made. Nil changes nothing. In the
 // ConnConfig of the configuration:

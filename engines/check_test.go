@@ -7,7 +7,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/engines"
 )
 
-// TestCheckOfALocationMakesNoSource: it is called for each data source name.
+// The check of a location makes no source, because it is called for each data source name.
 func TestCheckOfALocationMakesNoSource(t *testing.T) {
 	check := engines.Options(nil).CheckLocation
 	for _, tt := range []struct {

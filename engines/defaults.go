@@ -10,31 +10,34 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
-// Defaults are for programs that only call [database/sql.Open]. A zero field keeps the default that
-// its comment names.
+// Defaults are the defaults of the process for connectors that do not set them. They are for
+// programs that only call [database/sql.Open]. Every zero field has the meaning that its comment
+// gives.
 type Defaults struct {
-	// Logger gets the records of connectors that have no [driver.Options.Logger]. Nil means
-	// what SQLSECRETS_LOG says, and silence without it.
+	// Logger gets the records of connectors that have no [driver.Options.Logger]. Nil means a
+	// logger to the standard error stream if SQLSECRETS_LOG is set, and no log otherwise.
 	Logger *slog.Logger
-	// Trace is called by connectors that have no [driver.Options.Trace]. Nil calls nothing.
+	// Trace is the trace of connectors that have no [driver.Options.Trace]. Nil means none.
 	Trace *driver.Trace
-	// Cache has the options of the default caches. A TTL of zero is SQLSECRETS_TTL, or the
-	// source's default.
+	// Cache has the options of the default caches. A TTL of zero means SQLSECRETS_TTL or, if that
+	// is not set, the default of the source: 1 h, a minute for the agent and the extension, 10 s
+	// for files. The other fields have the defaults of [secretcache.Options].
 	Cache secretcache.Options
 }
 
-// errTooLate is the error of a SetDefaults that some connector would not follow.
-var errTooLate = errors.New("the defaults are in use: call SetDefaults before the first connection, and before Cache")
+// errTooLate is the error of a SetDefaults call that comes after a connector has read the defaults.
+var errTooLate = errors.New("the defaults are in use already: call SetDefaults before the first connection and before Cache")
 
-// defaults are set until they are used. mu guards them.
+// defaults can be set until they are used. mu guards them.
 var defaults struct {
 	Defaults
 	used bool
 }
 
-// SetDefaults sets the defaults of the process, instead of those that were set before. It is an
-// error once a connector has begun to connect, or a default cache was made. This line turns the
-// log on:
+// SetDefaults replaces all defaults of the process: a field that d leaves zero loses the value of
+// an earlier call. Call it once at the start of the program. Once a Connect call has begun or a
+// default cache was made, SetDefaults changes nothing and returns an error. It may be called from
+// several goroutines at once. This line turns the log on:
 //
 //	engines.SetDefaults(engines.Defaults{Logger: slog.Default()})
 func SetDefaults(d Defaults) error {
@@ -57,19 +60,19 @@ func copyOf[T any](p *T) *T {
 	return &v
 }
 
-// observers are the defaults of a connector without a logger or a trace.
+// observers returns the logger and the trace for a connector that has none.
 func observers() (*slog.Logger, *driver.Trace) {
 	mu.Lock()
 	defer mu.Unlock()
 	defaults.used = true
 	if defaults.Logger == nil {
-		defaults.Logger = envLogger() // once, with its record of a wrong level
+		defaults.Logger = envLogger() // once, so a wrong level is logged once
 	}
 	return defaults.Logger, defaults.Trace
 }
 
-// envLogger returns the logger that the environment asks for, or nil. An unknown
-// level is reported by that logger: a typo must not keep a service from starting.
+// envLogger returns the logger that SQLSECRETS_LOG asks for, or nil. An unknown level is a WARN of
+// that logger and not an error, because a typo must not keep a service from starting.
 func envLogger() *slog.Logger {
 	text := os.Getenv(EnvLog)
 	if text == "" {

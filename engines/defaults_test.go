@@ -20,7 +20,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm/awssmtest"
 )
 
-// A rejecting engine has a server that rejects every login.
+// A rejecting engine is an engine whose server rejects every login.
 type rejecting struct{ driver.Engine }
 
 var errRejected = errors.New("wrong password")
@@ -36,8 +36,8 @@ func (rejecting) Connect(context.Context, driver.Credentials) (sqldriver.Conn, e
 	return nil, errRejected
 }
 
-// rejectedLogin opens a database as sql.Open does, without options, and connects after
-// configure was called.
+// rejectedLogin opens a database without options, as sql.Open does, calls configure, and then
+// connects.
 func rejectedLogin(t *testing.T, configure func()) {
 	t.Helper()
 	credentials(t)
@@ -139,7 +139,7 @@ func standardError(t *testing.T, f func()) string {
 	return string(got)
 }
 
-// A logger by one environment variable: sql.Open users have no options.
+// An environment variable turns the log on, because programs that use sql.Open have no options.
 func TestTheEnvironmentTurnsTheLogOn(t *testing.T) {
 	for _, tt := range []struct {
 		level    string
@@ -158,8 +158,8 @@ func TestTheEnvironmentTurnsTheLogOn(t *testing.T) {
 	}
 }
 
-// A misspelt level is one mistake, however many databases the program opens.
-func TestALevelThatIsNoneIsReportedOnce(t *testing.T) {
+// A misspelt level is reported once, however many databases the program opens.
+func TestAnUnknownLogLevelIsReportedOnce(t *testing.T) {
 	t.Setenv(engines.EnvLog, "verbose")
 	engines.ForgetDefaults()
 	t.Cleanup(engines.ForgetDefaults)

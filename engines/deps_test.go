@@ -13,20 +13,20 @@ import (
 
 const module = "github.com/sqlsecrets/sqlsecrets"
 
-// vendors are the modules of the databases' drivers.
+// vendors are the modules of the vendors' drivers.
 var vendors = []string{
 	"github.com/go-sql-driver/mysql", "github.com/ibmdb/go_ibm_db", "github.com/jackc/pgx/v5",
 	"github.com/microsoft/go-mssqldb", "github.com/sijms/go-ora/v2",
 }
 
-// strangers are what no program has to link: what go-mssqldb has for Azure, and what is
+// strangers are packages that no program needs to link: those of go-mssqldb for Azure, and those
 // for tests.
 var strangers = []string{
 	"github.com/Azure/", module + "/internal/standin/tdsserver", module + "/internal/standin/tnsserver", module + "/internal/testkit/leak", module + "/secretcache/awssm/awssmtest",
 }
 
-// links says which vendors a program links that imports one engine, and what other
-// engines' packages.
+// links says which vendors' drivers, and which packages of other engines, a program links if it
+// imports one engine.
 var links = []struct {
 	engine string
 	vendor []string
@@ -43,11 +43,11 @@ var links = []struct {
 		[]string{"db2", "mariadb", "mysql", "mysql/gosqldriver", "oracle", "oracle/goora", "postgres", "postgres/pgxv5", "redshift", "sqlserver", "sqlserver/mssqldb"}},
 }
 
-// A program that imports one engine links that vendor's driver and no other engine, and
-// needs no cgo.
+// A program that imports one engine links the driver of that vendor and of no other, and needs no
+// cgo.
 func TestOneEngineLinksOneVendor(t *testing.T) {
 	for _, c := range links {
-		// With cgo the files that need it are listed; without, the packages are.
+		// With cgo, go list shows the files that need it. Without cgo, it shows the packages.
 		if files := list(t, "1", "{{if not .Standard}}{{range .CgoFiles}}{{$.ImportPath}}/{{.}} {{end}}{{end}}", c.engine); len(files) > 0 {
 			t.Errorf("%s needs cgo for %q", c.engine, files)
 		}
@@ -74,8 +74,8 @@ func TestOneEngineLinksOneVendor(t *testing.T) {
 	}
 }
 
-// A module that requires this one, and imports one engine, has no other vendor in its
-// go.sum: go mod tidy puts in what the tests of all packages need that the program links.
+// If a module requires this one and imports one engine, its go.sum has no other vendor. go mod tidy
+// also adds what the tests of all linked packages need.
 func TestOneVendorInGoSum(t *testing.T) {
 	checkout, err := filepath.Abs("..")
 	if err != nil {
@@ -119,7 +119,7 @@ func TestOneVendorInGoSum(t *testing.T) {
 	}
 }
 
-// addVendor adds the vendor that a package is of, if it is of one.
+// addVendor adds the vendor of a package, if the package belongs to one.
 func addVendor(list []string, path string) []string {
 	for _, v := range vendors {
 		if (path == v || strings.HasPrefix(path, v+"/")) && !slices.Contains(list, v) {
@@ -129,7 +129,7 @@ func addVendor(list []string, path string) []string {
 	return list
 }
 
-// list runs go list on an engine and what it needs.
+// list runs go list on an engine and its dependencies.
 func list(t *testing.T, cgo, format, engine string) []string {
 	t.Helper()
 	cmd := exec.Command("go", "list", "-deps", "-f", format, "./"+engine)

@@ -1,21 +1,46 @@
-// Package engines holds the process's default caches of secrets, one for each
-// location, which the packages engines/<db> use for programs that only call
-// [database/sql.Open].
+// Package engines has the defaults of the process for programs that only call
+// [database/sql.Open]: the caches of secrets, where secrets come from, the logger and the trace.
 //
-// A program can change them by [SetDefaults], and three environment variables do:
+// A program opens databases with one of the packages below this one, such as engines/postgres, or
+// engines/all for any database. These packages take their defaults from here, and most programs
+// need nothing else of this package. What follows changes the defaults.
 //
-//   - SQLSECRETS_TTL is how long a secret is served before it is fetched again, as
-//     a Go duration ("15m"); see [secretcache.Options].
-//   - SQLSECRETS_SOURCE is where secrets come from unless the data source name has
-//     a "source" key: "aws", the Secrets Manager API, which is the default; "agent" or
-//     "extension", over local HTTP (package agent); "file:PATH", "keys:DIR",
-//     "env:NAME" or "envfile:NAME" (package file). Several with commas between are
-//     asked in their order, as "agent,aws" ([secretcache.Chain]).
-//   - SQLSECRETS_LOG, a level ("debug", "info", "warn", "error"), has connectors without a
-//     logger write their records of that level and above to the standard error stream.
+// # Environment variables
 //
-// Without SQLSECRETS_TTL the TTL is [secretcache.DefaultTTL], 1 h; a minute for what
-// comes from the agent or the extension, whose own TTL adds to it; and 10 s for files.
+// Three environment variables set defaults without a change of code:
+//
+//   - SQLSECRETS_TTL is how long a secret is served before it is fetched again, as a Go duration
+//     such as "15m": see TTL in [secretcache.Options].
+//   - SQLSECRETS_SOURCE is where secrets come from, unless the data source name has the key
+//     "source". The value is "aws" for the Secrets Manager API, which is the default; "agent" or
+//     "extension" for a server on this machine that is asked over HTTP (package agent);
+//     "file:PATH", "keys:DIR", "env:NAME" or "envfile:NAME" for files and environment variables
+//     (package file). A list such as "agent,aws" is asked in its order ([secretcache.Chain]).
+//   - SQLSECRETS_LOG is a level: "debug", "info", "warn" or "error". Connectors that have no logger
+//     then write their records of that level and above to the standard error stream.
+//
+// Without SQLSECRETS_TTL the TTL depends on the source. It is [secretcache.DefaultTTL], 1 h, for
+// "aws" and "env:NAME". It is a minute for "agent" and "extension", because they keep secrets for
+// some time themselves. It is 10 s for "file:PATH", "keys:DIR" and "envfile:NAME". For a list it is
+// the shortest of these.
+//
+// A value of SQLSECRETS_TTL or SQLSECRETS_SOURCE that cannot be used is an error of the first
+// Connect call and of [Cache]. A wrong SQLSECRETS_LOG is one WARN, and the level is then info. The
+// records are lines of text, as [slog.TextHandler] writes them.
+//
+// # SetDefaults, Cache and Options
+//
+// [SetDefaults] sets a logger, a trace and the options of the caches in code. They take precedence
+// over the environment variables. Call it before the first connection.
+//
+// [Cache] returns the cache that connectors without options use, for example to read secrets
+// before the first request (Prefetch) or after an event says that a secret changed (Invalidate).
+//
+// [Options] adds the defaults to [driver.Options]. The packages below this one call it. A program
+// calls it only if it gives an Engine to [driver.NewConnector] itself, for example to set a dialer:
+//
+//	engine := pgxv5.Engine{Configure: setDialer}
+//	connector, err := driver.NewConnector(engine, "prod/app/db", engines.Options(nil))
 package engines
 
 import (
@@ -29,7 +54,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
-// Environment variables that set defaults.
+// Environment variables that set defaults. The package documentation says what their values mean.
 const (
 	EnvTTL    = "SQLSECRETS_TTL"
 	EnvSource = "SQLSECRETS_SOURCE"
@@ -41,12 +66,16 @@ var (
 	caches = map[driver.Location]*secretcache.Cache{}
 )
 
-// Cache returns the process's default cache of a location: for Prefetch,
-// Invalidate and Stats. The zero Location is the one of data source names that
-// say nothing; one with several regions is theirs that list the same in the same
-// order. Each combination of region, endpoint, source, profile, role and external id has a cache
-// and a client of its own. A cache is made at its first use; an environment variable or a
-// source that cannot be used is an error, and the next call tries again.
+// Cache returns the process's default cache of a location, for its methods Prefetch, Invalidate and
+// Stats. The zero Location belongs to data source names that have no key of a location. Each
+// combination of region, endpoint, source, profile, role and external id has a cache and a client
+// of its own; a list of regions in another order is another combination.
+//
+// The first call for a location makes the cache, and later calls return the same one. An
+// environment variable or a source that cannot be used is an error. The next call tries again.
+//
+// Do not close the cache: all connectors of the location use it, and they would get
+// [secretcache.ErrClosed] from then on.
 func Cache(loc driver.Location) (*secretcache.Cache, error) {
 	loc.Source = SourceOf(loc)
 	mu.Lock()
@@ -70,7 +99,7 @@ func newCache(loc driver.Location) (*secretcache.Cache, error) {
 	}
 	if s := os.Getenv(EnvTTL); s != "" {
 		if ttl, err = time.ParseDuration(s); err != nil {
-			return nil, fmt.Errorf(`environment variable %s is %q, not a duration as "15m" is`, EnvTTL, s)
+			return nil, fmt.Errorf(`environment variable %s is %q, which is not a duration: give one such as "15m"`, EnvTTL, s)
 		}
 	}
 	opts := defaults.Cache
@@ -78,19 +107,22 @@ func newCache(loc driver.Location) (*secretcache.Cache, error) {
 	return secretcache.New(src, &opts), nil
 }
 
-// checkLocation says what is wrong with what a data source name says of the source.
+// checkLocation returns an error if the source that a data source name gives cannot be used.
 func checkLocation(loc driver.Location) error {
 	if loc.Source == "" {
-		return nil // the environment's may be set later
+		return nil // the environment variable may be set later
 	}
 	_, err := parseLocation(loc)
 	return err
 }
 
-// Options returns a copy of opts, which may be nil, with the process's default
-// caches where opts has neither Secrets nor SecretsAt, with the tokens of
-// Amazon RDS where it has no IAMToken, and with the process's Defaults. A CheckLocation that it
-// has is asked first.
+// Options returns a copy of opts, which may be nil, with the defaults of the process in the fields
+// that opts leaves zero:
+//
+//   - SecretsAt returns the default caches, if opts has neither Secrets nor SecretsAt.
+//     CheckLocation then checks the source as well, after the CheckLocation of opts.
+//   - IAMToken makes tokens for Amazon RDS.
+//   - Defaults returns the Logger and the Trace of [SetDefaults].
 func Options(opts *driver.Options) *driver.Options {
 	var o driver.Options
 	if opts != nil {

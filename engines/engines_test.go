@@ -20,7 +20,7 @@ func credentials(t *testing.T) {
 	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", t.TempDir()+"/none")
 }
 
-// get reads a secret from a location's default cache.
+// get reads a secret from the default cache of a location.
 func get(t *testing.T, loc driver.Location, id string) (*secretcache.Cache, *secretcache.Secret) {
 	t.Helper()
 	c, err := engines.Cache(loc)
@@ -80,7 +80,7 @@ func TestOneCacheForEachLocation(t *testing.T) {
 	}
 }
 
-func TestCacheThatCannotBeMade(t *testing.T) {
+func TestWrongSettingsAreAnErrorOfCache(t *testing.T) {
 	for _, tt := range []struct {
 		name, env, value string
 		loc              driver.Location
@@ -105,7 +105,7 @@ func TestCacheThatCannotBeMade(t *testing.T) {
 			}
 		})
 	}
-	// The failure is not remembered.
+	// A later call succeeds.
 	if _, err := engines.Cache(driver.Location{Region: "ttl-1"}); err != nil {
 		t.Errorf("Cache once the environment is right: %v", err)
 	}
@@ -130,7 +130,8 @@ func TestTTLOfTheEnvironment(t *testing.T) {
 	}
 }
 
-// TestOptionsAskTheCallersCheckFirst: a program may refuse locations that the default caches could have.
+// A program's own CheckLocation is called first: it may return an error for a location that the
+// default caches could use.
 func TestOptionsAskTheCallersCheckFirst(t *testing.T) {
 	refused := errors.New("refused")
 	check := engines.Options(&driver.Options{CheckLocation: func(loc driver.Location) error {
@@ -145,7 +146,7 @@ func TestOptionsAskTheCallersCheckFirst(t *testing.T) {
 	}{
 		{driver.Location{}, ""},
 		{driver.Location{RoleARN: role}, "refused"},
-		{driver.Location{Source: "carrier-pigeon"}, `"carrier-pigeon" is none of these`},
+		{driver.Location{Source: "carrier-pigeon"}, `source "carrier-pigeon" is unknown`},
 	} {
 		if err := check(tt.loc); (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%+v: got %v, want %q", tt.loc, err, tt.want)

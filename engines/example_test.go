@@ -13,7 +13,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
-// A database that is reached by an alias or a tunnel needs a token for the name that RDS gave it.
+// If a database is reached through an alias or a tunnel, the token must be for the name that RDS gave
+// the database.
 func ExampleOptions_iamToken() {
 	opts := engines.Options(nil)
 	sign := opts.IAMToken
@@ -21,29 +22,29 @@ func ExampleOptions_iamToken() {
 		r.Host, r.Port = "db.c1a2b3d4.us-west-2.rds.amazonaws.com", 5432
 		return sign(ctx, r)
 	}
-	// Give opts to NewConnector of the package of the database.
+	// Give opts to NewConnector of the engine's package, such as engines/postgres.
 }
 
-// A service fetches the secrets it will need before it takes requests.
+// A service reads its secrets before it accepts requests.
 func ExampleCache() {
 	cache, err := engines.Cache(driver.Location{})
 	if err != nil {
 		log.Fatal(err)
 	}
 	if err := cache.Prefetch(context.Background(), "prod/app/db", "prod/app/reports"); err != nil {
-		log.Print(err) // the first connect tries again
+		log.Print(err) // the first connection attempt tries again
 	}
 }
 
-// A program that only calls sql.Open gets the log records of all its connectors, and secrets that
-// are fetched again after 10 minutes.
+// A program that only calls sql.Open gets the log records of all its connectors. Its secrets are fetched
+// again after 10 minutes.
 func ExampleSetDefaults() {
 	err := engines.SetDefaults(engines.Defaults{
 		Logger: slog.Default(),
 		Cache:  secretcache.Options{TTL: 10 * time.Minute},
 	})
 	if err != nil {
-		log.Fatal(err) // something has connected already
+		log.Fatal(err) // a connection was opened before
 	}
 	db, err := sql.Open("secretsmanager-postgres", "prod/app/db?sslmode=verify-full")
 	if err != nil {
@@ -52,7 +53,7 @@ func ExampleSetDefaults() {
 	defer db.Close()
 }
 
-// Where a secret comes from, if the data source name does not say it.
+// Where secrets come from, with and without a source in the location.
 func ExampleSourceOf() {
 	fmt.Println(engines.SourceOf(driver.Location{Source: "agent,aws"}))
 	fmt.Println(engines.SourceOf(driver.Location{}))
@@ -61,7 +62,7 @@ func ExampleSourceOf() {
 	// aws
 }
 
-// As whom a program asks for a secret: the first thing to see when access is denied.
+// The AWS identity of a program. Look at it first when access to a secret is denied.
 func ExampleIdentity() {
 	identity, err := engines.Identity(context.Background(), driver.Location{Region: "us-west-2"}, "prod/app/db")
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
-// TTLOf returns the default TTL of a location, which has a source.
+// TTLOf returns the default TTL of a location. The location must have a source.
 func TTLOf(loc driver.Location) time.Duration {
 	_, ttl, err := newSource(loc)
 	if err != nil {
@@ -17,7 +17,7 @@ func TTLOf(loc driver.Location) time.Duration {
 	return cmp.Or(ttl, secretcache.DefaultTTL)
 }
 
-// ForgetDefaults has SetDefaults work again.
+// ForgetDefaults makes SetDefaults work again.
 func ForgetDefaults() {
 	mu.Lock()
 	defer mu.Unlock()

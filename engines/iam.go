@@ -16,8 +16,9 @@ var (
 	awsSources = map[driver.Location]*awssm.Source{}
 )
 
-// awsSource returns the process's source of a location at AWS. The location's cache fetches from
-// it, and tokens are signed with its credentials, also where secrets come from elsewhere.
+// awsSource returns the process's source for the Secrets Manager API of a location. The location's
+// cache fetches from it. Its credentials also sign tokens, even if the secrets of the location come
+// from another source.
 func awsSource(loc driver.Location) *awssm.Source {
 	loc.Source = ""
 	awsMu.Lock()
@@ -34,7 +35,7 @@ func awsSource(loc driver.Location) *awssm.Source {
 	return s
 }
 
-// iamToken is driver.Options.IAMToken.
+// iamToken is the default of driver.Options.IAMToken.
 func iamToken(ctx context.Context, r driver.TokenRequest) (driver.Token, error) {
 	region, _ := awsregion.Split(r.Location.Region)
 	region = cmp.Or(region, secretid.Region(r.SecretID))

@@ -15,9 +15,9 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm/awssmtest"
 )
 
-// The host's name, the data source name, the secret's ARN and the configuration say the region, in
-// this order.
-func TestATokensRegion(t *testing.T) {
+// The region of a token comes from the name of the host, the data source name, the ARN of the
+// secret or the configuration, in this order.
+func TestRegionOfAToken(t *testing.T) {
 	credentials(t)
 	t.Setenv("AWS_REGION", "eu-north-1")
 	const (
@@ -45,7 +45,7 @@ func TestATokensRegion(t *testing.T) {
 	}
 }
 
-// Secrets and tokens of a location share its credentials, which are fetched once.
+// Secrets and tokens of a location use the same credentials, which are fetched once.
 func TestATokenIsSignedWithTheLocationsCredentials(t *testing.T) {
 	var asked atomic.Int32
 	container := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -73,7 +73,7 @@ func TestATokenIsSignedWithTheLocationsCredentials(t *testing.T) {
 	}
 }
 
-func TestATokenWithoutCredentials(t *testing.T) {
+func TestATokenNeedsCredentials(t *testing.T) {
 	credentials(t)
 	t.Setenv("AWS_ACCESS_KEY_ID", "")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "")

@@ -10,8 +10,9 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/engines"
 )
 
-// Who asks is known of AWS only, wherever the source is said.
-func TestIdentityIsOfTheSource(t *testing.T) {
+// Identity works only if the source is AWS, whether the data source name or the environment says
+// so.
+func TestIdentityIsKnownOnlyForAWS(t *testing.T) {
 	credentials(t)
 	sts := httptest.NewServer(http.NotFoundHandler())
 	defer sts.Close()

@@ -14,35 +14,35 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache/file"
 )
 
-// Kinds of sources, as a data source name's "source" key and SQLSECRETS_SOURCE name
-// them.
+// Kinds of sources, as the key "source" of a data source name and SQLSECRETS_SOURCE spell them. A
+// kind with a colon needs an argument after it.
 const (
 	SourceAWS       = "aws"       // the Secrets Manager API
 	SourceAgent     = "agent"     // the Secrets Manager Agent
 	SourceExtension = "extension" // the AWS Parameters and Secrets Lambda Extension
-	SourceFile      = "file"      // file:PATH, a file or a directory of secrets; see [file.New]
-	SourceKeys      = "keys"      // keys:DIR, a directory that is one secret; see [file.NewKeys]
-	SourceEnv       = "env"       // env:NAME, a variable that holds the secret; see [file.NewEnv]
-	SourceEnvFile   = "envfile"   // envfile:NAME, a variable that holds a path; see [file.NewEnvFile]
+	SourceFile      = "file"      // file:PATH, a file or a directory of secrets; see file.New
+	SourceKeys      = "keys"      // keys:DIR, a directory that is one secret; see file.NewKeys
+	SourceEnv       = "env"       // env:NAME, a variable that holds the secret; see file.NewEnv
+	SourceEnvFile   = "envfile"   // envfile:NAME, a variable that holds a path; see file.NewEnvFile
 )
 
-// Default TTLs where SQLSECRETS_TTL sets none. The agent and the extension keep a
-// secret for 300 s themselves; a file costs next to nothing to read.
+// Default TTLs, unless SQLSECRETS_TTL sets one. They are short because the agent and the extension
+// keep a secret for 300 s themselves, and because reading a file costs almost nothing.
 const (
 	localTTL = time.Minute
 	fileTTL  = 10 * time.Second
 )
 
-// A sourceKind is what is behind a name.
+// A sourceKind describes one kind of source.
 type sourceKind struct {
 	name     string
-	arg      string        // what stands behind a colon: "PATH"; empty for none
-	ttl      time.Duration // zero is the cache's default
-	endpoint bool          // it asks a server, whose URL may be given
-	api      bool          // the server is the API: it is asked in a region, with credentials of ours
+	arg      string        // name of the argument after the colon, such as "PATH"; empty: it takes none
+	ttl      time.Duration // zero: the default of the cache
+	endpoint bool          // it asks a server, and a location may give its URL
+	api      bool          // the server is the Secrets Manager API: it has a region and needs our credentials
 	check    func(arg string) error
-	// make makes the source. One that is not the last of a chain does not wait for a
-	// server to start.
+	// make makes the source. last is false if another source of a chain follows; then the
+	// source does not wait for its server to start.
 	make func(arg string, loc driver.Location, last bool) secretcache.Source
 }
 
@@ -58,7 +58,7 @@ var sourceKinds = []sourceKind{
 	{name: SourceEnvFile, arg: "NAME", ttl: fileTTL, check: file.CheckEnv, make: local(file.NewEnvFile)},
 }
 
-// server makes a source that asks a server of this machine.
+// server returns the make func of a source that asks a server on this machine.
 func server(newSource func(...func(*agent.Options)) *agent.Source) func(string, driver.Location, bool) secretcache.Source {
 	return func(_ string, loc driver.Location, last bool) secretcache.Source {
 		return newSource(func(o *agent.Options) {
@@ -70,20 +70,19 @@ func server(newSource func(...func(*agent.Options)) *agent.Source) func(string, 
 	}
 }
 
-// local makes a source of files or variables.
+// local returns the make func of a source of files or environment variables.
 func local(newSource func(string, ...func(*file.Options)) *file.Source) func(string, driver.Location, bool) secretcache.Source {
 	return func(arg string, _ driver.Location, _ bool) secretcache.Source { return newSource(arg) }
 }
 
-// A spec is one source of a location.
+// A spec is one source of a location, with its argument.
 type spec struct {
 	*sourceKind
 	arg string
 }
 
-// newSource makes the source that a location names, which is not empty, and returns
-// its default TTL as well. Several with commas between are a chain, whose TTL is the
-// shortest of theirs.
+// newSource makes the source that a location names, and returns its default TTL as well. loc.Source
+// is not empty. A list of sources becomes a chain, whose TTL is the shortest of its sources.
 func newSource(loc driver.Location) (secretcache.Source, time.Duration, error) {
 	specs, err := parseLocation(loc)
 	if err != nil {
@@ -101,7 +100,7 @@ func newSource(loc driver.Location) (secretcache.Source, time.Duration, error) {
 	return secretcache.Chain(sources...), ttl, nil
 }
 
-// parseLocation returns the sources that a location names. It makes none.
+// parseLocation returns the sources that a location names. It checks them and makes none.
 func parseLocation(loc driver.Location) ([]spec, error) {
 	var specs []spec
 	var names []string
@@ -111,7 +110,7 @@ func parseLocation(loc driver.Location) ([]spec, error) {
 			return nil, err
 		}
 		if slices.Contains(names, kind.name) && kind.arg == "" {
-			return nil, fmt.Errorf("source %q is named twice", kind.name)
+			return nil, fmt.Errorf("source %q is given twice: leave one out", kind.name)
 		}
 		if kind.check != nil {
 			if err := kind.check(arg); err != nil {
@@ -123,9 +122,9 @@ func parseLocation(loc driver.Location) ([]spec, error) {
 	return specs, checkEffect(loc, specs, names)
 }
 
-// checkEffect returns an error if a part of a location has no effect on its sources. In a chain
-// a region and an endpoint are for the source that takes them. A profile and a role are an error
-// if another server is asked as well, because that one has credentials of its own.
+// checkEffect returns an error if a part of a location has no effect on its sources. In a chain, a
+// region and an endpoint apply to the source that takes them. A profile and a role are an error if
+// the chain also asks another server, because that server has credentials of its own.
 func checkEffect(loc driver.Location, specs []spec, names []string) error {
 	servers, apis := 0, 0
 	for _, s := range specs {
@@ -154,12 +153,13 @@ func checkEffect(loc driver.Location, specs []spec, names []string) error {
 		return fmt.Errorf(`parameters "profile" and "roleArn" are for source "aws" alone, and source %q also asks a server with credentials of its own`, names)
 	case loc.Endpoint != "" && servers > 1:
 		return fmt.Errorf(`parameter "endpoint" is for one server, and source %q asks %d: `+
-			"AWS_ENDPOINT_URL_SECRETS_MANAGER sets the API's", names, servers)
+			"set the endpoint of the API by AWS_ENDPOINT_URL_SECRETS_MANAGER", names, servers)
 	}
 	return nil
 }
 
-// shorter returns the shorter of two TTLs, of which zero is the cache's default.
+// shorter returns the shorter of two TTLs. Zero means the default of the cache, in a and b and in
+// the result.
 func shorter(a, b time.Duration) time.Duration {
 	d := min(cmp.Or(a, secretcache.DefaultTTL), cmp.Or(b, secretcache.DefaultTTL))
 	if d == secretcache.DefaultTTL {
@@ -168,8 +168,8 @@ func shorter(a, b time.Duration) time.Duration {
 	return d
 }
 
-// parseSource finds the kind of a source that is given as text. Its error does not
-// quote what may be a secret by mistake.
+// parseSource parses one source, such as "file:PATH". Its error does not quote an argument or a
+// long name, because a user may have put a secret there by mistake.
 func parseSource(spec string) (*sourceKind, string, error) {
 	name, arg, hasArg := strings.Cut(spec, ":")
 	for i := range sourceKinds {
@@ -177,9 +177,9 @@ func parseSource(spec string) (*sourceKind, string, error) {
 		switch {
 		case kind.name != name:
 		case kind.arg == "" && hasArg:
-			return nil, "", fmt.Errorf("source %q takes nothing behind a colon", name)
+			return nil, "", fmt.Errorf("source %q takes nothing after a colon: leave that out", name)
 		case kind.arg != "" && arg == "":
-			return nil, "", fmt.Errorf("source %q needs more: %s:%s", name, name, kind.arg)
+			return nil, "", fmt.Errorf("source %q needs an argument: give %s:%s", name, name, kind.arg)
 		default:
 			return kind, arg, nil
 		}
@@ -191,17 +191,18 @@ func parseSource(spec string) (*sourceKind, string, error) {
 		}
 		known = append(known, kind.name)
 	}
-	return nil, "", errors.New("secrets come from " + strings.Join(known, ", ") +
-		", or several of these with commas between, which a path cannot have; " + unknownSource(name))
+	return nil, "", errors.New(unknownSource(name) + ": give one of " + strings.Join(known, ", ") +
+		", or a list of them with commas, which a path cannot have")
 }
 
-// unknownSource quotes a name that is a word.
+// unknownSource returns the cause for an unknown source. It quotes the name only if that is a short
+// word.
 func unknownSource(name string) string {
 	if name == "" {
-		return "one is empty"
+		return "a source is empty"
 	}
 	if len(name) > 20 || strings.ContainsFunc(name, func(r rune) bool { return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && r != '-' }) {
-		return "one is none of these"
+		return "a source is unknown"
 	}
-	return fmt.Sprintf("%q is none of these", name)
+	return fmt.Sprintf("source %q is unknown", name)
 }

@@ -108,7 +108,7 @@ func closedPort(t *testing.T) string {
 	return port(t, "http://"+l.Addr().String())
 }
 
-// TestRotationThroughTheAgent: a forced refresh passes the agent's cache.
+// After a rotation, a forced refresh bypasses the cache of the agent.
 func TestRotationThroughTheAgent(t *testing.T) {
 	sm := awssmtest.NewServer(t)
 	sm.Put("prod/app", "first")
@@ -146,28 +146,28 @@ func TestDefaultTTL(t *testing.T) {
 	}
 }
 
-// TestSourcesThatCannotBe: errors say what is wrong, and quote nothing that may be a
-// secret by mistake.
-func TestSourcesThatCannotBe(t *testing.T) {
+// The error of a wrong source says what is wrong. It quotes nothing that may be a secret by
+// mistake.
+func TestWrongSourceIsAnErrorThatQuotesNoSecret(t *testing.T) {
 	const marked = "hunter2-marked"
 	for _, tt := range []struct {
 		loc  driver.Location
 		want string
 	}{
-		{driver.Location{Source: "agnet"}, `"agnet" is none of these`},
-		{driver.Location{Source: "AWS"}, `"AWS" is none of these`},
-		{driver.Location{Source: "agent,"}, "one is empty"},
-		{driver.Location{Source: "agent, aws"}, "one is none of these"},
-		{driver.Location{Source: "agent,agent"}, "named twice"},
-		{driver.Location{Source: "agent:2773"}, `"agent" takes nothing behind a colon`},
+		{driver.Location{Source: "agnet"}, `source "agnet" is unknown: give one of aws, agent, `},
+		{driver.Location{Source: "AWS"}, `source "AWS" is unknown`},
+		{driver.Location{Source: "agent,"}, "a source is empty"},
+		{driver.Location{Source: "agent, aws"}, "a source is unknown"},
+		{driver.Location{Source: "agent,agent"}, "given twice"},
+		{driver.Location{Source: "agent:2773"}, `"agent" takes nothing after a colon`},
 		{driver.Location{Source: "file"}, "file:PATH"},
 		{driver.Location{Source: "file:"}, "file:PATH"},
 		{driver.Location{Source: "keys"}, "keys:DIR"},
 		{driver.Location{Source: "env"}, "env:NAME"},
 		{driver.Location{Source: "env:A=" + marked}, `source "env"`},
 		{driver.Location{Source: "file:/a," + marked}, "a path cannot have"},
-		{driver.Location{Source: "postgres://user:" + marked + "@host"}, `"postgres" is none of these`},
-		{driver.Location{Source: "{" + marked + ":1}"}, "one is none of these"},
+		{driver.Location{Source: "postgres://user:" + marked + "@host"}, `source "postgres" is unknown`},
+		{driver.Location{Source: "{" + marked + ":1}"}, "a source is unknown"},
 		{driver.Location{Source: "agent", Region: "us-west-2"}, `"region" has no effect`},
 		{driver.Location{Source: "file:/a", Region: "us-west-2"}, `"region" has no effect`},
 		{driver.Location{Source: "env:A", Endpoint: "http://127.0.0.1:1"}, `"endpoint" has no effect`},

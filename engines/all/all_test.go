@@ -12,8 +12,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/engines/all"
 )
 
-// How an engine is chosen is tested in package driver, with AnyDriver. The tests here are of
-// the engines that there are.
+// Package driver tests how AnyDriver chooses an engine. The tests here are about the engines of
+// this module.
 
 func TestDriver(t *testing.T) {
 	c, err := all.NewConnector("app", nil)
@@ -39,7 +39,8 @@ func TestDriver(t *testing.T) {
 	}
 }
 
-// Every engine is there, by each of its names: the Engines table of docs/design.md.
+// Every engine is known by each of its names, which are those of the Engines table in
+// docs/design.md.
 func TestEveryEngine(t *testing.T) {
 	names := map[string][]string{
 		"postgres":  {"postgres", "postgresql", "aurora-postgresql"},

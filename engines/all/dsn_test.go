@@ -11,8 +11,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/engines/all"
 )
 
-// drivers are the names that importing package all registers. url is the driver's JDBC
-// URL with more in its list of properties.
+// drivers are the names that importing package all registers. url returns a JDBC URL of the driver
+// with more properties.
 var drivers = []struct {
 	name  string
 	param string // one that the engine takes
@@ -36,8 +36,8 @@ func semicolon(url string) func(string) string {
 	return func(more string) string { return "jdbc-secretsmanager:" + url + strings.ReplaceAll(more, "&", ";") }
 }
 
-// opens checks what sql.Open says: nothing, or an error of a kind that has all texts in
-// it and quotes no value.
+// opens checks the error of sql.Open. It must be nil if want is nil. Otherwise it must match want,
+// contain all texts and quote no value.
 func opens(t *testing.T, name, dsn string, want error, texts ...string) {
 	t.Helper()
 	db, err := sql.Open(name, dsn)
@@ -61,7 +61,7 @@ func opens(t *testing.T, name, dsn string, want error, texts ...string) {
 	}
 }
 
-// Every driver refuses, by sql.Open and naming it, what it cannot use.
+// sql.Open returns an error for everything that a driver cannot use, and the error names it.
 func TestBadDataSourceNames(t *testing.T) {
 	for _, d := range drivers {
 		for _, name := range []string{d.name, all.DriverName} {
@@ -101,7 +101,7 @@ func TestBadDataSourceNames(t *testing.T) {
 			opens(t, name, strings.Replace(d.url(""), "jdbc-s", "JDBC-S", 1), driver.ErrBadDSN, `"jdbc-secretsmanager:"`)
 		}
 
-		// Another engine's, which the driver for all has, too.
+		// A URL of another engine, which the driver of package all accepts.
 		for _, other := range drivers {
 			if other.name != d.name {
 				opens(t, d.name, other.url(""), driver.ErrEngineMismatch, strings.TrimPrefix(d.name, "secretsmanager-"))
@@ -115,7 +115,7 @@ func TestBadDataSourceNames(t *testing.T) {
 		opens(t, all.DriverName, "prod/app?engine="+strings.TrimPrefix(d.name, "secretsmanager-")+"&no_such_tls=CANARY", driver.ErrBadDSN, `"no_such_tls"`)
 	}
 
-	// What no driver looks at more closely.
+	// Errors that are the same for all drivers.
 	for _, d := range append([]string{all.DriverName}, names()...) {
 		for _, c := range []struct{ dsn, text string }{
 			{"CANARY" + strings.Repeat("x", 507), "512"},
@@ -139,7 +139,7 @@ func TestBadDataSourceNames(t *testing.T) {
 		} {
 			opens(t, d, c.dsn, driver.ErrBadDSN, c.text)
 		}
-		// Only the empty string waits.
+		// Only for the empty string, the error comes at the first connection.
 		db, err := sql.Open(d, "")
 		if err != nil {
 			t.Errorf("Open(%q, %q): %v", d, "", err)
@@ -160,7 +160,7 @@ func names() []string {
 	return list
 }
 
-// What an engine's vendor has besides, in its own forms.
+// Errors that are special to one engine.
 func TestBadDataSourceNamesOfVendors(t *testing.T) {
 	for _, c := range []struct {
 		name, dsn string
@@ -191,12 +191,12 @@ func TestBadDataSourceNamesOfVendors(t *testing.T) {
 	}
 }
 
-// Names that say as whom or where to connect are refused, however they are spelt.
-func TestRefusedAliases(t *testing.T) {
+// Parameters for the address, the user or the password are errors, however they are spelt.
+func TestParametersThatOverrideTheSecretAreErrors(t *testing.T) {
 	aliases := []string{"user", "uid", "user name", "user id", "password", "pwd", "passfile", "service", "service file", "database",
 		"server", "conn str", "sid", "service name", "change password", "failover partner", "initial catalog", "data source",
 		"address", "addr", "network address", "host name", "host addr"}
-	// What the JDBC driver of an engine has as a property with a place in the URL.
+	// Properties of an engine's JDBC driver that have a place of their own in the URL.
 	places := map[string]bool{"secretsmanager-sqlserver database": true, "secretsmanager-sqlserver server": true}
 	for _, d := range drivers {
 		for _, alias := range aliases {
@@ -218,8 +218,8 @@ func TestRefusedAliases(t *testing.T) {
 	}
 }
 
-// Tokens of AWS IAM are for PostgreSQL, MySQL and MariaDB, over TLS.
-func TestAuthIAM(t *testing.T) {
+// Tokens of AWS IAM are only for PostgreSQL, MySQL and MariaDB, and only over TLS.
+func TestAuthIAMIsOnlyForSomeEnginesAndOverTLS(t *testing.T) {
 	off := map[string]string{"secretsmanager-postgres": "sslmode=disable", "secretsmanager-mysql": "tls=false", "secretsmanager-mariadb": "tls=false"}
 	for _, d := range drivers {
 		engine := strings.TrimPrefix(d.name, "secretsmanager-")
@@ -237,8 +237,8 @@ func TestAuthIAM(t *testing.T) {
 	}
 }
 
-// This project's own keys are refused in another case, whose value would have no effect.
-func TestOwnKeysInAnotherCase(t *testing.T) {
+// A key of this library in the wrong case is an error, because its value would have no effect.
+func TestKeysInTheWrongCaseAreErrors(t *testing.T) {
 	for _, key := range []string{"host", "port", "dbname", "engine", "hostKey", "portKey", "dbnameKey", "usernameKey", "passwordKey",
 		"region", "endpoint", "source", "profile", "roleArn", "externalId", "auth", "stage", "fallback", "rotationWindow", "closeSuperseded", "maxLogins"} {
 		for _, d := range drivers {

@@ -17,7 +17,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/engines/db2"
 )
 
-// An observed engine has the vendor prepare an endpoint, and then takes every login.
+// An observed engine lets the vendor prepare an endpoint, and then accepts every login.
 type observed struct {
 	driver.Engine
 	endpoint *driver.Endpoint // of the last login
@@ -46,12 +46,12 @@ func (l observedLogin) Connect(context.Context, driver.Credentials) (sqldriver.C
 
 func init() { sql.Register("driver of Db2", noDriver{}) }
 
-// noDriver is what Db2's engine finds.
+// noDriver stands in for the Db2 driver.
 type noDriver struct{}
 
 func (noDriver) Open(string) (sqldriver.Conn, error) { return nil, errors.New("it is none") }
 
-// prepared are the engines, of which each has a vendor's driver here.
+// prepared are the engines. Each has a vendor's driver here.
 func prepared() []driver.Engine {
 	list := slices.Clone(all.Known)
 	for i, e := range list {
@@ -62,8 +62,8 @@ func prepared() []driver.Engine {
 	return list
 }
 
-// connectOnce connects with an engine of the package, and returns where to, how many
-// logins it took, and the error.
+// connectOnce connects once with an engine of the package. It returns the address, the number of
+// logins and the error.
 func connectOnce(t *testing.T, engine driver.Engine, dsn string, secret map[string]any) (where string, logins int, err error) {
 	t.Helper()
 	fields := map[string]any{"username": "u", "password": "p"}
@@ -80,8 +80,8 @@ func connectOnce(t *testing.T, engine driver.Engine, dsn string, secret map[stri
 	return fmt.Sprintf("%s|%d|%s", o.endpoint.Host, o.endpoint.Port, o.endpoint.Database), logins, err
 }
 
-// urls are JDBC URLs: without host, port and database, and with places for "host:port" and
-// for the database.
+// urls are JDBC URLs: one without host, port and database, and one with places for "host:port" and
+// the database.
 var urls = map[string]struct{ bare, full string }{
 	"postgres":  {"jdbc-secretsmanager:postgresql:///?user=app", "jdbc-secretsmanager:postgresql://%[1]s/%[2]s?user=app"},
 	"redshift":  {"jdbc-secretsmanager:redshift:///?user=app", "jdbc-secretsmanager:redshift://%[1]s/%[2]s?user=app"},
@@ -92,8 +92,8 @@ var urls = map[string]struct{ bare, full string }{
 	"db2":       {"jdbc-secretsmanager:db2::user=app;", "jdbc-secretsmanager:db2://%[1]s/%[2]s:user=app;"},
 }
 
-// Where a connect goes: the data source name before the secret before the engine. A URL's
-// host without a port has the engine's port, as in JDBC, not the secret's.
+// The address comes from the data source name, or else from the secret, or else from the engine. A
+// host without a port in a URL has the engine's port, as in JDBC, and not the secret's.
 func TestEndpoint(t *testing.T) {
 	ports := map[string]int{"postgres": 5432, "redshift": 5439, "mysql": 3306, "mariadb": 3306, "oracle": 1521, "sqlserver": 1433, "db2": 50000}
 	databases := map[string]string{"postgres": "postgres", "sqlserver": "master"} // the others have no default
@@ -139,9 +139,9 @@ func TestEndpoint(t *testing.T) {
 	}
 }
 
-// What aws-secretsmanager-jdbc validates since its pull request 334, and more of the kind:
-// a host, a port or a database that a URL or a connection string would read something
-// else out of ends before a login, wherever it is from.
+// A host, a port or a database that would mean something else in a URL or a connection string is an
+// error before a login, wherever it comes from. The cases include what aws-secretsmanager-jdbc
+// validates since its pull request 334.
 func TestInjection(t *testing.T) {
 	hosts := []string{"evil.com:3306/x?allowLoadLocalInfile=true#", "h?sslmode=disable", "h/x", "u:p@h", "u@h", "h#x", "h&x=y", "h;encrypt=disable",
 		"h,evil.com/x?tls=false", "h,u@evil.com", "h,", ",h", "h,1433", "/x?tls=false", "/x)/y", "/x y", "/x,/y", "/x@y", `/x\y`, `h\x;encrypt=disable`, `h\`, `\x`, `h,g\x`,
@@ -184,8 +184,8 @@ func TestInjection(t *testing.T) {
 	}
 }
 
-// TestHostForms: a list, a Unix socket and an instance go to the engines that have them, and are a
-// clear error of the others, in the data source name and in the secret.
+// A list of hosts, a Unix socket and an instance work with the engines that have them, in the data
+// source name and in the secret. For the other engines they are a clear error.
 func TestHostForms(t *testing.T) {
 	takes := map[string]string{
 		"postgres list": "h1,h2:5433|1111|secretdb", "postgres socket": "/run/x|1111|secretdb",

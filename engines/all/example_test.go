@@ -10,8 +10,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/engines/all"
 )
 
-// The secret says which engine its database has; Options.TLS asks for verification,
-// whichever that is.
+// The secret says which engine its database has. Options.TLS asks for verified TLS for every engine
+// except Db2.
 func ExampleRegister() {
 	all.Register("verified", &driver.Options{TLS: &tls.Config{MinVersion: tls.VersionTLS12}})
 	db, err := sql.Open("verified", "prod/app/db")
@@ -21,7 +21,7 @@ func ExampleRegister() {
 	defer db.Close()
 }
 
-// A URL of AWS's JDBC library, as a program that comes from Java has it.
+// A URL of AWS's JDBC library, from a program that was written in Java.
 func Example_jdbc() {
 	db, err := sql.Open(all.DriverName, "jdbc-secretsmanager:postgresql://example.com:5432/database?user=prod/app/db&sslmode=verify-full")
 	if err != nil {
@@ -30,7 +30,7 @@ func Example_jdbc() {
 	defer db.Close()
 }
 
-// A secret that RDS manages has no engine.
+// A secret that Amazon RDS manages has no engine, host and database.
 func Example_managedPassword() {
 	db, err := sql.Open(all.DriverName, "rds!db-1234?engine=mysql&host=db.example.com&dbname=app&tls=true")
 	if err != nil {
@@ -39,7 +39,7 @@ func Example_managedPassword() {
 	defer db.Close()
 }
 
-// A program that shows the version in use needs the connector.
+// A program that shows the version in use keeps the connector.
 func ExampleNewConnector() {
 	connector, err := all.NewConnector("prod/app/db", nil)
 	if err != nil {

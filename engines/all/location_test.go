@@ -19,8 +19,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/standin/awsrecorder"
 )
 
-// envOpen makes the test binary a program that opens the data source name in envDSN
-// with the driver of this name, pings, and prints at what it failed.
+// envOpen makes the test binary a program that opens the data source name in envDSN with the driver
+// of this name, pings, and prints where it failed.
 const (
 	envOpen = "ALL_TEST_OPEN"
 	envDSN  = "ALL_TEST_DSN"
@@ -40,9 +40,9 @@ func open(name, dsn string) {
 	fmt.Println(err)
 }
 
-// TestWhereADataSourceNameLeads opens data source names in a process of their own, as
-// a program with nothing but database/sql and its environment does, and looks at what
-// it sends to AWS. That there is no database is found out after that.
+// TestWhereADataSourceNameLeads opens each data source name in a process of its own, which has only
+// database/sql and its environment. It checks what the process sends to AWS. Later the process
+// finds no database.
 func TestWhereADataSourceNameLeads(t *testing.T) {
 	const (
 		arn   = "arn:aws:secretsmanager:us-west-2:123456789012:secret:prod/app-a1b2c3"

@@ -14,9 +14,9 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/opentest"
 )
 
-// Every form of a data source name connects with the engine that it or the secret names,
-// as its vendor prepares it. The forms of one engine are in its own package's TestOpen,
-// with a server that checks the password.
+// Every form of a data source name connects with the engine that the data source name or the secret
+// names, as the vendor's driver prepares it. TestOpen of each engine's package tests the forms of
+// that engine, with a server that checks the password.
 func TestForms(t *testing.T) {
 	const arn = "arn:aws:secretsmanager:us-west-2:123456789012:secret:prod/app-a1b2c3"
 	for _, c := range []struct{ dsn, engine, want string }{
@@ -62,8 +62,8 @@ func TestForms(t *testing.T) {
 	}
 }
 
-// By sql.Open and the process's default cache, to servers that check the password; and
-// for Db2, which this program has not imported IBM's driver for, an error that says so.
+// sql.Open connects with the process's default cache to servers that check the password. For Db2
+// the error says that the program has not imported IBM's driver.
 func TestOpen(t *testing.T) {
 	tds, err := tdsserver.Start(tdsserver.Options{Databases: []string{"app"}})
 	if err != nil {
@@ -85,7 +85,7 @@ func TestOpen(t *testing.T) {
 		{"oracle-se2", "ORCL", tns.Host, tns.Port, "SELECT USER FROM DUAL",
 			[]string{"oracle:thin:@example.com/ORCL?user=prod/app/db", "oracle:thin:@example.com:ORCLSID?user=prod/app/db"}, ""},
 		{"db2", "SAMPLE", "127.0.0.1", 1, "VALUES 1",
-			[]string{"db2://example.com/SAMPLE:user=prod/app/db;"}, `has to import _ "github.com/ibmdb/go_ibm_db"`},
+			[]string{"db2://example.com/SAMPLE:user=prod/app/db;"}, `import _ "github.com/ibmdb/go_ibm_db" in the program`},
 	} {
 		opentest.Put(t, fmt.Sprintf(`{"engine":%q,"host":%q,"port":%d,"dbname":%q,"username":"u","password":"p;{}="}`, c.engine, c.host, c.port, c.database))
 		dsns := []string{opentest.Name, opentest.ARN + "?dbname=" + c.database}

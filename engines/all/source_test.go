@@ -17,8 +17,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm/awssmtest"
 )
 
-// TestSourceOfADataSourceName logs in with secrets from everywhere, by data source
-// names alone.
+// TestSourceOfADataSourceName logs in with secrets of every source. Only the data source name or
+// the environment says the source.
 func TestSourceOfADataSourceName(t *testing.T) {
 	const id, user, password = "prod/app", "app", "Password-1"
 	db, err := tdsserver.Start(tdsserver.Options{Databases: []string{"app"}})
@@ -94,8 +94,8 @@ func TestSourceOfADataSourceName(t *testing.T) {
 	}
 }
 
-// TestSourceThatCannotBe: a mistake in a data source name is an error of sql.Open.
-func TestSourceThatCannotBe(t *testing.T) {
+// A wrong source in a data source name is an error of sql.Open.
+func TestWrongSourceIsAnErrorOfOpen(t *testing.T) {
 	for _, name := range []string{
 		"secretsmanager", "secretsmanager-postgres", "secretsmanager-redshift", "secretsmanager-mysql", "secretsmanager-mariadb",
 		"secretsmanager-sqlserver", "secretsmanager-oracle", "secretsmanager-db2",
@@ -117,7 +117,7 @@ func TestSourceThatCannotBe(t *testing.T) {
 			}
 		}
 	}
-	// The environment's is looked at when it is needed.
+	// The source of the environment is checked only when it is needed.
 	t.Setenv("SQLSECRETS_SOURCE", "carrier-pigeon")
 	db, err := sql.Open("secretsmanager-mysql", "prod/app")
 	if err != nil {

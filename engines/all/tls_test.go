@@ -38,11 +38,11 @@ import (
 
 const tlsPage = "../../docs/tls.md"
 
-// The authorities of docs/tls.md: the one that is in files and in Options.TLS, and one
-// that the system knows.
+// The certificate authorities of docs/tls.md: one that is in files and in Options.TLS, and one that
+// the operating system knows.
 var ours, systems = testca.New("127.0.0.1"), testca.New("127.0.0.1")
 
-// runWithSystems runs the tests with systems as the system's authority.
+// runWithSystems runs the tests with systems as the certificate authority of the operating system.
 func runWithSystems(m *testing.M) (code int) {
 	dir, err := os.MkdirTemp("", "sqlsecrets-")
 	if err != nil {
@@ -60,7 +60,7 @@ func runWithSystems(m *testing.M) (code int) {
 	return m.Run()
 }
 
-// An outcome is what becomes of a connect.
+// An outcome is the result of a connection attempt.
 type outcome string
 
 const (
@@ -69,8 +69,8 @@ const (
 	fails     outcome = "an error"
 )
 
-// A kind is one of server. The certificates of all that have one are for 127.0.0.1 or for
-// db.example.com, and signed by ours or by the system's authority.
+// A kind is a kind of server. A certificate is for 127.0.0.1 or for db.example.com, and is signed
+// by our authority or by that of the operating system.
 type kind struct {
 	name  string
 	names []string // in the certificate; nil: no TLS
@@ -85,7 +85,7 @@ var kinds = []kind{
 	{"no TLS", nil, nil},
 }
 
-// wanted are the outcomes of the table's rows with servers of each kind.
+// wanted are the outcomes of each row of the table, with each kind of server.
 var wanted = map[string][]outcome{
 	"if available":                               {encrypted, encrypted, encrypted, encrypted, plain},
 	"required, not verified":                     {encrypted, encrypted, encrypted, encrypted, fails},
@@ -99,14 +99,14 @@ var wanted = map[string][]outcome{
 	"off":                                        {plain, plain, plain, plain, plain},
 }
 
-// A column is one of the table's.
+// A column is one column of the table: an engine.
 type column struct {
 	engines  []driver.Engine
 	database string
 	ownPort  bool // a server with TLS has nothing else
 	// start starts a server with the user u, whose password is p.
 	start func(t *testing.T, config *tls.Config, params string) (port int)
-	// url writes a JDBC URL of the table's form, for an address.
+	// url writes a JDBC URL for an address, in the form of the table.
 	url func(engine, form, address string) string
 }
 
@@ -182,7 +182,7 @@ func startPostgres(t *testing.T, config *tls.Config, _ string) int {
 	return (&pgserver.Server{TLS: config}).Start(t).Port
 }
 
-// queried adds the secret's id to a URL with a query or without.
+// queried adds the id of the secret to a URL that may have a query.
 func queried(url string) string {
 	if strings.Contains(url, "?") {
 		return url + "&user=s"
@@ -190,8 +190,8 @@ func queried(url string) string {
 	return url + "?user=s"
 }
 
-// cli is Db2's driver. Of a client's key database, which only IBM's can read, it says
-// that it was handed on.
+// cli is the Db2 driver. It cannot read a key database of a client, as only IBM's driver can. It
+// reports that it got one.
 type cli struct{ db2cli.Driver }
 
 var errKeyDatabase = errors.New("got a key database")
@@ -204,8 +204,8 @@ func (c cli) Open(s string) (sqldriver.Conn, error) {
 	return c.Driver.Open(s)
 }
 
-// What docs/tls.md says is how to ask for TLS has the effect that it says, with each
-// kind of server.
+// Each way to ask for TLS in docs/tls.md has the effect that the page says, with each kind of
+// server.
 func TestTLSPage(t *testing.T) {
 	header, rows := readTable(t)
 	for name := range columns {
@@ -249,7 +249,7 @@ func TestTLSPage(t *testing.T) {
 	}
 }
 
-// The data source names for production ask for verification, whatever the server.
+// The data source names for production on the page verify the server, with every kind of server.
 func TestTLSPageProduction(t *testing.T) {
 	page, err := os.ReadFile(tlsPage)
 	if err != nil {
@@ -277,8 +277,8 @@ func TestTLSPageProduction(t *testing.T) {
 
 var productionRow = regexp.MustCompile("(?m)^\\| ([^|]+) \\| `prod/app/db\\??([^`]*)`.*\\|$")
 
-// nothingSaid tries a cell of the first row, which names another row, or one for data
-// source names and one for JDBC URLs.
+// nothingSaid tries a cell of the first row. The cell names another row, or one row for data source names and
+// one for JDBC URLs.
 func (c column) nothingSaid(t *testing.T, cell string) {
 	row, jdbc, ok := strings.Cut(cell, "; in a JDBC URL: ")
 	if !ok {
@@ -292,7 +292,7 @@ func (c column) nothingSaid(t *testing.T, cell string) {
 	c.try(t, jdbc, "JDBC URL", form)
 }
 
-// try connects to servers of each kind with a spelling that is to have a row's outcomes.
+// try connects to a server of each kind with one spelling, and checks the outcomes of the row.
 func (c column) try(t *testing.T, row, name, spelling string) {
 	if wanted[row] == nil {
 		t.Fatalf("there is no row %q", row)
@@ -338,8 +338,8 @@ func (c column) try(t *testing.T, row, name, spelling string) {
 
 const clientRow = "a certificate for the client"
 
-// config returns the configuration of a server, which tells of each handshake if there
-// is room.
+// config returns the TLS configuration of a server. The server reports each handshake, if the channel has
+// room.
 func (k kind) config(clients chan<- string) *tls.Config {
 	if k.names == nil {
 		return nil
@@ -360,7 +360,7 @@ func (k kind) config(clients chan<- string) *tls.Config {
 	}
 }
 
-// connect logs in as a spelling says: one of parameters, of a JDBC URL or of Options.TLS.
+// connect logs in with a spelling: parameters, a JDBC URL or Options.TLS.
 func (c column) connect(t *testing.T, e driver.Engine, spelling string, port int) error {
 	t.Helper()
 	opts := &driver.Options{}
@@ -404,7 +404,7 @@ func (c column) connect(t *testing.T, e driver.Engine, spelling string, port int
 	return err
 }
 
-// tableFiles puts files of the test in the place of the table's.
+// tableFiles replaces the files in the table by files of the test.
 func tableFiles(t *testing.T) *strings.Replacer {
 	certificate, key := testca.KeyPair(t, ours.Issue("client"))
 	rsa, der := ours.IssueRSA("client")
@@ -415,7 +415,8 @@ func tableFiles(t *testing.T) *strings.Replacer {
 
 var codeSpan = regexp.MustCompile("`([^`]+)`")
 
-// readTable reads the page's first table: the columns' titles and the cells by row.
+// readTable reads the first table of the page. It returns the titles of the columns, and the cells
+// by row.
 func readTable(t *testing.T) (header []string, rows map[string][]string) {
 	t.Helper()
 	page, err := os.ReadFile(tlsPage)

@@ -67,7 +67,8 @@ func TestConformance(t *testing.T) {
 	}
 }
 
-// A recorder is a driver that keeps connection strings, and answers as a test says.
+// A recorder is a driver that keeps the connection strings that it gets, and answers as a test
+// says.
 type recorder struct {
 	mu   sync.Mutex
 	seen []string
@@ -104,7 +105,7 @@ func newName() string {
 	return "recorder" + strconv.Itoa(recorderNumber)
 }
 
-// register makes r the driver of an Engine.
+// register returns an Engine whose driver is r.
 func register(r sqldriver.Driver) db2.Engine {
 	name := newName()
 	sql.Register(name, r)
@@ -152,8 +153,9 @@ func TestConnectionString(t *testing.T) {
 	}
 }
 
-// What would not arrive as it is, is refused before the driver is called, and not quoted.
-func TestRefused(t *testing.T) {
+// A value that would not arrive unchanged is an error before the driver is called. The error does
+// not quote the value.
+func TestValuesThatWouldNotArriveUnchangedAreErrors(t *testing.T) {
 	r := &recorder{}
 	e := register(r)
 	for _, c := range []struct{ name, value, want string }{
@@ -210,7 +212,7 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// Nothing that is let through becomes a keyword of its own, or changes on its way.
+// No accepted value becomes a keyword of its own or arrives changed.
 func FuzzConnectionString(f *testing.F) {
 	f.Add("h", "SAMPLE", "u", "p", "APP")
 	f.Add("h;UID=x", "S;PWD=y", "u;PWD=z", "p;SECURITY=", "a;b")
@@ -284,8 +286,8 @@ type otherError[T any] struct{ Diag []T }
 
 func (e *otherError[T]) Error() string { return "other" }
 
-// A driver whose error quotes the connection string shows no password through us, and
-// its rejection still counts.
+// If the error of a driver quotes the connection string, the engine's error does not show the
+// password, and a rejection still counts as one.
 func TestErrorThatShowsThePassword(t *testing.T) {
 	const password = "CANARY-3f9a"
 	for _, hidden := range []bool{true, false} {
@@ -319,7 +321,7 @@ type closer struct {
 
 func (c *closer) Close() error { close(c.closed); return nil }
 
-// A ConnectTimeout of the data source name is the only one that the driver gets.
+// If the data source name has a ConnectTimeout, the driver gets no other one.
 func TestConnectTimeoutOfTheDataSourceName(t *testing.T) {
 	r := &recorder{open: func(string) (sqldriver.Conn, error) { return nil, errors.New("refused") }}
 	l, err := register(r).Prepare(driver.Endpoint{Host: "h", Port: 1, Database: "D", Params: params("ConnectTimeout", "7")})
@@ -334,9 +336,9 @@ func TestConnectTimeoutOfTheDataSourceName(t *testing.T) {
 	}
 }
 
-// A connect ends with its context though the driver does not, and what the driver opens
+// Connect ends with its context even if the driver does not. A connection that the driver opens
 // later is closed.
-func TestContext(t *testing.T) {
+func TestConnectEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		late := &closer{closed: make(chan struct{})}
 		r := &recorder{open: func(string) (sqldriver.Conn, error) {
@@ -368,8 +370,8 @@ func TestContext(t *testing.T) {
 	})
 }
 
-// A driver that fails too late, with a nil pointer for a connection, has nothing closed.
-func TestFailsTooLate(t *testing.T) {
+// If a driver fails too late and returns a nil pointer as the connection, nothing is closed.
+func TestNilConnectionOfALateDriverIsNotClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := register(&recorder{open: func(string) (sqldriver.Conn, error) {
 			time.Sleep(time.Minute)
@@ -388,7 +390,7 @@ func TestFailsTooLate(t *testing.T) {
 	})
 }
 
-// A contextDriver takes the context itself.
+// A contextDriver is a driver that takes a context.
 type contextDriver struct{ db2cli.Driver }
 
 type contextConnector struct{ s string }
@@ -403,7 +405,7 @@ func (c contextConnector) Connect(ctx context.Context) (sqldriver.Conn, error) {
 	return (*db2cli.Conn)(nil), fmt.Errorf("%s: %w", db2cli.Parse(c.s)["HOSTNAME"], ctx.Err())
 }
 
-func TestDriverContext(t *testing.T) {
+func TestDriverThatTakesAContext(t *testing.T) {
 	l, err := register(contextDriver{}).Prepare(driver.Endpoint{Host: "h", Port: 1, Database: "D"})
 	if err != nil {
 		t.Fatal(err)
@@ -422,8 +424,9 @@ func (s source) Fetch(_ context.Context, id, stage string) (*secretcache.Secret,
 	return secretcache.NewSecret(secretcache.Value{ID: id, Name: id, VersionID: "v1", Stages: []string{stage}, String: string(s)}), nil
 }
 
-// Without a driver, the first connect says what to import or set, and the next finds it.
-func TestNoDriver(t *testing.T) {
+// Without a driver, the error of the first Connect call says what to import or set. The next call
+// finds the driver.
+func TestMissingDriverIsAnErrorThatSaysWhatToImport(t *testing.T) {
 	cache := secretcache.New(source(`{"engine":"db2","host":"127.0.0.1","port":1,"dbname":"SAMPLE","username":"u","password":"p"}`), nil)
 	defer cache.Close()
 	name := newName()

@@ -18,11 +18,13 @@ import (
 // DefaultDriver is the name that go_ibm_db registers with database/sql.
 const DefaultDriver = "go_ibm_db"
 
-// An Engine connects to Db2 with a driver that the program has registered with
-// database/sql. The zero Engine is ready.
+// An Engine logs in to Db2 with a driver that the program has registered with database/sql. The
+// zero Engine is ready to use, if the program imports go_ibm_db.
 type Engine struct {
-	// Driver is the name of that driver, which takes a connection string of IBM's CLI
-	// and is looked up at the first connect. Empty means DefaultDriver.
+	// Driver is the name under which the Db2 driver is registered with database/sql. The driver
+	// must accept a connection string of IBM's CLI. The first Connect call looks it up. If no
+	// driver has that name, the call fails, and the error says what to import. Empty means
+	// DefaultDriver.
 	Driver string
 }
 
@@ -31,7 +33,7 @@ var (
 	_ driver.AccountLocked = Engine{}
 )
 
-// Info describes Db2.
+// Info returns what a Connector needs to know about Db2, such as the default port 50000.
 func (e Engine) Info() driver.Info {
 	return driver.Info{
 		Name:             "db2",
@@ -39,20 +41,20 @@ func (e Engine) Info() driver.Info {
 		Accepts:          func(s string) bool { return strings.HasPrefix(s, "db2") },
 		Port:             50000,
 		DatabaseRequired: true,
-		// TLS's files are read by the CLI driver, at each connect as far as its documentation
-		// goes, and not here: there are no Files.
+		// There are no Files: the CLI driver reads the files for TLS itself, for each connection
+		// as far as its documentation says.
 		TurnsTLSOff: func(params map[string]string) bool { return params[security] == securityNone },
-		MaxLogins:   3, // accounts are the operating system's, which may lock them
+		MaxLogins:   3, // accounts belong to the operating system, which may lock them
 	}
 }
 
-// Prepare looks the driver up and writes the connection string but for the credentials.
+// Prepare looks the driver up and writes the connection string, without the credentials.
 func (e Engine) Prepare(ep driver.Endpoint) (driver.Login, error) {
 	if err := e.CheckParams(ep.Params); err != nil {
 		return nil, err
 	}
 	if ep.TLS != nil {
-		return nil, errors.New("Options.TLS cannot be handed to a Db2 driver: use Security=SSL and SSLServerCertificate in the data source name")
+		return nil, errors.New("a Db2 driver cannot take Options.TLS: give Security=SSL and SSLServerCertificate in the data source name")
 	}
 	var s connString
 	s.add("host", "HOSTNAME", ep.Host)
@@ -71,7 +73,7 @@ func (e Engine) Prepare(ep driver.Endpoint) (driver.Login, error) {
 	return &login{d, s, !hasTimeout}, nil
 }
 
-// addParams adds the parameters, and what they imply.
+// addParams adds the parameters, and the keywords that they imply.
 func (s *connString) addParams(ep driver.Endpoint) {
 	for _, name := range slices.Sorted(maps.Keys(ep.Params)) {
 		if name != security || ep.Params[name] == securitySSL {
@@ -81,10 +83,10 @@ func (s *connString) addParams(ep driver.Endpoint) {
 	_, named := ep.Params[hostnameValidation]
 	switch {
 	case ep.Params[security] == securitySSL && !named:
-		// Without it the CLI driver takes any certificate that its authority has signed.
+		// Without it, the CLI driver accepts any certificate that the authority has signed.
 		s.add("", hostnameValidation, "Basic")
 	case ep.Params[security] == "" && ep.Encrypt:
-		s.add("", security, securitySSL) // the CLI driver verifies the authority always
+		s.add("", security, securitySSL) // the CLI driver always verifies the authority
 	}
 }
 
@@ -95,13 +97,13 @@ func (e Engine) lookUp(connString string) (sqldriver.Driver, error) {
 		name = DefaultDriver
 	}
 	if !slices.Contains(sql.Drivers(), name) {
-		hint := "or set db2.Engine.Driver to the name of another"
+		hint := "set db2.Engine.Driver to the name of a driver that the program registers"
 		if e.Driver == "" {
-			hint = `the program has to import _ "github.com/ibmdb/go_ibm_db" (cgo, IBM's CLI driver), ` + hint
+			hint = `import _ "github.com/ibmdb/go_ibm_db" in the program (it needs cgo and IBM's CLI driver), or ` + hint
 		}
 		return nil, fmt.Errorf("no driver is registered as %q: %s", name, hint)
 	}
-	db, err := sql.Open(name, connString) // dials nothing; there are no credentials in it
+	db, err := sql.Open(name, connString) // dials nothing, and the string has no credentials
 	if err != nil {
 		return nil, err
 	}
@@ -109,16 +111,16 @@ func (e Engine) lookUp(connString string) (sqldriver.Driver, error) {
 	return db.Driver(), nil
 }
 
-// A login connects with the driver.
+// A login connects by the driver.
 type login struct {
 	driver sqldriver.Driver
 	s      connString // without credentials
-	limit  bool       // give the driver the context's deadline
+	limit  bool       // the driver gets the deadline of the context as its ConnectTimeout
 }
 
-// Connect has the driver connect. go_ibm_db knows no context: when ctx ends first,
-// Connect returns, and what the driver still opens is closed. The driver gets a
-// ConnectTimeout for that, unless the parameters have one.
+// Connect opens a connection with the driver. go_ibm_db does not know contexts: if ctx ends first,
+// Connect returns, and a connection that the driver opens later is closed. The driver gets a
+// ConnectTimeout, so that its attempt ends as well, unless the parameters have one.
 func (l *login) Connect(ctx context.Context, c driver.Credentials) (sqldriver.Conn, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -157,7 +159,7 @@ func open(ctx context.Context, d sqldriver.Driver, connString string) (sqldriver
 		select {
 		case results <- result{conn, err}:
 		case <-ctx.Done():
-			if err == nil { // else it may be a nil pointer
+			if err == nil { // with an error, conn may be a nil pointer in an interface
 				_ = conn.Close()
 			}
 		}

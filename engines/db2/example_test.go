@@ -10,7 +10,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/engines/db2"
 )
 
-// The program imports go_ibm_db besides.
+// The program also imports go_ibm_db.
 func Example() {
 	db, err := sql.Open(db2.DriverName, "prod/app/db?Security=SSL&SSLServerCertificate=/etc/rds-bundle.pem")
 	if err != nil {
@@ -30,7 +30,7 @@ func ExampleEngine() {
 	defer db.Close()
 }
 
-// A log of rejected logins and of versions that were found.
+// With a logger that shows rejected logins, refreshes and the versions in use.
 func ExampleNewConnector() {
 	connector, err := db2.NewConnector("prod/app/db?Security=SSL&SSLServerCertificate=/etc/rds-bundle.pem",
 		&driver.Options{Logger: slog.Default()})
@@ -41,7 +41,7 @@ func ExampleNewConnector() {
 	defer db.Close()
 }
 
-// Tools that take the name of a driver get one with options of its own.
+// For tools that take only the name of a driver: a name with options of its own.
 func ExampleRegister() {
 	db2.Register("app-db", &driver.Options{FallbackStages: []string{"AWSPENDING", "AWSPREVIOUS"}})
 	db, err := sql.Open("app-db", "prod/app/db?Security=SSL&SSLServerCertificate=/etc/rds-bundle.pem")

@@ -1,4 +1,4 @@
 package db2
 
-// Words is this package's vocabulary.
+// Words is the vocabulary of this package.
 var Words = words

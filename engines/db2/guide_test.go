@@ -13,7 +13,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/configtest"
 )
 
-// guideParams are the parameters of docs/db2.md, and the keywords that CLI reads out of the
+// guideParams are the parameters of docs/db2.md, each with the keywords that CLI reads from the
 // connection string, in upper case.
 var guideParams = drivertest.Cases(`
 	Security=SSL => SECURITY="SSL", SSLCLIENTHOSTNAMEVALIDATION="Basic"
@@ -59,8 +59,8 @@ var guideParams = drivertest.Cases(`
 	AccessToken=CANARY => error: is not known
 `)
 
-// guideProperties are the properties of JCC in docs/db2.md, and the keywords that CLI
-// reads, or that it is an error.
+// guideProperties are the properties of JCC in docs/db2.md, each with the keywords that CLI reads,
+// or with the error.
 var guideProperties = drivertest.Cases(`
 	sslConnection=true => SECURITY="SSL", SSLCLIENTHOSTNAMEVALIDATION="Basic"
 	sslConnection=false =>
@@ -104,9 +104,9 @@ var guideProperties = drivertest.Cases(`
 	retrieveMessagesFromServerOnGetMessage=true =>
 	Security=SSL => SECURITY="SSL", SSLCLIENTHOSTNAMEVALIDATION="Basic"
 
-	databaseName=CANARY => error: the URL has a place for it
-	serverName=CANARY => error: the URL has a place for it
-	portNumber=CANARY => error: the URL has a place for it
+	databaseName=CANARY => error: give it in the URL's own place
+	serverName=CANARY => error: give it in the URL's own place
+	portNumber=CANARY => error: give it in the URL's own place
 	sslTrustStoreLocation=CANARY => error: SSLServerCertificate
 	sslTrustStorePassword=CANARY => error: SSLServerCertificate
 	sslKeyStoreLocation=CANARY => error: SSLClientKeystoredb
@@ -118,7 +118,7 @@ var guideProperties = drivertest.Cases(`
 	applicationName=x => error: is not known
 `)
 
-// connectingBy returns what CLI would read out of the connection string.
+// connectingBy returns what CLI would read from the connection string.
 func connectingBy(t *testing.T, dsn, secret string) (drivertest.Fields, error) {
 	t.Helper()
 	r := &recorder{}
@@ -132,7 +132,7 @@ func connectingBy(t *testing.T, dsn, secret string) (drivertest.Fields, error) {
 
 const guideSecret = `{"engine":"db2","host":"h.example.com","port":50000,"dbname":"SAMPLE","username":"u","password":"p"}`
 
-// Each row of the guide's tables does what it says, and no name is without a case.
+// Each row of the tables on the page has the effect that the page says, and each name has a case.
 func TestGuide(t *testing.T) {
 	drivertest.RunVocabulary(t, drivertest.Vocabulary{
 		Words: db2.Words, Page: "../../docs/db2.md",
@@ -142,7 +142,8 @@ func TestGuide(t *testing.T) {
 	})
 }
 
-// No host, port or database sets another keyword, whatever it is and wherever it is from.
+// No host, port or database changes another keyword, whatever its characters are and wherever it
+// comes from.
 func FuzzEndpoint(f *testing.F) {
 	configtest.Injection{
 		Info:   fake.Info(),
@@ -160,8 +161,8 @@ func FuzzEndpoint(f *testing.F) {
 	}.Fuzz(f)
 }
 
-// Whatever a URL holds, CLI reads the host, port and database that were parsed, and of the
-// parameters no more than those.
+// Whatever a URL contains, CLI reads the host, port and database that were parsed, and no other
+// parameters.
 func FuzzParseURL(f *testing.F) {
 	for _, s := range []string{
 		"db2://h:1/SAMPLE:user=id;", "db2:SAMPLE:user=a/b;sslConnection=true;", "db2://[::1]:3/S=x:user=id;currentSchema=a=b;loginTimeout=5;",

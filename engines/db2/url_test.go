@@ -8,7 +8,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/configtest"
 )
 
-// What properties mean is in guide_test.go.
+// The meaning of the properties is tested in guide_test.go.
 func TestParseURL(t *testing.T) {
 	at := func(kv ...string) driver.URL {
 		return driver.URL{SecretID: "id", Host: "h", Database: "SAMPLE", Params: params(kv...)}
@@ -29,7 +29,7 @@ func TestParseURLFails(t *testing.T) {
 	configtest.ParseURLFails(t, fake, configtest.Own, []configtest.ErrorCase{
 		{"db2://h/SAMPLE:user=id;password=a;CANARY=b;", `"password" is not allowed`},
 		{"db2://h/SAMPLE:user=id;CANARY", "a property has no value"},
-		{"db2://h/SAMPLE:user=id;CAN ARY=x", "a name that none has"},
+		{"db2://h/SAMPLE:user=id;CAN ARY=x", "an impossible name"},
 		{"db2://h/SAMPLE?user=CANARY", "db2://host:port/database:name=value"},
 		{"db2://h/SAMPLE;user=CANARY", "db2://host:port/database:name=value"},
 		{"db2://h:user=CANARY", "db2://host:port/database:name=value"},

@@ -17,14 +17,14 @@ const (
 	hostnameValidation = "SSLClientHostnameValidation"
 	security           = "Security"
 	securitySSL        = "SSL"
-	securityNone       = "NONE" // ours: no TLS, also where the secret asks for it; it is not passed on
+	securityNone       = "NONE" // our own value: no TLS, even if the secret asks for it; the driver does not get it
 )
 
-// CheckParams checks parameters, which are keywords of IBM's CLI driver in the spelling
-// of its documentation.
+// CheckParams checks parameters. They are keywords of IBM's CLI driver, in the spelling of its
+// documentation.
 func (e Engine) CheckParams(params map[string]string) error { return words.Check(params) }
 
-// words are what IBM's CLI driver and its JDBC driver, JCC, call things.
+// words has the names that IBM's CLI driver and IBM's JDBC driver, JCC, use.
 var words = &vocabulary.Vocabulary{
 	Vendor:     "IBM's CLI driver",
 	Params:     params,
@@ -38,9 +38,9 @@ var (
 	seconds = vocabulary.Param{Check: vocabulary.Number("a number of seconds", 1, math.MaxInt32)}
 )
 
-// params are the CLI driver's keywords that may be given, of
+// params are the keywords of the CLI driver that may be given. They are from
 // https://www.ibm.com/docs/en/db2/11.5?topic=odbc-cliodbc-configuration-keywords-listing.
-// Not among them: what says where and as whom to connect, other ways to log in, and what
+// Missing are the keywords for the address and the user, for other ways to log in, and for what
 // database/sql decides itself.
 var params = map[string]vocabulary.Param{
 	"Authentication":       {Check: vocabulary.OneOf("SERVER", "SERVER_ENCRYPT", "SERVER_ENCRYPT_AES")},
@@ -62,9 +62,9 @@ var params = map[string]vocabulary.Param{
 	hostnameValidation:     {Check: vocabulary.OneOf("Basic", "OFF")},
 }
 
-// properties are those of JCC with a counterpart, of
-// https://www.ibm.com/docs/en/db2/11.5?topic=information-properties-data-server-driver-jdbc-sqlj,
-// and what people use and need not.
+// properties are the properties of JCC that have a counterpart, and common ones that need none.
+// They are from
+// https://www.ibm.com/docs/en/db2/11.5?topic=information-properties-data-server-driver-jdbc-sqlj.
 var properties = map[string]vocabulary.Property{
 	"blockingReadConnectionTimeout": {Param: "ReceiveTimeout", Translate: notZero},
 	"clientAccountingInformation":   {Param: "ClientAcctStr"},
@@ -82,7 +82,7 @@ var properties = map[string]vocabulary.Property{
 	"sslClientHostnameValidation":   vocabulary.Choose(hostnameValidation, "BASIC", "Basic", "OFF", "OFF"),
 	"sslConnection":                 vocabulary.Choose(security, "true", securitySSL, "false", securityNone),
 
-	// What caches and reads in Java alone.
+	// Properties about caches and reading in Java.
 	"deferPrepares":           vocabulary.Only("", "true", "false"),
 	"fullyMaterializeLobData": vocabulary.Only("", "true", "false"),
 	"maxStatements":           vocabulary.NoEffect(vocabulary.Number("a number", 0, math.MaxInt32)),
@@ -91,18 +91,18 @@ var properties = map[string]vocabulary.Property{
 	"progressiveStreaming":                   vocabulary.Only("", "1", "2"),
 	"retrieveMessagesFromServerOnGetMessage": vocabulary.Only("", "true", "false"),
 
-	"databaseName":          vocabulary.None("the URL has a place for it"),
-	"portNumber":            vocabulary.None("the URL has a place for it"),
-	"serverName":            vocabulary.None("the URL has a place for it"),
-	"sslTrustStoreLocation": vocabulary.None("SSLServerCertificate or SSLClientKeystoredb does"),
-	"sslTrustStorePassword": vocabulary.None("SSLServerCertificate or SSLClientKeystoredb does"),
-	"sslKeyStoreLocation":   vocabulary.None("SSLClientKeystoredb does"),
-	"sslKeyStorePassword":   vocabulary.None("SSLClientKeystash does"),
-	"traceFile":             vocabulary.None("CLI traces show passwords"),
-	"traceLevel":            vocabulary.None("CLI traces show passwords"),
+	"databaseName":          vocabulary.None("give it in the URL's own place"),
+	"portNumber":            vocabulary.None("give it in the URL's own place"),
+	"serverName":            vocabulary.None("give it in the URL's own place"),
+	"sslTrustStoreLocation": vocabulary.None("give SSLServerCertificate or SSLClientKeystoredb"),
+	"sslTrustStorePassword": vocabulary.None("give SSLServerCertificate or SSLClientKeystoredb"),
+	"sslKeyStoreLocation":   vocabulary.None("give SSLClientKeystoredb"),
+	"sslKeyStorePassword":   vocabulary.None("give SSLClientKeystash"),
+	"traceFile":             vocabulary.None("traces of CLI show passwords"),
+	"traceLevel":            vocabulary.None("traces of CLI show passwords"),
 }
 
-// checkText checks a value that is written into the connection string as it is.
+// checkText checks a value that is written unchanged into the connection string.
 func checkText(v string) error {
 	if err := vocabulary.NotEmpty(v); err != nil {
 		return err
@@ -113,7 +113,8 @@ func checkText(v string) error {
 	return nil
 }
 
-// notZero drops JCC's 0 for no bound, which is the CLI driver's default.
+// notZero drops a 0, which means no limit in JCC, because no limit is the default of the CLI
+// driver.
 func notZero(v string) (string, error) {
 	if v == "0" {
 		return "", nil
@@ -125,22 +126,22 @@ func notZero(v string) (string, error) {
 func checkTogether(params map[string]string) error {
 	for _, name := range slices.Sorted(maps.Keys(params)) {
 		if strings.HasPrefix(name, "SSL") && params[security] != securitySSL {
-			return fmt.Errorf("parameter %q needs Security=SSL, or there is no TLS", name)
+			return fmt.Errorf("parameter %q needs Security=SSL: without it there is no TLS", name)
 		}
 	}
 	return nil
 }
 
-// ParseURL parses a URL as JCC has it:
+// ParseURL parses a URL in the form of IBM's JDBC driver, JCC:
 //
 //	db2://host:port/database:user=<secret id>;name=value;
 //	db2:database:user=<secret id>;
 //
-// All but the user may be missing. The list of properties begins at the first ":" after
-// the path; nothing is percent-decoded, so no value has a ";".
+// Only the user is required. The list of properties begins at the first ":" after the path. Nothing
+// is percent-decoded, so a value cannot have a ";".
 //
-// A property is JCC's, and then translated, or a parameter that CheckParams knows. One
-// without a counterpart is an error.
+// A property of JCC is translated, or is an error if the CLI driver has no counterpart. A parameter
+// that CheckParams accepts is taken under its own name.
 func (e Engine) ParseURL(url string, own func(property string) bool) (driver.URL, error) {
 	authority, path, hasPath := "", strings.TrimPrefix(url, "db2:"), true
 	if rest, ok := strings.CutPrefix(path, "//"); ok {
@@ -153,11 +154,11 @@ func (e Engine) ParseURL(url string, own func(property string) bool) (driver.URL
 	}
 	switch {
 	case !hasPath && strings.Contains(authority, "="):
-		return driver.URL{}, errors.New(`the URL has no "/" before its properties; it is of the form db2://host:port/database:name=value;`)
+		return driver.URL{}, errors.New(`the URL has no "/" before its properties: write db2://host:port/database:name=value;`)
 	case strings.IndexByte(authority, ',') >= 0:
-		return driver.URL{}, errors.New("the URL has several hosts, and a connection string of Db2 has one; CLI reads alternate servers from db2dsdriver.cfg")
+		return driver.URL{}, errors.New("the URL has several hosts, and a connection string of Db2 has one: give one host; CLI reads alternate servers from db2dsdriver.cfg")
 	case strings.ContainsAny(path, "/?=;"):
-		return driver.URL{}, errors.New(`the database's name has one of "/?=;"; the URL is of the form db2://host:port/database:name=value;`)
+		return driver.URL{}, errors.New(`the name of the database has one of "/?=;": write db2://host:port/database:name=value;`)
 	}
 	t := words.NewTranslation()
 	t.Database = path
@@ -177,9 +178,9 @@ func split(list string) (pairs []vocabulary.Pair, err error) {
 		name, value, ok := strings.Cut(pair, "=")
 		switch {
 		case !jdbcurl.IsName(name):
-			return nil, errors.New(`a property has a name that none has`)
+			return nil, errors.New("a property has an impossible name")
 		case !ok:
-			// Not quoted: it may be what follows a ";" in a value.
+			// The error does not quote it, because it may be the end of a value that has a ";".
 			return nil, errors.New("a property has no value")
 		case seen[name]:
 			return nil, fmt.Errorf("property %q is given twice", name)

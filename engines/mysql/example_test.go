@@ -1,9 +1,11 @@
 package mysql_test
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"database/sql"
+	sqldriver "database/sql/driver"
 	"log"
 	"log/slog"
 	"os"
@@ -12,7 +14,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/engines/mysql"
 )
 
-// Importing the package is all that sql.Open needs.
+// sql.Open needs only the import of the package.
 func Example() {
 	db, err := sql.Open(mysql.DriverName, "prod/app/db?tls=true")
 	if err != nil {
@@ -21,7 +23,7 @@ func Example() {
 	defer db.Close()
 }
 
-// The certificate authorities of Amazon RDS, and a log of rejected logins.
+// With the certificate authorities of Amazon RDS, and a logger that shows rejected logins.
 func ExampleNewConnector() {
 	pem, err := os.ReadFile("global-bundle.pem")
 	if err != nil {
@@ -42,12 +44,27 @@ func ExampleNewConnector() {
 	defer db.Close()
 }
 
-// Tools that take the name of a driver get one with options of its own.
+// For tools that take only the name of a driver: a name with options of its own.
 func ExampleRegister() {
 	mysql.Register("app-db", &driver.Options{FallbackStages: []string{"AWSPENDING", "AWSPREVIOUS"}})
 	db, err := sql.Open("app-db", "prod/app/db?tls=true")
 	if err != nil {
 		log.Fatal(err)
 	}
+	defer db.Close()
+}
+
+// Settings for each new connection.
+func ExampleNewConnector_afterConnect() {
+	connector, err := mysql.NewConnector("prod/app/db?tls=true", &driver.Options{
+		AfterConnect: func(ctx context.Context, conn sqldriver.Conn) error {
+			_, err := conn.(sqldriver.ExecerContext).ExecContext(ctx, "SET innodb_lock_wait_timeout = 5", nil)
+			return err
+		},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	db := sql.OpenDB(connector)
 	defer db.Close()
 }

@@ -17,7 +17,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/engines/postgres"
 )
 
-// Importing the package is all that sql.Open needs.
+// sql.Open needs only the import of the package.
 func Example() {
 	db, err := sql.Open(postgres.DriverName, "prod/app/db?sslmode=verify-full")
 	if err != nil {
@@ -26,7 +26,7 @@ func Example() {
 	defer db.Close()
 }
 
-// A log of rejected logins and of versions that were found.
+// With a logger that shows rejected logins, refreshes and the versions in use.
 func ExampleNewConnector() {
 	connector, err := postgres.NewConnector("prod/app/db?sslmode=verify-full", &driver.Options{Logger: slog.Default()})
 	if err != nil {
@@ -36,8 +36,8 @@ func ExampleNewConnector() {
 	defer db.Close()
 }
 
-// Connections that were opened before a rotation end, as an auditor may ask: those in
-// use when the pool next hands them out, idle ones by the pool's own clock.
+// Connections that were opened before a rotation end, for example because an auditor asks for that.
+// Connections in use end when the pool next hands them out. Idle ones end by SetConnMaxIdleTime.
 func ExampleNewConnector_closeSuperseded() {
 	connector, err := postgres.NewConnector("prod/app/db?sslmode=verify-full", &driver.Options{CloseSuperseded: true})
 	if err != nil {
@@ -47,8 +47,8 @@ func ExampleNewConnector_closeSuperseded() {
 	defer db.Close()
 	db.SetConnMaxIdleTime(5 * time.Minute)
 
-	// On an event that says that the secret has another version; without one, the
-	// cache's TTL or a rejected login tells.
+	// Call Invalidate when an event says that the secret has a new version. Without an event, the
+	// TTL of the cache or a rejected login shows it.
 	cache, err := engines.Cache(driver.Location{})
 	if err != nil {
 		log.Fatal(err)
@@ -56,7 +56,7 @@ func ExampleNewConnector_closeSuperseded() {
 	cache.Invalidate("prod/app/db")
 }
 
-// A pgxpool. The parameters that begin with pool_ are pgxpool's.
+// A pgxpool. The parameters that begin with pool_ are those of pgxpool.
 func ExampleNewPool() {
 	ctx := context.Background()
 	pool, err := postgres.NewPool(ctx, "prod/app/db?sslmode=verify-full&pool_max_conns=10", nil, func(c *pgxpool.Config) error {
@@ -69,7 +69,7 @@ func ExampleNewPool() {
 	defer pool.Close()
 }
 
-// A pool of a configuration that the program has already.
+// A pool with a configuration that the program already has.
 func ExampleConfigurePool() {
 	ctx := context.Background()
 	config, err := pgxpool.ParseConfig("pool_max_conns=10")
@@ -86,7 +86,7 @@ func ExampleConfigurePool() {
 	defer pool.Close()
 }
 
-// A connection that is kept for LISTEN.
+// A connection outside a pool that waits for LISTEN.
 func ExampleConfigureConn() {
 	ctx := context.Background()
 	config, err := pgx.ParseConfig("")
@@ -103,12 +103,12 @@ func ExampleConfigureConn() {
 	defer conn.Close(ctx)
 }
 
-// Session set-up and types on each new connection.
+// Types and settings for each new connection.
 func ExampleNewConnector_afterConnect() {
 	connector, err := postgres.NewConnector("prod/app/db?sslmode=verify-full", &driver.Options{
 		AfterConnect: func(ctx context.Context, conn sqldriver.Conn) error {
 			c := conn.(*stdlib.Conn).Conn()
-			typ, err := c.LoadType(ctx, "mood") // an enum of the database's
+			typ, err := c.LoadType(ctx, "mood") // an enum of the database
 			if err != nil {
 				return err
 			}
@@ -124,8 +124,8 @@ func ExampleNewConnector_afterConnect() {
 	defer db.Close()
 }
 
-// Tokens of AWS IAM in place of a password, for databases of Amazon RDS and Aurora. The secret has
-// host and user.
+// A token of AWS IAM instead of a password, for databases on Amazon RDS and Aurora. The secret has the
+// host and the user.
 func Example_iam() {
 	db, err := sql.Open(postgres.DriverName, "prod/app/db?auth=iam&sslrootcert=rds.pem")
 	if err != nil {
@@ -134,7 +134,7 @@ func Example_iam() {
 	defer db.Close()
 }
 
-// Tokens of another provider, here one that also says as whom to log in.
+// A token of another provider, which also returns the user.
 func ExampleNewConnector_token() {
 	type lease struct {
 		User, Password string
@@ -156,7 +156,7 @@ func ExampleNewConnector_token() {
 	defer db.Close()
 }
 
-// Tools that take the name of a driver get one with options of its own.
+// For tools that take only the name of a driver: a name with options of its own.
 func ExampleRegister() {
 	postgres.Register("app-db", &driver.Options{FallbackStages: []string{"AWSPENDING", "AWSPREVIOUS"}})
 	db, err := sql.Open("app-db", "prod/app/db?sslmode=verify-full")

@@ -13,7 +13,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/engines/redshift"
 )
 
-// Importing the package is all that sql.Open needs.
+// sql.Open needs only the import of the package.
 func Example() {
 	db, err := sql.Open(redshift.DriverName, "prod/app/db?sslmode=verify-full")
 	if err != nil {
@@ -22,7 +22,7 @@ func Example() {
 	defer db.Close()
 }
 
-// A secret that Redshift manages has user and password only.
+// A secret that Redshift manages has only user and password.
 func Example_managedPassword() {
 	db, err := sql.Open(redshift.DriverName, "redshift!my-cluster-awsuser?dbname=dev&sslmode=verify-full"+
 		"&host=my-cluster.abc123xyz789.us-west-2.redshift.amazonaws.com")
@@ -32,7 +32,7 @@ func Example_managedPassword() {
 	defer db.Close()
 }
 
-// Tools that take the name of a driver get one with options of its own.
+// For tools that take only the name of a driver: a name with options of its own.
 func ExampleRegister() {
 	redshift.Register("warehouse", &driver.Options{FallbackStages: []string{"AWSPENDING", "AWSPREVIOUS"}})
 	db, err := sql.Open("warehouse", "prod/app/db?sslmode=verify-full")
@@ -42,7 +42,7 @@ func ExampleRegister() {
 	defer db.Close()
 }
 
-// A log of rejected logins and of versions that were found.
+// With a logger that shows rejected logins, refreshes and the versions in use.
 func ExampleNewConnector() {
 	connector, err := redshift.NewConnector("prod/app/db?sslmode=verify-full", &driver.Options{Logger: slog.Default()})
 	if err != nil {
@@ -52,7 +52,7 @@ func ExampleNewConnector() {
 	defer db.Close()
 }
 
-// A pgxpool. The parameters that begin with pool_ are pgxpool's.
+// A pgxpool. The parameters that begin with pool_ are those of pgxpool.
 func ExampleNewPool() {
 	pool, err := redshift.NewPool(context.Background(), "prod/app/db?sslmode=verify-full&pool_max_conns=10", nil, nil)
 	if err != nil {
@@ -61,7 +61,7 @@ func ExampleNewPool() {
 	defer pool.Close()
 }
 
-// A pool of a configuration that the program has already.
+// A pool with a configuration that the program already has.
 func ExampleConfigurePool() {
 	config, err := pgxpool.ParseConfig("pool_max_conns=10")
 	if err != nil {
@@ -77,7 +77,7 @@ func ExampleConfigurePool() {
 	defer pool.Close()
 }
 
-// One connection outside a pool.
+// A connection outside a pool.
 func ExampleConfigureConn() {
 	ctx := context.Background()
 	config, err := pgx.ParseConfig("")

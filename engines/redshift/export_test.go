@@ -1,6 +1,6 @@
 package redshift
 
-// This package's vocabulary, and the properties without a counterpart by hint.
+// The vocabulary of this package, and the properties without a counterpart, by hint.
 var (
 	Words  = words
 	Absent = absent

@@ -15,17 +15,17 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/testca"
 )
 
-// guideParams are the parameters of docs/redshift.md, and what pgx gets of each. Those
-// about TLS and time are PostgreSQL's, whose cases have more of them.
+// guideParams are the parameters of docs/redshift.md, each with what pgx gets. The
+// parameters about TLS and time are those of PostgreSQL, which has more cases for them.
 var guideParams = drivertest.Cases(`
 	sslmode=disable => TLSConfig=nil
 	sslmode=verify-full => TLSConfig.InsecureSkipVerify=false
-	sslmode=allow => error: use prefer
+	sslmode=allow => error: give prefer
 	sslmode=CANARY => error: one of disable
 	sslrootcert=ca.pem&sslmode=verify-ca => TLSConfig.RootCAs=set, TLSConfig.VerifyPeerCertificate=set
 	sslrootcert=CANARY => error: nothing is verified
 	sslcert=CANARY.pem => error: "sslkey"
-	sslkey=CANARY.pem => error: go together
+	sslkey=CANARY.pem => error: need each other
 	sslcertmode=disable => SSLCertMode="disable"
 	sslsni=0 => TLSConfig.ServerName=""
 	connect_timeout=5 => ConnectTimeout=5s
@@ -64,8 +64,8 @@ var guideParams = drivertest.Cases(`
 	timeout=CANARY => error: did you mean "connect_timeout"
 `)
 
-// guideProperties are the properties of Redshift's JDBC driver in docs/redshift.md, and
-// what pgx gets of each, or that it is an error.
+// guideProperties are the properties of Redshift's JDBC driver in docs/redshift.md, each with what
+// pgx gets, or with the error.
 var guideProperties = drivertest.Cases(`
 	ssl=true => TLSConfig.InsecureSkipVerify=false, TLSConfig.VerifyPeerCertificate=nil
 	ssl => TLSConfig.InsecureSkipVerify=false, TLSConfig.VerifyPeerCertificate=nil
@@ -80,9 +80,9 @@ var guideProperties = drivertest.Cases(`
 	sslmode=require&AuthMech=prefer => error: "AuthMech" are the same
 	sslRootCert=ca.pem&sslMode=verify-ca => TLSConfig.RootCAs=set
 	sslRootCert=ca.pem => TLSConfig.RootCAs=set
-	sslmode=allow => error: use prefer
+	sslmode=allow => error: give prefer
 	sslcert=CANARY => error: "sslkey"
-	sslkey=CANARY => error: go together
+	sslkey=CANARY => error: need each other
 	options=-c%20x=y => RuntimeParams[options]="-c x=y"
 	loginTimeout=30 => ConnectTimeout=30s
 	loginTimeout=30&connectTimeout=5 => ConnectTimeout=30s
@@ -143,7 +143,7 @@ var guideProperties = drivertest.Cases(`
 	prepareThreshold=CANARY => error: a number
 	tcpKeepAlive=true =>
 	socketTimeout=0 =>
-	socketTimeout=30 => error: the context of a query ends it
+	socketTimeout=30 => error: give queries a context with a deadline
 	readOnly=false =>
 	readOnly=true => error: without a counterpart
 	compression=off =>
@@ -167,7 +167,7 @@ var guideProperties = drivertest.Cases(`
 	work_mem=64MB => error: is not known
 `)
 
-// connectingBy returns with what pgx would connect.
+// connectingBy returns the configuration with which pgx would connect.
 func connectingBy(t *testing.T, dsn, secret string) (drivertest.Fields, error) {
 	t.Helper()
 	config, err := configtest.CaptureDSN(t, dsn, secret, func(configure func(*pgx.ConnConfig) error) driver.Engine {
@@ -183,7 +183,7 @@ func connectingBy(t *testing.T, dsn, secret string) (drivertest.Fields, error) {
 
 const guideSecret = `{"engine":"redshift","host":"h.example.com","port":5439,"dbname":"dev","username":"u","password":"p"}`
 
-// Each row of the guide's tables does what it says, and no name is without a case.
+// Each row of the tables on the page has the effect that the page says, and each name has a case.
 func TestGuide(t *testing.T) {
 	guide, err := filepath.Abs("../../docs/redshift.md")
 	if err != nil {
@@ -208,7 +208,8 @@ func TestGuide(t *testing.T) {
 	})
 }
 
-// No host, port or database sets another option, whatever it is and wherever it is from.
+// No host, port or database changes another option, whatever its characters are and wherever it
+// comes from.
 func FuzzEndpoint(f *testing.F) {
 	configtest.Injection{
 		Info:   redshift.Engine{}.Info(),

@@ -12,7 +12,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
-// A pool has Redshift's query mode and settings.
+// A pool has the query mode and the settings of Redshift.
 func TestNewPool(t *testing.T) {
 	s := start(t, nil)
 	s.SetPassword(t, "u", "p")

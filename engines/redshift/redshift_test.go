@@ -65,7 +65,8 @@ func TestIPv6(t *testing.T) {
 	}
 }
 
-// secret is one of AWS's form for a cluster, with changes; nil leaves a key out.
+// secret returns a secret in AWS's form for a cluster, with changes. A nil value leaves the key
+// out.
 // https://docs.aws.amazon.com/secretsmanager/latest/userguide/reference_secret_json_structure.html
 func secret(s *pgserver.Server, changes map[string]any) string {
 	fields := map[string]any{"engine": "redshift", "host": s.Host, "port": s.Port, "username": "u", "password": "p",
@@ -97,9 +98,9 @@ func open(t *testing.T, dsn, value string) *sql.DB {
 	return db
 }
 
-// Redshift's JDBC driver has TLS on, and verifies the authority, if its URL says nothing. So
-// does a URL here, and a data source name does not.
-func TestJDBCURLWithoutAWordAboutTLSRequiresIt(t *testing.T) {
+// If a JDBC URL says nothing about TLS, Redshift's JDBC driver uses TLS and verifies the authority,
+// and so does a JDBC URL here. Any other data source name does not.
+func TestJDBCURLWithoutTLSPropertiesRequiresTLS(t *testing.T) {
 	s := start(t, nil)
 	s.SetPassword(t, "u", "p")
 	url := "jdbc-secretsmanager:redshift://" + net.JoinHostPort(s.Host, strconv.Itoa(s.Port)) + "/dev?user=app"
@@ -114,8 +115,8 @@ func TestJDBCURLWithoutAWordAboutTLSRequiresIt(t *testing.T) {
 	}
 }
 
-// A secret whose "ssl" is true is not logged in with in plaintext, unless parameters turn TLS off.
-// It asks for no verification.
+// With a secret whose "ssl" is true, no login goes in plaintext, unless parameters turn TLS off. It
+// does not ask for verification.
 func TestTheSecretAsksForTLS(t *testing.T) {
 	plain, encrypted := start(t, nil), start(t, testca.New("another.test").Server)
 	url := func(s *pgserver.Server) string {
@@ -151,7 +152,7 @@ func TestTheSecretAsksForTLS(t *testing.T) {
 	}
 }
 
-// The secrets that AWS documents, with what each leaves to the data source name.
+// The secrets that AWS documents, with what the data source name must add.
 func TestSecrets(t *testing.T) {
 	s := start(t, nil)
 	s.SetPassword(t, "u", "p")
@@ -184,8 +185,8 @@ func TestSecrets(t *testing.T) {
 	}
 }
 
-// Queries go as text in the extended protocol, with nothing prepared on the server,
-// whatever Redshift does not report; and the settings reach it.
+// Queries use the extended protocol with values as text, and no statement stays prepared on the
+// server, although Redshift reports less than PostgreSQL. The settings reach the server.
 func TestQueryMode(t *testing.T) {
 	s := start(t, nil)
 	s.SetPassword(t, "u", "p")
@@ -222,13 +223,13 @@ func TestQueryMode(t *testing.T) {
 	}
 }
 
-// settings are those of a server's last login.
+// settings returns the settings of the last login that a server saw.
 func settings(s *pgserver.Server) map[string]string {
 	seen := s.Seen()
 	return seen[len(seen)-1].Params
 }
 
-// Configure comes last, and sees the settings.
+// Configure is called last, and sees the settings.
 func TestConfigure(t *testing.T) {
 	s := start(t, nil)
 	s.SetPassword(t, "u", "p")
@@ -256,7 +257,7 @@ func TestConfigure(t *testing.T) {
 	}
 }
 
-func TestSHA256Digest(t *testing.T) {
+func TestSHA256DigestIsAnErrorWithARemedy(t *testing.T) {
 	s := (&pgserver.Server{Method: pgserver.SHA256}).Start(t)
 	err := open(t, "app", secret(s, map[string]any{"password": "hunter2-hunter2"})).PingContext(t.Context())
 	if err == nil || errors.Is(err, driver.ErrAuthFailed) || !strings.Contains(err.Error(), "SHA-256") {
@@ -321,7 +322,7 @@ func TestPrepareFails(t *testing.T) {
 	}
 }
 
-// The port is Redshift's where nothing else says one.
+// The port is Redshift's default if nothing else gives one.
 func TestDefaultPort(t *testing.T) {
 	for _, dsn := range []string{"app?host=127.0.0.1", "jdbc-secretsmanager:redshift://127.0.0.1/dev?user=app"} {
 		err := open(t, dsn+"&connect_timeout=1", secret(start(t, nil), map[string]any{"host": nil, "port": nil})).PingContext(t.Context())

@@ -11,11 +11,10 @@ import (
 
 const database = "dev"
 
-// start starts a server as Redshift is one: it speaks protocol 3.0 and nothing newer,
-// checks MD5 digests of passwords, rejects with Redshift's code and message, takes the
-// settings that Redshift has, and reports what Redshift does (no
-// standard_conforming_strings), as issues 6, 39 and 115 of aws/amazon-redshift-jdbc-driver
-// show. A nil config is one without TLS.
+// start starts a server that behaves like Redshift. It speaks protocol 3.0 and nothing newer,
+// checks MD5 digests of passwords, rejects with Redshift's code and message, accepts the settings
+// that Redshift has, and reports what Redshift reports (not standard_conforming_strings). The
+// sources are issues 6, 39 and 115 of aws/amazon-redshift-jdbc-driver. A nil config means no TLS.
 func start(tb testing.TB, config *tls.Config, hosts ...string) *pgserver.Server {
 	tb.Helper()
 	s := &pgserver.Server{

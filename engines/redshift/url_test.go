@@ -11,12 +11,12 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/configtest"
 )
 
-// What properties mean is in guide_test.go.
+// The meaning of the properties is tested in guide_test.go.
 func TestParseURL(t *testing.T) {
 	at := func(params ...string) driver.URL {
 		return driver.URL{SecretID: "id", Host: "h", Database: "dev", Params: configtest.Pairs(params...)}
 	}
-	// Nothing said of TLS.
+	// Without a property about TLS.
 	byDefault := configtest.Pairs("sslmode", "verify-ca")
 	configtest.ParseURL(t, redshift.Engine{}, configtest.Own, []configtest.URLCase{
 		{"redshift://example.com:5439/dev?user=prod/app/db", driver.URL{SecretID: "prod/app/db", Host: "example.com", Port: 5439, Database: "dev", Params: byDefault}},
@@ -42,8 +42,8 @@ func TestParseURLFails(t *testing.T) {
 	})
 }
 
-// Whatever a URL holds, pgx gets the host, port and database that were parsed, TLS
-// as sslmode says, and no setting that is not among the parameters.
+// Whatever a URL contains, pgx gets the host, port and database that were parsed, TLS as sslmode
+// says, and no setting that is not a parameter.
 func FuzzParseURL(f *testing.F) {
 	for _, s := range []string{
 		"redshift://h:1/dev?user=id", "redshift://h/dev;user=id;ssl=true", "redshift:dev?user=a/b",

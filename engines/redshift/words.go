@@ -14,24 +14,24 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/jdbcurl"
 )
 
-// CheckParams checks parameters: those of pgx that make sense with Redshift, and
-// Redshift's settings by the name that SET has for them, case ignored.
+// CheckParams checks parameters. They are the parameters of pgx that make sense with Redshift, and
+// the settings of Redshift under the names that SET uses, in upper or lower case.
 func (e Engine) CheckParams(params map[string]string) error { return words.Check(params) }
 
-// ParseURL parses a URL as Amazon Redshift's JDBC driver 2.1 has it:
+// ParseURL parses a URL in the form of Amazon Redshift's JDBC driver 2.1:
 //
 //	redshift://host:port/database?user=<secret id>&name=value
 //	redshift://host:port/database;user=<secret id>;name=value
 //
-// All but the user may be missing. Properties are separated by "&" or ";", and their
-// names are in any case but the Connector's own. Values and the database are
-// percent-decoded; "+" is itself, unlike in the JDBC driver.
+// Only the user is required. Properties are separated by "&" or ";". The names of the JDBC driver's
+// properties may be in upper or lower case. Values and the database are percent-decoded. A "+"
+// stays a "+", unlike in the JDBC driver.
 //
-// A property is the JDBC driver's, and then translated, or a parameter that
-// CheckParams knows. One without a counterpart is an error.
+// A property of the JDBC driver is translated, or is an error if there is no counterpart. A
+// parameter that CheckParams accepts is taken under its own name.
 func (e Engine) ParseURL(url string, own func(property string) bool) (driver.URL, error) {
 	if strings.HasPrefix(url, "redshift:iam:") {
-		return driver.URL{}, errors.New(`"redshift:iam:" logs in with IAM, not with a secret; write "redshift:"`)
+		return driver.URL{}, errors.New(`"redshift:iam:" logs in with IAM, not with a secret: write "redshift:"`)
 	}
 	// Without a "?" the JDBC driver ends the path at the first ";".
 	if !strings.Contains(url, "?") {
@@ -41,7 +41,7 @@ func (e Engine) ParseURL(url string, own func(property string) bool) (driver.URL
 	return words.ParseURL(address+"?"+strings.ReplaceAll(query, ";", "&"), own)
 }
 
-// words are what pgx, the JDBC driver and Redshift call things.
+// words has the names that pgx, the JDBC driver and Redshift use.
 var words = &vocabulary.Vocabulary{
 	Vendor:     "pgx",
 	Params:     params(),
@@ -57,26 +57,27 @@ var words = &vocabulary.Vocabulary{
 
 func oneHost(authority string) (host string, port int, err error) {
 	if strings.IndexByte(authority, ',') >= 0 {
-		return "", 0, errors.New("the URL has several hosts, of which Redshift has none")
+		return "", 0, errors.New("the URL has several hosts, and Redshift has one endpoint: give one host")
 	}
 	return jdbcurl.SplitHostPort(authority)
 }
 
 const queryMode = "default_query_exec_mode"
 
-// pgxParams are pgx's parameters that make sense with Redshift.
+// pgxParams are the parameters of pgx that make sense with Redshift.
 var pgxParams = []string{
 	"connect_timeout", queryMode, "description_cache_capacity", "options", "sslcert", "sslcertmode",
 	"sslkey", "sslmode", "sslrootcert", "sslsni", "statement_cache_capacity",
 }
 
-// params returns pgxParams. PostgreSQL's engine checks most values, together.
+// params returns pgxParams. The engine for PostgreSQL checks most of their values, in
+// checkTogether.
 func params() map[string]vocabulary.Param {
 	params := map[string]vocabulary.Param{}
 	for _, name := range pgxParams {
 		params[name] = vocabulary.Param{}
 	}
-	for _, name := range []string{"sslmode", "connect_timeout"} { // the error is to name the property
+	for _, name := range []string{"sslmode", "connect_timeout"} { // checked here so that the error names the property
 		params[name] = vocabulary.Param{Check: func(v string) error { return asPostgres(name, v) }}
 	}
 	for _, name := range []string{"sslcert", "sslkey", "sslrootcert"} {
@@ -85,21 +86,21 @@ func params() map[string]vocabulary.Param {
 	return params
 }
 
-// refused are those of PostgreSQL that Redshift does not have, with the reason.
+// refused are parameters for PostgreSQL that are an error with Redshift, with the reason.
 var refused = map[string]string{
-	"channel_binding":      "Redshift has no SCRAM, whose part it is",
-	"require_auth":         "Redshift's methods are not among those that it can name",
+	"channel_binding":      "it is part of SCRAM, which Redshift does not have",
+	"require_auth":         "it cannot name the methods that Redshift uses",
 	"krbsrvname":           "Redshift has no Kerberos",
 	"krbspn":               "Redshift has no Kerberos",
 	"max_protocol_version": "Redshift speaks 3.0 only",
 	"min_protocol_version": "Redshift speaks 3.0 only",
-	"sslnegotiation":       "Redshift waits for the request for TLS, as PostgreSQL before 17",
-	"target_session_attrs": "Redshift has one endpoint, and nothing that would answer",
+	"sslnegotiation":       "Redshift waits for the request for TLS, as PostgreSQL before 17 does",
+	"target_session_attrs": "Redshift has one endpoint, and does not tell what it asks for",
 }
 
-// settings are those that a session may change, of "Configuration reference" in the
-// Amazon Redshift Database Developer Guide, and what Redshift's own drivers send
-// when they connect (application_name, client_encoding), sorted.
+// settings are the settings in "Configuration reference" of the Amazon Redshift Database Developer
+// Guide that a session may change, and those that Redshift's own drivers send when they connect
+// (application_name, client_encoding), sorted.
 var settings = []string{
 	"analyze_threshold_percent",
 	"application_name",
@@ -138,17 +139,17 @@ var settings = []string{
 	"wlm_query_slot_count",
 }
 
-// checkTogether has PostgreSQL's engine check what is pgx's.
+// checkTogether lets the engine for PostgreSQL check the parameters of pgx.
 func checkTogether(params map[string]string) error {
 	if params[queryMode] == "simple_protocol" {
-		return errors.New(`parameter "` + queryMode + `": simple_protocol is not for Redshift, which does not report standard_conforming_strings: pgx refuses every query with arguments`)
+		return errors.New(`parameter "` + queryMode + `": simple_protocol does not work with Redshift: pgx fails every query with arguments, because Redshift does not report standard_conforming_strings`)
 	}
 	pgx, _ := split(params)
 	return pgxv5.Engine{}.CheckParams(pgx)
 }
 
-// split returns the parameters that are pgx's, with the default query mode, and the
-// server's settings.
+// split returns the parameters of pgx, with the default query mode if none is given, and the
+// settings of the server.
 func split(params map[string]string) (pgx, settings map[string]string) {
 	pgx, settings = map[string]string{queryMode: "exec"}, map[string]string{}
 	for name, value := range params {
@@ -161,12 +162,12 @@ func split(params map[string]string) (pgx, settings map[string]string) {
 	return pgx, settings
 }
 
-// properties returns those that RedshiftProperty.java knows (2.1), by name in lower case.
-// What makes no difference in Go sets nothing.
+// properties returns the properties in RedshiftProperty.java (2.1), by their names in lower case. A
+// property that makes no difference in Go sets nothing.
 func properties() map[string]vocabulary.Property {
 	properties := map[string]vocabulary.Property{
 		"applicationname":    {Param: "application_name"},
-		"authmech":           {Param: "sslmode", Translate: lower}, // an older name of it
+		"authmech":           {Param: "sslmode", Translate: lower}, // an older name of sslmode
 		"connecttimeout":     {Param: "connect_timeout", Translate: zeroIsNone},
 		"connectiontimezone": {Param: "timezone", Translate: timeZone},
 		"currentschema":      {Param: "search_path"},
@@ -182,17 +183,18 @@ func properties() map[string]vocabulary.Property {
 
 		"compression":      vocabulary.Only("", "off"),
 		"iamauth":          vocabulary.Only("", "false"),
-		"isserverless":     vocabulary.Only("", "true", "false"), // IAM's, but says nothing of it
+		"isserverless":     vocabulary.Only("", "true", "false"), // it is about IAM, but asks for nothing
 		"loadbalancehosts": vocabulary.Only("", "false"),
 		"protocolversion":  vocabulary.Only("", "3"),
 		"readonly":         vocabulary.Only("", "false"),
-		"preparethreshold": vocabulary.NoEffect(number), // pgx's mode decides
-		"sockettimeout":    vocabulary.Only("the context of a query ends it", "0"),
+		"preparethreshold": vocabulary.NoEffect(number), // the query mode decides
+		"sockettimeout":    vocabulary.Only("give queries a context with a deadline", "0"),
 		"targetservertype": vocabulary.Only("", "any"),
-		"tcpkeepalive":     vocabulary.Only("", "true", "false"), // Go has it on
+		"tcpkeepalive":     vocabulary.Only("", "true", "false"), // Go has keep-alive on by default
 
-		// What asks for the JDBC driver's default, or for what pgx does anyway. pgx leaves the
-		// type of a parameter to the server, which accepts more than varchar, that default.
+		// Values that ask for the JDBC driver's default, or for what pgx does anyway. pgx lets the
+		// server infer the types of parameters. The server then accepts more than it does for
+		// varchar, the JDBC driver's default.
 		"allowencodingchanges":    vocabulary.Only("pgx needs UTF8", "false"),
 		"autosave":                vocabulary.Only("", "never"),
 		"cleanupsavepoints":       vocabulary.Only("", "false"),
@@ -219,9 +221,9 @@ func properties() map[string]vocabulary.Property {
 }
 
 const (
-	toLogger = "driver.Options.Logger takes a logger"
+	toLogger = "set a logger in driver.Options.Logger"
 
-	// Numbers and switches by which nothing but the speed changes.
+	// Numbers and switches that change only the speed.
 	speed = `
 		blockingrowsmode databasemetadatacachefields databasemetadatacachefieldsmib defaultrowfetchsize
 		hostrecheckseconds preparedstatementcachequeries preparedstatementcachesizemib receivebuffersize
@@ -231,9 +233,9 @@ const (
 
 var number = vocabulary.Number("a number", -1, math.MaxInt32)
 
-// absent are the properties without a counterpart, by what there is instead.
+// absent are the properties without a counterpart, by what to use instead.
 var absent = map[string]string{
-	"it is IAM's, and the secret has user and password": `
+	"it is for logins by IAM, and the secret has user and password": `
 		accesskeyid allowdbuseroverride app_id app_name authprofile autocreate client_id client_secret clusterid
 		dbgroups dbgroupsfilter dbuser endpointurl forcelowercase groupfederation iamdisablecache iamduration
 		identity_namespace idc_client_display_name idc_region idp_host idp_port idp_response_timeout idp_tenant inifile
@@ -241,9 +243,9 @@ var absent = map[string]string{
 		providername rolearn rolesessionname scope secretaccesskey serverlessacctid serverlessworkgroup sessiontoken
 		stsendpointurl token token_type webidentitytoken`,
 	toLogger: `logpath maxlogfilecount maxlogfilesize`,
-	"driver.Options.TLS has all of it": `sslfactory sslfactoryarg sslhostnameverifier sslpassword sslpasswordcallback
+	"set it in driver.Options.TLS": `sslfactory sslfactoryarg sslhostnameverifier sslpassword sslpasswordcallback
 		ssl_insecure ssltruststorepath ssltruststore`,
-	"Engine.Configure sets a dialer": `socketfactory socketfactoryarg`,
+	"set a dialer in Engine.Configure": `socketfactory socketfactoryarg`,
 	"": `
 		assumeminserverversion binarytransfer binarytransferdisable binarytransferenable
 		cancelsignaltimeout databasemetadatacurrentdbonly disableisvalidquery enablegeneratedname
@@ -252,8 +254,8 @@ var absent = map[string]string{
 		raiseexceptiononsilentrollback sspiserviceclass unknownlength usespnego`,
 }
 
-// asPostgres checks a value by PostgreSQL's rule for a parameter. Its error does not name
-// that, since the property is what has been given.
+// asPostgres checks a value by PostgreSQL's rule for a parameter. Its error does not name the
+// parameter, because the user gave a property.
 func asPostgres(param, value string) error {
 	err := pgxv5.Engine{}.CheckParams(map[string]string{param: value})
 	if err == nil {
@@ -265,7 +267,7 @@ func asPostgres(param, value string) error {
 
 func lower(v string) (string, error) { return strings.ToLower(v), nil }
 
-// zeroIsNone is a time, in which 0 is none.
+// zeroIsNone translates a time limit. 0 means none.
 func zeroIsNone(v string) (string, error) {
 	if v != "" && strings.Trim(v, "0") == "" {
 		return "", nil
@@ -273,8 +275,8 @@ func zeroIsNone(v string) (string, error) {
 	return v, asPostgres("connect_timeout", v)
 }
 
-// timeZone is a name, or SERVER for the server's own. The JDBC driver's default, LOCAL,
-// is Java's.
+// timeZone translates the name of a time zone, or SERVER for that of the server. LOCAL, the JDBC
+// driver's default, is the zone of the Java program.
 func timeZone(v string) (string, error) {
 	switch strings.ToUpper(v) {
 	case "":
@@ -282,12 +284,12 @@ func timeZone(v string) (string, error) {
 	case "SERVER":
 		return "", nil
 	case "LOCAL":
-		return "", errors.New("LOCAL has no counterpart; name the time zone")
+		return "", errors.New("LOCAL has no counterpart: name the time zone")
 	}
 	return v, nil
 }
 
-// loginTimeout takes precedence over connectTimeout.
+// loginTimeout takes precedence over connectTimeout: finish copies the note over the parameter.
 func loginTimeout(t *vocabulary.Translation, p vocabulary.Pair) error {
 	v, err := zeroIsNone(p.Value)
 	if err != nil {
@@ -311,10 +313,10 @@ func ssl(t *vocabulary.Translation, p vocabulary.Pair) error {
 	return nil
 }
 
-// finish settles what depends on two properties, as the JDBC driver does: sslmode takes
-// precedence over ssl. Without either, ssl is true, which is to verify the authority and not
-// the name: RedshiftProperty.java and SslMode.java of
-// https://github.com/aws/amazon-redshift-jdbc-driver have these defaults.
+// finish settles what depends on two properties, as the JDBC driver does. sslmode takes precedence
+// over ssl. Without both, the mode is verify-ca, which verifies the authority and not the name.
+// These defaults are in RedshiftProperty.java and SslMode.java of
+// https://github.com/aws/amazon-redshift-jdbc-driver.
 func finish(t *vocabulary.Translation) error {
 	if _, ok := t.Params["sslmode"]; ok {
 		delete(t.Notes, "sslmode")

@@ -9,7 +9,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/engines/sqlserver"
 )
 
-// Importing the package is all that sql.Open needs.
+// sql.Open needs only the import of the package.
 func Example() {
 	db, err := sql.Open(sqlserver.DriverName, "prod/app/db?encrypt=true")
 	if err != nil {
@@ -18,7 +18,7 @@ func Example() {
 	defer db.Close()
 }
 
-// A log of rejected logins and of versions that were found.
+// With a logger that shows rejected logins, refreshes and the versions in use.
 func ExampleNewConnector() {
 	connector, err := sqlserver.NewConnector("prod/app/db?encrypt=true", &driver.Options{Logger: slog.Default()})
 	if err != nil {
@@ -28,7 +28,7 @@ func ExampleNewConnector() {
 	defer db.Close()
 }
 
-// Tools that take the name of a driver get one with options of its own.
+// For tools that take only the name of a driver: a name with options of its own.
 func ExampleRegister() {
 	sqlserver.Register("app-db", &driver.Options{FallbackStages: []string{"AWSPENDING", "AWSPREVIOUS"}})
 	db, err := sql.Open("app-db", "prod/app/db?encrypt=true")

@@ -1,12 +1,73 @@
-// Package sqlserver registers the driver "secretsmanager-sqlserver", which opens a SQL
-// Server database by the name or ARN of a secret:
+// Package sqlserver opens SQL Server databases by the name of a secret in AWS Secrets Manager. A
+// program gives [database/sql.Open] that name instead of a password, and keeps working while the
+// password rotates.
 //
-//	import _ "github.com/sqlsecrets/sqlsecrets/engines/sqlserver"
+// Importing the package registers the driver "secretsmanager-sqlserver" with database/sql:
+//
+//	import "github.com/sqlsecrets/sqlsecrets/engines/sqlserver"
 //
 //	db, err := sql.Open(sqlserver.DriverName, "prod/app/db?encrypt=true")
 //
-// The connections are go-mssqldb's own. Secrets come from the process's
-// default cache, see package engines, unless [driver.Options] say otherwise.
+// The second argument is the data source name: the name or the ARN of the secret and, after "?",
+// parameters. sql.Open checks it, but reads no secret and makes no connection. The first query
+// does. Parameters of the vendor's driver are written into the same string, for example
+// applicationintent=ReadOnly. The connections are those of microsoft/go-mssqldb, so the program
+// keeps every feature of that driver: see package [mssqldb].
+//
+// # The secret
+//
+// The secret's value is a JSON object, as AWS's rotation functions keep it:
+//
+//	{"engine": "sqlserver", "host": "db.example.com", "port": 1433, "dbname": "app",
+//	 "username": "app", "password": "…"}
+//
+// If "port" is missing, the port is 1433. If "dbname" is missing, the database is "master". A
+// secret that Amazon RDS manages has only "username" and "password". Give the rest in the data
+// source name, which takes precedence over the secret:
+// "rds!db-1234?host=db.example.com&dbname=app".
+//
+// auth=iam is an error for this engine. Tokens of other kinds come from Token in [driver.Options].
+//
+// # TLS
+//
+// Ask for verified TLS in production, with encrypt=true. The operating system does not know the
+// certificate authorities of Amazon RDS: name AWS's file of them as well, with
+// encrypt=true&certificate=/etc/rds/global-bundle.pem. Without encrypt, TLS is used if the server
+// offers it, and the server is not verified.
+//
+// # Options
+//
+// [NewConnector] takes [driver.Options], such as a TLS configuration, a logger, or a func that sets
+// new connections up. Its result is for [database/sql.OpenDB]. [Register] is for tools that take
+// only the name of a driver. Without options, secrets come from the process's default cache: see
+// package [engines], which also sets defaults for programs that only call sql.Open. To change what
+// is special to the vendor's driver, such as a dialer or a statement for each session, give a
+// [mssqldb.Engine] and the result of [engines.Options] to [driver.NewConnector]. At most three
+// logins are in flight with one version of a secret, because the server may lock accounts: see
+// MaxLogins in [driver.Options].
+//
+// # The pool
+//
+// The pool is that of [database/sql.DB]; set its limits as for any other driver. A rotation ends no
+// open connection, and new connections log in with the new password. To close connections that
+// logged in with the old one, call [database/sql.DB.SetConnMaxLifetime]. CloseSuperseded in
+// driver.Options is an error of NewConnector for this engine.
+//
+// # Errors
+//
+// A wrong data source name is an error of sql.Open and of NewConnector. It matches
+// [driver.ErrBadDSN], or [driver.ErrEngineMismatch] if it is for another database. All other errors
+// come from the first use of a connection. [errors.Is] finds in them
+//
+//   - [driver.ErrAuthFailed] if the server rejected every version of the secret that may be tried,
+//   - [driver.ErrMalformedSecret] if the JSON of the secret cannot be used,
+//   - driver.ErrEngineMismatch if the secret is for another database,
+//   - secretcache.ErrNotFound, ErrNoVersion, ErrAccessDenied or ErrThrottled if the secret cannot
+//     be read.
+//
+// [errors.As] finds the error of the server, an mssql.Error. No error has a password in it.
+//
+// docs/sqlserver.md in the repository has every parameter and what else is special to SQL Server.
 package sqlserver
 
 import (
@@ -15,19 +76,20 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/engines/sqlserver/mssqldb"
 )
 
-// DriverName is the name that importing this package registers with database/sql.
+// DriverName is the name of the driver that importing this package registers with database/sql.
 const DriverName = "secretsmanager-sqlserver"
 
 func init() { Register(DriverName, nil) }
 
-// NewConnector returns a connector for [database/sql.OpenDB]. A nil opts means
-// all defaults. Errors are as [driver.NewConnector]'s.
+// NewConnector returns a connector for [database/sql.OpenDB]. It reads no secret and makes no
+// connection. A nil opts means all defaults. The errors are those of [driver.NewConnector].
 func NewConnector(dsn string, opts *driver.Options) (*driver.Connector, error) {
 	return driver.NewConnector(mssqldb.Engine{}, dsn, engines.Options(opts))
 }
 
-// Register registers a driver with options of its own under another name, for
-// tools that take the name of a driver only. It panics if the name is taken.
+// Register registers a driver with database/sql under another name and with options of its own.
+// It is for tools that take only the name of a driver. A nil opts means all defaults. Register
+// panics if the name is taken.
 func Register(name string, opts *driver.Options) {
 	driver.Register(name, mssqldb.Engine{}, engines.Options(opts))
 }

@@ -1,5 +1,5 @@
-// Package awsregion knows the names of AWS regions, and lists of them as a data
-// source name has.
+// Package awsregion knows the names of AWS regions, and the lists of regions that a data source
+// name may have.
 package awsregion
 
 import (
@@ -9,8 +9,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/jdbcurl"
 )
 
-// Valid reports whether s may be the name of a region, as us-west-2 is: which there
-// are, AWS knows, but nothing else becomes part of a host's name.
+// Valid reports whether s has the form of a region's name, such as us-west-2. It does not know
+// which regions exist. Its purpose is that nothing else becomes part of a host's name.
 func Valid(s string) bool {
 	if s == "" || len(s) > 63 || s[0] == '-' || s[len(s)-1] == '-' {
 		return false
@@ -23,9 +23,8 @@ func Valid(s string) bool {
 	return true
 }
 
-// Split splits a list with commas between, "us-west-2,us-east-1", into its first
-// region and the others, in their order. It does not check them; others is nil where
-// there are none.
+// Split splits a list such as "us-west-2,us-east-1" into its first region and the others, in their
+// order. It does not check the regions. others is nil if there are none.
 func Split(list string) (first string, others []string) {
 	first, rest, more := strings.Cut(list, ",")
 	if more {
@@ -35,7 +34,7 @@ func Split(list string) (first string, others []string) {
 }
 
 // known are the regions of https://docs.aws.amazon.com/global-infrastructure/latest/regions/
-// and of AWS's other partitions. There may be others by now.
+// and of AWS's other partitions. AWS may have more regions by now.
 var known = strings.Fields(`
 	af-south-1 ap-east-1 ap-east-2 ap-northeast-1 ap-northeast-2 ap-northeast-3 ap-south-1 ap-south-2
 	ap-southeast-1 ap-southeast-2 ap-southeast-3 ap-southeast-4 ap-southeast-5 ap-southeast-6 ap-southeast-7
@@ -44,8 +43,9 @@ var known = strings.Fields(`
 	cn-north-1 cn-northwest-1 us-gov-east-1 us-gov-west-1 eusc-de-east-1
 	us-iso-east-1 us-iso-west-1 us-isob-east-1 us-isob-west-1 us-isof-east-1 us-isof-south-1 eu-isoe-west-1`)
 
-// Meant returns the region that a name is a typing error for, one edit away from it, or "".
-// A known name with another number is no error: there will be new regions.
+// Meant returns the region that the user of a mistyped name meant, or "". The name is one edit away
+// from the region. A known name with another number is not a typing error, because there will be
+// new regions.
 func Meant(name string) string {
 	isKnown := func(region string) bool { return place(region) == place(name) }
 	if place(name) != name && slices.ContainsFunc(known, isKnown) {

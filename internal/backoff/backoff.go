@@ -1,4 +1,4 @@
-// Package backoff spaces attempts that do not succeed.
+// Package backoff puts growing pauses between attempts that fail.
 package backoff
 
 import (
@@ -7,16 +7,16 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/chance"
 )
 
-// A Backoff says when the next attempt is due. Nil allows one at once. It is
-// immutable.
+// A Backoff says when the next attempt is due. A nil Backoff allows an attempt at once. A Backoff
+// is immutable.
 type Backoff struct {
-	n   int // attempts without success
+	n   int // attempts that failed
 	due time.Time
 }
 
-// Next returns the backoff after one more attempt without success, at since: base,
-// doubled for each attempt before it and limit at most, less up to a quarter by
-// chance, but base at least.
+// Next returns the Backoff after one more attempt that failed, at the time since. The pause is
+// base, doubled for each earlier attempt, and at most limit. Then it is shortened by a random time
+// of up to a quarter, but is never below base.
 func (b *Backoff) Next(since time.Time, base, limit time.Duration) *Backoff {
 	n := 0
 	if b != nil {
@@ -29,7 +29,7 @@ func (b *Backoff) Next(since time.Time, base, limit time.Duration) *Backoff {
 	return &Backoff{n + 1, since.Add(max(base, Jitter(d)))}
 }
 
-// Wait returns how long it is until the next attempt is due, zero if it is.
+// Wait returns the time until the next attempt is due. It returns zero if the attempt is due now.
 func (b *Backoff) Wait(now time.Time) time.Duration {
 	if b == nil {
 		return 0
@@ -37,6 +37,6 @@ func (b *Backoff) Wait(now time.Time) time.Duration {
 	return max(0, b.due.Sub(now))
 }
 
-// Jitter returns d less up to a quarter by chance, so that those who began together
-// do not go on together.
+// Jitter returns d, shortened by a random time of up to a quarter, so that processes that began
+// together do not continue together.
 func Jitter(d time.Duration) time.Duration { return d - chance.UpTo(d/4+1) }

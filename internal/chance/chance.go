@@ -1,4 +1,4 @@
-// Package chance makes the library's random choices, so that a test can repeat them.
+// Package chance makes the random choices of the library, so that a test can repeat them.
 package chance
 
 import (
@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// seeded is the generator of a test, or nil.
+// seeded is the generator that a test has set, or nil.
 var seeded atomic.Pointer[generator]
 
 type generator struct {
@@ -29,8 +29,7 @@ func UpTo(limit time.Duration) time.Duration {
 	return rand.N(limit)
 }
 
-// Seed makes UpTo repeat its choices for equal seeds, until the func that it returns is
-// called. It is for tests.
+// Seed makes UpTo return the same choices for the same seed, until undo is called. It is for tests.
 func Seed(seed uint64) (undo func()) {
 	seeded.Store(&generator{rng: rand.New(rand.NewPCG(seed, 0))})
 	return func() { seeded.Store(nil) }

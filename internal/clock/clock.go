@@ -1,4 +1,5 @@
-// Package clock tells how much time has passed, also while the machine stood still.
+// Package clock measures how much time has passed, including the time for which the machine was
+// frozen.
 package clock
 
 import (
@@ -7,9 +8,9 @@ import (
 	"time"
 )
 
-// A Clock counts the time since it was made. It never goes back, whatever is done to
-// the wall clock. Unlike the monotonic clock it counts the time for which the machine
-// was frozen: a Lambda between two calls, a laptop with its lid closed. It learns of
+// A Clock counts the time since it was made. It never goes back, even if somebody sets the wall
+// clock. Unlike the monotonic clock, it counts the time for which the machine was frozen, for
+// example a Lambda function between two calls or a laptop with its lid closed. A Clock learns about
 // that from the wall clock, which it reads at most once a second.
 //
 // A Clock may be used from several goroutines at once.
@@ -19,13 +20,13 @@ type Clock struct {
 	due    atomic.Int64 // when the wall clock is read next, in nanoseconds of the monotonic clock
 
 	mu         sync.Mutex
-	mono, wall time.Duration // when the wall clock was read last; guarded by mu
+	mono, wall time.Duration // both clocks when the wall clock was read last; guarded by mu
 }
 
 const (
-	readEvery = time.Second // of the monotonic clock, between two readings of the wall clock
-	// What the wall clock gains on the monotonic clock within readEvery counts as a
-	// freeze from here on. Less is the drift of two clocks.
+	readEvery = time.Second // between two readings of the wall clock, by the monotonic clock
+	// The wall clock has to gain this much on the monotonic clock between two readings to count as
+	// a freeze. A smaller gain is the drift of two clocks.
 	leastFreeze = time.Second
 )
 
@@ -39,24 +40,26 @@ func New() *Clock {
 
 // Now returns the time since the Clock was made.
 func (c *Clock) Now() time.Duration {
-	mono := time.Since(c.start) // reads the monotonic clock only
+	mono := time.Since(c.start) // reads only the monotonic clock
 	if int64(mono) >= c.due.Load() {
 		c.readWall(time.Now())
 	}
 	return mono + time.Duration(c.frozen.Load())
 }
 
-// Exact is Now after reading the wall clock: for the time of a thing whose age is
-// measured, because a freeze just before it is no part of its age. now is time.Now().
+// Exact reads the wall clock and then returns the same as Now. Use it for the time at which
+// something is made whose age is measured later, because a freeze immediately before that is no
+// part of its age. now is time.Now().
 func (c *Clock) Exact(now time.Time) time.Duration {
 	c.readWall(now)
 	return now.Sub(c.start) + time.Duration(c.frozen.Load())
 }
 
-// readWall adds to frozen what the wall clock has gained on the monotonic clock by now.
+// readWall reads the wall clock. It adds the time that the wall clock has gained on the monotonic
+// clock to frozen.
 func (c *Clock) readWall(now time.Time) {
 	if !c.mu.TryLock() {
-		return // another goroutine does it
+		return // another goroutine is reading it
 	}
 	defer c.mu.Unlock()
 	mono, wall := now.Sub(c.start), wall(now)
@@ -71,9 +74,9 @@ func wall(t time.Time) time.Duration {
 	return time.Duration(t.UnixNano() + stepped.Load())
 }
 
-// stepped is what tests have added to the wall clock, in nanoseconds.
+// stepped is the time that tests have added to the wall clock, in nanoseconds.
 var stepped atomic.Int64
 
-// Step sets the wall clock of all Clocks forward by d, or back if d is negative. It is
-// for tests: the wall clock of a synctest bubble cannot be set.
+// Step sets the wall clock of all Clocks forward by d, or back if d is negative. It is for tests,
+// because the wall clock of a synctest bubble cannot be set.
 func Step(d time.Duration) { stepped.Add(int64(d)) }

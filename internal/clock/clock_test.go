@@ -37,7 +37,7 @@ func TestClock(t *testing.T) {
 	}
 }
 
-// A freeze is seen although the wall clock was set back before it.
+// A freeze counts even if the wall clock was set back before it.
 func TestFreezeAfterTheWallClockWasSetBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := clock.New()

@@ -1,5 +1,4 @@
-// Package deadline tells whether a context has ended before the context knows it, and
-// waits no longer than a context lasts.
+// Package deadline has helpers for the deadline of a context.
 package deadline
 
 import (
@@ -7,8 +6,8 @@ import (
 	"time"
 )
 
-// Err returns what ctx.Err does, or context.DeadlineExceeded once the deadline has
-// passed: a dialer's own timer may be a moment ahead of the context's.
+// Err returns the same as ctx.Err, except that it returns context.DeadlineExceeded as soon as the
+// deadline has passed. The timer of a dialer may fire a moment before that of the context.
 func Err(ctx context.Context) error {
 	if d, ok := ctx.Deadline(); ok && !time.Now().Before(d) && ctx.Err() == nil {
 		return context.DeadlineExceeded
@@ -16,7 +15,7 @@ func Err(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// Sleep waits for d, or until ctx ends. Its error is ctx's.
+// Sleep waits for d, or until ctx ends. It returns ctx.Err().
 func Sleep(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

@@ -9,12 +9,12 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/deadline"
 )
 
-// A late context has a deadline that has passed and does not know it.
+// A late context has a deadline that has passed, and its Err does not show that yet.
 type late struct{ context.Context }
 
 func (late) Deadline() (time.Time, bool) { return time.Now().Add(-time.Nanosecond), true }
 
-func TestErr(t *testing.T) {
+func TestErrKnowsThatTheDeadlineHasPassed(t *testing.T) {
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
 	far, cancel := context.WithTimeout(t.Context(), time.Hour)

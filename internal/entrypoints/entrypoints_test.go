@@ -16,11 +16,11 @@ import (
 
 const module = "github.com/sqlsecrets/sqlsecrets"
 
-// exempt are entry points without an Example, and why.
+// exempt has the entry points without an Example, and the reasons.
 var exempt = map[string]string{}
 
-// Every exported func of a public package has an Example: one of its name, or one that calls it. So
-// has every type that callers fill in.
+// Every exported func of a public package has an Example: an Example with its name, or one that
+// calls it. Every type that callers fill in has an Example as well.
 func TestEveryEntryPointHasAnExample(t *testing.T) {
 	found, err := missing(os.DirFS("../.."))
 	if err != nil {
@@ -54,7 +54,7 @@ func TestEntryPointsWithoutExamplesAreFound(t *testing.T) {
 	}
 }
 
-// filledIn are names of types that callers fill in.
+// filledIn matches the names of types that callers fill in.
 var filledIn = []string{"Options", "Defaults", "Trace"}
 
 // missing returns the entry points of a module that no Example shows, sorted.
@@ -90,7 +90,7 @@ func missing(root fs.FS) (names []string, err error) {
 	return names, err
 }
 
-// A folder is a package's.
+// A folder has the declarations and the Examples of one package.
 type folder struct {
 	path    string          // by which it is imported
 	entries map[string]bool // entry points
@@ -132,7 +132,7 @@ func (p *folder) declared(decl ast.Decl) {
 	}
 }
 
-// example notes what an Example shows.
+// example notes the entry points that an Example shows.
 func (p *folder) example(file *ast.File, f *ast.FuncDecl) {
 	name, _, _ := strings.Cut(strings.TrimPrefix(f.Name.Name, "Example"), "_")
 	p.shown[name] = true
@@ -146,7 +146,7 @@ func (p *folder) example(file *ast.File, f *ast.FuncDecl) {
 	})
 }
 
-// isImported reports whether a file has the package under a name.
+// isImported reports whether a file imports a package under that name.
 func (p *folder) isImported(file *ast.File, name string) bool {
 	return slices.ContainsFunc(file.Imports, func(i *ast.ImportSpec) bool {
 		as := path.Base(p.path)

@@ -1,4 +1,4 @@
-// Package idtable finds values by strings, without a lock.
+// Package idtable has a table that finds values by their ids, which are strings, without a lock.
 package idtable
 
 import (
@@ -10,19 +10,19 @@ import (
 // minBuckets and maxBuckets bound the memory of a Table: 8 bytes for each bucket.
 const minBuckets, maxBuckets = 64, 1 << 21
 
-// A Table has values under ids. An id may have several values, and a value several ids.
-// First and Next may be called at any time, Add, Remove and Clear by one goroutine at a
-// time. What they cost does not grow with the number of ids up to 2^21.
+// A Table has values under ids. An id may have several values, and a value several ids. First and
+// Next may be called at any time. Add, Remove and Clear may be called by one goroutine at a time.
+// The cost of a call does not grow with the number of ids, up to 2^21 ids.
 type Table[V comparable] struct {
 	seed    maphash.Seed
-	buckets []atomic.Pointer[Node[V]] // a power of two of them
+	buckets []atomic.Pointer[Node[V]] // their number is a power of two
 }
 
 // A Node is one value of an id.
 type Node[V comparable] struct {
 	Value V
 	id    string
-	next  atomic.Pointer[Node[V]] // in the bucket
+	next  atomic.Pointer[Node[V]] // the next node of the bucket
 }
 
 // New returns a Table for about size ids.
@@ -57,8 +57,8 @@ func (t *Table[V]) Add(id string, v V) {
 	b.Store(n)
 }
 
-// Remove removes a value of id, if it has that. A reader that stands at the value's Node
-// finds its way on.
+// Remove removes a value of id, if id has it. A reader that is at the removed Node can still call
+// Next.
 func (t *Table[V]) Remove(id string, v V) {
 	for p := t.bucket(id); p.Load() != nil; p = &p.Load().next {
 		if n := p.Load(); n.id == id && n.Value == v {

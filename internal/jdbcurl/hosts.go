@@ -9,7 +9,7 @@ import (
 
 var errPort = errors.New("the port is not a number from 1 to 65535")
 
-// A Form is what a host may be.
+// A Form is the form of a host.
 type Form int
 
 const (
@@ -19,7 +19,7 @@ const (
 	Instance             // `host\INSTANCE`
 )
 
-// FormOf returns the form that a host has. It may be malformed all the same.
+// FormOf returns the form of a host. It does not check the rest of the host.
 func FormOf(host string) Form {
 	switch {
 	case strings.HasPrefix(host, "/"):
@@ -32,9 +32,9 @@ func FormOf(host string) Form {
 	return Name
 }
 
-// CheckSocket checks the path of a Unix socket, or of its directory. It is absolute and has
-// letters, digits and a few others, of which none means anything in a list of hosts or in a
-// connection string.
+// CheckSocket checks the path of a Unix socket, or of its directory. The path must be absolute and
+// have only letters, digits and a few other characters. None of these has a meaning in a list of
+// hosts or in a connection string.
 func CheckSocket(path string) error {
 	if FormOf(path) != Socket || len(path) > 255 || strings.IndexFunc(path, func(r rune) bool {
 		return !strings.ContainsRune("/._-~+:", r) && !isLetterOrDigit(r)
@@ -50,8 +50,8 @@ func CutInstance(host string) (name, instance string) {
 	return name, instance
 }
 
-// WithInstance returns a host with that instance in place of its own, or as it is if instance is
-// empty.
+// WithInstance returns a host with the given instance instead of its own. If instance is empty, it
+// returns host unchanged.
 func WithInstance(host, instance string) string {
 	if instance == "" {
 		return host
@@ -60,8 +60,8 @@ func WithInstance(host, instance string) string {
 	return name + `\` + instance
 }
 
-// IsInstance reports whether s may be the name of a SQL Server instance: letters, digits and a
-// few others, of which none means anything in a list.
+// IsInstance reports whether s may be the name of a SQL Server instance: letters, digits and a few
+// other characters that have no meaning in a list.
 func IsInstance(s string) bool {
 	return s != "" && len(s) <= 64 && utf8.ValidString(s) && strings.IndexFunc(s, func(r rune) bool {
 		return !strings.ContainsRune("_$#&-", r) && !isLetterOrDigit(r) && r < 0xc0
@@ -72,8 +72,8 @@ func isLetterOrDigit(r rune) bool {
 	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9'
 }
 
-// CheckAddress checks the host and the port that a secret, a data source name or a URL
-// says. The host is one that ParseHost takes.
+// CheckAddress checks the host and the port of a secret, of a data source name or of a URL. The
+// host must be one that ParseHost accepts.
 func CheckAddress(host string, port int) error {
 	if port < 1 || port > 65535 {
 		return errPort
@@ -82,7 +82,7 @@ func CheckAddress(host string, port int) error {
 	return err
 }
 
-// An Address is one of a list.
+// An Address is one host of a list, with its port.
 type Address struct {
 	Host string
 	Port int
@@ -117,7 +117,7 @@ func SplitAddresses(list string, defaultPort int) ([]Address, error) {
 	return all, nil
 }
 
-// ServerName is a host as a certificate has it: an IPv6 address without its zone.
+// ServerName returns a host in the form that a certificate has: an IPv6 address without its zone.
 func ServerName(host string) string {
 	name, _, _ := strings.Cut(host, "%")
 	return name

@@ -1,10 +1,10 @@
-// Package jdbcurl reads what the JDBC URLs of several databases have in common,
+// Package jdbcurl parses the form that the JDBC URLs of several databases have in common:
 //
 //	scheme://host:port,host:port/database?name=value&name=value
 //
-// and helps with the names of parameters. Its errors never quote a host, a value
-// or the rest of a URL, and a parameter's name only if it looks like one: what is
-// wrong with a URL may be that a password is in it.
+// It also helps with misspelt names of parameters. Its errors never quote a host, a value or the
+// rest of a URL, because a wrong URL may have a password in it. They quote the name of a parameter
+// only if it looks like a name.
 package jdbcurl
 
 import (
@@ -15,19 +15,18 @@ import (
 	"strings"
 )
 
-// A URL is a JDBC URL in its parts, none of them decoded.
+// A URL has the parts of a JDBC URL. No part is decoded.
 type URL struct {
-	// HasAuthority says whether "//" follows the scheme. If not, what comes
-	// before the query is in Path.
+	// HasAuthority says whether "//" follows the scheme. If not, Path has everything before the
+	// query.
 	HasAuthority bool
 	Authority    string
 	Path         string // without the slash before it
 	Query        string // without the question mark
 }
 
-// Split splits a URL that begins with a scheme, whatever that is: at the first
-// ":", then at the first "?", then what is between at the first "/". A "#" has no
-// meaning.
+// Split splits a URL: at the first ":", then at the first "?", then the text in between at the
+// first "/". Any scheme is accepted. A "#" has no meaning.
 func Split(url string) URL {
 	_, rest, _ := strings.Cut(url, ":")
 	var u URL
@@ -46,8 +45,8 @@ type Property struct {
 	Bare        bool // it has no "="; the value is empty
 }
 
-// Properties splits a query. It refuses a name that is given twice, and empty
-// ones; empty pairs between two "&" are skipped.
+// Properties splits a query. A name that is given twice and an empty name are errors. Empty pairs
+// between two "&" are skipped.
 func Properties(query string) ([]Property, error) {
 	var ps []Property
 	seen := map[string]bool{}
@@ -57,7 +56,7 @@ func Properties(query string) ([]Property, error) {
 		}
 		name, raw, ok := strings.Cut(pair, "=")
 		if !IsName(name) {
-			return nil, errors.New(`a property has a name that none has; write "%26" for "&" in a value`)
+			return nil, errors.New(`a property has an impossible name: write "%26" for "&" in a value`)
 		}
 		if seen[name] {
 			return nil, fmt.Errorf("property %q is given twice", name)
@@ -81,8 +80,8 @@ func IsName(s string) bool {
 	}) < 0
 }
 
-// Unescape decodes "%41" to "A". A "+" stays one. NUL is refused, in which the
-// protocols of databases end a string.
+// Unescape decodes "%41" to "A". A "+" stays a "+". NUL is an error, because it ends a string in
+// the protocols of databases.
 func Unescape(s string) (string, error) {
 	if strings.IndexByte(s, 0) >= 0 {
 		return "", errors.New("a NUL character")
@@ -97,7 +96,7 @@ func Unescape(s string) (string, error) {
 			continue
 		}
 		if i+2 >= len(s) || !isHex(s[i+1]) || !isHex(s[i+2]) {
-			return "", errors.New(`"%" is not followed by two hexadecimal digits; write "%25" for "%"`)
+			return "", errors.New(`"%" is not followed by two hexadecimal digits: write "%25" for "%"`)
 		}
 		c, _ := strconv.ParseUint(s[i+1:i+3], 16, 8)
 		if c == 0 {
@@ -113,12 +112,11 @@ func isHex(c byte) bool {
 	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
 }
 
-// SplitHostPort splits "host", "host:port", "[::1]", "[::1]:port" and ":port".
-// The host comes back without brackets, the port as 0 where there is none. The
-// host is as [ParseHost] returns it.
+// SplitHostPort splits "host", "host:port", "[::1]", "[::1]:port" and ":port". The host has no
+// brackets, and is in the form that [ParseHost] returns. The port is 0 if there is none.
 func SplitHostPort(s string) (host string, port int, err error) {
 	if strings.IndexByte(s, '@') >= 0 {
-		return "", 0, errors.New("the URL has credentials before its host; the secret has them")
+		return "", 0, errors.New("the URL has credentials before its host: leave them out, the secret has them")
 	}
 	host, number, hasPort := s, "", false
 	if strings.HasPrefix(s, "[") {
@@ -128,15 +126,15 @@ func SplitHostPort(s string) (host string, port int, err error) {
 		}
 		host = s[1:end]
 		if number, hasPort = strings.CutPrefix(s[end+1:], ":"); !hasPort && number != "" {
-			return "", 0, errors.New(`something other than a port follows the "]" of the host`)
+			return "", 0, errors.New(`the text after the "]" of the host is not a port`)
 		}
 		if strings.IndexByte(host, ':') < 0 {
-			return "", 0, errors.New("the host has brackets and is no IPv6 address")
+			return "", 0, errors.New("the host has brackets and is not an IPv6 address")
 		}
 	} else if i := strings.LastIndexByte(s, ':'); i >= 0 {
 		host, number, hasPort = s[:i], s[i+1:], true
 		if strings.IndexByte(host, ':') >= 0 {
-			return "", 0, errors.New("the host is neither a name nor an IP address; an IPv6 address is in brackets")
+			return "", 0, errors.New("the host is neither a name nor an IP address: write an IPv6 address in brackets")
 		}
 	}
 	if hasPort {
@@ -154,10 +152,10 @@ func SplitHostPort(s string) (host string, port int, err error) {
 	return host, port, nil
 }
 
-// ParseHost returns a host, which is a name or an IP address without brackets; an IPv6
-// address as netip prints it. A name, and the zone of an address, is letters, digits, "-",
-// "_" and ".": nothing in which a URL, a connection string or a list of hosts sees
-// anything else.
+// ParseHost checks a host, which is a name or an IP address without brackets. It returns an IPv6
+// address in the form in which netip prints it. A name, and the zone of an address, consists of
+// letters, digits, "-", "_" and ".". None of these has a meaning in a URL, in a connection string
+// or in a list of hosts.
 func ParseHost(host string) (string, error) {
 	name := host
 	if strings.IndexByte(host, ':') >= 0 {
@@ -175,7 +173,7 @@ func ParseHost(host string) (string, error) {
 	return host, nil
 }
 
-// Suggest returns the name of known that one who wrote name may have meant, or "".
+// Suggest returns the name in known that the user of name may have meant, or "".
 func Suggest(name string, known []string) string {
 	plain := Plain(name)
 	best, distance := "", 3
@@ -194,13 +192,14 @@ func Suggest(name string, known []string) string {
 	return best
 }
 
-// Plain leaves out what people get wrong first: case, "_", "-" and spaces.
+// Plain returns a name without the differences that users get wrong most often: case, "_", "-" and
+// spaces.
 func Plain(name string) string { return separators.Replace(strings.ToLower(name)) }
 
 var separators = strings.NewReplacer("_", "", "-", "", " ", "")
 
-// Nearly reports whether a name is another spelling of known, or one edit away from it: a
-// letter more, less or another, or two that are swapped.
+// Nearly reports whether name is another spelling of known, or one edit away from it: one letter
+// more, one letter less, one other letter, or two letters swapped.
 func Nearly(name, known string) bool {
 	a, b := Plain(name), Plain(known)
 	if a == b {
@@ -217,7 +216,7 @@ func Nearly(name, known string) bool {
 	return editDistance(a, b) == 1
 }
 
-// editDistance counts the letters to insert, delete or replace.
+// editDistance returns how many letters must be inserted, deleted or replaced to turn a into b.
 func editDistance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {
@@ -237,8 +236,8 @@ func editDistance(a, b string) int {
 	return row[len(b)]
 }
 
-// OverridesSecret reports whether a parameter says where to connect or as whom, by any
-// vendor's name for it. The secret says that.
+// OverridesSecret reports whether a parameter is about the address, the database or the user, under
+// any vendor's name. The secret has these.
 func OverridesSecret(name string) bool {
 	switch Plain(name) {
 	case "user", "uid", "username", "userid",
@@ -252,14 +251,14 @@ func OverridesSecret(name string) bool {
 	return false
 }
 
-// CheckCredentials refuses properties that would say as whom to connect, by any
-// driver's name for them, all but "user".
+// CheckCredentials returns an error if a property is about the user or the password, under any
+// driver's name. The property "user" is allowed: it has the id of the secret.
 func CheckCredentials(ps []Property) error {
 	for _, p := range ps {
 		switch Plain(p.Name) {
 		case "user":
 			if p.Name != "user" {
-				return fmt.Errorf(`property %q is spelt "user"`, p.Name)
+				return fmt.Errorf(`property %q has to be spelt "user"`, p.Name)
 			}
 		case "username", "userid", "uid", "password", "pwd", "passfile",
 			"password1", "password2", "password3", "service", "servicefile":

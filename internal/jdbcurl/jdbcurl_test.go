@@ -145,7 +145,7 @@ func TestSuggest(t *testing.T) {
 	}
 }
 
-// What comes out names the same host and port in the form that net has for them.
+// The result has the same host and port as net.JoinHostPort writes.
 func FuzzSplitHostPort(f *testing.F) {
 	for _, s := range []string{"h:1", "[::1]:1", "h", "", ":1", "[::1]", "u@h:1", "a:b:c"} {
 		f.Add(s)
@@ -169,7 +169,7 @@ func FuzzSplitHostPort(f *testing.F) {
 	})
 }
 
-// Unescape is net/url's PathUnescape without NUL.
+// Unescape does the same as PathUnescape of net/url, except for NUL.
 func FuzzUnescape(f *testing.F) {
 	for _, s := range []string{"a%20b+c", "%", "%4", "%zz", "%C3%A4", "%00"} {
 		f.Add(s)

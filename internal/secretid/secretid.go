@@ -1,4 +1,4 @@
-// Package secretid has the rule for the id of a secret: a name or an ARN.
+// Package secretid checks the id of a secret, which is a name or an ARN.
 package secretid
 
 import (
@@ -13,15 +13,15 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/awsregion"
 )
 
-// The longest name and id, in characters, by the Secrets Manager API reference:
-// CreateSecret's Name and GetSecretValue's SecretId.
+// The greatest lengths of a name and of an id, in characters. The source is the Secrets Manager API
+// reference: Name of CreateSecret and SecretId of GetSecretValue.
 const (
 	maxName = 512
 	maxID   = 2048
 )
 
-// Check says what is wrong with the id of a secret. Its errors do not quote the id: somebody
-// will pass postgres://user:password@host.
+// Check returns an error if id is not the id of a secret. Its errors do not quote the id, because
+// somebody will pass postgres://user:password@host.
 func Check(id string) error {
 	arn := strings.HasPrefix(id, "arn:")
 	lower := strings.ToLower(id)
@@ -49,7 +49,7 @@ func mayHave(arn bool, r rune) bool {
 	return isAlnum(r) || strings.ContainsRune("/_+=.@-!", r) || arn && r == ':'
 }
 
-// Char returns what an error calls the character that s begins with.
+// Char returns the name that an error gives to the first character of s.
 func Char(s string) string {
 	r, _ := utf8.DecodeRuneInString(s)
 	switch {
@@ -63,8 +63,8 @@ func Char(s string) string {
 	return "the character " + strconv.QuoteRune(r)
 }
 
-// Quote returns an id as an error may show it: in quotation marks, or a fixed text if it is
-// none and may hold a password.
+// Quote returns an id in the form that an error may show. That is the id in quotation marks or, if
+// it is no id and so may hold a password, a fixed text.
 func Quote(id string) string {
 	if Check(id) != nil {
 		return "(not shown, because it is neither a name nor an ARN)"
@@ -79,7 +79,7 @@ func checkARN(part []string) error {
 	case !awsregion.Valid(part[3]):
 		return errors.New("the region in the ARN is not an AWS region's name like us-west-2")
 	case strings.Contains(part[6], ":"):
-		return errors.New(`the ARN has a key of the secret behind it, as ECS writes it: cut off what follows the secret's name, from its ":" on`)
+		return errors.New(`the ARN has a key of the secret after the secret's name, as ECS writes it: cut off what follows the name, with the ":" before it`)
 	}
 	if meant := awsregion.Meant(part[3]); meant != "" {
 		return fmt.Errorf("AWS has no region as in the ARN; did you mean %q?", meant)
@@ -99,8 +99,8 @@ func Region(id string) string {
 	return ""
 }
 
-// InRegion returns an ARN with another region: the replica there differs from it in nothing
-// else. It returns a name, or an ARN if region is empty, as it is.
+// InRegion returns an ARN with another region. The ARN of a replica differs only in the region. If
+// id is a name or region is empty, InRegion returns id unchanged.
 func InRegion(id, region string) string {
 	part := split(id)
 	if region == "" || len(part) < 7 {
@@ -110,6 +110,6 @@ func InRegion(id, region string) string {
 	return strings.Join(part, ":")
 }
 
-// split splits arn:partition:secretsmanager:region:account:secret:name. It returns fewer parts
-// of what is no ARN.
+// split splits arn:partition:secretsmanager:region:account:secret:name. If the text is not an ARN,
+// it may return fewer parts.
 func split(arn string) []string { return strings.SplitN(arn, ":", 7) }

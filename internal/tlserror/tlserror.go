@@ -1,5 +1,6 @@
-// Package tlserror says first of all what is wrong with TLS where a connection failed for
-// that, and last what to do about it.
+// Package tlserror makes the errors of connections that fail because of TLS. The text begins with
+// what is wrong with TLS and ends with what to do about it. The command sqlsecrets recognizes some
+// of the texts.
 package tlserror
 
 import (
@@ -12,17 +13,17 @@ import (
 	"strings"
 )
 
-// A Remedy is how the user of an engine says what to verify a server by, as parts of
-// sentences: `"ssl-ca" or driver.Options.TLS`. An empty one is not offered.
+// A Remedy has the parameters by which the user of an engine configures TLS, as parts of sentences
+// such as `"ssl-ca" or driver.Options.TLS`. An empty field is not offered.
 type Remedy struct {
-	Authorities string // names a file with authorities
-	Name        string // names another name than the host's
-	Version     string // lowers the lowest version of TLS
-	Certificate string // names a client's certificate
+	Authorities string // what names a file with certificate authorities
+	Name        string // what names another name than the host's
+	Version     string // what allows a lower version of TLS
+	Certificate string // what names a certificate of the client
 }
 
-// Socket returns the error of a Unix socket on which something requires TLS. by is what does, off is
-// the parameter that turns TLS off, which a token of AWS IAM does not allow.
+// Socket returns the error for a Unix socket if something requires TLS. by is what requires it. off
+// is the parameter that turns TLS off; a login by a token of AWS IAM (iam) does not allow that.
 func Socket(by, off string, iam bool) error {
 	remedy := "give a host"
 	if !iam {
@@ -31,7 +32,7 @@ func Socket(by, off string, iam bool) error {
 	return fmt.Errorf("%s requires TLS, and a connection by a Unix socket has none: %s", by, remedy)
 }
 
-// Connect returns the error of a connection to a server, which is an address.
+// Connect returns the error of a failed connection. server is the address.
 func Connect(server string, err error, r Remedy) error {
 	what, remedy := reason(err, r)
 	if what == "" {
@@ -43,8 +44,9 @@ func Connect(server string, err error, r Remedy) error {
 	return fmt.Errorf("the server at %s %s: %w%s", server, what, err, remedy)
 }
 
-// reason returns what is wrong with TLS, as a predicate, or "". Some vendors' drivers keep no
-// more of an error than its text, which is fixed in Go's own packages.
+// reason returns what is wrong with TLS, as a predicate, or "". It also looks at the text of the
+// error, because some vendors' drivers keep only the text. Go's own packages do not change these
+// texts.
 func reason(err error, r Remedy) (what, remedy string) {
 	text := err.Error()
 	has := func(parts ...string) bool {
@@ -92,8 +94,8 @@ var (
 		`unknown certificate|unknown certificate authority|certificate required)`)
 )
 
-// Offered returns the version that a server chose and the client did not offer, as "TLS 1.0", or
-// "". text is an error's.
+// Offered returns the version of TLS that a server chose although the client did not offer it, such
+// as "TLS 1.0", or "". text is the text of an error.
 func Offered(text string) string {
 	m := offered.FindStringSubmatch(text)
 	if m == nil {
@@ -104,10 +106,11 @@ func Offered(text string) string {
 }
 
 // RefusesClient reports whether a server ended the handshake because of the client's certificate,
-// or because there is none. text is an error's.
+// or because the client has none. text is the text of an error.
 func RefusesClient(text string) bool { return refuses.MatchString(text) }
 
-// or joins two things to do, of which the second one needs what an engine has.
+// or joins two remedies. The second one needs what, a field of a Remedy; without it only first is
+// left.
 func or(first, second, what string) string {
 	if what != "" {
 		second += " " + what

@@ -17,7 +17,7 @@ import (
 
 var remedy = tlserror.Remedy{Authorities: `"ca"`, Name: `"name"`, Version: `"min"`, Certificate: `"cert"`}
 
-// handshake returns the error of a client with a server.
+// handshake returns the error of a client's handshake with a server.
 func handshake(t *testing.T, client *tls.Config, serve func(net.Conn)) error {
 	t.Helper()
 	l := loopback.Listen(t, serve, "127.0.0.1")
@@ -91,7 +91,7 @@ func TestConnectWithoutARemedy(t *testing.T) {
 	}
 }
 
-func TestConnectForAnotherReason(t *testing.T) {
+func TestErrorThatIsNotAboutTLS(t *testing.T) {
 	for _, cause := range []error{errors.New("connection refused"), errors.New("tls: handshake failure")} {
 		if got, want := tlserror.Connect("h:1", cause, remedy).Error(), "connect to h:1: "+cause.Error(); got != want {
 			t.Errorf("got %q, want %q", got, want)

@@ -2,7 +2,7 @@
 
 package gosqldriver
 
-// hasConnCheck says that the driver looks at a socket before it is used again: the
-// systems are those of conncheck.go in go-sql-driver/mysql v1.10.1. On the others its
-// connCheck does nothing, and nobody asks a netConn.
+// hasConnCheck says that the driver checks a socket before it uses the connection again. The
+// systems are those of conncheck.go in go-sql-driver/mysql v1.10.1. On other systems connCheck does
+// nothing, so a netConn has no effect.
 const hasConnCheck = true

@@ -1,44 +1,57 @@
-// Package gosqldriver adapts [github.com/go-sql-driver/mysql] to a
-// [driver.Connector], for MySQL and MariaDB. A connection is that driver's own.
+// Package gosqldriver has the [Engine] for MySQL and MariaDB: it logs in with
+// [github.com/go-sql-driver/mysql].
+//
+// Programs that only need a data source name use package engines/mysql or engines/mariadb, which
+// register this Engine with database/sql. Use this package to change how go-sql-driver connects,
+// for example with a dialer or connection attributes: set the fields of an Engine and give it to
+// [driver.NewConnector].
+//
+// A connection is go-sql-driver's own: [database/sql.Conn.Raw] yields it.
+//
+// docs/mysql.md in the repository lists the parameters that a data source name may have.
 //
 // # TLS
 //
-// If neither the parameter tls nor driver.Options.TLS says anything, TLS is used if
-// the server announces it, without verification, as with tls=preferred. The driver
-// decides that before it sends the user's name, on the one connection that it makes.
-// That stops passive eavesdropping, not an active attacker, who can also ask for the
-// password: over TLS some authentication methods of MySQL send it as it is. Ask for
-// tls=true or set Options.TLS in production.
+// If neither the parameter tls nor Options.TLS is given, TLS is used if the server announces it,
+// and the server is not verified, as with tls=preferred. The driver decides that before it sends
+// the user's name, on the one connection that it makes. This stops passive eavesdropping, not an
+// active attacker. Such an attacker can even ask for the password: over TLS, some authentication
+// methods of MySQL send it as it is. Ask for tls=true or set Options.TLS in production.
 //
-// tls is true (verified, for the host that is dialled), skip-verify, preferred,
-// false, or a name that was given to [mysql.RegisterTLSConfig] before sql.Open.
-// ssl-ca, ssl-cert and ssl-key name files in PEM, which are read again when they
-// change, and mean tls=true. With Options.TLS, tls=false alone turns TLS off; true
-// and ssl-ca verify even if that configuration has InsecureSkipVerify; and a
-// registered name is an error. A secret whose "ssl" is true makes skip-verify of
-// what is preferred.
+// tls is true (the server is verified, for the host that is dialled), skip-verify, preferred,
+// false, or a name that the program gave to mysql.RegisterTLSConfig of go-sql-driver before
+// sql.Open. ssl-ca, ssl-cert and ssl-key name files in PEM. The files are read again when they
+// change. They mean tls=true.
 //
-// For logins by tokens of AWS IAM (auth=iam), nothing said and preferred mean true, false is
-// an error, and allowCleartextPasswords is true.
+// With Options.TLS, only tls=false turns TLS off. tls=true and ssl-ca verify the server even if
+// that configuration has InsecureSkipVerify. A registered name is an error. If the "ssl" of the
+// secret is true, tls=preferred and no tls mean tls=skip-verify.
+//
+// For logins by tokens of AWS IAM (auth=iam), no tls and preferred mean true, false is an error,
+// and allowCleartextPasswords is true.
 //
 // # Unix sockets
 //
-// A host that begins with "/" is the path of the server's Unix socket. There is no TLS on it,
-// and what requires TLS is an error.
+// A host that begins with "/" is the path of the server's Unix socket. There is no TLS on a Unix
+// socket, so anything that requires TLS is an error.
 //
 // # Logging
 //
-// The driver prints to stderr where a server hangs up. An [Engine] keeps it silent
-// unless the program has called [mysql.SetLogger] or Configure sets a Logger.
+// go-sql-driver prints to the standard error stream when a server hangs up. An Engine keeps it
+// silent, unless the program has called its mysql.SetLogger or Configure sets a Logger.
 //
-// # Superseded passwords
+// # Closing superseded connections
 //
-// Where driver.Credentials.Superseded is given, the connection that the driver dials is
-// wrapped, not the driver's, and the driver's own check of idle connections finds it
-// dead. So checkConnLiveness=false is an error then, and a dialer of the program's own
-// belongs in DialFunc, by Configure: one given to [mysql.RegisterDialContext] is an
-// error under a name of its own, and not used under the name tcp. The driver has that
-// check on Linux, macOS, the BSDs, Solaris and illumos, and not on Windows and AIX.
+// With Options.CloseSuperseded, the network connection that go-sql-driver dials is wrapped, and not
+// the connection that database/sql sees. The driver's own check of idle connections then takes a
+// superseded connection for dead. This has consequences:
+//
+//   - checkConnLiveness=false is an error.
+//   - A dialer of the program belongs in DialFunc, which Configure can set. A dialer that was given
+//     to mysql.RegisterDialContext is an error under a name of its own. Under the name "tcp" it
+//     is not used.
+//   - The driver has the check on Linux, macOS, the BSDs, Solaris and illumos. On Windows and AIX
+//     Options.CloseSuperseded is an error.
 package gosqldriver
 
 import (
@@ -47,18 +60,22 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/driver"
 )
 
-// An Engine connects to MySQL or MariaDB. The zero Engine is ready, for MySQL.
+// An Engine logs in to MySQL or MariaDB with go-sql-driver/mysql. The zero Engine is ready to use,
+// for MySQL.
 type Engine struct {
-	// MariaDB has JDBC URLs begin with "mariadb:" and follow MariaDB's JDBC driver.
-	// The servers are treated alike.
+	// MariaDB says that the engine is called "mariadb", and that JDBC URLs begin with "mariadb:"
+	// and have the properties of MariaDB's JDBC driver. False means MySQL. There is no other
+	// difference.
 	MariaDB bool
 
-	// Configure changes the configuration of one connection before it is made:
-	// dialer, connection attributes, session variables, logger. It gets a copy of
-	// its own, without user and password; it may be called from several goroutines
-	// at once. User and Passwd are overwritten; Addr should stay, since the name in
-	// TLS follows from it. A TLS configuration that it sets, or has verify the server,
-	// is not left to the server. An error ends the connect. Nil changes nothing.
+	// Configure changes the configuration of one connection before the connection is made, for
+	// example the dialer, connection attributes, session variables or the logger. Nil changes
+	// nothing. An error ends the connection attempt.
+	//
+	// Configure gets a copy, without user and password. It may be called from several goroutines
+	// at once. Changes of User and Passwd have no effect. Do not change Addr, because the name that
+	// the certificate must have follows from it. If it sets a TLS configuration, or makes the given
+	// one verify the server, TLS is required.
 	Configure func(*gomysql.Config) error
 }
 
@@ -67,8 +84,9 @@ var (
 	_ driver.AccountLocked = Engine{}
 )
 
-// Info describes MySQL or MariaDB. A secret of the one is taken for the other: RDS
-// writes "mysql" or "mariadb", and Aurora's has had both of its names.
+// Info returns what a Connector needs to know about MySQL or MariaDB, such as the default port
+// 3306. A secret of the one is also accepted for the other: RDS writes "mysql" or "mariadb", and
+// Aurora has written both "aurora" and "aurora-mysql".
 func (e Engine) Info() driver.Info {
 	name := "mysql"
 	if e.MariaDB {

@@ -17,27 +17,27 @@ const (
 	databaseDenied         = 1044 // ER_DBACCESS_DENIED_ERROR
 	accountLocked          = 3118 // ER_ACCOUNT_HAS_BEEN_LOCKED
 	accountLockedInMariaDB = 4151 // the same
-	passwordLock           = 3955 // FAILED_LOGIN_ATTEMPTS, from the login on that reaches it
-	tooManyWrong           = 4150 // max_password_errors of MariaDB, likewise
+	passwordLock           = 3955 // the number of FAILED_LOGIN_ATTEMPTS is reached
+	tooManyWrong           = 4150 // the same in MariaDB, for max_password_errors
 )
 
-// Rejected reports whether the server refused the credentials, which it says with
-// error 1045 or 1698. It uses 1045 also for a user that does not exist, one that may
-// not connect from this host, and one that has to use TLS. Not rejected: an account
-// that is locked, a password that has expired (1862) or a database (1044, 1049).
+// Rejected reports whether the server rejected the credentials: errors 1045 and 1698. The server
+// also sends 1045 for a user that does not exist, that may not connect from this host, or that must
+// use TLS. These are no rejections: an account that is locked, a password that has expired (1862),
+// and an error about the database (1044, 1049).
 func (e Engine) Rejected(err error) bool {
 	var me *gomysql.MySQLError
 	return errors.As(err, &me) && (me.Number == accessDenied || me.Number == accessDeniedNoPassword)
 }
 
-// NoDatabase reports whether the server has no database of the name: error 1049, or
-// 1044, which a user gets who may not see whether there is one.
+// NoDatabase reports whether the server has no database of that name: error 1049, or 1044 if the
+// user may not see whether there is one.
 func (e Engine) NoDatabase(err error) bool {
 	var me *gomysql.MySQLError
 	return errors.As(err, &me) && (me.Number == badDatabase || me.Number == databaseDenied)
 }
 
-// AccountLocked reports whether the account is locked: errors 3118 and 4151, and, after too many
+// AccountLocked reports whether the account is locked: errors 3118 and 4151 or, after too many
 // wrong passwords, 3955 and 4150.
 func (e Engine) AccountLocked(err error) bool {
 	var me *gomysql.MySQLError

@@ -12,7 +12,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/engines/mysql/gosqldriver"
 )
 
-// With attributes that performance_schema shows, and a variable for each session.
+// With connection attributes, which performance_schema shows, and a session variable.
 func ExampleEngine() {
 	engine := gosqldriver.Engine{Configure: func(c *gomysql.Config) error {
 		c.ConnectionAttributes = "program_name:billing"

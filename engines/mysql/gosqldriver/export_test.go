@@ -1,4 +1,4 @@
 package gosqldriver
 
-// Words is this package's vocabulary.
+// Words is the vocabulary of this package.
 var Words = mySQLWords

@@ -18,7 +18,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/testca"
 )
 
-// A server is verified by the file of ssl-ca and shown the certificate of ssl-cert.
+// The file of ssl-ca verifies the server, and the server gets the certificate of ssl-cert.
 func TestFilesOfAuthoritiesAndCertificates(t *testing.T) {
 	certs, others := testca.New("localhost"), testca.New("localhost")
 	ca, unknown := certs.File(t), others.File(t)
@@ -64,7 +64,8 @@ func TestFilesOfAuthoritiesAndCertificates(t *testing.T) {
 	}
 }
 
-// A secret that asks for TLS gets it, without verification, and nothing goes in plaintext.
+// If the secret asks for TLS, the connection has TLS without verification, and nothing goes in
+// plaintext.
 func TestEncrypt(t *testing.T) {
 	certs := testca.New("another.name")
 	for _, c := range []struct {
@@ -106,8 +107,7 @@ func TestEncrypt(t *testing.T) {
 	}
 }
 
-// A configuration of TLS that Configure sets is not left to the server, nor is one that it
-// has verify.
+// If Configure sets a TLS configuration, or makes the given one verify the server, TLS is required.
 func TestConfigureThatAsksForTLSNeedsIt(t *testing.T) {
 	certs := testca.New("localhost", "127.0.0.1")
 	for name, c := range map[string]struct {
@@ -129,8 +129,8 @@ func TestConfigureThatAsksForTLSNeedsIt(t *testing.T) {
 	}
 }
 
-// A file is named by Info, so that it is read again when it changes, and Prepare reads it:
-// one that is half written, or does not fit the other, is an error by then.
+// Info names the files, so that they are read again when they change. Prepare reads them: a file
+// that is half written, or a key that does not belong to the certificate, is an error of Prepare.
 func TestFilesAreReadByPrepare(t *testing.T) {
 	certs, others := testca.New("localhost"), testca.New("localhost")
 	ca := certs.File(t)
@@ -169,12 +169,13 @@ func TestFilesAreReadByPrepare(t *testing.T) {
 	}
 }
 
-// What is wrong with TLS comes first, with the host and the parameter that changes it.
+// The error says first what is wrong with TLS and with which host, and last which parameter changes
+// it.
 func TestTLSErrorsSayWhatToDo(t *testing.T) {
 	certs, old := testca.New("db.test"), testca.New("127.0.0.1").Server.Clone()
 	old.MinVersion, old.MaxVersion = tls.VersionTLS10, tls.VersionTLS10
 	asks := certs.Server.Clone() // for a certificate of the client
-	// In TLS 1.3 the answer comes after the handshake, and the driver drops it.
+	// In TLS 1.3 the answer of the server comes after the handshake, and the driver drops it.
 	asks.ClientAuth, asks.ClientCAs, asks.MaxVersion = tls.RequireAndVerifyClientCert, certs.Pool, tls.VersionTLS12
 	cert, key := testca.KeyPair(t, testca.New().Issue("a client of another authority"))
 	for _, c := range []struct {

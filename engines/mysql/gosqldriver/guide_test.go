@@ -17,7 +17,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/testca"
 )
 
-// guideParams are the parameters of docs/mysql.md, and what go-sql-driver gets of each.
+// guideParams are the parameters of docs/mysql.md, each with what go-sql-driver
+// gets.
 var guideParams = drivertest.Cases(`
 	tls=true => AllowFallbackToPlaintext=false, TLS.InsecureSkipVerify=false, TLS.ServerName="h.example.com", TLSConfig="true"
 	tls=skip-verify => AllowFallbackToPlaintext=false, TLSConfig="skip-verify"
@@ -98,8 +99,8 @@ var guideParams = drivertest.Cases(`
 	max_allowed_packet=CANARY => error: did you mean "maxAllowedPacket"
 `)
 
-// guideProperties are the properties of Connector/J in docs/mysql.md, and what
-// go-sql-driver gets of each, or that it is an error.
+// guideProperties are the properties of Connector/J in docs/mysql.md, each with what go-sql-driver
+// gets, or with the error.
 var guideProperties = drivertest.Cases(`
 	sslMode=DISABLED => AllowFallbackToPlaintext=false, TLS=nil, TLSConfig="false"
 	sslMode=disable => AllowFallbackToPlaintext=false, TLS=nil, TLSConfig="false"
@@ -118,7 +119,7 @@ var guideProperties = drivertest.Cases(`
 	useSSL=true => AllowFallbackToPlaintext=false, TLSConfig="skip-verify"
 	useSSL=true&requireSSL=true&verifyServerCertificate=true => AllowFallbackToPlaintext=false, TLS.InsecureSkipVerify=false, TLS.ServerName="h.example.com", TLSConfig="true"
 	useSSL=false => AllowFallbackToPlaintext=false, TLS=nil, TLSConfig="false"
-	useSSL=false&requireSSL=true => error: another asks for TLS
+	useSSL=false&requireSSL=true => error: another property asks for TLS
 	useSSL=CANARY => error: true or false
 	verifyServerCertificate=true => AllowFallbackToPlaintext=false, TLS.InsecureSkipVerify=false, TLS.ServerName="h.example.com", TLSConfig="true"
 	verifyServerCertificate=false =>
@@ -273,7 +274,7 @@ var guideProperties = drivertest.Cases(`
 	sslmode=require => error: did you mean "tls"
 `)
 
-// guideMariaDB are those with which MariaDB's driver means something else.
+// guideMariaDB are the properties that mean something else in MariaDB's driver.
 var guideMariaDB = drivertest.Cases(`
 	useSSL=true => AllowFallbackToPlaintext=false, TLS.InsecureSkipVerify=false, TLS.ServerName="h.example.com", TLSConfig="true"
 	useSsl=true => AllowFallbackToPlaintext=false, TLS.InsecureSkipVerify=false, TLS.ServerName="h.example.com", TLSConfig="true"
@@ -289,7 +290,7 @@ var guideMariaDB = drivertest.Cases(`
 
 const guideSecret = `{"engine":"mysql","host":"h.example.com","port":3306,"username":"u","password":"p"}`
 
-// connectingBy returns with what go-sql-driver would connect.
+// connectingBy returns the configuration with which go-sql-driver would connect.
 func connectingBy(t *testing.T, mariaDB bool, dsn, secret string) (drivertest.Fields, error) {
 	t.Helper()
 	config, err := configtest.CaptureDSN(t, dsn, secret, func(configure func(*gomysql.Config) error) driver.Engine {
@@ -301,7 +302,7 @@ func connectingBy(t *testing.T, mariaDB bool, dsn, secret string) (drivertest.Fi
 	return drivertest.FieldsOf(config), nil
 }
 
-// Each row of the guide's tables does what it says, and no name is without a case.
+// Each row of the tables on the page has the effect that the page says, and each name has a case.
 func TestGuide(t *testing.T) {
 	register(t, "guide")
 	guide, err := filepath.Abs("../../../docs/mysql.md")
@@ -322,7 +323,8 @@ func TestGuide(t *testing.T) {
 	})
 }
 
-// No host, port or database sets another option, whatever it is and wherever it is from.
+// No host, port or database changes another option, whatever its characters are and wherever it
+// comes from.
 func FuzzEndpoint(f *testing.F) {
 	configtest.Injection{
 		Info:   gosqldriver.Engine{}.Info(),

@@ -12,8 +12,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/testca"
 )
 
-// auth=iam requires TLS, verifies the server unless tls=skip-verify says otherwise, and lets the
-// token be sent as it is.
+// auth=iam requires TLS, verifies the server unless tls=skip-verify is given, and allows sending
+// the token in plaintext over TLS.
 func TestParametersForIAM(t *testing.T) {
 	for _, e := range []gosqldriver.Engine{{}, {MariaDB: true}} {
 		for _, tt := range []struct {
@@ -47,7 +47,7 @@ func TestParametersForIAM(t *testing.T) {
 	}
 }
 
-// A token goes as it is to a server with TLS that is who it should be, and to no other.
+// A token is sent only to a server that has TLS and passes the verification.
 func TestATokenIsSentOverTLSOnly(t *testing.T) {
 	certs, others := testca.New("localhost", "127.0.0.1"), testca.New("localhost", "127.0.0.1")
 	file := certs.File(t)

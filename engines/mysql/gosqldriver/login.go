@@ -23,15 +23,15 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/tlserror"
 )
 
-// A login connects to one server.
+// A login logs in to one server.
 type login struct {
 	configure func(*gomysql.Config) error
-	config    *gomysql.Config // without credentials; not changed
+	config    *gomysql.Config // without credentials; read-only
 }
 
-// Prepare has the driver parse the parameters, with the address in front of them,
-// from which it takes the name that a certificate has to have. What they name has to
-// be there by now: files, time zones.
+// Prepare lets the driver parse the parameters together with the address. The driver takes the name
+// that a certificate must have from the address. Files and time zones that the parameters name must
+// exist.
 func (e Engine) Prepare(ep driver.Endpoint) (driver.Login, error) {
 	if err := e.CheckParams(ep.Params); err != nil {
 		return nil, err
@@ -52,7 +52,7 @@ func (e Engine) Prepare(ep driver.Endpoint) (driver.Login, error) {
 		return nil, err
 	}
 	if l, ok := config.Logger.(*log.Logger); ok && l.Writer() == os.Stderr && l.Prefix() == "[mysql] " {
-		config.Logger = &gomysql.NopLogger{} // nobody has called SetLogger
+		config.Logger = &gomysql.NopLogger{} // the program has not called SetLogger
 	}
 	return &login{e.Configure, config}, nil
 }
@@ -60,7 +60,7 @@ func (e Engine) Prepare(ep driver.Endpoint) (driver.Login, error) {
 // An address is where a server is, as the driver writes it.
 type address struct{ net, addr string }
 
-// addressOf returns where an endpoint is: a host and a port, or the path of a Unix socket.
+// addressOf returns the address of an endpoint: a host and a port, or the path of a Unix socket.
 func addressOf(ep driver.Endpoint) (address, error) {
 	if isSocket(ep.Host) {
 		return address{"unix", ep.Host}, jdbcurl.CheckSocket(ep.Host)
@@ -70,17 +70,17 @@ func addressOf(ep driver.Endpoint) (address, error) {
 
 func isSocket(host string) bool { return jdbcurl.FormOf(host) == jdbcurl.Socket }
 
-// parse has the driver parse a data source name with everything but credentials.
+// parse lets the driver parse a data source name that has everything except credentials.
 func parse(ep driver.Endpoint, at address, tlsMode string) (*gomysql.Config, error) {
 	values := map[string]string{}
 	for name, value := range ep.Params {
-		if !params[name].File { // which the driver would take for variables
+		if !params[name].File { // the driver would treat them as variables
 			values[name] = value
 		}
 	}
 	values["tls"] = tlsMode
 	if loc := values["loc"]; loc != "" {
-		// The driver's error would quote it and not say where it is from.
+		// The driver's error would quote the value and not name the parameter.
 		if _, err := time.LoadLocation(loc); err != nil {
 			return nil, errors.New(`parameter "loc": no time zone of that name is installed`)
 		}
@@ -91,19 +91,19 @@ func parse(ep driver.Endpoint, at address, tlsMode string) (*gomysql.Config, err
 		if strings.Contains(err.Error(), "unsafe collations") {
 			return nil, errors.New(`parameter "interpolateParams" cannot be used with that collation`)
 		}
-		return nil, errors.New("go-sql-driver/mysql does not take the parameters")
+		return nil, errors.New("go-sql-driver/mysql does not accept the parameters")
 	}
 	if config.Net != at.net || config.Addr != at.addr || config.DBName != ep.Database || config.User != "" || config.Passwd != "" {
-		return nil, errors.New("go-sql-driver/mysql reads another address or database out of the parameters")
+		return nil, errors.New("go-sql-driver/mysql reads another address or database from the parameters")
 	}
 	return config, nil
 }
 
-// unescaped are the parameters that the driver unescapes, as it does variables. The values
-// of others have no character that it could mean.
+// unescaped are the parameters that the driver unescapes, as it does variables. The values of all
+// other parameters have no character that needs it.
 var unescaped = []string{"connectionAttributes", "loc", "serverPubKey", "tls"}
 
-// query writes parameters as ParseDSN reads them.
+// query writes parameters in the form that ParseDSN reads.
 func query(values map[string]string) string {
 	var b strings.Builder
 	for i, name := range slices.Sorted(maps.Keys(values)) {
@@ -119,16 +119,16 @@ func query(values map[string]string) string {
 	return b.String()
 }
 
-// Connect has the driver connect once. Of the addresses of a host it takes the first
-// that answers; a login goes to no second one. A server may ask for another
-// authentication method, once, in which the same login goes on.
+// Connect lets the driver connect once. The driver uses the first address of the host that answers,
+// and logs in at no other one. A server may ask once for another authentication method; the same
+// login then goes on with that method.
 func (l *login) Connect(ctx context.Context, cr driver.Credentials) (sqldriver.Conn, error) {
 	config, err := l.configuration()
 	if err != nil {
 		return nil, fmt.Errorf("configure the connection: %w", err)
 	}
-	// NewConnector copies what is behind the pointers. The connector is for this
-	// connection alone: once a server without TLS has been seen, it uses TLS no more.
+	// NewConnector copies what the pointers point to. The connector is for this connection only,
+	// because a connector that has met a server without TLS does not ask for TLS again.
 	c := *config
 	c.User = cr.User
 	c.Passwd = cr.Password.Reveal()
@@ -151,8 +151,8 @@ func (l *login) Connect(ctx context.Context, cr driver.Credentials) (sqldriver.C
 	return conn, nil
 }
 
-// configuration returns that of one connection, without credentials. Where Engine.Configure says
-// how to verify the server, TLS is not left to the server.
+// configuration returns the configuration of one connection, without credentials. If
+// Engine.Configure has set how to verify the server, TLS is required.
 func (l *login) configuration() (*gomysql.Config, error) {
 	if l.configure == nil {
 		return l.config, nil

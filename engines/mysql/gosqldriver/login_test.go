@@ -79,7 +79,7 @@ func TestConnect(t *testing.T) {
 
 func TestEveryCharacter(t *testing.T) {
 	certs := testca.New("localhost")
-	// Over TLS this method shows the server what it got.
+	// Over TLS, this method shows the password to the server.
 	s := start(t, &mysqlserver.Server{TLS: certs.Server, Method: mysqlserver.CachingSHA2, Full: true})
 	l, err := gosqldriver.Engine{}.Prepare(endpoint(s))
 	if err != nil {
@@ -175,7 +175,7 @@ func TestTLS(t *testing.T) {
 	}
 }
 
-// Of a server that has no TLS for a moment the next connection asks again.
+// If a server has no TLS for a moment, the next connection asks for TLS again.
 func TestTLSIsAskedForEachTime(t *testing.T) {
 	certs := testca.New("localhost")
 	plain, ok := start(t, &mysqlserver.Server{}), start(t, &mysqlserver.Server{TLS: certs.Server})
@@ -202,8 +202,8 @@ func TestTLSIsAskedForEachTime(t *testing.T) {
 	}
 }
 
-// No server gets the password as it is on a connection without TLS.
-func TestClearTextPassword(t *testing.T) {
+// No server gets the password itself on a connection without TLS.
+func TestNoPasswordInPlaintextWithoutTLS(t *testing.T) {
 	certs := testca.New("localhost")
 	for _, c := range []struct {
 		name   string
@@ -262,7 +262,7 @@ func TestVariables(t *testing.T) {
 	}
 }
 
-// Every way to fail leaves no password in the error and no socket open.
+// Whatever makes a login fail, the error has no password and no socket stays open.
 func TestErrorsHoldNoPassword(t *testing.T) {
 	certs := testca.New("localhost")
 	for _, c := range []struct {
@@ -328,7 +328,7 @@ func TestConfigure(t *testing.T) {
 	}
 }
 
-// go-sql-driver/mysql logs to stderr by default.
+// By default go-sql-driver/mysql logs to the standard error stream. The engine does not.
 func TestLogger(t *testing.T) {
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -337,7 +337,8 @@ func TestLogger(t *testing.T) {
 	stderr := os.Stderr
 	os.Stderr = w
 	defer func() { os.Stderr = stderr }()
-	// The driver's default holds the old os.Stderr: a new one of the same kind.
+	// The default logger of the driver has the old os.Stderr, so the test makes a new one of the
+	// same kind.
 	previous := gomysql.NewConfig().Logger
 	defer func() { _ = gomysql.SetLogger(previous) }()
 	fail := func() {

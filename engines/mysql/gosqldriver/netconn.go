@@ -10,11 +10,10 @@ import (
 	gomysql "github.com/go-sql-driver/mysql"
 )
 
-// A netConn is a network connection that the driver takes for dead once superseded
-// says so. When a pool hands a connection out, the driver's ResetSession has
-// connCheck ask for SyscallConn, of the dialer's connection also under TLS; an error
-// ends in ErrBadConn. Nothing else in v1.10.1 looks at what a net.Conn is, but for
-// keep-alive.
+// A netConn is a network connection that the driver takes for dead once superseded returns true.
+// When a pool hands a connection out, the driver's ResetSession calls connCheck, and connCheck asks
+// the dialer's connection for SyscallConn, also under TLS. An error there becomes ErrBadConn.
+// Nothing else in v1.10.1 looks at the type of a net.Conn, except keep-alive.
 type netConn struct {
 	net.Conn
 	superseded func() bool
@@ -22,7 +21,7 @@ type netConn struct {
 
 var _ syscall.Conn = (*netConn)(nil)
 
-// errSuperseded goes to the driver's Logger and nowhere else.
+// errSuperseded goes only to the driver's Logger.
 var errSuperseded = errors.New("it was opened with a version of the secret that is superseded")
 
 func (c *netConn) SyscallConn() (syscall.RawConn, error) {
@@ -35,8 +34,8 @@ func (c *netConn) SyscallConn() (syscall.RawConn, error) {
 	return noRawConn{}, nil
 }
 
-// noRawConn is for a connection without a socket, as an SSH tunnel's. The driver
-// does not check one that is no syscall.Conn: this is how one that has to be looks
+// noRawConn is for a connection without a socket, such as that of an SSH tunnel. A netConn is
+// always a syscall.Conn, so the driver checks it. With noRawConn the check finds the connection
 // alive.
 type noRawConn struct{}
 
@@ -44,8 +43,8 @@ func (noRawConn) Read(func(uintptr) bool) error  { return nil }
 func (noRawConn) Write(func(uintptr) bool) error { return errors.ErrUnsupported }
 func (noRawConn) Control(func(uintptr)) error    { return errors.ErrUnsupported }
 
-// closeSuperseded changes a configuration, which is for one connection, so that the
-// connection ends when superseded says so and a pool next hands it out.
+// closeSuperseded changes the configuration of one connection. The connection then ends when a pool
+// hands it out after superseded has begun to return true.
 func closeSuperseded(c *gomysql.Config, superseded func() bool) error {
 	if !c.CheckConnLiveness {
 		return errors.New(`parameter "checkConnLiveness" (Config.CheckConnLiveness): it has to be true for closeSuperseded`)
@@ -60,19 +59,19 @@ func closeSuperseded(c *gomysql.Config, superseded func() bool) error {
 			return nil, err
 		}
 		if tc, ok := conn.(*net.TCPConn); ok {
-			_ = tc.SetKeepAlive(true) // as the driver does, if it sees that type
+			_ = tc.SetKeepAlive(true) // the driver does this only if it sees a *net.TCPConn
 		}
 		return &netConn{conn, superseded}, nil
 	}
 	return nil
 }
 
-// dialDefault dials as the driver does without Config.DialFunc. It cannot use a
-// dialer of mysql.RegisterDialContext, which nobody but the driver can look up.
+// dialDefault dials as the driver does without Config.DialFunc. It cannot use a dialer of
+// mysql.RegisterDialContext, because only the driver can look that up.
 func dialDefault(ctx context.Context, network, addr string) (net.Conn, error) {
 	switch network {
 	case "tcp", "tcp4", "tcp6", "unix":
 		return (&net.Dialer{}).DialContext(ctx, network, addr)
 	}
-	return nil, fmt.Errorf("network %q: closeSuperseded needs its dialer in Config.DialFunc, not in RegisterDialContext", network)
+	return nil, fmt.Errorf("network %q has its dialer in RegisterDialContext, which closeSuperseded cannot use: set the dialer as Config.DialFunc in Engine.Configure", network)
 }

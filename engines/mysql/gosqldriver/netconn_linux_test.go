@@ -13,8 +13,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/logintest"
 )
 
-// The driver switches keep-alive on, whatever the dialer did.
-func TestSupersededKeepsAlive(t *testing.T) {
+// The driver turns keep-alive on, whatever the dialer did.
+func TestSupersededConnectionHasKeepAlive(t *testing.T) {
 	for _, superseded := range []func() bool{nil, logintest.NotSuperseded} {
 		var dialled *net.TCPConn
 		e := gosqldriver.Engine{Configure: func(c *gomysql.Config) error {

@@ -24,7 +24,7 @@ func newConnector(tb testing.TB, e gosqldriver.Engine, ep driver.Endpoint, super
 	return logintest.NewConnector(tb, e, ep, "app_user", goodPassword, superseded)
 }
 
-// vendors is the driver's own connector.
+// vendors returns the driver's own connector.
 func vendors(tb testing.TB, s *mysqlserver.Server) sqldriver.Connector {
 	tb.Helper()
 	config := gomysql.NewConfig()
@@ -37,7 +37,7 @@ func vendors(tb testing.TB, s *mysqlserver.Server) sqldriver.Connector {
 	return theirs
 }
 
-// needsConnCheck skips a test where the driver does not look at idle connections.
+// needsConnCheck skips the test on systems where the driver does not check idle connections.
 func needsConnCheck(tb testing.TB) {
 	tb.Helper()
 	if (gosqldriver.Engine{}).Info().ClosesSuperseded {
@@ -77,7 +77,7 @@ func TestSuperseded(t *testing.T) {
 		{"tcp4", &mysqlserver.Server{}, nil, func(c *gomysql.Config) error { c.Net = "tcp4"; return nil }},
 		{"dialer", &mysqlserver.Server{}, nil, dial(func(c net.Conn) net.Conn { return c })},
 		{"dialer, TLS", &mysqlserver.Server{TLS: certs.Server}, nil, dial(func(c net.Conn) net.Conn { return c })},
-		// As an SSH tunnel's.
+		// A connection such as that of an SSH tunnel.
 		{"dialer without sockets", &mysqlserver.Server{}, nil, dial(func(c net.Conn) net.Conn { return struct{ net.Conn }{c} })},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -99,8 +99,8 @@ func TestSuperseded(t *testing.T) {
 	}
 }
 
-// The driver's own check of an idle connection is still done.
-func TestSupersededSeesDeadConnection(t *testing.T) {
+// The driver still does its own check of an idle connection.
+func TestSupersededConnectionIsStillCheckedByTheDriver(t *testing.T) {
 	needsConnCheck(t)
 	for _, superseded := range []func() bool{nil, logintest.NotSuperseded} {
 		var dialled net.Conn
@@ -129,8 +129,8 @@ func TestSupersededSeesDeadConnection(t *testing.T) {
 	}
 }
 
-// Without Superseded the driver has what it dialled itself.
-func TestSupersededNil(t *testing.T) {
+// Without Superseded the driver has the connection that it dialled itself.
+func TestWithoutSupersededTheConnectionIsNotWrapped(t *testing.T) {
 	s := start(t, &mysqlserver.Server{})
 	for _, c := range []struct {
 		superseded func() bool
@@ -151,8 +151,8 @@ func TestSupersededNil(t *testing.T) {
 	s.WaitClosed(t)
 }
 
-// A check-out costs as much as with the driver alone.
-func TestResetSessionAllocations(t *testing.T) {
+// Handing a connection out costs as many allocations as with the driver alone.
+func TestCheckOutAllocatesNoMoreThanTheDriver(t *testing.T) {
 	s := start(t, &mysqlserver.Server{})
 	allocations := func(c sqldriver.Connector) float64 {
 		conn, err := c.Connect(t.Context())
@@ -176,7 +176,7 @@ func TestResetSessionAllocations(t *testing.T) {
 	s.WaitClosed(t)
 }
 
-func TestSupersededCannotBeChecked(t *testing.T) {
+func TestSupersededNeedsTheCheckOfIdleConnections(t *testing.T) {
 	s := start(t, &mysqlserver.Server{})
 	gomysql.RegisterDialContext("tunnel", func(ctx context.Context, addr string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "tcp", addr)

@@ -49,10 +49,10 @@ func TestCheckParams(t *testing.T) {
 		{pairsOf("timezone", "CANARY"), []string{`"timezone"`, `"time_zone"`}},
 		{pairsOf("a b=CANARY", "x"), []string{"a name that none has"}},
 		{pairsOf("@x = CANARY", "x"), []string{"a name that none has"}},
-		{pairsOf("@@global.x", "x"), []string{`"@@global.x": no variable has such a name`}},
-		{pairsOf("@x-y", "x"), []string{`"@x-y": no variable has such a name`}},
-		{pairsOf("a--", "x"), []string{`"a--": no variable has such a name`}},
-		{pairsOf("a..b", "x"), []string{`"a..b": no variable has such a name`}},
+		{pairsOf("@@global.x", "x"), []string{`"@@global.x": a variable cannot have that name`}},
+		{pairsOf("@x-y", "x"), []string{`"@x-y": a variable cannot have that name`}},
+		{pairsOf("a--", "x"), []string{`"a--": a variable cannot have that name`}},
+		{pairsOf("a..b", "x"), []string{`"a..b": a variable cannot have that name`}},
 		{pairsOf("global CANARY", "x"), []string{"a name that none has"}},
 		{pairsOf("allowCleartextPasswords", "true", "tls", "PREFERRED"), []string{`"allowCleartextPasswords"`, "tls=true"}},
 		{pairsOf("allowCleartextPasswords", "true"), []string{`"allowCleartextPasswords"`, "tls=true"}},
@@ -92,8 +92,9 @@ func TestNamesAboutTLSAndLogins(t *testing.T) {
 	configtest.RejectsNamesAboutTLS(t, gosqldriver.Engine{})
 }
 
-// Variables that would be refused by their names are taken, and no other is in the list.
-func TestHarmless(t *testing.T) {
+// Variables whose names look like mistyped parameters are accepted, and the list has no other
+// variable.
+func TestVariablesThatLookLikeParametersAreAccepted(t *testing.T) {
 	words, server := *gosqldriver.Words, *gosqldriver.Words.Server
 	server.Harmless = nil
 	words.Server = &server

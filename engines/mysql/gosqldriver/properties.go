@@ -11,9 +11,9 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/driver/vocabulary"
 )
 
-// properties are those of Connector/J (PropertyKey.java, 9.1) and of MariaDB's driver
-// (Configuration.java, 3.5) that go-sql-driver/mysql has under other names, and
-// those that make no difference in Go.
+// properties are the properties of Connector/J (PropertyKey.java, 9.1) and of MariaDB's driver
+// (Configuration.java, 3.5) that go-sql-driver/mysql has under other names, and those that make no
+// difference in Go.
 var properties = map[string]vocabulary.Property{
 	"sslMode":             {Param: "tls", Translate: sslMode},
 	"connectTimeout":      {Param: "timeout", Translate: milliseconds},
@@ -38,17 +38,17 @@ var properties = map[string]vocabulary.Property{
 	"disableSslHostnameVerification": {Param: "tls", Apply: legacyTLS},
 
 	"useUnicode":                       only(true, ""),
-	"tcpKeepAlive":                     only(true, "Engine.Configure sets a dialer"),
-	"tcpNoDelay":                       only(true, "Engine.Configure sets a dialer"),
+	"tcpKeepAlive":                     only(true, "set a dialer in Engine.Configure"),
+	"tcpNoDelay":                       only(true, "set a dialer in Engine.Configure"),
 	"autoReconnect":                    only(false, "database/sql replaces connections that broke"),
-	"allowPublicKeyRetrieval":          only(true, "go-sql-driver/mysql asks a server without TLS for its key; serverPubKey names one that it need not ask for"),
+	"allowPublicKeyRetrieval":          only(true, "go-sql-driver/mysql asks a server without TLS for its key, unless serverPubKey names one"),
 	"allowLoadLocalInfile":             only(false, "name files with mysql.RegisterLocalFile"),
 	"allowLocalInfile":                 only(false, "name files with mysql.RegisterLocalFile"),
 	"allowUrlInLocalInfile":            only(false, "name readers with mysql.RegisterReaderHandler"),
 	"permitMysqlScheme":                {Bare: true, Translate: func(string) (string, error) { return "", nil }},
 	"forceConnectionTimeZoneToSession": only(false, "set the variable time_zone"),
 
-	// What caches, batches, logs and reads meta-data in Java alone.
+	// Properties about caches, batches, logs and metadata in Java.
 	"cacheCallableStmts":            anyBool,
 	"cachePrepStmts":                anyBool,
 	"cacheResultSetMetadata":        anyBool,
@@ -66,7 +66,7 @@ var properties = map[string]vocabulary.Property{
 	"prepStmtCacheSize":             anyNumber,
 	"prepStmtCacheSqlLimit":         anyNumber,
 	"rewriteBatchedStatements":      anyBool,
-	"useBatchMultiSend":             anyBool, // this and two others of MariaDB's driver 2, for Aurora
+	"useBatchMultiSend":             anyBool, // this one and two others are of MariaDB's driver 2, for Aurora
 	"useBatchMultiSendNumber":       anyNumber,
 	"useBulkStmts":                  anyBool,
 	"useInformationSchema":          anyBool,
@@ -77,7 +77,7 @@ var properties = map[string]vocabulary.Property{
 	"useReadAheadInput":             anyBool,
 	"useUnbufferedInput":            anyBool,
 	"autoReconnectForPools":         only(false, "database/sql replaces connections that broke"),
-	"createDatabaseIfNotExist":      only(false, "create the database before"),
+	"createDatabaseIfNotExist":      only(false, "create the database first"),
 	"dumpQueriesOnException":        only(false, ""),
 	"gatherPerfMetrics":             only(false, ""),
 	"interactiveClient":             only(false, "set the variable wait_timeout"),
@@ -85,7 +85,7 @@ var properties = map[string]vocabulary.Property{
 	"logSlowQueries":                only(false, ""),
 	"pool":                          only(false, "database/sql has a pool"),
 	"profileSQL":                    only(false, ""),
-	"sendFractionalSeconds":         only(true, "timeTruncate=1s cuts them off"),
+	"sendFractionalSeconds":         only(true, "give timeTruncate=1s"),
 	"tinyInt1isBit":                 only(false, "scan it into a bool"),
 	"transformedBitIsBoolean":       only(false, "scan it into a bool"),
 	"useJDBCCompliantTimezoneShift": only(true, "set loc"),
@@ -102,17 +102,18 @@ var properties = map[string]vocabulary.Property{
 
 	"transactionIsolation":         vocabulary.None("set the variable transaction_isolation, in MariaDB 10 tx_isolation"),
 	"timezone":                     vocabulary.None("set loc, and the variable time_zone"),
-	"socketFactory":                vocabulary.None("Engine.Configure sets a dialer"),
-	"localSocketAddress":           vocabulary.None("Engine.Configure sets a dialer"),
-	"trustStore":                   vocabulary.None("ssl-ca names a file of authorities in PEM; keytool -exportcert -rfc writes one"),
-	"trustCertificateKeyStoreUrl":  vocabulary.None("ssl-ca names a file of authorities in PEM; keytool -exportcert -rfc writes one"),
-	"clientCertificateKeyStoreUrl": vocabulary.None("ssl-cert and ssl-key name files in PEM"),
-	"keyStore":                     vocabulary.None("ssl-cert and ssl-key name files in PEM"),
-	"serverRSAPublicKeyFile":       vocabulary.None("serverPubKey names one that was given to mysql.RegisterServerPubKey"),
-	"serverRsaPublicKeyFile":       vocabulary.None("serverPubKey names one that was given to mysql.RegisterServerPubKey"),
+	"socketFactory":                vocabulary.None("set a dialer in Engine.Configure"),
+	"localSocketAddress":           vocabulary.None("set a dialer in Engine.Configure"),
+	"trustStore":                   vocabulary.None("give a file of certificate authorities in PEM by ssl-ca; keytool -exportcert -rfc writes one"),
+	"trustCertificateKeyStoreUrl":  vocabulary.None("give a file of certificate authorities in PEM by ssl-ca; keytool -exportcert -rfc writes one"),
+	"clientCertificateKeyStoreUrl": vocabulary.None("give files in PEM by ssl-cert and ssl-key"),
+	"keyStore":                     vocabulary.None("give files in PEM by ssl-cert and ssl-key"),
+	"serverRSAPublicKeyFile":       vocabulary.None("give a name registered by mysql.RegisterServerPubKey in serverPubKey"),
+	"serverRsaPublicKeyFile":       vocabulary.None("give a name registered by mysql.RegisterServerPubKey in serverPubKey"),
 }
 
-// absent are the rest of the two drivers' properties.
+// absent are all other properties of the two drivers. They have no counterpart in
+// go-sql-driver/mysql.
 const absent = `
 	address allowLoadLocalInfileInPath allowNanAndInf allowReplicaDownConnections
 	allowSourceDownConnections alwaysSendSetIsolation authenticationOpenidConnectCallbackHandler
@@ -162,13 +163,13 @@ const absent = `
 	useOnlyServerErrorMessages useResetConnection useStreamLengthsInPrepStmts uuidAsString
 `
 
-// Properties of which no value makes a difference in Go.
+// Properties whose value makes no difference in Go.
 var (
 	anyBool   = vocabulary.NoEffect(func(v string) error { _, err := boolOf(v); return err })
 	anyNumber = vocabulary.NoEffect(vocabulary.Number("a number", -1, math.MaxInt32))
 )
 
-// only is a property with the one value that go-sql-driver/mysql cannot be told to change.
+// only is a property that accepts one value, because go-sql-driver/mysql always behaves that way.
 func only(value bool, hint string) vocabulary.Property {
 	if hint != "" {
 		hint = "; " + hint
@@ -182,7 +183,7 @@ func only(value bool, hint string) vocabulary.Property {
 	})
 }
 
-// boolOf knows the spellings of both drivers.
+// boolOf accepts the spellings of both JDBC drivers.
 func boolOf(v string) (bool, error) {
 	switch strings.ToLower(v) {
 	case "true", "yes", "1":
@@ -203,7 +204,7 @@ func oppositeBool(v string) (string, error) {
 	return strconv.FormatBool(!on), err
 }
 
-// milliseconds translates a time, in which 0 is none.
+// milliseconds translates a time limit. 0 means none.
 func milliseconds(v string) (string, error) {
 	n, err := strconv.ParseUint(v, 10, 31)
 	if err != nil {
@@ -215,8 +216,8 @@ func milliseconds(v string) (string, error) {
 	return v + "ms", nil
 }
 
-// sslMode has the modes of both drivers. go-sql-driver/mysql cannot check a
-// certificate's authority without the name, so that both are checked.
+// sslMode accepts the modes of both JDBC drivers. go-sql-driver/mysql cannot check the authority of
+// a certificate without the name, so it always checks both.
 func sslMode(v string) (string, error) {
 	switch strings.ToLower(v) {
 	case "disabled", "disable", "0", "false":
@@ -236,10 +237,10 @@ func utf8Only(v string) error {
 	case "utf8", "utf-8", "utf8mb4":
 		return nil
 	}
-	return errors.New("it has no counterpart; strings are UTF-8 in Go")
+	return errors.New("it has no counterpart, because strings are UTF-8 in Go")
 }
 
-// timeZone translates the zone that times without one are in.
+// timeZone translates the zone of times that have none.
 func timeZone(v string) (string, error) {
 	switch v {
 	case "":
@@ -247,31 +248,31 @@ func timeZone(v string) (string, error) {
 	case "LOCAL":
 		return "Local", nil
 	case "SERVER":
-		return "", errors.New("SERVER has no counterpart in go-sql-driver/mysql; name a time zone")
+		return "", errors.New("SERVER has no counterpart in go-sql-driver/mysql: name a time zone")
 	}
 	return v, nil
 }
 
-// zeroDate has Connector/J's default. The driver returns a zero date as it is, or as the
+// zeroDate accepts Connector/J's default. go-sql-driver returns a zero date unchanged, or as the
 // zero time.Time.
 func zeroDate(v string) error {
 	if !strings.EqualFold(v, "exception") {
-		return errors.New("it has no counterpart in go-sql-driver/mysql, which returns the zero time.Time; ask the server for NULLIF")
+		return errors.New("it has no counterpart in go-sql-driver/mysql, which returns the zero time.Time: use NULLIF in the query")
 	}
 	return nil
 }
 
-// tlsVersions has lists that leave out nothing from TLS 1.2 on that a server may need. Those are
-// the versions that crypto/tls has without being told.
+// tlsVersions accepts lists with TLS 1.2, because crypto/tls uses TLS 1.2 and 1.3 by default and a
+// server may need 1.2.
 func tlsVersions(v string) error {
 	v = strings.ReplaceAll(v, " ", "")
 	if !slices.Contains([]string{"TLSv1.2", "TLSv1.2,TLSv1.3", "TLSv1.3,TLSv1.2"}, v) {
-		return errors.New("TLS 1.2 and 1.3 are what is used; driver.Options.TLS takes a MinVersion")
+		return errors.New("TLS 1.2 and 1.3 are used: set MinVersion in driver.Options.TLS for another lowest version")
 	}
 	return nil
 }
 
-// certificateFile has the one form of MariaDB's three that names a file.
+// certificateFile accepts one of MariaDB's three forms: the one that names a file.
 func certificateFile(v string) (string, error) {
 	if strings.HasPrefix(v, "classpath:") || strings.HasPrefix(v, "-----BEGIN ") {
 		return "", errors.New("it has to name a file in PEM")
@@ -279,7 +280,7 @@ func certificateFile(v string) (string, error) {
 	return strings.TrimPrefix(v, "file:"), vocabulary.NotEmpty(v)
 }
 
-// legacyTLS notes an older property about TLS, for finish.
+// legacyTLS notes the value of an older property about TLS. finish uses it.
 func legacyTLS(t *vocabulary.Translation, p vocabulary.Pair) error {
 	on, err := boolOf(p.Value)
 	if err != nil {
@@ -290,7 +291,7 @@ func legacyTLS(t *vocabulary.Translation, p vocabulary.Pair) error {
 }
 
 func finishMySQL(t *vocabulary.Translation) error {
-	if t.Params[paramCA] != "" { // there is what to verify by
+	if t.Params[paramCA] != "" { // there are authorities to verify the server
 		return finish(t, "true")
 	}
 	return finish(t, "skip-verify")
@@ -303,10 +304,10 @@ func finishMariaDB(t *vocabulary.Translation) error {
 	return finish(t, "true")
 }
 
-// finish settles what depends on several properties. sslMode wins over the older
-// ones, which DefaultPropertySet.java of Connector/J and Configuration.java of
-// MariaDB's driver translate to it. useSSL is what useSSL=true means. We differ once:
-// with that alone Connector/J goes on without TLS if the server has none.
+// finish settles what depends on several properties. sslMode takes precedence over the older
+// properties, which DefaultPropertySet.java of Connector/J and Configuration.java of MariaDB's
+// driver translate to sslMode. useSSL is the mode that useSSL=true means. There is one difference:
+// with useSSL=true alone, Connector/J goes on without TLS if the server has none.
 func finish(t *vocabulary.Translation, useSSL string) error {
 	if _, ok := t.Params["tls"]; ok {
 		return nil
@@ -314,7 +315,7 @@ func finish(t *vocabulary.Translation, useSSL string) error {
 	use, require, verify := t.Notes["useSSL"], t.Notes["requireSSL"] == "true", t.Notes["verifyServerCertificate"] == "true"
 	switch {
 	case use == "false" && (require || verify):
-		return errors.New(`property "useSSL" is false, and another asks for TLS`)
+		return errors.New(`property "useSSL" is false, and another property asks for TLS: leave one of them out`)
 	case use == "false":
 		t.Params["tls"] = "false"
 	case verify:
@@ -327,7 +328,7 @@ func finish(t *vocabulary.Translation, useSSL string) error {
 	return nil
 }
 
-// sessionVariables splits "a=1,b='x,y';c=2", as Connector/J does.
+// sessionVariables splits a list such as "a=1,b='x,y';c=2", as Connector/J does.
 func sessionVariables(t *vocabulary.Translation, p vocabulary.Pair) error {
 	for _, pair := range splitList(p.Value) {
 		name, value, ok := strings.Cut(pair, "=")
@@ -342,7 +343,7 @@ func sessionVariables(t *vocabulary.Translation, p vocabulary.Pair) error {
 	return nil
 }
 
-// splitList splits at "," and ";" outside quotes and parentheses.
+// splitList splits a list at each "," and ";" that is outside quotes and parentheses.
 func splitList(list string) []string {
 	var parts []string
 	var quote byte

@@ -75,7 +75,7 @@ func TestUnixSocket(t *testing.T) {
 	}
 }
 
-// What requires TLS is an error before anything is sent.
+// Everything that requires TLS is an error before anything is sent.
 func TestUnixSocketHasNoTLS(t *testing.T) {
 	certs := testca.New("localhost")
 	s := &mysqlserver.Server{TLS: certs.Server}
@@ -119,7 +119,7 @@ func TestSupersededOnUnixSocket(t *testing.T) {
 	}, "SELECT 1", func() int { return len(s.Seen()) })
 }
 
-// The path is all that the driver gets as an address.
+// The driver gets only the path as the address.
 func TestUnixSocketPaths(t *testing.T) {
 	for _, path := range []string{"/a", "/cloudsql/project:us-central1:app_db", "/run/my.sql-d/+~.sock"} {
 		c, err := capture(t, driver.Endpoint{Host: path, Port: 3306, Database: "a/b"})

@@ -18,7 +18,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/tlserror"
 )
 
-// Parameters of our own, as the MySQL client names them. go-sql-driver/mysql has no files.
+// Parameters of our own, with the names of the MySQL client. go-sql-driver/mysql has no parameters
+// for files.
 const (
 	paramCA   = "ssl-ca"
 	paramCert = "ssl-cert"
@@ -40,7 +41,7 @@ const (
 	modeTrue       = "true"
 )
 
-// tlsMode returns what parameters say about TLS. Files ask for it.
+// tlsMode returns the mode of TLS that parameters ask for. A file of certificates asks for TLS.
 func tlsMode(params map[string]string) string {
 	value, ok := params["tls"]
 	switch {
@@ -67,8 +68,8 @@ func isRegistered(mode string) bool {
 	return true
 }
 
-// endpointMode returns what an endpoint says about TLS. On a Unix socket there is none, and it
-// is an error if something requires it.
+// endpointMode returns the mode of TLS for an endpoint. A Unix socket has no TLS, so it is an error
+// there if something requires TLS.
 func endpointMode(ep driver.Endpoint) (string, error) {
 	mode := tlsMode(ep.Params)
 	by := ""
@@ -97,15 +98,15 @@ func endpointMode(ep driver.Endpoint) (string, error) {
 // turnsTLSOff is Info.TurnsTLSOff.
 func turnsTLSOff(params map[string]string) bool { return tlsMode(params) == modeFalse }
 
-// forIAM is Info.IAM: without tls=skip-verify, or a configuration that the program registers, the
-// server has to be verified. The server asks for the token as it is.
+// forIAM is Info.IAM. The server must be verified, unless the parameters have tls=skip-verify or a
+// configuration that the program registers. The server asks for the token in plaintext, over TLS.
 func forIAM(params map[string]string) (map[string]string, error) {
 	mode := tlsMode(params)
 	if mode == modeFalse {
 		return nil, errors.New("iam needs TLS, and tls=false turns it off: leave that out, or give tls=skip-verify for TLS without verification")
 	}
 	if on, ok := parseBool(params["allowCleartextPasswords"]); ok && !on {
-		return nil, errors.New("iam sends a token as it is, over TLS, and allowCleartextPasswords=false forbids it: leave that out")
+		return nil, errors.New("iam sends a token in plaintext, over TLS, and allowCleartextPasswords=false forbids that: leave it out")
 	}
 	with := map[string]string{}
 	maps.Copy(with, params)
@@ -116,7 +117,7 @@ func forIAM(params map[string]string) (map[string]string, error) {
 	return with, nil
 }
 
-// checkTogether checks parameters that depend on each other or on what the program has
+// checkTogether checks parameters that depend on each other, or on names that the program has
 // registered.
 func checkTogether(params map[string]string) error {
 	mode := tlsMode(params)
@@ -129,9 +130,9 @@ func checkTogether(params map[string]string) error {
 	return checkRegistered(params, mode)
 }
 
-var errCleartext = errors.New(`parameter "allowCleartextPasswords" needs tls=true, or another that makes TLS required, also with driver.Options.TLS`)
+var errCleartext = errors.New(`parameter "allowCleartextPasswords" needs tls=true, or another parameter that makes TLS required, also with driver.Options.TLS`)
 
-// checkFiles checks that files do not contradict tls.
+// checkFiles checks that the parameters for files do not contradict the parameter tls.
 func checkFiles(params map[string]string, mode string) error {
 	name := paramCA
 	if params[paramCA] == "" {
@@ -143,16 +144,16 @@ func checkFiles(params map[string]string, mode string) error {
 	case params[name] == "":
 		return nil
 	case mode == modeFalse, mode == modePreferred:
-		return fmt.Errorf(`parameter %q asks for TLS, and "tls" does not require it; give tls=true`, name)
+		return fmt.Errorf(`parameter %q asks for TLS, and "tls" does not require it: give tls=true`, name)
 	case mode == modeSkipVerify && name == paramCA:
-		return fmt.Errorf(`parameter %q says what to verify the server by, and "tls" not to verify it; give tls=true`, name)
+		return fmt.Errorf(`parameter %q says how to verify the server, and "tls" says not to verify it: give tls=true`, name)
 	case isRegistered(mode):
-		return fmt.Errorf(`parameter %q is not for a configuration that the program registers; put the certificates into that`, name)
+		return fmt.Errorf(`parameter %q has no effect on a configuration that the program registers: put the certificates into that`, name)
 	}
 	return nil
 }
 
-// checkRegistered checks names that the program has to have registered.
+// checkRegistered checks that the program has registered the names that the parameters use.
 func checkRegistered(params map[string]string, mode string) error {
 	key, ok := params["serverPubKey"]
 	if !ok && !isRegistered(mode) {
@@ -163,21 +164,21 @@ func checkRegistered(params map[string]string, mode string) error {
 		query += "&serverPubKey=" + url.QueryEscape(key)
 	}
 	_, err := gomysql.ParseDSN(query)
-	switch { // the cause quotes the value
+	switch { // the error of the driver quotes the value
 	case err == nil:
 		return nil
 	case strings.Contains(err.Error(), "unknown server pub key"):
-		return errors.New(`parameter "serverPubKey": call mysql.RegisterServerPubKey with that name before sql.Open`)
+		return errors.New(`parameter "serverPubKey" has a name that is not registered: call mysql.RegisterServerPubKey with it before sql.Open`)
 	}
 	return errors.New(`parameter "tls": it has to be true, skip-verify, preferred or false, or a name with which mysql.RegisterTLSConfig was called before sql.Open`)
 }
 
-// setTLS has the caller's TLS configuration take the place of the driver's, reads the files
-// that parameters name, and names the server to verify.
+// setTLS replaces the driver's TLS configuration by driver.Options.TLS if that is set, reads the
+// files that parameters name, and sets the name of the server to verify.
 func setTLS(config *gomysql.Config, ep driver.Endpoint, mode string) error {
 	if ep.TLS != nil && mode != modeFalse {
 		if isRegistered(mode) {
-			return errors.New(`parameter "tls" names a configuration, and driver.Options.TLS is another`)
+			return errors.New(`parameter "tls" names a configuration, and driver.Options.TLS is another one: give only one of them`)
 		}
 		config.TLS = ep.TLS.Clone()
 		if config.TLS.ServerName == "" {
@@ -201,7 +202,7 @@ func setTLS(config *gomysql.Config, ep driver.Endpoint, mode string) error {
 func addFiles(config *tls.Config, params map[string]string) error {
 	if file := params[paramCA]; file != "" {
 		if config.RootCAs != nil {
-			return fmt.Errorf("parameter %q says what to verify by, and driver.Options.TLS does", paramCA)
+			return fmt.Errorf("parameter %q and driver.Options.TLS both have certificate authorities: give only one of them", paramCA)
 		}
 		pool, err := vocabulary.Authorities(file)
 		if err != nil {
@@ -211,7 +212,7 @@ func addFiles(config *tls.Config, params map[string]string) error {
 	}
 	if file := params[paramCert]; file != "" {
 		if config.Certificates != nil || config.GetClientCertificate != nil {
-			return fmt.Errorf("parameter %q names a certificate, and driver.Options.TLS has another", paramCert)
+			return fmt.Errorf("parameter %q and driver.Options.TLS both have a certificate of the client: give only one of them", paramCert)
 		}
 		pair, err := vocabulary.KeyPair(file, params[paramKey])
 		if err != nil {

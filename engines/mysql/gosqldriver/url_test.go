@@ -15,7 +15,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/configtest"
 )
 
-// What properties mean is in guide_test.go.
+// The meaning of the properties is tested in guide_test.go.
 func TestParseURL(t *testing.T) {
 	const arn = "arn:aws:secretsmanager:us-west-2:123456789012:secret:a/b-a1b2c3"
 	configtest.ParseURL(t, gosqldriver.Engine{}, configtest.Own, []configtest.URLCase{
@@ -55,7 +55,7 @@ func TestParseURLFails(t *testing.T) {
 	})
 }
 
-// capture prepares an endpoint and returns the configuration that a connection attempt gets.
+// capture prepares an endpoint and returns the configuration of a connection attempt.
 func capture(t *testing.T, ep driver.Endpoint) (*gomysql.Config, error) {
 	t.Helper()
 	return configtest.Capture(t, func(configure func(*gomysql.Config) error) (driver.Login, error) {
@@ -63,8 +63,8 @@ func capture(t *testing.T, ep driver.Endpoint) (*gomysql.Config, error) {
 	})
 }
 
-// Whatever a URL holds, the driver gets the host, port and database that were
-// parsed, TLS as the parameters say, and no variable that is not among them.
+// Whatever a URL contains, the driver gets the host, port and database that were parsed, TLS as the
+// parameters say, and no variable that is not a parameter.
 func FuzzParseURL(f *testing.F) {
 	for _, s := range []string{
 		"mysql://h:1/db?user=id", "mysql://h/a%2Fb%3Ftls=false?user=id&tls=true", "mysql://[::1]:3/?user=id&time_zone=%27/%27",
@@ -109,7 +109,7 @@ func FuzzParseURL(f *testing.F) {
 	})
 }
 
-// Every value reaches the driver as it is.
+// Every value reaches the driver unchanged.
 func FuzzParams(f *testing.F) {
 	f.Add("db", "'value'")
 	f.Add("a/b?c=d&e%20", "'/?&=%2F+ '")

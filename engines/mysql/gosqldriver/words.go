@@ -13,38 +13,38 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/jdbcurl"
 )
 
-// CheckParams checks parameters: those of go-sql-driver/mysql, the server's system
-// variables, case ignored as the server does, and a user's own (with "@"). As with that
-// driver alone, the value of a variable is SQL: a string has quotes. A variable is not
-// looked up, unless its name may be a mistake for a parameter or about TLS or the login: a
-// mistyped TLS=true must not go to the server.
+// CheckParams checks parameters. They are the parameters of go-sql-driver/mysql, the system
+// variables of the server, in upper or lower case, and variables of the user (with "@"). As with
+// go-sql-driver alone, the value of a variable is SQL, so a string needs quotes. The name of a
+// variable is not checked, because the server checks it. The exception is a name that may be a
+// mistyped parameter, or about TLS or the login, such as TLS=true: that is an error, and does not
+// go to the server.
 func (e Engine) CheckParams(params map[string]string) error { return words(e.MariaDB).Check(params) }
 
-// ParseURL parses a URL as MySQL's JDBC driver, Connector/J, or MariaDB's has it:
+// ParseURL parses a URL in the form of MySQL's JDBC driver, Connector/J, or of MariaDB's:
 //
 //	mysql://host:port/database?user=<secret id>&name=value
 //
-// All but the user may be missing. Values and the database are percent-decoded; "+"
-// is itself, unlike in Connector/J. The forms mysql:loadbalance:, mariadb:sequential:,
-// mariadb:aurora: and the like mean their host if they have one. Lists of hosts are
-// refused: one login attempt sends one login, and a list would send more.
+// Only the user is required. Values and the database are percent-decoded. A "+" stays a "+", unlike
+// in Connector/J. The forms mysql:loadbalance:, mariadb:sequential:, mariadb:aurora: and similar
+// ones mean their host if they have one host. A list of hosts is an error, because one login
+// attempt sends one login, and a list would send more.
 //
-// A property is one of the JDBC driver's, and then translated, or go-sql-driver's
-// parameter or a variable of the session under its own name. One of the JDBC
-// driver's without a counterpart is an error.
+// A property of the JDBC driver is translated, or is an error if go-sql-driver has no counterpart.
+// A parameter of go-sql-driver or a variable of the session is taken under its own name.
 func (e Engine) ParseURL(raw string, own func(property string) bool) (driver.URL, error) {
 	raw = withoutMode(raw)
 	switch {
 	case !jdbcurl.Split(raw).HasAuthority:
 		return driver.URL{}, fmt.Errorf("the URL is not of the form %s://host:port/database", e.Info().Name)
 	case strings.ContainsRune(raw, '#'):
-		return driver.URL{}, errors.New(`the URL has a "#"; write "%23" for it`) // Connector/J drops what follows
+		return driver.URL{}, errors.New(`the URL has a "#": write "%23" for it`) // Connector/J drops the text after it
 	}
 	return words(e.MariaDB).ParseURL(raw, own)
 }
 
-// withoutMode drops what Connector/J and MariaDB's driver have before "//" to say how they choose
-// among several hosts.
+// withoutMode drops the word before "//" by which Connector/J and MariaDB's driver choose among
+// several hosts.
 func withoutMode(raw string) string {
 	scheme, rest, _ := strings.Cut(raw, ":")
 	mode, rest, ok := strings.Cut(rest, ":")
@@ -54,7 +54,7 @@ func withoutMode(raw string) string {
 	return raw
 }
 
-// words returns what go-sql-driver/mysql, the JDBC driver and the server call things.
+// words returns the names that go-sql-driver/mysql, the JDBC driver and the server use.
 func words(mariaDB bool) *vocabulary.Vocabulary {
 	if mariaDB {
 		return mariaDBWords
@@ -81,13 +81,13 @@ func newWords(finish func(*vocabulary.Translation) error) *vocabulary.Vocabulary
 
 var (
 	boolean  = vocabulary.Param{Check: vocabulary.Match("true or false", isBool)}
-	duration = vocabulary.Param{Check: vocabulary.Match("a duration as 30s or 1m is", isDuration)}
+	duration = vocabulary.Param{Check: vocabulary.Match("a duration such as 30s or 1m", isDuration)}
 	notEmpty = vocabulary.Param{Check: vocabulary.NotEmpty}
 )
 
-// params are the parameters of parseDSNParams in dsn.go of go-sql-driver/mysql
-// v1.10.1, but for those in refused, and those in tls.go. Everything else is a variable of
-// the session to that driver.
+// params are the parameters of parseDSNParams in dsn.go of go-sql-driver/mysql v1.10.1, without
+// those in refused, and the parameters of our own in tls.go. The driver treats every other
+// parameter as a variable of the session.
 var params = map[string]vocabulary.Param{
 	"allowCleartextPasswords": boolean,
 	"allowNativePasswords":    boolean,
@@ -116,15 +116,15 @@ var params = map[string]vocabulary.Param{
 	paramKey:  {File: true},
 }
 
-// refused are parameters that the driver knows and we do not take, with the reason.
+// refused are parameters of the driver that are an error here, with the reason.
 var refused = map[string]string{
-	"allowAllFiles":            "any server may then ask for any file; name files with mysql.RegisterLocalFile, or set it in Engine.Configure",
-	"allowFallbackToPlaintext": "tls=preferred says so",
-	"allowOldPasswords":        "a password is easily had from what it sends; use mysql_native_password or caching_sha2_password",
-	"strict":                   "go-sql-driver/mysql has it no more; set sql_mode",
+	"allowAllFiles":            "any server could then ask for any file: name files with mysql.RegisterLocalFile, or set it in Engine.Configure",
+	"allowFallbackToPlaintext": "give tls=preferred",
+	"allowOldPasswords":        "a password is easy to compute from what it sends: use mysql_native_password or caching_sha2_password",
+	"strict":                   "go-sql-driver/mysql does not have it any more: set sql_mode",
 }
 
-// meant are what people write for a parameter or variable.
+// meant has names that people write by mistake, with the parameter or variable that they mean.
 var meant = map[string]string{
 	"ssl":                  "tls",
 	"sslca":                paramCA,
@@ -137,9 +137,9 @@ var meant = map[string]string{
 	"transactionisolation": "transaction_isolation",
 }
 
-// harmless are variables that look like a mistake for a parameter or property, or as if
-// they were about TLS: a user's own, and those that a session of MySQL, MariaDB or one of
-// their storage engines may change.
+// harmless are variables that look like a mistyped parameter or property, or as if they were about
+// TLS: variables of the user, and variables that a session of MySQL, of MariaDB or of one of their
+// storage engines may change.
 var harmless = []string{
 	"@*",
 	"block_encryption_mode",
@@ -156,14 +156,14 @@ var harmless = []string{
 func parseAuthority(s string) (host string, port int, err error) {
 	switch {
 	case strings.Contains(s, "("):
-		return "", 0, errors.New("the URL has a list of properties for a host; it takes host:port")
+		return "", 0, errors.New("the URL has a list of properties for a host: give host:port")
 	case strings.Contains(s, ","):
 		return "", 0, errors.New("the URL has more than one host, and a login goes to one: give the endpoint of the cluster or of a proxy")
 	}
 	return jdbcurl.SplitHostPort(s)
 }
 
-// parseBool is readBool of go-sql-driver/mysql.
+// parseBool accepts what readBool of go-sql-driver/mysql accepts.
 func parseBool(s string) (value, ok bool) {
 	switch s {
 	case "1", "true", "TRUE", "True":
@@ -184,8 +184,8 @@ func isDuration(v string) bool {
 	return err == nil && d >= 0
 }
 
-// isWords reports whether s is words of letters, digits and "_" with separators
-// between. The driver writes them into a statement as they are.
+// isWords reports whether s consists of words of letters, digits and "_", with separators in
+// between. The driver writes them unchanged into a statement.
 func isWords(s string, separator rune) bool {
 	word := false
 	for _, r := range s {
@@ -201,20 +201,20 @@ func isWords(s string, separator rune) bool {
 	return word
 }
 
-// checkVariable checks a variable, which the driver writes into a SET statement, name and
-// value as they are.
+// checkVariable checks a variable. The driver writes its name and value unchanged into a SET
+// statement.
 func checkVariable(name, value string) error {
 	switch {
 	case !isVariable(name):
-		return errors.New("no variable has such a name")
+		return errors.New("a variable cannot have that name")
 	case value == "":
 		return errors.New("it has to be a value in SQL")
 	}
 	return nil
 }
 
-// isVariable reports whether a name is a system variable's, which has dots if it is of a
-// component, or with "@" a user's.
+// isVariable reports whether a name can be that of a system variable, which has dots if it belongs
+// to a component, or, with "@", that of a variable of the user.
 func isVariable(name string) bool {
 	if user, ok := strings.CutPrefix(name, "@"); ok {
 		return jdbcurl.IsName(user) && !strings.ContainsAny(user, "@-")

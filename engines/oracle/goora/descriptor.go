@@ -75,7 +75,7 @@ func cutValue(s string) (value, rest string, ok bool) {
 	return value, s[end+1:], strings.HasPrefix(value, `"`) || strings.IndexByte(value, '(') < 0
 }
 
-// each hands on what a node consists of.
+// each calls take for each child of a node, until take returns an error.
 func (n node) each(take func(node) error) error {
 	for _, c := range n.children {
 		if err := take(c); err != nil {
@@ -114,9 +114,9 @@ func (t *translation) addressOrOption(n node) error {
 	return t.option(n)
 }
 
-// address reads an ADDRESS. They all have one protocol.
+// address reads an ADDRESS. All addresses of a descriptor must have one protocol.
 func (t *translation) address(a node) error {
-	h, protocol := hostPort{}, "tcp" // as to a listener
+	h, protocol := hostPort{}, "tcp" // tcp is the default of a listener as well
 	err := a.each(func(n node) (err error) {
 		switch n.name {
 		case "HOST":
@@ -165,7 +165,7 @@ func (t *translation) connectData(n node) error {
 	return noCounterpart(n.name)
 }
 
-// option takes what a descriptor and the query of a URL have in common.
+// option reads an option that a descriptor and the query of a URL have in common.
 func (t *translation) option(n node) error {
 	if _, ok := properties[strings.ToLower(n.name)]; !ok || n.children != nil && n.name != "WALLET_LOCATION" {
 		return noCounterpart(n.name)
@@ -177,7 +177,7 @@ func (t *translation) option(n node) error {
 	return nil
 }
 
-// walletFolder is the DIRECTORY in (SOURCE=(METHOD=FILE)(METHOD_DATA=(DIRECTORY=…))).
+// walletFolder returns the DIRECTORY in (SOURCE=(METHOD=FILE)(METHOD_DATA=(DIRECTORY=…))), or "".
 func walletFolder(n node) string {
 	if n.name == "DIRECTORY" {
 		return n.value

@@ -1,40 +1,51 @@
-// Package goora adapts [github.com/sijms/go-ora/v2] to a [driver.Connector], for
-// Oracle. A connection is go-ora's own: [database/sql.Conn.Raw] yields a
+// Package goora has the [Engine] for Oracle: it logs in with [github.com/sijms/go-ora/v2].
+//
+// Programs that only need a data source name use package engines/oracle, which registers this
+// Engine with database/sql. Use this package to change how go-ora connects, for example with a
+// dialer or a program name: set the fields of an Engine and give it to [driver.NewConnector].
+//
+// A connection is go-ora's own. [database/sql.Conn.Raw] yields a
 // [*github.com/sijms/go-ora/v2.Connection].
 //
-// An endpoint's database is the name of a service, or a SID with a colon before it or with
-// the parameter "dbname_is=sid": ":ORCL". An instance, a kind of server process and more have parameters.
+// docs/oracle.md in the repository lists the parameters that a data source name may have.
+//
+// # The database
+//
+// The "dbname" of the secret or of the data source name is the name of a service. It is a SID if it
+// has a colon before it (":ORCL") or if the parameter "dbname_is=sid" is given. The parameters
+// "INSTANCE NAME" and "SERVER TYPE" choose the instance and the kind of server process.
 //
 // # TLS
 //
-// If nothing says otherwise there is no TLS, as with every client of Oracle, since a
-// listener has TLS on a port of its own. SSL=true, PROTOCOL=tcps and driver.Options.TLS
-// ask for it, and then the server is verified for the host that is dialled, or the
-// one that a listener sends the client to, unless SSL VERIFY=false. A listener cannot
-// send it on to an address without TLS.
+// If nothing asks for TLS, there is none. Every client of Oracle works this way, because a listener
+// has TLS on a port of its own. SSL=true, PROTOCOL=tcps and Options.TLS ask for TLS. The server is
+// then verified, for the host that is dialled or to which a listener sends the client, unless SSL
+// VERIFY=false is given. A listener cannot send the client to an address without TLS.
 //
-// The authorities are the system's, those of the WALLET, or of Options.TLS, in which
-// a ServerName is heeded. With Options.TLS, SSL=false turns TLS off; SSL VERIFY=true
-// verifies even if that configuration has InsecureSkipVerify; and the parameter
-// PROTOCOL=tcp, which is what a descriptor says, is an error. A secret whose "ssl" is true
-// has TLS without verification where nothing else asks for TLS or turns it off, on the port
-// that there is.
+// The certificate authorities are those of the operating system, of the WALLET or of Options.TLS. A
+// ServerName in Options.TLS counts. With Options.TLS, SSL=false turns TLS off. SSL VERIFY=true
+// verifies the server even if that configuration has InsecureSkipVerify. The parameter
+// PROTOCOL=tcp, which a descriptor may contain, is an error.
 //
-// Oracle's own encryption is used if the server asks for it, ENCRYPTION=ACCEPTED.
-// Nothing can make sure of it: go-ora goes on without if the server says so, or
-// somebody between. ENCRYPTION=REQUIRED is an error for that reason.
+// If the "ssl" of the secret is true, and nothing else asks for TLS or turns it off, the connection
+// has TLS without verification, on the port of the secret or of the data source name. If a listener
+// without TLS has that port, the login fails, and the error says so.
+//
+// Oracle's own encryption is used if the server asks for it (ENCRYPTION=ACCEPTED). The client
+// cannot require it: go-ora goes on without encryption if the server, or an attacker in between,
+// says that there is none. ENCRYPTION=REQUIRED is an error for that reason.
 //
 // # Several hosts
 //
-// They are tried in order, or by chance with LOAD BALANCE=true, until a listener
-// accepts the connection. A login goes to that one and to no other.
+// The hosts are tried in their order, or in a random order with LOAD BALANCE=true, until a listener
+// accepts the connection. The login goes to that host and to no other.
 //
 // # What go-ora cannot do here
 //
-// User-defined types: its RegisterType needs a driver of its own behind the
-// *sql.DB. So do AddSessionParam and SetStringConverter. And its connections cannot be
-// told that they are superseded: closeSuperseded=true is an error, and
-// [database/sql.DB.SetConnMaxLifetime] is what ends them.
+// User-defined types, AddSessionParam and SetStringConverter are not available, because they need
+// go-ora's own driver behind the *sql.DB. And nothing can tell a connection of go-ora that it is
+// superseded, so closeSuperseded=true is an error. Open connections go on after a rotation. To end
+// them, set [database/sql.DB.SetConnMaxLifetime].
 package goora
 
 import (
@@ -45,14 +56,15 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/driver"
 )
 
-// An Engine connects to Oracle. The zero Engine is ready.
+// An Engine logs in to Oracle with go-ora. The zero Engine is ready to use.
 type Engine struct {
-	// Configure changes the configuration of one connection before it is made:
-	// dialer, names that V$SESSION shows, sizes. It gets a copy of its own, without
-	// user and password; it may be called from several goroutines at once. UserID and
-	// Password are overwritten; Servers should stay. TraceFilePath and TraceDir have
-	// go-ora write all that is sent to files. An error ends the connect. Nil changes
-	// nothing.
+	// Configure changes the configuration of one connection before the connection is made, for
+	// example the dialer, the names that V$SESSION shows, or sizes. Nil changes nothing. An error
+	// ends the connection attempt.
+	//
+	// Configure gets a copy, without user and password. It may be called from several goroutines
+	// at once. Changes of UserID and Password have no effect. Do not change Servers. If it sets
+	// TraceFilePath or TraceDir, go-ora writes everything that is sent to files.
 	Configure func(*configurations.ConnectionConfig) error
 }
 
@@ -61,7 +73,8 @@ var (
 	_ driver.AccountLocked = Engine{}
 )
 
-// Info describes Oracle. RDS writes the edition into a secret, as "oracle-se2".
+// Info returns what a Connector needs to know about Oracle, such as the default port 1521. The
+// "engine" of a secret may contain the edition, as RDS writes it: "oracle-se2".
 func (e Engine) Info() driver.Info {
 	return driver.Info{
 		Name:    "oracle",

@@ -19,10 +19,9 @@ const (
 	maxErrorMessage = 512
 )
 
-// Rejected reports whether the server refused the credentials, which it says with
-// ORA-01017, 01005 or 09911. It uses the first also for a user that does not exist.
-// Not rejected: an account that is locked, a password that has expired
-// (28001), a user who may not create sessions (1045).
+// Rejected reports whether the server rejected the credentials: ORA-01017, 01005 and 09911. The
+// server also sends 01017 for a user that does not exist. These are no rejections: an account that
+// is locked, a password that has expired (28001), and a user who may not create sessions (1045).
 func (e Engine) Rejected(err error) bool {
 	switch errorCode(err) {
 	case badCredentials, nullPassword, wrongPassword:
@@ -31,8 +30,8 @@ func (e Engine) Rejected(err error) bool {
 	return false
 }
 
-// NoDatabase reports whether the listener knows no service or SID of the name:
-// ORA-12514 and 12505. It says so as well while the database starts.
+// NoDatabase reports whether the listener knows no service or SID of that name: ORA-12514 and
+// 12505. A listener also sends them while the database starts.
 func (e Engine) NoDatabase(err error) bool {
 	code := errorCode(err)
 	return code == unknownService || code == unknownSID
@@ -49,8 +48,7 @@ func errorCode(err error) int {
 	return oe.ErrCode
 }
 
-// A serverError shows an error of the server in one line and without the position
-// that go-ora writes after it.
+// A serverError shows an error of the server in one line, without the position that go-ora adds.
 type serverError struct{ err *network.OracleError }
 
 func (e *serverError) Unwrap() error { return e.err }

@@ -12,7 +12,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/engines/oracle/goora"
 )
 
-// With a name that V$SESSION shows.
+// With the name of the program that V$SESSION shows.
 func ExampleEngine() {
 	engine := goora.Engine{Configure: func(c *configurations.ConnectionConfig) error {
 		c.ProgramName = "billing"

@@ -6,10 +6,10 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/driver"
 )
 
-// Words is this package's vocabulary.
+// Words is the vocabulary of this package.
 var Words = words
 
-// Attempts tells what of a Login is not in go-ora's configuration.
+// Attempts returns the parts of a Login that are not in go-ora's configuration.
 func Attempts(lg driver.Login) (connectTimeout, dialTimeout time.Duration, loadBalance bool) {
 	s := lg.(*login).settings
 	return s.connectTimeout, s.dialTimeout, s.loadBalance

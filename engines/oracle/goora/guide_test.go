@@ -18,8 +18,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/testca"
 )
 
-// guideParams are the parameters of docs/oracle.md, and what go-ora gets of each, or sends
-// to the listener.
+// guideParams are the parameters of docs/oracle.md, each with what go-ora gets, or sends to the
+// listener.
 var guideParams = drivertest.Cases(`
 	SSL=true => Protocol="tcps", SSL=true, Sent[PROTOCOL]="tcps", TLSConfig=set
 	ssl=enable => Protocol="tcps", SSL=true, Sent[PROTOCOL]="tcps", TLSConfig=set
@@ -38,7 +38,7 @@ var guideParams = drivertest.Cases(`
 	PROTOCOL=tcps => Protocol="tcps", SSL=true, Sent[PROTOCOL]="tcps", TLSConfig=set
 	PROTOCOL=tcp =>
 	PROTOCOL=CANARY => error: tcp or tcps
-	SSL=true&PROTOCOL=tcp => error: contradict each other
+	SSL=true&PROTOCOL=tcp => error: contradicts the protocol
 
 	TIMEOUT=30 => Timeout=30s
 	TIMEOUT=0 => Timeout=0s
@@ -54,9 +54,9 @@ var guideParams = drivertest.Cases(`
 	LOB FETCH=INLINE =>
 	LOB FETCH=CANARY => error: INLINE or STREAM
 	LANGUAGE=GERMAN => Language="GERMAN"
-	LANGUAGE=CANARY' => error: not a name of Oracle's
+	LANGUAGE=CANARY' => error: not a name that Oracle has
 	TERRITORY=UNITED KINGDOM => Territory="UNITED KINGDOM"
-	TERRITORY=CANARY' => error: not a name of Oracle's
+	TERRITORY=CANARY' => error: not a name that Oracle has
 	PROGRAM=billing => ProgramName="billing"
 	OS USER=me => OSUserName="me"
 	DBA PRIVILEGE=sysoper => DBAPrivilege=64
@@ -108,18 +108,18 @@ var guideParams = drivertest.Cases(`
 	ENABLE OOB=true => error: EnableOOB
 	ENABLE URGENT DATA TRANSPORT=true => error: EnableOOB
 	CONNECTION TIMEOUT=10 => error: CONNECT TIMEOUT
-	FAILOVER=CANARY => error: no more
-	RETRY TIME=CANARY => error: no more
-	RETRYTIME=CANARY => error: no more
-	RE TRY TIME=CANARY => error: no more
+	FAILOVER=CANARY => error: does not have it any more
+	RETRY TIME=CANARY => error: does not have it any more
+	RETRYTIME=CANARY => error: does not have it any more
+	RE TRY TIME=CANARY => error: does not have it any more
 	encrypt=true => error: did you mean "SSL"
 	sslmode=require => error: did you mean "SSL"
 	prefetchrows=7 => error: did you mean "PREFETCH ROWS"
 	loginTimeout=5 => error: did you mean "CONNECT TIMEOUT"
 `)
 
-// guideProperties are the properties of Oracle's JDBC driver and of descriptors in
-// docs/oracle.md, and what go-ora gets of each, or that it is an error.
+// guideProperties are the properties of Oracle's JDBC driver and of descriptors in docs/oracle.md,
+// each with what go-ora gets, or with the error.
 var guideProperties = drivertest.Cases(`
 	oracle.net.CONNECT_TIMEOUT=10000 => ConnectTimeout=10s
 	oracle.net.CONNECT_TIMEOUT=1500 => ConnectTimeout=1.5s
@@ -221,7 +221,7 @@ var guideProperties = drivertest.Cases(`
 	applicationName=x => error: is not known
 `)
 
-// A connecting is with what go-ora would connect, and how.
+// A connecting is the configuration with which go-ora would connect, and how it would log in.
 type connecting struct {
 	*configurations.ConnectionConfig
 	Sent                        map[string]string // to the listener, but for who sends it
@@ -229,7 +229,7 @@ type connecting struct {
 	LoadBalance                 bool
 }
 
-// connectingBy returns it for a data source name and a secret.
+// connectingBy returns the connecting for a data source name and a secret.
 func connectingBy(t *testing.T, dsn, secret string) (drivertest.Fields, error) {
 	t.Helper()
 	var c connecting
@@ -252,7 +252,7 @@ var leaf = regexp.MustCompile(`\((\w+)=([^()]*)\)`)
 
 const guideSecret = `{"engine":"oracle","host":"h.example.com","port":1521,"dbname":"ORCL","username":"u","password":"p"}`
 
-// Each row of the guide's tables does what it says, and no name is without a case.
+// Each row of the tables on the page has the effect that the page says, and each name has a case.
 func TestGuide(t *testing.T) {
 	guide, err := filepath.Abs("../../../docs/oracle.md")
 	if err != nil {
@@ -268,8 +268,8 @@ func TestGuide(t *testing.T) {
 	})
 }
 
-// No host, port or database sets another option, whatever it is and wherever it is from:
-// go-ora and the listener get that, and nothing else of it.
+// No host, port or database changes another option, whatever its characters are and wherever it
+// comes from. go-ora and the listener get exactly that host, port and database.
 func FuzzEndpoint(f *testing.F) {
 	configtest.Injection{
 		Info:   goora.Engine{}.Info(),

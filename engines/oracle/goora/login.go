@@ -28,12 +28,12 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/tlserror"
 )
 
-// A login connects to one of its servers.
+// A login logs in to one of its servers.
 type login struct {
 	configure func(*configurations.ConnectionConfig) error
-	settings  *settings   // its config is without credentials; not changed
+	settings  *settings   // read-only; its config has no credentials
 	tls       *tls.Config // nil: no TLS
-	bySecret  bool        // nothing but the secret's "ssl" asks for TLS
+	bySecret  bool        // only the secret's "ssl" asks for TLS
 	zones     zones
 }
 
@@ -60,20 +60,20 @@ func (e Engine) Prepare(ep driver.Endpoint) (driver.Login, error) {
 	}
 	describeClient(&s.config.ClientInfo)
 	if err := s.config.UpdateDatabaseInfo(descriptor(s)); err != nil {
-		return nil, errors.New("go-ora does not take the descriptor") // the cause may quote it
+		return nil, errors.New("go-ora does not accept the descriptor") // the cause may quote it
 	}
-	// What go-ora reads out of the descriptor has to be what is in it.
+	// go-ora must read from the descriptor what was written into it.
 	if len(s.config.Servers) != len(hosts) || s.config.ServiceName+s.config.SID != name {
-		return nil, errors.New("go-ora reads other servers or another database out of the descriptor")
+		return nil, errors.New("go-ora reads other servers or another database from the descriptor")
 	}
 	return l, nil
 }
 
-// setTLS sets what is about TLS.
+// setTLS sets everything about TLS.
 func (l *login) setTLS(ep driver.Endpoint) (err error) {
 	s := l.settings
 	if ep.TLS != nil && s.protocol == "tcp" {
-		return errors.New("driver.Options.TLS asks for TLS, and the protocol tcp has none; say tcps")
+		return errors.New("driver.Options.TLS asks for TLS, and the protocol tcp has none: give tcps")
 	}
 	if l.tls, err = tlsConfig(ep.TLS, s, ep.Encrypt); err != nil {
 		return err
@@ -94,7 +94,7 @@ func (s *settings) setDatabase(database string) (name string, err error) {
 	}
 	switch {
 	case isSID && s.dbnameIs == "service":
-		return "", errors.New(`parameter "DBNAME IS" says that the database is a service, and the ":" before its name that it is a SID`)
+		return "", errors.New(`parameter "DBNAME IS" says that the database is a service, and the ":" before its name says that it is a SID: leave one out`)
 	case isSID || s.dbnameIs == "sid":
 		s.config.SID = name
 	default:
@@ -103,18 +103,18 @@ func (s *settings) setDatabase(database string) (name string, err error) {
 	return name, nil
 }
 
-// zones are those of IPv6 addresses by host:port. go-ora does not get them, since it
-// takes an address for the name in a certificate.
+// zones has the zones of IPv6 addresses, by host:port. go-ora does not get the zones, because it
+// uses the address as the name in a certificate.
 type zones map[string]string
 
-// cutZones takes the zones off addresses.
+// cutZones returns addresses without their zones, and the zones.
 func cutZones(hosts []jdbcurl.Address) (cut []configurations.ServerAddr, z zones, err error) {
 	z = zones{}
 	for _, h := range hosts {
 		host, zone, _ := strings.Cut(h.Host, "%")
 		s := configurations.ServerAddr{Addr: host, Port: h.Port}
 		if other, ok := z[address(s)]; ok && other != zone {
-			return nil, nil, errors.New("two hosts differ in nothing but their zones")
+			return nil, nil, errors.New("two hosts differ only in their zones")
 		}
 		z[address(s)] = zone
 		cut = append(cut, s)
@@ -126,7 +126,7 @@ func address(s configurations.ServerAddr) string {
 	return net.JoinHostPort(s.Addr, strconv.Itoa(s.Port))
 }
 
-// add returns a host:port with the zone that was taken off.
+// add returns a host:port with the zone that cutZones removed.
 func (z zones) add(address string) string {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil || z[address] == "" {
@@ -135,7 +135,7 @@ func (z zones) add(address string) string {
 	return net.JoinHostPort(host+"%"+z[address], port)
 }
 
-// describeClient fills in what V$SESSION shows, as go-ora's ParseConfig does.
+// describeClient fills in the fields that V$SESSION shows, as go-ora's ParseConfig does.
 func describeClient(c *configurations.ClientInfo) {
 	c.HostName, _ = os.Hostname()
 	c.PID = os.Getpid()
@@ -147,11 +147,11 @@ func describeClient(c *configurations.ClientInfo) {
 	if c.OSUserName == "" {
 		c.OSUserName = osUser()
 	}
-	// After a redirect go-ora writes these into a descriptor as they are.
+	// After a redirect go-ora writes these unchanged into a descriptor.
 	c.Cid = clientID(c)
 }
 
-// osUser returns the user of the operating system, without a domain of Windows.
+// osUser returns the user of the operating system, without a Windows domain.
 func osUser() string {
 	if name := os.Getenv("USER"); name != "" {
 		return name
@@ -163,7 +163,7 @@ func osUser() string {
 	return u.Username[strings.LastIndexByte(u.Username, '\\')+1:]
 }
 
-// descriptor is what the listener gets.
+// descriptor returns the descriptor that the listener gets.
 func descriptor(s *settings) string {
 	var b strings.Builder
 	b.WriteString("(DESCRIPTION=")
@@ -183,7 +183,7 @@ func descriptor(s *settings) string {
 	return b.String()
 }
 
-// clientID is the client's description in a descriptor.
+// clientID returns the description of the client in a descriptor.
 func clientID(c *configurations.ClientInfo) string {
 	plain := func(s string) string {
 		return strings.Map(func(r rune) rune {
@@ -196,7 +196,7 @@ func clientID(c *configurations.ClientInfo) string {
 	return "(CID=(PROGRAM=" + plain(c.ProgramName) + ")(HOST=" + plain(c.HostName) + ")(USER=" + plain(c.OSUserName) + "))"
 }
 
-// Connect has go-ora connect once.
+// Connect lets go-ora connect once.
 func (l *login) Connect(ctx context.Context, cr driver.Credentials) (sqldriver.Conn, error) {
 	config, err := l.configuration()
 	if err != nil {
@@ -219,7 +219,7 @@ func (l *login) Connect(ctx context.Context, cr driver.Credentials) (sqldriver.C
 	stop := context.AfterFunc(ctx, d.close)
 	conn, err := open(ctx, config)
 	if !stop() && err == nil {
-		err = ctx.Err() // go-ora does not mind if its last query fails
+		err = ctx.Err() // go-ora ignores an error of its last query
 	}
 	if err != nil {
 		d.close()
@@ -228,9 +228,10 @@ func (l *login) Connect(ctx context.Context, cr driver.Credentials) (sqldriver.C
 	return conn, nil
 }
 
-// configuration returns that of one connection, without credentials.
+// configuration returns the configuration of one connection, without credentials.
 func (l *login) configuration() (*configurations.ConnectionConfig, error) {
-	// A copy, since go-ora changes it, as it does the name in a TLS configuration.
+	// A copy, because go-ora changes the configuration, and the ServerName of the TLS
+	// configuration.
 	config := l.settings.config
 	config.Servers = slices.Clone(config.Servers)
 	if l.settings.loadBalance {
@@ -244,9 +245,9 @@ func (l *login) configuration() (*configurations.ConnectionConfig, error) {
 			return nil, err
 		}
 		if len(config.Servers) == 0 {
-			return nil, errors.New("no Servers are left")
+			return nil, errors.New("Engine.Configure has removed all Servers: leave them as they are")
 		}
-		config.TLSConfig = config.TLSConfig.Clone() // it may be another by now
+		config.TLSConfig = config.TLSConfig.Clone() // Configure may have set another one
 	}
 	if t := config.TLSConfig; t != nil && t.ServerName != "" && !t.InsecureSkipVerify {
 		verifyName(t, t.ServerName)
@@ -254,8 +255,8 @@ func (l *login) configuration() (*configurations.ConnectionConfig, error) {
 	return &config, nil
 }
 
-// failed returns why a login failed: an error of the server in its short form, and first of
-// all that the context has ended.
+// failed returns why a login failed. An error of the server has its short form. If the context has
+// ended, the error says that first.
 func (l *login) failed(ctx context.Context, server string, err error) error {
 	var oe *network.OracleError
 	ofServer := errors.As(err, &oe)
@@ -267,26 +268,26 @@ func (l *login) failed(ctx context.Context, server string, err error) error {
 	}
 	err = tlserror.Connect(server, err, remedy)
 	if l.bySecret && !ofServer {
-		err = fmt.Errorf(`%w; the secret's "ssl" asks for TLS, which a listener has on a port of its own`, err)
+		err = fmt.Errorf(`%w; the secret's "ssl" asks for TLS, and a listener has TLS on a port of its own: check the port`, err)
 	}
 	return err
 }
 
-// A quietContext does not end. go-ora gets one, and the sockets are closed when the
-// context in it does: by itself it would close its session without regard to the
-// goroutine that reads, or send a break in the middle of its own first queries.
+// A quietContext never ends. go-ora gets a quietContext, and Connect closes the sockets when the
+// real context ends. With the real context, go-ora would close its session while another goroutine
+// reads from it, or send a break in the middle of its own first queries.
 type quietContext struct{ context.Context }
 
 func (quietContext) Deadline() (time.Time, bool) { return time.Time{}, false }
 func (quietContext) Done() <-chan struct{}       { return nil }
 func (quietContext) Err() error                  { return nil }
 
-// open has go-ora log in.
+// open lets go-ora log in.
 func open(ctx context.Context, config *configurations.ConnectionConfig) (conn *goora.Connection, err error) {
 	defer func() {
-		// From a server that is none, go-ora reads past the end of what came.
+		// If the server is no Oracle server, go-ora reads past the end of the answer.
 		if e, ok := recover().(runtime.Error); ok {
-			conn, err = nil, fmt.Errorf("go-ora does not understand the server: %w", e)
+			conn, err = nil, fmt.Errorf("go-ora does not understand the answer of the server: %w", e)
 		}
 	}()
 	conn, err = goora.NewConnection("", config)
@@ -299,17 +300,17 @@ func open(ctx context.Context, config *configurations.ConnectionConfig) (conn *g
 	return conn, nil
 }
 
-// minDialTime is what a server gets to answer, if there are others to try.
+// minDialTime is how long a server has to answer at least, if there are others to try.
 const minDialTime = 2 * time.Second
 
-// maxRedirects is how often listeners may send a client on.
+// maxRedirects is how often listeners may send a client to another address.
 const maxRedirects = 4
 
-// A dialer dials for one connect and keeps what it dialled: go-ora closes nothing
-// when a login fails.
+// A dialer dials for one login and keeps the connections, because go-ora closes nothing when a
+// login fails.
 type dialer struct {
 	dial    func(ctx context.Context, network, address string) (net.Conn, error)
-	timeout time.Duration // of one dial; 0: none
+	timeout time.Duration // of one dial; zero: none
 	servers int
 	zones   zones
 	tlsOnly bool
@@ -320,7 +321,7 @@ type dialer struct {
 	closed bool
 }
 
-// Dial dials one server, which gets a share of the time that is left.
+// Dial dials one server. The server gets a share of the time that is left.
 func (d *dialer) Dial(ctx context.Context, network, address string) (net.Conn, error) {
 	if q, ok := ctx.(quietContext); ok {
 		ctx = q.Context
@@ -330,7 +331,7 @@ func (d *dialer) Dial(ctx context.Context, network, address string) (net.Conn, e
 	left := d.servers - d.dialed + 1
 	d.mu.Unlock()
 	if left <= -maxRedirects {
-		return nil, errors.New("the listeners send the client on and on")
+		return nil, errors.New("the listeners keep sending the client to other addresses")
 	}
 	timeout := d.timeout
 	if deadline, ok := ctx.Deadline(); ok && left > 1 {
@@ -360,7 +361,7 @@ func (d *dialer) Dial(ctx context.Context, network, address string) (net.Conn, e
 	return conn, nil
 }
 
-// close closes all that was dialled, and what may still be.
+// close closes all connections, and every connection that is dialled later.
 func (d *dialer) close() {
 	d.mu.Lock()
 	defer d.mu.Unlock()

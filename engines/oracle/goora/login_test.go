@@ -69,9 +69,9 @@ func TestConnect(t *testing.T) {
 	}
 }
 
-// Every error of a login ends the attempt, closes its sockets, and keeps the server's
-// number within reach.
-func TestRefusedLogins(t *testing.T) {
+// Every error of the server ends the attempt and closes its sockets. The error number of the server
+// is in the tree.
+func TestErrorsOfTheServerEndTheAttempt(t *testing.T) {
 	for _, c := range []struct {
 		name     string
 		opts     *tnsserver.Options
@@ -127,15 +127,15 @@ func TestEveryCharacter(t *testing.T) {
 			continue
 		}
 		_ = conn.Close()
-		// A password of another length or with another character is another.
+		// A password of another length, or with another character, is rejected.
 		if _, err := connect(t, goora.Engine{}, endpoint(s), password+"x"); !(goora.Engine{}).Rejected(err) {
 			t.Errorf("password %.20q with a letter after it: %v, want a rejected login", password, err)
 		}
 	}
 }
 
-// What TestRefusedLogins does not have. Nor is the password in what is kept between logins,
-// or in the error of a statement.
+// The cases that TestErrorsOfTheServerEndTheAttempt does not have. The password is also not in what
+// is kept between logins, nor in the error of a statement.
 func TestErrorsHoldNoPassword(t *testing.T) {
 	for _, c := range []struct {
 		name   string
@@ -171,7 +171,7 @@ func TestErrorsHoldNoPassword(t *testing.T) {
 	}
 }
 
-// A list is tried until a listener accepts the connection, and no further.
+// The hosts of a list are tried until a listener accepts the connection. The others are not tried.
 func TestSeveralHosts(t *testing.T) {
 	const up, down, other, rejects, hangs = "up", "down", "other service", "rejects", "hangs up"
 	for _, c := range []struct {
@@ -236,8 +236,8 @@ func TestSeveralHosts(t *testing.T) {
 	}
 }
 
-// A host that does not answer leaves time for the others, at least 2 s of it.
-func TestDialTimes(t *testing.T) {
+// A host that does not answer leaves time for the others: at least 2 s each.
+func TestSilentHostLeavesTimeForTheOthers(t *testing.T) {
 	s := start(t, nil)
 	for _, c := range []struct {
 		name   string
@@ -271,7 +271,7 @@ func TestDialTimes(t *testing.T) {
 	}
 }
 
-// With a balanced list, the first is not always the same.
+// With LOAD BALANCE, the first host is not always the same.
 func TestLoadBalance(t *testing.T) {
 	a, b := start(t, nil), start(t, nil)
 	ep := driver.Endpoint{Host: a.Addr() + "," + b.Addr(), Port: 1521, Database: "ORCL", Params: pairs("load_balance", "on")}
@@ -287,7 +287,7 @@ func TestLoadBalance(t *testing.T) {
 			return
 		}
 	}
-	t.Error("200 connects to one of two servers")
+	t.Error("200 logins went to one of two servers")
 }
 
 func TestTLS(t *testing.T) {
@@ -350,8 +350,8 @@ func TestTLS(t *testing.T) {
 	}
 }
 
-// An error of verification is crypto/tls's own, and the caller's configuration stays
-// as it is, also when several connections use it at once.
+// An error of the verification is that of crypto/tls. The caller's configuration does not change,
+// also when several connections use it at once.
 func TestTLSConfigIsCloned(t *testing.T) {
 	certs := testca.New("localhost")
 	s := start(t, &tnsserver.Options{TLS: certs.Server})
@@ -366,7 +366,7 @@ func TestTLSConfigIsCloned(t *testing.T) {
 	if mine.ServerName != "" || mine.InsecureSkipVerify || mine.VerifyConnection != nil {
 		t.Errorf("the caller's configuration is changed: %+v", mine)
 	}
-	// Parameters that have a say besides change a copy.
+	// Parameters change a copy.
 	mine.InsecureSkipVerify, ep.Params = true, pairs("SSL", "true", "SSL VERIFY", "true", "WALLET", testca.Wallet(t, nil, certs.Authority.Raw))
 	if _, err := (goora.Engine{}).Prepare(ep); err != nil {
 		t.Fatal(err)
@@ -395,7 +395,7 @@ func TestTLSConfigIsCloned(t *testing.T) {
 	}
 }
 
-// The callbacks of a configuration with a ServerName are called, with verified chains.
+// If the configuration has a ServerName, its callbacks are called with the verified chains.
 func TestTLSCallbacks(t *testing.T) {
 	certs := testca.New("localhost")
 	s := start(t, &tnsserver.Options{TLS: certs.Server})
@@ -421,7 +421,7 @@ func TestTLSCallbacks(t *testing.T) {
 	}
 }
 
-// A redirect is followed, with TLS if that was asked for, whatever it says itself.
+// A redirect is followed, with TLS if the login has TLS, whatever the redirect says.
 func TestRedirect(t *testing.T) {
 	certs := testca.New("127.0.0.1")
 	to := func(s *tnsserver.Server, protocol string) string {
@@ -458,7 +458,7 @@ func TestRedirect(t *testing.T) {
 	wantClosed(t, tcps)
 }
 
-func TestEndlessRedirect(t *testing.T) {
+func TestEndlessRedirectIsAnError(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -482,7 +482,7 @@ func TestEndlessRedirect(t *testing.T) {
 	}()
 	p, _ := strconv.Atoi(port)
 	_, err = connect(t, goora.Engine{}, driver.Endpoint{Host: "127.0.0.1", Port: p, Database: "ORCL"}, goodPassword)
-	if err == nil || !strings.Contains(err.Error(), "on and on") {
+	if err == nil || !strings.Contains(err.Error(), "keep sending the client") {
 		t.Errorf("Connect = %v, want an error about the listeners", err)
 	}
 	if n := dials.Load(); n != 5 {
@@ -490,7 +490,7 @@ func TestEndlessRedirect(t *testing.T) {
 	}
 }
 
-// The parameter ends an attempt as a deadline does, wherever the server falls silent.
+// The parameter ends an attempt as a deadline does, at whatever step the server falls silent.
 func TestConnectTimeout(t *testing.T) {
 	certs := testca.New("127.0.0.1")
 	for _, step := range []tnsserver.Step{tnsserver.AtConnect, tnsserver.AtLogin, tnsserver.AtQuery} {
@@ -513,8 +513,8 @@ func TestConnectTimeout(t *testing.T) {
 	}
 }
 
-// A server that speaks something else costs an error, not the program.
-func TestServerIsNone(t *testing.T) {
+// A server that speaks another protocol is an error and no panic.
+func TestServerOfAnotherProtocolIsAnError(t *testing.T) {
 	accept := make([]byte, 45)
 	copy(accept, []byte{0, 45, 0, 0, 2, 0, 0, 0, 1, 61, 0, 1, 32, 0, 255, 255, 0, 1, 0, 0, 0, 45, 4, 4})
 	accept[34], accept[38] = 32, 255
@@ -590,7 +590,7 @@ func TestConfigure(t *testing.T) {
 	}}
 	logintest.ConnectTwice(t, e, endpoint(s, "prefetch_rows", "7"), "app_user", goodPassword)
 	if calls != 2 {
-		t.Errorf("Configure was called %d times for two connects", calls)
+		t.Errorf("Configure was called %d times for two logins", calls)
 	}
 	cause := errors.New("no tunnel")
 	e.Configure = func(*configurations.ConnectionConfig) error { return cause }
@@ -611,7 +611,7 @@ func TestConfigure(t *testing.T) {
 }
 
 // go-ora writes nothing to the standard streams.
-func TestSilence(t *testing.T) {
+func TestNothingIsWrittenToStandardStreams(t *testing.T) {
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)

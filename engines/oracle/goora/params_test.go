@@ -11,7 +11,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/configtest"
 )
 
-// What is not in guide_test.go.
+// The cases that guide_test.go does not have.
 func TestCheckParams(t *testing.T) {
 	configtest.CheckParams(t, goora.Engine{}, []configtest.ParamsCase{
 		{nil, nil},
@@ -51,8 +51,8 @@ func TestCheckParams(t *testing.T) {
 	})
 }
 
-// What no parameter says is as in go-ora's ParseConfig, but for the descriptor, which is
-// ours, and the credentials.
+// Without parameters the configuration is that of go-ora's ParseConfig, except for the descriptor,
+// which is ours, and the credentials.
 func TestDefaults(t *testing.T) {
 	theirs, err := configurations.ParseConfig("oracle://u:p@h:1521/ORCL")
 	if err != nil {

@@ -39,7 +39,7 @@ func connect(tb testing.TB, e goora.Engine, ep driver.Endpoint, password string)
 	return logintest.Connect(tb, e, ep, "app_user", password)
 }
 
-// wantLogins checks what app_user's logins came to.
+// wantLogins checks how many logins of app_user were accepted, rejected and failed.
 func wantLogins(tb testing.TB, s *tnsserver.Server, accepted, rejected int) {
 	tb.Helper()
 	if ok, bad := s.Logins("app_user"); ok != accepted || bad != rejected {
@@ -47,7 +47,7 @@ func wantLogins(tb testing.TB, s *tnsserver.Server, accepted, rejected int) {
 	}
 }
 
-// wantClosed checks that no connection is open, in the end.
+// wantClosed checks that in the end no connection is open.
 func wantClosed(tb testing.TB, s *tnsserver.Server) {
 	tb.Helper()
 	for late := time.Now().Add(5 * time.Second); s.Open() != 0; time.Sleep(time.Millisecond) {

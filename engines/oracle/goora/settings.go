@@ -15,14 +15,14 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/driver/vocabulary"
 )
 
-// settings are what the parameters say.
+// settings is what the parameters say.
 type settings struct {
-	tls            *bool  // TLS is on or off; nil: not said
-	protocol       string // "tcp" or "tcps" if it was said in that way
+	tls            *bool  // whether TLS is on; nil: not given
+	protocol       string // "tcp" or "tcps" if PROTOCOL was given, or ""
 	verify         *bool
 	wallet         string
-	connectTimeout time.Duration // of the whole connect; 0: none
-	dialTimeout    time.Duration // of one address; 0: none
+	connectTimeout time.Duration // of the whole Connect call; zero: none
+	dialTimeout    time.Duration // of dialling one address; zero: none
 	loadBalance    bool
 	serverType     string // "dedicated", "shared", "pooled" or ""
 	dbnameIs       string // "service", "sid" or ""
@@ -38,7 +38,7 @@ func readSettings(params map[string]string) (*settings, error) {
 	if err != nil {
 		return nil, err
 	}
-	// What is not said is as in go-ora's ParseConfig.
+	// The defaults are those of go-ora's ParseConfig.
 	s := &settings{config: configurations.ConnectionConfig{
 		ClientInfo:   configurations.ClientInfo{Language: "AMERICAN", Territory: "AMERICA"},
 		SessionInfo:  configurations.SessionInfo{Timeout: 10 * time.Minute, SessionDataUnitSize: 2 << 20, TransportDataUnitSize: 2 << 20, SSLVerify: true},
@@ -52,7 +52,7 @@ func readSettings(params map[string]string) (*settings, error) {
 	if s.protocol != "" {
 		on := s.protocol == "tcps"
 		if s.tls != nil && *s.tls != on {
-			return nil, errors.New(`parameter "SSL" and the protocol (tcp has no TLS, tcps has) contradict each other`)
+			return nil, errors.New(`parameter "SSL" contradicts the protocol: tcp has no TLS, and tcps has`)
 		}
 		s.tls = &on
 	}
@@ -78,8 +78,8 @@ var (
 	falses = []string{"false", "disable", "disabled", "off", "no"}
 )
 
-// boolOf knows the spellings of go-ora and of a descriptor. To go-ora, what it does
-// not know is false.
+// boolOf accepts the spellings of go-ora and of a descriptor. Any other value is an error here;
+// go-ora treats it as false.
 func boolOf(v string) (bool, error) {
 	v = strings.ToLower(v)
 	if on := slices.Contains(trues, v); on || slices.Contains(falses, v) {
@@ -88,15 +88,15 @@ func boolOf(v string) (bool, error) {
 	return false, errors.New("it has to be true or false")
 }
 
-// parseTime reads seconds, as go-ora has them, also with the units of a descriptor. 0 is
-// none.
+// parseTime reads a number of seconds, as go-ora does, or a number with a unit of a descriptor. 0
+// means no limit.
 func parseTime(v string) (time.Duration, error) {
 	number := strings.TrimRight(v, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 	unit, ok := map[string]time.Duration{"": time.Second, "ms": time.Millisecond, "msec": time.Millisecond,
 		"sec": time.Second, "s": time.Second, "min": time.Minute}[strings.ToLower(v[len(number):])]
 	n, err := strconv.ParseUint(strings.TrimSpace(number), 10, 24)
 	if err != nil || !ok {
-		return 0, errors.New("it has to be a number of seconds; ms or min may follow")
+		return 0, errors.New("it has to be a number of seconds, or a number with ms or min")
 	}
 	return time.Duration(n) * unit, nil
 }
@@ -111,7 +111,7 @@ func level(to *int, v string) error {
 	case "REQUESTED":
 		*to = 2
 	case "REQUIRED":
-		return errors.New("REQUIRED is not allowed: go-ora would go on without if the server said so; ask for TLS, or let the server require it")
+		return errors.New("REQUIRED cannot be kept: go-ora would go on without it if the server said so; ask for TLS, or let the server require it")
 	default:
 		return errors.New("it has to be ACCEPTED, REJECTED or REQUESTED")
 	}
@@ -161,7 +161,7 @@ func prefetch(s *settings, v string) error {
 
 func location(s *settings, v string) error {
 	if _, err := time.LoadLocation(v); v == "" || err != nil {
-		return errors.New("no time zone of that name is installed") // the cause quotes it
+		return errors.New("no time zone of that name is installed") // the cause quotes the value
 	}
 	s.config.Location = v
 	return nil
@@ -175,12 +175,12 @@ func serverType(s *settings, v string) error {
 	return errors.New("it has to be dedicated, shared or pooled")
 }
 
-// setLanguage takes what go-ora writes into ALTER SESSION between quotes.
+// setLanguage sets a name that go-ora writes between quotes into ALTER SESSION.
 func setLanguage(to *string, v string) error {
 	if strings.IndexFunc(v, func(r rune) bool {
 		return !('A' <= r && r <= 'Z' || 'a' <= r && r <= 'z' || r == ' ' || r == '_')
 	}) >= 0 {
-		return errors.New("it is not a name of Oracle's, as AMERICAN is")
+		return errors.New("it is not a name that Oracle has, such as AMERICAN")
 	}
 	*to = v
 	return vocabulary.NotEmpty(v)
@@ -191,8 +191,8 @@ func setName(to *string, v string) error {
 	return checkName(v)
 }
 
-// checkName checks the name of a service, a SID or an instance: nothing in which a
-// descriptor sees anything else.
+// checkName checks the name of a service, a SID or an instance. The name must have no character
+// that means something in a descriptor.
 func checkName(v string) error {
 	if v == "" || len(v) > 255 || strings.IndexFunc(v, func(r rune) bool {
 		return !('A' <= r && r <= 'Z' || 'a' <= r && r <= 'z' || '0' <= r && r <= '9' || strings.ContainsRune("_.-$#", r))

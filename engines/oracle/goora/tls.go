@@ -17,9 +17,9 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/tlserror"
 )
 
-// tlsConfig returns the TLS configuration of a login, nil without TLS. If it has a
-// ServerName, that is to be verified and not the host. encrypt asks for TLS without
-// verification where nothing else asks for TLS.
+// tlsConfig returns the TLS configuration of a login, or nil without TLS. If the configuration has
+// a ServerName, that name is verified and not the host. encrypt asks for TLS without verification
+// if nothing else asks for TLS.
 func tlsConfig(callers *tls.Config, s *settings, encrypt bool) (*tls.Config, error) {
 	if s.off() || s.tls == nil && callers == nil && !encrypt {
 		return nil, nil
@@ -41,11 +41,11 @@ func tlsConfig(callers *tls.Config, s *settings, encrypt bool) (*tls.Config, err
 	return config, nil
 }
 
-// addWallet takes the authorities of a wallet, and a certificate for the client if it
-// has one. The folder has a cwallet.sso, which needs no password.
+// addWallet adds the authorities of a wallet, and its certificate for the client if there is one.
+// The folder has a cwallet.sso, which needs no password.
 func addWallet(config *tls.Config, folder string) (err error) {
 	defer func() {
-		// go-ora reads past the end of a file that is no wallet.
+		// go-ora reads past the end of a file that is not a wallet.
 		if _, ok := recover().(runtime.Error); ok {
 			err = errors.New("cwallet.sso is not a wallet")
 		}
@@ -72,18 +72,18 @@ func addWallet(config *tls.Config, folder string) (err error) {
 	clients, err := clientCertificates(w.PrivateKeys, chain)
 	config.Certificates = append(config.Certificates, clients...)
 	if err == nil && len(w.PrivateKeys) > 0 && len(leaves) > 0 && len(clients) == 0 {
-		// Of a certificate that is only requested there is just the key.
-		err = errors.New("the private key of the wallet is not the one of its certificate")
+		// A certificate that is requested and not issued yet has only a key, and no leaf.
+		err = errors.New("the private key of the wallet does not belong to its certificate")
 	}
 	return err
 }
 
-// clientCertificates returns those certificates for which there is a key.
+// clientCertificates returns the certificates that have a key.
 func clientCertificates(keys [][]byte, chain []*x509.Certificate) (found []tls.Certificate, err error) {
 	for _, der := range keys {
 		key, err := x509.ParsePKCS1PrivateKey(der)
 		if err != nil {
-			return nil, errors.New("a private key of the wallet is not an RSA key") // the cause may tell of it
+			return nil, errors.New("a private key of the wallet is not an RSA key") // the cause may show parts of the key
 		}
 		for _, c := range chain {
 			if public, ok := c.PublicKey.(*rsa.PublicKey); ok && key.PublicKey.Equal(public) {
@@ -94,7 +94,7 @@ func clientCertificates(keys [][]byte, chain []*x509.Certificate) (found []tls.C
 	return found, nil
 }
 
-// walletFile returns the one file of a wallet that is read.
+// walletFile returns the file of a wallet. No other file of the wallet is read.
 func walletFile(folder string) string {
 	if strings.HasSuffix(folder, ".sso") {
 		return folder
@@ -105,7 +105,7 @@ func walletFile(folder string) string {
 // files is Info.Files.
 func files(params map[string]string) []string {
 	s, err := readSettings(params)
-	if err != nil || s.wallet == "" { // which CheckParams tells
+	if err != nil || s.wallet == "" { // CheckParams reports a wrong parameter
 		return nil
 	}
 	return []string{walletFile(s.wallet)}
@@ -124,8 +124,8 @@ var remedy = tlserror.Remedy{
 	Certificate: `"WALLET" or driver.Options.TLS`,
 }
 
-// verifyName has a configuration verify a name other than ServerName, which go-ora
-// overwrites with the host that it dials.
+// verifyName makes a configuration verify name. ServerName cannot do that, because go-ora
+// overwrites it with the host that it dials.
 func verifyName(config *tls.Config, name string) {
 	former, formerPeer := config.VerifyConnection, config.VerifyPeerCertificate
 	roots, now := config.RootCAs, config.Time
@@ -163,8 +163,8 @@ func verifyName(config *tls.Config, name string) {
 	}
 }
 
-// A tlsOnlyConn refuses to send anything but TLS: a listener may send go-ora on to
-// an address of another protocol, to which it would go on in clear text.
+// A tlsOnlyConn returns an error for everything that is not TLS. A listener may send go-ora to an
+// address of another protocol, and go-ora would go on there in plaintext.
 type tlsOnlyConn struct {
 	net.Conn
 	begun bool

@@ -14,8 +14,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/testca"
 )
 
-// A secret that asks for TLS gets it, without verification unless parameters or options ask
-// for that, and an error says that it is the secret that asks.
+// If the secret asks for TLS, the connection has TLS, without verification unless parameters or
+// options ask for it. An error says that the secret asks for TLS.
 func TestEncrypt(t *testing.T) {
 	for _, c := range []struct {
 		params []string
@@ -59,8 +59,7 @@ func TestEncrypt(t *testing.T) {
 	}
 }
 
-// The file of a wallet is named by Info, so that it is read again when it changes, and
-// Prepare reads it.
+// Info names the file of a wallet, so that it is read again when it changes. Prepare reads it.
 func TestFilesAreReadByPrepare(t *testing.T) {
 	certs := testca.New("h")
 	key, _ := certs.IssueRSA("client")
@@ -72,7 +71,7 @@ func TestFilesAreReadByPrepare(t *testing.T) {
 		{"no wallet", ep("/no-such-folder"), `"WALLET"`},
 		{"another key", ep(testca.Wallet(t, key, another, certs.Authority.Raw)), `"WALLET"`},
 	})
-	// The key of a certificate that is only requested.
+	// The key of a certificate that is requested and not issued yet.
 	if _, err := (goora.Engine{}).Prepare(ep(testca.Wallet(t, key, certs.Authority.Raw))); err != nil {
 		t.Error(err)
 	}
@@ -90,7 +89,7 @@ func TestFilesAreReadByPrepare(t *testing.T) {
 	}
 }
 
-// The database is a SID if a parameter says so, or a colon.
+// The database is a SID if a parameter says so, or if it begins with a colon.
 func TestSIDByParameter(t *testing.T) {
 	for _, c := range []struct {
 		database     string
@@ -113,7 +112,8 @@ func TestSIDByParameter(t *testing.T) {
 	})
 }
 
-// What is wrong with TLS comes first, with the host and the parameter that changes it.
+// The error says first what is wrong with TLS and with which host, and last which parameter changes
+// it.
 func TestTLSErrorsSayWhatToDo(t *testing.T) {
 	certs, old := testca.New("db.test"), testca.New("localhost").Server.Clone()
 	old.MinVersion, old.MaxVersion = tls.VersionTLS10, tls.VersionTLS10

@@ -12,7 +12,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/jdbcurl"
 )
 
-// ParseURL parses a URL as Oracle's JDBC driver has it, after "oracle:thin:",
+// ParseURL parses a URL in the form of Oracle's JDBC driver. After "oracle:thin:" follows one of
 //
 //	@host:port/service?user=<secret id>&name=value
 //	@//host:port/service:server/instance
@@ -20,13 +20,11 @@ import (
 //	@host:port:SID
 //	@(DESCRIPTION=(ADDRESS=(PROTOCOL=tcps)(HOST=…)(PORT=…))(CONNECT_DATA=(SERVICE_NAME=…)))
 //
-// All but the user may be missing. Values and the database are percent-decoded, a
-// descriptor is not. Names of tnsnames.ora and LDAP are not looked up: "@MYDB" is an error,
-// and "@//myhost" a host.
+// Only the user is required. Values and the database are percent-decoded. A descriptor is not.
+// Names of tnsnames.ora and LDAP are not looked up: "@MYDB" is an error, and "@//myhost" is a host.
 //
-// A property is one of the JDBC driver's or of a descriptor's, and then translated,
-// or go-ora's parameter under its own name, with "_" for a space. One without a
-// counterpart is an error.
+// A property of the JDBC driver or of a descriptor is translated, or is an error if go-ora has no
+// counterpart. A parameter of go-ora is taken under its own name, with "_" for a space.
 func (e Engine) ParseURL(raw string, own func(property string) bool) (driver.URL, error) {
 	rest, err := cutPrefix(raw)
 	if err != nil {
@@ -55,7 +53,7 @@ func cutPrefix(url string) (string, error) {
 	switch kind {
 	case "thin":
 	case "oci", "oci8", "kprb":
-		return "", fmt.Errorf("the URL is for the driver %s of Oracle's; go-ora is as oracle:thin is", kind)
+		return "", fmt.Errorf(`the URL is for Oracle's driver %s: write "oracle:thin:"`, kind)
 	default:
 		return "", errors.New("the URL is not of the form oracle:thin:@host:port/service")
 	}
@@ -64,12 +62,12 @@ func cutPrefix(url string) (string, error) {
 	case !ok:
 		return "", errors.New(`the URL has no "@" before its host`)
 	case credentials != "":
-		return "", errors.New("the URL has credentials before its host; the secret has them")
+		return "", errors.New("the URL has credentials before its host: leave them out, the secret has them")
 	}
 	return rest, nil
 }
 
-// splitAddress returns what reads a URL's address, and the query after that.
+// splitAddress returns a func that reads the address of a URL, and the query after the address.
 func splitAddress(s string) (read func(t *translation) error, query string, err error) {
 	if !strings.HasPrefix(s, "(") {
 		address, query, _ := strings.Cut(s, "?")
@@ -81,25 +79,25 @@ func splitAddress(s string) (read func(t *translation) error, query string, err 
 	}
 	query, ok := strings.CutPrefix(rest, "?")
 	if !ok && rest != "" {
-		return nil, "", errors.New("something other than properties follows the descriptor")
+		return nil, "", errors.New("the text after the descriptor is not a list of properties")
 	}
 	return func(t *translation) error { return t.description(d) }, query, nil
 }
 
-// A translation is of a URL, of which the address is read at first.
+// A translation translates a URL. It reads the address first.
 type translation struct {
 	*vocabulary.Translation
 	hosts   []hostPort
-	lists   int               // how many ADDRESS_LIST there were
-	options []vocabulary.Pair // of a descriptor, which are properties as those in the query
+	lists   int               // number of ADDRESS_LISTs
+	options []vocabulary.Pair // of a descriptor; they are properties, like those in the query
 }
 
 type hostPort struct {
 	host string
-	port int // 0: not said
+	port int // 0: not given
 }
 
-// setHost sets one host, or a list as jdbcurl.SplitAddresses reads it.
+// setHost sets one host, or a list in the form that jdbcurl.SplitAddresses reads.
 func (t *translation) setHost() {
 	if len(t.hosts) == 1 {
 		t.Host, t.Port = t.hosts[0].host, t.hosts[0].port
@@ -129,7 +127,7 @@ func (t *translation) setDatabase(name string) error {
 	return nil
 }
 
-// easyConnect reads what is not a descriptor.
+// easyConnect reads an address that is not a descriptor.
 func (t *translation) easyConnect(s string) error {
 	s, marked, err := t.protocol(s)
 	if err != nil {
@@ -153,7 +151,7 @@ func (t *translation) easyConnect(s string) error {
 	return t.service(path)
 }
 
-// protocol reads what a host may have before it, "tcps://" or "//", and returns the rest.
+// protocol reads "tcps://" or "//" before a host, if it is there, and returns the rest.
 func (t *translation) protocol(s string) (rest string, marked bool, err error) {
 	scheme, rest, ok := strings.Cut(s, "://")
 	if !ok || strings.ContainsAny(scheme, "/:") {
@@ -164,9 +162,9 @@ func (t *translation) protocol(s string) (rest string, marked bool, err error) {
 	case "tcp", "tcps":
 		return rest, true, t.Set("PROTOCOL", "PROTOCOL", scheme)
 	case "ldap", "ldaps":
-		return "", false, errors.New("the URL is a name in LDAP, which is not looked up; give host:port/service")
+		return "", false, errors.New("the URL is a name in LDAP, which is not looked up: give host:port/service")
 	}
-	return "", false, errors.New("the URL has another protocol than tcp and tcps")
+	return "", false, errors.New("the URL has an unknown protocol: give tcp or tcps")
 }
 
 // sid reads the SID of host:port:SID, if there is one, and returns the rest.
@@ -207,8 +205,8 @@ func (t *translation) service(path string) error {
 	return nil
 }
 
-// authority reads hosts with commas between; one without a port has that of the next
-// that has one. Oracle's clients take several in any order.
+// authority reads a list of hosts. A host without a port has the port of the next host that has
+// one. Several hosts are tried in a random order, as Oracle's clients do.
 func (t *translation) authority(s string) error {
 	if s == "" {
 		return nil

@@ -18,7 +18,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/configtest"
 )
 
-// What properties mean is in guide_test.go.
+// The meaning of the properties is tested in guide_test.go.
 func TestParseURL(t *testing.T) {
 	const arn = "arn:aws:secretsmanager:us-west-2:123456789012:secret:a/b-a1b2c3"
 	tcp, tcps := pairs("PROTOCOL", "tcp"), pairs("PROTOCOL", "tcps")
@@ -91,7 +91,7 @@ func TestParseURLFails(t *testing.T) {
 		{"oracle:thin:@//h(CANARY/d?user=id", "host"},
 		{"oracle:thin:@//:1521/d?user=id", "port without a host"},
 		{"oracle:thin:@(DESCRIPTION=(ADDRESS=(HOST=h))(CONNECT_DATA=(SERVICE_NAME=CANARY))?user=id", "the descriptor is not of the form"},
-		{"oracle:thin:@(DESCRIPTION=(ADDRESS=(HOST=h)))CANARY?user=id", "follows the descriptor"},
+		{"oracle:thin:@(DESCRIPTION=(ADDRESS=(HOST=h)))CANARY?user=id", "after the descriptor"},
 		{"oracle:thin:@(DESCRIPTION_LIST=(DESCRIPTION=(ADDRESS=(HOST=CANARY))))?user=id", "the descriptor is not of the form"},
 		{"oracle:thin:@(DESCRIPTION=CANARY)?user=id", "the descriptor is not of the form"},
 		{"oracle:thin:@(DESCRIPTION=(ADDRESS=(HOST=h)CANARY))?user=id", "the descriptor is not of the form"},
@@ -115,7 +115,7 @@ func TestParseURLFails(t *testing.T) {
 	})
 }
 
-// capture prepares an endpoint and returns the configuration that a connect gets.
+// capture prepares an endpoint and returns the configuration of a connection attempt.
 func capture(t *testing.T, ep driver.Endpoint) *configurations.ConnectionConfig {
 	t.Helper()
 	config, err := tryCapture(t, ep)
@@ -132,8 +132,8 @@ func tryCapture(t *testing.T, ep driver.Endpoint) (*configurations.ConnectionCon
 	})
 }
 
-// The zone of an address is for the dialer, neither for the listener nor for the name in
-// a certificate.
+// Only the dialer gets the zone of an address. The listener and the name in the certificate have no
+// zone.
 func TestIPv6Zone(t *testing.T) {
 	var dialled, descriptor string
 	stop := errors.New("stop")
@@ -158,8 +158,8 @@ var descriptorForm = regexp.MustCompile(`^\(DESCRIPTION=((?:\(ADDRESS=\(PROTOCOL
 	`\(CONNECT_DATA=\((SERVICE_NAME|SID)=([\w.$#-]+)\)(?:\(SERVER=(?:dedicated|shared|pooled)\))?(?:\(INSTANCE_NAME=[\w.$#-]+\))?` +
 	`\(CID=\(PROGRAM=[^()=]*\)\(HOST=[^()=]*\)\(USER=[^()=]*\)\)\)\)$`)
 
-// Whatever a URL holds, the descriptor has one form, the servers are those that were
-// parsed, and TLS is on if it was asked for.
+// Whatever a URL contains, the descriptor has one form, the servers are those that were parsed, and
+// TLS is on if the URL asked for it.
 func FuzzParseURL(f *testing.F) {
 	for _, s := range []string{
 		"@h:1/d?user=id", "@//h:1/a%29%28SID=x?user=id", "@[::1]:3:SID?user=id&ssl=true", "@tcps://a,b:2/d:pooled/i?user=a/b&wallet_location=/w",
@@ -227,7 +227,7 @@ func FuzzParseURL(f *testing.F) {
 	})
 }
 
-// Every value of the endpoint that is taken reaches go-ora as it is.
+// Every value of the endpoint that is accepted reaches go-ora unchanged.
 func FuzzDescriptor(f *testing.F) {
 	f.Add("h", "d", "i")
 	f.Add("::1", ":SID", "x)(SID=y")

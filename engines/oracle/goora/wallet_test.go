@@ -14,7 +14,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/testca"
 )
 
-// A wallet's certificate for the client is what the server sees.
+// The server sees the client's certificate of the wallet.
 func TestWalletOfTheClient(t *testing.T) {
 	certs := testca.New("127.0.0.1")
 	key, client := certs.IssueRSA("client")
@@ -41,8 +41,8 @@ func TestWalletOfTheClient(t *testing.T) {
 	wantLogins(t, s, 1, 0)
 }
 
-// The authorities of a wallet are those certificates in it that may sign others, or that
-// sign themselves: the client's own is none.
+// The authorities of a wallet are its certificates that may sign others or that sign themselves.
+// The client's own certificate is not an authority.
 func TestAuthoritiesOfAWallet(t *testing.T) {
 	certs := testca.New("127.0.0.1")
 	key, client := certs.IssueRSA("client")

@@ -10,14 +10,14 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/driver/vocabulary"
 )
 
-// CheckParams checks parameters: those of go-ora, in any case, and with a space, "_" or "-"
-// between words.
+// CheckParams checks parameters. They are the parameters of go-ora, in upper or lower case, with a
+// space, "_" or "-" between words.
 func (e Engine) CheckParams(params map[string]string) error {
 	_, err := readSettings(params)
 	return err
 }
 
-// words are what go-ora, Oracle's JDBC driver and descriptors call things.
+// words has the names that go-ora, Oracle's JDBC driver and descriptors use.
 var words = &vocabulary.Vocabulary{
 	Vendor:        "go-ora",
 	Params:        params(),
@@ -30,10 +30,10 @@ var words = &vocabulary.Vocabulary{
 	Absent:        "oracle.*",
 }
 
-// setters are the parameters of ParseConfig in connect_config.go of go-ora v2.8.24, but
-// for those in refused, and some of our own that Oracle's other clients have. Names
-// are as canonical has them. Each sets what the parameter says, or says what is wrong with
-// the value, without quoting it.
+// setters are the parameters of ParseConfig in connect_config.go of go-ora v2.8.24, without those
+// in refused, and some of our own that other clients of Oracle have. The names have the form of
+// canonical. Each func sets what the parameter says. Its error says what is wrong with the value
+// and does not quote the value.
 var setters = map[string]func(s *settings, value string) error{
 	"CONNECT TIMEOUT":           func(s *settings, v string) (err error) { s.connectTimeout, err = parseTime(v); return err },
 	"DATA INTEGRITY":            func(s *settings, v string) error { return level(&s.config.IntServiceLevel, v) },
@@ -59,7 +59,7 @@ var setters = map[string]func(s *settings, value string) error{
 	"WALLET":                    func(s *settings, v string) error { s.wallet = v; return vocabulary.NotEmpty(v) },
 }
 
-// params are the setters, each of which checks a value as well.
+// params returns the parameters of setters. Each setter also checks its value.
 func params() map[string]vocabulary.Param {
 	params := map[string]vocabulary.Param{}
 	for name, set := range setters {
@@ -74,62 +74,63 @@ func params() map[string]vocabulary.Param {
 }
 
 const (
-	secretLogsIn = "the user and the password of the secret are what logs in"
+	secretLogsIn = "the login uses the user and the password of the secret"
 	setOOB       = "set EnableOOB in Engine.Configure"
-	setTraceDir  = "all that is sent would be in files; set TraceDir in Engine.Configure"
+	setTraceDir  = "a trace has everything that is sent: set TraceDir in Engine.Configure if you want that"
 	setTLS       = "set driver.Options.TLS"
-	nameInTLS    = "the name in the certificate is the host's, or that of driver.Options.TLS"
+	nameInTLS    = "the certificate has to be for the host: set ServerName in driver.Options.TLS for another name"
 	noTNSNames   = "names of tnsnames.ora are not looked up"
-	noPassword   = "a wallet is opened without one, from its cwallet.sso"
+	noPassword   = "the wallet is read from its cwallet.sso, which needs no password"
 )
 
-// refused are parameters that go-ora knows and we do not take, with the reason.
+// refused are parameters of go-ora that are an error here, with the reason.
 var refused = map[string]string{
 	"AUTH SERV":                    secretLogsIn,
 	"AUTH TYPE":                    secretLogsIn,
 	"CHARSET":                      "set CharsetID in Engine.Configure",
-	"CID":                          "it is text within the descriptor",
+	"CID":                          "it is a part of the descriptor, which is written here",
 	"CLIENT CHARSET":               "set CharsetID in Engine.Configure",
-	"CONNECTION TIMEOUT":           "it is not what its name says: give CONNECT TIMEOUT, or TIMEOUT for each read and write",
+	"CONNECTION TIMEOUT":           "it does not do what its name says: give CONNECT TIMEOUT, or TIMEOUT for each read and write",
 	"DOMAIN":                       secretLogsIn,
 	"ENABLE OOB":                   setOOB,
 	"ENABLE URGENT DATA TRANSPORT": setOOB,
-	"FAILOVER":                     "go-ora has it no more",
+	"FAILOVER":                     "go-ora does not have it any more",
 	"OS HASH":                      secretLogsIn,
 	"OS PASS":                      secretLogsIn,
 	"OS PASSHASH":                  secretLogsIn,
 	"OS PASSWORD":                  secretLogsIn,
 	"OS PASSWORD HASH":             secretLogsIn,
-	"RE TRY TIME":                  "go-ora has it no more",
-	"RETRY TIME":                   "go-ora has it no more",
-	"RETRYTIME":                    "go-ora has it no more",
+	"RE TRY TIME":                  "go-ora does not have it any more",
+	"RETRY TIME":                   "go-ora does not have it any more",
+	"RETRYTIME":                    "go-ora does not have it any more",
 	"TRACE DIR":                    setTraceDir,
 	"TRACE DIRECTORY":              setTraceDir,
-	"TRACE FILE":                   "all that is sent would be in a file; set TraceFilePath in Engine.Configure",
+	"TRACE FILE":                   "a trace has everything that is sent: set TraceFilePath in Engine.Configure if you want that",
 	"TRACE FOLDER":                 setTraceDir,
-	"UNIX SOCKET":                  "a connection goes to a host and a port",
+	"UNIX SOCKET":                  "give a host and a port",
 	"USE OOB":                      setOOB,
 	"WALLET PASSWORD":              noPassword,
 }
 
-// canonical is a parameter's name as the tables have it. go-ora's names are in any
-// case and have spaces, for which "_" does as well.
+// canonical returns the name of a parameter in the form of the tables. go-ora accepts names in
+// upper and lower case, with spaces or "_".
 func canonical(name string) string {
 	return strings.NewReplacer("_", " ", "-", " ").Replace(strings.ToUpper(name))
 }
 
-// properties are by their names in lower case, for a descriptor's are in any case.
-// ssl_server_dn_match says whether the name in a certificate is to be checked, which it
-// always is. Those of the JDBC driver are in
+// properties has names in lower case, because the names in a descriptor may be in any case.
+// ssl_server_dn_match says whether the name in a certificate is checked. Here it always is.
+//
+// The properties of the JDBC driver are in
 // https://docs.oracle.com/en/database/oracle/oracle-database/23/jajdb/oracle/jdbc/OracleConnection.html,
-// those of a descriptor in
+// and those of a descriptor in
 // https://docs.oracle.com/en/database/oracle/oracle-database/23/netrf/local-naming-parameters-in-tns-ora-file.html
 var properties = map[string]vocabulary.Property{
 	// JDBC. All other names that begin with "oracle." have no counterpart.
 	"defaultrowprefetch":                     {Param: "PREFETCH ROWS"},
 	"internal_logon":                         {Param: "DBA PRIVILEGE"},
 	"logintimeout":                           {Param: "CONNECT TIMEOUT"},
-	"oracle.jdbc.autocommitspeccompliant":    anyBool, // what follows is about Java alone
+	"oracle.jdbc.autocommitspeccompliant":    anyBool, // this one and the next ones are only about Java
 	"oracle.jdbc.fanenabled":                 vocabulary.Only("", falses...),
 	"oracle.jdbc.implicitstatementcachesize": anyNumber,
 	"oracle.jdbc.j2ee13compliant":            anyBool,
@@ -141,13 +142,13 @@ var properties = map[string]vocabulary.Property{
 	"oracle.jdbc.logintimeout":               {Param: "CONNECT TIMEOUT"},
 	"oracle.jdbc.proxyclientname":            {Param: "PROXY CLIENT NAME"},
 	"oracle.jdbc.readtimeout":                {Param: "TIMEOUT", Translate: milliseconds},
-	"oracle.jdbc.tcpnodelay":                 vocabulary.Only("", trues...), // Go's default
+	"oracle.jdbc.tcpnodelay":                 vocabulary.Only("", trues...), // the default of Go
 	"oracle.jdbc.timezoneasregion":           vocabulary.Only("the session has the offset of the local zone", falses...),
 	"oracle.net.connect_timeout":             {Param: "CONNECT TIMEOUT", Translate: milliseconds},
 	"oracle.net.crypto_checksum_client":      {Param: "DATA INTEGRITY"},
 	"oracle.net.disableoob":                  vocabulary.Only(setOOB, trues...),
 	"oracle.net.encryption_client":           {Param: "ENCRYPTION"},
-	"oracle.net.keepalive":                   vocabulary.Only("set a Dialer in Engine.Configure", trues...), // Go's default
+	"oracle.net.keepalive":                   vocabulary.Only("set a Dialer in Engine.Configure", trues...), // the default of Go
 	"oracle.net.networkcompression":          vocabulary.Only("", falses...),
 	"oracle.net.outbound_connect_timeout":    {Param: "TRANSPORT CONNECT TIMEOUT", Translate: milliseconds},
 	"oracle.net.read_timeout":                {Param: "TIMEOUT", Translate: milliseconds},
@@ -167,14 +168,14 @@ var properties = map[string]vocabulary.Property{
 
 	// Descriptors, and the query of a URL
 	"connect_timeout":           {Param: "CONNECT TIMEOUT"},
-	"enable":                    vocabulary.Only("there is just broken", "broken"), // Go has keep-alive on
-	"expire_time":               anyNumber,                                         // Go has probes of its own
+	"enable":                    vocabulary.Only("broken is the only value", "broken"), // Go has keep-alive on by default
+	"expire_time":               anyNumber,                                             // Go sends probes of its own
 	"failover":                  vocabulary.Only("the hosts are tried until one accepts the connection", trues...),
 	"load_balance":              {Param: "LOAD BALANCE"},
 	"my_wallet_directory":       {Param: "WALLET", Translate: walletLocation},
-	"retry_count":               anyNumber, // a pool's next connect is the next try
+	"retry_count":               anyNumber, // the pool's next connection attempt is the next try
 	"retry_delay":               anyNumber,
-	"sdu":                       anyNumber, // a wish
+	"sdu":                       anyNumber, // the server need not follow it
 	"source_route":              vocabulary.Only("", falses...),
 	"ssl_server_cert_dn":        vocabulary.None(nameInTLS),
 	"ssl_server_dn_match":       anyBool,
@@ -182,7 +183,7 @@ var properties = map[string]vocabulary.Property{
 	"wallet_location":           {Param: "WALLET", Translate: walletLocation},
 }
 
-// Properties of which no value makes a difference in Go.
+// Properties whose value makes no difference in Go.
 var (
 	anyBool   = vocabulary.NoEffect(isBool)
 	anyNumber = vocabulary.NoEffect(vocabulary.Number("a number", 0, math.MaxInt32))
@@ -193,7 +194,7 @@ func isBool(v string) error {
 	return err
 }
 
-// milliseconds translates a time, in which 0 is none.
+// milliseconds translates a time limit. 0 means none.
 func milliseconds(v string) (string, error) {
 	n, err := strconv.ParseUint(v, 10, 31)
 	if err != nil {
@@ -205,7 +206,7 @@ func milliseconds(v string) (string, error) {
 	return v + "ms", nil
 }
 
-// walletLocation takes a folder, "file:" and a folder, or
+// walletLocation accepts a folder, "file:" and a folder, or
 // (SOURCE=(METHOD=FILE)(METHOD_DATA=(DIRECTORY=…))).
 func walletLocation(v string) (string, error) {
 	if strings.HasPrefix(v, "(") {

@@ -16,19 +16,19 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/driver"
 )
 
-// An attempt is one address of one host.
+// An attempt logs in at one address of one host.
 type attempt struct {
 	engine    Engine
-	config    *pgx.ConnConfig // not changed
+	config    *pgx.ConnConfig // read-only
 	tls       *tlsSettings
-	addr      string // what pgx may make of the host: an IP address, with a port or without
-	plaintext bool   // without TLS if the server has none
+	addr      string // what LookupFunc of pgx gives for the host: an IP address, with or without a port
+	plaintext bool   // the login may go without TLS if the server has none
 	validate  pgconn.ValidateConnectFunc
-	left      int // attempts with this one, as far as they are known
+	left      int // attempts that are left, including this one, as far as they are known
 }
 
-// connect logs in. If it was let in and then finds the server to be another than
-// is wanted, it returns both the connection and an error.
+// connect logs in. If the server accepts the login but is not what target_session_attrs asks for,
+// connect returns both the connection and an error.
 func (a *attempt) connect(ctx context.Context, c driver.Credentials) (*stdlib.Conn, error) {
 	if a.config.ConnectTimeout > 0 {
 		var cancel context.CancelFunc
@@ -53,10 +53,10 @@ func (a *attempt) connect(ctx context.Context, c driver.Credentials) (*stdlib.Co
 	return conn, err
 }
 
-// authenticate logs in with the form of the password that the server's method wants. SCRAM
-// wants it prepared by SASLprep, the others want it as it is. Where the two differ, the first
-// connection is for SCRAM alone. If the server has another method, pgx gives up when the
-// server names it, before a password is sent, and the second connection is for those.
+// authenticate logs in with the form of the password that the server's method needs. SCRAM needs
+// the password prepared by SASLprep, and all other methods need it unchanged. If the two forms
+// differ, the first connection allows only SCRAM. If the server names another method, pgx gives up
+// before it sends a password, and a second connection allows the other methods.
 func (a *attempt) authenticate(ctx context.Context, c driver.Credentials) (*stdlib.Conn, *dialer, error) {
 	prepared, ok := saslprep(c.Password)
 	scram, others := splitMethods(a.config.RequireAuth)
@@ -73,8 +73,9 @@ func (a *attempt) authenticate(ctx context.Context, c driver.Credentials) (*stdl
 	return conn, d, err
 }
 
-// negotiate logs in over TLS or, if the server may be without and says that it is, over the
-// connection on which it said so. methods are those of authentication, as in require_auth.
+// negotiate logs in over TLS. If plaintext is allowed and the server answers that it has no TLS,
+// negotiate logs in on the same connection without TLS. methods are the methods of authentication,
+// as in require_auth.
 func (a *attempt) negotiate(ctx context.Context, c driver.Credentials, methods string) (*stdlib.Conn, *dialer, error) {
 	d := &dialer{dial: a.config.DialFunc, left: a.left, watch: a.plaintext}
 	conn, err := a.login(ctx, d, a.config.TLSConfig, c, methods)
@@ -85,9 +86,9 @@ func (a *attempt) negotiate(ctx context.Context, c driver.Credentials, methods s
 	return conn, d, err
 }
 
-// login has pgx connect once.
+// login lets pgx connect once.
 func (a *attempt) login(ctx context.Context, d *dialer, tlsConfig *tls.Config, c driver.Credentials, methods string) (*stdlib.Conn, error) {
-	config := *a.config // pgx copies what is behind its pointers
+	config := *a.config // a shallow copy is enough: pgx copies what the pointers point to
 	config.TLSConfig = tlsConfig
 	config.RequireAuth = methods
 	config.Fallbacks = nil // Configure may have added some
@@ -97,7 +98,7 @@ func (a *attempt) login(ctx context.Context, d *dialer, tlsConfig *tls.Config, c
 		config.AfterNetConnect = func(ctx context.Context, c *pgconn.Config, conn net.Conn) (net.Conn, error) {
 			after, err := hook(ctx, c, conn)
 			if after == nil { // pgx would panic
-				return conn, cmp.Or(err, errors.New("it returned no connection"))
+				return conn, cmp.Or(err, errors.New("AfterNetConnect returned no connection"))
 			}
 			return after, err
 		}
@@ -115,9 +116,9 @@ func (a *attempt) login(ctx context.Context, d *dialer, tlsConfig *tls.Config, c
 	return std, nil
 }
 
-// sessionOptions are what pgx does when a pool hands the connection out. If superseded says
-// so, it ends the connection. pgx calls the function last in ResetSession, which database/sql
-// does not call within a transaction or a sql.Conn.
+// sessionOptions returns what pgx does when a pool hands the connection out. If superseded returns
+// true, pgx ends the connection. pgx calls that func last in ResetSession, and database/sql does
+// not call ResetSession within a transaction or a sql.Conn.
 func (e Engine) sessionOptions(superseded func() bool) []stdlib.OptionOpenDB {
 	var options []stdlib.OptionOpenDB
 	if e.ShouldPing != nil {

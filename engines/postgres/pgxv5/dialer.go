@@ -12,23 +12,23 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// minDialTime is what a host gets to answer, if there are others to try.
+// minDialTime is how long a host has to answer at least, if there are others to try.
 const minDialTime = 2 * time.Second
 
-// A dialer dials for one login of pgx, and then for requests to cancel a query.
+// A dialer dials for one login of pgx, and later for requests to cancel a query.
 type dialer struct {
 	dial  pgconn.DialFunc
-	left  int      // attempts that share the time, with this one
-	watch bool     // see whether the server says that it has no TLS
-	ready net.Conn // dialled before; nil: dial
+	left  int      // attempts that share the time that is left, including this one
+	watch bool     // note whether the server answers that it has no TLS
+	ready net.Conn // a connection to use instead of dialling; nil: dial
 
 	dialled   atomic.Bool
 	connected atomic.Bool
 	request   *tlsRequest // of watch
 }
 
-// Dial is a pgconn.DialFunc. Until the login is over it dials once: a server that hangs up
-// in the middle must not make pgx dial again.
+// Dial is a pgconn.DialFunc. During the login it dials once, because a server that hangs up in the
+// middle of a login must not make pgx dial again.
 func (d *dialer) Dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	if d.connected.Load() {
 		return d.dial(ctx, network, addr)
@@ -54,8 +54,8 @@ func (d *dialer) Dial(ctx context.Context, network, addr string) (net.Conn, erro
 	return d.request, nil
 }
 
-// refused returns the connection on which the server has said that it has no TLS. It is
-// open, and nothing but the request for TLS was sent on it.
+// refused returns the connection on which the server answered that it has no TLS, or nil. The
+// connection is open, and only the request for TLS was sent on it.
 func (d *dialer) refused() net.Conn {
 	if d.request == nil || d.request.answer != 'N' {
 		return nil
@@ -63,18 +63,17 @@ func (d *dialer) refused() net.Conn {
 	return d.request.Conn
 }
 
-// sslRequest asks a server for TLS. It answers with one byte: "S" for yes, "N" for
-// no, after which it waits for a login in clear text on the same connection, or
-// "E", the first of an error. See
-// https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-SSL.
+// sslRequest asks a server for TLS. The server answers with one byte. "S" means yes. "N" means no;
+// the server then waits for a login in plaintext on the same connection. "E" is the first byte of
+// an error. See https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-SSL.
 var sslRequest = binary.BigEndian.AppendUint32([]byte{0, 0, 0, 8}, 80877103)
 
-// A tlsRequest is a connection on which pgx asks for TLS. It notes the server's answer, for
-// which pgx has the same error whether it is no or the first byte of an error, and leaves
-// the connection open if it is no. It reads nothing that pgx does not ask for.
+// A tlsRequest is a connection on which pgx asks for TLS. It notes the server's answer, because pgx
+// returns the same error for "no" and for the first byte of an error. After "no" it keeps the
+// connection open. It reads nothing that pgx does not ask for.
 type tlsRequest struct {
 	net.Conn
-	state  requestState // pgx asks from one goroutine, before it uses the connection from others
+	state  requestState // not guarded: pgx asks before it uses the connection from several goroutines
 	answer byte
 }
 
@@ -83,7 +82,7 @@ type requestState int
 const (
 	notAsked requestState = iota
 	asked
-	settled // answered, or begun without the request
+	settled // the server has answered, or pgx began without the request
 )
 
 func (r *tlsRequest) Write(b []byte) (int, error) {
@@ -107,8 +106,8 @@ func (r *tlsRequest) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// Close closes the connection, unless the server said no: pgx gives up then, and the
-// attempt goes on with it.
+// Close closes the connection, unless the server answered "no". pgx gives up then, but the attempt
+// goes on with the connection.
 func (r *tlsRequest) Close() error {
 	if r.answer == 'N' {
 		return nil

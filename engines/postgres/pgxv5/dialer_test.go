@@ -17,7 +17,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/testca"
 )
 
-// A server without TLS is asked for it on the connection on which the login is then sent.
+// The request for TLS goes to a server without TLS on the same connection as the login.
 func TestServerWithoutTLSGetsOneConnectionForEachLogin(t *testing.T) {
 	s := (&pgserver.Server{Check: wrongPassword}).Start(t)
 	const logins = 3
@@ -37,8 +37,8 @@ func TestServerWithoutTLSGetsOneConnectionForEachLogin(t *testing.T) {
 	}
 }
 
-// A request to cancel a query goes over TLS where the connection does, also if that was
-// left to the server.
+// A request to cancel a query goes over TLS if the connection does, also if the server decided
+// about TLS.
 func TestCancelRequestsAreEncryptedLikeTheConnection(t *testing.T) {
 	for _, encrypted := range []bool{true, false} {
 		s := &pgserver.Server{}
@@ -62,8 +62,8 @@ func TestCancelRequestsAreEncryptedLikeTheConnection(t *testing.T) {
 	}
 }
 
-// An active attacker may add messages to the server's yes, before TLS begins.
-// They must not be taken for the server's (CVE-2021-23222).
+// An active attacker may add messages to the server's answer "yes", before TLS begins. They must
+// not count as messages of the server (CVE-2021-23222).
 func TestNothingIsReadBetweenTheAnswerAndTLS(t *testing.T) {
 	certs := testca.New("localhost")
 	s := (&pgserver.Server{TLS: certs.Server}).Start(t)

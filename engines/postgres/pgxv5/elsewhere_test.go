@@ -10,8 +10,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/logintest"
 )
 
-// Texts of auth_failed, of PostgreSQL 15's translations: of LDAP, or of another method where
-// a language has a peculiarity, and of methods that check no password. %s is the user.
+// Texts of auth_failed in PostgreSQL 15's translations: for LDAP, or for another method if the
+// language has a peculiarity, and for methods that check no password. %s is the user.
 var (
 	passwordTexts = []string{
 		`LDAP authentication failed for user "%s"`, `PAM authentication failed for user "%s"`,
@@ -55,8 +55,8 @@ var (
 	}
 )
 
-// A server that has another one check the password rejects it in auth_failed, in whatever
-// language. The user's name does not count.
+// If another server checks the password, PostgreSQL rejects it in auth_failed, in every language.
+// The name of the user does not matter.
 func TestRejectedWhereThePasswordIsCheckedElsewhere(t *testing.T) {
 	users := []string{"app", "LDAP", "RADIUS user", `a" PAM "b`, "a' LDAP 'b", "»BSD«", "« PAM", "O'LDAP"}
 	check := func(code, routine, text string, want bool) {
@@ -75,7 +75,7 @@ func TestRejectedWhereThePasswordIsCheckedElsewhere(t *testing.T) {
 			check("28000", "auth_failed", strings.Replace(text, "%s", user, 1), false)
 		}
 	}
-	// PostgreSQL's answer without its routine, and PgBouncer's own, come through PgBouncer.
+	// From PgBouncer come PostgreSQL's answer without its routine, and PgBouncer's own answer.
 	for _, code := range []string{"28000", "08P01"} {
 		check(code, "", `LDAP authentication failed for user "app"`, true)
 		check(code, "", "PAM authentication failed", true)

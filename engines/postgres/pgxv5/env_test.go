@@ -14,7 +14,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/standin/pgserver"
 )
 
-// environment is what libpq and pgx read, with values that would show: see
+// environment has the variables that libpq and pgx read, with values that a test would notice. See
 // https://www.postgresql.org/docs/current/libpq-envars.html and parseEnvSettings in
 // pgconn/config.go.
 var environment = map[string]string{
@@ -56,7 +56,7 @@ var environment = map[string]string{
 	"PGGEQO":               "evil",
 }
 
-// prepared is what matters of a configuration.
+// prepared has the parts of a configuration that the test compares.
 type prepared struct {
 	Host, Database, User, Password         string
 	Port                                   uint16
@@ -167,7 +167,7 @@ func TestEnvironmentDoesNotCount(t *testing.T) {
 		t.Setenv("PGPASSFILE", filepath.Join(home, ".pgpass"))
 		check(t)
 
-		// An empty password is one.
+		// An empty password is a password as well.
 		s := (&pgserver.Server{}).Start(t)
 		conn, err := connect(t, pgxv5.Engine{}, endpoint(s), "")
 		if err != nil {
@@ -189,7 +189,7 @@ func TestEnvironmentDoesNotCount(t *testing.T) {
 	})
 }
 
-// The test would notice: pgx alone takes them.
+// The test above would notice an effect, because pgx alone uses these variables.
 func TestEnvironmentCountsForPgx(t *testing.T) {
 	for name := range environment {
 		t.Setenv(name, "")

@@ -22,7 +22,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/testca"
 )
 
-func TestVerdicts(t *testing.T) {
+func TestWhichErrorsAreRejections(t *testing.T) {
 	const (
 		rejected = iota
 		noDatabase
@@ -120,8 +120,8 @@ func TestVerdicts(t *testing.T) {
 	}
 }
 
-// The error of every way to fail has pgx's text and its causes, and neither the
-// password nor a configuration anywhere.
+// Whatever makes a login fail, the error has pgx's text and causes, and nowhere the password or a
+// configuration.
 func TestErrorsHoldNoPassword(t *testing.T) {
 	certs := testca.New("localhost")
 	reject := func(pgserver.Login) *pgserver.Error { return pgserver.NewError("28P01", "auth_failed", "no") }
@@ -184,8 +184,8 @@ func noPassword(t *testing.T, err error, password string) {
 		reflect.TypeFor[pgconn.ConnectError](), reflect.TypeFor[pgconn.ParseConfigError]())
 }
 
-// The walk finds what it is to find.
-func TestWalk(t *testing.T) {
+// leak.Walk finds the password in an error of pgx, so the other tests would notice one.
+func TestLeakIsFoundInAnErrorOfPgx(t *testing.T) {
 	config, err := pgx.ParseConfig("host=127.0.0.1 port=1 user=u sslmode=disable password=" + canary)
 	if err != nil {
 		t.Fatal(err)

@@ -7,6 +7,7 @@ import (
 	"log"
 	"log/slog"
 	"net"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -17,7 +18,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/engines/postgres/pgxv5"
 )
 
-// For PgBouncer, and with a dialer of the program's own.
+// With a query mode for PgBouncer and a dialer of the program.
 func ExampleEngine() {
 	engine := pgxv5.Engine{Configure: func(c *pgx.ConnConfig) error {
 		c.DefaultQueryExecMode = pgx.QueryExecModeExec
@@ -37,7 +38,7 @@ func ExampleEngine() {
 	// Output: secretsmanager-postgres prod/app
 }
 
-// What database/sql does not have: here COPY.
+// A feature of pgx that database/sql does not have: COPY.
 func ExampleEngine_raw() {
 	copyRows := func(ctx context.Context, db *sql.DB, rows [][]any) error {
 		conn, err := db.Conn(ctx)
@@ -53,7 +54,7 @@ func ExampleEngine_raw() {
 	_ = copyRows
 }
 
-// A pgxpool with an engine and options of the program's own.
+// A pgxpool with an engine and options of the program.
 func ExampleNewPool() {
 	pool, err := pgxv5.NewPool(context.Background(), pgxv5.Engine{}, "prod/app?sslmode=verify-full&pool_max_conns=10", engines.Options(nil), nil)
 	if err != nil {
@@ -62,7 +63,7 @@ func ExampleNewPool() {
 	defer pool.Close()
 }
 
-// A pool of a configuration that the program has already.
+// A pool with a configuration that the program already has.
 func ExampleConfigurePool() {
 	config, err := pgxpool.ParseConfig("pool_max_conns=10")
 	if err != nil {
@@ -78,7 +79,7 @@ func ExampleConfigurePool() {
 	defer pool.Close()
 }
 
-// A connection that is kept for LISTEN.
+// A connection outside a pool that waits for LISTEN.
 func ExampleConfigureConn() {
 	ctx := context.Background()
 	config, err := pgx.ParseConfig("")
@@ -93,4 +94,20 @@ func ExampleConfigureConn() {
 		log.Fatal(err)
 	}
 	defer conn.Close(ctx)
+}
+
+// With keep-alive probes that find a dead host sooner than by default.
+func ExampleEngine_keepAlive() {
+	engine := pgxv5.Engine{Configure: func(c *pgx.ConnConfig) error {
+		c.DialFunc = (&net.Dialer{KeepAliveConfig: net.KeepAliveConfig{
+			Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 3,
+		}}).DialContext // and Control, to set TCP_USER_TIMEOUT
+		return nil
+	}}
+	connector, err := driver.NewConnector(engine, "prod/app/db", engines.Options(nil))
+	if err != nil {
+		log.Fatal(err)
+	}
+	db := sql.OpenDB(connector)
+	defer db.Close()
 }

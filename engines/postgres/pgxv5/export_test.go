@@ -8,10 +8,10 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/driver"
 )
 
-// Words is this package's vocabulary.
+// Words is the vocabulary of this package.
 var Words = words
 
-// SASLprep returns a password as SCRAM wants it.
+// SASLprep returns a password as SCRAM needs it.
 func SASLprep(password string) string {
 	if prepared, ok := saslprep(driver.NewPassword(password)); ok {
 		return prepared.Reveal()
@@ -22,9 +22,9 @@ func SASLprep(password string) string {
 // SplitMethods is splitMethods.
 var SplitMethods = splitMethods
 
-// Attempts tells what of a Login is not in pgx's configuration: whether a server without
-// TLS is logged in to, and what server is wanted,
-// by the name of pgx's function for it: "ReadWrite".
+// Attempts returns the parts of a Login that are not in pgx's configuration: whether a login may go
+// to a server without TLS, and which server it asks for, by the name of pgx's function, such as
+// "ReadWrite".
 func Attempts(lg driver.Login) (plaintext bool, wanted string) {
 	l := lg.(*login)
 	if l.validate != nil {

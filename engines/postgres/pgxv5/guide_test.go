@@ -15,14 +15,14 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/testca"
 )
 
-// guideParams are the parameters of docs/postgres.md, and what pgx gets of each.
+// guideParams are the parameters of docs/postgres.md, each with what pgx gets.
 var guideParams = drivertest.Cases(`
 	sslmode=disable => Plaintext=false, TLSConfig=nil
 	sslmode=prefer =>
 	sslmode=require => Plaintext=false
 	sslmode=verify-ca => Plaintext=false, TLSConfig.VerifyPeerCertificate=set
 	sslmode=verify-full => Plaintext=false, TLSConfig.InsecureSkipVerify=false
-	sslmode=allow => error: use prefer
+	sslmode=allow => error: give prefer
 	sslmode=CANARY => error: one of disable, prefer, require, verify-ca, verify-full
 	sslrootcert=ca.pem&sslmode=require => Plaintext=false, TLSConfig.RootCAs=set, TLSConfig.VerifyPeerCertificate=set
 	sslrootcert=ca.pem&sslmode=verify-ca => Plaintext=false, TLSConfig.RootCAs=set, TLSConfig.VerifyPeerCertificate=set
@@ -32,7 +32,7 @@ var guideParams = drivertest.Cases(`
 	sslrootcert=CANARY.pem => error: nothing is verified
 	sslcert=cert.pem&sslkey=key.pem => TLSConfig.Certificates=1 in it
 	sslcert=CANARY.pem => error: "sslkey"
-	sslkey=CANARY.pem => error: go together
+	sslkey=CANARY.pem => error: need each other
 	sslcertmode=require => Plaintext=false, SSLCertMode="require"
 	sslcertmode=disable => SSLCertMode="disable"
 	sslcertmode=CANARY => error: one of disable, allow, require
@@ -52,7 +52,7 @@ var guideParams = drivertest.Cases(`
 	krbsrvname=pg => KerberosSrvName="pg"
 	krbspn=pg/h => KerberosSpn="pg/h"
 	min_protocol_version=3.2 => MaxProtocolVersion="latest", MinProtocolVersion="3.2"
-	min_protocol_version=3.2&max_protocol_version=3.0 => error: more than
+	min_protocol_version=3.2&max_protocol_version=3.0 => error: is higher than
 	max_protocol_version=3.2 => MaxProtocolVersion="3.2"
 	max_protocol_version=CANARY => error: one of 3.0, 3.2, latest
 
@@ -69,9 +69,9 @@ var guideParams = drivertest.Cases(`
 	default_query_exec_mode=simple_protocol => DefaultQueryExecMode=simple protocol
 	default_query_exec_mode=CANARY => error: one of cache_statement
 	statement_cache_capacity=9 => StatementCacheCapacity=9
-	statement_cache_capacity=0 => error: another default_query_exec_mode
+	statement_cache_capacity=0 => error: a default_query_exec_mode other than
 	description_cache_capacity=9 => DescriptionCacheCapacity=9
-	description_cache_capacity=0&default_query_exec_mode=cache_describe => error: another default_query_exec_mode
+	description_cache_capacity=0&default_query_exec_mode=cache_describe => error: a default_query_exec_mode other than
 
 	options=-c%20work_mem=4MB => RuntimeParams[options]="-c work_mem=4MB"
 	role=owner => RuntimeParams[role]="owner"
@@ -90,7 +90,7 @@ var guideParams = drivertest.Cases(`
 	session_authorization=CANARY => error: is not allowed
 	service=CANARY => error: is not allowed
 	passfile=CANARY => error: is not allowed
-	ssl=true => error: it is spelt "sslmode"
+	ssl=true => error: give "sslmode"
 	sslMode=require => error: did you mean "sslmode"
 	encrypt=true => error: is not known
 	currentSchema=x => error: did you mean "search_path"
@@ -98,8 +98,8 @@ var guideParams = drivertest.Cases(`
 	usessl=CANARY => error: did you mean "sslmode"
 `)
 
-// guideProperties are the properties of pgjdbc in docs/postgres.md, and what pgx gets of
-// each, or that it is an error.
+// guideProperties are the properties of pgjdbc in docs/postgres.md, each with what pgx gets, or
+// with the error.
 var guideProperties = drivertest.Cases(`
 	databaseName=reports => Database="reports"
 	ssl=true => Plaintext=false, TLSConfig.InsecureSkipVerify=false
@@ -111,7 +111,7 @@ var guideProperties = drivertest.Cases(`
 	sslmode=VERIFY-FULL => Plaintext=false, TLSConfig.InsecureSkipVerify=false
 	sslmode=disable => Plaintext=false, TLSConfig=nil
 	sslmode=CANARY => error: one of disable
-	sslmode=allow => error: use prefer
+	sslmode=allow => error: give prefer
 	sslNegotiation=direct&sslmode=require => Plaintext=false, SSLNegotiation="direct", TLSConfig.NextProtos=["postgresql"]
 	channelBinding=require => ChannelBinding="require", Plaintext=false
 	requireAuth=md5 => RequireAuth="md5"
@@ -201,9 +201,9 @@ var guideProperties = drivertest.Cases(`
 	tcpNoDelay=true =>
 	tcpNoDelay=false => error: without a counterpart
 	socketTimeout=0 =>
-	socketTimeout=30 => error: the context of a query ends it
+	socketTimeout=30 => error: give queries a context with a deadline
 	queryTimeout=0 =>
-	queryTimeout=30 => error: the context of a query ends it
+	queryTimeout=30 => error: give queries a context with a deadline
 	loadBalanceHosts=false =>
 	loadBalanceHosts=true => error: without a counterpart
 	gssEncMode=prefer =>
@@ -211,9 +211,9 @@ var guideProperties = drivertest.Cases(`
 	protocolVersion=3 =>
 	protocolVersion=2 => error: without a counterpart
 
-	PGHOST=CANARY => error: the URL has a place for it
-	PGPORT=CANARY => error: the URL has a place for it
-	PGDBNAME=CANARY => error: the URL has a place for it
+	PGHOST=CANARY => error: give it in the URL's own place
+	PGPORT=CANARY => error: give it in the URL's own place
+	PGDBNAME=CANARY => error: give it in the URL's own place
 	sslfactory=org.postgresql.ssl.NonValidatingFactory => error: driver.Options.TLS
 	sslfactoryarg=CANARY => error: sslrootcert
 	sslhostnameverifier=CANARY => error: driver.Options.TLS
@@ -226,14 +226,14 @@ var guideProperties = drivertest.Cases(`
 	useSSL=true => error: is not known
 `)
 
-// A connecting is with what pgx would connect, and how.
+// A connecting is the configuration with which pgx would connect, and how it would log in.
 type connecting struct {
 	*pgx.ConnConfig
 	Plaintext bool   // without TLS if the server has none
 	Wanted    string // by target_session_attrs
 }
 
-// connectingBy returns it for a data source name and a secret.
+// connectingBy returns the connecting for a data source name and a secret.
 func connectingBy(t *testing.T, dsn, secret string) (drivertest.Fields, error) {
 	t.Helper()
 	var c connecting
@@ -249,7 +249,7 @@ func connectingBy(t *testing.T, dsn, secret string) (drivertest.Fields, error) {
 
 const guideSecret = `{"engine":"postgres","host":"h.example.com","port":5432,"username":"u","password":"p"}`
 
-// Each row of the guide's tables does what it says, and no name is without a case.
+// Each row of the tables on the page has the effect that the page says, and each name has a case.
 func TestGuide(t *testing.T) {
 	guide, err := filepath.Abs("../../../docs/postgres.md")
 	if err != nil {
@@ -265,7 +265,8 @@ func TestGuide(t *testing.T) {
 	})
 }
 
-// No host, port or database sets another option, whatever it is and wherever it is from.
+// No host, port or database changes another option, whatever its characters are and wherever it
+// comes from.
 func FuzzEndpoint(f *testing.F) {
 	configtest.Injection{
 		Info:   pgxv5.Engine{}.Info(),

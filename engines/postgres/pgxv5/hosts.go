@@ -7,8 +7,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/jdbcurl"
 )
 
-// parseAuthority parses one host with or without a port, or a list, which it
-// returns as it is.
+// parseAuthority parses one host with or without a port. It returns a list unchanged as the host.
 func parseAuthority(s string) (host string, port int, err error) {
 	if strings.IndexByte(s, ',') < 0 {
 		return jdbcurl.SplitHostPort(s)
@@ -19,8 +18,8 @@ func parseAuthority(s string) (host string, port int, err error) {
 	return s, 0, nil
 }
 
-// addresses returns where an endpoint is: a host, those of a list, or the directory of a Unix
-// socket, whose file's name pgx makes of the port.
+// addresses returns the hosts of an endpoint, or the directory of a Unix socket. pgx makes the name
+// of the socket's file from the port.
 func addresses(ep driver.Endpoint) ([]jdbcurl.Address, error) {
 	if !isSocket(ep.Host) {
 		return jdbcurl.SplitAddresses(ep.Host, ep.Port)

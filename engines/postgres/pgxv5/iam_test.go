@@ -12,7 +12,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/testca"
 )
 
-// auth=iam requires TLS and verifies the server, unless sslmode=require says otherwise.
+// auth=iam requires TLS, and verifies the server unless sslmode=require is given.
 func TestParametersForIAM(t *testing.T) {
 	iam := pgxv5.Engine{}.Info().IAM
 	for _, tt := range []struct {
@@ -42,7 +42,7 @@ func TestParametersForIAM(t *testing.T) {
 	}
 }
 
-// A token goes to no server without TLS, nor to one that is not who it should be.
+// A token is sent only to a server that has TLS and passes the verification.
 func TestATokenIsSentOverTLSOnly(t *testing.T) {
 	certs, others := testca.New("localhost", "127.0.0.1"), testca.New("localhost", "127.0.0.1")
 	token := strings.Repeat("t0k3n/%?&=", 150) // longer than a token is
@@ -86,7 +86,7 @@ func TestATokenIsSentOverTLSOnly(t *testing.T) {
 	}
 }
 
-// What Aurora says of a token, which PAM checks, and what RDS Proxy does.
+// The answers of Aurora, where PAM checks a token, and of RDS Proxy.
 func TestARejectedTokenIsRejected(t *testing.T) {
 	for name, c := range map[string]struct {
 		err       *pgserver.Error

@@ -22,23 +22,23 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/tlserror"
 )
 
-// A login connects to one of its hosts.
+// A login logs in to one of its hosts.
 type login struct {
 	engine   Engine
 	hosts    []host
-	validate pgconn.ValidateConnectFunc // target_session_attrs; nil takes any server
+	validate pgconn.ValidateConnectFunc // of target_session_attrs; nil accepts any server
 }
 
-// A host is one of a login's, with its configuration but for the credentials.
+// A host is one host of a login, with its configuration, which has no credentials.
 type host struct {
-	config    *pgx.ConnConfig // not changed
+	config    *pgx.ConnConfig // read-only
 	tls       *tlsSettings
-	plaintext bool // TLS is only wanted if the server has it
+	plaintext bool // the login may go without TLS if the server has none
 }
 
-// Prepare parses the parameters with pgx, once for each host, because the name that a
-// certificate has to have follows from it. The files that they name are read now, and not
-// again.
+// Prepare parses the parameters with pgx, once for each host, because the name that a certificate
+// must have follows from the host. Prepare reads the files that the parameters name. A Connector
+// calls Prepare again when a file has changed. The logins do not read them again.
 func (e Engine) Prepare(ep driver.Endpoint) (driver.Login, error) {
 	if err := e.CheckParams(ep.Params); err != nil {
 		return nil, err
@@ -51,7 +51,7 @@ func (e Engine) Prepare(ep driver.Endpoint) (driver.Login, error) {
 	if err != nil {
 		return nil, err
 	}
-	if isSocket(ep.Host) && t.required { // pgx would connect without, as libpq does
+	if isSocket(ep.Host) && t.required { // pgx would connect without TLS, as libpq does
 		return nil, tlserror.Socket(t.askedBy, "sslmode=disable", ep.IAM)
 	}
 	l := &login{engine: e}
@@ -61,27 +61,27 @@ func (e Engine) Prepare(ep driver.Endpoint) (driver.Login, error) {
 			return nil, err
 		}
 		h := host{config: config, tls: t}
-		// The fall-back of prefer, which attempt.connect does its own way.
+		// pgx's fallback of sslmode=prefer; negotiate does it in a safer way.
 		h.plaintext = len(config.Fallbacks) > 0 && !t.required
 		config.Fallbacks = nil
 		if config.TLSConfig != nil {
 			config.TLSConfig = t.apply(config.TLSConfig, a.Host)
 		}
-		// Connect calls it, to keep a server that is accepted but not preferred.
+		// Connect calls it, so that it can keep a server that is accepted but not preferred.
 		l.validate, config.ValidateConnect = config.ValidateConnect, nil
 		l.hosts = append(l.hosts, h)
 	}
 	return l, nil
 }
 
-// unset are all settings that pgx would otherwise take from the environment or the
-// home directory (parseEnvSettings and defaultSettings in pgconn), with the values
-// they have without. service is not among them: to set it is to use one.
+// unset has every setting that pgx would otherwise take from the environment or the home directory
+// (parseEnvSettings and defaultSettings in pgconn), with its neutral value. service is not among
+// them, because setting it means using a service.
 var unset = map[string]string{
-	"host":                 "localhost", // these four are without effect: see parseConfig and opener.use
+	"host":                 "localhost", // these four have no effect: see parseConfig and opener.use
 	"port":                 "5432",
 	"dbname":               "",
-	"user":                 "nobody", // without one pgx asks the operating system
+	"user":                 "nobody", // without a user pgx asks the operating system
 	"password":             "",
 	"passfile":             "",
 	"connect_timeout":      "0",
@@ -101,7 +101,7 @@ var unset = map[string]string{
 	// PGAPPNAME, PGOPTIONS and PGTZ become settings of the server: see parseConfig.
 }
 
-// parseConfig has pgx parse a connection string with everything but credentials and files.
+// parseConfig lets pgx parse a connection string that has everything except credentials and files.
 func parseConfig(a jdbcurl.Address, ep driver.Endpoint, params map[string]string) (*pgx.ConnConfig, error) {
 	settings := maps.Clone(params)
 	settings["host"] = a.Host
@@ -113,32 +113,33 @@ func parseConfig(a jdbcurl.Address, ep driver.Endpoint, params map[string]string
 		return nil, parseError(err)
 	}
 	if config.Host != a.Host || int(config.Port) != a.Port || config.Database != ep.Database {
-		return nil, errors.New("pgx reads another host, port or database out of the parameters")
+		return nil, errors.New("pgx reads another host, port or database from the parameters")
 	}
 	config.User, config.Password = "", ""
 	maps.DeleteFunc(config.RuntimeParams, func(name, _ string) bool {
 		_, ours := ep.Params[name]
-		return !ours // it is the environment's
+		return !ours // it comes from the environment
 	})
 	return config, nil
 }
 
-// parse has one of pgx's functions parse settings, and what is unset beside them.
+// parse lets one of pgx's functions parse settings, with the neutral values of unset for all
+// others.
 func parse[T any](settings map[string]string, parse func(string) (*T, error)) (*T, error) {
 	all := maps.Clone(unset)
 	maps.Copy(all, settings)
 	if os.Getenv("PGSERVICE") != "" {
-		// Nothing but another service keeps pgx from reading that one.
+		// pgx reads the service of PGSERVICE unless another service is given.
 		file, err := emptyService(all)
 		if err != nil {
-			return nil, fmt.Errorf("environment variable PGSERVICE is set, and cannot be ignored without a temporary file: %w", err)
+			return nil, fmt.Errorf("environment variable PGSERVICE is set, and ignoring it needs a temporary file: %w", err)
 		}
 		defer os.Remove(file)
 	}
 	return parse(connString(all))
 }
 
-// emptyService makes a service file with a service that sets nothing.
+// emptyService makes a service file with a service that sets nothing. The caller removes the file.
 func emptyService(settings map[string]string) (file string, err error) {
 	f, err := os.CreateTemp("", "sqlsecrets-*.conf")
 	if err != nil {
@@ -153,7 +154,7 @@ func emptyService(settings map[string]string) (file string, err error) {
 	return f.Name(), nil
 }
 
-// connString writes settings as libpq's keywords and quoted values.
+// connString writes settings in libpq's form: keywords and quoted values.
 func connString(settings map[string]string) string {
 	quote := strings.NewReplacer(`\`, `\\`, `'`, `\'`)
 	var b strings.Builder
@@ -163,11 +164,12 @@ func connString(settings map[string]string) string {
 	return b.String()
 }
 
-// Connect makes one attempt after the other, until a server is the one wanted.
+// Connect makes one attempt after the other, until a server accepts the login and is what
+// target_session_attrs asks for.
 func (l *login) Connect(ctx context.Context, c driver.Credentials) (sqldriver.Conn, error) {
 	var errs []error
 	reason := ""
-	var spare *stdlib.Conn // of a server that is not preferred
+	var spare *stdlib.Conn // to a server that is accepted but not preferred
 	stopped := false
 	for a, err := range l.attempts(ctx) {
 		var conn *stdlib.Conn
@@ -198,7 +200,7 @@ func (l *login) Connect(ctx context.Context, c driver.Credentials) (sqldriver.Co
 	return nil, newConnectError(reason, c.User, l.hosts[0].config.Database, withContext(ctx, errs))
 }
 
-// withContext adds the context's error, if it has ended and nothing tells.
+// withContext adds the error of the context, if it has ended and no error in errs says so.
 func withContext(ctx context.Context, errs []error) []error {
 	if err := ctx.Err(); err != nil && !errors.Is(errors.Join(errs...), err) {
 		return append(errs, err)
@@ -206,10 +208,9 @@ func withContext(ctx context.Context, errs []error) []error {
 	return errs
 }
 
-// attempts yields an attempt for each address of each host, or the error that kept
-// it from being made. The addresses are looked up here, and each gets a
-// configuration with nothing to fall back to: pgx stops at few of the errors with
-// which a server may refuse a login, and would repeat it at the next address.
+// attempts yields an attempt for each address of each host, or the error of making it. The
+// addresses are looked up here, and each attempt has one address and no fallback. Otherwise pgx
+// would repeat a login at the next address after most of the errors with which a server rejects it.
 func (l *login) attempts(ctx context.Context) iter.Seq2[*attempt, error] {
 	return func(yield func(*attempt, error) bool) {
 		for i, h := range l.hosts {
@@ -240,7 +241,7 @@ func (l *login) attempts(ctx context.Context) iter.Seq2[*attempt, error] {
 	}
 }
 
-// lookUp returns the addresses of a host. Those of a Unix socket are not asked for.
+// lookUp returns the addresses of a host. A Unix socket is not looked up.
 func lookUp(ctx context.Context, config *pgx.ConnConfig) ([]string, error) {
 	if isSocket(config.Host) {
 		return []string{config.Host}, nil
@@ -252,8 +253,9 @@ func lookUp(ctx context.Context, config *pgx.ConnConfig) ([]string, error) {
 	return addrs, err
 }
 
-// configuration returns that of a host, and whether a login may do without TLS if the server has
-// none: not where Engine.Configure says how to verify the server.
+// configuration returns the configuration for a host after Engine.Configure, and whether a login
+// may go without TLS if the server has none. It may not if Configure has set how to verify the
+// server.
 func (l *login) configuration(h host) (config *pgx.ConnConfig, plaintext bool, err error) {
 	if l.engine.Configure == nil {
 		return h.config, h.plaintext, nil
@@ -266,8 +268,8 @@ func (l *login) configuration(h host) (config *pgx.ConnConfig, plaintext bool, e
 	return config, h.plaintext && config.TLSConfig == ours && ours.InsecureSkipVerify, nil
 }
 
-// mayGoOn reports whether the next host may be tried after a login has failed: not
-// after a server's error, except one that is sent before credentials are looked at.
+// mayGoOn reports whether the next host may be tried after a login has failed. It may not after an
+// error of a server, except the one that a server sends before it reads the credentials.
 func mayGoOn(err error) bool {
 	var ce *configureError
 	if errors.As(err, &ce) {
@@ -276,8 +278,8 @@ func mayGoOn(err error) bool {
 	return serverErrors(err, func(pg *pgconn.PgError) bool { return pg.Code == cannotConnectNow })
 }
 
-// hangUp closes a connection if there is one. Of one that failed a query, pgx
-// itself closes the socket only when the server does, or 15 s later.
+// hangUp closes a connection, if there is one. It closes the socket as well: after a failed query
+// pgx closes the socket only when the server does, or 15 s later.
 func hangUp(c *stdlib.Conn) {
 	if c != nil {
 		_ = c.Close()

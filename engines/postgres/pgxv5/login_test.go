@@ -69,8 +69,8 @@ func TestEveryCharacter(t *testing.T) {
 	}
 }
 
-// A login that a server refuses is not repeated: not in clear text, as pgx's own
-// sslmode=prefer does, and not at another address of the host.
+// A login that a server rejects is not repeated: not in plaintext, as pgx's own sslmode=prefer
+// does, and not at another address of the host.
 func TestOneLoginPerConnect(t *testing.T) {
 	certs := testca.New("localhost")
 	for _, code := range []string{"28000", "28P01", "08P01", "53300", "57P03", "3D000", "42501", "XX000"} {
@@ -187,7 +187,7 @@ func TestTLS(t *testing.T) {
 
 func pairsOf(kv ...string) []string { return kv }
 
-// down returns an address where nobody listens.
+// down returns an address where no server listens.
 func down(t *testing.T) string {
 	t.Helper()
 	return fmt.Sprintf("127.0.0.1:%d", loopback.ClosedPort(t))
@@ -271,7 +271,7 @@ func TestSeveralHosts(t *testing.T) {
 	}
 }
 
-// Each host of a list is verified by its own name.
+// The certificate of each host of a list must be for that host.
 func TestSeveralHostsTLS(t *testing.T) {
 	certs := testca.New("b.test")
 	a, b := (&pgserver.Server{TLS: certs.Server}).Start(t), (&pgserver.Server{TLS: certs.Server}).Start(t)
@@ -338,8 +338,8 @@ func TestConnectTimeoutIsPerHost(t *testing.T) {
 	ok.WaitClosed(t)
 }
 
-// A host that drops packets leaves time for the next, of a call that has some: a share of
-// less than two seconds would not be enough for a host that is far away.
+// A host that drops packets leaves time for the next host. A share is at least two seconds, because
+// less is not enough for a host that is far away.
 func TestUnreachableHostGetsItsShare(t *testing.T) {
 	s := (&pgserver.Server{}).Start(t)
 	var share time.Duration
@@ -420,7 +420,7 @@ func TestConfigureFails(t *testing.T) {
 	calls := 0
 	e := pgxv5.Engine{Configure: func(c *pgx.ConnConfig) error {
 		calls++
-		// An error that holds a configuration, from another use of pgx.
+		// An error of another use of pgx that contains a configuration.
 		_, err := pgconn.ParseConfig("sslmode=" + canary)
 		return errors.Join(cause, err)
 	}}
@@ -471,7 +471,7 @@ func TestContextErrorIsReachable(t *testing.T) {
 	})
 }
 
-// Errors of the caller's hooks that hold a configuration are cut down to their text.
+// If an error of the caller's hook contains a configuration, only its text is kept.
 func TestHookErrorsAreCleaned(t *testing.T) {
 	s := (&pgserver.Server{}).Start(t)
 	hidden := errors.New("the hook's text")

@@ -57,8 +57,9 @@ func TestCheckParams(t *testing.T) {
 
 func TestNamesAboutTLSAndLogins(t *testing.T) { configtest.RejectsNamesAboutTLS(t, pgxv5.Engine{}) }
 
-// Settings that would be refused by their names are taken, and no other is in the list.
-func TestHarmless(t *testing.T) {
+// Settings whose names look like mistyped parameters are accepted, and the list has no other
+// setting.
+func TestSettingsThatLookLikeParametersAreAccepted(t *testing.T) {
 	words, server := *pgxv5.Words, *pgxv5.Words.Server
 	server.Harmless = nil
 	words.Server = &server
@@ -83,7 +84,7 @@ func TestInfo(t *testing.T) {
 	configtest.Accepts(t, pgxv5.Engine{}, []string{"postgres", "postgresql", "aurora-postgresql"}, []string{"", "Postgres", "aurora", "aurora-mysql", "redshift", "postgresx"})
 }
 
-// What CheckParams takes, pgx takes.
+// pgx accepts what CheckParams accepts.
 func TestCheckedParamsParse(t *testing.T) {
 	for _, params := range [][]string{
 		pairsOf("require_auth", " scram-sha-256 ,md5"), pairsOf("require_auth", "!none"), pairsOf("require_auth", ""),

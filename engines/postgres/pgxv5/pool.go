@@ -17,22 +17,29 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/driver"
 )
 
-// NewPool returns a pgxpool whose connections a [driver.Connector] opens. The engine is an
-// [Engine] or embeds one. The data source name also takes pgxpool's pool_* keys. configure may
-// change the configuration before the pool is made, and may be nil. NewPool dials nothing,
-// unless the pool has MinConns.
+// NewPool returns a pgxpool that opens its connections by a [driver.Connector]. The engine is an
+// [Engine], or a struct that embeds one. opts must have Secrets or SecretsAt: engines.Options(nil)
+// has the defaults. The data source name also takes pgxpool's pool_* parameters, such as
+// pool_max_conns=10. NewPool makes no connection, unless the pool has MinConns.
 //
-// These fields of config.ConnConfig apply to the login itself: DialFunc, LookupFunc,
-// AfterNetConnect, RuntimeParams, OnNotice, OnPgError, ConnectTimeout for one host, and those
-// for Kerberos, OAuth and the protocol's version. Host, Port, Database, User, Password and TLS
-// come from the data source name, the secret and opts: it is an error if configure changes
-// them. Config of a connection returns them, without the password. What BeforeConnect changes
-// of all these has no effect, except that a TLSConfig is an error. A ConnectTracer sees one
-// connect for each connection; it includes reading the secret and all logins, which
-// [driver.Trace] shows one by one.
+// configure changes the configuration before the pool is made. Nil changes nothing. In the
+// ConnConfig of the configuration:
 //
-// Errors are those of [driver.NewConnector] and of configure. Those of Acquire begin with
-// pgx's "failed to connect to" and have the Connector's *driver.Error in their tree.
+//   - These fields apply to the login: DialFunc, LookupFunc, AfterNetConnect, RuntimeParams,
+//     OnNotice, OnPgError, ConnectTimeout (for one host), and the fields for Kerberos, OAuth and
+//     the version of the protocol.
+//   - Host, Port, Database, User, Password and TLS come from the data source name, the secret and
+//     opts. It is an error if configure changes them. The Config of a connection returns the host,
+//     the port, the database and the user of the login, and no password.
+//   - A ConnectTracer is called once for each connection. The time that it sees includes reading
+//     the secret and all logins. [driver.Trace] shows these one by one.
+//
+// BeforeConnect of the configuration cannot change any of these fields: a change has no effect,
+// except that a TLSConfig is an error.
+//
+// The errors of NewPool are those of [driver.NewConnector] and of configure. The errors of Acquire
+// begin with pgx's "failed to connect to" and have the *driver.Error of the Connector in their
+// tree.
 func NewPool(ctx context.Context, engine driver.Engine, dsn string, opts *driver.Options, configure func(*pgxpool.Config) error) (*pgxpool.Pool, error) {
 	dsn, settings, err := cutPoolSettings(dsn)
 	if err != nil {
@@ -59,12 +66,14 @@ func NewPool(ctx context.Context, engine driver.Engine, dsn string, opts *driver
 	return pgxpool.NewWithConfig(ctx, config)
 }
 
-// ConfigurePool has a pgxpool that is made of config open its connections as [NewPool] does.
-// pgx's parameters and settings of the server that the data source name has take precedence
-// over config's. Host, port, database, user, password and TLS of config have no effect: the data
-// source name, the secret and opts say all that. A config that requires TLS is an error, unless
-// the data source name has sslmode=verify-full or opts.TLS verifies the server. Configure of the
-// engine changes config.
+// ConfigurePool prepares a pool configuration that the program already has: a pgxpool made of
+// config then opens its connections as one of [NewPool] does. Call it once for each config.
+//
+// Parameters of the data source name take precedence over config. The host, the port, the database,
+// the user, the password and the TLS of config have no effect, because they come from the data
+// source name, the secret and opts. A config that requires TLS is an error, because it would be
+// dropped silently, unless the data source name has sslmode=verify-full or opts.TLS verifies the
+// server. The Configure func of the engine is called with config.
 func ConfigurePool(config *pgxpool.Config, engine driver.Engine, dsn string, opts *driver.Options) error {
 	o, err := openerFor(config.ConnConfig, engine, dsn, opts)
 	if err != nil {
@@ -74,8 +83,9 @@ func ConfigurePool(config *pgxpool.Config, engine driver.Engine, dsn string, opt
 	return nil
 }
 
-// ConfigureConn has [pgx.ConnectConfig] open a connection with config as [NewPool] does, for
-// example one that is kept for LISTEN. See [ConfigurePool].
+// ConfigureConn prepares the configuration of one connection: [pgx.ConnectConfig] then opens it as
+// a pool of [NewPool] does. It is for a connection outside a pool, for example one that waits for
+// LISTEN. The rules for config are those of [ConfigurePool].
 func ConfigureConn(config *pgx.ConnConfig, engine driver.Engine, dsn string, opts *driver.Options) error {
 	o, err := openerFor(config, engine, dsn, opts)
 	if err != nil {
@@ -85,17 +95,17 @@ func ConfigureConn(config *pgx.ConnConfig, engine driver.Engine, dsn string, opt
 	return nil
 }
 
-// openerFor returns an opener for a configuration that pgx has parsed for the caller.
+// openerFor returns an opener for a configuration that the caller has from pgx.
 func openerFor(config *pgx.ConnConfig, engine driver.Engine, dsn string, opts *driver.Options) (*opener, error) {
 	dsn, settings, err := cutPoolSettings(dsn)
 	if err == nil && len(settings) > 0 {
-		err = badDSN("parameter %q: set it in the configuration of the pool", slices.Sorted(maps.Keys(settings))[0])
+		err = badDSN("parameter %q has no effect here: set it in the configuration of the pool", slices.Sorted(maps.Keys(settings))[0])
 	}
 	if err != nil {
 		return nil, err
 	}
 	if config.Host == bySecret {
-		return nil, errors.New("the configuration is a pool's already: call ConfigurePool or ConfigureConn once")
+		return nil, errors.New("the configuration is prepared already: call ConfigurePool or ConfigureConn once for each configuration")
 	}
 	o, err := newOpener(engine, dsn, opts)
 	if err != nil {
@@ -122,23 +132,23 @@ func openerFor(config *pgx.ConnConfig, engine driver.Engine, dsn string, opts *d
 	return o, nil
 }
 
-// requiresTLS reports whether a configuration has no login in plaintext, or verifies the server.
+// requiresTLS reports whether a configuration never logs in in plaintext, or verifies the server.
 // sslmode=prefer, pgx's default, does neither.
 func requiresTLS(c *pgx.ConnConfig) bool {
 	plaintext := func(f *pgconn.FallbackConfig) bool { return f.TLSConfig == nil }
 	return c.TLSConfig != nil && (!c.TLSConfig.InsecureSkipVerify || !slices.ContainsFunc(c.Fallbacks, plaintext))
 }
 
-// override sets a field to what the data source name says, if that is not the default.
+// override sets a field to the value of the data source name, if that is not the default.
 func override[T comparable](field *T, said, byDefault T) {
 	if said != byDefault {
 		*field = said
 	}
 }
 
-var errTLSConfig = errors.New("TLSConfig has no effect: ask for TLS in the data source name, as sslmode=verify-full, or by driver.Options.TLS")
+var errTLSConfig = errors.New("TLSConfig has no effect: ask for TLS in the data source name, such as sslmode=verify-full, or by driver.Options.TLS")
 
-// checkConfigured returns an error if configure has changed what is not the configuration's.
+// checkConfigured returns an error if configure has changed a field that it must not change.
 func checkConfigured(got, base *pgx.ConnConfig) error {
 	field := ""
 	switch {
@@ -157,11 +167,11 @@ func checkConfigured(got, base *pgx.ConnConfig) error {
 	default:
 		return nil
 	}
-	return errors.New(field + " is not to be changed: the data source name or the secret says it")
+	return errors.New(field + " must not be changed: give it in the data source name or in the secret")
 }
 
-// cutPoolSettings takes the keys of pgxpool out of a data source name, which is left as it is
-// otherwise.
+// cutPoolSettings takes pgxpool's parameters out of a data source name. It changes nothing else
+// there.
 func cutPoolSettings(dsn string) (rest string, settings map[string]string, err error) {
 	before, query, ok := strings.Cut(dsn, "?")
 	if !ok {
@@ -190,15 +200,15 @@ func cutPoolSettings(dsn string) (rest string, settings map[string]string, err e
 	return before + "?" + strings.Join(others, "&"), settings, nil
 }
 
-// parsePool returns pgxpool's configuration for settings, without a ConnConfig of use.
+// parsePool returns pgxpool's configuration for settings. Its ConnConfig is not used.
 func parsePool(settings map[string]string) (*pgxpool.Config, error) {
 	for name, value := range settings {
 		config, err := parse(map[string]string{name: value}, pgxpool.ParseConfig)
 		if err != nil {
-			return nil, badDSN("parameter %q has a value that pgxpool does not take", name)
+			return nil, badDSN("parameter %q has a value that pgxpool does not accept", name)
 		}
 		if _, unknown := config.ConnConfig.RuntimeParams[name]; unknown {
-			return nil, badDSN("pgxpool has no parameter %q; pgxpool.ParseConfig lists those that it has", name)
+			return nil, badDSN("pgxpool has no parameter %q: see pgxpool.ParseConfig for those that it has", name)
 		}
 	}
 	return parse(settings, pgxpool.ParseConfig)
@@ -208,7 +218,7 @@ func badDSN(format string, args ...any) error {
 	return &driver.Error{Op: "parse data source name", Kind: driver.ErrBadDSN, Err: fmt.Errorf(format, args...)}
 }
 
-// A hookedEngine has an engine's logins heed the hooks of a pgx configuration.
+// A hookedEngine is an engine whose logins use the hooks of a pgx configuration.
 type hookedEngine struct {
 	driver.Engine
 	params map[string]string // of the data source name
@@ -254,7 +264,7 @@ func (e *hookedEngine) Prepare(ep driver.Endpoint) (driver.Login, error) {
 	return lg, nil
 }
 
-// loginOf returns the login of this package that another one may have around it.
+// loginOf returns the login of this package, which another package's login may wrap.
 func loginOf(lg driver.Login) (*login, error) {
 	for {
 		switch l := lg.(type) {
@@ -263,13 +273,13 @@ func loginOf(lg driver.Login) (*login, error) {
 		case interface{ Unwrap() driver.Login }:
 			lg = l.Unwrap()
 		default:
-			return nil, fmt.Errorf("logins of type %T are not pgx's: they need a method Unwrap() driver.Login that returns those of pgxv5.Engine", lg)
+			return nil, fmt.Errorf("logins of type %T are not those of pgxv5.Engine: give the type a method Unwrap() driver.Login that returns one of them", lg)
 		}
 	}
 }
 
-// copyHooks copies what applies to a login. It goes by field, since there are fields of pgx's
-// own in a configuration that belong to its TLS.
+// copyHooks copies the fields that apply to a login. It copies them one by one, because a
+// configuration also has private fields of pgx that belong to its TLS.
 func copyHooks(to, from *pgx.ConnConfig) {
 	to.DialFunc, to.LookupFunc, to.AfterNetConnect = from.DialFunc, from.LookupFunc, from.AfterNetConnect
 	to.RuntimeParams = maps.Clone(from.RuntimeParams)
@@ -278,10 +288,10 @@ func copyHooks(to, from *pgx.ConnConfig) {
 	to.KerberosSrvName, to.KerberosSpn, to.OAuthTokenProvider = from.KerberosSrvName, from.KerberosSpn, from.OAuthTokenProvider
 	to.MinProtocolVersion, to.MaxProtocolVersion = from.MinProtocolVersion, from.MaxProtocolVersion
 	to.MaxProtocolMessageBodyLen = from.MaxProtocolMessageBodyLen
-	to.Tracer, to.OnNotification = nil, nil // the pool's connection has them
+	to.Tracer, to.OnNotification = nil, nil // the connection of the pool has them
 }
 
-// usePool has a pool's connections opened by o.
+// usePool changes a configuration so that o opens the connections of its pool.
 func (o *opener) usePool(config *pgxpool.Config) {
 	o.use(config.ConnConfig)
 	if hook := config.BeforeConnect; hook != nil {
@@ -310,7 +320,7 @@ func (o *opener) usePool(config *pgxpool.Config) {
 	}
 }
 
-// use has the connections of a configuration opened by o.
+// use changes a configuration so that o opens its connections.
 func (o *opener) use(c *pgx.ConnConfig) {
 	o.engine.hooks = c.Copy()
 	o.replace(c)
@@ -323,12 +333,13 @@ func (o *opener) use(c *pgx.ConnConfig) {
 	}
 }
 
-// replace sets what is the opener's, and clears what the real login has done already.
+// replace sets the fields that belong to the opener, and clears those that the real login has used
+// already.
 func (o *opener) replace(c *pgx.ConnConfig) {
 	c.Host, c.Port, c.Database, c.User, c.Password = o.base.Host, o.base.Port, o.base.Database, o.base.User, ""
 	c.TLSConfig, c.Fallbacks, c.SSLNegotiation, c.SSLCertMode = nil, nil, "", ""
 	c.RequireAuth, c.ChannelBinding = "", ""
-	c.ConnectTimeout = math.MaxInt64 // the Connector has one; a pool would make two minutes of none
+	c.ConnectTimeout = math.MaxInt64 // the Connector has a timeout; a pool would turn zero into two minutes
 	c.LookupFunc = func(context.Context, string) ([]string, error) { return []string{bySecret}, nil }
 	c.DialFunc = o.dial
 	c.AfterNetConnect = tellEndpoint

@@ -26,7 +26,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
-// fixed is a driver.Options of a secret for a stand-in.
+// fixed returns options with a secret for a stand-in.
 func fixed(t testing.TB, s *pgserver.Server, password string) *driver.Options {
 	value := fmt.Sprintf(`{"engine":"postgres","host":%q,"port":%d,"dbname":"app","username":"app_user","password":%q}`, s.Host, s.Port, password)
 	cache := secretcache.New(secretcache.SourceFunc(func(_ context.Context, id, _ string) (*secretcache.Secret, error) {
@@ -62,18 +62,18 @@ func TestNewPoolFails(t *testing.T) {
 		want      string
 		is        error
 	}{
-		{dsn: "prod/app?pool_max_conns=CANARY", want: `parameter "pool_max_conns" has a value that pgxpool does not take`, is: driver.ErrBadDSN},
+		{dsn: "prod/app?pool_max_conns=CANARY", want: `parameter "pool_max_conns" has a value that pgxpool does not accept`, is: driver.ErrBadDSN},
 		{dsn: "prod/app?pool_max_conns=%ZZ", want: `parameter "pool_max_conns": its value is not well-formed percent-encoding`, is: driver.ErrBadDSN},
 		{dsn: "prod/app?pool_max_conns=1&pool_max_conns=2", want: `parameter "pool_max_conns" is given twice`, is: driver.ErrBadDSN},
 		{dsn: "prod/app?pool_max_conn=1", want: `pgxpool has no parameter "pool_max_conn"`, is: driver.ErrBadDSN},
 		{dsn: "prod/app?pool_max_conns=1&sslmode=CANARY", want: `"sslmode"`, is: driver.ErrBadDSN},
 		{dsn: "prod/app?sslmode=verify-full&sslrootcert=missing.pem", want: "sslrootcert: open missing.pem"},
 		{dsn: "prod/app", configure: func(*pgxpool.Config) error { return mine }, want: "configure the pool: mine", is: mine},
-		{dsn: "prod/app", configure: configure(func(c *pgx.ConnConfig) { c.Host = "elsewhere" }), want: "configure the pool: Host is not to be changed"},
-		{dsn: "prod/app", configure: configure(func(c *pgx.ConnConfig) { c.Port = 1 }), want: "Port is not to be changed"},
-		{dsn: "prod/app", configure: configure(func(c *pgx.ConnConfig) { c.Database = "other" }), want: "Database is not to be changed"},
-		{dsn: "prod/app", configure: configure(func(c *pgx.ConnConfig) { c.User = "other" }), want: "User is not to be changed"},
-		{dsn: "prod/app", configure: configure(func(c *pgx.ConnConfig) { c.Password = "CANARY" }), want: "Password is not to be changed"},
+		{dsn: "prod/app", configure: configure(func(c *pgx.ConnConfig) { c.Host = "elsewhere" }), want: "configure the pool: Host must not be changed"},
+		{dsn: "prod/app", configure: configure(func(c *pgx.ConnConfig) { c.Port = 1 }), want: "Port must not be changed"},
+		{dsn: "prod/app", configure: configure(func(c *pgx.ConnConfig) { c.Database = "other" }), want: "Database must not be changed"},
+		{dsn: "prod/app", configure: configure(func(c *pgx.ConnConfig) { c.User = "other" }), want: "User must not be changed"},
+		{dsn: "prod/app", configure: configure(func(c *pgx.ConnConfig) { c.Password = "CANARY" }), want: "Password must not be changed"},
 		{dsn: "prod/app", configure: configure(func(c *pgx.ConnConfig) { c.TLSConfig = &tls.Config{} }), want: "TLSConfig has no effect"},
 	} {
 		p, err := pgxv5.NewPool(t.Context(), pgxv5.Engine{}, c.dsn, o, c.configure)
@@ -89,11 +89,12 @@ func TestNewPoolFails(t *testing.T) {
 	}
 }
 
-// With a configuration of the caller's, pool_* keys are its own matter, and TLS is not.
+// With a configuration of the caller, pool_* parameters in the data source name are an error, and
+// so is TLS in the configuration.
 func TestConfigurePoolFails(t *testing.T) {
 	o := fixed(t, (&pgserver.Server{}).Start(t), goodPassword)
 	for _, c := range []struct{ config, dsn, want string }{
-		{"", "prod/app?pool_max_conns=3", `parameter "pool_max_conns": set it in the configuration of the pool`},
+		{"", "prod/app?pool_max_conns=3", `parameter "pool_max_conns" has no effect here: set it in the configuration of the pool`},
 		{"", "prod/app?sslmode=CANARY", `"sslmode"`},
 		{"host=db.example.com sslmode=verify-full", "prod/app", "TLSConfig has no effect"},
 		{"host=db.example.com sslmode=require", "prod/app", "TLSConfig has no effect"},
@@ -113,7 +114,7 @@ func TestConfigurePoolFails(t *testing.T) {
 	}
 }
 
-// The data source name's settings, and then those of configure, are the session's.
+// The session has the settings of the data source name, and then those of configure.
 func TestPoolSettings(t *testing.T) {
 	t.Setenv("PGAPPNAME", "environment")
 	t.Setenv("PGOPTIONS", "-c work_mem=1MB")
@@ -139,8 +140,8 @@ func TestPoolSettings(t *testing.T) {
 	}
 }
 
-// The data source name takes precedence over a configuration of the caller's, whose user,
-// password and host have no effect.
+// The data source name takes precedence over a configuration of the caller. The user, the password
+// and the host of the configuration have no effect.
 func TestConfigurePoolTakesTheDataSourceName(t *testing.T) {
 	t.Setenv("PGUSER", "nobody")
 	t.Setenv("PGPASSWORD", canary)
@@ -171,7 +172,7 @@ func TestConfigurePoolTakesTheDataSourceName(t *testing.T) {
 	}
 }
 
-// The caller's hooks see the login, and once.
+// Each hook of the caller is called once for a login.
 func TestPoolHooks(t *testing.T) {
 	s := (&pgserver.Server{Check: wrongPassword}).Start(t)
 	var dials, lookups, nets atomic.Int32
@@ -208,7 +209,7 @@ func TestPoolHooks(t *testing.T) {
 	}
 }
 
-// An error of a hook of the caller's is the error of Acquire.
+// An error of a hook is the error of Acquire.
 func TestPoolHookFails(t *testing.T) {
 	s := (&pgserver.Server{}).Start(t)
 	mine := errors.New("mine")
@@ -236,7 +237,7 @@ func TestPoolHookFails(t *testing.T) {
 	s.WaitClosed(t)
 }
 
-// A hook that returns no connection is an error, where pgx panics.
+// A hook that returns no connection is an error. pgx alone would panic.
 func TestAfterNetConnectThatReturnsNoConnection(t *testing.T) {
 	s := (&pgserver.Server{}).Start(t)
 	mine := errors.New("mine")
@@ -252,7 +253,8 @@ func TestAfterNetConnectThatReturnsNoConnection(t *testing.T) {
 	s.WaitClosed(t)
 }
 
-// Errors of Acquire begin as pgx's, and have the Connector's and the server's in their tree.
+// Errors of Acquire begin like pgx's, and have the errors of the Connector and of the server in
+// their tree.
 func TestPoolErrors(t *testing.T) {
 	s := (&pgserver.Server{Check: wrongPassword}).Start(t)
 	p := newPool(t, "prod/app", fixed(t, s, canary), nil)
@@ -269,7 +271,7 @@ func TestPoolErrors(t *testing.T) {
 	}
 }
 
-// A connectTracer notes what it is shown of connects.
+// A connectTracer notes what pgx shows to a ConnectTracer.
 type connectTracer struct {
 	mu    sync.Mutex
 	shown []string
@@ -294,7 +296,7 @@ func (c *connectTracer) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.
 }
 func (c *connectTracer) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
 
-// A tracer sees one connect for each connection, the pool's, and no password.
+// A tracer is called once for each connection of the pool, and sees no password.
 func TestPoolTracerSeesOneConnectAndNoPassword(t *testing.T) {
 	s := (&pgserver.Server{}).Start(t)
 	tracer := &connectTracer{}
@@ -315,7 +317,7 @@ func TestPoolTracerSeesOneConnectAndNoPassword(t *testing.T) {
 	}
 }
 
-// pgx's CancelRequest works after Hijack, which its documentation does not promise.
+// CancelRequest of pgx works after Hijack. The documentation of pgx does not promise that.
 func TestCancelRequestWorksAfterHijack(t *testing.T) {
 	for _, encrypted := range []bool{false, true} {
 		s := &pgserver.Server{Hang: pgserver.AtQuery}
@@ -344,8 +346,8 @@ func TestCancelRequestWorksAfterHijack(t *testing.T) {
 	}
 }
 
-// What AfterConnect of driver.Options does to the session stays. Statements that it has
-// prepared do not get into pgx's way.
+// Changes of the session by AfterConnect of driver.Options stay. Statements that it has prepared do
+// not collide with those of pgx.
 func TestPoolWithAfterConnectOfOptions(t *testing.T) {
 	s := (&pgserver.Server{}).Start(t)
 	o := fixed(t, s, goodPassword)
@@ -376,7 +378,7 @@ func TestPoolWithAfterConnectOfOptions(t *testing.T) {
 	s.WaitClosed(t)
 }
 
-// The Connector's own timeout counts, not pgx's, nor that of the pool.
+// The timeout of the Connector applies, and not that of pgx or of the pool.
 func TestPoolLeavesTimeoutsToTheConnector(t *testing.T) {
 	s := (&pgserver.Server{Hang: pgserver.AtStartup}).Start(t)
 	o := fixed(t, s, goodPassword)

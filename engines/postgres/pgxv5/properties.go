@@ -12,8 +12,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/driver/vocabulary"
 )
 
-// properties are those that pgjdbc's PGProperty.java knows (42.7.14) and pgx does
-// not by the same name. What makes no difference in Go sets nothing.
+// properties are the properties in PGProperty.java of pgjdbc 42.7.14 that pgx does not have under
+// the same name. A property that makes no difference in Go sets nothing.
 var properties = map[string]vocabulary.Property{
 	"ApplicationName":    {Param: "application_name"},
 	"currentSchema":      {Param: "search_path"},
@@ -30,16 +30,16 @@ var properties = map[string]vocabulary.Property{
 	"prepareThreshold":              {Param: execMode, Apply: noteMode(prepareThreshold)},
 	"preparedStatementCacheQueries": {Param: "statement_cache_capacity", Apply: cacheQueries},
 
-	"databaseName": {Apply: databaseName}, // of pgjdbc's data sources
+	"databaseName": {Apply: databaseName}, // a property of pgjdbc's data sources
 	"ssl":          {Apply: ssl, Bare: true},
 	"loginTimeout": {Param: "connect_timeout", Apply: loginTimeout},
 
 	"gssEncMode":       vocabulary.Only("", "disable", "allow", "prefer"),
 	"loadBalanceHosts": vocabulary.Only("", "false"),
 	"protocolVersion":  vocabulary.Only("", "3", "3.0"),
-	"socketTimeout":    vocabulary.Only("the context of a query ends it", "0"),
-	"queryTimeout":     vocabulary.Only("the context of a query ends it", "0"),
-	"tcpKeepAlive":     vocabulary.Only("", "true", "false"), // Go has it on
+	"socketTimeout":    vocabulary.Only("give queries a context with a deadline", "0"),
+	"queryTimeout":     vocabulary.Only("give queries a context with a deadline", "0"),
+	"tcpKeepAlive":     vocabulary.Only("", "true", "false"), // Go has keep-alive on by default
 	"tcpNoDelay":       vocabulary.Only("", "true"),
 
 	// Performance and caching.
@@ -54,15 +54,15 @@ var properties = map[string]vocabulary.Property{
 	"hostRecheckSeconds":             size,
 	"preparedStatementCacheSizeMiB":  size,
 	"receiveBufferSize":              size,
-	"reWriteBatchedInserts":          vocabulary.Only("", "true", "false"), // Go has no batches of JDBC's kind
+	"reWriteBatchedInserts":          vocabulary.Only("", "true", "false"), // Go has no batches such as JDBC's
 	"reWriteBatchedInsertsSize":      size,
 	"sendBufferSize":                 size,
 
-	// pgx leaves the type of a parameter to the server, which accepts more than varchar,
-	// pgjdbc's default.
+	// pgx lets the server infer the types of parameters. The server then accepts more than it does
+	// for varchar, pgjdbc's default.
 	"stringtype": vocabulary.Only("", "unspecified", "varchar"),
 
-	// What asks for pgjdbc's default, or for what pgx does anyway.
+	// Values that ask for pgjdbc's default, or for what pgx does anyway.
 	"allowEncodingChanges":      vocabulary.Only("pgx needs UTF8", "false"),
 	"autosave":                  vocabulary.Only("", "never"),
 	"binaryTransfer":            vocabulary.Only("default_query_exec_mode decides", "true"),
@@ -72,24 +72,24 @@ var properties = map[string]vocabulary.Property{
 	"hideUnprivilegedObjects":   vocabulary.Only("", "false"),
 	"logServerErrorDetail":      vocabulary.Only("the detail is in a field of the error, not in its text", "true"),
 	"logUnclosedConnections":    vocabulary.Only("", "false"),
-	"loggerLevel":               vocabulary.Only("driver.Options.Logger takes a logger", "OFF"),
+	"loggerLevel":               vocabulary.Only("set a logger in driver.Options.Logger", "OFF"),
 	"quoteReturningIdentifiers": vocabulary.Only("", "true"),
 	"readOnlyMode":              vocabulary.Only("", "transaction"),
 
-	"sslfactory":         vocabulary.None("sslmode=require does without verification, driver.Options.TLS names authorities"),
-	"sslfactoryarg":      vocabulary.None("sslrootcert or driver.Options.TLS names authorities"),
-	"socketFactory":      vocabulary.None("Engine.Configure sets a dialer"),
-	"localSocketAddress": vocabulary.None("Engine.Configure sets a dialer"),
+	"sslfactory":         vocabulary.None("give sslmode=require for TLS without verification, or certificate authorities in driver.Options.TLS"),
+	"sslfactoryarg":      vocabulary.None("give certificate authorities by sslrootcert or in driver.Options.TLS"),
+	"socketFactory":      vocabulary.None("set a dialer in Engine.Configure"),
+	"localSocketAddress": vocabulary.None("set a dialer in Engine.Configure"),
 
-	"loggerFile":          vocabulary.None("driver.Options.Logger takes a logger"),
-	"sslhostnameverifier": vocabulary.None("driver.Options.TLS has a ServerName"),
-	"sslpasswordcallback": vocabulary.None("driver.Options.TLS takes a certificate"),
-	"PGDBNAME":            vocabulary.None("the URL has a place for it"),
-	"PGHOST":              vocabulary.None("the URL has a place for it"),
-	"PGPORT":              vocabulary.None("the URL has a place for it"),
+	"loggerFile":          vocabulary.None("set a logger in driver.Options.Logger"),
+	"sslhostnameverifier": vocabulary.None("set ServerName in driver.Options.TLS"),
+	"sslpasswordcallback": vocabulary.None("give the certificate in driver.Options.TLS"),
+	"PGDBNAME":            vocabulary.None("give it in the URL's own place"),
+	"PGHOST":              vocabulary.None("give it in the URL's own place"),
+	"PGPORT":              vocabulary.None("give it in the URL's own place"),
 }
 
-// absent are the rest of pgjdbc's properties.
+// absent are all other properties of pgjdbc. They have no counterpart in pgx.
 const absent = `
 	authenticationPluginClassName binaryTransferDisable binaryTransferEnable
 	cancelSignalTimeout classLoaderStrategy connectExecutor connectExecutorArg
@@ -102,14 +102,14 @@ const absent = `
 	xmlFactoryFactory
 `
 
-// size is a number of bytes, rows, statements or seconds by which nothing but the speed
-// changes; -1 is the system's own.
+// size is a number of bytes, rows, statements or seconds that changes only the speed. -1 means the
+// default of the system.
 var size = vocabulary.NoEffect(vocabulary.Number("a number", -1, math.MaxInt32))
 
 const execMode = "default_query_exec_mode"
 
-// targetServerType has master, slave and preferSlave as HostRequirement.java has
-// them. pgjdbc tells a primary by transaction_read_only, as read-write does.
+// targetServerType also accepts master, slave and preferSlave, as HostRequirement.java does. pgjdbc
+// recognizes a primary by transaction_read_only, as read-write does.
 func targetServerType(v string) (string, error) {
 	switch strings.NewReplacer("lave", "econdary", "master", "primary").Replace(v) {
 	case "any":
@@ -121,10 +121,10 @@ func targetServerType(v string) (string, error) {
 	case "preferSecondary":
 		return "prefer-standby", nil
 	}
-	return "", errors.New("a value without a counterpart in pgx; there are any, primary, secondary and preferSecondary")
+	return "", errors.New("a value without a counterpart in pgx: give any, primary, secondary or preferSecondary")
 }
 
-// noteMode is for properties that say together how queries are sent.
+// noteMode is for the properties that together decide how queries are sent. setMode decides.
 func noteMode(translate func(string) (string, error)) func(*vocabulary.Translation, vocabulary.Pair) error {
 	return func(t *vocabulary.Translation, p vocabulary.Pair) error {
 		mode, err := translate(p.Value)
@@ -136,8 +136,8 @@ func noteMode(translate func(string) (string, error)) func(*vocabulary.Translati
 	}
 }
 
-// setMode sets the mode of queries, of several the one that pgjdbc would use: what simple
-// sends is never prepared, and what is not to be prepared is not cached either.
+// setMode sets the query mode. If several properties ask for one, it is the mode that pgjdbc would
+// use: simple never prepares, and a statement that is not prepared is not cached either.
 func setMode(t *vocabulary.Translation) error {
 	modes := []string{"", "cache_statement", "exec", "simple_protocol"}
 	rank, by := 0, ""
@@ -165,8 +165,8 @@ func preferQueryMode(v string) (string, error) {
 	return "", errors.New("a value without a counterpart in pgx")
 }
 
-// cacheQueries is how many statements are kept prepared. pgx fails every query with a cache
-// of none.
+// cacheQueries is the number of statements that stay prepared. Zero becomes the mode exec, because
+// pgx fails every query with a cache of capacity 0.
 func cacheQueries(t *vocabulary.Translation, p vocabulary.Pair) error {
 	const capacity = "statement_cache_capacity"
 	if err := statements(p.Value); err != nil {
@@ -179,8 +179,8 @@ func cacheQueries(t *vocabulary.Translation, p vocabulary.Pair) error {
 	return t.Set(p.Name, capacity, p.Value)
 }
 
-// prepareThreshold is how often a statement is used before it is prepared. pgx prepares at
-// the first use. 0 is for connection poolers that cannot keep prepared statements.
+// prepareThreshold is how often a statement is used before it is prepared. pgx prepares at the
+// first use. 0 never prepares, for connection poolers that cannot keep prepared statements.
 func prepareThreshold(v string) (string, error) {
 	n, err := strconv.Atoi(v)
 	switch {
@@ -200,8 +200,8 @@ func databaseName(t *vocabulary.Translation, p vocabulary.Pair) error {
 	return nil
 }
 
-// ssl is SSL required, by pgjdbc, for "any non-null value". In fact true or empty means
-// verify-full where there is no sslmode, and all else prefer.
+// ssl requires TLS for "any non-null value", pgjdbc's documentation says. In fact true and the
+// empty value mean verify-full if there is no sslmode, and all other values mean prefer.
 func ssl(t *vocabulary.Translation, p vocabulary.Pair) error {
 	switch strings.ToLower(p.Value) {
 	case "", "true":
@@ -217,15 +217,15 @@ func loginTimeout(t *vocabulary.Translation, p vocabulary.Pair) error {
 	if err := seconds(p.Value); err != nil {
 		return fmt.Errorf("property %q: %w", p.Name, err)
 	}
-	if !isZero(p.Value) { // 0 is none
+	if !isZero(p.Value) { // 0 means none
 		t.Notes["connect_timeout"] = p.Value
 	}
 	return nil
 }
 
-// finish settles what depends on two properties: sslmode takes precedence over ssl. pgx's
-// connect_timeout is for the whole login, as pgjdbc's loginTimeout is; its connectTimeout is
-// for the dial alone.
+// finish settles what depends on two properties. sslmode takes precedence over ssl, and
+// loginTimeout over connectTimeout: pgx's connect_timeout is for the whole login, as loginTimeout
+// is, while connectTimeout of pgjdbc is only for the dial.
 func finish(t *vocabulary.Translation) error {
 	if err := setMode(t); err != nil {
 		return err

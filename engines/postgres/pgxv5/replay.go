@@ -22,22 +22,24 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/driver"
 )
 
-// bySecret stands for a host in the configurations of pools: the secret says which.
+// bySecret stands in for the host in the configuration of a pool, because only the secret knows the
+// host.
 const bySecret = "host-of-the-secret"
 
-// An opener opens connections for pgx's own ConnectConfig, which a pgxpool calls. pgx dials
-// with the opener, which has the Connector log in, and gives pgx the connection that is logged
-// in. pgx then believes to log in itself, and reads the server's greeting a second time.
+// An opener opens connections for pgx's own ConnectConfig, which a pgxpool calls. pgx dials with
+// the opener. The opener lets the Connector log in and gives pgx the logged-in connection. pgx then
+// goes through a login of its own on that connection, and reads the server's greeting a second
+// time.
 type opener struct {
 	connector *driver.Connector
 	engine    *hookedEngine
 	configure func(*pgx.ConnConfig) error // the engine's own
-	base      *pgx.ConnConfig             // what the data source name and configure say, but for TLS
-	timeout   time.Duration               // of what follows a Connect call; negative: none
-	verifies  bool                        // the certificate and the host's name, at every login
-	clean     bool                        // AfterConnect may leave prepared statements behind
+	base      *pgx.ConnConfig             // what the data source name and configure say, without TLS
+	timeout   time.Duration               // for the work after a Connect call; negative: none
+	verifies  bool                        // every login verifies the certificate and the name of the host
+	clean     bool                        // AfterConnect may have left prepared statements
 
-	open sync.Map // *replayed by what identifies it in a request to cancel
+	open sync.Map // from cancelKey to *replayed
 }
 
 func newOpener(engine driver.Engine, dsn string, opts *driver.Options) (*opener, error) {
@@ -67,7 +69,7 @@ func newOpener(engine driver.Engine, dsn string, opts *driver.Options) (*opener,
 	return o, nil
 }
 
-// dial is a pgconn.DialFunc. pgx also dials to cancel a query, at the address of the
+// dial is a pgconn.DialFunc. pgx also dials to cancel a query: then addr is the address of the
 // connection.
 func (o *opener) dial(ctx context.Context, _, addr string) (net.Conn, error) {
 	if host, _, err := net.SplitHostPort(addr); err != nil || host != bySecret {
@@ -85,7 +87,7 @@ func (o *opener) dial(ctx context.Context, _, addr string) (net.Conn, error) {
 	return r, nil
 }
 
-// replay takes a connection away from the driver for database/sql.
+// replay takes the network connection out of a connection for database/sql.
 func (o *opener) replay(ctx context.Context, conn sqldriver.Conn) (*replayed, error) {
 	c, ok := conn.(*stdlib.Conn)
 	if !ok {
@@ -97,7 +99,7 @@ func (o *opener) replay(ctx context.Context, conn sqldriver.Conn) (*replayed, er
 	}
 	ctx, cancel := o.within(ctx)
 	defer cancel()
-	if o.clean { // pgx would prepare statements of the same names again
+	if o.clean { // pgx would prepare statements under the same names again
 		if err := c.Conn().DeallocateAll(ctx); err != nil {
 			return nil, err
 		}
@@ -118,7 +120,7 @@ func (o *opener) replay(ctx context.Context, conn sqldriver.Conn) (*replayed, er
 	return r, nil
 }
 
-// within bounds what pgx does with a connection that is logged in, before the pool has it.
+// within bounds the time that pgx may spend on a logged-in connection before the pool has it.
 func (o *opener) within(ctx context.Context) (context.Context, context.CancelFunc) {
 	if o.timeout < 0 {
 		return context.WithCancel(ctx)
@@ -126,13 +128,14 @@ func (o *opener) within(ctx context.Context) (context.Context, context.CancelFun
 	return context.WithTimeout(ctx, o.timeout)
 }
 
-// supersededKey is where a login leaves Credentials.Superseded, in pgx's CustomData.
+// supersededKey is the key in pgx's CustomData under which a login keeps Credentials.Superseded.
 const supersededKey = "sqlsecrets.superseded"
 
-// notifications returns those that pgx has read by now: AfterConnect may have sent LISTEN.
+// notifications returns the notifications that pgx has read so far, because AfterConnect may have
+// sent LISTEN.
 func notifications(ctx context.Context, c *pgx.Conn) (messages []pgproto3.BackendMessage) {
 	ended, cancel := context.WithCancel(ctx)
-	cancel() // so pgx does not wait for more
+	cancel() // pgx must not wait for more
 	for {
 		n, _ := c.WaitForNotification(ended)
 		if n == nil {
@@ -142,8 +145,8 @@ func notifications(ctx context.Context, c *pgx.Conn) (messages []pgproto3.Backen
 	}
 }
 
-// greeting returns what a server sends between a login's password and the first query, and
-// further messages.
+// greeting returns what a server sends after it has accepted the password and before the first
+// query, followed by further messages.
 func greeting(c *pgconn.HijackedConn, further []pgproto3.BackendMessage) []byte {
 	messages := []pgproto3.BackendMessage{&pgproto3.AuthenticationOk{}}
 	for _, name := range slices.Sorted(maps.Keys(c.ParameterStatuses)) {
@@ -156,22 +159,22 @@ func greeting(c *pgconn.HijackedConn, further []pgproto3.BackendMessage) []byte 
 	messages = append(messages, further...)
 	var b []byte
 	for _, m := range messages {
-		b, _ = m.Encode(b) // fails for messages of a gigabyte only
+		b, _ = m.Encode(b) // it fails only for messages of a gigabyte
 	}
 	return b
 }
 
-// A replayed is a connection that is logged in, and behaves like one that is not yet.
+// A replayed is a logged-in connection that behaves like one that is not logged in yet.
 type replayed struct {
 	net.Conn
-	pg         *pgconn.PgConn // of which Conn was taken, and which can still cancel
-	config     *pgconn.Config // of the login
+	pg         *pgconn.PgConn // Conn was taken out of it; it can still cancel queries
+	config     *pgconn.Config // the configuration of the login
 	superseded func() bool    // may be nil
 	forget     func()
 
-	// pgx reads and writes in two goroutines: one has the first field, the other the second.
-	greeting []byte // not read yet
-	started  bool   // pgx has written its request for a login
+	// pgx reads in one goroutine, which uses greeting, and writes in another, which uses started.
+	greeting []byte // what is not read yet
+	started  bool   // pgx has written its startup message
 }
 
 func (r *replayed) Read(b []byte) (int, error) {
@@ -183,14 +186,14 @@ func (r *replayed) Read(b []byte) (int, error) {
 	return n, nil
 }
 
-// Write drops the request for a login, which pgx writes at once.
+// Write drops pgx's startup message, which pgx writes in one call.
 func (r *replayed) Write(b []byte) (int, error) {
 	if r.started {
 		return r.Conn.Write(b)
 	}
 	r.started = true
 	if len(b) < 4 || int(binary.BigEndian.Uint32(b)) != len(b) {
-		return 0, errors.New("pgx has not written the request for a login at once")
+		return 0, errors.New("pgx has not written its startup message in one call")
 	}
 	return len(b), nil
 }
@@ -200,11 +203,11 @@ func (r *replayed) Close() error {
 	return r.Conn.Close()
 }
 
-// NetConn returns the connection to the server, a *tls.Conn for example.
+// NetConn returns the connection to the server, for example a *tls.Conn.
 func (r *replayed) NetConn() net.Conn { return r.Conn }
 
-// tellEndpoint is a pgconn.AfterNetConnectFunc. It tells in the configuration, which is the
-// connection's own, where and as whom the login was.
+// tellEndpoint is a pgconn.AfterNetConnectFunc. It writes the host, port, database and user of the
+// login into the configuration, which belongs to this connection alone.
 func tellEndpoint(_ context.Context, config *pgconn.Config, conn net.Conn) (net.Conn, error) {
 	if r, ok := conn.(*replayed); ok {
 		config.Host, config.Port, config.Database, config.User = r.config.Host, r.config.Port, r.config.Database, r.config.User
@@ -212,14 +215,14 @@ func tellEndpoint(_ context.Context, config *pgconn.Config, conn net.Conn) (net.
 	return conn, nil
 }
 
-// A canceller is what pgx gets when it dials to cancel a query. It has the request sent as the
-// login's own configuration would: by the same dialer, and over TLS if the connection has it.
+// A canceller is what pgx gets when it dials to cancel a query. It sends the request with the
+// configuration of the login: by the same dialer, and over TLS if the connection has it.
 type canceller struct {
 	ctx  context.Context
 	open *sync.Map
 }
 
-// cancelKey is what a request to cancel has behind its length and code.
+// cancelKey returns what follows the length and the code in a request to cancel.
 func cancelKey(pid uint32, secretKey []byte) string {
 	return string(append(binary.BigEndian.AppendUint32(nil, pid), secretKey...))
 }
@@ -227,9 +230,9 @@ func cancelKey(pid uint32, secretKey []byte) string {
 func (c *canceller) Write(b []byte) (int, error) {
 	const cancelRequest = 80877102
 	if len(b) < 12 || binary.BigEndian.Uint32(b[4:]) != cancelRequest {
-		return 0, errors.New("a connection is opened by the secret: LookupFunc of its configuration is not to be changed")
+		return 0, errors.New("LookupFunc of the configuration was changed after ConfigurePool or ConfigureConn: the connection needs the one that they set")
 	}
-	if r, ok := c.open.Load(string(b[8:])); ok { // else it is closed by now
+	if r, ok := c.open.Load(string(b[8:])); ok { // otherwise the connection is closed by now
 		if err := r.(*replayed).pg.CancelRequest(c.ctx); err != nil {
 			return 0, err
 		}
@@ -237,7 +240,7 @@ func (c *canceller) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// Read says that the server has closed the connection, as it does after such a request.
+// Read returns io.EOF, because the server closes the connection after such a request.
 func (c *canceller) Read([]byte) (int, error) { return 0, io.EOF }
 
 func (c *canceller) Close() error                     { return nil }

@@ -26,7 +26,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/testca"
 )
 
-// What pgx keeps of the environment for ConfigureConn does not reach other connectors.
+// The environment that pgx has read for ConfigureConn has no effect on other connectors.
 func TestConfigureConnWithPGSERVICE(t *testing.T) {
 	s := (&pgserver.Server{}).Start(t)
 	o := fixed(t, s, goodPassword)
@@ -54,7 +54,7 @@ func TestConfigureConnWithPGSERVICE(t *testing.T) {
 	}
 }
 
-// The environment has no effect on NewPool, whatever is in it.
+// No environment variable has an effect on NewPool.
 func TestNewPoolIgnoresTheEnvironment(t *testing.T) {
 	s := (&pgserver.Server{}).Start(t)
 	for name, value := range environment {
@@ -75,7 +75,7 @@ func TestNewPoolIgnoresTheEnvironment(t *testing.T) {
 	}
 }
 
-// A configuration that asks for TLS is an error, unless the data source name asks for as much.
+// A configuration that requires TLS is an error, unless the data source name is at least as strict.
 func TestTLSOfOwnConfiguration(t *testing.T) {
 	o := fixed(t, (&pgserver.Server{}).Start(t), goodPassword)
 	for _, c := range []struct {
@@ -107,7 +107,7 @@ func TestTLSOfOwnConfiguration(t *testing.T) {
 	}
 }
 
-// Some proxies send no key to cancel queries with. Protocol 3.2 has longer ones.
+// Some proxies send no key for canceling queries. Protocol 3.2 has longer keys.
 func TestPoolOfServersWithOtherKeys(t *testing.T) {
 	for _, length := range []int{0, 32, 256} {
 		s := (&pgserver.Server{Key: make([]byte, length)}).Start(t)
@@ -127,7 +127,7 @@ func TestPoolOfServersWithOtherKeys(t *testing.T) {
 	}
 }
 
-// A client certificate is the login's matter, and so is sslcertmode.
+// A client certificate and sslcertmode apply to the login.
 func TestPoolWithClientCertificate(t *testing.T) {
 	certs := testca.New("127.0.0.1")
 	certificate, key := testca.KeyPair(t, certs.Issue("client"))
@@ -141,7 +141,7 @@ func TestPoolWithClientCertificate(t *testing.T) {
 	}
 }
 
-// Notifications that come while AfterConnect of driver.Options runs are not lost.
+// Notifications that arrive while AfterConnect of driver.Options runs are not lost.
 func TestPoolKeepsNotifications(t *testing.T) {
 	s := (&pgserver.Server{}).Start(t)
 	o := fixed(t, s, goodPassword)
@@ -167,8 +167,8 @@ func TestPoolKeepsNotifications(t *testing.T) {
 	}
 }
 
-// Engine.Configure has its effect on the caller's configurations, too, and its tracer sees
-// what the pool's does.
+// Engine.Configure also applies to configurations of the caller, and its tracer sees what the
+// tracer of the pool sees.
 func TestPoolsHeedEngineConfigure(t *testing.T) {
 	s := (&pgserver.Server{}).Start(t)
 	o := fixed(t, s, canary)
@@ -209,7 +209,7 @@ func TestPoolsHeedEngineConfigure(t *testing.T) {
 			return nil
 		}})
 		if err != nil || dials.Load() != 1 || len(tracer.shown) != 1 {
-			t.Errorf("%s: %d dials and %d traced connects, want one of each (%v)", name, dials.Load(), len(tracer.shown), err)
+			t.Errorf("%s: %d dials and %d traced connections, want one of each (%v)", name, dials.Load(), len(tracer.shown), err)
 		}
 		if strings.Contains(strings.Join(tracer.shown, " "), canary) {
 			t.Errorf("%s: the tracer is shown the password", name)
@@ -217,7 +217,7 @@ func TestPoolsHeedEngineConfigure(t *testing.T) {
 	}
 }
 
-// A server that stops answering after the login holds up a pool until ConnectTimeout at most.
+// If a server stops answering after the login, the pool waits at most for ConnectTimeout.
 func TestPoolBoundsWhatFollowsTheLogin(t *testing.T) {
 	for name, configure := range map[string]func(*driver.Options, *pgx.ConnConfig){
 		"deallocate all": func(o *driver.Options, _ *pgx.ConnConfig) {
@@ -249,21 +249,21 @@ func TestPoolBoundsWhatFollowsTheLogin(t *testing.T) {
 	}
 }
 
-// A configuration that has an opener cannot get another one.
-func TestConfigureTwice(t *testing.T) {
+// Preparing a configuration a second time is an error.
+func TestConfigureASecondTimeIsAnError(t *testing.T) {
 	o := fixed(t, (&pgserver.Server{}).Start(t), goodPassword)
 	config := newPool(t, "prod/app", o, nil).Config()
 	for name, err := range map[string]error{
 		"ConfigurePool": pgxv5.ConfigurePool(config, pgxv5.Engine{}, "prod/app", o),
 		"ConfigureConn": pgxv5.ConfigureConn(config.ConnConfig, pgxv5.Engine{}, "prod/app", o),
 	} {
-		if err == nil || !strings.Contains(err.Error(), "is a pool's already") {
+		if err == nil || !strings.Contains(err.Error(), "is prepared already") {
 			t.Errorf("%s of a pool's own configuration: %v", name, err)
 		}
 	}
 }
 
-// BeforeConnect cannot change how a connection is made. TLS that it asks for is an error.
+// BeforeConnect cannot change how a connection is made. If it asks for TLS, that is an error.
 func TestPoolBeforeConnect(t *testing.T) {
 	s := (&pgserver.Server{}).Start(t)
 	mine := errors.New("mine")
@@ -309,7 +309,7 @@ func TestPoolBeforeConnect(t *testing.T) {
 	}
 }
 
-// Close ends a login that hangs, and the pool's connections for MinConns may fail.
+// Close ends a login that hangs. Connections that the pool opens for MinConns may fail.
 func TestPoolCloseWhileLoginsFail(t *testing.T) {
 	for _, c := range []struct {
 		name   string

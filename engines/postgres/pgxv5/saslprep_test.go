@@ -12,7 +12,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/logintest"
 )
 
-// The same passwords are tried on a real server in integration/postgres_test.go.
+// integration/postgres_test.go tries the same passwords with a real server.
 func TestSASLprep(t *testing.T) {
 	for raw, want := range map[string]string{
 		"plain ASCII ~!":  "plain ASCII ~!",
@@ -65,9 +65,9 @@ func TestSplitMethods(t *testing.T) {
 	}
 }
 
-// md5 and cleartext logins get the password as it is, in one login. Only a password that
-// SASLprep changes takes a second connection.
-func TestPasswordIsSentAsItIsWithoutSCRAM(t *testing.T) {
+// With md5 and plaintext methods the password is sent unprepared. Only a password that SASLprep
+// changes takes a second connection.
+func TestPasswordIsSentUnchangedWithoutSCRAM(t *testing.T) {
 	for _, c := range []struct {
 		password, requireAuth string
 		connections, logins   int

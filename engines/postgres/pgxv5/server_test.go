@@ -33,7 +33,7 @@ func endpoint(s *pgserver.Server, params ...string) driver.Endpoint {
 
 var pairs = configtest.Pairs
 
-// connect prepares and connects within a generous time.
+// connect prepares a login and connects, with a generous timeout.
 func connect(tb testing.TB, e pgxv5.Engine, ep driver.Endpoint, password string) (*stdlib.Conn, error) {
 	tb.Helper()
 	c, err := logintest.Connect(tb, e, ep, "app_user", password)

@@ -26,7 +26,7 @@ func onSocket(t *testing.T, s *pgserver.Server) (dir string) {
 	return dir
 }
 
-// secretOf is a secret of app_user with a host.
+// secretOf returns a secret of app_user with a host.
 func secretOf(host string, port int, more ...string) string {
 	value := map[string]any{"engine": "postgres", "host": host, "port": port, "dbname": "app", "username": "app_user", "password": goodPassword}
 	for i := 0; i < len(more); i += 2 {
@@ -70,7 +70,7 @@ func TestUnixSocket(t *testing.T) {
 	s.WaitClosed(t)
 }
 
-// What requires TLS is an error before anything is sent.
+// Everything that requires TLS is an error before anything is sent.
 func TestUnixSocketHasNoTLS(t *testing.T) {
 	s := &pgserver.Server{TLS: testca.New("localhost").Server}
 	dir := onSocket(t, s)
@@ -103,7 +103,7 @@ func TestUnixSocketHasNoTLS(t *testing.T) {
 	}
 }
 
-// A pool hands out a connection by a Unix socket, and cancels queries there.
+// A pool opens connections through a Unix socket, and cancels queries there.
 func TestPoolOnUnixSocket(t *testing.T) {
 	s := &pgserver.Server{Hang: pgserver.AtQuery}
 	host := onSocket(t, s)

@@ -23,7 +23,7 @@ func newConnector(tb testing.TB, e pgxv5.Engine, ep driver.Endpoint, superseded 
 	return logintest.NewConnector(tb, e, ep, "app_user", goodPassword, superseded)
 }
 
-// vendors is pgx's own connector.
+// vendors returns pgx's own connector.
 func vendors(tb testing.TB, s *pgserver.Server) sqldriver.Connector {
 	tb.Helper()
 	config, err := pgx.ParseConfig("host=" + s.Host + " user=u password=p database=app sslmode=disable")
@@ -75,9 +75,9 @@ func TestSuperseded(t *testing.T) {
 	}
 }
 
-// Without Superseded a connection has the function that pgx gives it without
-// options, and a check-out costs as much as with pgx alone.
-func TestSupersededNil(t *testing.T) {
+// Without Superseded a connection has pgx's own func, and handing it out costs as many allocations
+// as with pgx alone.
+func TestWithoutSupersededResetSessionIsThatOfPgx(t *testing.T) {
 	s := (&pgserver.Server{}).Start(t)
 	open := func(c sqldriver.Connector) (hook uintptr, allocations float64) {
 		conn, err := c.Connect(t.Context())
@@ -105,7 +105,7 @@ func TestSupersededNil(t *testing.T) {
 	s.WaitClosed(t)
 }
 
-// It is asked at each check-out, and not before.
+// Superseded is called each time that the pool hands the connection out, and not before.
 func TestSupersededIsAskedAtCheckOut(t *testing.T) {
 	s := (&pgserver.Server{}).Start(t)
 	asked := 0

@@ -13,7 +13,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/jdbcurl"
 )
 
-// files returns the files that parameters name.
+// files is Info.Files: the files that parameters name.
 func files(params map[string]string) []string {
 	var names []string
 	for _, name := range words.Files(params) {
@@ -24,10 +24,10 @@ func files(params map[string]string) []string {
 	return names
 }
 
-// turnsTLSOff reports whether parameters turn TLS off.
+// turnsTLSOff is Info.TurnsTLSOff: whether parameters turn TLS off.
 func turnsTLSOff(params map[string]string) bool { return params["sslmode"] == "disable" }
 
-// forIAM is Info.IAM: without sslmode=require the server has to be verified.
+// forIAM is Info.IAM. The server must be verified, unless the parameters have sslmode=require.
 func forIAM(params map[string]string) (map[string]string, error) {
 	if turnsTLSOff(params) {
 		return nil, errors.New("iam needs TLS, and sslmode=disable turns it off: leave that out, or give sslmode=require for TLS without verification")
@@ -40,21 +40,22 @@ func forIAM(params map[string]string) (map[string]string, error) {
 	return with, nil
 }
 
-// system, in place of a file, names the operating system's authorities.
+// system is the value of sslrootcert that means the certificate authorities of the operating
+// system.
 const system = "system"
 
-// tlsSettings are what an endpoint says about TLS, with the files that it names.
+// tlsSettings is what an endpoint says about TLS, with the contents of its files.
 type tlsSettings struct {
-	params   map[string]string // for pgx: those of the endpoint without files
-	asked    map[string]string // those of the endpoint
-	options  *tls.Config       // the caller's, which is not changed; may be nil
-	required bool              // never without TLS
-	askedBy  string            // what requires it
-	roots    *x509.CertPool    // nil: the system's, or those of options
-	certs    []tls.Certificate // the client's; nil: those of options
+	params   map[string]string // the parameters for pgx: those of the endpoint without files
+	asked    map[string]string // the parameters of the endpoint
+	options  *tls.Config       // driver.Options.TLS; read-only; may be nil
+	required bool              // there is no login without TLS
+	askedBy  string            // what requires TLS, for errors
+	roots    *x509.CertPool    // nil: those of options, or of the operating system
+	certs    []tls.Certificate // of the client; nil: those of options
 }
 
-// newTLSSettings reads the files.
+// newTLSSettings reads the files that the parameters name.
 func newTLSSettings(ep driver.Endpoint) (*tlsSettings, error) {
 	t := &tlsSettings{params: map[string]string{}, asked: ep.Params, options: ep.TLS}
 	maps.Copy(t.params, ep.Params)
@@ -78,7 +79,7 @@ func newTLSSettings(ep driver.Endpoint) (*tlsSettings, error) {
 		t.roots = roots
 		delete(t.params, "sslrootcert")
 		if mode == "require" {
-			t.params["sslmode"] = "verify-ca" // which pgx would make of the two
+			t.params["sslmode"] = "verify-ca" // as pgx does with these two parameters
 		}
 	}
 	if file := ep.Params["sslcert"]; file != "" && ep.Params["sslcertmode"] != "disable" {
@@ -91,7 +92,7 @@ func newTLSSettings(ep driver.Endpoint) (*tlsSettings, error) {
 	return t, nil
 }
 
-// askedBy returns what requires TLS, or "" if that is left to the server.
+// askedBy returns what requires TLS, or "" if the server decides.
 func askedBy(ep driver.Endpoint, mode string) string {
 	switch {
 	case ep.IAM && mode == "verify-full":
@@ -105,7 +106,7 @@ func askedBy(ep driver.Endpoint, mode string) string {
 	case ep.Encrypt:
 		return `the secret's "ssl"`
 	}
-	// A server that passes as one without TLS does not have these.
+	// A server without TLS cannot do these.
 	for _, name := range []string{"sslcertmode", "channel_binding"} {
 		if ep.Params[name] == "require" {
 			return name + "=require"
@@ -114,12 +115,12 @@ func askedBy(ep driver.Endpoint, mode string) string {
 	return ""
 }
 
-// apply returns the configuration for a host: the caller's, if there is one, with what
-// parameters say besides, or else the one that pgx made of them. Parameters make it
-// stricter, not laxer.
+// apply returns the TLS configuration for a host. If driver.Options.TLS is set, that is the base
+// and the parameters are added; otherwise it is the configuration that pgx made of the parameters.
+// Parameters can make driver.Options.TLS stricter, but not weaker.
 func (t *tlsSettings) apply(parsed *tls.Config, host string) *tls.Config {
 	if t.roots != nil {
-		parsed.RootCAs = t.roots // which VerifyPeerCertificate, of verify-ca, uses too
+		parsed.RootCAs = t.roots // pgx's VerifyPeerCertificate of verify-ca uses it too
 	}
 	if t.certs != nil {
 		parsed.Certificates = t.certs
@@ -139,11 +140,11 @@ func (t *tlsSettings) apply(parsed *tls.Config, host string) *tls.Config {
 		merged.RootCAs = parsed.RootCAs
 	}
 	if parsed.Certificates != nil {
-		// A callback of the caller's would take precedence over them.
+		// GetClientCertificate of the caller would take precedence over them.
 		merged.Certificates, merged.GetClientCertificate = parsed.Certificates, nil
 	}
 	if len(merged.NextProtos) == 0 {
-		merged.NextProtos = parsed.NextProtos // what sslnegotiation=direct needs
+		merged.NextProtos = parsed.NextProtos // sslnegotiation=direct needs it
 	}
 	if mode := t.asked["sslmode"]; mode == "verify-ca" || mode == "verify-full" || t.asked["sslrootcert"] != "" {
 		merged.InsecureSkipVerify = false

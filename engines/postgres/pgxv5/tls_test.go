@@ -24,7 +24,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/testca"
 )
 
-// The secret's "ssl" makes TLS required, and asks for no verification.
+// The secret's "ssl" makes TLS required, and does not ask for verification.
 func TestTheSecretAsksForTLS(t *testing.T) {
 	certs, others := testca.New("localhost", "127.0.0.1"), testca.New("localhost", "127.0.0.1")
 	file := certs.File(t)
@@ -61,8 +61,7 @@ func TestTheSecretAsksForTLS(t *testing.T) {
 	}
 }
 
-// A configuration of TLS that Configure sets is not left to the server, nor is one that it
-// has verify.
+// If Configure sets a TLS configuration, or makes the given one verify the server, TLS is required.
 func TestConfigureThatAsksForTLSNeedsIt(t *testing.T) {
 	certs := testca.New("localhost", "127.0.0.1")
 	for name, c := range map[string]struct {
@@ -99,8 +98,8 @@ func TestFilesThatParametersName(t *testing.T) {
 	}
 }
 
-// A file that is half written, and a key that is not the certificate's, are errors of
-// Prepare: the Connector goes on with what it had.
+// A file that is half written, and a key that does not belong to the certificate, are errors of
+// Prepare. The Connector then goes on with the contents that it had.
 func TestPrepareFailsOnFilesThatAreBeingWritten(t *testing.T) {
 	certs := testca.New("h")
 	bundle := append(testca.PEM(certs.Authority.Raw), testca.PEM(testca.New().Authority.Raw)...)
@@ -133,8 +132,8 @@ func TestPrepareFailsOnFilesThatAreBeingWritten(t *testing.T) {
 	}
 }
 
-// The client's certificate of the parameters is sent with Options.TLS, too, and takes
-// precedence over the one there.
+// The client's certificate of the parameters is sent with Options.TLS as well, and takes precedence
+// over the certificate there.
 func TestClientCertificateWithOptionsTLS(t *testing.T) {
 	certs := testca.New("127.0.0.1")
 	cert, key := testca.KeyPair(t, certs.Issue("of the parameters"))
@@ -169,8 +168,7 @@ func TestClientCertificateWithOptionsTLS(t *testing.T) {
 	}
 }
 
-// An error of TLS says first what is wrong with it, with which host, and which parameter
-// is about it.
+// An error of TLS says first what is wrong, with which host, and which parameter to change.
 func TestTLSReasonComesFirst(t *testing.T) {
 	certs, others := testca.New("localhost", "10.0.0.9"), testca.New("localhost")
 	file := certs.File(t)
@@ -210,7 +208,7 @@ func TestTLSReasonComesFirst(t *testing.T) {
 			ep := endpoint(s, c.params...)
 			ep.TLS, ep.Host = c.tls, cmp.Or(c.host, "localhost")
 			e := pgxv5.Engine{Configure: func(config *pgx.ConnConfig) error {
-				// Two addresses: the reason is in the first line nevertheless.
+				// With two addresses, the reason is still in the first line.
 				config.LookupFunc = func(context.Context, string) ([]string, error) { return []string{s.Host, s.Host}, nil }
 				return nil
 			}}
@@ -218,7 +216,7 @@ func TestTLSReasonComesFirst(t *testing.T) {
 		})
 	}
 	t.Run("a version that the server has chosen", func(t *testing.T) {
-		// As servers of before TLS 1.3 answer that know no newer version than 1.0.
+		// The answer of an old server that knows no newer version than TLS 1.0.
 		hello := append([]byte{22, 3, 1, 0, 42, 2, 0, 0, 38, 3, 1}, make([]byte, 33)...)
 		hello = append(hello, 0xc0, 0x14, 0)
 		l := loopback.Listen(t, func(c net.Conn) {

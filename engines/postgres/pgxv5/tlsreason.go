@@ -16,8 +16,9 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/tlserror"
 )
 
-// tlsReason says what is wrong with TLS, where, and what to do about it, or "" if err is
-// about something else. pgx's own texts begin with the message that could not be written.
+// tlsReason returns what is wrong with TLS, with which server, and what to do about it. It returns
+// "" if err is about something else. pgx's own texts are harder to read: they begin with the
+// message that could not be written.
 func (a *attempt) tlsReason(err error) string {
 	if a == nil || err == nil {
 		return ""
@@ -34,10 +35,14 @@ func (a *attempt) tlsReason(err error) string {
 	return "TLS with " + net.JoinHostPort(a.config.Host, strconv.Itoa(int(a.config.Port))) + ": " + reason
 }
 
-// Proxies that want TLS, by their whole text: PgBouncer's 08P01 and RDS Proxy's 28000.
+// The texts of this file are part of "TLS with host:port: …", and the command sqlsecrets recognizes
+// them.
+
+// wantsTLS matches proxies that require TLS, by their whole text: 08P01 of PgBouncer and 28000 of
+// RDS Proxy.
 var wantsTLS = regexp.MustCompile(`^(SSL required|This RDS [Pp]roxy requires TLS connections\.?)$`)
 
-// plainReason is for a login that was to be without TLS.
+// plainReason is for a login without TLS.
 func plainReason(err error) string {
 	var pg *pgconn.PgError
 	switch {
@@ -50,7 +55,7 @@ func plainReason(err error) string {
 	return ""
 }
 
-// certificateReason is for a server's certificate that does not pass verification.
+// certificateReason is for a certificate of the server that does not pass the verification.
 func (t *tlsSettings) certificateReason(err error) string {
 	var name x509.HostnameError
 	var authority x509.UnknownAuthorityError
@@ -79,7 +84,7 @@ func (t *tlsSettings) certificateReason(err error) string {
 	return ""
 }
 
-// namesOf returns the names of a certificate, of many the first.
+// namesOf returns the names of a certificate; if there are many, only the first ones.
 func namesOf(c *x509.Certificate) string {
 	names := append([]string{}, c.DNSNames...)
 	for _, ip := range c.IPAddresses {
@@ -95,7 +100,7 @@ func namesOf(c *x509.Certificate) string {
 	return strings.Join(names, ", ")
 }
 
-// handshakeReason is for a handshake that fails, or does not begin. pgx's texts end with that of
+// handshakeReason is for a handshake that fails or does not begin. pgx's texts end with the text of
 // the cause.
 func (t *tlsSettings) handshakeReason(err error, config *tls.Config, optional bool) string {
 	lowest := tls.VersionName(cmp.Or(config.MinVersion, tls.VersionTLS12))
@@ -109,7 +114,7 @@ func (t *tlsSettings) handshakeReason(err error, config *tls.Config, optional bo
 	case strings.HasSuffix(text, ": server refused TLS connection"):
 		return fmt.Sprintf("the server does not have it, and %s requires it", cmp.Or(t.askedBy, "Engine.Configure"))
 	case errors.As(err, &record):
-		return "the server's answer is something else"
+		return "the server's answer is not TLS"
 	}
 	var remote *net.OpError
 	if !errors.As(err, &remote) || remote.Op != "remote error" {
@@ -118,7 +123,7 @@ func (t *tlsSettings) handshakeReason(err error, config *tls.Config, optional bo
 	return alertReason(text, config, lowest)
 }
 
-// alertReason is for a handshake that the server has ended.
+// alertReason is for a handshake that the server ended with an alert.
 func alertReason(text string, config *tls.Config, lowest string) string {
 	switch {
 	case strings.HasSuffix(text, ": tls: protocol version not supported"):

@@ -8,8 +8,9 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/testca"
 )
 
-// A server that nobody verifies, such as an active attacker's, asks for the password in clear text
-// and gets it, with and without TLS. SECURITY.md says so, and that verification stops it.
+// A server that is not verified, such as that of an active attacker, can ask for the password in
+// plaintext and gets it, with and without TLS. SECURITY.md says so, and says that verification
+// stops it.
 func TestAServerThatIsNotVerifiedMayAskForThePassword(t *testing.T) {
 	attacker := testca.New("elsewhere.test") // no authority that the system knows
 	for _, tt := range []struct {
@@ -31,7 +32,7 @@ func TestAServerThatIsNotVerifiedMayAskForThePassword(t *testing.T) {
 				t.Errorf("Connect = %v", err)
 			}
 			if err == nil {
-				// The exception to what the library promises.
+				// This is the exception to the promise of the library.
 				if got := conn.Conn().Config().Password; got != goodPassword {
 					t.Errorf("the connection's configuration has the password %q", got)
 				}

@@ -17,7 +17,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/configtest"
 )
 
-// What properties mean is in guide_test.go.
+// The meaning of the properties is tested in guide_test.go.
 func TestParseURL(t *testing.T) {
 	configtest.ParseURL(t, pgxv5.Engine{}, configtest.Own, []configtest.URLCase{
 		{"postgresql://example.com:5433/database?user=prod/app/db", driver.URL{SecretID: "prod/app/db", Host: "example.com", Port: 5433, Database: "database"}},
@@ -47,7 +47,7 @@ func TestParseURLFails(t *testing.T) {
 		{"postgresql://h/db?user=id&password=s&CANARY&more=1", `"password" is not allowed`},
 		{"postgresql://h/db?user=id&password=s&CANARY=1", `"password" is not allowed`},
 		{"postgresql://h/db?user=id&CANARY", "a property has no value"},
-		{"postgresql://h/db?user=id&CAN%41RY=1", "a name that none has"},
+		{"postgresql://h/db?user=id&CAN%41RY=1", "an impossible name"},
 		{"postgresql://h/db?user=id&application_name=CANARY%zz", `"application_name"`},
 		{"postgresql://h/db?user=id&application_name=CANARY%00", `"application_name"`},
 		{"postgresql://h/CANARY%2?user=id", "database"},
@@ -79,8 +79,8 @@ func capture(t *testing.T, ep driver.Endpoint) (configs []*pgx.ConnConfig, err e
 	return configs, nil
 }
 
-// Whatever a URL holds, pgx gets the host, port and database that were parsed, TLS
-// as sslmode says, and no setting that is not among the parameters.
+// Whatever a URL contains, pgx gets the host, port and database that were parsed, TLS as sslmode
+// says, and no setting that is not a parameter.
 func FuzzParseURL(f *testing.F) {
 	for _, s := range []string{
 		"postgresql://h:1/db?user=id", "postgresql://h1,h2:2/?user=id&sslmode=require", "postgresql:db?user=a/b",
@@ -141,7 +141,7 @@ func FuzzParseURL(f *testing.F) {
 	})
 }
 
-// Every value reaches pgx as it is.
+// Every value reaches pgx unchanged.
 func FuzzParams(f *testing.F) {
 	f.Add("db", "value")
 	f.Add("' host='evil", `\' host=evil`)

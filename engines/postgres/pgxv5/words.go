@@ -11,30 +11,29 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/driver/vocabulary"
 )
 
-// CheckParams checks parameters: those of pgx, and the server's settings by the name that
-// SET has for them, case ignored as the server does. A setting is not looked up, unless
-// its name may be a mistake for a parameter about TLS or the login: a mistyped sslMode must
-// not go to the server.
+// CheckParams checks parameters. They are the parameters of pgx and the settings of the server,
+// under the names that SET uses, in upper or lower case. The name of a setting is not checked,
+// because the server checks it. The exception is a name that may be a mistyped parameter about TLS
+// or the login, such as sslMode: that is an error, and does not go to the server.
 func (e Engine) CheckParams(params map[string]string) error { return words.Check(params) }
 
-// ParseURL parses a URL as PostgreSQL's JDBC driver, pgjdbc, has it:
+// ParseURL parses a URL in the form of PostgreSQL's JDBC driver, pgjdbc:
 //
 //	postgresql://host:port/database?user=<secret id>&name=value
 //	postgresql://host:port,[::1]:port/database?…
 //	postgresql:database?…
 //
-// All but the user may be missing, the "/" too, which pgjdbc insists on. Values
-// and the database are percent-decoded; "+" is itself, unlike in pgjdbc. Several
-// hosts come back in URL.Host as the URL has them, which is a form that Prepare
-// takes.
+// Only the user is required. The "/" may be missing too, although pgjdbc requires it. Values and
+// the database are percent-decoded. A "+" stays a "+", unlike in pgjdbc. URL.Host has several hosts
+// as the URL has them; Prepare accepts that form.
 //
-// A property is pgjdbc's, and then translated, or pgx's parameter or a setting of
-// the server under its own name. One of pgjdbc's without a counterpart is an error.
+// A property of pgjdbc is translated, or is an error if pgx has no counterpart. A parameter of pgx
+// or a setting of the server is taken under its own name.
 func (e Engine) ParseURL(url string, own func(property string) bool) (driver.URL, error) {
 	return words.ParseURL(url, own)
 }
 
-// words are what pgx, pgjdbc and the server call things.
+// words has the names that pgx, pgjdbc and the server use.
 var words = &vocabulary.Vocabulary{
 	Vendor:     "pgx",
 	Params:     params,
@@ -47,16 +46,16 @@ var words = &vocabulary.Vocabulary{
 	Finish:     finish,
 	Server: &vocabulary.Settings{
 		Check: checkSetting,
-		// Of those of PostgreSQL 10 to 18 that a session may change.
+		// These settings of PostgreSQL 10 to 18 look like a parameter about TLS or the login. A
+		// session may change them.
 		Harmless: []string{"password_encryption", "post_auth_delay", "ssl_renegotiation_limit"},
 	},
 }
 
-// params are the parameters that pgx itself reads out of a connection string: the
-// list notRuntimeParams in pgconn's config.go and what pgx.ParseConfig takes out
-// of RuntimeParams, of v5.13.0. Not among them: host, port and database, which the
-// Connector has, user and all that may bring a password or another service
-// (password, passfile, sslpassword, service, servicefile).
+// params are the parameters that pgx v5.13.0 itself reads from a connection string: the list
+// notRuntimeParams in config.go of pgconn, and what pgx.ParseConfig takes out of RuntimeParams.
+// Missing are host, port and database, which the Connector has; user; and those that may bring a
+// password or another service (password, passfile, sslpassword, service, servicefile).
 var params = map[string]vocabulary.Param{
 	"sslmode":                    {Check: checkMode},
 	"sslrootcert":                {File: true}, // or system
@@ -77,11 +76,11 @@ var params = map[string]vocabulary.Param{
 	"statement_cache_capacity":   {Check: statements},
 	"description_cache_capacity": {Check: statements},
 
-	// The server's own, not a setting: "-c name=value -c …".
+	// Command-line options of the server: "-c name=value -c …".
 	"options": {},
 }
 
-// meant are names that people bring along from other drivers.
+// meant has names from other drivers, with the parameter of pgx that the user means.
 var meant = map[string]string{
 	"timeout": "connect_timeout", "connectiontimeout": "connect_timeout", "logintimeout": "connect_timeout",
 	"usessl": "sslmode", "encrypt": "sslmode", "tls": "sslmode",
@@ -92,18 +91,18 @@ var (
 	statements = vocabulary.Number("a number of statements", 0, math.MaxInt32)
 )
 
-// refused are parameters that are known and not taken, with the reason.
+// refused are known parameters that are an error here, with the reason.
 var refused = map[string]string{
-	"sslpassword":           "a password does not belong in a data source name; give the key in driver.Options.TLS",
-	"replication":           "a replication connection is not one for database/sql",
-	"ssl":                   `it is spelt "sslmode"`,
-	"session_authorization": "the secret says as whom to connect",
+	"sslpassword":           "a password does not belong in a data source name: give the key in driver.Options.TLS",
+	"replication":           "database/sql cannot use a replication connection",
+	"ssl":                   `give "sslmode"`,
+	"session_authorization": "the user comes from the secret",
 }
 
 // checkMode checks sslmode.
 func checkMode(v string) error {
 	if v == "allow" {
-		return errors.New("allow logs in without TLS first; use prefer")
+		return errors.New("allow logs in without TLS first: give prefer")
 	}
 	return vocabulary.OneOf("disable", "prefer", "require", "verify-ca", "verify-full")(v)
 }
@@ -117,7 +116,7 @@ func checkPair(params map[string]string) error {
 	_, hasCert := params["sslcert"]
 	_, hasKey := params["sslkey"]
 	if hasCert != hasKey {
-		return errors.New(`parameters "sslcert" and "sslkey" go together`)
+		return errors.New(`parameters "sslcert" and "sslkey" need each other: give both`)
 	}
 	return nil
 }
@@ -128,10 +127,10 @@ func checkTLS(params map[string]string) error {
 	optional := mode == "prefer" || mode == "disable"
 	switch {
 	case root == system && hasMode && mode != "verify-full":
-		// So libpq. pgx takes it for verify-full, even over disable.
+		// libpq returns an error too. pgx treats it as verify-full, even with sslmode=disable.
 		return errors.New(`parameter "sslrootcert": system needs sslmode=verify-full`)
 	case hasRoot && root != system && (!hasMode || optional):
-		// libpq and pgx take it and verify nothing.
+		// libpq and pgx accept it and verify nothing.
 		return errors.New(`parameter "sslrootcert" needs sslmode=verify-full or verify-ca, or nothing is verified`)
 	case optional || !hasMode && root != system:
 		return checkDirect(params)
@@ -139,8 +138,8 @@ func checkTLS(params map[string]string) error {
 	return nil
 }
 
-// checkDirect is for parameters that do not require TLS, which libpq takes for an error with a
-// handshake that begins at once.
+// checkDirect is for parameters that do not require TLS. With them, sslnegotiation=direct is an
+// error, as in libpq.
 func checkDirect(params map[string]string) error {
 	if params["sslnegotiation"] == "direct" {
 		return errors.New(`parameter "sslnegotiation": direct needs sslmode=require, verify-ca or verify-full`)
@@ -150,18 +149,19 @@ func checkDirect(params map[string]string) error {
 
 func checkVersions(params map[string]string) error {
 	if least := cmp.Or(params["min_protocol_version"], "3.0"); least != "3.0" && params["max_protocol_version"] == "3.0" {
-		return errors.New(`parameter "min_protocol_version" is more than "max_protocol_version"`)
+		return errors.New(`parameter "min_protocol_version" is higher than "max_protocol_version"`)
 	}
 	return nil
 }
 
-// checkCaches refuses a cache of no statements that pgx would use: every query would fail.
+// checkCaches returns an error for a cache of capacity 0 that pgx would use, because every query
+// would fail.
 func checkCaches(params map[string]string) error {
 	switch exec := params["default_query_exec_mode"]; {
 	case isZero(params["statement_cache_capacity"]) && (exec == "" || exec == "cache_statement"):
-		return errors.New(`parameter "statement_cache_capacity": 0 needs another default_query_exec_mode than cache_statement`)
+		return errors.New(`parameter "statement_cache_capacity": 0 needs a default_query_exec_mode other than cache_statement`)
 	case isZero(params["description_cache_capacity"]) && exec == "cache_describe":
-		return errors.New(`parameter "description_cache_capacity": 0 needs another default_query_exec_mode than cache_describe`)
+		return errors.New(`parameter "description_cache_capacity": 0 needs a default_query_exec_mode other than cache_describe`)
 	}
 	return nil
 }
@@ -171,7 +171,7 @@ func isZero(value string) bool {
 	return err == nil && n == 0
 }
 
-// isRequireAuth is pgconn's parseRequireAuth.
+// isRequireAuth checks a value as parseRequireAuth of pgconn does.
 func isRequireAuth(value string) bool {
 	if value == "" {
 		return true
@@ -194,7 +194,8 @@ func isRequireAuth(value string) bool {
 	return true
 }
 
-// checkSetting refuses an option of the protocol, which is not one of the session.
+// checkSetting returns an error for an option of the protocol, because it is no setting of the
+// session.
 func checkSetting(name, _ string) error {
 	if strings.HasPrefix(strings.ToLower(name), "_pq_.") {
 		return errors.New("it is an option of the protocol, not a setting of the session")

@@ -12,24 +12,24 @@ import (
 const (
 	loginFailed       = 18456
 	untrustedDomain   = 18452 // a Windows login
-	noDatabase        = 4060  // that was asked for
-	noSuchDatabase    = 911   // likewise, of Babelfish and Aurora
-	noDefaultDatabase = 4064  // of the user
+	noDatabase        = 4060  // the requested database
+	noSuchDatabase    = 911   // the same, from Babelfish on Aurora
+	noDefaultDatabase = 4064  // the default database of the user
 	lockedOut         = 18486
 )
 
-// Rejected reports whether the server refused the credentials, which it says with
-// error 18456 or, to a Windows login, 18452. With 4060, 911 or 4064 before it 18456 is about a
-// database: the login was right. Not rejected: an account that is disabled (18470) or
-// locked (18486), or whose password has expired (18487) or must be changed (18488).
+// Rejected reports whether the server rejected the credentials: error 18456 or, for a Windows
+// login, 18452. If 4060, 911 or 4064 comes before it, 18456 is about a database and the password
+// was right. These are no rejections: an account that is disabled (18470) or locked (18486), and a
+// password that has expired (18487) or must be changed (18488).
 func (e Engine) Rejected(err error) bool {
 	var me mssql.Error
 	return errors.As(err, &me) && (me.Number == loginFailed || me.Number == untrustedDomain) &&
 		!has(me, noDatabase, noSuchDatabase, noDefaultDatabase)
 }
 
-// NoDatabase reports whether the server has no database of the name, or none that the
-// user may enter: error 4060, and 911 behind Babelfish.
+// NoDatabase reports whether the server has no database of that name, or the user may not use it:
+// error 4060, and 911 from Babelfish.
 func (e Engine) NoDatabase(err error) bool {
 	var me mssql.Error
 	return errors.As(err, &me) && has(me, noDatabase, noSuchDatabase)
@@ -41,7 +41,8 @@ func (e Engine) AccountLocked(err error) bool {
 	return errors.As(err, &me) && has(me, lockedOut)
 }
 
-// has looks for numbers in all errors of a response; the last stands for them.
+// has reports whether any error of a response has one of the numbers. The driver returns the last
+// error, and all of them in All.
 func has(me mssql.Error, numbers ...int32) bool {
 	return slices.ContainsFunc(append([]mssql.Error{me}, me.All...), func(e mssql.Error) bool { return slices.Contains(numbers, e.Number) })
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/engines/sqlserver/mssqldb"
 )
 
-// With a dialer, a name for the application, and settings of each session.
+// With a dialer, a name of the application, and a statement for each session.
 func ExampleEngine() {
 	engine := mssqldb.Engine{
 		Configure: func(c *msdsn.Config) error {

@@ -6,11 +6,11 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/driver"
 )
 
-// Words is this package's vocabulary.
+// Words is the vocabulary of this package.
 var Words = words
 
-// Attempts tells what of a Login is not in go-mssqldb's configuration: whether a server
-// without encryption is logged in to, and the time for a login.
+// Attempts returns the parts of a Login that are not in go-mssqldb's configuration: whether a login
+// may go to a server without encryption, and the time limit of a login.
 func Attempts(lg driver.Login) (plaintext bool, timeout time.Duration) {
 	l := lg.(*login)
 	return l.plaintext, l.timeout

@@ -17,9 +17,9 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/configtest"
 )
 
-// guideParams are the parameters of docs/sqlserver.md, and what go-mssqldb gets of each.
-// Encryption is 1 where it is required, which is also what a server without encryption is
-// asked for first; 0 encrypts the login alone, 3 nothing, 4 is TDS 8.0.
+// guideParams are the parameters of docs/sqlserver.md, each with what go-mssqldb gets. Encryption
+// is 1 if it is required; a server without encryption is first asked for that as well. 0 encrypts
+// only the login, 3 encrypts nothing, and 4 is TDS 8.0.
 var guideParams = drivertest.Cases(`
 	encrypt=true => Plaintext=false, TLSConfig.InsecureSkipVerify=false, TrustServerCertificate=false
 	encrypt=mandatory => Plaintext=false, TLSConfig.InsecureSkipVerify=false, TrustServerCertificate=false
@@ -42,7 +42,7 @@ var guideParams = drivertest.Cases(`
 	certificate=CANARY-ca.pem => Plaintext=false, TLSConfig.InsecureSkipVerify=false, TLSConfig.RootCAs=set, TrustServerCertificate=false
 	certificate=CANARY-leaf.der => Plaintext=false, TLSConfig.InsecureSkipVerify=false, TLSConfig.RootCAs=set, TrustServerCertificate=false
 	certificate=CANARY => error: .pem or .der
-	certificate=CANARY.pem&encrypt=disable => error: no encryption
+	certificate=CANARY.pem&encrypt=disable => error: turns encryption off
 	certificate=CANARY.pem&trustservercertificate=true => error: not to
 	servercertificate=CANARY-leaf.pem => Plaintext=false, TLSConfig.VerifyConnection=set, TrustServerCertificate=false
 	servercertificate=CANARY => error: .pem or .der
@@ -103,9 +103,9 @@ var guideParams = drivertest.Cases(`
 	applicationName=x => error: did you mean "app name"
 `)
 
-// guideProperties are the properties of mssql-jdbc in docs/sqlserver.md, and what
-// go-mssqldb gets of each, or that it is an error. A URL without encrypt is encrypted and
-// verified.
+// guideProperties are the properties of mssql-jdbc in docs/sqlserver.md, each with what go-mssqldb
+// gets, or with the error. With a URL without encrypt, the connection is encrypted and the server
+// is verified.
 var guideProperties = drivertest.Cases(`
 	serverName=db.test => Host="db.test", ServerSPN="MSSQLSvc/db.test:1433", TLSConfig.ServerName="db.test"
 	server=db.test => Host="db.test", ServerSPN="MSSQLSvc/db.test:1433", TLSConfig.ServerName="db.test"
@@ -222,7 +222,7 @@ var guideProperties = drivertest.Cases(`
 	defaultTransactionIsolation=CANARY => error: BeginTx
 	socketFactoryClass=CANARY => error: Engine.Dial
 	socketFactoryConstructorArg=CANARY => error: Engine.Dial
-	trustStore=CANARY => error: certificate names a file
+	trustStore=CANARY => error: give certificate authorities by certificate
 	trustStorePassword=CANARY => error: driver.Options.TLS
 	trustStoreType=CANARY => error: driver.Options.TLS
 	trustManagerClass=CANARY => error: driver.Options.TLS
@@ -237,14 +237,14 @@ var guideProperties = drivertest.Cases(`
 	sslmode=require => error: is not known
 `)
 
-// A connecting is with what go-mssqldb would connect, and how.
+// A connecting is the configuration with which go-mssqldb would connect, and how it would log in.
 type connecting struct {
 	*msdsn.Config
 	Plaintext    bool // without encryption if the server has none
 	LoginTimeout time.Duration
 }
 
-// connectingBy returns it for a data source name and a secret.
+// connectingBy returns the connecting for a data source name and a secret.
 func connectingBy(t *testing.T, dsn, secret string) (drivertest.Fields, error) {
 	t.Helper()
 	var c connecting
@@ -260,7 +260,7 @@ func connectingBy(t *testing.T, dsn, secret string) (drivertest.Fields, error) {
 
 const guideSecret = `{"engine":"sqlserver","host":"h.example.com","port":1433,"dbname":"app","username":"u","password":"p"}`
 
-// Each row of the guide's tables does what it says, and no name is without a case.
+// Each row of the tables on the page has the effect that the page says, and each name has a case.
 func TestGuide(t *testing.T) {
 	guide, err := filepath.Abs("../../../docs/sqlserver.md")
 	if err != nil {
@@ -276,7 +276,8 @@ func TestGuide(t *testing.T) {
 	})
 }
 
-// No host, port or database sets another option, whatever it is and wherever it is from.
+// No host, port or database changes another option, whatever its characters are and wherever it
+// comes from.
 func FuzzEndpoint(f *testing.F) {
 	configtest.Injection{
 		Info:   mssqldb.Engine{}.Info(),

@@ -22,16 +22,16 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/tlserror"
 )
 
-// A login connects to one server.
+// A login logs in to one server.
 type login struct {
 	engine    Engine
-	config    msdsn.Config // without credentials; not changed
-	plaintext bool         // TLS is only wanted if the server has it
-	timeout   time.Duration
+	config    msdsn.Config  // without credentials; read-only
+	plaintext bool          // the login may go without TLS if the server has none
+	timeout   time.Duration // logintimeout; zero: none
 }
 
-// Prepare has the driver parse the parameters, with the host in front of them. Files
-// that they name are read now.
+// Prepare lets the driver parse the parameters together with the host, and reads the files that the
+// parameters name.
 func (e Engine) Prepare(ep driver.Endpoint) (driver.Login, error) {
 	p, err := words.Read(ep.Params)
 	if err != nil {
@@ -41,7 +41,7 @@ func (e Engine) Prepare(ep driver.Endpoint) (driver.Login, error) {
 		return nil, err
 	}
 	if units(ep.Database) > maxName || strings.IndexByte(ep.Database, 0) >= 0 {
-		return nil, errors.New("the database's name has more than 128 characters, or a NUL")
+		return nil, errors.New("the name of the database has more than 128 characters, or a NUL")
 	}
 	config, err := parse(ep, p)
 	if err != nil {
@@ -56,12 +56,12 @@ func (e Engine) Prepare(ep driver.Endpoint) (driver.Login, error) {
 
 // instance is Info.Instance.
 func instance(params map[string]string) string {
-	p, _ := words.Read(params) // which were checked
+	p, _ := words.Read(params) // the parameters were checked before
 	return p["instance"]
 }
 
-// splitInstance makes a parameter of the instance that a host may have. One that is given as a
-// parameter takes precedence, as the data source name does over the secret.
+// splitInstance cuts the instance off the host and makes it a parameter. An instance that is given
+// as a parameter takes precedence, as the data source name does over the secret.
 func splitInstance(ep *driver.Endpoint, p map[string]string) error {
 	if jdbcurl.FormOf(ep.Host) == jdbcurl.Instance {
 		var instance string
@@ -73,8 +73,8 @@ func splitInstance(ep *driver.Endpoint, p map[string]string) error {
 	return jdbcurl.CheckAddress(ep.Host, ep.Port)
 }
 
-// parse has the driver parse a connection string with everything but credentials and
-// TLS, in the form in which every value is quoted.
+// parse lets the driver parse a connection string that has everything except credentials and TLS.
+// It uses the form that quotes every value.
 func parse(ep driver.Endpoint, p map[string]string) (msdsn.Config, error) {
 	if zone, ok := p["timezone"]; ok {
 		if _, err := time.LoadLocation(zone); err != nil {
@@ -87,16 +87,16 @@ func parse(ep driver.Endpoint, p map[string]string) (msdsn.Config, error) {
 		b.WriteString(name + "={" + strings.ReplaceAll(values[name], "}", "}}") + "};")
 	}
 	c, err := msdsn.Parse("odbc:" + b.String())
-	if err != nil { // it quotes values
-		return c, errors.New("go-mssqldb does not take the parameters")
+	if err != nil { // the error quotes values
+		return c, errors.New("go-mssqldb does not accept the parameters")
 	}
 	if c.Host != ep.Host || c.Port != uint64(ep.Port) || c.Instance != p["instance"] || c.Database != ep.Database ||
 		c.User+c.Password+c.ChangePassword+c.FailOverPartner != "" {
-		return c, errors.New("go-mssqldb reads another address or database out of the parameters")
+		return c, errors.New("go-mssqldb reads another address or database from the parameters")
 	}
 	at := strconv.Itoa(ep.Port)
 	if c.Instance != "" {
-		c.Port, at = 0, c.Instance // SQL Server Browser says which
+		c.Port, at = 0, c.Instance // SQL Server Browser knows the port
 	}
 	if c.ServerSPN == "" {
 		c.ServerSPN = "MSSQLSvc/" + c.Host + ":" + at
@@ -104,7 +104,7 @@ func parse(ep driver.Endpoint, p map[string]string) (msdsn.Config, error) {
 	return c, nil
 }
 
-// connectionString returns what the driver is to parse.
+// connectionString returns the keywords and values for the driver to parse.
 func connectionString(ep driver.Endpoint, p map[string]string) map[string]string {
 	host := ep.Host
 	if instance, ok := p["instance"]; ok {
@@ -112,7 +112,7 @@ func connectionString(ep driver.Endpoint, p map[string]string) map[string]string
 	}
 	values := map[string]string{
 		"server": host, "port": strconv.Itoa(ep.Port), "database": ep.Database, "protocol": "tcp",
-		"encrypt": "disable", "epa enabled": "false", // not as MSSQL_USE_EPA says
+		"encrypt": "disable", "epa enabled": "false", // so that the variable MSSQL_USE_EPA has no effect
 	}
 	for name, value := range p {
 		if _, ok := passed[name]; ok {
@@ -125,17 +125,17 @@ func connectionString(ep driver.Endpoint, p map[string]string) map[string]string
 		}
 	}
 	if strings.EqualFold(p["applicationintent"], "readonly") {
-		values["applicationintent"] = "ReadOnly" // in another case it would be ignored
+		values["applicationintent"] = "ReadOnly" // the driver ignores any other spelling
 	}
 	return values
 }
 
-// errNoEncryption is go-mssqldb's text if it wants encryption and the server's PRELOGIN
-// says that there is none.
+// errNoEncryption is go-mssqldb's error text if encryption is required and the PRELOGIN of the
+// server says that there is none.
 const errNoEncryption = "server does not support encryption"
 
-// Connect has the driver connect once, or a second time where the server supports no
-// encryption, which it says before it gets to see a login.
+// Connect lets the driver connect once. If the server supports no encryption, which it says before
+// it gets a login, and a login may go without, the driver connects a second time.
 func (l *login) Connect(ctx context.Context, cr driver.Credentials) (sqldriver.Conn, error) {
 	if err := checkCredentials(cr); err != nil {
 		return nil, err
@@ -153,7 +153,8 @@ func (l *login) Connect(ctx context.Context, cr driver.Credentials) (sqldriver.C
 
 	conn, dialled, err := l.connect(ctx, config)
 	if plaintext && err != nil && err.Error() == errNoEncryption && dialled == 1 {
-		// Not EncryptionDisabled: what it sends is encrypted if the server can, after all.
+		// With EncryptionOff, unlike EncryptionDisabled, the login is encrypted if the server now
+		// says that it can.
 		config.Encryption = msdsn.EncryptionOff
 		conn, _, err = l.connect(ctx, config)
 	}
@@ -169,15 +170,15 @@ func (l *login) Connect(ctx context.Context, cr driver.Credentials) (sqldriver.C
 func checkCredentials(cr driver.Credentials) error {
 	switch {
 	case cr.User == "":
-		return errors.New("the user's name is empty") // on Windows, who runs the program would be logged in
+		return errors.New("the name of the user is empty") // on Windows, the user who runs the program would be logged in
 	case units(cr.User) > maxName || units(cr.Password.Reveal()) > maxName:
-		return errors.New("the user's name or the password has more than the 128 characters of SQL Server")
+		return errors.New("the name of the user or the password has more than 128 characters, which SQL Server does not allow")
 	}
 	return nil
 }
 
-// failed returns why a login failed. Without encryption go-mssqldb begins TLS only with a server
-// that requires it.
+// failed returns why a login failed. If encryption is disabled, go-mssqldb begins TLS only with a
+// server that requires it.
 func failed(config msdsn.Config, err error) error {
 	if config.Encryption == msdsn.EncryptionDisabled && strings.Contains(err.Error(), "TLS Handshake failed") {
 		return fmt.Errorf("the server at %s requires encryption, and encrypt=disable turns it off: leave that out, or give encrypt=true", address(config))
@@ -185,8 +186,8 @@ func failed(config msdsn.Config, err error) error {
 	return tlserror.Connect(address(config), err, remedy)
 }
 
-// configuration returns that of one connection, without credentials, and whether it may be
-// made without encryption if the server has none.
+// configuration returns the configuration of one connection, without credentials, and whether the
+// login may go without encryption if the server has none.
 func (l *login) configuration() (config msdsn.Config, plaintext bool, err error) {
 	config = l.config
 	config.Parameters = maps.Clone(config.Parameters)
@@ -197,7 +198,7 @@ func (l *login) configuration() (config msdsn.Config, plaintext bool, err error)
 			return config, false, err
 		}
 		if config.FailOverPartner != "" {
-			return config, false, errors.New("a FailOverPartner, at which a rejected login would be repeated")
+			return config, false, errors.New("FailOverPartner is set, and a rejected login would be repeated there: leave it empty")
 		}
 	}
 	return config, l.plaintext && config.TLSConfig == ours && ours.InsecureSkipVerify, nil
@@ -221,13 +222,13 @@ func address(config msdsn.Config) string {
 	return net.JoinHostPort(config.Host, strconv.FormatUint(config.Port, 10))
 }
 
-// connect has the driver connect, and tells how many connections it made to servers.
-// They are all closed, whatever the driver did, unless it returns one that is logged in.
+// connect lets the driver connect. It returns how many connections the driver made to servers. All
+// of them are closed, whatever the driver does, except the one that it returns.
 func (l *login) connect(ctx context.Context, config msdsn.Config) (conn sqldriver.Conn, dialled int, err error) {
 	d := &dialer{dial: l.engine.Dial, keepAlive: config.KeepAlive, parallel: config.MultiSubnetFailover}
 	connector := mssql.NewConnectorConfig(config)
 	connector.Dialer, connector.SessionInitSQL = d, l.engine.SessionInitSQL
-	// The driver waits for PRELOGIN and TLS without an eye on the context.
+	// The driver does not observe the context while it waits for PRELOGIN and TLS.
 	stop := context.AfterFunc(ctx, d.close)
 	conn, err = connector.Connect(ctx)
 	if !stop() && err == nil {
@@ -235,7 +236,7 @@ func (l *login) connect(ctx context.Context, config msdsn.Config) (conn sqldrive
 	}
 	if err != nil {
 		if errors.Is(err, sqldriver.ErrBadConn) {
-			err = errors.New("SessionInitSQL failed") // go-mssqldb drops why
+			err = errors.New("SessionInitSQL failed") // go-mssqldb drops the reason
 		}
 		// conn may be a nil *mssql.Conn, or one whose SessionInitSQL failed.
 		d.close()
@@ -244,7 +245,7 @@ func (l *login) connect(ctx context.Context, config msdsn.Config) (conn sqldrive
 	return conn, d.keep(), nil
 }
 
-// A dialer makes the connections of one login and owns them until it is done.
+// A dialer makes the connections of one login and owns them until the login is done.
 type dialer struct {
 	dial      func(ctx context.Context, network, addr string) (net.Conn, error)
 	keepAlive time.Duration
@@ -254,11 +255,11 @@ type dialer struct {
 
 var _ mssql.HostDialer = (*dialer)(nil)
 
-// HostName has the driver leave the look-up of hosts to the dialer, which minds the
-// context there too.
+// HostName returns "", so that the driver lets the dialer look up hosts. The dialer observes the
+// context.
 func (d *dialer) HostName() string { return "" }
 
-// DialContext connects to a server, or to SQL Server Browser.
+// DialContext dials a server, or SQL Server Browser.
 func (d *dialer) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
 	dial := d.dial
 	switch {
@@ -275,7 +276,7 @@ func (d *dialer) DialContext(ctx context.Context, network, addr string) (net.Con
 	return c, d.add(c, network == "tcp")
 }
 
-// dialAll connects to the address of a host that answers first.
+// dialAll dials all addresses of a host at once and returns the connection that is ready first.
 func (d *dialer) dialAll(ctx context.Context, network, addr string) (net.Conn, error) {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -305,7 +306,7 @@ func (d *dialer) dialAll(ctx context.Context, network, addr string) (net.Conn, e
 			err = r.err
 		case first == nil:
 			first = r.c
-			cancel() // the others
+			cancel() // ends the other dials
 		default:
 			_ = r.c.Close()
 		}

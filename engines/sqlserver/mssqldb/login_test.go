@@ -55,7 +55,7 @@ func TestConnect(t *testing.T) {
 	wantOpen(t, s, 0)
 }
 
-// A connection stays when the context of its login has ended.
+// A connection stays open after the context of its login has ended.
 func TestContextOfLoginDoesNotOutliveIt(t *testing.T) {
 	s := start(t, tdsserver.Options{})
 	ctx, cancel := context.WithCancel(t.Context())
@@ -162,7 +162,7 @@ func TestOneLoginPerConnect(t *testing.T) {
 				if got := s.Seen(); len(got) != 1 || got[0].Full != (o.TLS != nil) {
 					t.Errorf("the server saw %+v, want one login", got)
 				}
-				// One more where the server said that it supports no encryption.
+				// One more if the server said that it supports no encryption.
 				if want := map[bool]int{true: 1, false: 2}[o.TLS != nil]; s.Dialled() != want {
 					t.Errorf("%d connections, want %d", s.Dialled(), want)
 				}
@@ -260,13 +260,13 @@ func TestTLS(t *testing.T) {
 	}
 }
 
-// dialTo connects to a server, whatever the address.
+// dialTo dials one server, whatever the address.
 func dialTo(s *tdsserver.Server) logintest.Dial {
 	return logintest.DialTo(net.JoinHostPort(s.Host, strconv.Itoa(s.Port)))
 }
 
-// A server without encryption is asked again each time; a listener that hides one that
-// has it gets no password in clear text for what it says later.
+// A server without encryption is asked again for each login. If a server first says that it has no
+// encryption and later that it has, it gets no password in plaintext.
 func TestEncryptionIsAskedForEachTime(t *testing.T) {
 	certs := newCertificates(t, "127.0.0.1")
 	plain, ok := start(t, tdsserver.Options{}), start(t, tdsserver.Options{TLS: certs.Server})
@@ -286,7 +286,7 @@ func TestEncryptionIsAskedForEachTime(t *testing.T) {
 		}
 		_ = conn.Close()
 	}
-	// Encryption is back when the second connection is made.
+	// The server has encryption again when the second connection is made.
 	dials := 0
 	e.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		if dials++; dials == 1 {
@@ -306,8 +306,8 @@ func TestEncryptionIsAskedForEachTime(t *testing.T) {
 	}
 }
 
-// The parameter ends a login as a deadline does, wherever the server falls silent. With
-// encrypt=strict, which has a handshake of its own, so does the context.
+// The parameter ends a login as a deadline does, at whatever step the server falls silent. With
+// encrypt=strict, which has a handshake of its own, the context does too.
 func TestLoginTimeout(t *testing.T) {
 	certs := newCertificates(t, "127.0.0.1")
 	var wg sync.WaitGroup // they do nothing but wait
@@ -350,7 +350,7 @@ func TestLoginTimeout(t *testing.T) {
 	wg.Wait()
 }
 
-// Every way to fail leaves no password in the error and no socket open.
+// Whatever makes a login fail, the error has no password and no socket stays open.
 func TestErrorsHoldNoPassword(t *testing.T) {
 	certs := newCertificates(t, "localhost")
 	for _, c := range []struct {
@@ -401,7 +401,7 @@ func noPassword(t *testing.T, err error, password string) {
 	logintest.NoPassword(t, err, password, reflect.TypeFor[msdsn.Config](), reflect.TypeFor[mssql.Connector]())
 }
 
-// What go-mssqldb logs, if a program wants everything.
+// The log of go-mssqldb has no password, even if the program logs everything.
 func TestLogsHoldNoPassword(t *testing.T) {
 	var b strings.Builder
 	mssql.SetLogger(log.New(&b, "", 0))
@@ -450,7 +450,7 @@ func TestConfigure(t *testing.T) {
 	if _, err := connect(t, e, endpoint(s), goodPassword); err == nil || !strings.Contains(err.Error(), "FailOverPartner") {
 		t.Errorf("Connect = %v, want an error about FailOverPartner", err)
 	}
-	// What Configure asks for is not given up for plaintext.
+	// If Configure asks for verification, the login never goes in plaintext.
 	for _, verify := range []func(c *msdsn.Config){
 		func(c *msdsn.Config) { c.TLSConfig = &tls.Config{ServerName: "h"} },
 		func(c *msdsn.Config) { c.TLSConfig.InsecureSkipVerify = false },
@@ -478,9 +478,9 @@ func TestSessionInitSQL(t *testing.T) {
 	}
 }
 
-// Only an availability group's read-only routing takes the login to a second server; the
-// name to verify goes with it.
-func TestRouting(t *testing.T) {
+// Only an availability group's read-only routing takes a login to a second server. The certificate
+// must then be for that server.
+func TestReadOnlyRoutingTakesTheLoginToASecondServer(t *testing.T) {
 	certs := newCertificates(t, "127.0.0.1")
 	byName := newCertificates(t, "localhost")
 	first, second, plain := start(t, tdsserver.Options{TLS: certs.Server}), start(t, tdsserver.Options{TLS: byName.Server}), start(t, tdsserver.Options{})
@@ -503,7 +503,8 @@ func TestRouting(t *testing.T) {
 	if _, err := connect(t, mssqldb.Engine{}, ep, goodPassword); err == nil || !strings.Contains(err.Error(), "unknown authority") {
 		t.Errorf("Connect = %v, want an error of TLS at the second server", err)
 	}
-	// A second server without encryption does not get the login, nor the first another.
+	// A second server without encryption does not get the login, and the first one does not get
+	// another login.
 	first.Route("127.0.0.1", plain.Port)
 	seen := len(first.Seen())
 	if _, err := connect(t, mssqldb.Engine{}, endpoint(first), goodPassword); err == nil || !strings.Contains(err.Error(), "does not support encryption") {
@@ -544,7 +545,7 @@ func browser(t *testing.T, ports map[string]int) (addr string) {
 	return c.LocalAddr().String()
 }
 
-// A named instance is looked up at SQL Server Browser.
+// SQL Server Browser is asked for the port of a named instance.
 func TestInstance(t *testing.T) {
 	s := start(t, tdsserver.Options{})
 	at := browser(t, map[string]int{"INST": s.Port})
@@ -577,9 +578,9 @@ func TestInstance(t *testing.T) {
 	}
 }
 
-// Instances of one host are different servers: what one of them rejects says nothing about another,
-// and errors name the instance.
-func TestInstancesHoldNoOtherBack(t *testing.T) {
+// Instances of one host are different servers. A rejection by one does not hold logins at another
+// back, and errors name the instance.
+func TestInstancesOfOneHostAreHeldBackSeparately(t *testing.T) {
 	first, second := start(t, tdsserver.Options{}), start(t, tdsserver.Options{})
 	second.SetPassword("app_user", "another")
 	at := browser(t, map[string]int{"FIRST": first.Port, "SECOND": second.Port})
@@ -621,8 +622,8 @@ func TestInstancesHoldNoOtherBack(t *testing.T) {
 	}
 }
 
-// Of all addresses of a host one gets the login.
-func TestAddresses(t *testing.T) {
+// One of the addresses of a host gets the login.
+func TestOneAddressOfAHostGetsTheLogin(t *testing.T) {
 	s := start(t, tdsserver.Options{})
 	ep := endpoint(s)
 	ep.Host = "localhost" // IPv6 and IPv4 in many places
@@ -659,8 +660,8 @@ func TestPrepareFails(t *testing.T) {
 	})
 }
 
-// Settings of the environment do not apply.
-func TestEnvironment(t *testing.T) {
+// Environment variables have no effect.
+func TestEnvironmentHasNoEffect(t *testing.T) {
 	t.Setenv("MSSQL_USE_EPA", "CANARY")
 	config, err := capture(t, driver.Endpoint{Host: "h", Port: 1})
 	if err != nil || config.EpaEnabled {

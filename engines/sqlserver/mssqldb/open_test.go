@@ -12,8 +12,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/opentest"
 )
 
-// Every form of a data source name opens. The
-// stand-in's certificate is by no authority that a JDBC URL without a word trusts.
+// Every form of a data source name opens. A JDBC URL needs a parameter about TLS here, because the
+// authority of the stand-in's certificate is not one of the operating system's.
 func TestOpen(t *testing.T) {
 	certs := newCertificates(t, "127.0.0.1")
 	s := start(t, tdsserver.Options{TLS: certs.Server, Databases: []string{"reports", "a;b}c"}})

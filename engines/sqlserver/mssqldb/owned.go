@@ -5,7 +5,7 @@ import (
 	"sync"
 )
 
-// owned are the sockets of a login that is not done.
+// owned has the sockets of a login that is not done.
 type owned struct {
 	mu     sync.Mutex // guards what follows
 	conns  []net.Conn
@@ -44,8 +44,8 @@ func (o *owned) count() int {
 	return o.tcp
 }
 
-// keep lets go of the last connection, which is the one that is logged in, and returns
-// how many there were.
+// keep releases the last connection, which is the one that is logged in, and closes all others. It
+// returns how many TCP connections there were.
 func (o *owned) keep() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -13,11 +13,11 @@ import (
 	"github.com/microsoft/go-mssqldb/msdsn"
 )
 
-// padded returns a text as go-mssqldb has to get it. LOGIN7 has a text's length in UTF-16
-// units and go-mssqldb v1.11.2 counts characters, so that a server reads one unit too few
-// for each character beyond U+FFFF, of which there are two; a password with one is
-// rejected. With as many spaces after it the length is that of the text before them, and
-// the spaces lie between two texts, where no server looks.
+// padded returns a text in the form that go-mssqldb needs. LOGIN7 has the length of a text in
+// UTF-16 units, and go-mssqldb v1.11.2 counts characters. A character beyond U+FFFF has two units,
+// so the server reads one unit too few for each, and rejects a password that has such a character.
+// padded adds one space for each of them. The length is then that of the text without the spaces,
+// and the spaces lie between two texts, where no server reads.
 func padded(s string) string {
 	extra := units(s) - len([]rune(s))
 	if extra == 0 || !countsCharacters() {
@@ -26,8 +26,8 @@ func padded(s string) string {
 	return s + strings.Repeat(" ", extra)
 }
 
-// countsCharacters has go-mssqldb log in to a pipe and looks at the length that it sends,
-// since a later version may count right.
+// countsCharacters reports whether go-mssqldb counts characters, because a later version may count
+// units. It lets go-mssqldb log in to a pipe and reads the length that it sends.
 var countsCharacters = sync.OnceValue(func() bool {
 	client, server := net.Pipe()
 	length := make(chan uint16, 1)
@@ -44,11 +44,11 @@ var countsCharacters = sync.OnceValue(func() bool {
 	return <-length == 1
 })
 
-// loginLength answers a PRELOGIN and returns the length of the user's name in the LOGIN7
-// that follows, or 0.
+// loginLength answers a PRELOGIN and returns the length of the user's name in the LOGIN7 after it,
+// or 0.
 func loginLength(c net.Conn) uint16 {
 	for _, answer := range [][]byte{
-		// A version, and that encryption is not supported.
+		// The answer has a version, and says that encryption is not supported.
 		{4, 1, 0, 26, 0, 0, 1, 0, 0, 0, 11, 0, 6, 1, 0, 17, 0, 1, 0xff, 16, 0, 0, 0, 0, 0, 2},
 		nil,
 	} {
@@ -70,7 +70,7 @@ func loginLength(c net.Conn) uint16 {
 	return 0
 }
 
-// A pipe is a dialer that has a connection.
+// A pipe is a dialer that returns a given connection.
 type pipe struct{ net.Conn }
 
 func (p pipe) DialContext(context.Context, string, string) (net.Conn, error) { return p.Conn, nil }

@@ -13,7 +13,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/configtest"
 )
 
-// What is not said; the rest is in guide_test.go.
+// The defaults. guide_test.go has the rest.
 func TestDefaults(t *testing.T) {
 	c, err := capture(t, driver.Endpoint{Host: "h.example.com", Port: 1433, Database: "a;b}{c"})
 	if err != nil {
@@ -45,7 +45,7 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
-// What is not in guide_test.go.
+// The cases that guide_test.go does not have.
 func TestCheckParams(t *testing.T) {
 	configtest.CheckParams(t, mssqldb.Engine{}, []configtest.ParamsCase{
 		{nil, nil},
@@ -78,8 +78,8 @@ func TestCheckParams(t *testing.T) {
 	})
 }
 
-// Neither case nor spaces tell names apart, as in ADO.NET and go-mssqldb.
-func TestSpacesInNames(t *testing.T) {
+// Case and spaces in names do not matter, as in ADO.NET and go-mssqldb.
+func TestCaseAndSpacesInNamesDoNotMatter(t *testing.T) {
 	for _, names := range [][]string{
 		{"trustservercertificate", "Trust Server Certificate", "TrustServerCertificate", " trust servercertificate "},
 		{"logintimeout", "Login Timeout"},

@@ -53,7 +53,7 @@ func connect(t *testing.T, e mssqldb.Engine, ep driver.Endpoint, password string
 	return logintest.Connect(t, e, ep, "app_user", password)
 }
 
-// wantOpen checks how many connections a server has in the end.
+// wantOpen checks how many connections are open at a server in the end.
 func wantOpen(t *testing.T, s *tdsserver.Server, want int) {
 	t.Helper()
 	if n := s.WaitOpen(want, 5*time.Second); n != want {
@@ -61,7 +61,7 @@ func wantOpen(t *testing.T, s *tdsserver.Server, want int) {
 	}
 }
 
-// certificates are an authority's, and a server's by it, with files.
+// certificates are those of an authority and of a server, with files.
 type certificates struct {
 	testca.Certificates
 	CA, Leaf  string
@@ -79,7 +79,7 @@ func newCertificates(t *testing.T, names ...string) certificates {
 	return c
 }
 
-// secretOf is the secret of app_user.
+// secretOf returns the secret of app_user.
 func secretOf(s *tdsserver.Server) driver.Secrets {
 	value, err := json.Marshal(map[string]any{"engine": "sqlserver-ex", "host": s.Host, "port": s.Port, "dbname": "app", "username": "app_user", "password": goodPassword})
 	if err != nil {
@@ -90,7 +90,7 @@ func secretOf(s *tdsserver.Server) driver.Secrets {
 	}), nil)
 }
 
-// capture prepares an endpoint and returns the configuration that a connection attempt gets.
+// capture prepares an endpoint and returns the configuration of a connection attempt.
 func capture(t *testing.T, ep driver.Endpoint) (*msdsn.Config, error) {
 	t.Helper()
 	return configtest.Capture(t, func(configure func(*msdsn.Config) error) (driver.Login, error) {

@@ -18,12 +18,12 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/tlserror"
 )
 
-// encryption returns what the parameters say about it: "true", "strict", "false",
-// "disable", or "" if they say nothing.
+// encryption returns the encryption that the parameters ask for: "true", "strict", "false",
+// "disable", or "" if they say nothing about it.
 func encryption(p map[string]string) string {
 	v, ok := p["encrypt"]
 	if !ok {
-		// What asks for verification asks for something to verify.
+		// A parameter that asks for verification asks for encryption as well.
 		if v, ok := p["trustservercertificate"]; isSet(p, verifying...) || ok && boolText(v) == "false" {
 			return "true"
 		}
@@ -38,7 +38,8 @@ func encryption(p map[string]string) string {
 	return "true"
 }
 
-// encryptions are go-mssqldb's names. Without a word encryption is required at first.
+// encryptions has go-mssqldb's constants. If the parameters say nothing, encryption is required at
+// first.
 var encryptions = map[string]msdsn.Encryption{
 	"":        msdsn.EncryptionRequired,
 	"true":    msdsn.EncryptionRequired,
@@ -47,13 +48,13 @@ var encryptions = map[string]msdsn.Encryption{
 	"disable": msdsn.EncryptionDisabled,
 }
 
-// setTLS sets what of a configuration is about TLS. It reads the files that
-// parameters name.
+// setTLS sets everything in a configuration that is about TLS. It reads the files that parameters
+// name.
 func setTLS(config *msdsn.Config, p map[string]string, ep driver.Endpoint) error {
 	mode := encryption(p)
 	config.Encryption = encryptions[mode]
 	if config.Encryption == msdsn.EncryptionOff && (ep.TLS != nil || ep.Encrypt) {
-		config.Encryption = msdsn.EncryptionRequired // it may not depend on the server
+		config.Encryption = msdsn.EncryptionRequired // the server must not decide
 	}
 	if config.Encryption == msdsn.EncryptionDisabled {
 		config.TLSConfig = nil
@@ -66,18 +67,19 @@ func setTLS(config *msdsn.Config, p map[string]string, ep driver.Endpoint) error
 	if name, ok := p["hostnameincertificate"]; ok {
 		c.ServerName = name
 	}
-	// If not, the driver takes another server's name where it is sent on to that.
+	// If this is false, the driver uses the name of the server to which it is redirected.
 	config.HostInCertificateProvided = c.ServerName != ""
 	if c.ServerName == "" {
 		c.ServerName, _, _ = strings.Cut(ep.Host, "%") // not an IPv6 zone
 	}
 	setLowest(c, p, ep.TLS == nil)
-	c.DynamicRecordSizingDisabled = true // as go-mssqldb has it; SQL Server wants a packet in one piece
+	c.DynamicRecordSizingDisabled = true // as go-mssqldb does: SQL Server needs a packet in one record
 	config.TLSConfig, config.TrustServerCertificate = c, c.InsecureSkipVerify && c.VerifyConnection == nil
 	return nil
 }
 
-// setLowest heeds tlsmin, by which a caller's configuration gets no laxer.
+// setLowest sets the lowest version of TLS to tlsmin. If the configuration is the caller's (ours is
+// false), it only raises the version.
 func setLowest(c *tls.Config, p map[string]string, ours bool) {
 	v, ok := p["tlsmin"]
 	if !ok {
@@ -88,13 +90,13 @@ func setLowest(c *tls.Config, p map[string]string, ours bool) {
 	}
 }
 
-// verification returns a TLS configuration by which a server is verified if it has to be:
-// the caller's, if there is one, or what the parameters name.
+// verification returns the TLS configuration that verifies a server if verify is true: a copy of
+// the caller's, if there is one, or else one made from the parameters.
 func verification(p map[string]string, callers *tls.Config, verify bool) (*tls.Config, error) {
 	if callers != nil {
 		for _, name := range []string{"certificate", "servercertificate"} {
 			if isSet(p, name) {
-				return nil, fmt.Errorf("parameter %q says what to verify by, and driver.Options.TLS does", name)
+				return nil, fmt.Errorf("parameter %q and driver.Options.TLS both say how to verify the server: give only one of them", name)
 			}
 		}
 		c := callers.Clone()
@@ -118,8 +120,8 @@ func verification(p map[string]string, callers *tls.Config, verify bool) (*tls.C
 	return c, nil
 }
 
-// onlyCertificate takes a server that has this certificate, whatever it says, as
-// servercertificate does in go-mssqldb.
+// onlyCertificate accepts a server that has exactly this certificate, whatever its name and its
+// age, as servercertificate does in go-mssqldb.
 func onlyCertificate(certificate *x509.Certificate) *tls.Config {
 	return &tls.Config{
 		InsecureSkipVerify: true,
@@ -132,7 +134,7 @@ func onlyCertificate(certificate *x509.Certificate) *tls.Config {
 	}
 }
 
-// readAuthorities reads the file of "certificate".
+// readAuthorities reads the file that the parameter "certificate" names.
 func readAuthorities(path string) (*x509.CertPool, error) {
 	certificates, err := readCertificates(path)
 	if err != nil {
@@ -145,7 +147,8 @@ func readAuthorities(path string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// readCertificates reads a file in PEM or DER, by its name. There is at least one certificate.
+// readCertificates reads a file in PEM, if its name ends in .pem, or else in DER. It returns at
+// least one certificate.
 func readCertificates(path string) ([]*x509.Certificate, error) {
 	if strings.HasSuffix(strings.ToLower(path), ".pem") {
 		return vocabulary.Certificates(path)
@@ -156,7 +159,7 @@ func readCertificates(path string) ([]*x509.Certificate, error) {
 	}
 	certificates, err := x509.ParseCertificates(data)
 	if err != nil || len(certificates) == 0 {
-		return nil, fmt.Errorf("%s: it is not a certificate in DER", path)
+		return nil, fmt.Errorf("%s: the file has no certificate in DER", path)
 	}
 	return certificates, nil
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/testca"
 )
 
-// A secret that asks for TLS has everything encrypted, and nothing goes in plaintext.
+// If the secret asks for TLS, everything is encrypted, and nothing goes in plaintext.
 func TestEncrypt(t *testing.T) {
 	certs := newCertificates(t, "another.name")
 	has, none := tdsserver.Options{TLS: certs.Server}, tdsserver.Options{}
@@ -63,8 +63,8 @@ func TestEncrypt(t *testing.T) {
 	}
 }
 
-// A file is named by Info, so that it is read again when it changes, and half of one is an
-// error of Prepare.
+// Info names the files, so that they are read again when they change. A file that is half written
+// is an error of Prepare.
 func TestFilesAreReadByPrepare(t *testing.T) {
 	certs, others := newCertificates(t, "localhost"), testca.New("localhost")
 	bundle := slices.Concat(testca.PEM(certs.Authority.Raw), testca.PEM(others.Authority.Raw))
@@ -86,7 +86,8 @@ func TestFilesAreReadByPrepare(t *testing.T) {
 	}
 }
 
-// What is wrong with TLS comes first, with the host and the parameter that changes it.
+// The error says first what is wrong with TLS and with which host, and last which parameter changes
+// it.
 func TestTLSErrorsSayWhatToDo(t *testing.T) {
 	certs, old := newCertificates(t, "db.test"), testca.New("localhost").Server.Clone()
 	old.MinVersion, old.MaxVersion = tls.VersionTLS10, tls.VersionTLS10
@@ -118,7 +119,7 @@ func TestTLSErrorsSayWhatToDo(t *testing.T) {
 	}
 }
 
-// A server that asks for a client's certificate gets the one of Options.TLS.
+// A server that asks for a certificate of the client gets that of Options.TLS.
 func TestClientCertificateOfOptionsTLS(t *testing.T) {
 	certs := testca.New("127.0.0.1", "localhost")
 	asks := certs.Server.Clone()
@@ -137,8 +138,8 @@ func TestClientCertificateOfOptionsTLS(t *testing.T) {
 	}
 }
 
-// TestAnInstanceInTheHost: host\INSTANCE of the secret or of the data source name is the host and the
-// instance, and the data source name takes precedence.
+// host\INSTANCE in the secret or in the data source name gives the host and the instance. The data
+// source name takes precedence.
 func TestAnInstanceInTheHost(t *testing.T) {
 	const secret = `{"engine":"sqlserver","host":"h.example.com\\INST","port":1433,"username":"u","password":"p"}`
 	for dsn, want := range map[string]string{

@@ -12,18 +12,18 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/jdbcurl"
 )
 
-// ParseURL parses a URL as Microsoft's JDBC driver for SQL Server has it:
+// ParseURL parses a URL in the form of Microsoft's JDBC driver for SQL Server:
 //
 //	sqlserver://host\instance:port;databaseName=app;user=<secret id>;name=value
 //
-// All but the user may be missing. Nothing is percent-decoded; a value in braces may hold
-// anything, with "}}" for "}". An IPv6 address is in brackets or the value of serverName.
-// An instance without a port is looked up at SQL Server Browser; with one it is ignored.
+// Only the user is required. Nothing is percent-decoded. A value in braces may contain any
+// character, with "}}" for "}". An IPv6 address is in brackets, or is the value of serverName. If
+// an instance has no port, SQL Server Browser is asked for it; with a port, the instance is
+// ignored.
 //
-// A property is one of the JDBC driver's, case ignored, and then translated, or
-// go-mssqldb's parameter under its own name without spaces. One of the JDBC driver's
-// without a counterpart is an error. Without encrypt the connection is encrypted and
-// verified.
+// A property of the JDBC driver, in upper or lower case, is translated, or is an error if
+// go-mssqldb has no counterpart. A parameter of go-mssqldb is taken under its own name without
+// spaces. Without encrypt, the connection is encrypted and the server is verified.
 func (e Engine) ParseURL(raw string, own func(property string) bool) (driver.URL, error) {
 	_, rest, _ := strings.Cut(raw, ":")
 	rest, ok := strings.CutPrefix(rest, "//")
@@ -39,14 +39,14 @@ func (e Engine) ParseURL(raw string, own func(property string) bool) (driver.URL
 	if err := readAddress(t, address); err != nil {
 		return driver.URL{}, err
 	}
-	// "port" is the JDBC driver's here, not the Connector's.
+	// In this URL "port" is a property of the JDBC driver, and not the key of the Connector.
 	return t.Translate(pairs, func(property string) bool {
 		return properties[strings.ToLower(property)].Apply == nil && own(property)
 	})
 }
 
-// splitProperties splits "name=value;name={value}". It refuses a name that is given
-// twice, case ignored.
+// splitProperties splits "name=value;name={value}". A name that is given twice, in upper or lower
+// case, is an error.
 func splitProperties(list string) ([]vocabulary.Pair, error) {
 	var ps []vocabulary.Pair
 	seen := map[string]bool{}
@@ -58,15 +58,15 @@ func splitProperties(list string) ([]vocabulary.Pair, error) {
 				end = len(list)
 			}
 			if strings.TrimSpace(list[:end]) != "" {
-				// Not quoted: it may be what follows a ";" in a value.
-				return nil, errors.New(`a property has no value; write {…} around a value that holds ";"`)
+				// The error does not quote it, because it may be the end of a value that has a ";".
+				return nil, errors.New(`a property has no value: write {…} around a value that holds ";"`)
 			}
 			list = strings.TrimPrefix(list[end:], ";")
 			continue
 		}
 		name = strings.TrimSpace(list[:end])
 		if !jdbcurl.IsName(name) {
-			return nil, errors.New(`a property has a name that none has; write {…} around a value that holds ";"`)
+			return nil, errors.New(`a property has an impossible name: write {…} around a value that holds ";"`)
 		}
 		if lower := strings.ToLower(name); seen[lower] {
 			return nil, fmt.Errorf("property %q is given twice", name)
@@ -85,7 +85,7 @@ func splitProperties(list string) ([]vocabulary.Pair, error) {
 	return ps, nil
 }
 
-var errBraces = errors.New(`a value with "{" or ";" in it is in braces, with "}}" for "}"`)
+var errBraces = errors.New(`the braces of the value are not in the right place: write {…} around a value that holds "{" or ";", and "}}" for "}" in it`)
 
 // cutValue returns the value that a list begins with, and what follows it.
 func cutValue(list string) (value, rest string, err error) {
@@ -117,8 +117,8 @@ func cutValue(list string) (value, rest string, err error) {
 	return b.String(), rest, nil
 }
 
-// portNumber is where a translation has the port until finish takes it out of the
-// parameters, as it does "server", "database" and, if there is a port, "instance".
+// portNumber is the parameter in which a translation keeps the port, until finish takes it out of
+// the parameters. finish also takes out "server", "database" and, if there is a port, "instance".
 const portNumber = "port number"
 
 // readAddress reads host\instance:port.
@@ -134,7 +134,7 @@ func readAddress(t *vocabulary.Translation, s string) error {
 	instance, port, hasPort := strings.Cut(instance, ":")
 	if number != 0 {
 		if hasInstance {
-			return errors.New(`the URL has a port before the "\"; it is host\instance:port`)
+			return errors.New(`the URL has a port before the "\": write host\instance:port`)
 		}
 		port, hasPort = strconv.Itoa(number), true
 	}
@@ -150,12 +150,12 @@ func readAddress(t *vocabulary.Translation, s string) error {
 	return err
 }
 
-// place is what a property does that is one part of where to connect.
+// place returns the Apply func of a property that is one part of the address, or the database.
 func place(param string) func(t *vocabulary.Translation, p vocabulary.Pair) error {
 	return func(t *vocabulary.Translation, p vocabulary.Pair) error { return t.Set(p.Name, param, p.Value) }
 }
 
-// serverName reads a host that may have an instance after it.
+// serverName reads a host, which may have an instance after it.
 func serverName(t *vocabulary.Translation, p vocabulary.Pair) error {
 	host, instance, ok := strings.Cut(p.Value, `\`)
 	if inner, ok := strings.CutPrefix(host, "["); ok {
@@ -171,11 +171,11 @@ func serverName(t *vocabulary.Translation, p vocabulary.Pair) error {
 	return t.Set(p.Name, "instance", instance)
 }
 
-// finish gives each parameter its name, moves out of them what has a place of its own, and
-// settles what depends on several.
+// finish gives each parameter its own spelling, takes the address and the database out of the
+// parameters, and settles what depends on several parameters.
 func finish(t *vocabulary.Translation) error {
 	for name, value := range maps.Clone(t.Params) {
-		// In a URL go-mssqldb's names are in any case and without spaces.
+		// In a URL the names of go-mssqldb are in any case and without spaces.
 		if _, ok := params[plain(name)]; ok {
 			delete(t.Params, name)
 			t.Params[plain(name)] = value
@@ -184,7 +184,7 @@ func finish(t *vocabulary.Translation) error {
 	if err := takePlaces(t); err != nil {
 		return err
 	}
-	// mssql-jdbc does not verify what encrypts the login alone.
+	// mssql-jdbc does not verify the server if only the login is encrypted.
 	if !isSet(t.Params, "encrypt") {
 		t.Params["encrypt"] = "true"
 	} else if encryption(t.Params) == "false" && !isSet(t.Params, verifying...) && !isSet(t.Params, "trustservercertificate") {
@@ -195,7 +195,7 @@ func finish(t *vocabulary.Translation) error {
 
 var errInstance = errors.New("the name of the instance is not valid")
 
-// takePlaces takes where to connect out of the parameters.
+// takePlaces takes the address and the database out of the parameters.
 func takePlaces(t *vocabulary.Translation) error {
 	take := func(param string) (string, bool) {
 		v, ok := t.Params[param]
@@ -212,7 +212,7 @@ func takePlaces(t *vocabulary.Translation) error {
 	}
 	var named bool
 	if t.Database, named = take("database"); named && t.Database == "" {
-		return errors.New("the database's name is empty")
+		return errors.New("the name of the database is empty")
 	}
 	if instance, ok := t.Params["instance"]; ok && !jdbcurl.IsInstance(instance) {
 		return errInstance

@@ -13,14 +13,14 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/configtest"
 )
 
-// withTLS are parameters of a URL that does not say encrypt.
+// withTLS returns the parameters of a URL without encrypt.
 func withTLS(kv ...string) map[string]string {
 	m := pairs(kv...)
 	m["encrypt"] = "true"
 	return m
 }
 
-// What properties mean is in guide_test.go.
+// The meaning of the properties is tested in guide_test.go.
 func TestParseURL(t *testing.T) {
 	const arn = "arn:aws:secretsmanager:us-west-2:123456789012:secret:a/b-a1b2c3"
 	cases := []configtest.URLCase{
@@ -57,8 +57,8 @@ func TestParseURLFails(t *testing.T) {
 		{"sqlserver:h;user=id", "sqlserver://host"},
 		{"sqlserver://h;user=id;password=s;CANARY", "a property has no value"},
 		{"sqlserver://h;user=id;CANARY", "a property has no value"},
-		{"sqlserver://h;user=id;CAN ARY=1", "a name that none has"},
-		{"sqlserver://h;user=id;=CANARY", "a name that none has"},
+		{"sqlserver://h;user=id;CAN ARY=1", "an impossible name"},
+		{"sqlserver://h;user=id;=CANARY", "an impossible name"},
 		{"sqlserver://h;user=id;app={CANARY", `"app"`},
 		{"sqlserver://h;user=id;app={CANARY}x", `"app"`},
 		{"sqlserver://h;user=id;app=CANARY{x}", `"app"`},
@@ -80,8 +80,8 @@ func TestParseURLFails(t *testing.T) {
 	})
 }
 
-// Every property of SQLServerDriver.java is known: translated, without effect, or an error
-// that says so.
+// Every property of SQLServerDriver.java is known: it is translated, has no effect, or is an error
+// that says why.
 func TestEveryProperty(t *testing.T) {
 	for _, name := range strings.Fields(`applicationIntent applicationName prepareMethod failoverPartner
 		hostNameInCertificate jaasConfigurationName responseBuffering selectMethod
@@ -118,8 +118,8 @@ func TestEveryProperty(t *testing.T) {
 	}
 }
 
-// Whatever a URL holds, the driver gets the host, port, instance and database that were
-// parsed, and encryption as the parameters say.
+// Whatever a URL contains, the driver gets the host, port, instance and database that were parsed,
+// and encryption as the parameters say.
 func FuzzParseURL(f *testing.F) {
 	for _, s := range []string{
 		"sqlserver://h:1;databaseName=db;user=id", "sqlserver://h;databaseName={a}};encrypt=disable};user=id;encrypt=true", `sqlserver://[::1]\I;user=id;app={;encrypt={disable}}`,
@@ -166,7 +166,7 @@ func FuzzParseURL(f *testing.F) {
 	})
 }
 
-// Every value reaches the driver as it is.
+// Every value reaches the driver unchanged.
 func FuzzParams(f *testing.F) {
 	f.Add("db", "value")
 	f.Add("a;encrypt={disable}", "};encrypt={disable")

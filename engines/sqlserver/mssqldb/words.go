@@ -15,10 +15,11 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/jdbcurl"
 )
 
-// CheckParams checks parameters: those of go-mssqldb, case and spaces ignored.
+// CheckParams checks parameters. They are the parameters of go-mssqldb; case and spaces in their
+// names do not matter.
 func (e Engine) CheckParams(params map[string]string) error { return words.Check(params) }
 
-// words are what go-mssqldb and mssql-jdbc call things.
+// words has the names that go-mssqldb and mssql-jdbc use.
 var words = &vocabulary.Vocabulary{
 	Vendor:        "go-mssqldb",
 	Params:        params,
@@ -33,7 +34,7 @@ var words = &vocabulary.Vocabulary{
 	Finish:        finish,
 }
 
-// passed are parameters of msdsn.Parse of go-mssqldb v1.11.2, which gets them as they are.
+// passed are parameters of msdsn.Parse in go-mssqldb v1.11.2. msdsn.Parse gets them unchanged.
 var passed = map[string]vocabulary.Param{
 	"app name":           {Check: text},
 	"connection timeout": {Check: seconds},
@@ -50,8 +51,8 @@ var passed = map[string]vocabulary.Param{
 	"workstation id":     {Check: text},
 }
 
-// read are parameters that are read here: the rest of msdsn.Parse's but for those in refused,
-// and two of our own.
+// read are parameters that this package reads: the other parameters of msdsn.Parse, without those
+// in refused, and two of our own.
 var read = map[string]vocabulary.Param{
 	"applicationintent":      {Check: word("readonly", "readwrite")},
 	"certificate":            {Check: certificate, File: true},
@@ -59,7 +60,7 @@ var read = map[string]vocabulary.Param{
 	"encrypt":                {Check: word("true", "mandatory", "yes", "1", "t", "strict", "false", "optional", "no", "0", "f", "disable")},
 	"hostnameincertificate":  {Check: vocabulary.Match("a host name or an IP address", isHost)},
 	"instance":               {Check: vocabulary.Match("the name of an instance", jdbcurl.IsInstance)}, // part of "server" in go-mssqldb
-	"logintimeout":           {Check: seconds},                                                         // the JDBC driver's
+	"logintimeout":           {Check: seconds},                                                         // a parameter of the JDBC driver
 	"multisubnetfailover":    {Check: enabledOrNot},
 	"servercertificate":      {Check: certificate, File: true},
 	"tlsmin":                 {Check: word("1.0", "1.1", "1.2", "1.3")},
@@ -72,46 +73,48 @@ var params = func() map[string]vocabulary.Param {
 	return params
 }()
 
-// refused are parameters that the driver knows and we do not take, with the reason.
+// refused are parameters of the driver that are an error here, with the reason.
 var refused = map[string]string{
 	"authenticator":      byUser,
 	"clientcertificate":  noClientCertificate,
 	"clientkey":          noClientCertificate,
 	"failoverport":       useListener,
 	"failoverpartnerspn": useListener,
-	"fedauth":            "the secret's user and password are what logs in",
+	"fedauth":            "the login uses the user and the password of the secret",
 	"krb5-*":             byUser,
-	"pipe":               "connections are TCP's",
-	"protocol":           "connections are TCP's",
-	"ssl-cert":           noClientCertificate, // as MySQL and PostgreSQL name it
+	"pipe":               "connections use TCP",
+	"protocol":           "connections use TCP",
+	"ssl-cert":           noClientCertificate, // this and the next ones: the names for MySQL and PostgreSQL
 	"ssl-key":            noClientCertificate,
 	"sslcert":            noClientCertificate,
 	"sslkey":             noClientCertificate,
 }
 
 const (
-	byUser      = "a user of the form DOMAIN\\name is logged in with NTLM; another way is for Engine.Configure to set"
-	useListener = "a rejected login would be repeated at the partner; use the availability group's listener"
+	byUser      = "a user of the form DOMAIN\\name logs in with NTLM; set another method in Engine.Configure"
+	useListener = "a rejected login would be repeated at the partner: use the availability group's listener"
 
-	// PRELOGIN has a flag, 0x80, by which a client offers one. SQL Server asks for none without.
-	noClientCertificate = "go-mssqldb cannot offer SQL Server a client's certificate; for a proxy that asks for one, driver.Options.TLS takes it"
+	// A client offers a certificate by the flag 0x80 in PRELOGIN. Without that flag, SQL Server
+	// does not ask for one.
+	noClientCertificate = "go-mssqldb cannot offer SQL Server a certificate of the client: set it in driver.Options.TLS if a proxy asks for one"
 )
 
-// meant are names of ADO.NET's. Without spaces they are mssql-jdbc's.
+// meant has names of ADO.NET, with the parameter that the user means. Without spaces they are names
+// of mssql-jdbc.
 var meant = map[string]string{
 	"applicationname":         "app name",
 	"columnencryptionsetting": "columnencryption",
 	"connecttimeout":          "logintimeout",
 }
 
-// plain is how parameters are told apart: go-mssqldb does not care about case, nor do we
-// about spaces. It returns go-mssqldb's spelling.
+// plain returns go-mssqldb's spelling of a parameter's name. go-mssqldb ignores case, and this
+// package also ignores spaces.
 func plain(name string) string {
 	name = strings.ReplaceAll(strings.ToLower(name), " ", "")
 	return cmp.Or(spelling[name], name)
 }
 
-// spelling has the names in passed by what is left of them without spaces.
+// spelling has the names in passed, by their form without spaces.
 var spelling = func() map[string]string {
 	spelling := map[string]string{}
 	for name := range passed {
@@ -120,7 +123,7 @@ var spelling = func() map[string]string {
 	return spelling
 }()
 
-// maxName is how many UTF-16 units a name in a login may have, sysname's length.
+// maxName is how many UTF-16 units a name in a login may have: the length of sysname.
 const maxName = 128
 
 var (
@@ -134,7 +137,7 @@ var (
 	})
 )
 
-// word takes one of a few words, case ignored.
+// word accepts one of a few words, in upper or lower case.
 func word(words ...string) func(string) error {
 	check := vocabulary.OneOf(words...)
 	return func(v string) error { return check(strings.ToLower(v)) }
@@ -145,15 +148,16 @@ func isHost(v string) bool {
 	return err == nil
 }
 
-// verifying are the parameters that say how to verify.
+// verifying are the parameters that say how to verify the server.
 var verifying = []string{"certificate", "servercertificate", "hostnameincertificate"}
 
-// isSet reports whether one of a few parameters is given.
+// isSet reports whether at least one of the parameters is given.
 func isSet(p map[string]string, names ...string) bool {
 	return slices.ContainsFunc(names, func(name string) bool { _, ok := p[name]; return ok })
 }
 
-// contradiction refuses parameters of which one would be without effect.
+// contradiction returns an error for parameters that contradict each other, because one would have
+// no effect.
 func contradiction(p map[string]string) error {
 	for _, name := range verifying {
 		if !isSet(p, name) {
@@ -161,17 +165,17 @@ func contradiction(p map[string]string) error {
 		}
 		switch {
 		case encryption(p) == "disable":
-			return fmt.Errorf(`parameter %q says how to verify, and "encrypt" that there is no encryption`, name)
+			return fmt.Errorf(`parameter %q says how to verify the server, and "encrypt" turns encryption off: leave one of them out`, name)
 		case boolText(p["trustservercertificate"]) == "true" && encryption(p) != "strict":
-			return fmt.Errorf(`parameter %q says how to verify, and "trustservercertificate" not to`, name)
+			return fmt.Errorf(`parameter %q says how to verify the server, and "trustservercertificate" says not to verify it: leave one of them out`, name)
 		case name != "servercertificate" && p["servercertificate"] != "":
-			return fmt.Errorf(`parameters %q and "servercertificate" exclude each other`, name)
+			return fmt.Errorf(`parameters %q and "servercertificate" exclude each other: leave one of them out`, name)
 		}
 	}
 	return nil
 }
 
-// parseBool knows what go-mssqldb does: strconv's spellings, yes and no.
+// parseBool accepts what go-mssqldb accepts: the spellings of strconv, yes and no.
 func parseBool(v string) (bool, error) {
 	switch strings.ToLower(v) {
 	case "yes":
@@ -182,7 +186,7 @@ func parseBool(v string) (bool, error) {
 	return strconv.ParseBool(v)
 }
 
-// boolText returns "true" or "false" for a boolean that was checked.
+// boolText returns "true" or "false" for a boolean value that was checked before.
 func boolText(v string) string {
 	on, _ := parseBool(v)
 	return strconv.FormatBool(on)
@@ -214,15 +218,15 @@ func units(s string) int {
 	return n
 }
 
-// Properties of which no value makes a difference in Go.
+// Properties whose value makes no difference in Go.
 var (
 	trueOrFalse = vocabulary.NoEffect(boolean)
 	number      = vocabulary.NoEffect(vocabulary.Number("a number", -1, math.MaxInt32))
 )
 
-// properties are those of mssql-jdbc (SQLServerDriver.java, 13.3) that go-mssqldb has,
-// under other names or the same, and those that make no difference in Go, in lower case.
-// Those that say where to connect have an Apply, and no others.
+// properties are the properties of mssql-jdbc (SQLServerDriver.java, 13.3) that go-mssqldb has
+// under the same or another name, and those that make no difference in Go. Their names are in lower
+// case. Only the properties for the address and the database have an Apply func.
 var properties = map[string]vocabulary.Property{
 	"servername":   {Apply: serverName},
 	"server":       {Apply: serverName},
@@ -252,25 +256,25 @@ var properties = map[string]vocabulary.Property{
 	"integratedsecurity":            vocabulary.Only("", "false", "no"),
 	"trusted_connection":            vocabulary.Only("", "false", "no"),
 	"authentication":                vocabulary.Only("", "notspecified", "sqlpassword"),
-	"authenticationscheme":          vocabulary.Only("a user of the form DOMAIN\\name is logged in with NTLM", "nativeauthentication"),
+	"authenticationscheme":          vocabulary.Only("a user of the form DOMAIN\\name logs in with NTLM", "nativeauthentication"),
 	"sendstringparametersasunicode": vocabulary.Only("wrap strings in mssql.VarChar", "true"),
 	"selectmethod":                  vocabulary.Only("", "direct"),
 	"responsebuffering":             vocabulary.Only("", "adaptive", "full"),
 	"lastupdatecount":               vocabulary.Only("", "true"),
 	"xopenstates":                   vocabulary.Only("", "true", "false"),
 	"disablestatementpooling":       vocabulary.Only("", "true", "false"),
-	"sslprotocol":                   {Param: "tlsmin", Values: map[string]string{"tls": "", "tlsv1.2": "1.2"}, Hint: "tlsmin says which version is the lowest"},
+	"sslprotocol":                   {Param: "tlsmin", Values: map[string]string{"tls": "", "tlsv1.2": "1.2"}, Hint: "give the lowest version by tlsmin"},
 	"querytimeout":                  vocabulary.Only("give queries a context with a deadline", "-1", "0"),
 	"cancelquerytimeout":            vocabulary.Only("", "-1"),
-	"locktimeout":                   vocabulary.Only("Engine.SessionInitSQL can SET LOCK_TIMEOUT", "-1"),
-	"quotedidentifier":              vocabulary.Only("Engine.SessionInitSQL can SET it", "on"),
-	"quotedid":                      vocabulary.Only("Engine.SessionInitSQL can SET it", "on"),
-	"concatnullyieldsnull":          vocabulary.Only("Engine.SessionInitSQL can SET it", "on"),
+	"locktimeout":                   vocabulary.Only("set LOCK_TIMEOUT in Engine.SessionInitSQL", "-1"),
+	"quotedidentifier":              vocabulary.Only("set it in Engine.SessionInitSQL", "on"),
+	"quotedid":                      vocabulary.Only("set it in Engine.SessionInitSQL", "on"),
+	"concatnullyieldsnull":          vocabulary.Only("set it in Engine.SessionInitSQL", "on"),
 	"connectretrycount":             vocabulary.Only("database/sql replaces connections that broke", "0", "1"),
 	"fips":                          vocabulary.Only("", "false"),
 	"replication":                   vocabulary.Only("", "false"),
 
-	// What caches, batches and reads meta-data in Java alone.
+	// Properties about caches, batches and metadata in Java.
 	"bulkcopyforbatchinsert*":                   trueOrFalse,
 	"bulkcopyforbatchinsertbatchsize":           number,
 	"cachebulkcopymetadata":                     trueOrFalse,
@@ -286,22 +290,22 @@ var properties = map[string]vocabulary.Property{
 
 	"transparentnetworkipresolution": vocabulary.Only("", "true", "false"),
 	"failoverpartner":                vocabulary.None("name the availability group's listener and set multiSubnetFailover"),
-	"defaulttransactionisolation":    vocabulary.None("BeginTx takes it"),
-	"socketfactoryclass":             vocabulary.None("Engine.Dial makes connections"),
-	"socketfactoryconstructorarg":    vocabulary.None("Engine.Dial makes connections"),
-	"truststore":                     vocabulary.None("certificate names a file of authorities in PEM, and driver.Options.TLS takes some"),
-	"truststorepassword":             vocabulary.None("certificate names a file of authorities in PEM, and driver.Options.TLS takes some"),
-	"truststoretype":                 vocabulary.None("certificate names a file of authorities in PEM, and driver.Options.TLS takes some"),
-	"trustmanagerclass":              vocabulary.None("driver.Options.TLS can verify"),
-	"trustmanagerconstructorarg":     vocabulary.None("driver.Options.TLS can verify"),
+	"defaulttransactionisolation":    vocabulary.None("give it to BeginTx"),
+	"socketfactoryclass":             vocabulary.None("set Engine.Dial"),
+	"socketfactoryconstructorarg":    vocabulary.None("set Engine.Dial"),
+	"truststore":                     vocabulary.None("give certificate authorities by certificate, which names a file in PEM, or in driver.Options.TLS"),
+	"truststorepassword":             vocabulary.None("give certificate authorities by certificate, which names a file in PEM, or in driver.Options.TLS"),
+	"truststoretype":                 vocabulary.None("give certificate authorities by certificate, which names a file in PEM, or in driver.Options.TLS"),
+	"trustmanagerclass":              vocabulary.None("verify in driver.Options.TLS"),
+	"trustmanagerconstructorarg":     vocabulary.None("verify in driver.Options.TLS"),
 	"clientcertificate":              vocabulary.None(noClientCertificate),
 	"clientkey":                      vocabulary.None(noClientCertificate),
 	"clientkeypassword":              vocabulary.None(noClientCertificate),
-	"domain":                         vocabulary.None("the secret's user is DOMAIN\\name then"),
-	"domainname":                     vocabulary.None("the secret's user is DOMAIN\\name then"),
+	"domain":                         vocabulary.None("give the secret a user of the form DOMAIN\\name"),
+	"domainname":                     vocabulary.None("give the secret a user of the form DOMAIN\\name"),
 }
 
-// absent are the rest of that driver's properties.
+// absent are all other properties of that driver. They have no counterpart in go-mssqldb.
 const absent = `
 	AADSecurePrincipalId AADSecurePrincipalSecret accessToken accessTokenCallback
 	accessTokenCallbackClass calcBigDecimalPrecision datetimeParameterType
@@ -313,7 +317,7 @@ const absent = `
 	useDefaultGSSCredential useDefaultJaasConfig vectorTypeSupport
 `
 
-// zeroIsNone translates a number, in which 0 is none or the default.
+// zeroIsNone translates a number. 0 means none or the default.
 func zeroIsNone(v string) (string, error) {
 	switch v {
 	case "":
@@ -324,7 +328,7 @@ func zeroIsNone(v string) (string, error) {
 	return v, nil
 }
 
-// milliseconds translates a time, in which 0 is none, to seconds.
+// milliseconds translates a time limit to seconds. 0 means none.
 func milliseconds(v string) (string, error) {
 	n, err := strconv.ParseUint(v, 10, 31)
 	if err != nil {
@@ -336,7 +340,7 @@ func milliseconds(v string) (string, error) {
 	return strconv.FormatUint((n+999)/1000, 10), nil
 }
 
-// packetSize translates a size, in which 0 and -1 are the default.
+// packetSize translates a size. 0 and -1 mean the default.
 func packetSize(v string) (string, error) {
 	if v == "-1" {
 		return "", nil

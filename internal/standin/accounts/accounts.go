@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// Accounts are those of a server. The zero Accounts are none. The methods with a
-// testing.TB, which they ignore, are what the conformance suite wants of a server.
+// Accounts are the users of a server. The zero Accounts has no users. Some methods have a
+// testing.TB, which they ignore, because the conformance suite needs that signature.
 type Accounts struct {
 	mu sync.Mutex
 	m  map[string]*account
@@ -27,17 +27,17 @@ type Tally struct {
 	Failed   int // for another reason
 }
 
-// A Verdict is what becomes of a login.
+// A Verdict is the result of a login.
 type Verdict int
 
-// Verdicts. Good is for a server to accept, if it has no other objection.
+// Verdicts. With Good, the server accepts the login, unless it has another reason not to.
 const (
 	Good     Verdict = iota
 	Rejected         // for the user's name or the password
 	Refused          // for another reason
 )
 
-// get returns a user's account, made if need be. The lock is held.
+// get returns the account of a user, and makes it if there is none. The caller holds the lock.
 func (a *Accounts) get(user string) *account {
 	if a.m == nil {
 		a.m = map[string]*account{}
@@ -48,14 +48,14 @@ func (a *Accounts) get(user string) *account {
 	return a.m[user]
 }
 
-// SetPassword gives a user a password, and makes the user if there is none.
+// SetPassword sets the password of a user, and makes the user if there is none.
 func (a *Accounts) SetPassword(_ testing.TB, user, password string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.get(user).password = password
 }
 
-// Password returns a user's password, if there is such a user.
+// Password returns the password of a user, and whether there is such a user.
 func (a *Accounts) Password(user string) (password string, ok bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -65,7 +65,7 @@ func (a *Accounts) Password(user string) (password string, ok bool) {
 	return a.m[user].password, true
 }
 
-// Refuse has a user's logins refused for another reason than the password, if that is
+// Refuse makes the logins of a user fail for another reason than the password, if the password is
 // right.
 func (a *Accounts) Refuse(_ testing.TB, user string) {
 	a.mu.Lock()
@@ -73,8 +73,8 @@ func (a *Accounts) Refuse(_ testing.TB, user string) {
 	a.get(user).refused = true
 }
 
-// Check decides about a login, and counts it if it is rejected. right says whether the
-// user exists and the password is theirs.
+// Check decides about a login, and counts it if it is rejected. right says whether the user exists
+// and has that password.
 func (a *Accounts) Check(user string, right bool) Verdict {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -97,7 +97,8 @@ func (a *Accounts) Accept(user string) {
 	a.get(user).accepted++
 }
 
-// Logins returns how many logins of a user were accepted, and rejected for the password.
+// Logins returns how many logins of a user were accepted, and how many were rejected for the
+// password.
 func (a *Accounts) Logins(_ testing.TB, user string) (accepted, rejected int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

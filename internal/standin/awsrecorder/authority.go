@@ -43,7 +43,7 @@ func newAuthority() (*authority, error) {
 	return a, err
 }
 
-// certificate is a tls.Config's GetCertificate.
+// certificate is GetCertificate of a tls.Config.
 func (a *authority) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -1,6 +1,6 @@
-// Package awsrecorder is every endpoint of AWS at once, for tests on what is signed
-// and sent. It is an HTTP proxy on the loopback interface that answers requests to
-// any host itself and forwards none, and an HTTP client that sends none.
+// Package awsrecorder stands in for every endpoint of AWS, for tests of what is signed and sent. It
+// has an HTTP proxy on the loopback interface that answers requests to any host itself and forwards
+// none. It also has an HTTP client that sends nothing.
 package awsrecorder
 
 import (
@@ -19,26 +19,26 @@ import (
 	"time"
 )
 
-// Credentials whose signatures a Recorder can check. Those of a role are what it
-// answers to AssumeRole and AssumeRoleWithWebIdentity.
+// Credentials whose signatures a Recorder can check. The credentials of the role are its answer to
+// AssumeRole and AssumeRoleWithWebIdentity.
 const (
 	KeyID, SecretKey         = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
 	RoleKeyID, RoleSecretKey = "ASIAROLEEXAMPLE", "secret key of the role"
 	RoleToken                = "session token of the role"
 )
 
-// A Request is what was sent.
+// A Request is a request that was sent.
 type Request struct {
 	URL       string            // scheme, host and path
 	Action    string            // "GetSecretValue", "AssumeRole"
-	Params    map[string]string // members of the body that are text: "SecretId"
-	Token     string            // of the header X-Amz-Security-Token
+	Params    map[string]string // members of the body that are text, such as "SecretId"
+	Token     string            // the header X-Amz-Security-Token
 	UserAgent string
 
-	// Of the signature's credential scope; empty without a signature.
+	// From the credential scope of the signature; empty without a signature.
 	KeyID, Region, Service string
-	// SignatureErr is why the signature is not one for what was sent, with a key that
-	// the Recorder knows; nil without a signature.
+	// SignatureErr says why the signature does not belong to the request, or is by a key that the
+	// Recorder does not know. It is nil without a signature.
 	SignatureErr error
 }
 
@@ -79,13 +79,13 @@ func (r *Recorder) Close() {
 	_ = r.tls.Close()
 }
 
-// URL is that of the proxy, for HTTPS_PROXY and HTTP_PROXY.
+// URL returns the URL of the proxy, for HTTPS_PROXY and HTTP_PROXY.
 func (r *Recorder) URL() string { return r.proxy.URL }
 
 // CA returns the certificate of the authority that signs for all hosts, in PEM.
 func (r *Recorder) CA() []byte { return r.auth.pem }
 
-// SetSecret sets the SecretString that GetSecretValue answers, for any id.
+// SetSecret sets the SecretString that GetSecretValue returns, for every id.
 func (r *Recorder) SetSecret(value string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -99,7 +99,8 @@ func (r *Recorder) SetRoleLife(d time.Duration) {
 	r.life = d
 }
 
-// Refuse answers status 503 to later requests to a host; empty: to none.
+// Refuse makes the Recorder answer later requests to a host with status 503. An empty host ends
+// that.
 func (r *Recorder) Refuse(host string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -124,7 +125,7 @@ func (r *Recorder) Do(req *http.Request) (*http.Response, error) {
 	return res, nil
 }
 
-// serveProxy answers a request to the proxy: a plain one, or one for a connection.
+// serveProxy answers a request to the proxy: a plain request, or CONNECT.
 func (r *Recorder) serveProxy(w http.ResponseWriter, req *http.Request) {
 	if req.Method != http.MethodConnect {
 		r.answer(w, req)
@@ -151,7 +152,7 @@ func (r *Recorder) answer(w http.ResponseWriter, req *http.Request) {
 	}
 	u := url.URL{Scheme: "https", Host: req.Host, Path: req.URL.Path}
 	if req.TLS == nil {
-		u.Scheme = req.URL.Scheme // of a request to a proxy, or to Do
+		u.Scheme = req.URL.Scheme // a request to the proxy, or to Do, has one
 	}
 	if u.Host == "" {
 		u.Host = req.URL.Host
@@ -209,7 +210,7 @@ func (r *Recorder) answer(w http.ResponseWriter, req *http.Request) {
 	}
 }
 
-// A connListener is a net.Listener for connections that are there already.
+// A connListener is a net.Listener that returns connections that exist already.
 type connListener struct {
 	conns chan net.Conn
 	done  chan struct{}
@@ -242,8 +243,8 @@ func (l *connListener) Accept() (net.Conn, error) {
 func (l *connListener) Close() error   { l.close(); return nil }
 func (l *connListener) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)} }
 
-// Environment returns env without what concerns AWS and proxies, and with what makes
-// a program use the Recorder as its proxy.
+// Environment returns env without the variables about AWS and proxies, and with those that make a
+// program use the Recorder as its proxy.
 func (r *Recorder) Environment(env []string) []string {
 	env = slices.DeleteFunc(slices.Clone(env), func(kv string) bool {
 		key, _, _ := strings.Cut(strings.ToUpper(kv), "=")

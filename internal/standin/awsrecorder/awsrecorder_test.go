@@ -12,8 +12,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/standin/awsrecorder"
 )
 
-// The request and its signature are the worked example of AWS's documentation,
-// "Signing AWS requests with Signature Version 4".
+// The request and its signature are the example in AWS's documentation, "Signing AWS requests with
+// Signature Version 4".
 func TestSignaturesAreChecked(t *testing.T) {
 	r := start(t)
 	for _, tt := range []struct {

@@ -12,9 +12,9 @@ import (
 	"strings"
 )
 
-// checkSignature reads the header Authorization and signs the request itself, as
-// "AWS Signature Version 4 for API requests" of the IAM user guide says. It knows
-// paths of unreserved characters and no queries.
+// checkSignature reads the header Authorization and compares the signature with its own, made as
+// "AWS Signature Version 4 for API requests" of the IAM user guide says. It supports paths of
+// unreserved characters, and no queries.
 func (s *Request) checkSignature(req *http.Request, u url.URL, body []byte) {
 	auth := req.Header.Get("Authorization")
 	if auth == "" {

@@ -1,7 +1,6 @@
-// Package db2cli is a stand-in for a Db2 driver and the server that it connects to. The
-// driver reads connection strings as IBM documents them for its CLI, dials without a
-// context and fails with errors of go_ibm_db's form; the server checks passwords. What
-// they speak is not Db2's protocol.
+// Package db2cli is a stand-in for a Db2 driver and its server. The driver reads connection strings
+// as IBM documents them for its CLI, dials without a context, and fails with errors of go_ibm_db's
+// form. The server checks passwords. They do not use Db2's protocol.
 package db2cli
 
 import (
@@ -23,9 +22,9 @@ import (
 // A Driver is the driver. Its connections are *Conn.
 type Driver struct{}
 
-// Parse splits a connection string at each ";" and at the first "=" then; the first of
-// equal keywords counts, in any case, and Db2 takes spaces around values away. There is
-// no quoting. Keywords come back in upper case.
+// Parse splits a connection string at each ";", and each part at the first "=". Keywords are in
+// upper or lower case, and the first of equal keywords counts. Db2 removes spaces around values.
+// There is no quoting. The returned keywords are in upper case.
 func Parse(s string) map[string]string {
 	keywords := map[string]string{}
 	for pair := range strings.SplitSeq(s, ";") {
@@ -38,7 +37,7 @@ func Parse(s string) map[string]string {
 	return keywords
 }
 
-// Open connects.
+// Open opens a connection.
 func (Driver) Open(s string) (sqldriver.Conn, error) {
 	k := Parse(s)
 	if k["PROTOCOL"] != "TCPIP" {
@@ -68,10 +67,10 @@ func (Driver) Open(s string) (sqldriver.Conn, error) {
 	case answer == "revoked\n":
 		return nil, Security(19, "USERID DISABLED or RESTRICTED")
 	}
-	return (*Conn)(nil), Security(24, "USERNAME AND/OR PASSWORD INVALID") // a typed nil, as drivers do
+	return (*Conn)(nil), Security(24, "USERNAME AND/OR PASSWORD INVALID") // a typed nil pointer, as some drivers return it
 }
 
-// dial connects to the host, with TLS if Security says so: see
+// dial dials the host, with TLS if Security says so: see
 // https://www.ibm.com/docs/en/db2/11.5?topic=keywords-security-cliodbc-configuration-keyword.
 func dial(k map[string]string, timeout time.Duration) (net.Conn, error) {
 	c, err := net.DialTimeout("tcp", net.JoinHostPort(k["HOSTNAME"], k["PORT"]), timeout)
@@ -82,7 +81,7 @@ func dial(k map[string]string, timeout time.Duration) (net.Conn, error) {
 	if k["SECURITY"] != "SSL" {
 		return c, nil
 	}
-	// Without a certificate CLI trusts a root that it brings along, and never the system's.
+	// Without a certificate, CLI trusts a root that it brings along, and never those of the system.
 	roots := x509.NewCertPool()
 	if file := k["SSLSERVERCERTIFICATE"]; file != "" {
 		var data []byte
@@ -91,7 +90,7 @@ func dial(k map[string]string, timeout time.Duration) (net.Conn, error) {
 		}
 	}
 	secure := tls.Client(c, &tls.Config{
-		InsecureSkipVerify: true, // VerifyConnection verifies what CLI does
+		InsecureSkipVerify: true, // VerifyConnection verifies what CLI verifies
 		VerifyConnection: func(s tls.ConnectionState) error {
 			o := x509.VerifyOptions{Roots: roots}
 			if strings.EqualFold(k["SSLCLIENTHOSTNAMEVALIDATION"], "Basic") { // the default is OFF
@@ -111,7 +110,7 @@ func dial(k map[string]string, timeout time.Duration) (net.Conn, error) {
 	return secure, nil
 }
 
-// A Conn is the driver's connection; every query yields 1.
+// A Conn is a connection of the driver. Every query returns 1.
 type Conn struct{ c net.Conn }
 
 // Prepare returns a statement.
@@ -142,13 +141,13 @@ func (r *rows) Next(dest []sqldriver.Value) error {
 	return nil
 }
 
-// An Error has the fields of go_ibm_db's.
+// An Error has the fields of go_ibm_db.Error.
 type Error struct {
 	APIName string
 	Diag    []DiagRecord
 }
 
-// A DiagRecord has the fields of go_ibm_db's.
+// A DiagRecord has the fields of go_ibm_db.DiagRecord.
 type DiagRecord struct {
 	State       string
 	NativeError int
@@ -159,12 +158,12 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("%s: {%s} %s", e.APIName, e.Diag[0].State, e.Diag[0].Message)
 }
 
-// Failed returns the error of a connect.
+// Failed returns the error of a connection attempt that failed.
 func Failed(state string, code int, message string) error {
 	return &Error{"SQLDriverConnect", []DiagRecord{{state, code, "[IBM][CLI Driver] " + message}}}
 }
 
-// Security returns the error for a login, with a text of
+// Security returns the error of a login, with a text of
 // https://www.ibm.com/docs/en/db2/11.5?topic=messages-sql28000-sql33999.
 func Security(reason int, text string) error {
 	return Failed("08001", -30082, fmt.Sprintf("SQL30082N  Security processing failed with reason \"%d\" (%q).  SQLSTATE=08001\n", reason, text))

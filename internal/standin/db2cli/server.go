@@ -12,17 +12,18 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/loopback"
 )
 
-// A Server is what [Driver] dials. It checks the user and the password, and counts.
+// A Server is the server that a [Driver] dials. It checks the user and the password, and counts
+// logins.
 type Server struct {
-	*loopback.Listener // from Start on
+	*loopback.Listener // set by Start
 	accounts.Accounts
 
-	TLS       *tls.Config // nil: it has none, else it has nothing else
+	TLS       *tls.Config // nil: it has no TLS; otherwise it has only TLS
 	Databases []string
 }
 
-// Start has the server listen on hosts, 127.0.0.1 if there are none, and returns it. It
-// ends with the test.
+// Start makes the server listen on hosts, or on 127.0.0.1 if there are none, and returns the
+// server. The server ends with the test.
 func (s *Server) Start(tb testing.TB, hosts ...string) *Server {
 	tb.Helper()
 	s.Listener = loopback.Listen(tb, s.serve, hosts...)

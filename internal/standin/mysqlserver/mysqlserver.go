@@ -1,6 +1,6 @@
-// Package mysqlserver is a stand-in for MySQL and MariaDB that checks passwords: it
+// Package mysqlserver is a stand-in for MySQL and MariaDB that checks passwords. It
 // speaks the protocol of https://dev.mysql.com/doc/dev/mysql-server/latest/PAGE_PROTOCOL.html
-// up to the login, with three methods of authentication, and then answers queries with one
+// up to the login, with three methods of authentication. After that it answers queries with one
 // row and other statements with OK.
 package mysqlserver
 
@@ -25,37 +25,37 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/loopback"
 )
 
-// A Server serves from Start to the end of its test. It announces an authentication
-// method, and checks the password with it, or with the one that it switches to.
+// A Server serves from Start to the end of its test. It announces a method of authentication, and
+// checks the password with that method or with the one that it switches to.
 type Server struct {
-	*loopback.Listener // from Start on
+	*loopback.Listener // set by Start
 	accounts.Accounts
 
-	TLS       *tls.Config // nil: it announces no TLS
-	Method    string      // "" is NativePassword
-	SwitchTo  string      // another method to ask for
+	TLS       *tls.Config // nil: the server announces no TLS
+	Method    string      // "": NativePassword
+	SwitchTo  string      // another method that the server asks for; "": none
 	Full      bool        // CachingSHA2 asks for the password itself
 	Databases []string    // nil: every database exists
 	Fail      *Error      // the answer to every login
 	Block     *Error      // the answer to every connection
-	Hang      Step        // says nothing more from here on
-	HangUp    Step        // closes the connection here
+	Hang      Step        // the server sends nothing from this step on
+	HangUp    Step        // the server closes the connection at this step
 
 	mu      sync.Mutex
 	logins  []Login
 	queries []string
 }
 
-// A Login is one that a server saw.
+// A Login is a login that a server saw.
 type Login struct {
 	TLS      bool
 	User     string
 	Database string
 	Good     bool   // the password is right
-	Clear    string // what came in clear text; "" if nothing did
+	Clear    string // the password, if it came in plaintext, or ""
 }
 
-// An Error is what a server says.
+// An Error is an error that a server sends.
 type Error struct {
 	Number  uint16
 	State   string
@@ -65,12 +65,12 @@ type Error struct {
 // A Step is a point of a connection at which a server can stop answering.
 type Step int
 
-// Steps, in their order. At Never the server stops nowhere.
+// Steps, in their order. With Never the server does not stop.
 const (
 	Never Step = iota
 	AtConnect
-	AtLogin // when the login has come
-	AtQuery // when a query has come
+	AtLogin // after the login has arrived
+	AtQuery // after a query has arrived
 )
 
 // Methods of authentication.
@@ -90,7 +90,8 @@ var rsaKey = sync.OnceValue(func() *rsa.PrivateKey {
 	return key
 })
 
-// Start has the server listen on hosts, 127.0.0.1 if there are none, and returns it.
+// Start makes the server listen on hosts, or on 127.0.0.1 if there are none, and returns the
+// server.
 func (s *Server) Start(tb testing.TB, hosts ...string) *Server {
 	tb.Helper()
 	s.Listener = loopback.Listen(tb, s.serve, hosts...)
@@ -104,7 +105,7 @@ func (s *Server) Seen() []Login {
 	return slices.Clone(s.logins)
 }
 
-// Queries returns the statements so far, but for prepared ones.
+// Queries returns the statements so far, without prepared ones.
 func (s *Server) Queries() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -234,8 +235,8 @@ func (s *Server) greeting() []byte {
 	return append(hello, s.method()+"\x00"...)
 }
 
-// readLogin reads the answer to the greeting, with TLS before it if the client wants
-// it. It returns a nil wire if the client says something else.
+// readLogin reads the answer to the greeting, after TLS has begun if the client asks for it. It
+// returns a nil wire if the client sends something else.
 func (s *Server) readLogin(w *wire) (_ *wire, l Login, answer []byte) {
 	p := w.read()
 	if len(p) == 32 && s.TLS != nil {
@@ -258,7 +259,7 @@ func (s *Server) readLogin(w *wire) (_ *wire, l Login, answer []byte) {
 	return w, l, answer
 }
 
-// decide notes a login. It returns nil if that is accepted.
+// decide notes a login. It returns nil if the login is accepted.
 func (s *Server) decide(l Login) *Error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -279,7 +280,8 @@ func (s *Server) decide(l Login) *Error {
 	return nil
 }
 
-// fullAuthentication asks for the password: over TLS and a Unix socket as it is, else encrypted.
+// fullAuthentication asks for the password itself: in plaintext over TLS and a Unix socket,
+// otherwise encrypted.
 func (w *wire) fullAuthentication(secure bool, password string) (inClear string, good bool) {
 	w.write([]byte{1, 4})
 	p := w.read()

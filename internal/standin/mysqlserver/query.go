@@ -15,8 +15,8 @@ const (
 	comStmtClose   = 0x19
 )
 
-// column describes the one that results have: "def", no schema and table, the name v, a
-// number of 64 bits.
+// column describes the only column of a result: "def", no schema and table, the name v, a number of
+// 64 bits.
 var column = append([]byte("\x03def\x00\x00\x00\x01v\x00\x0c\x3f\x00\x15\x00\x00\x00\x08"), make([]byte, 5)...)
 
 var endOfRows = []byte{0xfe, 0, 0, 2, 0}
@@ -28,7 +28,7 @@ func (s *Server) answer(w *wire, raw net.Conn) {
 		if len(p) == 0 || p[0] == comQuit {
 			return
 		}
-		if p[0] == comStmtClose { // has no answer
+		if p[0] == comStmtClose { // it has no answer
 			continue
 		}
 		if s.stops(AtQuery, raw) {

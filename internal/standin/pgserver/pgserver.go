@@ -1,5 +1,5 @@
 // Package pgserver is a stand-in for PostgreSQL, and for Redshift, that checks
-// passwords: it speaks protocol 3.0 of https://www.postgresql.org/docs/current/protocol.html
+// passwords. It speaks protocol 3.0 of https://www.postgresql.org/docs/current/protocol.html
 // up to the login, and answers every query with one row.
 package pgserver
 
@@ -20,33 +20,33 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/loopback"
 )
 
-// A Server serves from Start to the end of its test. The zero Server is PostgreSQL
-// without TLS that accepts every login.
+// A Server serves from Start to the end of its test. The zero Server is a PostgreSQL without TLS
+// that accepts every login.
 type Server struct {
-	*loopback.Listener // from Start on
+	*loopback.Listener // set by Start
 	accounts.Accounts
 
-	TLS            *tls.Config              // nil: it has no TLS
-	Answer         byte                     // to the request for TLS; 0: as TLS says
-	OnlyV30        bool                     // refuses newer protocols
+	TLS            *tls.Config              // nil: the server has no TLS
+	Answer         byte                     // the answer to the request for TLS; 0: as TLS says
+	OnlyV30        bool                     // newer protocols are an error
 	Method         Method                   // of authentication
-	CheckPasswords bool                     // by Accounts; else every login is right
-	Rejects        func(user string) *Error // of a wrong password; nil: as PostgreSQL
+	CheckPasswords bool                     // with Accounts; false: every login is right
+	Rejects        func(user string) *Error // the error for a wrong password; nil: that of PostgreSQL
 	Databases      []string                 // nil: every database exists
-	Check          func(Login) *Error       // of a login that is right so far; nil, or returning nil: it is accepted
-	Reports        map[string]string        // settings that it reports when it accepts a login; nil: as PostgreSQL, the two that pgx wants
-	Key            []byte                   // to cancel queries with; nil: of four bytes; empty: it sends none, like some proxies
-	Standby        bool                     // is one, and read-only
-	Hang           Step                     // says nothing more from here on
-	HangUp         Step                     // closes the connection here
+	Check          func(Login) *Error       // the error for a login that is right so far; nil, or returning nil: the login is accepted
+	Reports        map[string]string        // settings that the server reports when it accepts a login; nil: the two of PostgreSQL that pgx needs
+	Key            []byte                   // the key for canceling queries; nil: a key of four bytes; empty: none, as with some proxies
+	Standby        bool                     // the server is a standby, and read-only
+	Hang           Step                     // the server sends nothing from this step on
+	HangUp         Step                     // the server closes the connection at this step
 
 	mu      sync.Mutex
 	logins  []Login
 	queries []Query
-	cancels []bool // whether over TLS
+	cancels []bool // requests to cancel: whether each came over TLS
 }
 
-// An Error is what a server says.
+// An Error is an error that a server sends.
 type Error = pgproto3.ErrorResponse
 
 // NewError returns an error that ends a session. The routine may be empty.
@@ -54,38 +54,38 @@ func NewError(code, routine, message string) *Error {
 	return &Error{Severity: "FATAL", SeverityUnlocalized: "FATAL", Code: code, Routine: routine, Message: message}
 }
 
-// A Method is one of authentication.
+// A Method is a method of authentication.
 type Method int
 
-// Methods. CleartextPassword has the server see the password itself.
+// Methods. With CleartextPassword the server sees the password itself.
 const (
 	CleartextPassword Method = iota
 	MD5
-	SHA256 // Redshift's, which no client here has: the login ends
+	SHA256 // a method of Redshift that no client here has: the login ends
 )
 
 // A Step is a point of a connection at which a server can stop answering.
 type Step int
 
-// Steps, in their order. At Never the server stops nowhere.
+// Steps, in their order. With Never the server does not stop.
 const (
 	Never Step = iota
 	AtConnect
-	AtStartup  // when the startup message has come
-	AtPassword // when the password has come
-	AtQuery    // when a query has come
+	AtStartup  // after the startup message has arrived
+	AtPassword // after the password has arrived
+	AtQuery    // after a query has arrived
 )
 
-// A Login is one that a server saw.
+// A Login is a login that a server saw.
 type Login struct {
 	TLS      bool
 	User     string
-	Password string // as it came: with MD5 it is a digest
+	Password string // as the client sent it: with MD5 it is a digest
 	Database string
 	Params   map[string]string // of the startup message, with user and database
 }
 
-// A Query is one that a server saw.
+// A Query is a query that a server saw.
 type Query struct {
 	Simple  bool
 	Name    string // of the prepared statement
@@ -93,7 +93,8 @@ type Query struct {
 	Formats []int16 // of parameters and results
 }
 
-// Start has the server listen on hosts, 127.0.0.1 if there are none, and returns it.
+// Start makes the server listen on hosts, or on 127.0.0.1 if there are none, and returns the
+// server.
 func (s *Server) Start(tb testing.TB, hosts ...string) *Server {
 	tb.Helper()
 	s.Listener = loopback.Listen(tb, s.serve, hosts...)
@@ -114,15 +115,14 @@ func (s *Server) Queries() []Query {
 	return slices.Clone(s.queries)
 }
 
-// Cancels returns the requests to cancel a query so far, each with whether it came over TLS.
+// Cancels returns, for each request to cancel a query so far, whether it came over TLS.
 func (s *Server) Cancels() []bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.cancels)
 }
 
-// WaitClosed checks that all connections come to an end, and that none was there to
-// cancel a query.
+// WaitClosed checks that all connections end, and that no connection was for canceling a query.
 func (s *Server) WaitClosed(tb testing.TB) {
 	tb.Helper()
 	s.Listener.WaitClosed(tb)
@@ -180,7 +180,7 @@ func (ss *session) send(msgs ...pgproto3.BackendMessage) {
 	_ = ss.backend.Flush()
 }
 
-// startup reads up to the startup message, with TLS before it if the client asks for it.
+// startup reads up to the startup message, after TLS has begun if the client asks for it.
 func (ss *session) startup() (ok bool) {
 	for {
 		msg, err := ss.backend.ReceiveStartupMessage()
@@ -266,7 +266,7 @@ func (ss *session) authenticate() (ok bool) {
 	return true
 }
 
-// decide notes a login. It returns nil if that is accepted.
+// decide notes a login. It returns nil if the login is accepted.
 func (s *Server) decide(l Login, salt [4]byte) *Error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -15,16 +15,16 @@ const (
 	oidText = 25
 )
 
-// A result is of one column and row, or has only a tag.
+// A result has one column and one row, or only a tag.
 type result struct {
 	tag    string
-	oid    uint32 // 0: no row
+	oid    uint32 // type of the column; 0: no row
 	text   string
 	binary []byte
 }
 
-// result answers a statement: the questions of target_session_attrs, the beginning and
-// the end of a transaction, and 1 for all else.
+// result returns the answer to a statement. It knows the queries of target_session_attrs, and the
+// beginning and the end of a transaction. The answer to every other statement is 1.
 func (ss *session) result(sql string) result {
 	text := func(oid uint32, on bool, yes, no string) result {
 		if !on {
@@ -78,7 +78,7 @@ func (r result) rows(inBinary bool) (msgs []pgproto3.BackendMessage) {
 // answer answers queries until the connection ends.
 func (ss *session) answer() {
 	prepared := map[string]string{}
-	var q Query // that is being bound
+	var q Query // the query that is being bound
 	for {
 		msg, err := ss.backend.Receive()
 		if err != nil {
@@ -115,7 +115,7 @@ func (ss *session) answer() {
 			}
 			before := ss.status
 			r := ss.result(sql)
-			ss.status = before // it is not executed yet
+			ss.status = before // the statement is not executed yet
 			ss.send(r.describe())
 		case *pgproto3.Execute:
 			if ss.stops(AtQuery) {

@@ -54,19 +54,19 @@ type sqlError struct {
 	text         string
 }
 
-// A reply is tokens.
+// A reply is a list of tokens.
 type reply []byte
 
 func (r *reply) uint16(n int) { *r = binary.LittleEndian.AppendUint16(*r, uint16(n)) }
 func (r *reply) uint32(n int) { *r = binary.LittleEndian.AppendUint32(*r, uint32(n)) }
 
-// short adds text with its length in one byte.
+// short adds a text with its length in one byte.
 func (r *reply) short(s string) {
 	b := toUTF16(s)
 	*r = append(append(*r, byte(len(b)/2)), b...)
 }
 
-// long adds text with its length in two bytes, in characters.
+// long adds a text with its length in characters, in two bytes.
 func (r *reply) long(s string) {
 	b := toUTF16(s)
 	r.uint16(len(b) / 2)
@@ -131,7 +131,7 @@ func (r *reply) done(status, rows int) {
 	*r = binary.LittleEndian.AppendUint64(*r, uint64(rows))
 }
 
-// row adds a result of one row and column: a whole number or a text.
+// row adds a result of one row and one column, which is a whole number or a text.
 func (r *reply) row(column string, value any) {
 	*r = append(*r, tokenColumns)
 	r.uint16(1)
@@ -155,7 +155,7 @@ func (r *reply) row(column string, value any) {
 	}
 }
 
-// serveBatches answers what comes after the login.
+// serveBatches answers the requests after the login.
 func (c *conn) serveBatches() {
 	for {
 		m, err := c.readMessage(nil)
@@ -200,8 +200,8 @@ func afterHeaders(b []byte) ([]byte, bool) {
 	return b[n:], true
 }
 
-// transaction answers a request to the transaction manager, 2.2.6.9. Nothing is in a
-// transaction.
+// transaction answers a request to the transaction manager, 2.2.6.9. The server has no real
+// transactions.
 func transaction(r *reply, b []byte) bool {
 	b, ok := afterHeaders(b)
 	if !ok || len(b) < 2 {

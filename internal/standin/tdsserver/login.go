@@ -57,7 +57,7 @@ func (c *conn) serve() {
 		}
 		l.Encrypted, l.Full = true, encryption != encryptOff
 		if !l.Full {
-			// The first packet of the login is all that is encrypted.
+			// Only the first packet of the login is encrypted.
 			first = func() { c.rw = c.raw }
 		}
 	} else if !fits {
@@ -72,9 +72,9 @@ func (c *conn) serve() {
 	c.serveBatches()
 }
 
-// prelogin answers PRELOGIN and returns what follows: encryption of nothing
-// (encryptNotSup), of the login (encryptOff) or of everything. It does not fit where
-// the document has the connection end.
+// prelogin answers PRELOGIN. It returns what is encrypted after that: nothing (encryptNotSup), the
+// login (encryptOff) or everything. fits is false if the connection must end, according to the
+// document.
 func (c *conn) prelogin(body []byte) (encryption byte, fits bool, err error) {
 	options, err := parsePrelogin(body)
 	if err != nil {
@@ -84,11 +84,11 @@ func (c *conn) prelogin(body []byte) (encryption byte, fits bool, err error) {
 	if v := options[optEncryption]; len(v) > 0 {
 		client = v[0]
 	}
-	// The table in 2.2.6.5: what the client sends, and how the server is set.
+	// The table in 2.2.6.5, by what the client sends and how the server is configured.
 	answer := byte(encryptNotSup)
 	fits = true
 	switch {
-	case c.s.o.Strict: // there already
+	case c.s.o.Strict: // TLS has begun before
 	case c.s.o.TLS == nil:
 		fits = client == encryptOff || client == encryptNotSup
 	case client == encryptOn || client == encryptReq:
@@ -138,7 +138,7 @@ func parsePrelogin(body []byte) (map[byte][]byte, error) {
 	}
 }
 
-// Fields of LOGIN7, 2.2.6.4: where their offset and length are.
+// Fields of LOGIN7, 2.2.6.4: the positions of their offset and length.
 const (
 	fieldHostName   = 36
 	fieldUserName   = 40
@@ -184,7 +184,7 @@ func (c *conn) login(b []byte, l Login) error {
 	if l.Database == "" {
 		l.Database = "master"
 	}
-	// As of 7.2 errors and DONE are as written below.
+	// From TDS 7.2 on, errors and DONE have the form that is written below.
 	version := binary.LittleEndian.Uint32(b[4:])
 	if version < tds72 && version != tds80 {
 		return errors.New("an older TDS")
@@ -238,8 +238,8 @@ func (c *conn) login(b []byte, l Login) error {
 	return err
 }
 
-// unscramble returns the password of LOGIN7: each byte's halves are swapped after it
-// was combined with 0xA5.
+// unscramble returns the password of LOGIN7. Each byte is combined with 0xA5, and then its halves
+// are swapped.
 func unscramble(b []byte) string {
 	clear := make([]byte, len(b))
 	for i, x := range b {

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/crypto/md4" //lint:ignore SA1019 NTLM is made of it
 )
 
-// What of MS-NLMP a server needs that wants NTLMv2.
+// The parts of MS-NLMP that a server with NTLMv2 needs.
 const (
 	ntlmSignature = "NTLMSSP\x00"
 
@@ -75,7 +75,7 @@ func readAuthenticate(b, challenge []byte) (user string, right func(password str
 		if len(response) < 16+28 {
 			return false // NTLMv1
 		}
-		// NTOWFv2 and the NTProofStr of 3.3.2.
+		// NTOWFv2 and NTProofStr, 3.3.2.
 		h := md4.New()
 		_, _ = h.Write(toUTF16(password))
 		key := hmacMD5(h.Sum(nil), toUTF16(strings.ToUpper(name)+domain))

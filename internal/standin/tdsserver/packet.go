@@ -36,23 +36,23 @@ const (
 	maxMessage        = 1 << 20
 )
 
-// A conn is one connection of a client.
+// A conn is the connection of a client.
 type conn struct {
 	s          *Server
 	raw        net.Conn
 	rw         io.ReadWriter // raw or TLS on top of it
 	packetSize int
 	spid       uint16
-	database   string // the login's
-	current    string // the session's database
-	encrypted  bool   // everything is
+	database   string // of the login
+	current    string // database of the session
+	encrypted  bool   // everything is encrypted
 
-	// Guarded by s.mu until the login is over.
+	// Guarded by s.mu until the login has ended.
 	loggedIn bool
 	user     string
 }
 
-// A message is what one or several packets hold.
+// A message is the content of one or several packets.
 type message struct {
 	kind, status byte
 	body         []byte
@@ -72,8 +72,8 @@ func (c *conn) readPacket() (m message, err error) {
 	return m, err
 }
 
-// readMessage reads packets up to the last of a message. It calls first, if not nil,
-// after the first packet.
+// readMessage reads packets up to the last packet of a message. It calls first after the first
+// packet, if first is not nil.
 func (c *conn) readMessage(first func()) (message, error) {
 	m, err := c.readPacket()
 	if err == nil && first != nil {
@@ -113,10 +113,10 @@ func (c *conn) write(kind byte, body []byte) error {
 	}
 }
 
-// startTLS shakes hands inside PRELOGIN packets. From then on TDS is inside of TLS.
+// startTLS makes the TLS handshake inside PRELOGIN packets. After that, TDS is inside TLS.
 func (c *conn) startTLS() error {
 	config := c.s.o.TLS.Clone()
-	// SQL Server has TLS 1.3 in TDS 8.0 only.
+	// SQL Server has TLS 1.3 only in TDS 8.0.
 	if config.MaxVersion == 0 || config.MaxVersion > tls.VersionTLS12 {
 		config.MaxVersion = tls.VersionTLS12
 	}
@@ -130,8 +130,8 @@ func (c *conn) startTLS() error {
 	return nil
 }
 
-// A tlsTransport carries TLS records in packets, or as they are. It hands out one at
-// a time, so that what follows the last in clear text is left where it is.
+// A tlsTransport carries TLS records, inside packets or without them. It returns one record at a
+// time, so that it does not read the plaintext after the last record.
 type tlsTransport struct {
 	net.Conn
 	c       *conn
@@ -175,7 +175,7 @@ func (t *tlsTransport) Write(p []byte) (int, error) {
 	return len(p), t.c.write(typePrelogin, p)
 }
 
-// toUTF16 returns text as TDS has it.
+// toUTF16 returns a text in the encoding of TDS.
 func toUTF16(s string) []byte {
 	var b []byte
 	for _, u := range utf16.Encode([]rune(s)) {

@@ -1,14 +1,14 @@
 package tdsserver
 
-// A statement is one that the server knows. Its answer is one value, a whole number or a
-// text, in a column; without one it answers that it is done.
+// A statement is a statement that the server knows. Its answer is one value in a column, a whole
+// number or a text, or no value.
 type statement struct {
 	column string
 	answer func(*conn) any
 }
 
-// statements are all that the server knows, by their exact text but for space around it.
-// They are what the tests send, and go-mssqldb to ping.
+// statements are the only statements that the server knows, by their exact text without the space
+// around it. The tests send them, and go-mssqldb sends one as a ping.
 var statements = map[string]statement{
 	"select 1;":             fixed("", 1),
 	"SELECT 1":              fixed("", 1),

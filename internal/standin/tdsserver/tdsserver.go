@@ -1,9 +1,9 @@
-// Package tdsserver is a stand-in for SQL Server that checks passwords: it speaks
-// TDS 7.2 to 7.4, and 8.0, as [MS-TDS] documents it, up to the login. SQL Server logins
-// come with LOGIN7; logins with a backslash are Windows logins, which NTLM checks.
+// Package tdsserver is a stand-in for SQL Server that checks passwords. It speaks TDS 7.2 to 7.4,
+// and 8.0, as [MS-TDS] documents it, up to the login. SQL Server logins come with LOGIN7. Logins
+// with a backslash are Windows logins, which NTLM checks.
 //
-// It is a server of logins, and knows no SQL: it has fixed answers to a handful of
-// statements, such as who is logged in. Logins are made and changed by its methods.
+// It is a server of logins and knows no SQL. It has fixed answers to a few statements, such as the
+// question who is logged in. Its methods make and change logins.
 //
 // [MS-TDS]: https://learn.microsoft.com/openspecs/windows_protocols/ms-tds/
 package tdsserver
@@ -21,8 +21,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/standin/accounts"
 )
 
-// Options say what server to stand in for. The zero Options are one without
-// encryption on IPv4's loopback.
+// Options describe the server. The zero Options mean a server without encryption on 127.0.0.1.
 type Options struct {
 	Addr string // where to listen; "" is 127.0.0.1:0
 	// TLS has the server's certificate. Nil: encryption is not supported.
@@ -36,11 +35,11 @@ type Options struct {
 	Databases []string
 }
 
-// A State is an account's.
+// A State is the state of an account.
 type State int
 
-// States of an account. Locked is told to everybody; the others, but Enabled, to who
-// knows the password.
+// States of an account. Every client learns of Locked. Of the others, except Enabled, only a client
+// with the right password learns.
 const (
 	Enabled    State = iota
 	Disabled         // 18470
@@ -52,24 +51,24 @@ const (
 // A Step is a point of a connection at which a server can stop answering.
 type Step int
 
-// Steps, in their order. At Never the server stops nowhere.
+// Steps, in their order. With Never the server does not stop.
 const (
 	Never     Step = iota
 	AtConnect      // before the answer to PRELOGIN
 	AtTLS          // before the TLS handshake
-	AtLogin        // when the login has come
-	AtQuery        // when a query has come
+	AtLogin        // after the login has arrived
+	AtQuery        // after a query has arrived
 )
 
-// A Login is one that the server saw.
+// A Login is a login that the server saw.
 type Login struct {
 	User, Database, AppName, HostName, ServerName, Library string
 
-	Encrypted bool  // the login was
-	Full      bool  // and all that follows is
+	Encrypted bool  // the login was encrypted
+	Full      bool  // everything after the login is encrypted as well
 	Windows   bool  // NTLM
 	ReadOnly  bool  // application intent
-	Number    int32 // of the error that it got; 0 if it was accepted
+	Number    int32 // of the error that the login got; 0 if it was accepted
 }
 
 // A Server listens until it is closed.
@@ -100,7 +99,7 @@ type account struct {
 	state          State
 }
 
-// An outcome is what became of a user's logins, also of one that does not exist.
+// An outcome counts the logins of a user, who need not exist.
 type outcome struct {
 	user  string
 	tally accounts.Tally
@@ -137,7 +136,7 @@ func (s *Server) listen(addr string) error {
 	return nil
 }
 
-// Sessions have numbers from 51 on, as with SQL Server, whose own have those below.
+// Sessions have numbers from 51 on, as in SQL Server, whose own sessions have lower numbers.
 const (
 	firstSession = 51
 	maxSessions  = 32000
@@ -183,8 +182,8 @@ func (s *Server) Close() error {
 	return err
 }
 
-// Restart ends all connections, as Close, and listens again at the same address. What
-// was changed is kept. Nothing else may use the server meanwhile but clients.
+// Restart ends all connections, as Close does, and listens again at the same address. Accounts stay
+// as they are. During Restart only clients may use the server.
 func (s *Server) Restart() error {
 	if err := s.Close(); err != nil {
 		return err
@@ -195,8 +194,8 @@ func (s *Server) Restart() error {
 	return s.listen(net.JoinHostPort(s.Host, strconv.Itoa(s.Port)))
 }
 
-// SetPassword gives a login a password, and creates the login if there is none. It may
-// use all databases.
+// SetPassword sets the password of a login, and makes the login if there is none. A login may use
+// all databases.
 func (s *Server) SetPassword(user, password string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -207,7 +206,8 @@ func (s *Server) SetPassword(user, password string) {
 	s.accounts[key].password = password
 }
 
-// SetState disables a login, locks it, or the like. It panics if there is none.
+// SetState changes the state of a login, for example to Locked. It panics if there is no such
+// login.
 func (s *Server) SetState(user string, state State) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -221,7 +221,7 @@ func (s *Server) Drop(user string) {
 	delete(s.accounts, strings.ToLower(user))
 }
 
-// Logins returns how many logins of a user were accepted, and not, for whatever reason.
+// Logins returns how many logins of a user were accepted, and how many were not, for any reason.
 func (s *Server) Logins(user string) (accepted, rejected int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -231,7 +231,7 @@ func (s *Server) Logins(user string) (accepted, rejected int) {
 	return 0, 0
 }
 
-// Tallies returns those of all users that have tried to log in, by the name that came
+// Tallies returns the tallies of all users that have tried to log in, by the spelling that came
 // first.
 func (s *Server) Tallies() map[string]accounts.Tally {
 	s.mu.Lock()
@@ -271,8 +271,8 @@ func (s *Server) Dialled() int {
 	return s.dialled
 }
 
-// WaitOpen waits for at most a time until n connections are open, and returns how
-// many are.
+// WaitOpen waits until n connections are open, or until the time is over. It returns how many are
+// open.
 func (s *Server) WaitOpen(n int, patience time.Duration) int {
 	late := false
 	t := time.AfterFunc(patience, func() {
@@ -290,10 +290,10 @@ func (s *Server) WaitOpen(n int, patience time.Duration) int {
 	return len(s.conns)
 }
 
-// Hang has the server say nothing more from a step on, without hanging up.
+// Hang makes the server send nothing from a step on. Connections stay open.
 func (s *Server) Hang(at Step) { s.stop(at, false) }
 
-// HangUp has the server close connections at a step.
+// HangUp makes the server close connections at a step.
 func (s *Server) HangUp(at Step) { s.stop(at, true) }
 
 func (s *Server) stop(at Step, hangUp bool) {
@@ -302,7 +302,7 @@ func (s *Server) stop(at Step, hangUp bool) {
 	s.at, s.hangUp = at, hangUp
 }
 
-// Route has the server send clients that it has accepted on to another one. Port 0
+// Route makes the server send clients, after it has accepted their login, to another server. Port 0
 // ends that.
 func (s *Server) Route(host string, port int) {
 	s.mu.Lock()
@@ -324,8 +324,8 @@ func (c *conn) stopped(now Step) bool {
 	return true
 }
 
-// check decides about a login, and counts it. An error is what it gets, nil means that
-// it is accepted.
+// check decides about a login, and counts it. It returns the error for the client, or nil if the
+// login is accepted.
 func (s *Server) check(l Login, right func(password string) bool) []sqlError {
 	s.mu.Lock()
 	defer s.mu.Unlock()

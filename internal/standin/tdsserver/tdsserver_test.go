@@ -36,7 +36,7 @@ func start(t *testing.T, o tdsserver.Options) *tdsserver.Server {
 	return s
 }
 
-// open opens a database with go-mssqldb, which is to log in for each query.
+// open opens a database with go-mssqldb, which logs in for each query.
 func open(t *testing.T, s *tdsserver.Server, user, password string, change func(*msdsn.Config)) *sql.DB {
 	t.Helper()
 	c, err := msdsn.Parse("")
@@ -65,7 +65,7 @@ func text(t *testing.T, db interface {
 	return v
 }
 
-// numbers returns those of an error of the server, from first to last.
+// numbers returns the numbers of all errors of a response, in their order.
 func numbers(err error) []int32 {
 	var e mssql.Error
 	if !errors.As(err, &e) {
@@ -177,7 +177,7 @@ func TestEncryption(t *testing.T) {
 		{"TDS 8.0, on", tdsserver.Options{TLS: certs.Server, Strict: true}, msdsn.EncryptionRequired, "EOF"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			// A login of more packets than one.
+			// A login of several packets.
 			user, database := strings.Repeat("user", 30), strings.Repeat("data", 30)
 			c.server.Databases = []string{database}
 			s := start(t, c.server)
@@ -228,7 +228,7 @@ func TestWindowsLogins(t *testing.T) {
 
 const encryptOption = "SELECT encrypt_option FROM sys.dm_exec_connections WHERE session_id = @@SPID"
 
-// one opens a database with one connection, which stays, as a.
+// one opens a database with one connection that stays open, as the user a.
 func one(t *testing.T, s *tdsserver.Server) *sql.DB {
 	t.Helper()
 	s.SetPassword("a", "x")
@@ -238,7 +238,7 @@ func one(t *testing.T, s *tdsserver.Server) *sql.DB {
 	return db
 }
 
-// The server has fixed answers to a few statements, and to no others.
+// The server has fixed answers to a few statements. Every other statement is an error.
 func TestStatements(t *testing.T) {
 	s := start(t, tdsserver.Options{Databases: []string{"app"}})
 	db := one(t, s)
@@ -298,8 +298,8 @@ func TestSessions(t *testing.T) {
 	}
 }
 
-// A pool asks for a reset of the session, which ends a change of the database.
-func TestReset(t *testing.T) {
+// A pool asks for a reset of the session. The reset ends a change of the database.
+func TestResetEndsAChangeOfTheDatabase(t *testing.T) {
 	s := start(t, tdsserver.Options{Databases: []string{"app"}})
 	db := one(t, s)
 	conn, err := db.Conn(t.Context())
@@ -318,7 +318,7 @@ func TestReset(t *testing.T) {
 	}
 }
 
-// A slowConn's Read waits, when told to, until a second packet was written.
+// Read of a slowConn waits, if the test asks for it, until a second packet was written.
 type slowConn struct {
 	net.Conn
 	slow    atomic.Bool
@@ -345,8 +345,8 @@ func (c *slowConn) DialContext(ctx context.Context, network, addr string) (_ net
 	return c, err
 }
 
-// The client's ATTENTION ends a statement, not the session.
-func TestAttention(t *testing.T) {
+// An ATTENTION of the client ends the statement, not the session.
+func TestAttentionEndsTheStatementAndNotTheSession(t *testing.T) {
 	s := start(t, tdsserver.Options{})
 	s.SetPassword("a", "x")
 	p, err := msdsn.Parse("")
@@ -366,7 +366,8 @@ func TestAttention(t *testing.T) {
 	}
 	defer conn.Close()
 	slow.slow.Store(true)
-	// Not a deadline: to go-mssqldb its error is one of the network.
+	// A cancellation and not a deadline, because go-mssqldb treats a deadline as an error of the
+	// network.
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(100*time.Millisecond, cancel)
 	if _, err := conn.ExecContext(ctx, "SELECT 1"); !errors.Is(err, context.Canceled) {
@@ -380,7 +381,7 @@ func TestAttention(t *testing.T) {
 	}
 }
 
-// A restart ends all connections, and keeps everything else.
+// A restart ends all connections and changes nothing else.
 func TestRestart(t *testing.T) {
 	s := start(t, tdsserver.Options{})
 	s.SetPassword("a", "x")
@@ -410,7 +411,7 @@ func TestRestart(t *testing.T) {
 	}
 }
 
-// hungUp is what a client is told, which depends on what it had sent by then.
+// hungUp matches the errors that a client gets. The error depends on what the client had sent.
 var hungUp = regexp.MustCompile("EOF|connection reset by peer|broken pipe")
 
 func TestHangAndRoute(t *testing.T) {
@@ -448,8 +449,8 @@ func TestHangAndRoute(t *testing.T) {
 	}
 }
 
-// What is no TDS ends the connection and nothing else.
-func TestGarbage(t *testing.T) {
+// A message that is not TDS ends the connection and nothing else.
+func TestGarbageEndsOnlyTheConnection(t *testing.T) {
 	s := start(t, tdsserver.Options{})
 	s.SetPassword("a", "x")
 	prelogin := []byte{0x12, 1, 0, 20, 0, 0, 1, 0, 0, 0, 11, 0, 1, 1, 0, 11, 0, 1, 0xff, 2}

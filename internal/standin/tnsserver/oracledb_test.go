@@ -12,7 +12,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/testca"
 )
 
-// script logs in with what it reads and prints what came of it.
+// script reads credentials, logs in and prints the result.
 const script = `
 const oracledb = require("oracledb");
 const read = require("fs").readFileSync;
@@ -34,8 +34,8 @@ const read = require("fs").readFileSync;
 })();
 `
 
-// Oracle's own client, without its C libraries, agrees. It checks that the server has
-// the key too. .ci/independent-clients/oracledb installs it and sets the variable.
+// Oracle's own client, without its C libraries, logs in as well. It also checks that the server has
+// the key. .ci/independent-clients/oracledb installs the client and sets the variable.
 func TestNodeOracledb(t *testing.T) {
 	modules := os.Getenv("SQLSECRETS_ORACLEDB")
 	if modules == "" {

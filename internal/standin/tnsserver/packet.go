@@ -27,16 +27,16 @@ const (
 
 const (
 	headerSize = 8
-	dataOffset = 10 // in a data packet, with its flags
+	dataOffset = 10 // of the data in a data packet, after the flags
 	dataEOF    = 0x40
-	unitSize   = 8192 // session data unit
+	unitSize   = 8192 // size of the session data unit
 )
 
-// A wire reads and writes packets, and in data packets the fields of TTC.
+// A wire reads and writes packets, and the fields of TTC in data packets.
 type wire struct {
 	net.Conn
 	large bool   // packets have lengths of 32 bits
-	in    []byte // what is left of the data packet
+	in    []byte // the unread part of the data packet
 	out   []byte
 }
 
@@ -62,7 +62,7 @@ func (w *wire) packet() (kind byte, p []byte) {
 	return p[4], p
 }
 
-// send writes one packet, which has room for the header.
+// send writes one packet. The packet has room for the header.
 func (w *wire) send(kind, flags byte, p []byte) {
 	if w.large {
 		binary.BigEndian.PutUint32(p, uint32(len(p)))
@@ -78,7 +78,7 @@ func (w *wire) marker(kind byte) {
 	w.send(packetMarker, 0, []byte{0, 0, 0, 0, 0, 0, 0, 0, 1, 0, kind})
 }
 
-// flush sends what was put as data packets.
+// flush sends everything that was put, as data packets.
 func (w *wire) flush() {
 	for len(w.out) > 0 {
 		n := min(len(w.out), unitSize-dataOffset)
@@ -103,7 +103,7 @@ func (w *wire) more() {
 	}
 }
 
-// interrupted answers a client's break: markers, then an error.
+// interrupted answers a break of the client with markers and an error.
 func (w *wire) interrupted(p []byte) {
 	if p[len(p)-1] == markerReset {
 		return
@@ -135,7 +135,7 @@ func (w *wire) bytes(n int) []byte {
 
 func (w *wire) byte() byte { return w.bytes(1)[0] }
 
-// num reads a number that begins with its length.
+// num reads a number that has its length before it.
 func (w *wire) num() int {
 	n := int(w.byte() & 0x7f)
 	if n > 8 {
@@ -154,7 +154,7 @@ func (w *wire) skipNums(n int) {
 	}
 }
 
-// text reads a string that begins with its length, or comes in chunks.
+// text reads a string that has its length before it, or comes in chunks.
 func (w *wire) text() string {
 	n := w.byte()
 	switch n {
@@ -232,8 +232,8 @@ func (w *wire) putPairs(ps []pair) {
 	}
 }
 
-// A wireError ends a connection. It is what methods of wire panic with, so that they
-// need not return one.
+// A wireError ends a connection. The methods of wire panic with a wireError, so that they need not
+// return an error.
 type wireError struct{ error }
 
 func check(err error) {

@@ -24,7 +24,7 @@ const (
 	messageStatus    = 9
 	messageDescribe  = 16
 	messagePiggyback = 17
-	messageServer    = 23 // a piggyback of the server's
+	messageServer    = 23 // a piggyback of the server
 )
 
 // Numbers of functions.
@@ -51,8 +51,7 @@ const (
 	banner           = "Oracle Database 12c Release 12.2.0.1.0 (stand-in for tests)"
 )
 
-// compileCaps are the capabilities of a server of 12.2, as far as the clients look
-// at them.
+// compileCaps are the capabilities of a server of version 12.2, as far as the clients read them.
 var compileCaps = func() []byte {
 	c := make([]byte, 42)
 	c[0] = 6
@@ -73,7 +72,7 @@ type session struct {
 	server    *Server
 	service   string
 	challenge *challenge
-	user      string // who has logged in
+	user      string // the user who has logged in
 	id        int
 	cursors   map[int]*result
 }
@@ -102,7 +101,7 @@ func serve(s *Server, raw net.Conn, config *tls.Config) {
 	}
 }
 
-// protocolName is what Oracle calls the session's protocol.
+// protocolName returns Oracle's name of the session's protocol.
 func (s *session) protocolName() string {
 	if _, ok := s.Conn.(*tls.Conn); ok {
 		return "tcps"
@@ -152,7 +151,7 @@ func (s *session) connect(raw net.Conn, config *tls.Config) (ok bool) {
 	binary.BigEndian.PutUint16(p[12:], unitSize)
 	binary.BigEndian.PutUint16(p[14:], 65535)
 	binary.BigEndian.PutUint16(p[16:], 1)
-	binary.BigEndian.PutUint16(p[20:], uint16(len(p))) // where data would be
+	binary.BigEndian.PutUint16(p[20:], uint16(len(p))) // offset of the data, of which there is none
 	p[22], p[23] = 4, 4                                // no native encryption and authentication
 	binary.BigEndian.PutUint32(p[32:], unitSize)
 	binary.BigEndian.PutUint32(p[36:], 65535)
@@ -161,8 +160,7 @@ func (s *session) connect(raw net.Conn, config *tls.Config) (ok bool) {
 	return true
 }
 
-// receiveConnect returns the descriptor, which follows in packets of data if it is
-// long.
+// receiveConnect returns the descriptor. A long descriptor follows in data packets.
 func (s *session) receiveConnect() string {
 	kind, p := s.packet()
 	if kind != packetConnect || len(p) < 58 {
@@ -175,7 +173,7 @@ func (s *session) receiveConnect() string {
 	return string(s.bytes(n))
 }
 
-// value returns the value of a name in a descriptor.
+// value returns the value that a name has in a descriptor.
 func value(descriptor, name string) string {
 	m := regexp.MustCompile(`(?i)\(\s*` + name + `\s*=\s*([^()]*?)\s*\)`).FindStringSubmatch(descriptor)
 	if m == nil {
@@ -291,7 +289,7 @@ func (s *session) status() {
 	s.putNum(0)
 }
 
-// error answers with an error, and markers before it if the server is to.
+// error answers with an error. Markers come before it if the server is configured so.
 func (s *session) error(code int) {
 	if s.server.o.BreakOnError {
 		s.out = nil
@@ -334,7 +332,7 @@ func (w *wire) summary(code, cursor, rows int) {
 	}
 }
 
-// auth reads what both phases of the login begin with.
+// auth reads the beginning that both phases of the login have in common.
 func (s *session) auth() (user string, pairs map[string]string) {
 	hasUser := s.byte() != 0
 	s.num()
@@ -402,7 +400,7 @@ func (s *session) authTwo() {
 	s.summary(0, 0, 0)
 }
 
-// languages is a piggyback that spares clients to ask for them.
+// languages is a piggyback, so that clients need not ask for the languages.
 func (s *session) languages() {
 	pairs := []pair{
 		{"AUTH_NLS_LXCCURRENCY", "$", 0},
@@ -420,7 +418,7 @@ func (s *session) languages() {
 	s.putNum(0)
 }
 
-// execute parses a statement, or takes one that was parsed, and runs it.
+// execute runs a statement. It parses the statement, unless that was parsed before.
 func (s *session) execute() {
 	s.num() // options
 	cursor := s.num()
@@ -437,7 +435,7 @@ func (s *session) execute() {
 	}
 	s.bytes(6)
 	s.num() // defines
-	// Registration, lists of objects, counts of rows, signature: without any value.
+	// Registration, lists of objects, counts of rows, signature: none of them has a value.
 	s.num()
 	s.bytes(3)
 	s.num()
@@ -478,7 +476,7 @@ func (s *session) execute() {
 	s.answer(cursor, r, rows)
 }
 
-// answer sends a result's row, if it has not been sent and the client wants rows.
+// answer sends the row of a result, unless it was sent before or the client asks for no rows.
 func (s *session) answer(cursor int, r *result, rows int) {
 	s.cursors[cursor] = r
 	sent := 0
@@ -538,7 +536,7 @@ func (s *session) describe(r *result) {
 	s.putNum(0)
 }
 
-// parameters are what the execution of a statement returns besides.
+// parameters sends the other values that the execution of a statement returns.
 func (s *session) parameters() {
 	s.put(messageParameter)
 	s.putNum(2)

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// statements are all that the server knows, by their exact text but for space around it.
-// They are what the tests send, and go-ora when it has logged in. Each answers one value.
+// statements are the only statements that the server knows, by their exact text without the space
+// around it. The tests send them, and so does go-ora after a login. Each returns one value.
 var statements = map[string]func(s *session) *result{
 	"SELECT 1 FROM DUAL":                            number("1", 1),
 	"SELECT 40 + 2 FROM DUAL":                       number("40+2", 42),
@@ -48,7 +48,7 @@ const (
 type result struct {
 	column string
 	kind   byte
-	value  string // as it is sent
+	value  string // in the form in which it is sent
 	sent   bool
 }
 
@@ -56,8 +56,7 @@ func text(column, value string) *result {
 	return &result{column: column, kind: typeVarchar, value: value}
 }
 
-// number answers a number from 1 to 99: an exponent, and a digit of base 100, which is
-// one more than it is.
+// number encodes a number from 1 to 99: an exponent, and a digit of base 100 plus one.
 func number(column string, n byte) func(*session) *result {
 	return func(*session) *result {
 		return &result{column: column, kind: typeNumber, value: string([]byte{0xc1, n + 1})}

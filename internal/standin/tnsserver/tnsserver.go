@@ -1,12 +1,12 @@
-// Package tnsserver is a stand-in for an Oracle database, for tests: it speaks as
-// much of TNS and TTC as a client needs to log in, ping and query a little, and it
-// checks passwords as Oracle 12c does.
+// Package tnsserver is a stand-in for an Oracle database, for tests. It speaks as much of TNS and
+// TTC as a client needs for a login, a ping and a few queries. It checks passwords as Oracle 12c
+// does.
 //
-// It is a server of logins, and knows no SQL: it has fixed answers to a handful of
-// statements, such as who is logged in. Users are made and changed by its methods.
+// It is a server of logins and knows no SQL. It has fixed answers to a few statements, such as the
+// question who is logged in. Its methods make and change users.
 //
-// Oracle has not published these protocols. What is here is what two clients expect,
-// Oracle's own node-oracledb, which verifies the server as well, and go-ora.
+// Oracle has not published these protocols. The server does what two clients expect: Oracle's own
+// node-oracledb, which also verifies the server, and go-ora.
 package tnsserver
 
 import (
@@ -23,51 +23,51 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/standin/accounts"
 )
 
-// Options change what a [Server] does. Nil is all zero values.
+// Options describe a [Server]. Nil means that all fields are zero.
 type Options struct {
 	IPv6     bool        // listens on ::1 as well
-	Port     int         // where to listen; 0 is any
-	Services []string    // service names; nil is ORCL
-	SIDs     []string    // nil is ORCLSID
-	TLS      *tls.Config // serves TCPS alone; nil serves TCP alone
-	// TCPSPort serves TCPS there, and TCP at Port. It needs TLS; 0 does not.
+	Port     int         // where to listen; 0: any free port
+	Services []string    // names of services; nil: ORCL
+	SIDs     []string    // nil: ORCLSID
+	TLS      *tls.Config // the server has only TCPS; nil: only TCP
+	// TCPSPort is a port for TCPS; Port then has TCP. It needs TLS. 0: none.
 	TCPSPort int
 
-	// ResendTLS has the listener ask for a second TLS handshake on the same socket,
-	// as one does that hands the socket to another process.
+	// ResendTLS makes the listener ask for a second TLS handshake on the same socket, as a listener
+	// does that passes the socket to another process.
 	ResendTLS bool
-	// BreakOnError has an error preceded by an exchange of markers.
+	// BreakOnError makes the server exchange markers with the client before an error.
 	BreakOnError bool
-	// WrongProof has the server fail to prove that it knows the password's hash.
+	// WrongProof makes the server send a wrong proof that it knows the hash of the password.
 	WrongProof bool
-	// FailedLogins in a row lock an account; 0 is never.
+	// FailedLogins is how many failed logins in a row lock an account. 0: none do.
 	FailedLogins int
-	// Redirect is an address that every client is sent to, as
-	// "(ADDRESS=(PROTOCOL=tcp)(HOST=127.0.0.1)(PORT=1))"; empty is none.
+	// Redirect is an address to which every client is sent, such as
+	// "(ADDRESS=(PROTOCOL=tcp)(HOST=127.0.0.1)(PORT=1))". Empty: none.
 	Redirect string
 }
 
-// A Step is a point of a connection's life.
+// A Step is a point of a connection.
 type Step int
 
-// The steps at which a server may fall silent.
+// Steps at which a server can fall silent, in their order.
 const (
 	Never     Step = iota
-	AtConnect      // before it says anything
-	AtLogin        // when the password has come
-	AtQuery        // when the first statement has come
+	AtConnect      // before the server sends anything
+	AtLogin        // after the password has arrived
+	AtQuery        // after the first statement has arrived
 )
 
-// An account is a user. There is one, too, for a name that only logins know.
+// An account is a user. A name that only logins have used has an account as well.
 type account struct {
 	verifier        verifier
 	none            bool // there is no such user
 	locked, expired bool
 	failures        int         // in a row
-	outcomes        map[int]int // logins by Oracle's number: 0 for the accepted ones
+	outcomes        map[int]int // number of logins by Oracle's error number; 0: accepted
 }
 
-// userName is a name as Oracle has it: in upper case unless it is quoted.
+// userName returns a name as Oracle has it: in upper case, unless it is quoted.
 func userName(name string) string {
 	if len(name) >= 2 && name[0] == '"' && name[len(name)-1] == '"' {
 		return name[1 : len(name)-1]
@@ -86,13 +86,13 @@ type Server struct {
 
 	mu       sync.Mutex
 	changed  sync.Cond
-	accounts map[string]*account // by name as Oracle has it
-	sessions map[*session]bool   // that are logged in
+	accounts map[string]*account // by the name as Oracle has it
+	sessions map[*session]bool   // the sessions that are logged in
 	conns    map[net.Conn]bool
 	seen     map[string]bool // addresses of clients
-	secret   [16]byte        // what the salts of users that do not exist come from
+	secret   [16]byte        // the salts of users that do not exist are derived from it
 	hang     Step
-	hangUp   bool // instead
+	hangUp   bool // end the connection instead of falling silent
 	serial   int
 	closed   bool
 	connects []string
@@ -131,7 +131,7 @@ func Start(opts *Options) (*Server, error) {
 	return s, nil
 }
 
-// listen finds a port, which is to be free on all addresses.
+// listen finds a port that is free on all addresses.
 func (s *Server) listen() error {
 	for tries := 0; ; tries++ {
 		err := s.listenAt(s.o.Port)
@@ -227,8 +227,8 @@ func (s *Server) Close() {
 	s.running.Wait()
 }
 
-// Restart ends all connections, as Close, and listens again at the same ports. What was
-// changed is kept. Nothing else may use the server meanwhile but clients.
+// Restart ends all connections, as Close does, and listens again at the same ports. Users stay as
+// they are. During Restart only clients may use the server.
 func (s *Server) Restart() error {
 	s.Close()
 	s.o.Port = s.Port
@@ -241,8 +241,8 @@ func (s *Server) Restart() error {
 // Addr returns the address as host:port.
 func (s *Server) Addr() string { return s.listeners[0].Addr().String() }
 
-// SetPassword gives a user a password, and makes the user if there is none. It ends an
-// expiry, not a lock.
+// SetPassword sets the password of a user, and makes the user if there is none. The password is
+// then not expired. A locked account stays locked.
 func (s *Server) SetPassword(user, password string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -250,7 +250,7 @@ func (s *Server) SetPassword(user, password string) {
 	a.none, a.verifier, a.expired, a.failures = false, newVerifier(password), false, 0
 }
 
-// account returns a user, or one that does not exist. The lock is held.
+// account returns the account of a user, who need not exist. The caller holds the lock.
 func (s *Server) account(user string) *account {
 	name := userName(user)
 	a := s.accounts[name]
@@ -261,7 +261,7 @@ func (s *Server) account(user string) *account {
 	return a
 }
 
-// Drop makes that there is no such user. Sessions go on, and logins are counted on.
+// Drop removes a user. Sessions stay open, and logins are still counted.
 func (s *Server) Drop(user string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -269,7 +269,7 @@ func (s *Server) Drop(user string) {
 	*a = account{none: true, verifier: fakeVerifier(s.secret[:], userName(user)), outcomes: a.outcomes}
 }
 
-// enter makes a connection a session.
+// enter adds a connection to the sessions.
 func (s *Server) enter(ss *session, user string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -292,15 +292,15 @@ func (s *Server) Lock(user string, locked bool) {
 	a.locked, a.failures = locked, 0
 }
 
-// Expire expires a user's password, until it is set.
+// Expire makes the password of a user expired, until it is set again.
 func (s *Server) Expire(user string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.account(user).expired = true
 }
 
-// Logins returns how many logins of a user were accepted and rejected, for whatever
-// reason. A login counts when its password has come.
+// Logins returns how many logins of a user were accepted, and how many were rejected for any
+// reason. A login counts when its password has arrived.
 func (s *Server) Logins(user string) (accepted, rejected int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -314,7 +314,7 @@ func (s *Server) Logins(user string) (accepted, rejected int) {
 	return accepted, rejected
 }
 
-// Tallies returns those of all users that have tried to log in.
+// Tallies returns the tallies of all users that have tried to log in.
 func (s *Server) Tallies() map[string]accounts.Tally {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -350,10 +350,10 @@ func (s *Server) Sessions(user string) []int64 {
 	return ids
 }
 
-// Hang has connections fall silent at a step. [Never] is as it was, for new ones.
+// Hang makes connections fall silent at a step. [Never] ends that for new connections.
 func (s *Server) Hang(at Step) { s.stopAt(at, false) }
 
-// HangUp has connections end at a step.
+// HangUp makes the server end connections at a step.
 func (s *Server) HangUp(at Step) { s.stopAt(at, true) }
 
 func (s *Server) stopAt(at Step, hangUp bool) {
@@ -362,7 +362,7 @@ func (s *Server) stopAt(at Step, hangUp bool) {
 	s.hang, s.hangUp = at, hangUp
 }
 
-// stops falls silent or ends the connection if this is the step for it.
+// stops falls silent or ends the connection, if step is the step for that.
 func (s *Server) stops(at Step, c net.Conn) {
 	s.mu.Lock()
 	stop, hangUp := s.hang == at, s.hangUp
@@ -382,10 +382,9 @@ func (s *Server) Connects() []string {
 	return slices.Clone(s.connects)
 }
 
-// Open returns how many connections are open, of all that a client has dialled before
-// by IPv4.
+// Open returns how many connections are open, of all that clients have dialled before by IPv4.
 func (s *Server) Open() int {
-	last, err := net.Dial("tcp", s.Addr()) // they are accepted in order
+	last, err := net.Dial("tcp", s.Addr()) // connections are accepted in order
 	if err != nil {
 		return 0
 	}
@@ -399,8 +398,8 @@ func (s *Server) Open() int {
 	return len(s.conns) - 1
 }
 
-// login decides about a client that has answered a challenge, and counts it. It returns
-// 0 or the number of Oracle's error.
+// login decides about a client that has answered a challenge, and counts the login. It returns 0 or
+// the number of Oracle's error.
 func (s *Server) login(user string, ch challenge, good bool) (code int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -24,7 +24,7 @@ import (
 
 const password = "pässwörd ';{}€"
 
-// open has go-ora connect.
+// open lets go-ora connect.
 func open(t *testing.T, s *tnsserver.Server, password string, change ...func(*configurations.ConnectionConfig)) (*goora.Connection, error) {
 	t.Helper()
 	c := &configurations.ConnectionConfig{PrefetchRows: 25}
@@ -52,7 +52,7 @@ func open(t *testing.T, s *tnsserver.Server, password string, change ...func(*co
 	return conn, conn.OpenWithContext(ctx)
 }
 
-// query returns the one value of a query.
+// query returns the value of a query.
 func query(t *testing.T, c *goora.Connection, text string) (any, error) {
 	t.Helper()
 	rows, err := c.QueryContext(t.Context(), text, nil)
@@ -179,7 +179,7 @@ func TestPasswordsChange(t *testing.T) {
 	}
 }
 
-// The server has fixed answers to a few statements, and keeps sessions apart.
+// The server has fixed answers to a few statements. Sessions do not affect each other.
 func TestStatementsAndSessions(t *testing.T) {
 	s := tnsserver.New(t, nil)
 	const id = "SELECT SYS_CONTEXT('USERENV', 'SESSIONID') FROM DUAL"
@@ -211,7 +211,7 @@ func TestStatementsAndSessions(t *testing.T) {
 	}
 }
 
-// Names in quotes are as they are, others in upper case.
+// A name in quotes stays unchanged. Any other name becomes upper case.
 func TestNames(t *testing.T) {
 	s := tnsserver.New(t, nil)
 	s.SetPassword("app", password)
@@ -294,7 +294,7 @@ func TestIPv6(t *testing.T) {
 	_ = c.Close()
 }
 
-// One server may have TCP and TCPS, at two ports, and keeps both when it restarts.
+// One server may have TCP and TCPS at two ports, and has both again after a restart.
 func TestBothProtocolsAndRestart(t *testing.T) {
 	certs := testca.New("127.0.0.1")
 	l, err := net.Listen("tcp", "127.0.0.1:0")

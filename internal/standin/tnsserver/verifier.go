@@ -13,22 +13,22 @@ import (
 	"strings"
 )
 
-// verifierType is the type of the password's hash that Oracle 12c made the default.
+// verifierType is the type of password hash that is the default since Oracle 12c.
 const verifierType = 18453
 
-// Iterations, as Oracle has them.
+// Numbers of iterations, as in Oracle.
 const (
 	verifierIterations = 4096
 	keyIterations      = 3
 )
 
-// A verifier is what the database keeps of a password: the "T:" of
-// SYS.USER$.SPARE4, and the salt. The stand-in keeps the password as well, for tests log
-// in often and deriving the hash again takes milliseconds.
+// A verifier is what the database keeps of a password: the "T:" of SYS.USER$.SPARE4, and the salt.
+// The stand-in also keeps the password, because tests log in often and deriving the hash again
+// takes milliseconds.
 type verifier struct {
 	salt     [16]byte
 	hash     [64]byte
-	password string // "" if it is nobody's
+	password string // "" if it belongs to no user
 }
 
 func newVerifier(password string) verifier {
@@ -38,7 +38,8 @@ func newVerifier(password string) verifier {
 	return v
 }
 
-// fakeVerifier has a salt that stays the same for a name, and nobody's hash.
+// fakeVerifier returns a verifier for a user that does not exist. Its salt is always the same for a
+// name, and no password has its hash.
 func fakeVerifier(secret []byte, name string) verifier {
 	mac := hmac.New(sha512.New, secret)
 	mac.Write([]byte(name))
@@ -56,7 +57,7 @@ func (v verifier) hashOf(speedyKey []byte) [64]byte {
 	return sha512.Sum512(append(bytes.Clone(speedyKey), v.salt[:]...))
 }
 
-// is reports whether a password is the one.
+// is reports whether password is the right one.
 func (v verifier) is(password string) bool { return v.password != "" && password == v.password }
 
 func derive(password string, salt []byte, iterations, length int) []byte {
@@ -67,14 +68,14 @@ func derive(password string, salt []byte, iterations, length int) []byte {
 	return key
 }
 
-// A challenge is the server's half of the agreement on a key, for one login.
+// A challenge is the server's half of the key agreement of one login.
 type challenge struct {
 	verifier verifier
 	key      [32]byte // the server's half
 	mixSalt  [16]byte
 }
 
-// An answer is the client's half, in hexadecimal as it comes.
+// An answer is the client's half of the key agreement, in hexadecimal as the client sends it.
 type answer struct{ sessionKey, password, speedyKey string }
 
 func newChallenge(v verifier) challenge {
@@ -84,7 +85,7 @@ func newChallenge(v verifier) challenge {
 	return c
 }
 
-// pairs are the first reply to a client.
+// pairs returns the first reply to a client.
 func (c challenge) pairs() []pair {
 	return []pair{
 		{"AUTH_SESSKEY", upperHex(crypt(c.verifier.hash[:32], c.key[:], true)), 0},
@@ -95,7 +96,7 @@ func (c challenge) pairs() []pair {
 	}
 }
 
-// combined is the key that both sides have if the password is right.
+// combined returns the key that both sides have if the password is right.
 func (c challenge) combined(a answer) ([]byte, error) {
 	b, err := hex.DecodeString(a.sessionKey)
 	if err != nil || len(b) != len(c.key) {
@@ -105,7 +106,7 @@ func (c challenge) combined(a answer) ([]byte, error) {
 	return derive(upperHex(append(client, c.key[:]...)), c.mixSalt[:], keyIterations, 32), nil
 }
 
-// check reports whether an answer has the password, and the key that is derived from it.
+// check reports whether an answer has the right password and the key that is derived from it.
 func (c challenge) check(a answer) bool {
 	key, err := c.combined(a)
 	if err != nil {
@@ -124,7 +125,7 @@ func (c challenge) check(a answer) bool {
 	return bySpeedy == c.verifier.hash && c.verifier.is(string(password))
 }
 
-// response proves to the client that the server has the key as well.
+// response returns the proof that the server has the key as well.
 func (c challenge) response(a answer) (string, error) {
 	key, err := c.combined(a)
 	if err != nil {
@@ -137,7 +138,7 @@ func (c challenge) response(a answer) (string, error) {
 	return upperHex(crypt(key, plain, true)), nil
 }
 
-// open decrypts what begins with 16 random bytes.
+// open decrypts a message that begins with 16 random bytes.
 func open(key []byte, text string) ([]byte, error) {
 	b, err := hex.DecodeString(text)
 	if err != nil || len(b) < 32 || len(b)%aes.BlockSize != 0 {
@@ -154,7 +155,8 @@ func unpad(b []byte) ([]byte, bool) {
 	return b[:len(b)-n], true
 }
 
-// crypt is AES in CBC mode without padding, beginning with zeros.
+// crypt encrypts or decrypts with AES in CBC mode, without padding and with an initialization
+// vector of zeros.
 func crypt(key, b []byte, encrypt bool) []byte {
 	block, err := aes.NewCipher(key)
 	if err != nil {

@@ -6,9 +6,9 @@ import (
 	"testing"
 )
 
-// Both halves of an answer are checked: a client that has only the hash of a password,
-// or the password without what is derived from it, is refused.
-func TestAnswers(t *testing.T) {
+// Both halves of an answer are checked. A client that has only the hash of a password, or only the
+// password, is rejected.
+func TestBothHalvesOfAnAnswerAreChecked(t *testing.T) {
 	v := newVerifier("right")
 	ch := newChallenge(v)
 	encrypt := func(key, plain []byte, pad bool) string {
@@ -18,7 +18,8 @@ func TestAnswers(t *testing.T) {
 		}
 		return hex.EncodeToString(crypt(key, plain, true))
 	}
-	// answerOf is what a client sends that believes in one password, and types another.
+	// answerOf returns what a client sends that has the hash of one password, derives the proof from
+	// another, and sends a third.
 	answerOf := func(hashed, derived, typed string) answer {
 		hash := v.hashOf(v.speedyKey(hashed))
 		client := bytes.Repeat([]byte{7}, 32)

@@ -1,5 +1,5 @@
-// Package configtest checks what engines make of parameters, of URLs and of the endpoint that
-// a secret or a URL says, up to the configuration of the vendor's driver.
+// Package configtest checks what engines make of parameters, of URLs and of the address in a secret
+// or a URL, up to the configuration of the vendor's driver.
 package configtest
 
 import (
@@ -17,30 +17,30 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/driver/drivertest"
 )
 
-// An Endpoint is where a vendor's driver is to connect to.
+// An Endpoint is the address and the database to which a vendor's driver must connect.
 type Endpoint struct {
 	Host     string // a name, or an IP address as netip prints it
 	Port     int
 	Database string
 }
 
-// An Injection has what differs between engines for Fuzz.
+// An Injection has the differences between engines for Fuzz.
 type Injection struct {
 	Info   driver.Info
-	Params string // that ask for TLS, verified, if the vendor's configuration shows the name
-	// URL returns a JDBC URL for "host:port" and a database, in the engine's escaping, and
-	// with Params. Empty: there is none with such a database.
+	Params string // they ask for verified TLS, if the vendor's configuration shows the name
+	// URL returns a JDBC URL with "host:port", a database and Params, in the escaping of the
+	// engine. It returns "" if a URL cannot have that database.
 	URL func(hostPort, database string) string
-	// Open opens a data source name with a secret of that value, and returns the
-	// configuration with which the vendor's driver would connect.
+	// Open opens a data source name with a secret of that value. It returns the configuration with
+	// which the vendor's driver would connect.
 	Open func(t *testing.T, dsn, secret string) (drivertest.Fields, error)
-	// Want returns the fields of that configuration in which an endpoint shows.
+	// Want returns the fields of that configuration that depend on the endpoint.
 	Want func(Endpoint) map[string]string
 }
 
-// Fuzz gives hosts, ports and databases of any characters in the secret, in the data
-// source name and in a URL. Each is refused, or it is exactly what the vendor's own parser
-// has made of what it was given, and no other option is another.
+// Fuzz puts hosts, ports and databases of any characters into the secret, the data source name and
+// a URL. Each is an error, or the vendor's own parser returns exactly that host, port and database,
+// and no other option changes.
 func (in Injection) Fuzz(f *testing.F) {
 	for _, host := range []string{"h", "db.example.com", "::1", "[::1]", "fe80::1%eth0", "10.0.0.1", "evil.com:3306/x?allowLoadLocalInfile=true#", "h;x=y", "h,other", "[::1]:5,h", "/var/run/x", `h\INST`, "u@h", "h'x", "h)(PORT=1"} {
 		f.Add(host, "1234", "app")
@@ -72,7 +72,7 @@ func (in Injection) Fuzz(f *testing.F) {
 			{"the secret", "app?" + in.Params, string(value)},
 			{"the data source name", "app?host=" + escape(host) + "&port=" + escape(port) + "&dbname=" + escape(database) + "&" + in.Params, fmt.Sprintf(secret, in.Info.Name)},
 		}
-		// What else a URL may be is the engine's own to fuzz.
+		// Each engine fuzzes the other parts of its URLs itself.
 		if !strings.ContainsAny(host+port, "/?;,@()[]\\&#= \t\r\n") && host != "" && port != "" && database != "" {
 			hostPort := host + ":" + port
 			if strings.Contains(host, ":") {
@@ -116,14 +116,14 @@ func (in Injection) Fuzz(f *testing.F) {
 	})
 }
 
-// PgxFields are the fields of a *pgx.ConnConfig in which an endpoint shows.
+// PgxFields returns the fields of a *pgx.ConnConfig that depend on the endpoint.
 func PgxFields(ep Endpoint) map[string]string {
 	name, _, _ := strings.Cut(ep.Host, "%") // not an IPv6 zone
 	return Pairs("Host", strconv.Quote(ep.Host), "Port", strconv.Itoa(ep.Port), "Database", strconv.Quote(ep.Database),
 		"TLSConfig.ServerName", strconv.Quote(name))
 }
 
-// plainHost is a host as an engine gets it.
+// plainHost returns a host in the form that an engine gets.
 func plainHost(host string) string {
 	inner := strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
 	if a, err := netip.ParseAddr(inner); err == nil && a.Is6() {

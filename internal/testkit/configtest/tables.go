@@ -13,7 +13,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/driver/drivertest"
 )
 
-// Pairs returns a map of names, each with the value that follows it.
+// Pairs returns a map from a list of names and values that alternate.
 func Pairs(kv ...string) map[string]string {
 	m := map[string]string{}
 	for pair := range slices.Chunk(kv, 2) {
@@ -22,16 +22,16 @@ func Pairs(kv ...string) map[string]string {
 	return m
 }
 
-// Own reports whether a property of a URL is the Connector's own, in the tests of ParseURL.
+// Own reports whether a property of a URL belongs to the Connector, in the tests of ParseURL.
 func Own(property string) bool {
 	return slices.Contains([]string{"stage", "region", "host", "port"}, property)
 }
 
-// NotOwn says of every property that it is the engine's.
+// NotOwn says for every property that it belongs to the engine.
 func NotOwn(string) bool { return false }
 
-// wantError checks an error for parts of its text. No parts: there must be no error. The
-// text must not quote a value; values that would show hold drivertest.Canary.
+// wantError checks that the text of an error has all parts. Without parts there must be no error.
+// The text must not quote a value: the values of the cases contain drivertest.Canary.
 func wantError(t *testing.T, what string, err error, parts ...string) {
 	t.Helper()
 	if (err != nil) != (parts != nil) {
@@ -48,8 +48,8 @@ func wantError(t *testing.T, what string, err error, parts ...string) {
 	}
 }
 
-// A ParamsCase has parameters, as Pairs takes them, and the parts of the error. No parts: the
-// parameters are accepted.
+// A ParamsCase has parameters, in the form for Pairs, and parts of the error. Without parts, the
+// parameters must be accepted.
 type ParamsCase = struct {
 	Params []string
 	Want   []string
@@ -63,9 +63,9 @@ func CheckParams(t *testing.T, e driver.Engine, cases []ParamsCase) {
 	}
 }
 
-// RejectsNamesAboutTLS checks a name that no setting of the server has, and that seems to be
-// about TLS or the login. An engine must not pass it on: the server might take it for a
-// setting of its own, and nobody would notice that there is no TLS.
+// RejectsNamesAboutTLS checks names that no setting of the server has and that seem to be about TLS
+// or the login. They must be errors of the engine. If the engine passed them on, the server might
+// treat them as settings, and nobody would notice that there is no TLS.
 func RejectsNamesAboutTLS(t *testing.T, e driver.Engine) {
 	t.Helper()
 	for word, names := range map[string][]string{
@@ -95,13 +95,13 @@ func Accepts(t *testing.T, e driver.Engine, yes, no []string) {
 	}
 }
 
-// A URLCase has a URL and what an engine reads out of it.
+// A URLCase has a URL and what an engine reads from it.
 type URLCase = struct {
 	URL  string
 	Want driver.URL
 }
 
-// ParseURL checks what an engine reads out of URLs, and that it accepts the parameters.
+// ParseURL checks what an engine reads from URLs, and that it accepts the parameters.
 func ParseURL(t *testing.T, e driver.Engine, own func(string) bool, cases []URLCase) {
 	t.Helper()
 	for _, c := range cases {
@@ -152,8 +152,7 @@ func PrepareFails(t *testing.T, e driver.Engine, cases []PrepareCase) (errs []er
 	return errs
 }
 
-// EndpointOf returns where a program connects with what a URL says, if the secret says the
-// rest.
+// EndpointOf returns the endpoint of a URL. The secret has what the URL leaves out.
 func EndpointOf(t *testing.T, e driver.Engine, u driver.URL) driver.Endpoint {
 	t.Helper()
 	if u.SecretID == "" {
@@ -169,8 +168,8 @@ func EndpointOf(t *testing.T, e driver.Engine, u driver.URL) driver.Endpoint {
 	return ep
 }
 
-// Capture prepares a login and returns the configuration C with which the vendor's driver
-// would connect. Prepare calls an engine's Prepare with configure for its Configure.
+// Capture prepares a login and returns the configuration C with which the vendor's driver would
+// connect. prepare must call Prepare of an engine whose Configure is configure.
 func Capture[C any](t *testing.T, prepare func(configure func(*C) error) (driver.Login, error)) (config *C, err error) {
 	t.Helper()
 	stop := errors.New("stop")
@@ -187,9 +186,9 @@ func Capture[C any](t *testing.T, prepare func(configure func(*C) error) (driver
 	return config, nil
 }
 
-// CaptureDSN opens a data source name with a secret and returns the configuration C with
-// which the vendor's driver would connect. With returns an engine with configure for its
-// Configure. Seen, if it is not nil, gets what the engine prepares.
+// CaptureDSN opens a data source name with a secret and returns the configuration C with which the
+// vendor's driver would connect. with must return an engine whose Configure is configure. seen is
+// called with the Login that the engine prepares; it may be nil.
 func CaptureDSN[C any](t *testing.T, dsn, secret string, with func(configure func(*C) error) driver.Engine, seen func(driver.Login)) (config *C, err error) {
 	t.Helper()
 	e := with(func(c *C) error {
@@ -202,7 +201,7 @@ func CaptureDSN[C any](t *testing.T, dsn, secret string, with func(configure fun
 	return config, nil
 }
 
-// A spy looks at what an engine prepares.
+// A spy is an engine that passes each prepared Login to seen.
 type spy struct {
 	driver.Engine
 	seen func(driver.Login)

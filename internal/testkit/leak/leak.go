@@ -1,5 +1,5 @@
-// Package leak searches values for a marked password, for tests that nothing
-// shows one.
+// Package leak searches values for a marked password. Tests use it to check that nothing shows a
+// password.
 package leak
 
 import (
@@ -8,15 +8,14 @@ import (
 	"strings"
 )
 
-// Walk calls f for v and all that can be reached from it, unexported fields
-// included, with the path to each. Bytes are shown to f as a string.
+// Walk calls f for v and for every value that can be reached from it, including unexported fields,
+// with the path to the value. f gets bytes as a string.
 func Walk(v any, f func(path string, v reflect.Value)) {
 	w := walker{f, map[visit]bool{}}
 	w.walk("", reflect.ValueOf(v))
 }
 
-// Find returns the path to a string or to bytes in v that contain text, or an
-// empty string if there are none.
+// Find returns the path to a string or to bytes in v that contain text, or "" if there are none.
 func Find(v any, text string) string {
 	found := ""
 	Walk(v, func(path string, v reflect.Value) {
@@ -58,7 +57,7 @@ func (w *walker) walk(path string, v reflect.Value) {
 		}
 	case reflect.Slice, reflect.Array:
 		if v.Kind() == reflect.Slice && v.Type().Elem().Kind() == reflect.Uint8 {
-			// Up to the capacity: what was cut off is still there.
+			// Up to the capacity, because bytes that were cut off are still there.
 			w.f(path, reflect.ValueOf(string(v.Slice(0, v.Cap()).Bytes())))
 			return
 		}

@@ -1,4 +1,4 @@
-// Package logintest logs in with an engine as a Connector does, for the engines' own tests.
+// Package logintest logs in with an engine as a Connector does, for the tests of the engines.
 package logintest
 
 import (
@@ -20,7 +20,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/leak"
 )
 
-// Connect prepares and connects within a generous time.
+// Connect prepares a login and connects, with a generous timeout.
 func Connect(tb testing.TB, e driver.Engine, ep driver.Endpoint, user, password string) (sqldriver.Conn, error) {
 	tb.Helper()
 	ctx, cancel := context.WithTimeout(tb.Context(), 20*time.Second)
@@ -28,7 +28,7 @@ func Connect(tb testing.TB, e driver.Engine, ep driver.Endpoint, user, password 
 	return ConnectContext(ctx, tb, e, ep, user, password)
 }
 
-// ConnectContext prepares and connects.
+// ConnectContext prepares a login and connects.
 func ConnectContext(ctx context.Context, tb testing.TB, e driver.Engine, ep driver.Endpoint, user, password string) (sqldriver.Conn, error) {
 	tb.Helper()
 	l, err := e.Prepare(ep)
@@ -42,7 +42,7 @@ func ConnectContext(ctx context.Context, tb testing.TB, e driver.Engine, ep driv
 	return c, err
 }
 
-// A Connector is for a pool whose connections are superseded when a test says so.
+// A Connector is the connector of a pool. A test says when its connections are superseded.
 type Connector struct {
 	Login       driver.Login
 	Credentials driver.Credentials
@@ -55,7 +55,7 @@ func (c Connector) Connect(ctx context.Context) (sqldriver.Conn, error) {
 // Driver is not called.
 func (Connector) Driver() sqldriver.Driver { return nil }
 
-// NewConnector prepares logins to an endpoint. Superseded may be nil.
+// NewConnector returns a Connector for logins at an endpoint. superseded may be nil.
 func NewConnector(tb testing.TB, e driver.Engine, ep driver.Endpoint, user, password string, superseded func() bool) Connector {
 	tb.Helper()
 	l, err := e.Prepare(ep)
@@ -65,12 +65,11 @@ func NewConnector(tb testing.TB, e driver.Engine, ep driver.Endpoint, user, pass
 	return Connector{l, driver.Credentials{User: user, Password: driver.NewPassword(password), Superseded: superseded}}
 }
 
-// NotSuperseded is for connections of a version that is current.
+// NotSuperseded is a superseded func for connections that are never superseded.
 func NotSuperseded() bool { return false }
 
-// ClosesSuperseded checks that a pool keeps a connection until it is superseded, and then
-// closes it without a failed query. Open opens the pool. Logins returns how many logins the
-// server has seen.
+// ClosesSuperseded checks that a pool keeps a connection until it is superseded, and then closes it
+// without a failed query. open opens the pool. logins returns how many logins the server has seen.
 func ClosesSuperseded(t *testing.T, open func(superseded func() bool) Connector, query string, logins func() int) {
 	t.Helper()
 	var superseded atomic.Bool
@@ -93,8 +92,8 @@ func ClosesSuperseded(t *testing.T, open func(superseded func() bool) Connector,
 	}
 }
 
-// EveryCharacter has each character up to U+017F but NUL, and some of three and four bytes
-// in UTF-8.
+// EveryCharacter has each character up to U+017F except NUL, and some characters of three and four
+// bytes in UTF-8.
 func EveryCharacter() []rune {
 	var all []rune
 	for r := rune(1); r < 0x180; r++ {
@@ -103,18 +102,18 @@ func EveryCharacter() []rune {
 	return append(all, []rune("€😀密\U0010FFFF")...)
 }
 
-// A Dial is the kind of function that vendors have for a dialer.
+// A Dial is a func that dials, as the vendors' drivers take it.
 type Dial = func(ctx context.Context, network, address string) (net.Conn, error)
 
-// DialTo connects to one address, whatever it is asked for.
+// DialTo returns a Dial that always dials one address.
 func DialTo(address string) Dial {
 	return func(ctx context.Context, network, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, network, address)
 	}
 }
 
-// ContextErrorIsReachable checks that the error of Connect has the context's error in its
-// tree although a dialer hides it. With returns the engine with that dialer.
+// ContextErrorIsReachable checks that the error of Connect has the error of the context in its
+// tree, even if a dialer hides it. with returns the engine with that dialer.
 func ContextErrorIsReachable(t *testing.T, ep driver.Endpoint, with func(Dial) driver.Engine) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -128,9 +127,9 @@ func ContextErrorIsReachable(t *testing.T, ep driver.Endpoint, with func(Dial) d
 	}
 }
 
-// NoPassword checks that an error shows no password: neither in its texts nor in anything
-// that can be reached from it. A vendor's configuration, of one of types, must not be there
-// at all, nor a driver.Password.
+// NoPassword checks that an error shows no password: not in its texts, and not in any value that
+// can be reached from it. No value may be a driver.Password, or have one of types, which are the
+// configurations of vendors.
 func NoPassword(t *testing.T, err error, password string, types ...reflect.Type) {
 	t.Helper()
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q"} {
@@ -149,17 +148,17 @@ func NoPassword(t *testing.T, err error, password string, types ...reflect.Type)
 	})
 }
 
-// An Outcome says what a login over TLS, or not over TLS, comes to.
+// An Outcome describes the expected result of a login, with or without TLS.
 type Outcome struct {
-	Want   string        // a part of what Seen returns, or of the error; or several with "|" between, one of which it has
-	Logins func() int    // counts what the server saw: a login that fails is not to reach it
+	Want   string        // a part of what Seen returns or of the error; with "|", at least one of several parts
+	Logins func() int    // returns how many logins the server saw: a login that fails must not reach the server
 	Seen   func() string // describes a login that the server accepted, such as "tls"
-	// Opaque says that the vendor's driver keeps no error of crypto/tls in the tree. Without
-	// it the error of a certificate with another name must be an x509.HostnameError.
+	// Opaque says that the vendor's driver keeps no error of crypto/tls in the tree. If it is
+	// false, the error for a certificate with another name must be an x509.HostnameError.
 	Opaque bool
 }
 
-// Check logs in to an endpoint.
+// Check logs in at an endpoint and checks the result.
 func (o Outcome) Check(t *testing.T, e driver.Engine, ep driver.Endpoint, password string) {
 	t.Helper()
 	conn, err := Connect(t, e, ep, "app_user", password)
@@ -181,7 +180,7 @@ func (o Outcome) Check(t *testing.T, e driver.Engine, ep driver.Endpoint, passwo
 	}
 }
 
-// ConnectTwice prepares once and connects twice, as a pool does.
+// ConnectTwice prepares a login once and connects twice, as a pool does.
 func ConnectTwice(t *testing.T, e driver.Engine, ep driver.Endpoint, user, password string) {
 	t.Helper()
 	c := NewConnector(t, e, ep, user, password, nil)
@@ -194,7 +193,8 @@ func ConnectTwice(t *testing.T, e driver.Engine, ep driver.Endpoint, user, passw
 	}
 }
 
-// Fails connects and checks that the error has a text, and as, if it is not nil, in its tree.
+// Fails connects and checks that the error has a text and, if as is not nil, an error of that type
+// in its tree.
 func Fails(t *testing.T, e driver.Engine, ep driver.Endpoint, password, text string, as any) error {
 	t.Helper()
 	_, err := Connect(t, e, ep, "app_user", password)
@@ -207,8 +207,8 @@ func Fails(t *testing.T, e driver.Engine, ep driver.Endpoint, password, text str
 	return err
 }
 
-// Verdict checks whether an engine takes an error for a rejection and for a database that
-// does not exist: the error as it is, wrapped, and joined with another.
+// Verdict checks whether an engine treats an error as a rejection, and as a database that does not
+// exist. It tries the error itself, wrapped, and joined with another error.
 func Verdict(t *testing.T, e driver.Engine, err error, rejected, noDatabase bool) {
 	t.Helper()
 	forms := []error{err}

@@ -1,4 +1,4 @@
-// Package loopback listens for tests on this machine, and counts who connects.
+// Package loopback listens on the loopback interface for tests, and counts connections.
 package loopback
 
 import (
@@ -13,19 +13,19 @@ import (
 
 // A Listener serves connections until its test ends.
 type Listener struct {
-	Host string // the first of its addresses
-	Port int    // of all of them
+	Host string // the first address
+	Port int    // of all addresses
 
 	serve   func(net.Conn)
 	mu      sync.Mutex
 	changed sync.Cond
-	clients map[string]bool // that have dialled, by address
+	clients map[string]bool // addresses of the clients that have dialled
 	dialled int
 	open    int
 }
 
-// Listen listens on IP addresses, 127.0.0.1 if there are none, at one port. serve has a
-// goroutine for each connection, which is closed when it returns.
+// Listen listens on IP addresses, or on 127.0.0.1 if there are none, at one port. serve is called
+// in a goroutine for each connection. The connection is closed when serve returns.
 func Listen(tb testing.TB, serve func(net.Conn), hosts ...string) *Listener {
 	tb.Helper()
 	if len(hosts) == 0 {
@@ -44,8 +44,8 @@ func Listen(tb testing.TB, serve func(net.Conn), hosts ...string) *Listener {
 	return l
 }
 
-// SocketDir returns a directory for Unix sockets, whose paths have to be short. Where there are
-// none it skips the test.
+// SocketDir returns a directory with a short path, as Unix sockets need it. On systems without Unix
+// sockets it skips the test.
 func SocketDir(tb testing.TB) string {
 	tb.Helper()
 	if runtime.GOOS == "windows" {
@@ -59,7 +59,7 @@ func SocketDir(tb testing.TB) string {
 	return dir
 }
 
-// ListenUnix listens on a Unix socket of that path, too.
+// ListenUnix also listens on a Unix socket of that path.
 func (l *Listener) ListenUnix(tb testing.TB, path string) {
 	tb.Helper()
 	one, err := net.Listen("unix", path)
@@ -129,8 +129,8 @@ func (l *Listener) Dialled() int {
 	return l.dialled
 }
 
-// WaitOpen waits for d at most until n connections are being served, and returns how
-// many are.
+// WaitOpen waits until n connections are being served, or until d is over. It returns how many are
+// being served.
 func (l *Listener) WaitOpen(n int, d time.Duration) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -138,8 +138,8 @@ func (l *Listener) WaitOpen(n int, d time.Duration) int {
 	return l.open
 }
 
-// wait waits for d at most until something is so, and reports whether it is. The lock
-// is held.
+// wait waits until the condition is true, or until d is over, and returns the condition. The caller
+// holds the lock.
 func (l *Listener) wait(d time.Duration, is func() bool) bool {
 	late := false
 	t := time.AfterFunc(d, func() {
@@ -155,11 +155,10 @@ func (l *Listener) wait(d time.Duration, is func() bool) bool {
 	return is()
 }
 
-// WaitClosed checks that all connections that clients have begun to dial, at the first
-// address, come to an end.
+// WaitClosed checks that all connections that clients have begun to dial at the first address end.
 func (l *Listener) WaitClosed(tb testing.TB) {
 	tb.Helper()
-	// Connections are accepted in order: after this one, all are known.
+	// Connections are accepted in order: after this one, all earlier ones are known.
 	last, err := net.Dial("tcp", l.Addr())
 	if err != nil {
 		tb.Fatal(err)
@@ -178,7 +177,7 @@ func (l *Listener) WaitClosed(tb testing.TB) {
 
 const patience = 10 * time.Second
 
-// ClosedPort returns a port where nobody listens.
+// ClosedPort returns a port at which no server listens.
 func ClosedPort(tb testing.TB) int {
 	tb.Helper()
 	listeners, err := listen([]string{"127.0.0.1"})
@@ -189,7 +188,7 @@ func ClosedPort(tb testing.TB) int {
 	return listeners[0].Addr().(*net.TCPAddr).Port
 }
 
-// HasIPv6 reports whether there is ::1.
+// HasIPv6 reports whether the machine has ::1.
 func HasIPv6() bool {
 	listeners, err := listen([]string{"::1"})
 	if err != nil {

@@ -1,4 +1,4 @@
-// Package memory searches the process's memory, for tests of what stays in it.
+// Package memory searches the memory of the process, for tests of what stays in it.
 package memory
 
 import (
@@ -14,14 +14,15 @@ import (
 	"testing"
 )
 
-// Password returns the n-th password, made anew each time: a test keeps none that way.
+// Password returns the n-th password. It makes the password each time, so that a test need not keep
+// one.
 func Password(n int) []byte {
 	sum := sha256.Sum256([]byte("password " + strconv.Itoa(n)))
 	return hex.AppendEncode(nil, sum[:])
 }
 
-// Holds reports which of the first passwords are in memory that is not garbage: the heap, the
-// goroutines' stacks and the global variables.
+// Holds returns the numbers, below passwords, of the passwords that are in memory that is not
+// garbage: on the heap, on the stacks of goroutines or in global variables.
 func Holds(tb testing.TB, passwords int) []int {
 	tb.Helper()
 	dump, err := dump(filepath.Join(tb.TempDir(), "heap"))
@@ -44,7 +45,7 @@ func dump(name string) ([]byte, error) {
 	}
 	defer f.Close()
 	runtime.GC()
-	runtime.GC() // the second one takes what sync.Pools held
+	runtime.GC() // the second collection frees the contents of sync.Pools
 	debug.WriteHeapDump(f.Fd())
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return nil, err

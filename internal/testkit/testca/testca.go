@@ -19,16 +19,16 @@ import (
 	"time"
 )
 
-// Certificates are those of an authority and of a server, for an hour.
+// Certificates has the certificates of an authority and of a server. They are valid for an hour.
 type Certificates struct {
 	Authority *x509.Certificate
-	Pool      *x509.CertPool // the authority alone
-	Server    *tls.Config    // of a server with a certificate by the authority
+	Pool      *x509.CertPool // has only the authority
+	Server    *tls.Config    // for a server with a certificate of the authority
 
-	key *ecdsa.PrivateKey // the authority's
+	key *ecdsa.PrivateKey // of the authority
 }
 
-// New makes an authority, and a server's certificate for names and IP addresses.
+// New makes an authority, and a certificate of a server for names and IP addresses.
 func New(names ...string) Certificates {
 	now := time.Now()
 	c := Certificates{Pool: x509.NewCertPool()}
@@ -44,18 +44,19 @@ func New(names ...string) Certificates {
 	return c
 }
 
-// Issue makes one more certificate by the authority, of a server or a client.
+// Issue makes one more certificate of the authority, for a server or a client.
 func (c Certificates) Issue(commonName string, names ...string) tls.Certificate {
 	key := newKey()
 	leaf := c.sign(commonName, names, &key.PublicKey)
 	return tls.Certificate{Certificate: [][]byte{leaf.Raw}, PrivateKey: key, Leaf: leaf}
 }
 
-// IssueRSA makes one of a client with the only sort of key that a [Wallet] takes.
+// IssueRSA makes a certificate for a client with an RSA key, the only kind of key that a [Wallet]
+// accepts.
 func (c Certificates) IssueRSA(commonName string) (key *rsa.PrivateKey, certificate []byte) {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
-		panic(err) // of no source of randomness
+		panic(err) // there is no source of randomness
 	}
 	return key, c.sign(commonName, nil, &key.PublicKey).Raw
 }
@@ -78,7 +79,7 @@ func (c Certificates) sign(commonName string, names []string, key crypto.PublicK
 func newKey() *ecdsa.PrivateKey {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		panic(err) // of no source of randomness
+		panic(err) // there is no source of randomness
 	}
 	return key
 }
@@ -95,13 +96,13 @@ func create(template, parent *x509.Certificate, key crypto.PublicKey, signer *ec
 	return c
 }
 
-// File writes the authority's certificate into a file of the test.
+// File writes the certificate of the authority into a file of the test.
 func (c Certificates) File(tb testing.TB) string {
 	tb.Helper()
 	return WriteFile(tb, "ca.pem", PEM(c.Authority.Raw))
 }
 
-// PEM returns a certificate in that form.
+// PEM returns a certificate in PEM.
 func PEM(der []byte) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 }
@@ -121,8 +122,8 @@ func keyPEM(tb testing.TB, c tls.Certificate) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
 }
 
-// Folder makes a folder of the test with ca.pem, the authority's certificate, and
-// cert.pem and key.pem, the server's.
+// Folder makes a folder of the test with ca.pem, the certificate of the authority, and with
+// cert.pem and key.pem, the certificate and the key of the server.
 func (c Certificates) Folder(tb testing.TB) string {
 	tb.Helper()
 	server := c.Server.Certificates[0]
@@ -131,13 +132,13 @@ func (c Certificates) Folder(tb testing.TB) string {
 	})
 }
 
-// WriteFile writes a file in a folder of its own, which ends with the test.
+// WriteFile writes a file into a new folder, which is removed at the end of the test.
 func WriteFile(tb testing.TB, name string, data []byte) (path string) {
 	tb.Helper()
 	return filepath.Join(WriteFiles(tb, map[string][]byte{name: data}), name)
 }
 
-// WriteFiles writes files, by name, in a folder of their own, which ends with the test.
+// WriteFiles writes files, by name, into a new folder, which is removed at the end of the test.
 func WriteFiles(tb testing.TB, files map[string][]byte) (dir string) {
 	tb.Helper()
 	dir = tb.TempDir()

@@ -14,9 +14,9 @@ import (
 	"testing"
 )
 
-// What follows writes a wallet of Oracle's for automatic login, as go-ora reads one: a header with
-// a password that is encrypted with a key in the same header, and PKCS #12 with that
-// password. None of Oracle's tools is here to make one.
+// This file writes an Oracle wallet for automatic login, in the form that go-ora reads: a header
+// with a password that is encrypted with a key in the same header, and PKCS #12 with that password.
+// The tests do not have Oracle's tools to make one.
 
 type contentInfo struct {
 	Type    asn1.ObjectIdentifier
@@ -45,8 +45,8 @@ var (
 	oidX509      = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 9, 22, 1}
 )
 
-// Wallet writes a wallet of certificates, and of a client's key that may be nil, into a
-// folder of the test.
+// Wallet writes a wallet into a folder of the test, with certificates and the key of a client. The
+// key may be nil.
 func Wallet(tb testing.TB, key *rsa.PrivateKey, certificates ...[]byte) (folder string) {
 	tb.Helper()
 	der := func(v any) asn1.RawValue {

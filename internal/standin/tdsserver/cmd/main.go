@@ -1,5 +1,5 @@
-// Command cmd starts a stand-in SQL Server with one login, for clients that are no
-// part of a Go test, and prints its port. It ends when its input does.
+// Command cmd starts a stand-in for SQL Server with one login and prints its port, for clients that
+// are not part of a Go test. It ends when its standard input ends.
 //
 //	go run ./internal/standin/tdsserver/cmd [-encryption off|available|force] [-user name] [-password text]
 package main

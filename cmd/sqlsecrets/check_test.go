@@ -43,14 +43,20 @@ func (w *world) postgres(s *pgserver.Server, more map[string]any) *pgserver.Serv
 	return s
 }
 
-// closedPort returns a port at which nothing listens.
+// closedPort returns a port at which nothing listens. It is a client's port until the test ends, so
+// no server of another test gets it.
 func closedPort(t *testing.T) int {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	client, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = client.Close() })
+	return client.LocalAddr().(*net.TCPAddr).Port
 }
 
 // A fault is something that is wrong, and what the command must say about it.

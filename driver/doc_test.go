@@ -367,7 +367,7 @@ var moments = map[string]moment{
 			p.say("later Connect calls")
 			p.next()
 		}},
-		{"and finished after the first connect", "", func(p *play) {
+		{"and finished after the first Connect call", "", func(p *play) {
 			p.warm()
 			p.create()
 			p.set()

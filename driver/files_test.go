@@ -59,7 +59,7 @@ func TestAFileThatChangesIsReadAgain(t *testing.T) {
 		change func()
 		reads  int
 	}{
-		{"first connect", func() {}, 1},
+		{"first connection", func() {}, 1},
 		{"no change", func() {}, 1},
 		{"another text", func() { write(t, path, "good 22", time.Minute) }, 2},
 		{"same size, another time", func() { write(t, path, "good 33", 2*time.Minute) }, 3},

@@ -263,7 +263,7 @@ func TestPanicOfCheckedElsewhereKeepsNoPlace(t *testing.T) {
 			cancel()
 		}
 		if !errors.Is(err, driver.ErrAuthFailed) {
-			t.Errorf("the last Connect = %v, want ErrAuthFailed", err)
+			t.Errorf("the last Connect call = %v, want ErrAuthFailed", err)
 		}
 		b.wantLogins(t, 1, 1)
 	})
@@ -409,7 +409,7 @@ func TestLockedAccountIsToldWithTheNewerVersion(t *testing.T) {
 				case !errors.As(err, &e) || e.Version != tt.version || e.Kind != nil || !strings.Contains(err.Error(), locked):
 					t.Errorf("Connect = %v, want version %s and %q", err, tt.version, locked)
 				case i == 0 && !strings.HasSuffix(err.Error(), tt.want):
-					t.Errorf("the first Connect = %v, want %q", err, tt.want)
+					t.Errorf("the first Connect call = %v, want %q", err, tt.want)
 				}
 			}
 			b.wantFetches(t, "", 2)

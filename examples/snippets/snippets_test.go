@@ -38,7 +38,8 @@ var (
 // README.md
 
 func Example_readme() {
-	db, err := sql.Open("secretsmanager-postgres", "prod/app/db?sslmode=verify-full&sslrootcert=rds.pem")
+	db, err := sql.Open("secretsmanager-postgres",
+		"prod/app/db?sslmode=verify-full&sslrootcert=global-bundle.pem")
 	rows, err := db.Query("SELECT name FROM items")
 	use(rows, err)
 }

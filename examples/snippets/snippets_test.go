@@ -1,5 +1,5 @@
-// Package snippets_test has the Go that pages in docs and the README show a part of, so that it is
-// compiled. TestGuides compares it with the pages. No example here runs: they have no output.
+// Package snippets_test has Go code that pages in docs and the README show parts of. So the compiler
+// checks it. TestGuides compares it with the pages. No example here runs, because none has an output.
 package snippets_test
 
 import (
@@ -157,5 +157,5 @@ func Example_files() {
 	use(connector, err)
 }
 
-// use has the compiler see a use of its arguments.
+// use keeps the compiler from complaining that its arguments are not used.
 func use(...any) {}

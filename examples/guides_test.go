@@ -16,35 +16,29 @@ import (
 	"time"
 )
 
-// notYet are the pages whose blocks are not yet as TestGuides wants them. The list shrinks.
+// notYet has the pages whose blocks do not follow the rules of TestGuides yet.
 var notYet = []string{
-	"README.md",
-	"docs/agent.md",
-	"docs/design.md",
-	"docs/examples.md",
-	"docs/iam.md",
 	"docs/mysql.md",
-	"docs/observability.md",
 	"docs/oracle.md",
 	"docs/pgxpool.md",
 	"docs/postgres.md",
-	"docs/sources.md",
 	"docs/sqlserver.md",
 }
 
-// TestGuides does what the README and the pages in docs tell their reader to do:
+// TestGuides does what the README and the pages in docs tell their reader to do. The rules for blocks:
 //
-//   - ```sh is run by bash -eu, in order, in one shell for each page, which begins in an empty
-//     directory, with sqlsecrets on PATH, $REPO for the checkout, and no variables of AWS. A block
-//     that begins with "# needs " and what that is, such as "# needs Docker", is only parsed, as are
-//     the README's two commands, which .ci/run runs. The page ends what it starts.
-//   - ```text after the line <!-- output --> is what the block before it prints. "…" is anything in
-//     a line, and alone in a line, any lines.
-//   - ```go with a package clause is compiled, with what the examples' module requires. Other Go is
-//     part of the file that the line <!-- from: path/of/file.go --> before it names, but for comments.
-//     "…" alone in a line is any lines of that file.
-//   - ```json is JSON. A policy of AWS IAM in it allows no more than it should.
-//   - Other blocks say their language.
+//   - ```sh: bash -eu runs the blocks of a page in order, in one shell. The shell begins in an empty
+//     directory. sqlsecrets is on its PATH, $REPO is the checkout, and no variable of AWS is set. If the
+//     first line of a block is "# needs " and what it needs, such as "# needs Docker", bash only parses
+//     the block. The same goes for the README's two commands, which .ci/run runs. A page must end the
+//     processes that it starts.
+//   - ```text after the line <!-- output -->: the block before it prints this. In a line, "…" stands for
+//     anything. A line "…" stands for any lines.
+//   - ```go with a package clause: it is compiled, with the requirements of the examples' module.
+//   - Other ```go: the line <!-- from: path/of/file.go --> before it names a file that has the same
+//     lines. Comments may differ. A line "…" stands for any lines of that file.
+//   - ```json: it is JSON. If it is a policy of AWS IAM, it does not allow too much.
+//   - Other blocks must name their language.
 func TestGuides(t *testing.T) {
 	neverCached(t)
 	root, names := pages(t)
@@ -72,15 +66,22 @@ func TestGuides(t *testing.T) {
 	}
 }
 
-// neverCached keeps the go command from taking an earlier result for this one: it does not see that
-// a page or the command's code has changed. It keeps no result of a test that has read a file that
-// was written in the last two seconds.
+// thisFile is written when the tests end, see neverCached.
+const thisFile = "guides_test.go"
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	_ = os.Chtimes(thisFile, time.Time{}, time.Now())
+	os.Exit(code)
+}
+
+// neverCached keeps the go command from reusing the result of an earlier run. The go command does not
+// see that a page or the code of sqlsecrets has changed. But it does not cache the result of tests that
+// read a file which was written less than two seconds before they end.
 func neverCached(t *testing.T) {
-	const file = "guides_test.go"
-	if _, err := os.ReadFile(file); err != nil {
+	if _, err := os.ReadFile(thisFile); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = os.Chtimes(file, time.Time{}, time.Now()) })
 }
 
 // pages returns the checkout and the names of the pages in it.
@@ -112,7 +113,7 @@ func pages(t *testing.T) (root string, names []string) {
 	return root, names
 }
 
-// compile compiles the Go of all pages at once, and notes the compiler's errors as the pages' faults.
+// compile compiles the Go programs of all pages at once. Each error of the compiler is a fault of a page.
 func compile(t *testing.T, root string, pages []*page) {
 	t.Helper()
 	dir := t.TempDir()
@@ -130,7 +131,7 @@ func compile(t *testing.T, root string, pages []*page) {
 		return strings.Replace(s, "=> ../\n", "=> "+root+"\n", 1)
 	})
 	copyFile("go.sum", func(s string) string { return s })
-	in := map[string]func(line int) (*page, int){} // a folder's page, and the line there
+	in := map[string]func(line int) (*page, int){} // by folder: the page, and the line in it
 	mains := false
 	for i, p := range pages {
 		for j, b := range p.blocks {
@@ -180,7 +181,7 @@ func compile(t *testing.T, root string, pages []*page) {
 	}
 }
 
-// Each fault in a page is found, with its line.
+// TestGuides would find each of these faults, with its line.
 func TestGuidesFaults(t *testing.T) {
 	root, _ := pages(t)
 	shell := newShell(t)
@@ -238,7 +239,7 @@ func policy(action, resource string) string {
 	return "```json\n" + fmt.Sprintf(`{"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": %s, "Resource": %q}}`, action, resource) + "\n```\n"
 }
 
-// What does not compile in a page is found, with its line.
+// A program in a page that does not compile is found, with its line.
 func TestGuidesFaultsOfGo(t *testing.T) {
 	root, _ := pages(t)
 	p := readPage("page.md", "text\n```go\npackage main\n\nfunc main() { x := 1 }\n```\n```go\npackage main\n\nfunc main() {}\n```\n")

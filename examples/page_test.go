@@ -69,10 +69,10 @@ func readPage(name, text string) *page {
 	return p
 }
 
-// unchecked are the languages of blocks that are not checked.
+// unchecked has the languages of blocks that TestGuides does not check.
 var unchecked = []string{"text", "yaml", "ini", "properties", "sql", "dockerfile", "diff", "java"}
 
-// check checks all that needs no other program. root is the checkout.
+// check checks everything that needs no other program. root is the checkout.
 func (p *page) check(root string) {
 	for i, b := range p.blocks {
 		if file, ok := strings.CutPrefix(b.comment, "from: "); ok {
@@ -100,10 +100,10 @@ func (p *page) check(root string) {
 	}
 }
 
-// elsewhere are the first lines of blocks that .ci/run runs, in the checkout.
+// elsewhere has the first lines of blocks that .ci/run runs, in the checkout.
 var elsewhere = []string{"# run it", "# test it"}
 
-// runs reports whether a block is run.
+// runs reports whether TestGuides runs a block.
 func (b block) runs() bool {
 	if b.language != "sh" || len(b.lines) == 0 {
 		return false
@@ -111,12 +111,12 @@ func (b block) runs() bool {
 	return !strings.HasPrefix(b.lines[0], "# needs ") && !slices.Contains(elsewhere, b.lines[0])
 }
 
-// notHere are commands that change the machine, or that not every machine has.
+// notHere finds commands that change the machine, or that some machines do not have.
 var notHere = regexp.MustCompile(`(?m)(?:^|[|;&(]|\$\()\s*(sudo|docker|aws|kubectl|apt-get|psql|mysql)\s`)
 
 var packageClause = regexp.MustCompile(`(?m)^package ([a-z0-9_]+)$`)
 
-// packageName returns the name of the package of a block of Go, or "".
+// packageName returns the name in the package clause of a block of Go, or "" if it has none.
 func (b block) packageName() string {
 	if m := packageClause.FindStringSubmatch(b.text()); m != nil {
 		return m[1]
@@ -124,9 +124,9 @@ func (b block) packageName() string {
 	return ""
 }
 
-// checkFrom notes a fault if the block's lines are not in the file, one after the other. Indentation,
-// empty lines and comments of Go do not matter. A line "…" stands for any lines. Imports with which
-// the block begins may be anywhere in the file.
+// checkFrom notes a fault if the file does not have the block's lines, one after the other. Indentation,
+// empty lines and Go comments do not matter. A line "…" stands for any lines. If the block begins with
+// imports, these may be anywhere in the file.
 func (p *page) checkFrom(b block, root, file string) {
 	data, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(file)))
 	if err != nil {
@@ -155,10 +155,11 @@ func (p *page) checkFrom(b block, root, file string) {
 	}
 }
 
-// goComment is a comment at the end of a line. A text in quotes with " // " in it would look like one.
+// goComment finds a comment at the end of a line. It also finds " // " in a string.
 var goComment = regexp.MustCompile(`(^|\s)//\s.*$`)
 
-// significant returns what is left of lines without spaces around them and comments of Go.
+// significant returns the lines without Go comments and without spaces at both ends. It leaves out lines
+// that are then empty.
 func significant(lines []string) (s []string) {
 	for _, line := range lines {
 		if line = strings.TrimSpace(goComment.ReplaceAllString(line, "")); line != "" {
@@ -168,8 +169,8 @@ func significant(lines []string) (s []string) {
 	return s
 }
 
-// matchLines returns how many lines of want match the beginning of have; all of them if they match.
-// A line "…" matches any number of lines. whole: the rest of have must be empty.
+// matchLines returns how many lines of want match the beginning of have: len(want) if all match. A line
+// "…" matches any number of lines. If whole is set, have must not have more lines.
 func matchLines(want, have []string, same func(want, have string) bool, whole bool) int {
 	for i, w := range want {
 		if w == "…" {
@@ -194,7 +195,7 @@ func matchLines(want, have []string, same func(want, have string) bool, whole bo
 	return len(want)
 }
 
-// sameOutput compares a line of a page with one that was printed: "…" matches anything in it.
+// sameOutput compares a line of a page with a printed line. "…" matches anything.
 func sameOutput(want, have string) bool {
 	parts := strings.Split(want, "…")
 	for i, part := range parts {
@@ -203,7 +204,7 @@ func sameOutput(want, have string) bool {
 	return regexp.MustCompile("^" + strings.Join(parts, ".*") + "$").MatchString(have)
 }
 
-// checkOutput compares what a block of the page printed with the block of text after it.
+// checkOutput compares the output of a block with b, the block of text after it.
 func (p *page) checkOutput(b block, printed string) {
 	trim := func(lines []string) (out []string) {
 		for _, line := range lines {
@@ -218,7 +219,7 @@ func (p *page) checkOutput(b block, printed string) {
 	}
 }
 
-// actions are what the policies in the pages may allow. A new one is a decision.
+// actions has the actions that policies in the pages may allow. Think before you add one.
 var actions = []string{
 	"kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKey",
 	"rds-db:connect",
@@ -226,7 +227,8 @@ var actions = []string{
 	"sts:AssumeRole", "sts:TagSession",
 }
 
-// checkJSON notes a fault if a block is not JSON, or is a policy of AWS IAM that is wrong or too wide.
+// checkJSON notes a fault if a block is not JSON, or if it is a policy of AWS IAM that is wrong or allows
+// too much.
 func (p *page) checkJSON(b block) {
 	var value any
 	if err := json.Unmarshal([]byte(b.text()), &value); err != nil {
@@ -260,7 +262,7 @@ func (p *page) checkJSON(b block) {
 		if statement["Effect"] != "Allow" && statement["Effect"] != "Deny" || len(list(statement["Action"])) == 0 {
 			p.fault(b.line, `a statement has no "Effect" or no "Action"`)
 		}
-		// A policy of the secret or the key itself has a principal, and "*" means that secret or key.
+		// A policy with a principal belongs to a secret or a key. There "*" means that secret or key.
 		if _, ofResource := statement["Principal"]; ofResource {
 			continue
 		}
@@ -270,7 +272,7 @@ func (p *page) checkJSON(b block) {
 	}
 }
 
-// find returns the number of the first line of a block that has a text.
+// find returns the number of the first line of the block that contains the text, or of its fence.
 func (b block) find(text string) int {
 	for i, line := range b.lines {
 		if strings.Contains(line, text) {
@@ -280,7 +282,7 @@ func (b block) find(text string) int {
 	return b.line
 }
 
-// list returns the strings of a string or a list.
+// list returns v if it is a string, or its strings if it is a list.
 func list(v any) (s []string) {
 	switch v := v.(type) {
 	case string:

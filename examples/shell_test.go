@@ -22,12 +22,12 @@ import (
 // A shell runs the blocks of pages.
 type shell struct {
 	root  string // the checkout
-	bin   string // a directory with sqlsecrets
+	bin   string // the directory of sqlsecrets
 	env   []string
 	limit time.Duration // for one page
 }
 
-// newShell builds sqlsecrets and returns a shell that has it.
+// newShell builds sqlsecrets, and returns a shell that has it on its PATH.
 func newShell(t *testing.T) *shell {
 	t.Helper()
 	root, err := filepath.Abs("..")
@@ -40,7 +40,7 @@ func newShell(t *testing.T) *shell {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("go build ./cmd/sqlsecrets: %v\n%s", err, out)
 	}
-	names := []string{"GOCACHE", "GOMODCACHE", "GOPATH", "GOPROXY", "GOSUMDB"} // HOME is another one
+	names := []string{"GOCACHE", "GOMODCACHE", "GOPATH", "GOPROXY", "GOSUMDB"} // the test changes HOME, on which these depend
 	out, err := exec.Command("go", append([]string{"env"}, names...)...).Output()
 	if err != nil {
 		t.Fatal(err)
@@ -53,8 +53,8 @@ func newShell(t *testing.T) *shell {
 	return s
 }
 
-// script is a page's lines, of which only those of some blocks are left, so that the shell's errors
-// have the page's line numbers.
+// script returns the page with empty lines in place of all lines outside of the blocks. So the shell's
+// errors have the line numbers of the page. opening returns the line in place of the fence of block i.
 func (p *page) script(opening func(i int) string, blocks ...int) string {
 	lines := make([]string, len(p.lines))
 	for _, i := range blocks {
@@ -81,8 +81,8 @@ func (s *shell) checkSyntax(p *page) bool {
 	return true
 }
 
-// run runs the blocks of sh in one shell, in an empty directory, and compares their output with
-// what the page says.
+// run runs the blocks of sh in one shell, in an empty directory. It compares their output with the
+// output in the page.
 func (s *shell) run(t *testing.T, p *page) {
 	t.Helper()
 	var blocks []int
@@ -90,7 +90,7 @@ func (s *shell) run(t *testing.T, p *page) {
 		if b.runs() {
 			blocks = append(blocks, i)
 			if notHere.MatchString(b.text()) {
-				return // check has said so
+				return // check has noted that
 			}
 		}
 	}
@@ -106,11 +106,11 @@ func (s *shell) run(t *testing.T, p *page) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), s.limit)
 	defer cancel()
-	// The line that failed is written to the third descriptor, which no block redirects.
+	// The shell writes the number of the line that failed to descriptor 3, which no block redirects.
 	failed := filepath.Join(outputs, "failed")
 	cmd := exec.CommandContext(ctx, "bash", "-euc", `exec 3>"$1"; trap 'echo $LINENO >&3' ERR; . "$2"`, "bash", failed, file)
 	cmd.Dir, cmd.Env = work, append(slices.Clone(s.env), "HOME="+home)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // what it starts is of its group
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // the processes that it starts are in its group
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	err := cmd.Run()
 	group := -1
@@ -143,7 +143,8 @@ func (s *shell) run(t *testing.T, p *page) {
 	}
 }
 
-// failedLine reads the number of the first line that failed, or returns that of the block.
+// failedLine reads the number of the first line that failed from a file. If there is none, it returns the
+// line of the block.
 func failedLine(file string, block int) int {
 	data, _ := os.ReadFile(file)
 	if n, err := strconv.Atoi(regexp.MustCompile(`^\d*`).FindString(string(data))); err == nil {
@@ -152,7 +153,7 @@ func failedLine(file string, block int) int {
 	return block
 }
 
-// stillRuns reports whether a group has processes after a second.
+// stillRuns reports whether a process group has processes after a second.
 func stillRuns(group int) bool {
 	if group == -1 {
 		return false

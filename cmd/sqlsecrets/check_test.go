@@ -7,7 +7,9 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/sqlsecrets/sqlsecrets/internal/standin/mysqlserver"
@@ -43,14 +45,20 @@ func (w *world) postgres(s *pgserver.Server, more map[string]any) *pgserver.Serv
 	return s
 }
 
-// closedPort returns a port at which nothing listens.
+// closedPort returns a port at which nothing listens. It is a client's port until the test ends, so
+// no server of another test gets it.
 func closedPort(t *testing.T) int {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	client, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = client.Close() })
+	return client.LocalAddr().(*net.TCPAddr).Port
 }
 
 // A fault is something that is wrong, and what the command must say about it.
@@ -350,7 +358,11 @@ func TestFaultsAreNamedInTheFirstLine(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
 			args := append([]string{"check"}, f.setUp(w)...)
-			text := w.run(args...)
+			var text, out ran
+			var both sync.WaitGroup // both may wait for a server that does not answer
+			both.Go(func() { text = w.run(args...) })
+			both.Go(func() { out = w.run(append(slices.Clip(args), "-json")...) })
+			both.Wait()
 			if text.code != f.exit || !strings.Contains(text.first(), f.says) || !strings.HasPrefix(text.first(), "FAIL not connected: ") {
 				t.Errorf("code %d, want %d, and %q in the first line:\n%s%s", text.code, f.exit, f.says, text.stdout, text.stderr)
 			}
@@ -358,7 +370,6 @@ func TestFaultsAreNamedInTheFirstLine(t *testing.T) {
 				result
 				Milliseconds int64
 			}
-			out := w.run(append(args, "-json")...)
 			if err := json.Unmarshal([]byte(out.stdout), &r); err != nil {
 				t.Fatalf("%v: %s%s", err, out.stdout, out.stderr)
 			}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -32,6 +33,10 @@ func TestMain(m *testing.M) {
 		return
 	case os.Getenv(envCommand) != "":
 		main()
+	}
+	// Most tests wait for servers that do not answer, so more run at once than the machine has cores.
+	if err := flag.Set("test.parallel", "8"); err != nil {
+		panic(err)
 	}
 	os.Exit(m.Run())
 }

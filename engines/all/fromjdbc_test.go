@@ -25,8 +25,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm"
 )
 
-// jdbcPage returns the rows of a table of docs/from-jdbc.md, by the first cell of its head, each
-// with its line.
+// jdbcPage returns the rows of the tables in docs/from-jdbc.md whose first heading is head, and the line
+// number of each row.
 func jdbcPage(t *testing.T, head string) (rows [][]string, lines []int) {
 	t.Helper()
 	page, err := os.ReadFile("../../docs/from-jdbc.md")
@@ -56,7 +56,7 @@ func jdbcPage(t *testing.T, head string) (rows [][]string, lines []int) {
 
 var inCode = regexp.MustCompile("`([^`]+)`")
 
-// codes returns what is in backticks.
+// codes returns the texts in backticks.
 func codes(cell string) (list []string) {
 	for _, m := range inCode.FindAllStringSubmatch(cell, -1) {
 		list = append(list, m[1])
@@ -64,8 +64,8 @@ func codes(cell string) (list []string) {
 	return list
 }
 
-// Every URL of docs/from-jdbc.md opens, with the driver of its engine and with that of all engines,
-// and means the same as its short form.
+// sql.Open accepts every URL of docs/from-jdbc.md, with the driver of its engine and with the driver of all
+// engines. Each URL means the same as its short form.
 func TestFromJDBCURLs(t *testing.T) {
 	names := map[string]string{"postgresql": "postgres"}
 	seen := map[string]bool{}
@@ -115,7 +115,7 @@ func explain(t *testing.T, dsn, engine string) string {
 	return fmt.Sprintf("%+v", e)
 }
 
-// Each driver class and import of the page is one, and each name is registered.
+// Each import in the page is a package, and each name for sql.Open is registered.
 func TestFromJDBCDrivers(t *testing.T) {
 	rows, lines := jdbcPage(t, "Java class, in `com.amazonaws.secretsmanager.sql`")
 	for i, row := range rows {
@@ -160,13 +160,13 @@ func isSetting(name string) bool {
 			return is
 		}
 	}
-	// Own keys are refused in another case, and the error names the right one.
+	// A key of a data source name in upper case is an error, which names the right spelling.
 	_, err := all.NewConnector("prod/app?"+strings.ToUpper(name)+"=x", nil)
 	return err != nil && strings.Contains(err.Error(), fmt.Sprintf("did you mean %q", name))
 }
 
-// Every setting on the page is one in Java, or here. No setting of Java's is left out, and each has
-// its counterpart or the reason why there is none.
+// The page has every setting of the Java library, with its counterpart or the reason why there is none. Every
+// setting in the page exists.
 func TestFromJDBCSettings(t *testing.T) {
 	rows, lines := jdbcPage(t, "in Java")
 	var shown []string

@@ -19,7 +19,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 )
 
-// An account is what a data source name of a vendor's driver says besides parameters.
+// An account has everything in the data source name of a vendor's driver except the parameters.
 type account struct {
 	Host     string
 	Port     int
@@ -28,10 +28,10 @@ type account struct {
 	Password string
 }
 
-// vendors read data source names as the drivers do.
+// vendors has the parsers of the vendors' drivers.
 var vendors = map[string]func(dsn string) (account, error){
 	"pgx": func(dsn string) (account, error) {
-		// There is no such file of authorities here.
+		// The test has no such file.
 		c, err := pgx.ParseConfig(strings.Replace(dsn, "&sslrootcert=/etc/rds.pem", "", 1))
 		if err != nil {
 			return account{}, err
@@ -78,8 +78,9 @@ var vendors = map[string]func(dsn string) (account, error){
 	},
 }
 
-// Each row of the table in docs/moving.md has the same user, password, host, port and database before
-// and in the secret, and the data source name after it opens, with the secret's engine.
+// In each row of the table in docs/moving.md, the old data source name and the secret have the same user,
+// password, host, port and database. sql.Open accepts the new data source name, and the secret names its
+// engine.
 func TestMovingRows(t *testing.T) {
 	page, err := os.ReadFile("../../docs/moving.md")
 	if err != nil {

@@ -17,8 +17,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm/awssmtest"
 )
 
-// The same with a PostgreSQL of your own: TEST_DATABASE_URL is the URL of an administrator, such as
-// postgres://postgres:postgres@localhost:5432/postgres. docs/testing.md explains it.
+// The same test with your own PostgreSQL. TEST_DATABASE_URL is the URL of an administrator, such as
+// postgres://postgres:postgres@localhost:5432/postgres. docs/testing.md explains the test.
 func TestPostgreSQLThroughARotation(t *testing.T) {
 	ctx, url := t.Context(), os.Getenv("TEST_DATABASE_URL")
 	if url == "" {

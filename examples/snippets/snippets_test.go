@@ -1,5 +1,5 @@
-// Package snippets_test has the Go that pages in docs and the README show a part of, so that it is
-// compiled. TestGuides compares it with the pages. No example here runs: they have no output.
+// Package snippets_test has Go code that pages in docs and the README show parts of. So the compiler
+// checks it. TestGuides compares it with the pages. No example here runs, because none has an output.
 package snippets_test
 
 import (
@@ -38,7 +38,8 @@ var (
 // README.md
 
 func Example_readme() {
-	db, err := sql.Open("secretsmanager-postgres", "prod/app/db?sslmode=verify-full&sslrootcert=rds.pem")
+	db, err := sql.Open("secretsmanager-postgres",
+		"prod/app/db?sslmode=verify-full&sslrootcert=global-bundle.pem")
 	rows, err := db.Query("SELECT name FROM items")
 	use(rows, err)
 }
@@ -156,5 +157,5 @@ func Example_files() {
 	use(connector, err)
 }
 
-// use has the compiler see a use of its arguments.
+// use keeps the compiler from complaining that its arguments are not used.
 func use(...any) {}

@@ -73,7 +73,7 @@ func TestBadDataSourceNames(t *testing.T) {
 				opens(t, name, d.url(p+"=CANARY"), driver.ErrBadDSN, fmt.Sprintf("%q", p))
 			}
 			for _, p := range []string{"no_such_tls", "encrypted", "sslMod"} {
-				if name != all.DriverName { // which knows the engine at the first connect
+				if name != all.DriverName { // which knows the engine at the first Connect call
 					opens(t, name, "prod/app?"+p+"=CANARY", driver.ErrBadDSN, fmt.Sprintf("%q", p))
 				}
 			}

@@ -91,10 +91,10 @@ type Options struct {
 	FallbackStages []string
 
 	// RotationWindow is how long one Connect call may wait for a rotation to finish if the
-	// server accepts no version of the secret. Refreshes are due after 1 s, doubling to 55 s; the
-	// call waits for them and causes none of its own. A minute is enough for a rotation that RDS
-	// manages. The caller's context still ends the call. When the window is over, Connect
-	// returns ErrAuthFailed. Zero or negative does not wait.
+	// server accepts no version of the secret. Refreshes are due after 1 s, doubling to 55 s; all
+	// calls that wait share each refresh. A minute is enough for a rotation that RDS manages.
+	// The caller's context still ends the call. When the window is over, Connect returns
+	// ErrAuthFailed. Zero or negative does not wait.
 	RotationWindow time.Duration
 
 	// MaxLogins bounds how many logins with one version of a secret are in flight to one

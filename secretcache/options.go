@@ -74,7 +74,8 @@ type Hook interface {
 	// fetch, and must not hold the value.
 	Put(s *Secret) (*Secret, error)
 	// Get is called each time before Get, Read, Refresh or Recheck of the cache returns a
-	// secret. The caller waits for it. Its error fails the call, and must not hold the value.
+	// secret, except when Refresh returns the rejected secret that it was given. The caller
+	// waits for Get. Its error fails the call, and must not hold the value.
 	Get(s *Secret) (*Secret, error)
 }
 

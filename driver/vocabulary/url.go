@@ -142,7 +142,7 @@ func (t *Translation) Translate(pairs []Pair, own func(property string) bool) (d
 		}
 	}
 	if t.SecretID == "" {
-		return driver.URL{}, errors.New(`the URL has no "user"; it is the id of the secret`)
+		return driver.URL{}, errors.New(`the URL has no "user", which is the id of the secret`)
 	}
 	if finish := t.vocabulary.Finish; finish != nil {
 		if err := finish(t); err != nil {

@@ -258,7 +258,7 @@ func CheckCredentials(ps []Property) error {
 		switch Plain(p.Name) {
 		case "user":
 			if p.Name != "user" {
-				return fmt.Errorf(`property %q has to be spelt "user"`, p.Name)
+				return fmt.Errorf(`property %q has to be spelled "user"`, p.Name)
 			}
 		case "username", "userid", "uid", "password", "pwd", "passfile",
 			"password1", "password2", "password3", "service", "servicefile":

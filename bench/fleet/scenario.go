@@ -132,7 +132,7 @@ var Scenarios = []*Scenario{
 		Name: "database-outage", Title: "Outage of the database", Share: 0.5, Recovery: time.Minute,
 		Why: "All instances lose all connections in one second, and the secret of 6 % of them has expired by then. " +
 			"A delay of the renewal would break the promise that the first Connect call renews an expired secret.",
-		Text: "The database ends all connections and turns new ones away for 10 minutes.",
+		Text: "The database ends all connections and refuses new ones for 10 minutes.",
 		run: func(f *Fleet) {
 			f.warmUp()
 			f.measure("the database is down")

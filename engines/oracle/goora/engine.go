@@ -37,8 +37,8 @@
 //
 // # Several hosts
 //
-// The hosts are tried in their order, or in a random order with LOAD BALANCE=true, until a listener
-// accepts the connection. The login goes to that host and to no other.
+// A JDBC URL may have several hosts. They are tried in their order, or in a random order with LOAD
+// BALANCE=true, until a listener accepts the connection. The login goes to that host and to no other.
 //
 // # What go-ora cannot do here
 //

@@ -26,8 +26,8 @@
 //
 // The parameters for TLS differ between engines. TLS in [driver.Options] does not: TLS is then
 // required, and verified as that configuration says, whichever engine the secret names. Db2 is the
-// exception: Connect then fails. CloseSuperseded makes Connect fail with Oracle, SQL Server and
-// Db2.
+// exception: Connect then fails. CloseSuperseded is an error with Oracle, SQL Server and Db2: of
+// [NewConnector] if the data source name gives the engine, and of Connect otherwise.
 //
 // # All vendors' drivers
 //

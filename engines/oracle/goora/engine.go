@@ -37,8 +37,9 @@
 //
 // # Several hosts
 //
-// The hosts are tried in their order, or in a random order with LOAD BALANCE=true, until a listener
-// accepts the connection. The login goes to that host and to no other.
+// A JDBC URL may have several hosts. They are tried in a random order with LOAD BALANCE=true, which is
+// the default for a list of hosts, and otherwise in their order, until a listener accepts the
+// connection. The login goes to that host and to no other.
 //
 // # What go-ora cannot do here
 //

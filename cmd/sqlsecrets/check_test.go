@@ -175,6 +175,10 @@ var faults = []fault{
 		w.postgres(&pgserver.Server{TLS: testca.New("127.0.0.1").Server}, nil)
 		return dsn("prod/app?sslmode=verify-full")
 	}, "tls-authority", exitTLS, "unknown authority"},
+	{"another authority than the file's", func(w *world) []string {
+		w.postgres(&pgserver.Server{TLS: testca.New("127.0.0.1").Server}, nil)
+		return dsn("prod/app?sslmode=verify-full&sslrootcert=" + testca.New("127.0.0.1").File(w.t))
+	}, "tls-authority", exitTLS, "unknown authority"},
 	{"unknown authority of MySQL", func(w *world) []string {
 		s := (&mysqlserver.Server{TLS: testca.New("127.0.0.1").Server}).Start(w.t)
 		w.put("prod/app", "mysql", "127.0.0.1", s.Port, nil)

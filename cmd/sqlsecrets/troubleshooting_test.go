@@ -97,6 +97,7 @@ func errorTexts(t *testing.T) (texts []string) {
 	opened := slices.Clone(faults)
 	for _, args := range [][]string{
 		{"postgres://app:CANARY@db.example.com/app"}, {"secretsmanager-postgres", "prod/app?sslmod=verify-full"},
+		{"secretsmanager-postgres", "prod/app?sslmode=verify-ful"},
 		{"prod/app?maxOpenConns=3"}, {"prod/app?engine=postgres&pool_max_conns=3"}, {"prod/app?engine=sqlserver&closeSuperseded=true"}, {"jdbc:postgresql://db.example.com/app?user=prod/app"},
 	} {
 		opened = append(opened, fault{name: strings.Join(args, " "), setUp: func(*world) []string { return args }})

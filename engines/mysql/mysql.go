@@ -64,7 +64,9 @@
 //
 // [errors.As] finds the error of the server, a *mysql.MySQLError. No error has a password in it.
 //
-// docs/mysql.md in the repository has every parameter and what else is special to MySQL.
+// [docs/mysql.md] has every parameter and what else is special to MySQL.
+//
+// [docs/mysql.md]: https://github.com/sqlsecrets/sqlsecrets/blob/main/docs/mysql.md
 package mysql
 
 import (

@@ -68,7 +68,9 @@
 //
 // [errors.As] finds the error of the server, a *network.OracleError. No error has a password in it.
 //
-// docs/oracle.md in the repository has every parameter and what else is special to Oracle.
+// [docs/oracle.md] has every parameter and what else is special to Oracle.
+//
+// [docs/oracle.md]: https://github.com/sqlsecrets/sqlsecrets/blob/main/docs/oracle.md
 package oracle
 
 import (

@@ -65,7 +65,9 @@
 //
 // [errors.As] finds the error of the server, a *pgconn.PgError. No error has a password in it.
 //
-// docs/postgres.md in the repository has every parameter and what else is special to PostgreSQL.
+// [docs/postgres.md] has every parameter and what else is special to PostgreSQL.
+//
+// [docs/postgres.md]: https://github.com/sqlsecrets/sqlsecrets/blob/main/docs/postgres.md
 package postgres
 
 import (

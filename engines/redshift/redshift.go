@@ -64,7 +64,9 @@
 //
 // [errors.As] finds the error of the server, a *pgconn.PgError. No error has a password in it.
 //
-// docs/redshift.md in the repository has every parameter and what else is special to Redshift.
+// [docs/redshift.md] has every parameter and what else is special to Redshift.
+//
+// [docs/redshift.md]: https://github.com/sqlsecrets/sqlsecrets/blob/main/docs/redshift.md
 package redshift
 
 import (

@@ -67,7 +67,9 @@
 //
 // [errors.As] finds the error of the server, an mssql.Error. No error has a password in it.
 //
-// docs/sqlserver.md in the repository has every parameter and what else is special to SQL Server.
+// [docs/sqlserver.md] has every parameter and what else is special to SQL Server.
+//
+// [docs/sqlserver.md]: https://github.com/sqlsecrets/sqlsecrets/blob/main/docs/sqlserver.md
 package sqlserver
 
 import (

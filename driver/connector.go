@@ -188,7 +188,15 @@ func (c *Connector) LogValue() slog.Value { return slog.StringValue(c.String()) 
 // 1 s after the first rejection and doubles up to 5 minutes, less a random part of up to a quarter.
 // If no version works, the next refresh is due after 1 s, doubling to 55 s. Until then, Connect
 // waits for the refresh if it is due within a second, and otherwise returns the last failure at
-// once, without a login.
+// once, without a login. Connectors whose logins count together (see Options.MaxLogins) share the
+// pauses.
+//
+// Connect does not repeat a login that failed for another reason than its credentials. But it
+// refreshes the secret, and logs in once more if there is a newer version, if the host has no
+// address, the server has no such database, or the account is locked. If the server cannot be
+// reached, it may have moved: the first Connect call that begins a random 1 to 5 minutes after the
+// first failure refreshes the secret before its login. All these refreshes need a copy in the cache
+// that is more than a minute old, and there is at most one in 5 minutes for each secret and stage.
 //
 // Errors are of type *[Error]. An error matches [ErrAuthFailed] if the server rejected every
 // credential that was due; [errors.As] then finds the server's error. If the secret could not be

@@ -31,7 +31,8 @@
 // # SetDefaults, Cache and Options
 //
 // [SetDefaults] sets a logger, a trace and the options of the caches in code. They take precedence
-// over the environment variables. Call it before the first connection.
+// over the environment variables. Call it before the first connection. It does not set where secrets
+// come from: use SQLSECRETS_SOURCE, the key "source", or Secrets in [driver.Options].
 //
 // [Cache] returns the cache that connectors without options use, for example to read secrets
 // before the first request (Prefetch) or after an event says that a secret changed (Invalidate).

@@ -26,7 +26,7 @@ const (
 
 // RDSToken returns a token that user sends in place of a password to log in to a database of
 // Amazon RDS or Aurora, or to RDS Proxy. host must be the name that RDS gave the database, and
-// port the port that the client dials. The credentials need the permission rds-db:connect for
+// port the port that the client dials; it has no default. The credentials need the permission rds-db:connect for
 // the user; only the database checks that.
 //
 // The token is signed with the credentials that the Source uses for Secrets Manager. With

@@ -15,7 +15,8 @@
 //     "source". The value is "aws" for the Secrets Manager API, which is the default; "agent" or
 //     "extension" for a server on this machine that is asked over HTTP (package agent);
 //     "file:PATH", "keys:DIR", "env:NAME" or "envfile:NAME" for files and environment variables
-//     (package file). A list such as "agent,aws" is asked in its order ([secretcache.Chain]).
+//     (package file). A list such as "agent,aws" is asked in its order ([secretcache.Chain]), so
+//     a path cannot have a comma.
 //   - SQLSECRETS_LOG is a level: "debug", "info", "warn" or "error". Connectors that have no logger
 //     then write their records of that level and above to the standard error stream.
 //

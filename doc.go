@@ -11,8 +11,9 @@
 // Everything before "?" names the secret. It is the secret's name, here prod/app/db, or its ARN. A
 // slash is part of the name. After "?" come parameters, separated by "&". Some are the library's own,
 // such as region, host and dbname. All others are those of the vendor's driver, such as sslmode. An
-// unknown parameter is an error. By default the server is not verified, and Oracle and Db2 have no TLS:
-// in production, ask for verified TLS, as sslmode=verify-full does here. All parameters are in docs/dsn.md:
+// unknown parameter is an error. By default the server is not verified, and with Oracle and Db2 there
+// is no TLS: in production, ask for verified TLS, as sslmode=verify-full does here. All parameters are
+// in docs/dsn.md:
 // https://github.com/sqlsecrets/sqlsecrets/blob/main/docs/dsn.md.
 //
 // # The secret

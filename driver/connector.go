@@ -191,12 +191,13 @@ func (c *Connector) LogValue() slog.Value { return slog.StringValue(c.String()) 
 // once, without a login. Connectors whose logins count together (see Options.MaxLogins) share the
 // pauses.
 //
-// Connect does not repeat a login that failed for another reason than its credentials. But it
-// refreshes the secret, and logs in once more if there is a newer version, if the host has no
-// address, the server has no such database, or the account is locked. If the server cannot be
+// Connect does not repeat a login that failed for another reason than its credentials. The
+// exception is a secret that is itself to blame: it is malformed or for another engine, its host has
+// no address, the server has no such database, or the account is locked. Connect then refreshes the
+// secret, and logs in once more if the refresh finds another version. If the server cannot be
 // reached, it may have moved: the first Connect call that begins a random 1 to 5 minutes after the
-// first failure refreshes the secret before its login. All these refreshes need a copy in the cache
-// that is more than a minute old, and there is at most one in 5 minutes for each secret and stage.
+// first failure refreshes the secret before its login. For each secret and stage, such a refresh
+// happens at most once in 5 minutes, and only if the cached copy is more than a minute old.
 //
 // Errors are of type *[Error]. An error matches [ErrAuthFailed] if the server rejected every
 // credential that was due; [errors.As] then finds the server's error. If the secret could not be

@@ -37,7 +37,7 @@ import (
 // BeforeConnect of the configuration cannot change any of these fields: a change has no effect,
 // except that a TLSConfig is an error.
 //
-// Two options of [driver.Options] meet the pool. CloseSuperseded makes the pool close a superseded
+// Two fields of opts are special in a pool. CloseSuperseded makes the pool close a superseded
 // connection when it would hand it out. AfterConnect is called before the pool's own AfterConnect:
 // settings of the session stay, but registered types and prepared statements do not reach the pool.
 // Use the pool's own AfterConnect for these.

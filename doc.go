@@ -26,7 +26,7 @@
 // region comes from the parameter region or from the secret's ARN. If neither is there, it comes from
 // where the AWS SDK for Go finds it, as the AWS credentials do: environment variables, the
 // configuration file, or the role of the machine. The program needs the permission
-// secretsmanager:GetSecretValue. sql.Open reads no secret: what is missing is an error of the first
+// secretsmanager:GetSecretValue, and kms:Decrypt if the secret has a key of your own. sql.Open reads no secret: what is missing is an error of the first
 // query or Ping.
 //
 // # Rotation
@@ -34,7 +34,8 @@
 // A secret has versions. Each version has its own value, and so its own password. A label called a
 // version stage says which version is in use: AWSCURRENT. While a password rotates, the new version has
 // the stage AWSPENDING. A rotation has four steps: create the new version, set its password on the
-// server, test it, and finish by moving AWSCURRENT to the new version.
+// server, test it, and finish by moving AWSCURRENT to the new version. AWS or a function of your own
+// rotates; this library only follows.
 //
 // New connections log in with AWSCURRENT's version. A cache in memory keeps it, by default for 30 to 60
 // minutes, so most new connections call no AWS service. If Secrets Manager fails, the cache serves the

@@ -189,7 +189,8 @@ func (c *Connector) LogValue() slog.Value { return slog.StringValue(c.String()) 
 // If no version works, the next refresh is due after 1 s, doubling to 55 s. Until then, Connect
 // waits for the refresh if it is due within a second, and otherwise returns the last failure at
 // once, without a login. Connectors whose logins count together (see Options.MaxLogins) share the
-// pauses.
+// pauses. A program may call Connect as often as it likes: the pauses limit the logins, and Connect
+// works again, without a restart, within minutes after the secret and the database match.
 //
 // Connect does not repeat a login that failed for another reason than its credentials. The
 // exception is a secret that is itself to blame: it is malformed or for another engine, its host has

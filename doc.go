@@ -26,8 +26,8 @@
 // region comes from the parameter region or from the secret's ARN. If neither is there, it comes from
 // where the AWS SDK for Go finds it, as the AWS credentials do: environment variables, the
 // configuration file, or the role of the machine. The program needs the permission
-// secretsmanager:GetSecretValue, and kms:Decrypt if the secret has a key of your own. sql.Open reads no secret: what is missing is an error of the first
-// query or Ping.
+// secretsmanager:GetSecretValue, and kms:Decrypt for a secret with a customer managed key. sql.Open
+// reads no secret: what is missing is an error of the first query or Ping.
 //
 // # Rotation
 //

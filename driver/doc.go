@@ -46,8 +46,8 @@
 // The name ends at the "?", so "prod/app/db" is the name of one secret, and names no database.
 // Values are percent-encoded; a "+" is a plus. These parameters are the same for all engines:
 //
-//   - host, port and dbname take precedence over the secret's; engine tells the kind of database
-//     if the secret does not.
+//   - host, port, dbname and engine take precedence over the secret's. host can be that of a
+//     replica, for example.
 //   - hostKey, portKey, dbnameKey, usernameKey and passwordKey are the names of the secret's keys,
 //     if they are not the usual ones.
 //   - stage is the version stage, AWSCURRENT by default. fallback=AWSPENDING,AWSPREVIOUS,

@@ -11,8 +11,9 @@
 // Everything before "?" names the secret. It is the secret's name, here prod/app/db, or its ARN. A
 // slash is part of the name. After "?" come parameters, separated by "&". Some are the library's own,
 // such as region, host and dbname. All others are those of the vendor's driver, such as sslmode. An
-// unknown parameter is an error. By default the server is not verified: in production, ask for it, as
-// sslmode=verify-full does here. All parameters are in docs/dsn.md:
+// unknown parameter is an error. By default the server is not verified, and with Oracle and Db2 there
+// is no TLS: in production, ask for verified TLS, as sslmode=verify-full does here. All parameters are
+// in docs/dsn.md:
 // https://github.com/sqlsecrets/sqlsecrets/blob/main/docs/dsn.md.
 //
 // # The secret
@@ -25,19 +26,23 @@
 // region comes from the parameter region or from the secret's ARN. If neither is there, it comes from
 // where the AWS SDK for Go finds it, as the AWS credentials do: environment variables, the
 // configuration file, or the role of the machine. The program needs the permission
-// secretsmanager:GetSecretValue.
+// secretsmanager:GetSecretValue, and kms:Decrypt for a secret with a customer managed key. sql.Open
+// reads no secret: what is missing is an error of the first query or Ping.
 //
 // # Rotation
 //
 // A secret has versions. Each version has its own value, and so its own password. A label called a
 // version stage says which version is in use: AWSCURRENT. While a password rotates, the new version has
 // the stage AWSPENDING. A rotation has four steps: create the new version, set its password on the
-// server, test it, and finish by moving AWSCURRENT to the new version.
+// server, test it, and finish by moving AWSCURRENT to the new version. AWS or a function of your own
+// rotates; this library only follows.
 //
-// New connections log in with AWSCURRENT's version, which a cache keeps. When the server rejects its
-// password, the library reads the secret again, once for all waiting connections. It logs in with the
-// version that AWSCURRENT names by then, or else with AWSPENDING's. Connections that are already open
-// go on, because a server checks a password only at login.
+// New connections log in with AWSCURRENT's version. A cache in memory keeps it, by default for 30 to 60
+// minutes, so most new connections call no AWS service. If Secrets Manager fails, the cache serves the
+// version for up to a day more. When the server rejects its password, the library reads the secret
+// again, once for all waiting connections. It logs in with the version that AWSCURRENT names by then,
+// or else with AWSPENDING's. Connections that are already open go on, because a server checks a
+// password only at login.
 //
 // # Map of the packages
 //

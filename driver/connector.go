@@ -188,7 +188,17 @@ func (c *Connector) LogValue() slog.Value { return slog.StringValue(c.String()) 
 // 1 s after the first rejection and doubles up to 5 minutes, less a random part of up to a quarter.
 // If no version works, the next refresh is due after 1 s, doubling to 55 s. Until then, Connect
 // waits for the refresh if it is due within a second, and otherwise returns the last failure at
-// once, without a login.
+// once, without a login. Connectors whose logins count together (see Options.MaxLogins) share the
+// pauses. A program may call Connect as often as it likes: the pauses limit the logins, and Connect
+// works again, without a restart, within minutes after the secret and the database match.
+//
+// Connect does not repeat a login that failed for another reason than its credentials. The
+// exception is a secret that is itself to blame: it is malformed or for another engine, its host has
+// no address, the server has no such database, or the account is locked. Connect then refreshes the
+// secret, and logs in once more if the refresh finds another version. If the server cannot be
+// reached, it may have moved: the first Connect call that begins a random 1 to 5 minutes after the
+// first failure refreshes the secret before its login. For each secret and stage, such a refresh
+// happens at most once in 5 minutes, and only if the cached copy is more than a minute old.
 //
 // Errors are of type *[Error]. An error matches [ErrAuthFailed] if the server rejected every
 // credential that was due; [errors.As] then finds the server's error. If the secret could not be

@@ -20,7 +20,8 @@
 // [database/sql] keeps a pool of connections. If it needs a new one, it calls Connect of a
 // [database/sql/driver.Connector]. This package's [Connector] is one. Its Connect call
 //
-//   - reads the secret, usually from a cache in memory,
+//   - reads the secret, usually from a cache in memory, which also serves it while Secrets Manager
+//     fails,
 //   - takes host, port, database, user and password from the secret,
 //   - logs in and returns the connection of the vendor's own driver, such as pgx's.
 //
@@ -43,20 +44,22 @@
 //	prod/app?dbname=reports&sslmode=verify-full
 //
 // The name ends at the "?", so "prod/app/db" is the name of one secret, and names no database.
-// Values are percent-encoded. These parameters are the same for all engines:
+// Values are percent-encoded; a "+" is a plus. These parameters are the same for all engines:
 //
-//   - host, port and dbname take precedence over the secret's; engine tells the kind of database
-//     if the secret does not.
+//   - host, port, dbname and engine take precedence over the secret's. host can be that of a
+//     replica, for example.
 //   - hostKey, portKey, dbnameKey, usernameKey and passwordKey are the names of the secret's keys,
 //     if they are not the usual ones.
-//   - stage is the version stage, AWSCURRENT by default. fallback, rotationWindow, maxLogins and
-//     closeSuperseded set the field of [Options] with a similar name.
+//   - stage is the version stage, AWSCURRENT by default. fallback=AWSPENDING,AWSPREVIOUS,
+//     rotationWindow=1m, maxLogins=2 and closeSuperseded=true set the field of [Options] with a
+//     similar name. fallback=none means no stages, and maxLogins=none means no bound.
 //   - region, endpoint, source, profile, roleArn and externalId are the fields of [Location].
 //   - auth=iam logs in with a token of AWS IAM in place of the password.
 //
 // All others are parameters of the vendor's driver, such as sslmode of pgx. An unknown parameter is
 // an error, so a typo cannot turn TLS off. A data source name can also be a URL of AWS's JDBC
-// library, which begins with "jdbc-secretsmanager:".
+// library, which begins with "jdbc-secretsmanager:". Its property user is the name of the secret.
+// [docs/dsn.md] lists all parameters with their defaults.
 //
 // # The secret
 //
@@ -66,9 +69,9 @@
 //
 // username and password are required, and host too unless the data source name has it: secrets that
 // RDS or Redshift manages have no host. port is a number or a string. Without port or dbname the
-// engine's default is used. If engine is there, it must be for this kind of database. If ssl is true,
-// TLS is required, and the server is verified only if the parameters ask for that. Other keys are
-// ignored.
+// engine's default is used. If engine is there, it must be for this kind of database. If ssl is true
+// or "true", TLS is required, and the server is verified only if the parameters ask for that. Other
+// keys are ignored.
 //
 // # What a program needs next
 //
@@ -78,7 +81,8 @@
 //     the engine to [NewConnector] of this package, for example pgxv5.Engine{Configure: f}, with
 //     engines.Options(opts) as the options.
 //   - Errors: [Error], [ErrAuthFailed] and the other variables, for [errors.Is] and [errors.As].
-//   - What happens: [Options].Logger and [Trace]; [Connector.Status] for a health page.
+//   - What happens: [Options].Logger, whose messages are in [docs/observability.md], and [Trace];
+//     [Connector.Status] for a health page.
 //   - One driver for several kinds of databases: [NewAnyDriver].
 //   - A token in place of the secret's password: [Options].Token.
 //   - Another source of secrets: [Secrets], which [*secretcache.Cache] implements.
@@ -89,6 +93,8 @@
 // shows what a program sees in a rotation. [docs/state-machine.md] draws how a Connect call works
 // inside.
 //
+// [docs/dsn.md]: https://github.com/sqlsecrets/sqlsecrets/blob/main/docs/dsn.md
+// [docs/observability.md]: https://github.com/sqlsecrets/sqlsecrets/blob/main/docs/observability.md
 // [docs/rotation.md]: https://github.com/sqlsecrets/sqlsecrets/blob/main/docs/rotation.md
 // [docs/state-machine.md]: https://github.com/sqlsecrets/sqlsecrets/blob/main/docs/state-machine.md
 package driver

@@ -40,7 +40,8 @@ type Engine interface {
 	Rejected(err error) bool
 
 	// NoDatabase reports whether err, from Login.Connect, says that the server has no database
-	// with the endpoint's name. A newer version of the secret may name another database.
+	// with the endpoint's name. A newer version of the secret may name another database, so the
+	// Connector refreshes the secret; see Connector.Connect.
 	NoDatabase(err error) bool
 }
 

@@ -12,7 +12,8 @@ import (
 // secretcache.ErrNotFound, secretcache.ErrAccessDenied and secretcache.ErrThrottled, match too.
 var (
 	// ErrAuthFailed says that the server rejected every credential of the secret that was due.
-	// Credentials that the server has rejected before are not due until a pause is over.
+	// Credentials that the server has rejected before are not due until a pause is over. A locked
+	// account is another error; see AccountLocked.
 	ErrAuthFailed = errors.New("credentials rejected")
 	// ErrMalformedSecret says that the secret's value is not a JSON object, or that one of its
 	// keys is missing or has a value that cannot be used.

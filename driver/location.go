@@ -16,7 +16,9 @@ import (
 // no effect on Source is an error.
 type Location struct {
 	// Region is an AWS region, such as "us-west-2". Of several, such as "us-west-2,us-east-1", the
-	// later ones are used if the first one fails.
+	// later ones are used if the first one fails. It takes precedence over the region in an ARN.
+	// Empty means the ARN's region. For a secret's name it means the environment variable
+	// AWS_SECRET_JDBC_REGION, or else the region that the AWS SDK finds.
 	Region string
 	// Endpoint is the URL of the server that Source asks: of the Secrets Manager API, such as
 	// "https://vpce-….amazonaws.com", or of an agent. It is an error if Source asks two servers,

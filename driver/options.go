@@ -86,8 +86,9 @@ type Options struct {
 	// FallbackStages are version stages to try, in this order, if the server rejects the version
 	// of the connector's own stage, which is AWSCURRENT unless the data source name has "stage",
 	// and a refresh finds no other version there. In the middle of a rotation the database has
-	// the new password already, and AWSCURRENT still names the old one. Nil means AWSPENDING.
-	// Empty but not nil means none.
+	// the new password already, and AWSCURRENT still names the old one. A version that worked is
+	// used for all new connections until the server rejects it or the connector's own stage names
+	// another version. Nil means AWSPENDING. Empty but not nil means none.
 	FallbackStages []string
 
 	// RotationWindow is how long one Connect call may wait for a rotation to finish if the

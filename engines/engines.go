@@ -15,7 +15,8 @@
 //     "source". The value is "aws" for the Secrets Manager API, which is the default; "agent" or
 //     "extension" for a server on this machine that is asked over HTTP (package agent);
 //     "file:PATH", "keys:DIR", "env:NAME" or "envfile:NAME" for files and environment variables
-//     (package file). A list such as "agent,aws" is asked in its order ([secretcache.Chain]).
+//     (package file). A list such as "agent,aws" is asked in its order ([secretcache.Chain]), so
+//     a path cannot have a comma.
 //   - SQLSECRETS_LOG is a level: "debug", "info", "warn" or "error". Connectors that have no logger
 //     then write their records of that level and above to the standard error stream.
 //
@@ -31,7 +32,8 @@
 // # SetDefaults, Cache and Options
 //
 // [SetDefaults] sets a logger, a trace and the options of the caches in code. They take precedence
-// over the environment variables. Call it before the first connection.
+// over the environment variables. Call it before the first connection. It does not set where secrets
+// come from: use SQLSECRETS_SOURCE, the key "source", or Secrets in [driver.Options].
 //
 // [Cache] returns the cache that connectors without options use, for example to read secrets
 // before the first request (Prefetch) or after an event says that a secret changed (Invalidate).

@@ -70,7 +70,9 @@
 //
 // [errors.As] finds the error of the server, a *go_ibm_db.Error. No error has a password in it.
 //
-// docs/db2.md in the repository has every parameter and what else is special to Db2.
+// [docs/db2.md] has every parameter and what else is special to Db2.
+//
+// [docs/db2.md]: https://github.com/sqlsecrets/sqlsecrets/blob/main/docs/db2.md
 package db2
 
 import (

@@ -26,7 +26,9 @@
 // the data source name, which takes precedence over the secret:
 // "rds!db-1234?host=db.example.com&dbname=app".
 //
-// With auth=iam the secret needs no password: a login sends a token of AWS IAM.
+// With auth=iam the secret needs no password: a login sends a token of AWS IAM. The program then
+// needs the permission rds-db:connect, and the database user must be one for IAM: see
+// [docs/iam.md].
 //
 // # TLS
 //
@@ -64,7 +66,10 @@
 //
 // [errors.As] finds the error of the server, a *mysql.MySQLError. No error has a password in it.
 //
-// docs/mysql.md in the repository has every parameter and what else is special to MySQL.
+// [docs/mysql.md] has every parameter and what else is special to MySQL.
+//
+// [docs/iam.md]: https://github.com/sqlsecrets/sqlsecrets/blob/main/docs/iam.md
+// [docs/mysql.md]: https://github.com/sqlsecrets/sqlsecrets/blob/main/docs/mysql.md
 package mysql
 
 import (

@@ -32,7 +32,7 @@
 //
 // Ask for TLS in production, with SSL=true: the server is then verified. A listener has TLS on a
 // port of its own, on Amazon RDS 2484. The operating system does not know the certificate
-// authorities of Amazon RDS: put them into a wallet and name its folder, with
+// authorities of Amazon RDS: put them into a wallet, a file cwallet.sso, and name its folder, with
 // SSL=true&port=2484&wallet=/etc/rds/wallet. The port in the data source name takes precedence over
 // the port in the secret. Without SSL there is no TLS.
 //
@@ -68,7 +68,9 @@
 //
 // [errors.As] finds the error of the server, a *network.OracleError. No error has a password in it.
 //
-// docs/oracle.md in the repository has every parameter and what else is special to Oracle.
+// [docs/oracle.md] has every parameter and what else is special to Oracle.
+//
+// [docs/oracle.md]: https://github.com/sqlsecrets/sqlsecrets/blob/main/docs/oracle.md
 package oracle
 
 import (

@@ -26,7 +26,9 @@
 // source name, which takes precedence over the secret:
 // "rds!db-1234?host=db.example.com&dbname=app".
 //
-// With auth=iam the secret needs no password: a login sends a token of AWS IAM.
+// With auth=iam the secret needs no password: a login sends a token of AWS IAM. The program then
+// needs the permission rds-db:connect, and the database user must be one for IAM: see
+// [docs/iam.md].
 //
 // # TLS
 //
@@ -65,7 +67,10 @@
 //
 // [errors.As] finds the error of the server, a *pgconn.PgError. No error has a password in it.
 //
-// docs/postgres.md in the repository has every parameter and what else is special to PostgreSQL.
+// [docs/postgres.md] has every parameter and what else is special to PostgreSQL.
+//
+// [docs/iam.md]: https://github.com/sqlsecrets/sqlsecrets/blob/main/docs/iam.md
+// [docs/postgres.md]: https://github.com/sqlsecrets/sqlsecrets/blob/main/docs/postgres.md
 package postgres
 
 import (
@@ -98,12 +103,12 @@ func Register(name string, opts *driver.Options) {
 }
 
 // NewPool returns a pgxpool that opens its connections by a Connector. Each connection costs one
-// login, with the refresh, the fallback stages and the protection against locked accounts that
-// programs with database/sql have. The data source name also takes pgxpool's pool_* parameters,
-// such as pool_max_conns=10, which only NewPool does. configure changes the pool's configuration
-// before the pool is made; nil changes nothing. A nil opts means all defaults. [pgxv5.NewPool] says
-// which fields configure may change, and which errors there are. Close the pool when it is no
-// longer needed.
+// login. Rotations, rejected logins and locked accounts are handled as with database/sql: see
+// [driver.Connector.Connect], and FallbackStages and MaxLogins in [driver.Options]. The data source
+// name also takes pgxpool's pool_* parameters, such as pool_max_conns=10, which only NewPool does.
+// configure changes the pool's configuration before the pool is made; nil changes nothing. A nil
+// opts means all defaults. [pgxv5.NewPool] says which fields configure may change, which options
+// differ in a pgxpool, and which errors there are. Close the pool when it is no longer needed.
 func NewPool(ctx context.Context, dsn string, opts *driver.Options, configure func(*pgxpool.Config) error) (*pgxpool.Pool, error) {
 	return pgxv5.NewPool(ctx, pgxv5.Engine{}, dsn, engines.Options(opts), configure)
 }
@@ -117,7 +122,9 @@ func ConfigurePool(config *pgxpool.Config, dsn string, opts *driver.Options) err
 
 // ConfigureConn prepares the configuration of one connection: [pgx.ConnectConfig] then opens it as
 // a pool of NewPool does. It is for a connection outside a pool, for example one that waits for
-// LISTEN. When such a connection ends, call pgx.ConnectConfig again with the same config.
+// LISTEN. A rotation does not end such a connection, and CloseSuperseded of opts has no effect on
+// it. When it ends, the library does not replace it: call pgx.ConnectConfig again with the same
+// config.
 // [pgxv5.ConfigurePool] says what config may contain. A nil opts means all defaults.
 func ConfigureConn(config *pgx.ConnConfig, dsn string, opts *driver.Options) error {
 	return pgxv5.ConfigureConn(config, pgxv5.Engine{}, dsn, engines.Options(opts))

@@ -64,7 +64,9 @@
 //
 // [errors.As] finds the error of the server, a *pgconn.PgError. No error has a password in it.
 //
-// docs/redshift.md in the repository has every parameter and what else is special to Redshift.
+// [docs/redshift.md] has every parameter and what else is special to Redshift.
+//
+// [docs/redshift.md]: https://github.com/sqlsecrets/sqlsecrets/blob/main/docs/redshift.md
 package redshift
 
 import (
@@ -97,12 +99,12 @@ func Register(name string, opts *driver.Options) {
 }
 
 // NewPool returns a pgxpool that opens its connections by a Connector. Each connection costs one
-// login, with the refresh, the fallback stages and the protection against locked accounts that
-// programs with database/sql have. The data source name also takes pgxpool's pool_* parameters,
-// such as pool_max_conns=10, which only NewPool does. configure changes the pool's configuration
-// before the pool is made; nil changes nothing. A nil opts means all defaults. [pgxv5.NewPool] says
-// which fields configure may change, and which errors there are. Close the pool when it is no
-// longer needed.
+// login. Rotations, rejected logins and locked accounts are handled as with database/sql: see
+// [driver.Connector.Connect], and FallbackStages and MaxLogins in [driver.Options]. The data source
+// name also takes pgxpool's pool_* parameters, such as pool_max_conns=10, which only NewPool does.
+// configure changes the pool's configuration before the pool is made; nil changes nothing. A nil
+// opts means all defaults. [pgxv5.NewPool] says which fields configure may change, which options
+// differ in a pgxpool, and which errors there are. Close the pool when it is no longer needed.
 func NewPool(ctx context.Context, dsn string, opts *driver.Options, configure func(*pgxpool.Config) error) (*pgxpool.Pool, error) {
 	return pgxv5.NewPool(ctx, Engine{}, dsn, engines.Options(opts), configure)
 }

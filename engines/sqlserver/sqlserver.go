@@ -21,7 +21,8 @@
 //	{"engine": "sqlserver", "host": "db.example.com", "port": 1433, "dbname": "app",
 //	 "username": "app", "password": "…"}
 //
-// If "port" is missing, the port is 1433. If "dbname" is missing, the database is "master". A
+// If "port" is missing, the port is 1433. If "dbname" is missing, the database is "master". "host"
+// may name an instance, such as db.example.com\SQL2022; in JSON write "\\" for the backslash. A
 // secret that Amazon RDS manages has only "username" and "password". Give the rest in the data
 // source name, which takes precedence over the secret:
 // "rds!db-1234?host=db.example.com&dbname=app".
@@ -67,7 +68,9 @@
 //
 // [errors.As] finds the error of the server, an mssql.Error. No error has a password in it.
 //
-// docs/sqlserver.md in the repository has every parameter and what else is special to SQL Server.
+// [docs/sqlserver.md] has every parameter and what else is special to SQL Server.
+//
+// [docs/sqlserver.md]: https://github.com/sqlsecrets/sqlsecrets/blob/main/docs/sqlserver.md
 package sqlserver
 
 import (

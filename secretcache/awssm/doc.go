@@ -55,7 +55,7 @@
 // was frozen. Also, the buffers of an idle connection hold the last answer, which is a secret,
 // and net/http writes data that arrives on an idle connection to the standard logger. If
 // Options.Config has an *http.Client as its HTTPClient, that client decides whether to keep
-// connections.
+// connections. HTTP proxies are those of HTTPS_PROXY and NO_PROXY.
 //
 // # Credentials
 //

@@ -26,8 +26,8 @@ const (
 
 // RDSToken returns a token that user sends in place of a password to log in to a database of
 // Amazon RDS or Aurora, or to RDS Proxy. host must be the name that RDS gave the database, and
-// port the port that the client dials. The credentials need the permission rds-db:connect for
-// the user; only the database checks that.
+// port the port that the client dials; it has no default. The credentials need the permission
+// rds-db:connect for the user; only the database checks that.
 //
 // The token is signed with the credentials that the Source uses for Secrets Manager. With
 // Options.Client they are those of Options.Config or, if that is nil, of the SDK's default

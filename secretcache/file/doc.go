@@ -10,8 +10,8 @@
 //
 // When a database rejects the password, a connector makes the cache read the file again at
 // once. As long as the file has the old password, logins fail: a file has no AWSPENDING version
-// to fall back on. A cache of package secretcache keeps a secret for 1 h by default; reading a
-// file is cheap, so set its Options.TTL to seconds.
+// to fall back on. A cache of package secretcache keeps a secret for 1 h by default. Reading a
+// file is cheap, so set its Options.TTL to seconds; the source of a data source name has 10 s.
 //
 // # Choose a constructor
 //

@@ -8,7 +8,7 @@
 //
 // A connection is go-sql-driver's own: [database/sql.Conn.Raw] yields it.
 //
-// docs/mysql.md in the repository lists the parameters that a data source name may have.
+// [docs/mysql.md] lists the parameters that a data source name may have.
 //
 // # TLS
 //
@@ -52,6 +52,8 @@
 //     is not used.
 //   - The driver has the check on Linux, macOS, the BSDs, Solaris and illumos. On Windows and AIX
 //     Options.CloseSuperseded is an error.
+//
+// [docs/mysql.md]: https://github.com/sqlsecrets/sqlsecrets/blob/main/docs/mysql.md
 package gosqldriver
 
 import (

@@ -28,7 +28,7 @@ func (e Engine) CheckParams(params map[string]string) error { return words(e.Mar
 // Only the user is required. Values and the database are percent-decoded. A "+" stays a "+", unlike
 // in Connector/J. The forms mysql:loadbalance:, mariadb:sequential:, mariadb:aurora: and similar
 // ones mean their host if they have one host. A list of hosts is an error, because one login
-// attempt sends one login, and a list would send more.
+// attempt sends one login, and a list would send more: give the endpoint of the cluster or of a proxy.
 //
 // A property of the JDBC driver is translated, or is an error if go-sql-driver has no counterpart.
 // A parameter of go-sql-driver or a variable of the session is taken under its own name.

@@ -7,7 +7,7 @@
 // A connection is go-ora's own. [database/sql.Conn.Raw] yields a
 // [*github.com/sijms/go-ora/v2.Connection].
 //
-// docs/oracle.md in the repository lists the parameters that a data source name may have.
+// [docs/oracle.md] lists the parameters that a data source name may have.
 //
 // # The database
 //
@@ -47,6 +47,8 @@
 // go-ora's own driver behind the *sql.DB. And nothing can tell a connection of go-ora that it is
 // superseded, so closeSuperseded=true is an error. Open connections go on after a rotation. To end
 // them, set [database/sql.DB.SetConnMaxLifetime].
+//
+// [docs/oracle.md]: https://github.com/sqlsecrets/sqlsecrets/blob/main/docs/oracle.md
 package goora
 
 import (

@@ -7,7 +7,7 @@
 // A connection is pgx's own. [database/sql.Conn.Raw] yields a
 // [*github.com/jackc/pgx/v5/stdlib.Conn].
 //
-// docs/postgres.md in the repository lists the parameters that a data source name may have.
+// [docs/postgres.md] lists the parameters that a data source name may have.
 //
 // Everything comes from the data source name, the secret and [driver.Options]. Unlike pgx alone, an
 // Engine takes nothing from PG* environment variables, ~/.pgpass, ~/.pg_service.conf and
@@ -50,6 +50,8 @@
 //
 // [NewPool], [ConfigurePool] and [ConfigureConn] do for pgx's own pool and connections what a
 // [driver.Connector] does for database/sql.
+//
+// [docs/postgres.md]: https://github.com/sqlsecrets/sqlsecrets/blob/main/docs/postgres.md
 package pgxv5
 
 import (

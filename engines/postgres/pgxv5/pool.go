@@ -37,6 +37,11 @@ import (
 // BeforeConnect of the configuration cannot change any of these fields: a change has no effect,
 // except that a TLSConfig is an error.
 //
+// Two fields of opts are special in a pool. CloseSuperseded makes the pool close a superseded
+// connection when it would hand it out. AfterConnect is called before the pool's own AfterConnect:
+// settings of the session stay, but registered types and prepared statements do not reach the pool.
+// Use the pool's own AfterConnect for these.
+//
 // The errors of NewPool are those of [driver.NewConnector] and of configure. The errors of Acquire
 // begin with pgx's "failed to connect to" and have the *driver.Error of the Connector in their
 // tree.
@@ -73,7 +78,9 @@ func NewPool(ctx context.Context, engine driver.Engine, dsn string, opts *driver
 // the user, the password and the TLS of config have no effect, because they come from the data
 // source name, the secret and opts. A config that requires TLS is an error, because it would be
 // dropped silently, unless the data source name has sslmode=verify-full or opts.TLS verifies the
-// server. The Configure func of the engine is called with config.
+// server. ConfigurePool calls the Configure func of the engine once with config. The func is also
+// called for each connection, as [Engine] says; the fields of config that apply to the login (see
+// NewPool) are set after that.
 func ConfigurePool(config *pgxpool.Config, engine driver.Engine, dsn string, opts *driver.Options) error {
 	o, err := openerFor(config.ConnConfig, engine, dsn, opts)
 	if err != nil {

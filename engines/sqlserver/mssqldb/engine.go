@@ -8,7 +8,7 @@
 //
 // A connection is go-mssqldb's own: [database/sql.Conn.Raw] yields it.
 //
-// docs/sqlserver.md in the repository lists the parameters that a data source name may have.
+// [docs/sqlserver.md] lists the parameters that a data source name may have.
 //
 // # TLS
 //
@@ -53,6 +53,8 @@
 // go-mssqldb has nothing that could end a connection when a pool hands it out, so
 // Options.CloseSuperseded is an error of NewConnector. Open connections go on after a rotation. To
 // end them, set [database/sql.DB.SetConnMaxLifetime].
+//
+// [docs/sqlserver.md]: https://github.com/sqlsecrets/sqlsecrets/blob/main/docs/sqlserver.md
 package mssqldb
 
 import (

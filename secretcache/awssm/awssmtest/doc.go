@@ -11,7 +11,9 @@
 //     The program examples/repository does this.
 //   - The program only calls sql.Open: set the environment variable
 //     AWS_ENDPOINT_URL_SECRETS_MANAGER to [Server.URL], AWS_REGION to [Region], and
-//     AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to any text.
+//     AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to any text. The process reads them once. If
+//     each test has a server of its own, put the URL into the data source name as the parameter
+//     endpoint.
 //
 // [Server.Fail] makes requests fail, and [Server.Heal] ends that. [Server.Requests] and
 // [Server.Calls] show the requests that came.

@@ -27,8 +27,11 @@ type RotationEvent struct {
 }
 
 // A RotationFunc is a rotation function. It is called once for each step, without locks held.
-// It may call methods of the server, and may use clients of the server. It must move
-// AWSCURRENT to the new version in the step FinishSecret; the server does not do that.
+// It must move AWSCURRENT to the new version in the step FinishSecret; the server does not do that.
+//
+// It may call methods of the server, and may use clients of the server. [Server.Rotate] calls it in
+// the caller's goroutine, RotateSecret in another one. There a method that cannot do its work fails
+// the test without ending it, so use a client, which returns errors.
 type RotationFunc func(ctx context.Context, e RotationEvent) error
 
 // SetRotation sets the rotation function that RotateSecret and [Server.Rotate] call, for all

@@ -88,8 +88,8 @@ func (s *Server) Close() {
 
 // Source returns a Source that fetches from this server with made-up credentials. It needs no
 // environment variables and no files. optFns may change its options, for example
-// AttemptTimeout or Regions. To open a database, set Options.Secrets of package driver to a
-// [secretcache.Cache] of it.
+// AttemptTimeout or Regions. To open a database, set Options.Secrets of package driver to a cache of
+// it, which secretcache.New makes.
 func (s *Server) Source(optFns ...func(*awssm.Options)) *awssm.Source {
 	cfg := s.Config()
 	return awssm.New(append([]func(*awssm.Options){func(o *awssm.Options) {

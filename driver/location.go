@@ -12,11 +12,11 @@ import (
 
 // A Location says where secrets are fetched, and with which AWS identity. It has the values of the
 // data source name's keys "region", "endpoint", "source", "profile", "roleArn" and "externalId". An
-// empty field means the process's default, which package engines describes. There a field that has
-// no effect on Source is an error.
+// empty field means the process's default, which package engines describes. Package engines
+// returns an error for a field that has no effect on Source.
 type Location struct {
-	// Region is an AWS region, such as "us-west-2". Of several, such as "us-west-2,us-east-1", the
-	// later ones are used if the first one fails.
+	// Region is an AWS region, such as "us-west-2". In a list, such as "us-west-2,us-east-1", the
+	// later regions are used if the first one fails.
 	Region string
 	// Endpoint is the URL of the server that Source asks: of the Secrets Manager API, such as
 	// "https://vpce-….amazonaws.com", or of an agent. It is an error if Source asks two servers,

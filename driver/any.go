@@ -68,7 +68,7 @@ func (d *AnyDriver) String() string { return d.name }
 // Format writes the result of String for every verb.
 func (d *AnyDriver) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, d.String()) }
 
-// names returns the results of of for all engines.
+// names calls of for each engine and returns all results.
 func (d *AnyDriver) names(of func(Info) []string) (names []string) {
 	for _, e := range d.engines {
 		names = append(names, of(e.Info())...)
@@ -76,7 +76,7 @@ func (d *AnyDriver) names(of func(Info) []string) (names []string) {
 	return names
 }
 
-// find returns the index of the first engine for which is reports true, or -1.
+// find calls is for each engine and returns the index of the first true result, or -1.
 func (d *AnyDriver) find(is func(Info) bool) int {
 	return slices.IndexFunc(d.engines, func(e Engine) bool { return is(e.Info()) })
 }

@@ -19,7 +19,7 @@ type attempt struct {
 	key      loginKey  // of a login; zero for others
 	version  string    // if open: the id of the version that the error names
 	rejected bool      // the server rejected the login
-	open     bool      // it is a login about whose credentials the server has said nothing
+	open     bool      // it is a login, and the server has said nothing about its credentials
 	at       time.Time // when it happened; if it is zero, add sets it
 }
 

@@ -21,7 +21,8 @@ import (
 // A data source name in the form of AWS's JDBC library begins with jdbcPrefix.
 const jdbcPrefix = "jdbc-secretsmanager:"
 
-// jdbcSchemes are all schemes of that form. They tell a URL for another engine from a misspelt one.
+// jdbcSchemes are all schemes of that form. They distinguish a URL for another engine from a misspelt
+// one.
 var jdbcSchemes = []string{"postgresql", "redshift", "mysql", "mariadb", "oracle", "sqlserver", "db2"}
 
 // A dataSource is a parsed data source name.

@@ -50,7 +50,7 @@ type Engine interface {
 type CheckedElsewhere interface {
 	// CheckedElsewhere reports whether the other server caused err. It is called only if
 	// Rejected(err) is true. A directory that is down gives the same error as a wrong password,
-	// and it may lock the account. So the pause before the version is sent again begins at
+	// and a directory may lock the account. So the pause before the version is sent again begins at
 	// 30 s, not at 1 s. It is not called with auth=iam, because IAM locks no account.
 	CheckedElsewhere(err error) bool
 }
@@ -107,7 +107,8 @@ type Info struct {
 	Port int
 	// Database is used if neither the data source name nor the secret has a database.
 	Database string
-	// DatabaseRequired makes it an error if all three have no database.
+	// DatabaseRequired says that Connect fails if there is no database in the data source name, in
+	// the secret, or in Database.
 	DatabaseRequired bool
 
 	// HostList allows a list as the host, in the secret and in the data source name:

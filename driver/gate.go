@@ -25,8 +25,9 @@ const (
 	maxUnproven = 3
 	provenFor   = time.Second
 	// One more login may be in flight for each hangAfter in which no login with the version is
-	// answered: logins to a host that is gone hang, and others may reach its successor. A server
-	// that answers within twice hangAfter sees at most four wrong passwords.
+	// answered. The reason: a login to a host that is gone gets no answer, but another login may
+	// reach the host that replaces it. A server that answers within twice hangAfter sees at most
+	// four wrong passwords.
 	hangAfter = 5 * time.Second
 	// The number of verdicts that a gate remembers. It keeps more only if logins are in flight.
 	maxVerdicts = 32

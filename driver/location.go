@@ -12,8 +12,8 @@ import (
 
 // A Location says where secrets are fetched, and with which AWS identity. It has the values of the
 // data source name's keys "region", "endpoint", "source", "profile", "roleArn" and "externalId". An
-// empty field means the process's default, which package engines describes. There a field that has
-// no effect on Source is an error.
+// empty field means the process's default, which package engines describes. Package engines
+// returns an error for a field that has no effect on Source.
 type Location struct {
 	// Region is an AWS region, such as "us-west-2". Of several, such as "us-west-2,us-east-1", the
 	// later ones are used if the first one fails. It takes precedence over the region in an ARN.

@@ -145,8 +145,8 @@ type Options struct {
 	// or panics, Connect returns an error; this does not count as a rejection. Connect's error
 	// has the text of Token's error, which must not contain the token.
 	//
-	// Nil means the secret's password, unless the data source name has "auth=iam". To have both
-	// Token and "auth=iam" is an ErrBadDSN. A token is worth as much as a password while it
+	// Nil means the secret's password, unless the data source name has "auth=iam". With both
+	// Token and "auth=iam" the error is ErrBadDSN. A token is worth as much as a password while it
 	// lasts: make the data source name or TLS ask for verified TLS.
 	Token func(ctx context.Context, r TokenRequest) (Token, error)
 
@@ -160,7 +160,7 @@ type Options struct {
 	// certificate authorities of Amazon RDS. It makes TLS required, unless the data source name
 	// turns TLS off. It is cloned for each connection. If its ServerName is empty, the
 	// certificate must be for the host that is dialled. The engine for Db2 cannot use it, and
-	// returns an error. Nil means what the data source name says.
+	// returns an error. Nil means that the data source name decides.
 	TLS *tls.Config
 
 	// AfterConnect is called once for each new connection, after the login and before the pool

@@ -55,7 +55,7 @@ func (g *gate) lastOutcome(k loginKey) (acceptedAt time.Time, rejected error) {
 }
 
 // Status returns the [Status] of the connector that the last Connect call used. Only SecretID and
-// Stage are set until the secret has told the engine.
+// Stage are set until the connector has read from the secret which engine to use.
 func (c *AnyConnector) Status() Status {
 	if one := c.used.Load(); one != nil {
 		return one.Status()

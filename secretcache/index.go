@@ -16,7 +16,7 @@ const (
 	usualScan, mostScan = 64, 1024
 )
 
-// A key is what callers name a version of a secret by. One version may have several keys.
+// A key is the id and the stage by which callers name a version. One version may have several keys.
 type key struct{ id, stage string }
 
 func keyOf(id, stage string) key {
@@ -96,8 +96,8 @@ func (x *index) name(e *entry, id string) {
 	}
 }
 
-// entryOf returns the entry for the secret s, which a fetch of e by id brought. All ids of one
-// ARN share one entry. If another entry has that ARN, or if e has another ARN, then id moves
+// entryOf returns the entry for the secret s, which a fetch by id brought for the entry e. All ids
+// of one ARN share one entry. If another entry has that ARN, or if e has another ARN, then id moves
 // to the right entry, and e keeps its value and its other ids.
 func (x *index) entryOf(e *entry, id string, s *Secret, now time.Duration) *entry {
 	// Only a real ARN identifies a secret: another kind of source may use the field for
@@ -199,8 +199,8 @@ func (x *index) use(e *entry, now time.Duration) {
 	}
 }
 
-// stamp returns a number that orders uses. It tells uses apart by the second, and uses
-// before an insertion from uses after it. Both terms only grow.
+// stamp returns a number for a use of an entry. A later use has a larger number if it is in a later
+// second, or if there was an insertion in between. Both terms only grow.
 func (x *index) stamp(now time.Duration) int64 {
 	return int64(now/time.Second) + 2*x.inserts.Load()
 }

@@ -19,8 +19,8 @@ type CacheHook interface {
 	Put(data interface{}) interface{}
 
 	// Get is called each time a getter returns a secret. data is the result of Put. Get must
-	// return a *secretsmanager.GetSecretValueOutput, of which only SecretString and
-	// SecretBinary are used. If it returns another type, the getter fails with an
+	// return a *secretsmanager.GetSecretValueOutput. Only its SecretString and SecretBinary are
+	// used. If it returns another type, the getter fails with an
 	// [InvalidOperationError].
 	Get(data interface{}) interface{}
 }

@@ -33,7 +33,7 @@
 // # Unix sockets
 //
 // A host that begins with "/" is the path of the server's Unix socket. There is no TLS on a Unix
-// socket, so anything that requires TLS is an error.
+// socket, so Connect fails if anything requires TLS.
 //
 // # Logging
 //
@@ -47,9 +47,9 @@
 // superseded connection for dead. This has consequences:
 //
 //   - checkConnLiveness=false is an error.
-//   - A dialer of the program belongs in DialFunc, which Configure can set. A dialer that was given
-//     to mysql.RegisterDialContext is an error under a name of its own. Under the name "tcp" it
-//     is not used.
+//   - A dialer of the program belongs in DialFunc, which Configure can set. If a dialer was given
+//     to mysql.RegisterDialContext under the name "tcp", it is not used. Under another name it is
+//     an error.
 //   - The driver has the check on Linux, macOS, the BSDs, Solaris and illumos. On Windows and AIX
 //     Options.CloseSuperseded is an error.
 //

@@ -44,7 +44,7 @@
 // # Unix sockets
 //
 // A host that begins with "/" is the directory of a Unix socket. The socket is the file
-// .s.PGSQL.PORT in it. There is no TLS on a Unix socket, so anything that requires TLS is an error.
+// .s.PGSQL.PORT in it. There is no TLS on a Unix socket, so Connect fails if anything requires TLS.
 //
 // # Pools
 //

@@ -119,7 +119,7 @@ func (s *Server) Put(id, value string) (versionID string) {
 	return s.put(id, "", text(value), current)
 }
 
-// PutBinary is Put for a binary value, of which it keeps a copy.
+// PutBinary is Put for a binary value. It keeps a copy of the value.
 func (s *Server) PutBinary(id string, value []byte) (versionID string) {
 	return s.put(id, "", binary(value), current)
 }

@@ -33,7 +33,7 @@ const defaultListen = "127.0.0.1:4584"
 
 func runServe(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	f := flag.NewFlagSet("serve", flag.ContinueOnError)
-	listen := f.String("listen", defaultListen, "the `address` to listen at; port 0 picks a free port. Everybody who can reach the address can read the secrets")
+	listen := f.String("listen", defaultListen, "the `address` to listen at; port 0 picks a free port. Anyone who can reach the address can read the secrets")
 	seed := f.String("seed", "", "a JSON `file` with the first secrets: one object whose keys are the names, and whose values are the secrets, each an object or a string")
 	rotate := f.String("rotate", "", "the `command` that is the rotation function. The shell runs it for each step, with the event of AWS Lambda on its standard input")
 	others, code, ok := parseFlags(f, aboutServe, args, stdout, stderr)
@@ -74,7 +74,7 @@ func serve(ctx context.Context, listen, seed, rotate string, stdout, stderr io.W
 		}
 	}
 	if !l.Addr().(*net.TCPAddr).IP.IsLoopback() {
-		fmt.Fprintln(stderr, "sqlsecrets serve: warning: it listens on the network, and everybody who can reach it can read the secrets; store only test secrets")
+		fmt.Fprintln(stderr, "sqlsecrets serve: warning: it listens on the network, and anyone who can reach it can read the secrets; store only test secrets")
 	}
 	for _, e := range env {
 		fmt.Fprintln(stdout, "export "+e)

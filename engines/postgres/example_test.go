@@ -15,6 +15,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/engines"
 	"github.com/sqlsecrets/sqlsecrets/engines/postgres"
+	"github.com/sqlsecrets/sqlsecrets/secretcache"
+	"github.com/sqlsecrets/sqlsecrets/secretcache/file"
 )
 
 // sql.Open needs only the import of the package.
@@ -54,6 +56,18 @@ func ExampleNewConnector_closeSuperseded() {
 		log.Fatal(err)
 	}
 	cache.Invalidate("prod/app/db")
+}
+
+// A program opens a database with the secrets of a directory. It reads a file again after 10 s.
+func ExampleNewConnector_files() {
+	cache := secretcache.New(file.New("/mnt/secrets-store"), &secretcache.Options{TTL: 10 * time.Second})
+	defer cache.Close()
+	connector, err := postgres.NewConnector("prod/app/db?sslmode=verify-full", &driver.Options{Secrets: cache})
+	if err != nil {
+		log.Fatal(err)
+	}
+	db := sql.OpenDB(connector)
+	defer db.Close()
 }
 
 // A pgxpool. The parameters that begin with pool_ are those of pgxpool.

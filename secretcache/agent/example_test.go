@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
-	"github.com/sqlsecrets/sqlsecrets/engines/postgres/pgxv5"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 	"github.com/sqlsecrets/sqlsecrets/secretcache/agent"
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm"
@@ -19,7 +18,8 @@ import (
 func ExampleNew() {
 	cache := secretcache.New(agent.New(), &secretcache.Options{TTL: time.Minute})
 	defer cache.Close()
-	connector, err := driver.NewConnector(pgxv5.Engine{}, "prod/app/db?sslmode=verify-full&sslrootcert=rds.pem",
+	var engine driver.Engine // for example pgxv5.Engine{}
+	connector, err := driver.NewConnector(engine, "prod/app/db?sslmode=verify-full&sslrootcert=rds.pem",
 		&driver.Options{Secrets: cache})
 	if err != nil {
 		log.Fatal(err)

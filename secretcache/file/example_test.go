@@ -2,15 +2,11 @@ package file_test
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"log"
 	"os"
 	"path/filepath"
-	"time"
 
-	"github.com/sqlsecrets/sqlsecrets/driver"
-	"github.com/sqlsecrets/sqlsecrets/engines/postgres"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 	"github.com/sqlsecrets/sqlsecrets/secretcache/file"
 )
@@ -42,18 +38,6 @@ func ExampleNew() {
 	}
 	fmt.Println(secret.Reveal())
 	// Output: {"username":"app","password":"hunter2"}
-}
-
-// A program opens a database with the secrets of a directory. It reads a file again after 10 s.
-func ExampleNew_database() {
-	cache := secretcache.New(file.New("/mnt/secrets-store"), &secretcache.Options{TTL: 10 * time.Second})
-	defer cache.Close()
-	connector, err := postgres.NewConnector("prod/app/db?sslmode=verify-full", &driver.Options{Secrets: cache})
-	if err != nil {
-		log.Fatal(err)
-	}
-	db := sql.OpenDB(connector)
-	defer db.Close()
 }
 
 // A directory with a file for each key, such as a volume of a Kubernetes Secret.

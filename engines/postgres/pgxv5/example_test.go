@@ -16,6 +16,8 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/engines"
 	"github.com/sqlsecrets/sqlsecrets/engines/postgres/pgxv5"
+	"github.com/sqlsecrets/sqlsecrets/secretcache"
+	"github.com/sqlsecrets/sqlsecrets/secretcache/agent"
 )
 
 // With a query mode for PgBouncer and a dialer of the program.
@@ -105,6 +107,19 @@ func ExampleEngine_keepAlive() {
 		return nil
 	}}
 	connector, err := driver.NewConnector(engine, "prod/app/db", engines.Options(nil))
+	if err != nil {
+		log.Fatal(err)
+	}
+	db := sql.OpenDB(connector)
+	defer db.Close()
+}
+
+// A program that reads its secrets from the Secrets Manager Agent. It links no AWS SDK.
+func ExampleEngine_agent() {
+	cache := secretcache.New(agent.New(), &secretcache.Options{TTL: time.Minute})
+	defer cache.Close()
+	connector, err := driver.NewConnector(pgxv5.Engine{}, "prod/app/db?sslmode=verify-full&sslrootcert=rds.pem",
+		&driver.Options{Secrets: cache})
 	if err != nil {
 		log.Fatal(err)
 	}

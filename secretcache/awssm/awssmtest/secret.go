@@ -285,7 +285,7 @@ func (s *Server) create(region, id string) (*secret, error) {
 		sec.region = Region
 	}
 	if !validName(sec.name) {
-		return nil, errors.New("not the name of a secret: a name has up to 512 letters, digits and -/_+=.@!")
+		return nil, errors.New("not the name of a secret: up to 512 of letters, digits and the characters -/_+=.@! are allowed")
 	}
 	s.secrets[sec.name] = append(s.secrets[sec.name], sec)
 	return sec, nil

@@ -149,7 +149,7 @@ func TestParseURL(t *testing.T) {
 		{"db://h:x/?user=id", "the port is not a number"},
 		{"db://u:CANARY@h/?user=id", "credentials before its host"},
 		{"db://h/?user=id&password=CANARY", `property "password" is not allowed`},
-		{"db://h/?user=id&User=CANARY", `spelt "user"`},
+		{"db://h/?user=id&User=CANARY", `spelled "user"`},
 		{"db://h/?user=id&CANARY", "a property has no value"},
 		{"db://h/?user=id&readOnly=CANARY", `property "readOnly": a value without a counterpart in vend`},
 		{"db://h/?user=id&keepAlive=CANARY", "counterpart in vend; set it on the dialer"},

@@ -80,13 +80,13 @@ type entry struct {
 	accepted  time.Duration // when the server last accepted it, by gate.clock
 	withdrawn bool          // the server accepted it and then rejected it, and the stage has not moved since
 	started   uint64        // number of the login that was sent last
-	// since is the value of started when the verdict became rejected, or when a verdict was
+	// since is the value of started when the verdict became rejected, or when a rejection was
 	// cleared because the stage moved to the version. Logins with a number up to it were sent
 	// earlier, so their outcomes are ignored.
 	since uint64
-	// moved is the value of started when the stage moved to the version. If a login with a number
-	// up to it is rejected, that is ignored. If it is accepted, that counts, unless since forbids
-	// it.
+	// moved is the value of started when the stage moved to the version, unless the server had
+	// accepted the version. If a login with a number up to it is rejected, that is ignored. If it
+	// is accepted, that counts, unless since forbids it.
 	moved    uint64
 	inFlight int       // number of logins
 	answered time.Time // when the last login ended; or, if later, when the first one of those in flight began
@@ -300,10 +300,13 @@ func (g *gate) stageMoved(version string) {
 	}
 	for k, e := range g.verdicts {
 		if k.version == version && !e.withdrawn {
-			if e.state != verdictUnknown {
-				e.verdict, e.since = verdict{}, e.started
+			if e.state == verdictRejected {
+				e.since = e.started
 			}
-			e.moved = e.started
+			if e.state != verdictAccepted { // otherwise the logins in flight say what is true now
+				e.moved = e.started
+			}
+			e.verdict = verdict{}
 		}
 		e.withdrawn = false
 	}

@@ -74,6 +74,35 @@ func TestRejectionFromBeforeTheStageMoved(t *testing.T) {
 	})
 }
 
+// Three logins with a version that the server has accepted are in flight. The stage moves to that version,
+// because a rotation has finished. The next rotation has begun, so the logins are rejected. That counts: the
+// call that waits for its turn sends no fourth login.
+func TestRejectionCountsIfTheStageMovesToAnAcceptedVersion(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.mustPing(t)
+		b.store.put("v2", credentials("app", "pw2"), "AWSPENDING")
+		b.db.set("app", "pw2")
+		b.wantPing(t) // the server accepts v2 as a fallback version
+		b.store.move("AWSCURRENT", "v2")
+		b.store.put("v3", credentials("app", "pw3"), "AWSPENDING")
+		b.db.set("app", "pw3")
+		before := b.db.sent("pw2")
+		b.db.latency = func(int) time.Duration { return 100 * time.Millisecond }
+		var wg sync.WaitGroup
+		for range 3 {
+			wg.Go(func() { b.wantPing(t) })
+		}
+		time.Sleep(50 * time.Millisecond)
+		b.cache.Invalidate("prod/app")
+		wg.Go(func() { b.wantPing(t) }) // this call sees the stage move
+		wg.Wait()
+		if n := b.db.sent("pw2") - before; n != 3 {
+			t.Errorf("%d logins with the rejected version, want the 3 that were in flight", n)
+		}
+	})
+}
+
 // The version that the stage names is not sent again before its pause is over, however many other
 // versions are rejected.
 func TestManyRejectedVersionsDoNotBringTheCurrentOneBack(t *testing.T) {

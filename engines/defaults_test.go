@@ -2,13 +2,12 @@ package engines_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"database/sql"
 	sqldriver "database/sql/driver"
 	"errors"
-	"io"
 	"log/slog"
-	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/sqlsecrets/sqlsecrets/driver"
 	"github.com/sqlsecrets/sqlsecrets/engines"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/subprocess"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm/awssmtest"
 )
@@ -123,22 +123,6 @@ func TestDefaultsAreCopied(t *testing.T) {
 	}
 }
 
-// standardError returns what f writes to the standard error stream.
-func standardError(t *testing.T, f func()) string {
-	t.Helper()
-	r, w, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	stderr := os.Stderr
-	os.Stderr = w
-	f()
-	os.Stderr = stderr
-	_ = w.Close()
-	got, _ := io.ReadAll(r)
-	return string(got)
-}
-
 // An environment variable turns the log on, because programs that use sql.Open have no options.
 func TestTheEnvironmentTurnsTheLogOn(t *testing.T) {
 	for _, tt := range []struct {
@@ -150,21 +134,21 @@ func TestTheEnvironmentTurnsTheLogOn(t *testing.T) {
 		{"info", "the server rejected the credentials", "level=DEBUG"},
 		{"verbose", "not debug, info, warn or error", "verbose"},
 	} {
-		t.Setenv(engines.EnvLog, tt.level)
-		got := standardError(t, func() { rejectedLogin(t, func() {}) })
-		if !strings.Contains(got, tt.has) || strings.Contains(got, tt.not) {
-			t.Errorf("%s=%q: standard error has\n%s\nwant %q and not %q", engines.EnvLog, tt.level, got, tt.has, tt.not)
-		}
+		t.Run(cmp.Or(tt.level, "not set"), func(t *testing.T) {
+			t.Setenv(engines.EnvLog, tt.level)
+			_, got := subprocess.Run(t, func() { rejectedLogin(t, func() {}) })
+			if !strings.Contains(got, tt.has) || strings.Contains(got, tt.not) {
+				t.Errorf("standard error has\n%s\nwant %q and not %q", got, tt.has, tt.not)
+			}
+		})
 	}
 }
 
 // A misspelt level is reported once, however many databases the program opens.
 func TestAnUnknownLogLevelIsReportedOnce(t *testing.T) {
 	t.Setenv(engines.EnvLog, "verbose")
-	engines.ForgetDefaults()
-	t.Cleanup(engines.ForgetDefaults)
-	defaults := engines.Options(nil).Defaults
-	got := standardError(t, func() {
+	_, got := subprocess.Run(t, func() {
+		defaults := engines.Options(nil).Defaults
 		_, _ = defaults()
 		_, _ = defaults()
 	})
@@ -175,15 +159,16 @@ func TestAnUnknownLogLevelIsReportedOnce(t *testing.T) {
 
 func TestALoggerTakesPrecedenceOverTheEnvironment(t *testing.T) {
 	t.Setenv(engines.EnvLog, "verbose")
-	engines.ForgetDefaults()
-	t.Cleanup(engines.ForgetDefaults)
-	own := slog.New(slog.DiscardHandler)
-	if err := engines.SetDefaults(engines.Defaults{Logger: own}); err != nil {
-		t.Fatal(err)
-	}
-	var log *slog.Logger
-	got := standardError(t, func() { log, _ = engines.Options(nil).Defaults() })
-	if log != own || got != "" {
-		t.Errorf("the program's logger is used: %t; standard error has %q, want nothing", log == own, got)
+	_, got := subprocess.Run(t, func() {
+		own := slog.New(slog.DiscardHandler)
+		if err := engines.SetDefaults(engines.Defaults{Logger: own}); err != nil {
+			t.Fatal(err)
+		}
+		if log, _ := engines.Options(nil).Defaults(); log != own {
+			t.Error("the program's logger is not used")
+		}
+	})
+	if got != "" {
+		t.Errorf("standard error has %q, want nothing", got)
 	}
 }

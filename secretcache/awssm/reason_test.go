@@ -2,13 +2,11 @@ package awssm_test
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
-	"log"
 	"maps"
 	"net"
 	"net/http"
@@ -25,6 +23,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/subprocess"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm"
 	"github.com/sqlsecrets/sqlsecrets/secretcache/awssm/awssmtest"
@@ -72,46 +71,27 @@ func TestNoLibraryLogsTheAnswer(t *testing.T) {
 	} {
 		for _, config := range []string{"the caller's", "the default"} {
 			t.Run(name+"/"+config, func(t *testing.T) {
-				var std bytes.Buffer
-				var mu sync.Mutex
-				log.SetOutput(writerFunc(func(b []byte) (int, error) {
-					mu.Lock()
-					defer mu.Unlock()
-					return std.Write(b)
-				}))
-				defer log.SetOutput(os.Stderr)
-				stderr := os.Stderr
-				file, err := os.Create(filepath.Join(t.TempDir(), "stderr"))
-				if err != nil {
-					t.Fatal(err)
-				}
-				os.Stderr = file
-				defer func() { os.Stderr = stderr }()
-
-				endpoint := openServer(t, answer)
-				env(t, map[string]string{"AWS_REGION": west, "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"})
-				sdk := &logBuffer{}
-				src := awssm.New(func(o *awssm.Options) {
-					o.Endpoint, o.MaxAttempts = endpoint, 1
-					if config == "the caller's" {
-						cfg := awssmtest.NewServer(t).Config()
-						cfg.Logger = sdk
-						o.Config = &cfg
+				stdout, stderr := subprocess.Run(t, func() {
+					endpoint := openServer(t, answer)
+					env(t, map[string]string{"AWS_REGION": west, "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"})
+					sdk := &logBuffer{}
+					src := awssm.New(func(o *awssm.Options) {
+						o.Endpoint, o.MaxAttempts = endpoint, 1
+						if config == "the caller's" {
+							cfg := awssmtest.NewServer(t).Config()
+							cfg.Logger = sdk
+							o.Config = &cfg
+						}
+					})
+					_, err := src.Fetch(t.Context(), "a", "")
+					checkNoLeak(t, err)
+					time.Sleep(50 * time.Millisecond) // a goroutine of net/http would write
+					if text := sdk.text(); strings.Contains(text, canary) {
+						t.Errorf("the SDK's logger: %s", text)
 					}
 				})
-				_, err = src.Fetch(t.Context(), "a", "")
-				checkNoLeak(t, err)
-				time.Sleep(50 * time.Millisecond) // a goroutine of net/http would write
-				text, err := os.ReadFile(file.Name())
-				if err != nil {
-					t.Fatal(err)
-				}
-				mu.Lock()
-				defer mu.Unlock()
-				for where, text := range map[string]string{"standard logger": std.String(), "standard error": string(text), "SDK's logger": sdk.text()} {
-					if strings.Contains(text, canary) {
-						t.Errorf("%s: %s", where, text)
-					}
+				if strings.Contains(stdout+stderr, canary) {
+					t.Errorf("standard output: %s\nstandard error: %s", stdout, stderr)
 				}
 			})
 		}
@@ -123,10 +103,6 @@ func (l *logBuffer) text() string {
 	defer l.mu.Unlock()
 	return l.String()
 }
-
-type writerFunc func([]byte) (int, error)
-
-func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
 
 // proxied returns a configuration whose requests go through an HTTP proxy that answers CONNECT.
 func proxied(t *testing.T, answer string) aws.Config {
@@ -388,25 +364,20 @@ func TestNoCredentialsSaysWhatToSet(t *testing.T) {
 		"empty configuration":     nil,
 	} {
 		t.Run(name, func(t *testing.T) {
-			stderr := os.Stderr
-			file, err := os.Create(filepath.Join(t.TempDir(), "stderr"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			os.Stderr = file
-			defer func() { os.Stderr = stderr }()
-			env(t, vars)
-			t.Setenv("AWS_REGION", west)
-			_, err = awssm.New(func(o *awssm.Options) {
-				if vars == nil {
-					o.Config = &aws.Config{Region: west}
+			stdout, stderr := subprocess.Run(t, func() {
+				env(t, vars)
+				t.Setenv("AWS_REGION", west)
+				_, err := awssm.New(func(o *awssm.Options) {
+					if vars == nil {
+						o.Config = &aws.Config{Region: west}
+					}
+				}).Fetch(t.Context(), "a", "")
+				if err == nil || !strings.HasPrefix(err.Error(), `GetSecretValue "a" in us-west-2: no AWS credentials found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile (AWS_PROFILE), or give this machine a role: `) {
+					t.Errorf("got %v", err)
 				}
-			}).Fetch(t.Context(), "a", "")
-			if err == nil || !strings.HasPrefix(err.Error(), `GetSecretValue "a" in us-west-2: no AWS credentials found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile (AWS_PROFILE), or give this machine a role: `) {
-				t.Errorf("got %v", err)
-			}
-			if text, err := os.ReadFile(file.Name()); err != nil || len(text) > 0 {
-				t.Errorf("standard error: %s, %v", text, err)
+			})
+			if stdout+stderr != "" {
+				t.Errorf("standard output: %s\nstandard error: %s", stdout, stderr)
 			}
 		})
 	}

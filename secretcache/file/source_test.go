@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -13,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/subprocess"
 	"github.com/sqlsecrets/sqlsecrets/secretcache"
 	"github.com/sqlsecrets/sqlsecrets/secretcache/file"
 )
@@ -429,20 +429,10 @@ func TestVersionIDChangesOnlyWithTheValue(t *testing.T) {
 
 // Version ids are different in each process, so a reader of a log cannot try passwords on them.
 func TestVersionIsOfThisProcess(t *testing.T) {
-	const env = "SQLSECRETS_TEST_PRINT_VERSION"
+	version := func() string { return fetch(t, file.NewEnv("DB_SECRET"), "app").VersionID() }
 	t.Setenv("DB_SECRET", whole)
-	own := fetch(t, file.NewEnv("DB_SECRET"), "app").VersionID()
-	if os.Getenv(env) != "" {
-		os.Stdout.WriteString("version " + own + "\n")
-		return
-	}
-	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$")
-	cmd.Env = append(os.Environ(), env+"=1")
-	out, err := cmd.Output()
-	check(t, err)
-	_, theirs, _ := strings.Cut(string(out), "version ")
-	theirs, _, _ = strings.Cut(theirs, "\n")
-	if len(theirs) != len(own) || theirs == own {
+	theirs, _ := subprocess.Run(t, func() { os.Stdout.WriteString(version()) })
+	if own := version(); len(theirs) != len(own) || theirs == own {
 		t.Errorf("version %q here and %q in another process, want two versions", own, theirs)
 	}
 }

@@ -8,10 +8,8 @@ import (
 	sqldriver "database/sql/driver"
 	"errors"
 	"fmt"
-	"io"
 	"log"
 	"net"
-	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -25,6 +23,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/configtest"
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/logintest"
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/loopback"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/subprocess"
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/testca"
 )
 
@@ -330,17 +329,6 @@ func TestConfigure(t *testing.T) {
 
 // By default go-sql-driver/mysql logs to the standard error stream. The engine does not.
 func TestLogger(t *testing.T) {
-	r, w, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	stderr := os.Stderr
-	os.Stderr = w
-	defer func() { os.Stderr = stderr }()
-	// The default logger of the driver has the old os.Stderr, so the test makes a new one of the
-	// same kind.
-	previous := gomysql.NewConfig().Logger
-	defer func() { _ = gomysql.SetLogger(previous) }()
 	fail := func() {
 		s := start(t, &mysqlserver.Server{HangUp: mysqlserver.AtConnect})
 		if _, err := connect(t, gosqldriver.Engine{}, endpoint(s), canary); err == nil {
@@ -359,20 +347,20 @@ func TestLogger(t *testing.T) {
 		}
 		_ = conn.Close()
 	}
-	_ = gomysql.SetLogger(log.New(os.Stderr, "[mysql] ", log.Ldate|log.Ltime))
-	fail()
-	var mine bytes.Buffer
-	_ = gomysql.SetLogger(log.New(&mine, "", 0))
-	fail()
-	_ = w.Close()
-	if out, _ := io.ReadAll(r); len(out) != 0 {
-		t.Errorf("stderr got %q", out)
-	}
-	if mine.Len() == 0 {
-		t.Error("the logger of SetLogger got nothing")
-	}
-	if (gosqldriver.Engine{}).Info().ClosesSuperseded && !strings.Contains(mine.String(), "closing bad idle connection: it was opened with a version") {
-		t.Errorf("the logger of SetLogger got %q, want why a superseded connection was closed", mine.String())
+	_, stderr := subprocess.Run(t, func() {
+		fail()
+		var mine bytes.Buffer
+		_ = gomysql.SetLogger(log.New(&mine, "", 0))
+		fail()
+		if mine.Len() == 0 {
+			t.Error("the logger of SetLogger got nothing")
+		}
+		if (gosqldriver.Engine{}).Info().ClosesSuperseded && !strings.Contains(mine.String(), "closing bad idle connection: it was opened with a version") {
+			t.Errorf("the logger of SetLogger got %q, want why a superseded connection was closed", mine.String())
+		}
+	})
+	if stderr != "" {
+		t.Errorf("standard error has %q, want nothing", stderr)
 	}
 }
 

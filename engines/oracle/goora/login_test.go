@@ -1,7 +1,6 @@
 package goora_test
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"crypto/tls"
@@ -12,7 +11,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -30,6 +28,7 @@ import (
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/leak"
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/logintest"
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/loopback"
+	"github.com/sqlsecrets/sqlsecrets/internal/testkit/subprocess"
 	"github.com/sqlsecrets/sqlsecrets/internal/testkit/testca"
 )
 
@@ -612,24 +611,19 @@ func TestConfigure(t *testing.T) {
 
 // go-ora writes nothing to the standard streams.
 func TestNothingIsWrittenToStandardStreams(t *testing.T) {
-	r, w, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	stdout, stderr := os.Stdout, os.Stderr
-	os.Stdout, os.Stderr = w, w
-	defer func() { os.Stdout, os.Stderr = stdout, stderr }()
-	s := start(t, nil)
-	_, err = connect(t, goora.Engine{}, endpoint(s), canary)
-	conn, err2 := connect(t, goora.Engine{}, endpoint(s), goodPassword)
-	os.Stdout, os.Stderr = stdout, stderr
-	_ = w.Close()
-	if err == nil || err2 != nil {
-		t.Fatalf("Connect = %v, %v", err, err2)
-	}
-	_ = conn.Close()
-	if out, _ := io.ReadAll(r); len(bytes.TrimSpace(out)) != 0 {
-		t.Errorf("printed %q", out)
+	stdout, stderr := subprocess.Run(t, func() {
+		s := start(t, nil)
+		if _, err := connect(t, goora.Engine{}, endpoint(s), canary); err == nil {
+			t.Error("Connect succeeded with a wrong password")
+		}
+		conn, err := connect(t, goora.Engine{}, endpoint(s), goodPassword)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = conn.Close()
+	})
+	if stdout+stderr != "" {
+		t.Errorf("standard output: %q, standard error: %q, want nothing", stdout, stderr)
 	}
 }
 

@@ -95,7 +95,7 @@ var refused = map[string]string{
 	"max_protocol_version": "Redshift speaks 3.0 only",
 	"min_protocol_version": "Redshift speaks 3.0 only",
 	"sslnegotiation":       "Redshift waits for the request for TLS, as PostgreSQL before 17 does",
-	"target_session_attrs": "Redshift has one endpoint, and does not tell what it asks for",
+	"target_session_attrs": "Redshift has one endpoint, and does not report whether it is read-only",
 }
 
 // settings are the settings in "Configuration reference" of the Amazon Redshift Database Developer
